@@ -1,0 +1,101 @@
+"""The nouns: turns, dialogues, and the summaries that are wanted or made of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+# A text counts as Chinese when at least this share of its letters are Han characters: customer service chats mix in
+# product names and URLs, while English text has none.
+HAN_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance and the label of who spoke it."""
+
+    speaker: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """The ordered turns, who of the speakers plays which role, and the reference summaries where there are any.
+
+    `roles` maps a speaker's label to a role; `summaries` maps a role to its references (several annotators may have
+    written one each). `source` says where the dialogue was read, for error messages.
+    """
+
+    id: str
+    turns: tuple[Turn, ...]
+    roles: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    summaries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _EMPTY)
+    language: str = ""
+    meta: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.language:
+            object.__setattr__(self, "language", language_of(" ".join(turn.text for turn in self.turns)))
+
+    @property
+    def place(self) -> str:
+        """Where to look: the source and the id."""
+        return f"{self.source}, dialogue {self.id}" if self.source else f"dialogue {self.id}"
+
+    def speakers(self, role: str | None = None) -> tuple[str, ...]:
+        """The speakers' labels in order of appearance; with `role`, only those who play it."""
+        labels = dict.fromkeys(turn.speaker for turn in self.turns)
+        return tuple(label for label in labels if role is None or self.roles.get(label) == role)
+
+    def with_turns(self, turns: Sequence[Turn]) -> "Dialogue":
+        return replace(self, turns=tuple(turns))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One dialogue, one role, one target summary."""
+
+    dialogue: Dialogue
+    role: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One dialogue with all its examples: they share the dialogue as prefix, each is a branch of its own."""
+
+    dialogue: Dialogue
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSummary:
+    """What an engine wrote for one role of one dialogue."""
+
+    dialogue_id: str
+    role: str
+    text: str
+    tokens: int
+    finish_reason: str  # "stop" where the model ended its text, "length" where the limit did
+
+
+def bundle_of(dialogue: Dialogue, roles: Sequence[str], references: str = "all") -> Bundle | None:
+    """The bundle of a dialogue's references for `roles`, or None where it has none.
+
+    `references` is "all" (one example per annotator) or "first".
+    """
+    examples = []
+    for role in roles:
+        targets = dialogue.summaries.get(role, ())
+        examples += [Example(dialogue, role, target) for target in (targets[:1] if references == "first" else targets)]
+    return Bundle(dialogue, tuple(examples)) if examples else None
+
+
+def language_of(text: str) -> str:
+    """ "zh" where Han characters are common, else "en"."""
+    letters = [character for character in text if character.isalpha()]
+    han = sum("\u4e00" <= character <= "\u9fff" for character in letters)
+    return "zh" if letters and han / len(letters) >= HAN_SHARE else "en"
