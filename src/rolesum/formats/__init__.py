@@ -1,0 +1,120 @@
+"""Readers of dialogue files: one module per format, each gives Dialogues; one table, one sniffer.
+
+A reader yields a Dialogue for each good record and a Problem, with file and line, for each bad one, so that a file's
+problems can be shown all at once.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, Problem, UsageError, did_you_mean
+from rolesum.formats import csds, jsonl, plain, samsum, tweetsumm
+from rolesum.formats.source import Source, open_source
+from rolesum.roles import resolve_role, role_of_speaker
+
+__all__ = ["FORMATS", "Format", "Source", "open_source", "parse", "read_dialogues", "read_items", "sniff"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How one file format is recognised and read."""
+
+    name: str
+    description: str
+    matches: Callable[[Source], bool]
+    read: Callable[[Source], Iterator[Dialogue | Problem]]
+
+
+FORMATS: dict[str, Format] = {
+    module.NAME: Format(module.NAME, module.DESCRIPTION, module.matches, module.read)
+    for module in (jsonl, samsum, csds, tweetsumm, plain)
+}
+
+
+def sniff(source: Source) -> Format:
+    """The one format that the source looks like. Raises DataError where it looks like none or several."""
+    candidates = [form for form in FORMATS.values() if form.matches(source)]
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        broken = [item for item in source.records() if isinstance(item, Problem)] if source.is_json else []
+        if broken:
+            raise DataError(broken)
+        fix = "name it with --format: " + ", ".join(FORMATS) + ' (plain wants "Speaker: text" lines)'
+        raise DataError("the file looks like no known format", source.name, fix)
+    names = ", ".join(form.name for form in candidates)
+    raise DataError(f"the file could be any of: {names}", source.name, "name the right one with --format")
+
+
+def parse(source: Source, form: str | None = None) -> Iterator[Dialogue | Problem]:
+    """The dialogues of a source and the problems between them. `form` names a format; None sniffs it."""
+    if form is not None and form not in FORMATS:
+        raise UsageError(f'unknown format "{form}"', fix=did_you_mean(form, FORMATS))
+    return (FORMATS[form] if form else sniff(source)).read(source)
+
+
+def read_dialogues(
+    path: str | Path | Source,
+    form: str | None = None,
+    *,
+    skip: Collection[str] = (),
+    limit: int | None = None,
+    custom_roles: Mapping[str, Collection[str]] | None = None,
+    speakers: Mapping[str, str] | None = None,
+) -> list[Dialogue]:
+    """Read a file's dialogues, at most `limit`, without those whose id is in `skip`.
+
+    `custom_roles` maps a role of one's own to its aliases, `speakers` a speaker's label to the role that it plays;
+    both add to what the file says. Raises DataError with all problems of the file.
+    """
+    dialogues: list[Dialogue] = []
+    problems: list[Problem] = []
+    for item in read_items(path, form, custom_roles=custom_roles, speakers=speakers):
+        if limit is not None and len(dialogues) >= limit:
+            break
+        if isinstance(item, Problem):
+            if not any(item.where.endswith(f", id {identity}") for identity in skip):
+                problems.append(item)
+        elif item.id not in skip:
+            dialogues.append(item)
+    if problems:
+        raise DataError(problems)
+    if not dialogues:
+        raise DataError("no dialogue in the file", _name(path), "check the file, the format and the skipped ids")
+    return dialogues
+
+
+def read_items(
+    path: str | Path | Source,
+    form: str | None = None,
+    *,
+    custom_roles: Mapping[str, Collection[str]] | None = None,
+    speakers: Mapping[str, str] | None = None,
+) -> Iterator[Dialogue | Problem]:
+    """The dialogues and the problems of a file as they come, with every role's name resolved."""
+    aliases = {role: tuple(names) for role, names in (custom_roles or {}).items()}
+    given = {label: resolve_role(role, aliases) for label, role in (speakers or {}).items()}
+    for item in parse(path if isinstance(path, Source) else open_source(path), form):
+        yield item if isinstance(item, Problem) else _resolved(item, aliases, given)
+
+
+def _resolved(
+    dialogue: Dialogue, aliases: Mapping[str, tuple[str, ...]], given: Mapping[str, str]
+) -> Dialogue | Problem:
+    """The dialogue with its roles under their one name; what the caller says of a speaker comes before the file."""
+    labels = dialogue.speakers()
+    try:
+        said = {label: resolve_role(role, aliases) for label, role in dialogue.roles.items()}
+        summaries = {resolve_role(role, aliases): texts for role, texts in dialogue.summaries.items()}
+    except UsageError as error:
+        problem = error.problems[0]
+        return Problem(problem.what, f"{dialogue.source}, id {dialogue.id}", problem.fix)
+    named = {label: role for label in labels if (role := role_of_speaker(label, aliases))} if aliases else {}
+    told = {label: role for label, role in given.items() if label in labels}
+    return replace(dialogue, roles={**named, **said, **told}, summaries=summaries)
+
+
+def _name(path: str | Path | Source) -> str:
+    return path.name if isinstance(path, Source) else str(path)

@@ -1,0 +1,51 @@
+"""What a data file holds, and everything that is wrong with it."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rolesum.errors import Problem
+from rolesum.formats import FORMATS, open_source, read_items, sniff
+
+
+@dataclass
+class CheckResult:
+    """Counts over the good records, and the problems of the bad ones."""
+
+    file: str
+    format: str
+    dialogues: int = 0
+    turns: int = 0
+    languages: Counter[str] = field(default_factory=Counter)
+    speakers_by_role: Counter[str] = field(default_factory=Counter)
+    summaries: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_file(
+    path: str | Path, form: str | None = None, custom_roles: Mapping[str, Collection[str]] | None = None
+) -> CheckResult:
+    """Read the whole file, and find all of its problems, repeated ids among them."""
+    source = open_source(path)
+    chosen = FORMATS[form] if form in FORMATS else sniff(source) if form is None else None
+    result = CheckResult(source.name, chosen.name if chosen else str(form))
+    first_places: dict[str, str] = {}
+    for item in read_items(source, form, custom_roles=custom_roles):
+        if isinstance(item, Problem):
+            result.problems.append(item)
+            continue
+        if item.id in first_places:
+            what = f"the id {item.id} stands twice (first at {first_places[item.id]})"
+            result.problems.append(Problem(what, item.source, "give each dialogue an id of its own"))
+        first_places.setdefault(item.id, item.source)
+        result.dialogues += 1
+        result.turns += len(item.turns)
+        result.languages[item.language] += 1
+        result.speakers_by_role.update(item.roles.get(label, "no role") for label in item.speakers())
+        result.summaries.update({role: len(texts) for role, texts in item.summaries.items()})
+    return result

@@ -1,0 +1,110 @@
+"""rolesum's own format: JSON lines of {id, turns, roles, summaries, language, meta}, see dialogue.schema.json."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import Problem, did_you_mean
+from rolesum.formats.source import Record, Source
+from rolesum.roles import roles_of_speakers
+
+NAME = "rolesum"
+DESCRIPTION = "rolesum: JSON lines of {id, turns: [{speaker, text}], roles, summaries, language, meta}"
+
+FIELDS = ("id", "turns", "roles", "summaries", "language", "meta")
+
+
+def matches(source: Source) -> bool:
+    record = source.first_record if source.is_json else None
+    turns = record.get("turns") if isinstance(record, dict) else None
+    return isinstance(turns, list) and all(isinstance(turn, dict) for turn in turns)
+
+
+def read(source: Source) -> Iterator[Dialogue | Problem]:
+    for record in source.records():
+        if isinstance(record, Problem):
+            yield record
+            continue
+        faults = _faults(record.value)
+        if faults:
+            identity = record.value.get("id") if isinstance(record.value, dict) else None
+            place = f"{record.place}, id {identity}" if identity else record.place
+            yield from (Problem(what, place, fix) for what, fix in faults)
+        else:
+            yield _dialogue(record)
+
+
+def to_json(dialogue: Dialogue) -> str:
+    """The line of a dialogue in this format."""
+    value: dict[str, Any] = {
+        "id": dialogue.id,
+        "language": dialogue.language,
+        "turns": [{"speaker": turn.speaker, "text": turn.text} for turn in dialogue.turns],
+        "roles": dict(dialogue.roles),
+        "summaries": {role: list(texts) for role, texts in dialogue.summaries.items()},
+        "meta": dict(dialogue.meta),
+    }
+    return json.dumps({key: entry for key, entry in value.items() if entry}, ensure_ascii=False)
+
+
+def _dialogue(record: Record) -> Dialogue:
+    value: Mapping[str, Any] = record.value
+    turns = tuple(
+        Turn(turn["speaker"].strip(), turn["text"].strip()) for turn in value["turns"] if turn["text"].strip()
+    )
+    written = value.get("summaries", {})
+    summaries = {role: (text,) if isinstance(text, str) else tuple(text) for role, text in written.items()}
+    return Dialogue(
+        id=str(value["id"]),
+        turns=turns,
+        roles=value["roles"] if "roles" in value else roles_of_speakers([turn.speaker for turn in turns]),
+        summaries=summaries,
+        language=value.get("language", ""),
+        meta=value.get("meta", {}),
+        source=record.place,
+    )
+
+
+def _faults(value: Any) -> list[tuple[str, str]]:
+    """What is wrong with a record, each with its fix; the same rules as dialogue.schema.json."""
+    schema = "see docs/formats.md"
+    if not isinstance(value, dict):
+        return [("not a JSON object", schema)]
+    faults = [(f'unknown field "{key}"', did_you_mean(key, FIELDS)) for key in value if key not in FIELDS]
+    if not isinstance(value.get("id"), str | int) or value.get("id") == "":
+        faults.append(("no id", "give each dialogue an id that is a text or a whole number"))
+    turns = value.get("turns")
+    if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
+        faults.append(("turns must be a list of {speaker, text}", schema))
+        turns = []
+    elif not any(turn["text"].strip() for turn in turns):
+        faults.append(("the dialogue has no turns", "mend or remove the record, or skip its id"))
+    roles = value.get("roles", {})
+    if not isinstance(roles, dict) or not all(isinstance(role, str) for role in roles.values()):
+        faults.append(("roles must map a speaker to a role", schema))
+    elif unheard := set(roles) - {turn["speaker"].strip() for turn in turns}:
+        faults.append((f"roles name speakers without a turn: {', '.join(sorted(unheard))}", "check the spelling"))
+    summaries = value.get("summaries", {})
+    if not isinstance(summaries, dict) or not all(_is_summary(text) for text in summaries.values()):
+        faults.append(("summaries must map a role to a text that is not empty, or a list of such", schema))
+    if value.get("language", "en") not in ("en", "zh"):
+        faults.append((f"unknown language {value['language']!r}", "en or zh, or leave it out"))
+    if not isinstance(value.get("meta", {}), dict):
+        faults.append(("meta must be an object", schema))
+    return faults
+
+
+def _is_turn(turn: Any) -> bool:
+    return (
+        isinstance(turn, dict)
+        and set(turn) == {"speaker", "text"}
+        and isinstance(turn["speaker"], str)
+        and isinstance(turn["text"], str)
+        and bool(turn["speaker"].strip())
+    )
+
+
+def _is_summary(text: Any) -> bool:
+    texts = text if isinstance(text, list) and text else [text]
+    return all(isinstance(entry, str) and entry.strip() for entry in texts)

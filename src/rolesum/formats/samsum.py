@@ -1,0 +1,67 @@
+"""SAMSum: {id, dialogue: "A: …\\nB: …", summary} as a JSON array, JSON lines, or CSV with these columns."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import Problem
+from rolesum.formats.source import Record, Source
+from rolesum.formats.turns import turns_of_text
+from rolesum.roles import OVERALL, roles_of_speakers
+
+NAME = "samsum"
+DESCRIPTION = 'SAMSum: {id, dialogue: "Anna: …", summary}, JSON, JSON lines or CSV'
+
+
+def matches(source: Source) -> bool:
+    if source.is_json:
+        record = source.first_record
+        return isinstance(record, dict) and isinstance(record.get("dialogue"), str)
+    return _is_csv(source)
+
+
+def read(source: Source) -> Iterator[Dialogue | Problem]:
+    for record in _csv_records(source) if _is_csv(source) else source.records():
+        yield _dialogue(record) if isinstance(record, Record) else record
+
+
+def _dialogue(record: Record) -> Dialogue | Problem:
+    value: Any = record.value
+    if not isinstance(value, dict) or not isinstance(value.get("dialogue"), str) or "id" not in value:
+        return Problem("not a SAMSum record: id and dialogue are needed", record.place, "see docs/formats.md")
+    place = f"{record.place}, id {value['id']}"
+    turns, stray = turns_of_text(value["dialogue"])
+    if not turns:
+        return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
+    if stray:
+        return Problem('the dialogue does not begin with "Speaker: text"', place, "name the first line's speaker")
+    summary = value.get("summary")
+    if summary is not None and (not isinstance(summary, str) or not summary.strip()):
+        return Problem("the summary is empty or not a text", place, "mend or remove the record, or skip its id")
+    return Dialogue(
+        id=str(value["id"]),
+        turns=tuple(turns),
+        roles=roles_of_speakers([turn.speaker for turn in turns]),
+        summaries={OVERALL: (summary.strip(),)} if summary else {},
+        source=record.place,
+    )
+
+
+def _is_csv(source: Source) -> bool:
+    if source.is_json:
+        return False
+    header = next(csv.reader(io.StringIO(source.text.split("\n", 1)[0])), [])
+    return {"id", "dialogue"} <= {column.strip() for column in header}
+
+
+def _csv_records(source: Source) -> Iterator[Record | Problem]:
+    reader = csv.DictReader(io.StringIO(source.text, newline=""), skipinitialspace=True, strict=True)
+    try:
+        line = 2
+        for row in reader:
+            yield Record({(key or "").strip(): value for key, value in row.items()}, f"{source.name}:{line}")
+            line = reader.line_num + 1
+    except csv.Error as error:
+        yield Problem(f"broken CSV: {error}", f"{source.name}:{reader.line_num}", "check the quotes of this row")

@@ -1,0 +1,140 @@
+"""A data file as the readers see it: decoded text, and JSON records with the line where each begins."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rolesum.errors import DataError, Problem, did_you_mean
+
+STDIN = "-"
+SAMPLE = "sample:"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One JSON value of a file and where it begins."""
+
+    value: Any
+    place: str  # "file:line"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file's text without BOM and with \\n line ends; `name` is what error messages call it."""
+
+    name: str
+    text: str
+    is_json: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_json", self.text.lstrip()[:1] in ("[", "{"))
+
+    @property
+    def stem(self) -> str:
+        return Path(self.name).stem
+
+    @cached_property
+    def first_record(self) -> Any:
+        """The first JSON value that can be read, for sniffing; None where there is none."""
+        return next((item.value for item in self.records() if isinstance(item, Record)), None)
+
+    def records(self) -> Iterator[Record | Problem]:
+        """The file's JSON values, from a JSON array or from JSON lines; what cannot be read comes as a Problem."""
+        return self._array() if self.text.lstrip().startswith("[") else self._lines()
+
+    def _lines(self) -> Iterator[Record | Problem]:
+        lines = self.text.split("\n")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                yield Record(json.loads(line), f"{self.name}:{number}")
+            except json.JSONDecodeError as error:
+                if number == self._first_line and (whole := self._single_object()) is not None:
+                    yield whole
+                    return
+                yield Problem(
+                    f"broken JSON: {error.msg} at column {error.colno}: {_excerpt(line, error.pos)}",
+                    f"{self.name}:{number}",
+                    "each line must be one JSON object; check for a missing quote, comma or a cut line",
+                )
+
+    def _array(self) -> Iterator[Record | Problem]:
+        decoder, text = json.JSONDecoder(), self.text
+        position, line, counted = text.index("[") + 1, 1, 0
+        while True:
+            position = _skip(text, position)
+            if text[position : position + 1] == "]":
+                if rest := text[position + 1 :].strip():
+                    place = f"{self.name}:{text.count(chr(10), 0, position) + 1}"
+                    yield Problem(f"text after the end of the JSON array: {rest[:40]!r}", place, "remove it")
+                return
+            line += text.count("\n", counted, position)
+            counted = position
+            try:
+                value, position = decoder.raw_decode(text, position)
+            except json.JSONDecodeError as error:
+                column = error.pos - text.rfind("\n", 0, error.pos)
+                what = f"broken JSON: {error.msg} at column {column}: {_excerpt(text, error.pos)}"
+                fix = "mend this record; the rest of the array cannot be read before that"
+                yield Problem(what, f"{self.name}:{error.lineno}", fix)
+                return
+            yield Record(value, f"{self.name}:{line}")
+
+    @cached_property
+    def _first_line(self) -> int:
+        return next((n for n, line in enumerate(self.text.split("\n"), 1) if line.strip()), 1)
+
+    def _single_object(self) -> Record | None:
+        """The whole file as one JSON object over several lines, or None."""
+        try:
+            return Record(json.loads(self.text), f"{self.name}:{self._first_line}")
+        except json.JSONDecodeError:
+            return None
+
+
+def open_source(path: str | Path) -> Source:
+    """Read a file, standard input (`-`) or a bundled sample (`sample:en-test`). Raises DataError."""
+    name = str(path)
+    if name == STDIN:
+        raw, name = sys.stdin.buffer.read(), "standard input"
+    elif name.startswith(SAMPLE):
+        raw = _sample(name.removeprefix(SAMPLE))
+    else:
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read the file: {error.strerror}", name, "check the path") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        fix = "save the file as UTF-8 (iconv -f GB18030 -t UTF-8 IN > OUT, if it is Chinese)"
+        raise DataError(f"not UTF-8: byte 0x{raw[error.start]:02x}", f"{name}:{line}", fix) from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise DataError("the file is empty", name, "give it at least one dialogue")
+    return Source(name, text)
+
+
+def _sample(name: str) -> bytes:
+    folder = resources.files("rolesum.samples")
+    known = sorted(entry.name.removesuffix(".jsonl") for entry in folder.iterdir() if entry.name.endswith(".jsonl"))
+    if name not in known:
+        raise DataError(f'no bundled sample "{name}"', fix=did_you_mean(name, known))
+    return folder.joinpath(f"{name}.jsonl").read_bytes()
+
+
+def _skip(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t\n,":
+        position += 1
+    return position
+
+
+def _excerpt(text: str, position: int) -> str:
+    return repr(text[max(0, position - 20) : position + 20])

@@ -1,0 +1,57 @@
+"""TweetSumm as {id, turns: [text], refs: [{user, agent}]}: customer service on Twitter, about three annotators each.
+
+The turns carry no speaker. The customer writes first and the two sides alternate; the dialogue's meta says that the
+speakers were inferred so.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import Problem
+from rolesum.formats.source import Record, Source
+from rolesum.roles import AGENT, USER
+
+NAME = "tweetsumm"
+DESCRIPTION = "TweetSumm: {id, turns: [text], refs: [{user, agent}]}; speakers inferred, customer first"
+
+SPEAKERS = ("Customer", "Agent")
+
+
+def matches(source: Source) -> bool:
+    record = source.first_record if source.is_json else None
+    turns = record.get("turns") if isinstance(record, dict) else None
+    return isinstance(turns, list) and bool(turns) and all(isinstance(turn, str) for turn in turns)
+
+
+def read(source: Source) -> Iterator[Dialogue | Problem]:
+    for record in source.records():
+        yield _dialogue(record) if isinstance(record, Record) else record
+
+
+def _dialogue(record: Record) -> Dialogue | Problem:
+    value: Any = record.value
+    if not isinstance(value, dict) or "id" not in value or not isinstance(value.get("turns"), list):
+        return Problem("not a TweetSumm record: id and turns are needed", record.place, "see docs/formats.md")
+    place = f"{record.place}, id {value['id']}"
+    texts = value["turns"]
+    if not all(isinstance(text, str) for text in texts):
+        return Problem("a turn is not a text", place, "mend or remove the record")
+    turns = [Turn(SPEAKERS[index % 2], text.strip()) for index, text in enumerate(texts) if text.strip()]
+    if not turns:
+        return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
+    references = value.get("refs") or []
+    if not all(isinstance(reference, dict) for reference in references):
+        return Problem("refs must be a list of {user, agent}", place, "mend or remove the record")
+    written = {
+        role: tuple(str(reference[role]).strip() for reference in references if str(reference.get(role, "")).strip())
+        for role in (USER, AGENT)
+    }
+    return Dialogue(
+        id=str(value["id"]),
+        turns=tuple(turns),
+        roles={SPEAKERS[0]: USER, SPEAKERS[1]: AGENT},
+        summaries={role: texts for role, texts in written.items() if texts},
+        meta={"speakers": "inferred: customer first, then alternating"},
+        source=record.place,
+    )
