@@ -1,0 +1,19 @@
+"""How a summary is asked for: instruction sets per language, and the one prompt layout.
+
+Instructions live in YAML (en.yaml, zh.yaml, or a file of the user's), never in code. The layout puts the dialogue
+first and the instruction last, so that the roles of one dialogue share a prefix.
+"""
+
+from rolesum.instructions.prompt import ChatForm, Prompt, PromptLayout, Segment, layout_for
+from rolesum.instructions.sets import InstructionSet, instruction_set, load_instruction_set
+
+__all__ = [
+    "ChatForm",
+    "InstructionSet",
+    "Prompt",
+    "PromptLayout",
+    "Segment",
+    "instruction_set",
+    "layout_for",
+    "load_instruction_set",
+]
