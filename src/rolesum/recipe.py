@@ -1,0 +1,218 @@
+"""The recipe: one YAML file that says a whole run, its schema, and how it is loaded, overridden and explained.
+
+Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the default that stands here.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.roles import ALIASES, BUILT_IN, resolve_role
+
+RECIPE_FOLDER = "recipes"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CustomRole(_Section):
+    """A role that is not user, agent or overall."""
+
+    aliases: tuple[str, ...] = Field((), description="Speaker labels that stand for this role.")
+    definition: str = Field("", description="A sentence that is added to the instruction.")
+
+
+class DataFile(_Section):
+    """One data file and what to take of it."""
+
+    path: str = Field(description="A file, or sample:NAME for a bundled one. Relative to where rolesum is run.")
+    format: str | None = Field(None, description="The file's format; sniffed if not given.")
+    limit: int | None = Field(None, ge=1, description="Take the first N dialogues only.")
+    skip: tuple[str, ...] = Field((), description="Ids of dialogues to leave out, such as known broken records.")
+    references: Literal["all", "first"] = Field(
+        "all", description="With several annotators: one example for each summary, or only for the first."
+    )
+
+
+class Data(_Section):
+    """Where the dialogues come from."""
+
+    train: DataFile = Field(description="What the model is trained on.")
+    validation: DataFile | None = Field(None, description="For the loss during training.")
+    test: DataFile | None = Field(None, description="For rolesum evaluate; never seen in training.")
+
+
+class Lora(_Section):
+    """LoRA (arXiv 2106.09685), as PEFT implements it."""
+
+    rank: int = Field(16, ge=1, description="The rank r of the adapters.")
+    alpha: float = Field(32, gt=0, description="The scale: an adapter adds alpha / r * B A.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on an adapter's input.")
+    targets: tuple[str, ...] | None = Field(None, description="Module names; by default all linear layers of the body.")
+
+
+class Neftune(_Section):
+    """Noise on the token embeddings in training (NEFTune, arXiv 2310.05914)."""
+
+    alpha: float = Field(5.0, ge=0, description="Uniform noise in [-1, 1] times alpha / sqrt(L d); 0 is off.")
+
+
+class Training(_Section):
+    """How the adapter is trained."""
+
+    epochs: int = Field(1, ge=1, description="Passes over the training data.")
+    learning_rate: float = Field(5e-4, gt=0, description="The peak of the schedule.")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls after warm-up.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="The share of the steps in which the rate rises to its peak.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decay.")
+    max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 is off.")
+    tokens_per_batch: int = Field(2048, ge=64, description="Most tokens of one batch, padding counted.")
+    gradient_accumulation: int = Field(1, ge=1, description="Batches per optimizer step.")
+    max_length: int | None = Field(None, ge=32, description="Longest example in tokens; by default the model's limit.")
+    on_long: Literal["refuse", "drop-middle"] = Field(
+        "refuse", description="A dialogue that does not fit: an error, or drop whole turns from its middle (counted)."
+    )
+    save_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
+    log_steps: int = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
+    report_to: tuple[str, ...] = Field((), description="transformers' logging integrations, such as tensorboard.")
+    seed: int = Field(1, ge=0, description="Decides the order, the noise and the adapter's start.")
+
+
+class Recipe(_Section):
+    """A whole run: base model, data, roles, and how to train."""
+
+    name: str = Field(description="Names the run's directory: runs/NAME.")
+    note: str = Field("", description="What the run is for, and where its settings come from.")
+    base: str = Field("smollm2-135m", description="An alias of the catalogue, a hub id, or a local directory.")
+    data: Data
+    roles: tuple[str, ...] = Field(
+        BUILT_IN, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
+    )
+    custom_roles: dict[str, CustomRole] = Field({}, description="Roles of one's own.")
+    language: Literal["en", "zh"] | None = Field(
+        None, description="Of the instructions; follows the dialogue if unset."
+    )
+    instructions: str | None = Field(None, description="A YAML file with an instruction set; built in if unset.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Of the base; the adapter is float32.")
+    lora: Lora = Lora()
+    neftune: Neftune = Neftune()
+    training: Training = Training()
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Custom role -> its aliases, for the readers."""
+        return {role: custom.aliases for role, custom in self.custom_roles.items()}
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """Custom role -> its definition, for the instructions."""
+        return {role: custom.definition for role, custom in self.custom_roles.items()}
+
+
+def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe by path, or by name from the ones that come with rolesum, and apply KEY=VALUE overrides.
+
+    Raises UsageError with every problem of the file and the overrides.
+    """
+    path = find_recipe(path_or_name)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UsageError(f"broken YAML: {getattr(error, 'problem', error)}", place, "check the indentation") from None
+    except UnicodeDecodeError:
+        raise UsageError("not a UTF-8 text", str(path), "a recipe is a YAML file") from None
+    if not isinstance(raw, dict):
+        raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see recipes/sample.yaml")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_recipe(raw, str(path))
+
+
+def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
+    """Validate a recipe's mapping; `place` is named in errors."""
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError([_problem(detail, place) for detail in error.errors()]) from None
+    clash = set(recipe.custom_roles) & set(ALIASES)
+    if clash:
+        raise UsageError(f"custom_roles redefines {', '.join(sorted(clash))}", place, "give it another name")
+    roles = tuple(dict.fromkeys(resolve_role(role, recipe.aliases) for role in recipe.roles))
+    return recipe.model_copy(update={"roles": roles})
+
+
+def find_recipe(path_or_name: str | Path) -> Path:
+    """A recipe's file: the path itself, or a recipe that comes with rolesum by its name."""
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    known = {entry.stem: entry for folder in _recipe_folders() for entry in sorted(folder.glob("*.yaml"))}
+    if str(path_or_name) in known:
+        return known[str(path_or_name)]
+    raise UsageError(
+        f"no recipe at {path_or_name}", fix=f"give a YAML file or a name; {did_you_mean(str(path_or_name), known)}"
+    )
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with all defaults, as YAML."""
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120))
+
+
+def _recipe_folders() -> list[Path]:
+    package = Path(str(resources.files("rolesum")))
+    return [package / RECIPE_FOLDER, package.parent.parent / RECIPE_FOLDER]  # an installed package, a checkout
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign:
+        raise UsageError(f'--set "{override}" has no value', fix="write --set training.epochs=2")
+    *sections, last = key.strip().split(".")
+    target: Any = raw
+    for section in sections:
+        target = target.setdefault(section, {}) if isinstance(target, dict) else None
+        if target is None:
+            raise UsageError(f'--set "{override}": {section} cannot hold {last}', fix="see recipes/sample.yaml")
+    if not isinstance(target, dict):
+        raise UsageError(f'--set "{override}": {".".join(sections)} is not a section', fix="see recipes/sample.yaml")
+    try:
+        target[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f'--set "{override}": the value is not YAML', fix="quote it") from None
+    if isinstance(target[last], str):  # YAML 1.1 reads 5e-4 as a text
+        with suppress(ValueError):
+            target[last] = float(target[last])
+
+
+def _problem(detail: Any, place: str) -> Problem:
+    location = tuple(part for part in detail["loc"] if isinstance(part, str))
+    key = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        known = _fields_at(location[:-1])
+        return Problem(f'unknown key "{key}"', place, did_you_mean(location[-1], known) if known else "remove it")
+    if detail["type"] == "missing":
+        return Problem(f'the key "{key}" is missing', place, "add it; see recipes/sample.yaml")
+    return Problem(f"{key}: {detail['msg']}, not {detail['input']!r}", place, "see recipes/sample.yaml")
+
+
+def _fields_at(location: tuple[str, ...]) -> list[str]:
+    """The keys that the section at `location` may hold."""
+    model: type[BaseModel] = Recipe
+    for part in location:
+        field = model.model_fields.get(part)
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []
+        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if section is None:
+            return []
+        model = section
+    return list(model.model_fields)
