@@ -1,0 +1,22 @@
+"""Models: the catalogue, families as rows of facts, loading, tokens, adapters, attention masks.
+
+Names are resolved here, so that the catalogue can be listed without importing torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry
+from rolesum.models.fetch import on_disk, pull
+
+if TYPE_CHECKING:
+    from rolesum.models.loading import LoadedModel, load_model
+
+__all__ = ["CATALOG", "DEFAULT_MODEL", "Entry", "LoadedModel", "load_model", "on_disk", "pull"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("LoadedModel", "load_model"):
+        from rolesum.models import loading
+
+        return getattr(loading, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

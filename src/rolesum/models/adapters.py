@@ -1,0 +1,105 @@
+"""Adapters in PEFT's format, with a note of the base that they belong to and of how they were asked.
+
+The note, rolesum.json beside the weights, holds the base's fingerprint: an adapter on another base would run without
+an error and write nonsense, so loading it there is refused.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from rolesum.errors import ModelError, ResourceError
+from rolesum.instructions import InstructionSet
+
+NOTE_FILE = "rolesum.json"
+CONFIG_FILE = "adapter_config.json"
+_HASHED_VALUES = 4096
+
+
+def fingerprint(model: PreTrainedModel) -> dict[str, Any]:
+    """What tells one base from another: architecture, sizes, and a hash of some weights, in any dtype the same."""
+    config = model.config.get_text_config()
+    matrices = [parameter for _, parameter in sorted(model.named_parameters()) if parameter.dim() >= 2]
+    digest = hashlib.sha256()
+    for parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
+        some = parameter.detach().flatten()[:_HASHED_VALUES].to("cpu", torch.bfloat16)
+        digest.update(some.view(torch.int16).numpy().tobytes())
+    return {
+        "architecture": type(model).__name__,
+        "vocabulary": config.vocab_size,
+        "hidden": config.hidden_size,
+        "layers": config.num_hidden_layers,
+        "weights": digest.hexdigest(),
+    }
+
+
+def read_note(directory: str | Path) -> dict[str, Any]:
+    """The adapter's note; empty for an adapter that rolesum did not make. Raises ModelError where none is there."""
+    folder = Path(directory)
+    if not (folder / CONFIG_FILE).is_file():
+        fix = "give the directory that holds adapter_config.json, such as runs/NAME/adapter"
+        raise ModelError("no adapter here", str(folder), fix)
+    note = folder / NOTE_FILE
+    if not note.is_file():
+        return {}
+    try:
+        return dict(json.loads(note.read_text(encoding="utf-8")))
+    except ValueError:
+        raise ModelError("broken note of the adapter", str(note), "restore it, or train the adapter again") from None
+
+
+def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mapping[str, Any], base: str) -> PeftModel:
+    """The model with a trained adapter on it. `print_` is the model's fingerprint and `base` its name.
+
+    Raises ModelError where the adapter was trained on another base or its files are broken.
+    """
+    note = read_note(directory)
+    trained_on = note.get("fingerprint")
+    if trained_on is not None and trained_on != dict(print_):
+        differing = ", ".join(key for key in trained_on if trained_on[key] != print_.get(key))
+        fix = f"load it with --model {note.get('base')}"
+        what = f"the adapter was trained on {note.get('base')}, not on {base} (they differ in {differing})"
+        raise ModelError(what, str(directory), fix)
+    try:
+        return PeftModel.from_pretrained(model, str(directory))
+    except (ValueError, RuntimeError, KeyError, OSError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), "is it of another base?") from None
+
+
+def save_adapter(model: PeftModel, directory: str | Path, note: Mapping[str, Any], card: str) -> None:
+    """Write the adapter, its note and its card: whole, or not at all."""
+    target = Path(directory)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write the adapter: {error.strerror}", str(target), "choose another --out"
+        ) from None
+    try:
+        model.save_pretrained(work)
+        (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (work / "README.md").write_text(card, encoding="utf-8")
+        work.chmod(0o755)  # mkdtemp makes it private
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+    except OSError as error:
+        raise ResourceError(f"cannot write the adapter: {error}", str(target), "free some disk space") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def instructions_of(note: Mapping[str, Any]) -> InstructionSet | None:
+    """The instruction set of one's own that the adapter was trained with; None for the built-in sets."""
+    stored = note.get("instructions")
+    return InstructionSet.model_validate(stored) if stored else None

@@ -1,0 +1,55 @@
+"""Attention masks by position: who sees whom, for packed branches and for caches with holes.
+
+transformers takes a ready 4D mask as it is. We make it ourselves wherever a row is more than one left-to-right text:
+in training, where branches share a prefix, and in generation, where a row's cache has padding in its middle.
+"""
+
+from typing import Any
+
+import torch
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+Mask = torch.Tensor | dict[str, torch.Tensor]
+
+
+def can_mask(config: Any) -> bool:
+    """Whether all layer types of a model are ones whose mask can be made here."""
+    return set(getattr(config, "layer_types", None) or (FULL,)) <= {FULL, SLIDING}
+
+
+def bundle_visibility(branches: torch.Tensor) -> torch.Tensor:
+    """Which key each query of a packed row may see, as bool (batch, 1, length, length).
+
+    `branches` (batch, length) holds 0 for the prefix, 1, 2, … for the branches in order, and -1 for padding on the
+    right. A branch sees the prefix and itself, up to the query.
+    """
+    length = branches.shape[1]
+    query, key = branches[:, :, None], branches[:, None, :]
+    earlier = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
+    return (((key == 0) | (key == query)) & earlier)[:, None]
+
+
+def model_mask(
+    config: Any, visible: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor, dtype: torch.dtype
+) -> Mask:
+    """The mask as the model takes it, from `visible`, bool (batch, 1, queries, keys).
+
+    Sliding-window layers see only keys fewer than `sliding_window` positions back; positions are (batch, queries) and
+    (batch, keys). sdpa takes bool, other implementations a float mask to add.
+    """
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    if window is None or kinds == {FULL}:
+        return _as_taken(config, visible, dtype)
+    near = (query_positions[:, None, :, None] - key_positions[:, None, None, :]) < window
+    sliding = _as_taken(config, visible & near, dtype)
+    if kinds == {FULL, SLIDING}:
+        return {FULL: _as_taken(config, visible, dtype), SLIDING: sliding}
+    return sliding
+
+
+def _as_taken(config: Any, visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if config._attn_implementation == "sdpa":
+        return visible
+    return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)

@@ -1,0 +1,244 @@
+"""From a name to a model that is ready: find it, load it, and know how it wants to be spoken to."""
+
+import json
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
+from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
+from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, read_note
+from rolesum.models.attention import can_mask
+from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
+from rolesum.models.chat import chat_form
+from rolesum.models.families import NOT_READ, Family, family_of
+from rolesum.models.fetch import ENTRY_FILE, pull
+from rolesum.models.quiet import quiet_transformers
+from rolesum.models.tokens import SegmentEncoder
+
+_HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
+# For checkpoints whose config states no length (BLOOM's: trained at 2,048, ALiBi has no limit of its own).
+UNSTATED_LENGTH = 2048
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class TextSide:
+    """What is needed to build a base's prompts: tokenizer, chat form and family, without the weights."""
+
+    name: str
+    path: Path
+    entry: Entry | None
+    family: Family
+    tokenizer: PreTrainedTokenizerBase
+    chat: ChatForm
+    encoder: SegmentEncoder
+    adapter_note: dict[str, Any]
+
+    def layout(
+        self,
+        language: str | None = None,
+        instructions: InstructionSet | None = None,
+        definitions: dict[str, str] | None = None,
+    ) -> PromptLayout:
+        """How prompts are laid out for this base; what the adapter was trained with holds unless told otherwise."""
+        note = self.adapter_note
+        own = instructions or instructions_of(note)
+        defined = {**note.get("definitions", {}), **(definitions or {})}
+        return PromptLayout(self.chat, own, language or note.get("language"), defined)
+
+    def check_languages(self, dialogues: list[Dialogue]) -> None:
+        """Raise ModelError for dialogues in a language that the catalogue says the base cannot read."""
+        if self.entry is None:
+            return
+        unread = [dialogue for dialogue in dialogues if dialogue.language not in self.entry.languages]
+        if unread:
+            language = unread[0].language
+            name = {"zh": "Chinese", "en": "English"}.get(language, language)
+            what = f"{self.name} does not read {name}, and {len(unread)} of the dialogues are in it"
+            fix = f"use a base that reads it: --model {' or '.join(readers_of(language))}"
+            raise ModelError([Problem(what, unread[0].place, fix)])
+
+
+@dataclass
+class LoadedModel(TextSide):
+    """A model on its device with all that is needed to build its prompts and read its texts."""
+
+    model: PreTrainedModel | PeftModel
+    stop_ids: tuple[int, ...]
+    max_length: int  # tokens, prompt and answer together
+    fingerprint: dict[str, Any]
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def causal_lm(self) -> PreTrainedModel:
+        """The causal model itself, without PEFT's wrapping; LoRA layers stay inside."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    @property
+    def shares_prefix(self) -> bool:
+        return self.family.shares_prefix and can_mask(self.causal_lm.config.get_text_config())
+
+
+def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path | None = None) -> TextSide:
+    """The prompt side of a base, by name, or of the base that an adapter was trained on. Raises as load_model does."""
+    note = read_note(adapter) if adapter is not None else {}
+    name = str(path_or_alias or note.get("base") or DEFAULT_MODEL)
+    path = _find(name)
+    family = family_of(_read_config(path))
+    with quiet_transformers():
+        tokenizer = _load_tokenizer(path)
+    chat = chat_form(tokenizer, family)
+    return TextSide(name, path, _entry(name, path), family, tokenizer, chat, SegmentEncoder(tokenizer), note)
+
+
+def load_model(
+    path_or_alias: str | Path | None = None,
+    *,
+    adapter: str | Path | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+) -> LoadedModel:
+    """Load a base by catalogue alias, hub id or local directory, with an adapter on it if one is given.
+
+    Without a name, the base that the adapter was trained on, or the default model. `dtype` is float32, bfloat16 or
+    auto (bfloat16 where the device computes it fast). Raises ModelError, or ResourceError where a download fails.
+    """
+    side = load_text_side(path_or_alias, adapter)
+    chosen_device = _device(device)
+    with quiet_transformers():
+        model = _load_weights(side.path, _dtype(dtype, chosen_device), chosen_device)
+    loaded = LoadedModel(
+        **{field.name: getattr(side, field.name) for field in fields(TextSide)},
+        model=model,
+        stop_ids=_stop_ids(model, side.tokenizer, side.chat),
+        max_length=int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or UNSTATED_LENGTH),
+        fingerprint=fingerprint(model),
+    )
+    if adapter is not None:
+        loaded.model = attach_adapter(model, adapter, loaded.fingerprint, side.name)
+    loaded.model.eval()
+    return loaded
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it faster than float32, else float32.
+
+    A processor without AVX512-BF16, AMX or Arm's BF16 emulates it: several times slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
+        return torch.bfloat16 if fast else torch.float32
+    return torch.float32
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return fast_dtype(device)
+    if name not in DTYPES:
+        raise UsageError(f'unknown dtype "{name}"', fix=did_you_mean(name, [*DTYPES, "auto"]))
+    return DTYPES[name]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ResourceError(f'no device "{name}": {str(error).splitlines()[0]}', fix="use --device cpu") from None
+    return device
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if name in CATALOG or _HUB_ID.match(name):
+        return pull(name)
+    fix = f"{did_you_mean(name, CATALOG)}; or give a hub id (owner/name) or the directory of a checkpoint"
+    raise ModelError(f'no model "{name}"', fix=fix)
+
+
+def _entry(name: str, path: Path) -> Entry | None:
+    """The catalogue's entry, also where a converted directory is given by its path."""
+    if name in CATALOG:
+        return CATALOG[name]
+    mark = path / ENTRY_FILE
+    try:
+        return CATALOG.get(json.loads(mark.read_text(encoding="utf-8")).get("alias")) if mark.is_file() else None
+    except ValueError:
+        return None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelError("no config.json: not a checkpoint", str(path), "give the directory of a model") from None
+    except ValueError as error:
+        raise ModelError(f"broken config.json: {error}", str(file), "fetch the model again") from None
+    authors = NOT_READ.get(str(config.get("model_type")))
+    if authors:
+        what = f"{authors}'s original checkpoints need their authors' code, which transformers 5 cannot run"
+        raise ModelError(what, str(path), "rolesum does not read them natively yet; use another base of the catalogue")
+    return dict(config)
+
+
+def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the libraries raise many kinds for a missing or broken tokenizer
+        raise ModelError(f"the tokenizer cannot be loaded: {error}", str(path), "fetch the model again") from None
+
+
+def _load_weights(path: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except torch.OutOfMemoryError:
+        raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
+    except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: all mean a checkpoint that is no good
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"the model cannot be loaded: {said}", str(path), "is it a whole causal model?") from None
+    faults = {"missing": info["missing_keys"], "surplus": info["unexpected_keys"], "misshapen": info["mismatched_keys"]}
+    problems = [
+        Problem(f"{len(names)} {fault} tensors: {', '.join(sorted(map(str, names))[:5])}", str(path), "fetch it again")
+        for fault, names in faults.items()
+        if names
+    ]
+    if problems:
+        raise ModelError(problems)
+    return model.to(device)
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> tuple[int, ...]:
+    """All ids that end an answer: the tokenizer's and the checkpoint's end of text, and the chat form's last token."""
+    stops = {tokenizer.eos_token_id}
+    for config in (model.generation_config, model.config):
+        named = getattr(config, "eos_token_id", None)
+        stops |= set(named) if isinstance(named, list | tuple) else {named}
+    last = chat.end[-1]
+    stops.add(last if isinstance(last, int) else tokenizer.encode(last, add_special_tokens=False)[-1])
+    return tuple(sorted(index for index in stops if index is not None))

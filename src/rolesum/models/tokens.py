@@ -1,0 +1,49 @@
+"""Segments to token ids, so that what a person typed can never become a control token.
+
+Control segments are ours: their text may hold control tokens by surface, or ids. All other segments are other
+people's text: `<|im_end|>` or `</s>` typed by a customer is encoded as the characters that it is.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+
+from transformers import PreTrainedTokenizerBase
+
+from rolesum.instructions import Segment
+
+
+class SegmentEncoder:
+    """Encodes segments with one tokenizer. `control_ids` are ids that text must never produce, beside the special."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, control_ids: Collection[int] = ()) -> None:
+        self.tokenizer = tokenizer
+        special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self.control_ids = frozenset(special | set(tokenizer.all_special_ids) | set(control_ids))
+        surfaces = sorted((tokenizer.convert_ids_to_tokens(i) for i in self.control_ids), key=len, reverse=True)
+        self._surface = (
+            re.compile("|".join(re.escape(surface) for surface in surfaces if surface)) if surfaces else None
+        )
+
+    def encode(self, segments: Iterable[Segment]) -> list[int]:
+        """The ids of the segments, each tokenised by itself."""
+        return [index for segment in segments for index in self.encode_segment(segment)]
+
+    def encode_segment(self, segment: Segment) -> list[int]:
+        if segment.kind != "control":
+            return self._encode_text(segment.text)
+        ids: list[int] = []
+        for piece in segment.control:
+            ids += [piece] if isinstance(piece, int) else self.tokenizer.encode(piece, add_special_tokens=False)
+        return ids
+
+    def _encode_text(self, text: str) -> list[int]:
+        """Text as text. Where the tokenizer still finds a control token, its surface is cut apart and tried again."""
+        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        if self.control_ids.isdisjoint(ids) or self._surface is None:
+            return ids
+        ids, start = [], 0
+        for found in self._surface.finditer(text):
+            cut = found.start() + 1
+            ids += self.tokenizer.encode(text[start:cut], add_special_tokens=False, split_special_tokens=True)
+            start = cut
+        return ids + self.tokenizer.encode(text[start:], add_special_tokens=False, split_special_tokens=True)
