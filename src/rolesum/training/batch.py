@@ -1,0 +1,85 @@
+"""Which bundles go into which batch: by token budget, sorted by length within shuffled windows, the same every time.
+
+The batches of all epochs form one list, so that a run that stops in mid-epoch resumes by skipping what is done.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rolesum.errors import DataError, Problem
+from rolesum.training.encode import EncodedBundle
+
+# A window is this many batches' worth of tokens: sorting inside it leaves little padding, shuffling between windows
+# and batches keeps the order random.
+WINDOW_BATCHES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One bundle's turn in one epoch; `seed` fixes its noise, whatever batch or process it falls to."""
+
+    epoch: int
+    index: int
+    seed: int
+
+
+def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[EncodedBundle]:
+    """Split bundles that are longer than the budget by branches, with the prefix repeated.
+
+    Raises DataError where a single example is longer than the budget.
+    """
+    fitting: list[EncodedBundle] = []
+    problems: list[Problem] = []
+    for bundle in bundles:
+        if bundle.longest_example > budget:
+            what = f"{bundle.longest_example} tokens are more than training.tokens_per_batch, {budget}"
+            problems.append(Problem(what, f"dialogue {bundle.id}", "raise training.tokens_per_batch"))
+            continue
+        part: list = []
+        room = budget - len(bundle.prefix)
+        for branch in bundle.branches:
+            if part and sum(len(one.ids) for one in part) + len(branch.ids) > room:
+                fitting.append(replace(bundle, index=len(fitting), branches=tuple(part)))
+                part = []
+            part.append(branch)
+        fitting.append(replace(bundle, index=len(fitting), branches=tuple(part)))
+    if problems:
+        raise DataError(problems)
+    return fitting
+
+
+def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epochs: int) -> list[list[Draw]]:
+    """The batches of all epochs in order. A batch's rows times its longest row is at most `budget` tokens."""
+    schedule: list[list[Draw]] = []
+    for epoch in range(epochs):
+        random = np.random.default_rng([seed, epoch])
+        seeds = [
+            int(np.random.SeedSequence([seed, epoch, index]).generate_state(1)[0]) for index in range(len(lengths))
+        ]
+        order = random.permutation(len(lengths))
+        window = max(1, WINDOW_BATCHES * budget * len(lengths) // max(1, sum(lengths)))
+        batches: list[list[int]] = []
+        for start in range(0, len(order), window):
+            batches += _pack(sorted(order[start : start + window].tolist(), key=lengths.__getitem__), lengths, budget)
+        for position in random.permutation(len(batches)):
+            schedule.append([Draw(epoch, index, seeds[index]) for index in batches[position]])
+    return schedule
+
+
+def padding_share(schedule: Sequence[Sequence[Draw]], lengths: Sequence[int]) -> float:
+    """The share of the computed positions that are padding."""
+    computed = sum(len(batch) * max(lengths[draw.index] for draw in batch) for batch in schedule)
+    return 1 - sum(lengths[draw.index] for batch in schedule for draw in batch) / computed
+
+
+def _pack(ordered: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Cut indices sorted by length into batches."""
+    batches: list[list[int]] = []
+    for index in ordered:
+        if batches and (len(batches[-1]) + 1) * lengths[index] <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

@@ -1,0 +1,121 @@
+"""Bundles to token ids, with which tokens carry loss. What does not fit is an error with the dialogue's id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rolesum.dialogue import Bundle, Dialogue
+from rolesum.errors import DataError, Problem
+from rolesum.instructions import PromptLayout
+from rolesum.instructions.fit import drop_middle
+from rolesum.models.tokens import SegmentEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBranch:
+    """One example behind its prefix: the instruction, then the target. The last `targets` ids carry loss."""
+
+    role: str
+    ids: tuple[int, ...]
+    targets: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBundle:
+    """One dialogue's shared prefix and its branches. `index` is its place in the data set: it seeds the noise."""
+
+    id: str
+    index: int
+    prefix: tuple[int, ...]
+    branches: tuple[EncodedBranch, ...]
+
+    @property
+    def tokens(self) -> int:
+        """The length of its row: the prefix once, and every branch."""
+        return len(self.prefix) + sum(len(branch.ids) for branch in self.branches)
+
+    @property
+    def longest_example(self) -> int:
+        """The length of the longest of its examples, each as if it stood alone."""
+        return len(self.prefix) + max(len(branch.ids) for branch in self.branches)
+
+    @property
+    def target_tokens(self) -> int:
+        return sum(branch.targets for branch in self.branches)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedData:
+    """The encoded bundles, and how many turns were dropped to make dialogues fit."""
+
+    bundles: tuple[EncodedBundle, ...]
+    dropped_turns: int = 0
+    shortened: int = 0
+
+
+def encode_bundles(
+    bundles: Sequence[Bundle],
+    layout: PromptLayout,
+    encoder: SegmentEncoder,
+    *,
+    max_length: int,
+    on_long: str = "refuse",
+    share_prefix: bool = True,
+) -> EncodedData:
+    """Encode bundles; without `share_prefix` every example becomes a bundle of its own.
+
+    `max_length` is the most tokens of one example. `on_long` is "refuse" or "drop-middle". Raises DataError with all
+    the dialogues that do not fit.
+    """
+    encoded: list[EncodedBundle] = []
+    problems: list[Problem] = []
+    dropped_turns = shortened = 0
+    for bundle in bundles:
+        result = _encode(bundle, layout, encoder, len(encoded))
+        if result.longest_example > max_length:
+            cut = _shorten(bundle, layout, encoder, max_length) if on_long == "drop-middle" else None
+            if cut is None:
+                problems.append(_too_long(bundle.dialogue, result, max_length, on_long))
+                continue
+            dialogue, dropped = cut
+            result = _encode(Bundle(dialogue, bundle.examples), layout, encoder, len(encoded))
+            dropped_turns, shortened = dropped_turns + dropped, shortened + 1
+        encoded += [result] if share_prefix else _alone(result, len(encoded))
+    if problems:
+        raise DataError(problems)
+    return EncodedData(tuple(encoded), dropped_turns, shortened)
+
+
+def _encode(bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, index: int) -> EncodedBundle:
+    branches = []
+    for example in bundle.examples:
+        asked = encoder.encode(layout.branch(bundle.dialogue, example.role))
+        target = encoder.encode(layout.target(example))
+        branches.append(EncodedBranch(example.role, (*asked, *target), len(target)))
+    prefix = encoder.encode(layout.prefix(bundle.dialogue))
+    return EncodedBundle(bundle.dialogue.id, index, tuple(prefix), tuple(branches))
+
+
+def _alone(bundle: EncodedBundle, index: int) -> list[EncodedBundle]:
+    return [
+        EncodedBundle(bundle.id, index + offset, bundle.prefix, (branch,))
+        for offset, branch in enumerate(bundle.branches)
+    ]
+
+
+def _shorten(
+    bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, max_length: int
+) -> tuple[Dialogue, int] | None:
+    def fits(dialogue: Dialogue) -> bool:
+        return _encode(Bundle(dialogue, bundle.examples), layout, encoder, 0).longest_example <= max_length
+
+    return drop_middle(bundle.dialogue, fits)
+
+
+def _too_long(dialogue: Dialogue, encoded: EncodedBundle, max_length: int, on_long: str) -> Problem:
+    longest = max(branch.targets for branch in encoded.branches)
+    parts = f"dialogue {len(encoded.prefix)}, target up to {longest}"
+    what = f"{encoded.longest_example} tokens ({parts}); the limit is {max_length}"
+    if longest >= max_length:
+        return Problem(what, dialogue.place, "the target alone does not fit: raise training.max_length or skip the id")
+    other = "" if on_long == "drop-middle" else ", set training.on_long: drop-middle"
+    return Problem(what, dialogue.place, f"raise training.max_length{other}, or skip the id")

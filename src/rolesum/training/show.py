@@ -1,0 +1,37 @@
+"""One dialogue as the model sees it: segments, tokens, and which tokens carry loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rolesum.dialogue import Dialogue, Example
+from rolesum.instructions import Segment
+from rolesum.models.loading import TextSide
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSegment:
+    """A segment's kind, its tokens as text, their ids, and whether they carry loss. `branch` is "" in the prefix."""
+
+    branch: str
+    kind: str
+    tokens: tuple[str, ...]
+    ids: tuple[int, ...]
+    loss: bool
+
+
+def show_dialogue(side: TextSide, dialogue: Dialogue, roles: Sequence[str], language: str | None) -> list[ShownSegment]:
+    """The shared prefix, then a branch per role, with its target where the dialogue has one."""
+    layout = side.layout(language)
+    shown = [_shown(side, "", segment, False) for segment in layout.prefix(dialogue)]
+    for role in roles:
+        shown += [_shown(side, role, segment, False) for segment in layout.branch(dialogue, role)]
+        for target in dialogue.summaries.get(role, ())[:1]:
+            example = Example(dialogue, role, target)
+            shown += [_shown(side, role, segment, True) for segment in layout.target(example)]
+    return [one for one in shown if one.ids]
+
+
+def _shown(side: TextSide, branch: str, segment: Segment, loss: bool) -> ShownSegment:
+    ids = side.encoder.encode_segment(segment)
+    tokens = tuple(side.tokenizer.decode([index]) for index in ids)
+    return ShownSegment(branch, segment.kind, tokens, tuple(ids), loss)
