@@ -1,0 +1,83 @@
+"""Summarising as a user asks for it: load the model, check the dialogues, write, and lay the texts out."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rolesum.dialogue import Dialogue, RoleSummary
+from rolesum.errors import UsageError
+from rolesum.generation.summarise import summarise
+from rolesum.instructions.sets import LANGUAGES
+from rolesum.progress import meter
+from rolesum.roles import OVERALL, default_roles
+
+
+def summarise_dialogues(
+    dialogues: Sequence[Dialogue],
+    *,
+    model: str | None,
+    adapter: Path | None,
+    roles: Sequence[str] | None,
+    language: str | None,
+    max_new_tokens: int,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> list[list[RoleSummary]]:
+    """Load the model and summarise. Without `roles`, each dialogue's own, of those that the adapter was trained for."""
+    if language is not None and language not in LANGUAGES:
+        raise UsageError(f'unknown language "{language}"', fix="use --language zh or --language en")
+
+    from rolesum.generation.transformers_engine import TransformersEngine
+    from rolesum.models import load_model
+
+    loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
+    loaded.check_languages(list(dialogues))
+    engine = TransformersEngine(loaded, loaded.layout(language))
+    begin, done = time.monotonic(), 0
+    trained = loaded.adapter_note.get("roles")
+    with meter("summarise", len(dialogues)) as bar:
+
+        def on_done(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.advance(count, f"{done / (time.monotonic() - begin):.2f} dialogues/s")
+
+        if roles or not trained:
+            return summarise(dialogues, engine, roles, max_new_tokens=max_new_tokens, on_done=on_done)
+        chosen = [tuple(role for role in default_roles(one) if role in trained) or (OVERALL,) for one in dialogues]
+        return summarise(dialogues, engine, chosen, max_new_tokens=max_new_tokens, on_done=on_done)
+
+
+def adapter_roles(adapter: Path | None) -> dict[str, list[str]]:
+    """The custom roles that an adapter was trained for, with their aliases."""
+    if adapter is None:
+        return {}
+    from rolesum.models.adapters import read_note
+
+    return {role: list(names) for role, names in read_note(adapter).get("aliases", {}).items()}
+
+
+def as_blocks(summaries: Sequence[Sequence[RoleSummary]]) -> str:
+    """One block per role, each headed by its role; several dialogues are headed by their ids."""
+    blocks = []
+    for of_dialogue in summaries:
+        if len(summaries) > 1:
+            blocks.append(f"# {of_dialogue[0].dialogue_id}")
+        blocks += [f"[{one.role}]\n{one.text}{_cut(one)}" for one in of_dialogue]
+    return "\n\n".join(blocks) + "\n"
+
+
+def as_json_lines(dialogues: Sequence[Dialogue], summaries: Sequence[Sequence[RoleSummary]]) -> str:
+    """One line per dialogue, in input order: id, summaries by role, and the roles whose text the limit cut."""
+    lines = []
+    for dialogue, of_dialogue in zip(dialogues, summaries, strict=True):
+        value: dict[str, object] = {"id": dialogue.id, "summaries": {one.role: one.text for one in of_dialogue}}
+        if cut := [one.role for one in of_dialogue if one.finish_reason == "length"]:
+            value["cut"] = cut
+        lines.append(json.dumps(value, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def _cut(summary: RoleSummary) -> str:
+    return " […cut by --max-new-tokens]" if summary.finish_reason == "length" else ""

@@ -1,0 +1,202 @@
+"""The transformers engine: batched greedy decoding with one prefill of each dialogue for all its roles.
+
+A batch goes through three phases. The prefixes are computed once, padded on the right. Their KV cache is copied to
+the branches, whose instructions follow it. Then tokens are added one by one, and rows that end leave the batch. The
+cache has holes where padding was; masks and position ids are made so that no row notices.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from rolesum.errors import DataError, Problem, ResourceError
+from rolesum.generation.engine import Generation
+from rolesum.instructions import Prompt, PromptLayout
+from rolesum.models.attention import model_mask
+from rolesum.models.loading import LoadedModel
+
+# Most cache positions of one batch: rows times (longest prompt + new tokens).
+TOKEN_BUDGET = {"cpu": 16_384, "cuda": 131_072, "mps": 16_384}
+# Rows are taken out of the cache once this share of them has ended: each time costs a copy of the cache.
+LEAVE_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A prompt's ids: `index` is its place in the input."""
+
+    index: int
+    prefix: list[int]
+    branches: list[list[int]]
+
+    def width(self, max_new_tokens: int) -> int:
+        return len(self.prefix) + max(map(len, self.branches)) + max_new_tokens
+
+
+@dataclass
+class _Rows:
+    """The state of a batch while it decodes: one row per branch."""
+
+    cache: DynamicCache
+    key_positions: torch.Tensor  # (rows, keys), position of each cached token
+    key_valid: torch.Tensor  # (rows, keys), False on padding
+    owners: list[tuple[int, int]]  # (index of the prompt, number of the branch)
+    texts: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+
+
+class TransformersEngine:
+    """Greedy decoding with a loaded model. In float32 its texts equal `model.generate` on one prompt at a time."""
+
+    name = "transformers"
+
+    def __init__(
+        self, loaded: LoadedModel, layout: PromptLayout | None = None, token_budget: int | None = None
+    ) -> None:
+        self.loaded = loaded
+        self.layout = layout or loaded.layout()
+        self.token_budget = token_budget or TOKEN_BUDGET.get(loaded.device.type, TOKEN_BUDGET["cpu"])
+
+    def generate(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, on_done: Callable[[int], None] | None = None
+    ) -> list[list[Generation]]:
+        encoded = [self._encode(index, prompt) for index, prompt in enumerate(prompts)]
+        self._check_lengths(prompts, encoded, max_new_tokens)
+        results: list[list[Generation]] = [[] for _ in prompts]
+        for batch in self._batches(encoded, max_new_tokens):
+            try:
+                with torch.inference_mode():
+                    texts = self._run(batch, max_new_tokens)
+            except torch.OutOfMemoryError:
+                raise ResourceError("a batch does not fit the device's memory", fix="use --device cpu") from None
+            for one in batch:
+                results[one.index] = [self._generation(texts[one.index, n]) for n in range(len(one.branches))]
+            if on_done:
+                on_done(len(batch))
+        return results
+
+    def _encode(self, index: int, prompt: Prompt) -> _Encoded:
+        encode = self.loaded.encoder.encode
+        return _Encoded(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches])
+
+    def _check_lengths(self, prompts: Sequence[Prompt], encoded: Sequence[_Encoded], max_new_tokens: int) -> None:
+        limit = self.loaded.max_length
+        problems = [
+            Problem(
+                f"{one.width(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}",
+                prompt.dialogue.place,
+                "split the dialogue, lower --max-new-tokens, or use a model with a longer context",
+            )
+            for prompt, one in zip(prompts, encoded, strict=True)
+            if one.width(max_new_tokens) > limit
+        ]
+        if problems:
+            raise DataError(problems)
+
+    def _batches(self, encoded: Sequence[_Encoded], max_new_tokens: int) -> Iterator[list[_Encoded]]:
+        """Prompts of like length together, longest first, within the token budget."""
+        batch: list[_Encoded] = []
+        rows = width = 0
+        for one in sorted(encoded, key=lambda one: (-len(one.prefix), one.index)):
+            wider = max(width, one.width(max_new_tokens))
+            if batch and (rows + len(one.branches)) * wider > self.token_budget:
+                yield batch
+                batch, rows, wider = [], 0, one.width(max_new_tokens)
+            batch.append(one)
+            rows, width = rows + len(one.branches), wider
+        if batch:
+            yield batch
+
+    def _run(self, batch: Sequence[_Encoded], max_new_tokens: int) -> dict[tuple[int, int], list[int]]:
+        """The new ids of every branch of a batch."""
+        rows = self._prefill(batch)
+        branches = [branch for one in batch for branch in one.branches]
+        starts = torch.tensor([len(one.prefix) for one in batch for _ in one.branches], device=self.loaded.device)
+        logits = self._forward(rows, branches, starts)
+        positions = starts + torch.tensor([len(branch) for branch in branches], device=self.loaded.device)
+        stops = torch.tensor(self.loaded.stop_ids, device=self.loaded.device)
+        alive = torch.ones(len(branches), dtype=torch.bool, device=self.loaded.device)
+        for step in range(max_new_tokens):
+            chosen = logits.argmax(-1)
+            for owner, token, living in zip(rows.owners, chosen.tolist(), alive.tolist(), strict=True):
+                if living:
+                    rows.texts.setdefault(owner, []).append(token)
+            alive &= ~torch.isin(chosen, stops)
+            if step + 1 == max_new_tokens or not alive.any():
+                break
+            if (~alive).float().mean() >= LEAVE_SHARE:
+                self._leave(rows, alive)
+                chosen, positions, alive = chosen[alive], positions[alive], alive[alive]
+            logits = self._forward(rows, [[token] for token in chosen.tolist()], positions)
+            positions = positions + 1
+        return rows.texts
+
+    def _prefill(self, batch: Sequence[_Encoded]) -> _Rows:
+        """The prefixes' cache, one row per dialogue, then copied to its branches."""
+        device = self.loaded.device
+        rows = _Rows(
+            cache=DynamicCache(),
+            key_positions=torch.empty(len(batch), 0, dtype=torch.long, device=device),
+            key_valid=torch.empty(len(batch), 0, dtype=torch.bool, device=device),
+            owners=[],
+        )
+        starts = torch.zeros(len(batch), dtype=torch.long, device=device)
+        self._forward(rows, [one.prefix for one in batch], starts, want_logits=False)
+        copies = torch.tensor([row for row, one in enumerate(batch) for _ in one.branches], device=device)
+        self._select(rows, copies)
+        rows.owners = [(one.index, number) for one in batch for number in range(len(one.branches))]
+        return rows
+
+    def _forward(
+        self, rows: _Rows, texts: Sequence[Sequence[int]], starts: torch.Tensor, want_logits: bool = True
+    ) -> torch.Tensor:
+        """Append `texts`, one a row, to the cache, and return the logits behind each (rows, vocabulary)."""
+        device, longest = self.loaded.device, max(map(len, texts))
+        lengths = torch.tensor([len(text) for text in texts], device=device)
+        ids = torch.zeros(len(texts), longest, dtype=torch.long)
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = torch.tensor(text)
+        ids = ids.to(device)
+        offsets = torch.arange(longest, device=device)
+        valid = offsets < lengths[:, None]  # (rows, longest)
+        positions = starts[:, None] + torch.minimum(offsets, lengths[:, None] - 1)
+        rows.key_positions = torch.cat([rows.key_positions, positions], dim=1)
+        rows.key_valid = torch.cat([rows.key_valid, valid], dim=1)
+        last = lengths - 1
+        model = self.loaded.causal_lm
+        hidden = getattr(model, model.base_model_prefix)(
+            input_ids=ids, past_key_values=rows.cache, use_cache=True, **self._attention(rows, positions)
+        )[0]
+        if not want_logits:
+            return hidden
+        logits = model.get_output_embeddings()(hidden[torch.arange(len(texts), device=device), last]).float()
+        cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    def _attention(self, rows: _Rows, positions: torch.Tensor) -> dict[str, Any]:
+        """Mask and positions of the newest `positions` (rows, new)."""
+        if not self.loaded.shares_prefix:  # ALiBi counts positions from the 2D mask, holes included
+            return {"attention_mask": rows.key_valid.long()}
+        keys, new = rows.key_valid.shape[1], positions.shape[1]
+        earlier = torch.ones(new, keys, dtype=torch.bool, device=positions.device).tril(keys - new)
+        visible = (rows.key_valid[:, None, :] & earlier)[:, None]
+        config = self.loaded.causal_lm.config.get_text_config()
+        mask = model_mask(config, visible, positions, rows.key_positions, self.loaded.model.dtype)
+        return {"attention_mask": mask, "position_ids": positions}
+
+    def _leave(self, rows: _Rows, alive: torch.Tensor) -> None:
+        kept = alive.nonzero()[:, 0]
+        self._select(rows, kept)
+        rows.owners = [rows.owners[row] for row in kept.tolist()]
+
+    def _select(self, rows: _Rows, kept: torch.Tensor) -> None:
+        rows.cache.batch_select_indices(kept)
+        rows.key_positions, rows.key_valid = rows.key_positions[kept], rows.key_valid[kept]
+
+    def _generation(self, ids: Sequence[int]) -> Generation:
+        ended = bool(ids) and ids[-1] in self.loaded.stop_ids
+        kept = list(ids[:-1] if ended else ids)
+        text = self.loaded.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        return Generation(text, len(ids), "stop" if ended else "length")
