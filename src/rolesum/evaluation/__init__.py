@@ -1,0 +1,5 @@
+"""Evaluation: named scorers, intervals, predictions and results, the report page."""
+
+from rolesum.evaluation.scorers import SCORERS, Score, Scorer, score
+
+__all__ = ["SCORERS", "Score", "Scorer", "score"]

@@ -1,0 +1,96 @@
+"""Predictions and references from files: line-aligned texts, or JSON lines joined by id and role."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rolesum.errors import DataError, Problem
+from rolesum.evaluation.evaluate import Prediction
+from rolesum.formats.source import Record, Source, open_source
+
+# Where a line of JSON may keep its text.
+PREDICTION_KEYS = ("prediction", "summary", "text")
+REFERENCE_KEYS = ("references", "reference", "summary", "text")
+NO_ROLE = "summary"
+
+
+def read_pairs(predictions: str | Path, references: str | Path) -> list[Prediction]:
+    """Both files as pairs. Text files are aligned by line; JSON lines by id and role.
+
+    Raises DataError with every line that has no partner, no text or no id.
+    """
+    made, written = open_source(predictions), open_source(references)
+    if made.is_json != written.is_json:
+        kinds = {True: "JSON", False: "text"}
+        what = f"one file is {kinds[made.is_json]}, the other {kinds[written.is_json]}"
+        raise DataError(what, made.name, "give two text files, or two JSON lines files")
+    return _by_id(made, written) if made.is_json else _by_line(made, written)
+
+
+def _by_line(made: Source, written: Source) -> list[Prediction]:
+    left, right = (source.text.removesuffix("\n").split("\n") for source in (made, written))
+    if len(left) != len(right):
+        what = f"{len(left)} predictions but {len(right)} references"
+        raise DataError(what, f"{made.name}, {written.name}", "line N of one must belong to line N of the other")
+    empty = [number for number, line in enumerate(right, 1) if not line.strip()]
+    if empty:
+        raise DataError([Problem("the reference is empty", f"{written.name}:{number}") for number in empty])
+    return [
+        Prediction(str(number), NO_ROLE, prediction.strip(), (reference.strip(),))
+        for number, (prediction, reference) in enumerate(zip(left, right, strict=True), 1)
+    ]
+
+
+def _by_id(made: Source, written: Source) -> list[Prediction]:
+    problems: list[Problem] = []
+    predictions = _texts(made, PREDICTION_KEYS, problems)
+    references = _texts(written, REFERENCE_KEYS, problems)
+    for key, place, here, there in (
+        *((key, place, "reference", written) for key, (place, _) in predictions.items() if key not in references),
+        *((key, place, "prediction", made) for key, (place, _) in references.items() if key not in predictions),
+    ):
+        problems.append(Problem(f"no {here} for id {key[0]}, role {key[1]}", place, f"add it to {there.name}"))
+    if problems:
+        raise DataError(problems)
+    return [
+        Prediction(identity, role, predictions[identity, role][1][0], tuple(texts))
+        for (identity, role), (_, texts) in references.items()
+    ]
+
+
+def _texts(
+    source: Source, keys: tuple[str, ...], problems: list[Problem]
+) -> dict[tuple[str, str], tuple[str, list[str]]]:
+    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for record in source.records():
+        if isinstance(record, Problem):
+            problems.append(record)
+            continue
+        for key, texts in _of_record(record, keys, problems):
+            if key in found:
+                problems.append(Problem(f"id {key[0]}, role {key[1]} stands twice", record.place, "remove one"))
+            found[key] = (record.place, texts)
+    return found
+
+
+def _of_record(
+    record: Record, keys: tuple[str, ...], problems: list[Problem]
+) -> list[tuple[tuple[str, str], list[str]]]:
+    """The texts of one line: either one role's, or all of a line with a `summaries` object."""
+    value: Any = record.value
+    if not isinstance(value, dict) or "id" not in value:
+        problems.append(Problem("no id", record.place, "each line needs an id"))
+        return []
+    identity = str(value["id"])
+    by_role: Mapping[str, Any] | None = value.get("summaries")
+    if not isinstance(by_role, dict):
+        text = next((value[key] for key in keys if key in value), None)
+        by_role = {str(value.get("role", NO_ROLE)): text}
+    rows = []
+    for role, text in by_role.items():
+        texts = text if isinstance(text, list) else [text]
+        if not texts or not all(isinstance(one, str) for one in texts):
+            problems.append(Problem(f"no text under {' or '.join(keys)}", f"{record.place}, id {identity}", "add it"))
+        else:
+            rows.append(((identity, role), texts))
+    return rows
