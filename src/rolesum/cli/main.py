@@ -1,0 +1,65 @@
+"""The command line: one file per verb, errors turned into messages and exit codes here.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 data, 4 model, 5 resources, 130 interrupted.
+"""
+
+import os
+import sys
+import warnings
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from rolesum import __version__
+from rolesum.cli import data, demo, evaluate, models, score, summarize, train
+from rolesum.errors import RolesumError
+
+app = typer.Typer(
+    name="rolesum",
+    help="Fine-tune a language model to summarise a dialogue for each of its roles, then summarise.",
+    epilog="First time here: rolesum demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("summarize")(summarize.summarize)
+app.command("evaluate")(evaluate.evaluate)
+app.command("score")(score.score)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rolesum {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def run() -> None:
+    """The entry point of the `rolesum` command."""
+    warnings.simplefilter("ignore")  # the libraries' notices to their own developers
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except RolesumError as error:
+        Console(stderr=True).print(Text("error: ", style="bold red"), Text(str(error)), sep="", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        sys.exit(130)
+    except MemoryError:
+        Console(stderr=True).print("error: out of memory\n  → use a smaller model, or lower training.tokens_per_batch")
+        sys.exit(5)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        sys.exit(0)

@@ -1,0 +1,36 @@
+"""rolesum score."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rolesum.cli.options import Json
+
+
+def score(
+    scorer: Annotated[str, typer.Option("--scorer", help="csds or samsum.")],
+    predictions: Annotated[Path, typer.Option("--predictions", help="One text a line, or JSON lines with id.")],
+    references: Annotated[Path, typer.Option("--references", help="The same, in the same form.")],
+    json_: Json = False,
+) -> None:
+    """Score any system's outputs.
+
+    Text files are aligned by line. JSON lines are joined by id and role: {"id", "role", "prediction"} against
+    {"id", "role", "reference"}, or {"id", "summaries": {role: text}} on either side.
+
+    Example: rolesum score --scorer csds --predictions PGN.txt --references references.txt
+    """
+    from rolesum.evaluation.evaluate import score_results, score_roles
+    from rolesum.evaluation.pairs import read_pairs
+    from rolesum.evaluation.scorers import get_scorer
+    from rolesum.evaluation.tables import print_results
+
+    get_scorer(scorer)
+    found = score_roles(read_pairs(predictions, references), scorer)
+    results = {role: score_results(one) for role, one in found.items()}
+    if json_:
+        typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
+    else:
+        print_results(results)
