@@ -3,19 +3,19 @@
 Zero-shot on held-out dialogues, fine-tune, score again, summarise one dialogue for three roles, write the report.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rolesum.dialogue import Dialogue, RoleSummary
+from rolesum.errors import UsageError
 from rolesum.evaluation.evaluate import Evaluation, evaluate, write_evaluation
 from rolesum.evaluation.report import System, write_report
 from rolesum.formats import read_dialogues
 from rolesum.generation import summarise
 from rolesum.progress import say
-from rolesum.recipe import load_recipe
+from rolesum.recipe import Recipe, load_recipe
 
 RECIPE = "sample"
 SHOWN = "en-service-17"
@@ -41,17 +41,18 @@ class DemoResult:
         }
 
 
-def run_demo(out: Path, device: str = "auto") -> DemoResult:
-    """Run it all. An earlier demo in `out` is replaced."""
+def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> DemoResult:
+    """Run it all, by the recipe `sample` unless another is given. An earlier run in `out` is replaced."""
     from rolesum.generation.transformers_engine import TransformersEngine
     from rolesum.models import load_model
     from rolesum.training import Run, train
 
-    recipe = load_recipe(RECIPE)
-    assert recipe.data.test is not None
-    test = read_dialogues(recipe.data.test.path)
-    if Run(out).recipe.is_file():  # only what an earlier run left is removed
-        shutil.rmtree(out)
+    recipe = recipe or load_recipe(RECIPE)
+    if recipe.data.test is None:
+        raise UsageError(f"the recipe {recipe.name} names no test data", fix="add data.test")
+    test = read_dialogues(recipe.data.test.path, limit=recipe.data.test.limit)
+    shown = next((dialogue for dialogue in test if dialogue.id == SHOWN), test[0])
+    Run(out).remove()
     about: dict[str, Any] = {"data": recipe.data.test.path, "base": recipe.base}
 
     def scored(adapter: Path | None, label: str) -> tuple[Evaluation, list[RoleSummary]]:
@@ -61,7 +62,6 @@ def run_demo(out: Path, device: str = "auto") -> DemoResult:
         done = evaluate(
             engine, test, roles=recipe.roles, max_new_tokens=MAX_NEW_TOKENS, about=told, label=f"score {label}"
         )
-        shown = next(dialogue for dialogue in test if dialogue.id == SHOWN)
         return done, summarise([shown], engine, recipe.roles, max_new_tokens=MAX_NEW_TOKENS)[0] if adapter else []
 
     say(f"1/3  {recipe.base} as it comes, on {len(test)} held-out dialogues")
@@ -81,8 +81,7 @@ def run_demo(out: Path, device: str = "auto") -> DemoResult:
         metrics=run.metrics,
         about=_facts(after.about, recipe.training.epochs),
     )
-    dialogue = next(one for one in test if one.id == SHOWN)
-    return DemoResult(before, after, dialogue, summaries, report)
+    return DemoResult(before, after, shown, summaries, report)
 
 
 def _facts(about: Mapping[str, Any], epochs: int) -> dict[str, Any]:

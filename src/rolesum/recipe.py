@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -207,12 +207,40 @@ def _problem(detail: Any, place: str) -> Problem:
 
 def _fields_at(location: tuple[str, ...]) -> list[str]:
     """The keys that the section at `location` may hold."""
-    model: type[BaseModel] = Recipe
-    for part in location:
-        field = model.model_fields.get(part)
-        kinds = [field.annotation, *get_args(field.annotation)] if field else []
-        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if section is None:
+    section: type[BaseModel] | None = Recipe
+    parts = iter(location)
+    for part in parts:
+        field = section.model_fields.get(part) if section else None
+        if field is None:
             return []
-        model = section
-    return list(model.model_fields)
+        if get_origin(field.annotation) is dict:  # name -> section, such as custom_roles
+            next(parts, None)
+            section = _section_of(get_args(field.annotation)[1])
+        else:
+            section = _section_of(field.annotation)
+    return list(section.model_fields) if section else []
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, also where it may be left out; None for a plain value or a mapping."""
+    kinds = (annotation, *(get_args(annotation) if get_origin(annotation) is not dict else ()))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def explain_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Every key of a recipe as (dotted key, default, what it means), in the schema's order."""
+    rows = []
+    for name, field in section.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is not None:
+            rows += explain_keys(inner, f"{prefix}{name}.")
+        else:
+            default = "needed" if field.is_required() else _shown(field.default)
+            rows.append((f"{prefix}{name}", default, field.description or ""))
+    return rows
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple | dict):
+        return ", ".join(map(str, default)) or "none"
+    return "unset" if default is None else str(default)

@@ -212,7 +212,6 @@ def _load_weights(path: Path, dtype: torch.dtype, device: torch.device) -> PreTr
         model, info = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
-            attn_implementation="sdpa",
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,

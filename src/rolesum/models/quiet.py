@@ -1,5 +1,6 @@
 """Keeps the libraries' own progress bars and notices off the user's terminal."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,10 @@ def quiet_transformers() -> Iterator[None]:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", module="peft")
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         if bars:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PrinterCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.integrations import get_available_reporting_integrations
 
 from rolesum.dialogue import Bundle, Dialogue, bundle_of
 from rolesum.errors import DataError, ResourceError, RolesumError, UsageError
@@ -56,6 +57,21 @@ class Run:
     @property
     def recipe(self) -> Path:
         return self.path / "recipe.yaml"
+
+    def remove(self) -> None:
+        """Remove what a run leaves, and nothing else that lies in its directory."""
+        for folder in (self.adapter, self.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.recipe, self.metrics, self.path / "environment.json"):
+            file.unlink(missing_ok=True)
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint. trainer_state.json is written last: without it the rest was cut short."""
+        whole = {}
+        for state in self.checkpoints.glob("checkpoint-*/trainer_state.json"):
+            with suppress(ValueError, KeyError):
+                whole[json.loads(state.read_text(encoding="utf-8"))["global_step"]] = state.parent
+        return whole[max(whole)] if whole else None
 
 
 class Interrupted(RolesumError):
@@ -105,11 +121,12 @@ def with_lora(loaded: LoadedModel, recipe: Recipe) -> PeftModel:
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
     )
-    config.base_model_name_or_path = recipe.base
     try:
-        return get_peft_model(loaded.model, config)
+        model = get_peft_model(loaded.model, config)
     except ValueError as error:
         raise UsageError(f"lora.targets do not fit {recipe.base}: {error}", fix="leave lora.targets out") from None
+    config.base_model_name_or_path = recipe.base  # PEFT puts the path on this machine there
+    return model
 
 
 def adapter_note(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
@@ -176,9 +193,9 @@ def _fit(
             pad_id=_pad_id(loaded),
         )
         trainer.pop_callback(PrinterCallback)
-        last = get_last_checkpoint(str(run.checkpoints)) if resume and run.checkpoints.is_dir() else None
+        last = run.last_checkpoint() if resume else None
         try:
-            trainer.train(resume_from_checkpoint=last)
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
         except torch.OutOfMemoryError:
             fix = "lower training.tokens_per_batch and raise training.gradient_accumulation"
             raise ResourceError("the batch does not fit the device's memory", fix=fix) from None
@@ -194,6 +211,10 @@ def _fit(
 
 def _arguments(run: Run, recipe: Recipe, loaded: LoadedModel, validate: bool, steps: int) -> TrainingArguments:
     options = recipe.training
+    known = get_available_reporting_integrations()
+    if missing := [name for name in options.report_to if name not in known]:
+        what = f"training.report_to: {', '.join(missing)} is not installed, or not known to transformers"
+        raise UsageError(what, fix=f"pip install it, or leave it out; installed: {', '.join(known) or 'none'}")
     return TrainingArguments(
         output_dir=str(run.checkpoints),
         num_train_epochs=1,  # the schedule holds all epochs
