@@ -1,0 +1,241 @@
+import json
+
+import pytest
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, Problem, UsageError
+from rolesum.formats import FORMATS, Source, open_source, parse, read_dialogues, read_items, sniff
+
+TURNS = [{"speaker": "Anna", "text": "hi"}, {"speaker": "Tom", "text": "hello"}]
+UTTERANCES = [{"speaker": "用户", "utterance": "你好"}, {"speaker": "客服", "utterance": "您好"}]
+CSV = 'id,dialogue,summary\n1,"Anna: hi\nTom: hello",They greet.\n'
+
+EXAMPLES = [
+    ("rolesum", json.dumps({"id": "1", "turns": TURNS})),
+    ("samsum", json.dumps([{"id": "1", "dialogue": "Anna: hi", "summary": "A greeting."}])),
+    ("samsum", json.dumps({"id": "1", "dialogue": "Anna: hi"})),
+    ("samsum", CSV),
+    ("csds", json.dumps([{"id": "1", "dialogue": UTTERANCES}])),
+    ("csds", json.dumps([{"DialogueID": 1, "Dialogue": [{"speaker": "Q", "utterance": "你 好"}]}])),
+    ("tweetsumm", json.dumps({"id": "1", "turns": ["hi", "hello"], "refs": []})),
+    ("plain", "Anna: hi\nTom: hello"),
+    ("plain", "用户：你好\n客服：您好"),
+]
+
+
+def lines(*records):
+    return Source("chats.jsonl", "\n".join(json.dumps(record) for record in records))
+
+
+def chats(*ids):
+    return [{"id": identity, "turns": TURNS} for identity in ids]
+
+
+def ids(dialogues):
+    return [dialogue.id for dialogue in dialogues]
+
+
+@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+def test_each_format_is_recognised_by_its_content_and_then_read(name, text):
+    source = Source("some-file", text)
+    assert sniff(source).name == name
+    assert all(isinstance(item, Dialogue) for item in parse(source))
+    assert read_dialogues(source) == read_dialogues(source, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "candidates"),
+    [
+        (json.dumps({"id": "1", "turns": TURNS, "dialogue": "Anna: hi"}), "rolesum, samsum"),
+        (json.dumps({"id": "1", "turns": TURNS, "Dialogue": UTTERANCES}), "rolesum, csds"),
+        (json.dumps({"id": "1", "turns": ["hi"], "dialogue": "Anna: hi"}), "samsum, tweetsumm"),
+        ('id,dialogue,"summary: short"\n1,"Anna: hi",A greeting.\n', "samsum, plain"),
+    ],
+)
+def test_an_ambiguous_file_is_refused_with_its_candidates_and_read_when_told(text, candidates):
+    source = Source("some-file", text)
+    with pytest.raises(DataError, match=f"could be any of: {candidates}") as caught:
+        sniff(source)
+    assert "--format" in str(caught.value)
+    assert ids(read_dialogues(source, "samsum" if "samsum" in candidates else "csds")) == ["1"]
+
+
+def test_a_file_of_no_known_format_is_refused_with_the_known_ones():
+    with pytest.raises(DataError) as caught:
+        sniff(Source("notes.txt", "Just a note.\nAnd one more."))
+    assert "notes.txt: the file looks like no known format" in str(caught.value)
+    for name in FORMATS:
+        assert name in caught.value.problems[0].fix
+
+
+def test_an_unknown_format_is_a_usage_error_with_the_nearest_one():
+    with pytest.raises(UsageError, match='did you mean "samsum"'):
+        parse(Source("some-file", CSV), "samsun")
+
+
+def test_a_file_whose_first_record_is_broken_is_known_by_its_next_one():
+    source = Source("chats.jsonl", '{"id": "1", "turns": [\n' + json.dumps(chats("2")[0]))
+    with pytest.raises(DataError) as caught:
+        read_dialogues(source)
+    assert [problem.where for problem in caught.value.problems] == ["chats.jsonl:1"]
+
+
+def test_a_file_of_broken_json_only_is_told_as_broken_json():
+    with pytest.raises(DataError, match=r"chats\.json:2: broken JSON"):
+        sniff(Source("chats.json", '[\n{"id" "1"}]'))
+
+
+@pytest.mark.parametrize("text", ["[客服]小王：您好\n[用户]小李：你好", "[Agent] Tom: hello\n[Customer] Anna: hi"])
+def test_a_chat_whose_lines_begin_with_a_bracket_is_not_taken_for_json(text):
+    assert sniff(Source("chat.txt", text)).name == "plain"
+
+
+def test_all_problems_of_a_file_are_raised_at_once():
+    source = lines({"id": "1"}, *chats("2"), {"id": "3", "turns": []})
+    with pytest.raises(DataError) as caught:
+        read_dialogues(source, "rolesum")
+    assert [problem.where for problem in caught.value.problems] == ["chats.jsonl:1, id 1", "chats.jsonl:3, id 3"]
+
+
+def test_limit_takes_the_first_dialogues():
+    assert ids(read_dialogues(lines(*chats("a", "b", "c")), limit=2)) == ["a", "b"]
+
+
+def test_skipped_dialogues_do_not_count_for_the_limit():
+    assert ids(read_dialogues(lines(*chats("a", "b", "c")), skip=["a"], limit=2)) == ["b", "c"]
+
+
+def test_a_limit_above_the_number_of_dialogues_takes_them_all():
+    assert ids(read_dialogues(lines(*chats("a", "b")), limit=9)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("identity", ["7", 7, 0])
+def test_a_broken_record_can_be_skipped_by_its_id(identity):
+    broken = {"id": identity, "turns": [{"speaker": "Anna", "text": " "}]}
+    source = lines(*chats("1"), broken)
+    with pytest.raises(DataError, match="the dialogue has no turns"):
+        read_dialogues(source)
+    assert ids(read_dialogues(source, skip=[str(identity)])) == ["1"]
+
+
+def test_skipping_an_id_does_not_excuse_one_that_ends_alike():
+    source = lines(*chats("1"), {"id": "17", "turns": []})
+    with pytest.raises(DataError):
+        read_dialogues(source, skip=["7"])
+
+
+def test_a_file_of_which_nothing_is_left_is_refused():
+    with pytest.raises(DataError, match=r"chats\.jsonl: no dialogue in the file"):
+        read_dialogues(lines(*chats("1")), skip=["1"])
+
+
+def test_an_unknown_role_in_a_file_is_a_problem_of_its_record():
+    source = lines({"id": "9", "turns": TURNS, "roles": {"Anna": "usr"}}, *chats("10"))
+    first, second = read_items(source)
+    assert isinstance(first, Problem)
+    assert first.where == "chats.jsonl:1, id 9"
+    assert 'unknown role "usr"' in first.what
+    assert 'did you mean "user"?' in first.fix
+    assert second.id == "10"
+
+
+def test_an_unknown_role_of_a_summary_is_a_problem_too():
+    (item,) = read_items(lines({"id": "9", "turns": TURNS, "summaries": {"abstract": "They greet."}}))
+    assert isinstance(item, Problem)
+    assert 'unknown role "abstract"' in item.what
+
+
+def test_role_names_are_resolved_to_one_name_each():
+    record = {"id": "1", "turns": TURNS, "roles": {"Anna": "客户", "Tom": "Assistant"}, "summaries": {"final": "Hi."}}
+    (dialogue,) = read_dialogues(lines(record))
+    assert dialogue.roles == {"Anna": "user", "Tom": "agent"}
+    assert dialogue.summaries == {"overall": ("Hi.",)}
+
+
+def test_two_summaries_under_two_names_of_one_role_are_not_dropped_in_silence():
+    (item,) = read_items(lines({"id": "1", "turns": TURNS, "summaries": {"user": "Hi.", "customer": "Bye."}}))
+    assert isinstance(item, Problem) or item.summaries == {"user": ("Hi.", "Bye.")}
+
+
+def test_custom_roles_are_known_to_every_format():
+    custom = {"interpreter": ["翻译"]}
+    (plain,) = read_dialogues(Source("chat.txt", "用户：你好\n翻译：hello"), custom_roles=custom)
+    assert plain.roles == {"用户": "user", "翻译": "interpreter"}
+    record = {"id": "1", "turns": TURNS, "roles": {"Tom": "翻译"}, "summaries": {"interpreter": "Hi."}}
+    (own,) = read_dialogues(lines(record), custom_roles=custom)
+    assert (own.roles, tuple(own.summaries)) == ({"Tom": "interpreter"}, ("interpreter",))
+
+
+def test_what_the_caller_says_of_a_speaker_comes_before_the_file():
+    record = {"id": "1", "turns": TURNS, "roles": {"Anna": "user", "Tom": "user"}}
+    (dialogue,) = read_dialogues(lines(record), speakers={"Tom": "坐席", "Nobody": "user"})
+    assert dialogue.roles == {"Anna": "user", "Tom": "agent"}
+
+
+def test_a_callers_unknown_role_is_a_usage_error():
+    with pytest.raises(UsageError, match='unknown role "boss"'):
+        read_dialogues(lines(*chats("1")), speakers={"Tom": "boss"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [(name, text) for name, text in EXAMPLES if "csds" not in name],
+)
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path, name, text):
+    pretty = json.dumps(json.loads(text), indent=1) if text[0] in "[{" else text
+    path = tmp_path / "file"
+    path.write_bytes(pretty.encode())
+    plain = read_dialogues(open_source(path), name)
+    path.write_bytes(b"\xef\xbb\xbf" + pretty.replace("\n", "\r\n").encode())
+    assert read_dialogues(open_source(path), name) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("samsum", {"id": "1", "dialogue": "Anna: hi"}, {"id": None, "dialogue": "Anna: hi"}),
+        ("csds", {"id": "1", "dialogue": UTTERANCES}, {"id": None, "dialogue": UTTERANCES}),
+        ("tweetsumm", {"id": "1", "turns": ["hi"]}, {"id": None, "turns": ["hi"]}),
+        ("rolesum", {"id": "1", "turns": TURNS}, {"id": None, "turns": TURNS}),
+    ],
+)
+def test_a_record_whose_id_is_null_has_no_id(name, good, bad):
+    first, second = parse(lines(good, bad), name)
+    assert first.id == "1"
+    assert isinstance(second, Problem)
+    assert "id" in second.what
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("samsum", {"id": "2"}),
+        ("samsum", {"id": "2", "dialogue": ""}),
+        ("samsum", {"id": "2", "dialogue": ["Anna: hi"]}),
+        ("samsum", "text"),
+        ("csds", {"id": "2"}),
+        ("csds", {"id": "2", "dialogue": []}),
+        ("csds", {"id": "2", "dialogue": 5}),
+        ("csds", {"id": "2", "dialogue": "用户：你好"}),
+        ("csds", {"id": "2", "dialogue": [{"speaker": ["用户"], "utterance": "你好"}]}),
+        ("csds", {"id": "2", "dialogue": [{"speaker": "用户"}]}),
+        ("csds", {"id": "2", "dialogue": [{"speaker": "用户", "utterance": " "}]}),
+        ("csds", ["text"]),
+        ("tweetsumm", {"id": "2"}),
+        ("tweetsumm", {"id": "2", "turns": []}),
+        ("tweetsumm", {"id": "2", "turns": [" "]}),
+        ("tweetsumm", {"id": "2", "turns": ["hi", 5]}),
+        ("tweetsumm", {"id": "2", "turns": ["hi"], "refs": 5}),
+        ("tweetsumm", {"id": "2", "turns": ["hi"], "refs": ["A greeting."]}),
+        ("tweetsumm", {"id": "2", "turns": ["hi"], "refs": [{"user": 5, "agent": "They greet."}]}),
+        ("tweetsumm", 5),
+        ("rolesum", {"id": "2"}),
+        ("rolesum", {"id": "2", "turns": "Anna: hi"}),
+        ("rolesum", None),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_a_problem_with_its_line_and_never_a_crash(name, bad):
+    (item,) = parse(Source("chats.json", f"[\n{json.dumps(bad)}]"), name)
+    assert isinstance(item, Problem)
+    assert item.where.startswith("chats.json:2")
+    assert item.fix

@@ -1,0 +1,186 @@
+import json
+from importlib import resources
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.formats import Source, parse, read_dialogues
+from rolesum.formats.jsonl import to_json
+
+SCHEMA = json.loads(resources.files("rolesum.formats").joinpath("dialogue.schema.json").read_text(encoding="utf-8"))
+TURNS = [{"speaker": "Anna", "text": "hi"}, {"speaker": "Tom", "text": "hello"}]
+SMALL = {"id": "1", "turns": TURNS}
+
+GOOD = [
+    SMALL,
+    {**SMALL, "id": 7},
+    {**SMALL, "roles": {}},
+    {**SMALL, "roles": {"Anna": "user", "Tom": "agent"}},
+    {**SMALL, "summaries": {}},
+    {**SMALL, "summaries": {"user": "A greeting."}},
+    {**SMALL, "summaries": {"user": ["A greeting.", "Hi."]}},
+    {**SMALL, "language": "zh", "meta": {"anything": [1, None]}},
+    {**SMALL, "turns": [*TURNS, {"speaker": "Tom", "text": "  "}]},
+]
+BAD = [
+    {"turns": TURNS},
+    {**SMALL, "id": ""},
+    {**SMALL, "id": None},
+    {**SMALL, "id": 1.5},
+    {**SMALL, "id": True},
+    {**SMALL, "id": ["1"]},
+    {"id": "1"},
+    {**SMALL, "turns": []},
+    {**SMALL, "turns": None},
+    {**SMALL, "turns": "Anna: hi"},
+    {**SMALL, "turns": ["hi"]},
+    {**SMALL, "turns": [{"speaker": "Anna"}]},
+    {**SMALL, "turns": [{"speaker": "Anna", "text": None}]},
+    {**SMALL, "turns": [{"speaker": " ", "text": "hi"}]},
+    {**SMALL, "turns": [{"speaker": "Anna", "text": "hi", "time": "10:30"}]},
+    {**SMALL, "turns": [{"speaker": "Anna", "text": " \n"}]},
+    {**SMALL, "roles": None},
+    {**SMALL, "roles": ["user"]},
+    {**SMALL, "roles": {"Anna": 1}},
+    {**SMALL, "summaries": "A greeting."},
+    {**SMALL, "summaries": {"user": ""}},
+    {**SMALL, "summaries": {"user": []}},
+    {**SMALL, "summaries": {"user": ["A greeting.", " "]}},
+    {**SMALL, "summaries": {"user": None}},
+    {**SMALL, "language": "fr"},
+    {**SMALL, "language": None},
+    {**SMALL, "meta": []},
+    {**SMALL, "sumaries": {}},
+]
+
+
+def read(record):
+    return list(parse(Source("chats.jsonl", json.dumps(record)), "rolesum"))
+
+
+def is_read(record):
+    items = read(record)
+    assert items
+    return all(isinstance(item, Dialogue) for item in items)
+
+
+@pytest.mark.parametrize("record", GOOD, ids=json.dumps)
+def test_a_good_record_is_read_and_keeps_to_the_schema(record):
+    assert Draft202012Validator(SCHEMA).is_valid(record)
+    assert is_read(record)
+
+
+@pytest.mark.parametrize("record", BAD, ids=json.dumps)
+def test_a_bad_record_is_refused_by_the_reader_and_by_the_schema(record):
+    assert not Draft202012Validator(SCHEMA).is_valid(record)
+    assert not is_read(record)
+
+
+# Most fields are well-formed, so that about half of the records are good and a bad one is bad in one place.
+letters = st.text(min_size=1, max_size=3)
+blanks = st.sampled_from(["", " ", "\t\n", "\u3000", "\u200b", "\x1f", "\ufeff"])
+values = st.none() | st.floats(0.1, 0.9) | blanks | st.lists(blanks, max_size=2) | st.just({})
+turns = st.fixed_dictionaries({"speaker": letters, "text": letters | blanks})
+bad_turns = st.fixed_dictionaries({"speaker": letters | values}, optional={"text": letters | values, "time": blanks})
+summaries = letters | st.lists(letters | blanks, max_size=2)
+good = {
+    "id": letters | st.integers(),
+    "turns": st.lists(turns, min_size=1, max_size=3),
+    "summaries": st.dictionaries(letters, letters | st.lists(letters, min_size=1, max_size=2), max_size=2),
+    "language": st.sampled_from(["en", "zh"]),
+    "meta": st.dictionaries(letters, values, max_size=1),
+}
+odd = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys((*good, "extra"), values),
+        "turns": st.lists(turns | bad_turns, max_size=3) | values,
+        "summaries": st.dictionaries(letters, summaries | values, max_size=2) | values,
+    },
+)
+whole = st.fixed_dictionaries(
+    {key: good[key] for key in ("id", "turns")}, optional={key: good[key] for key in ("summaries", "language", "meta")}
+)
+records = whole | st.builds(lambda record, change: {**record, **dict(list(change.items())[:1])}, whole, odd)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(records)
+def test_the_schema_and_the_reader_take_the_same_records(record):
+    assert is_read(record) == Draft202012Validator(SCHEMA).is_valid(record)
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_a_record_becomes_a_dialogue_with_all_that_it_says():
+    (dialogue,) = read(
+        {
+            "id": 7,
+            "turns": [{"speaker": " Anna ", "text": " hi "}, {"speaker": "Tom", "text": " "}],
+            "roles": {"Anna": "user"},
+            "summaries": {"user": ["A greeting.", "Hi."], "overall": "Hello."},
+            "language": "zh",
+            "meta": {"domain": "bank"},
+        }
+    )
+    assert dialogue == Dialogue(
+        id="7",
+        turns=(Turn("Anna", "hi"),),
+        roles={"Anna": "user"},
+        summaries={"user": ("A greeting.", "Hi."), "overall": ("Hello.",)},
+        language="zh",
+        meta={"domain": "bank"},
+        source="chats.jsonl:1",
+    )
+
+
+def test_roles_that_are_left_out_are_those_that_the_labels_name():
+    (dialogue,) = read({"id": "1", "turns": [{"speaker": "Customer", "text": "hi"}, *TURNS]})
+    assert dialogue.roles == {"Customer": "user"}
+
+
+def test_roles_that_are_given_are_taken_as_they_are():
+    (dialogue,) = read({"id": "1", "turns": [{"speaker": "Customer", "text": "hi"}], "roles": {}})
+    assert dialogue.roles == {}
+
+
+def test_a_role_for_a_speaker_who_never_speaks_is_a_problem():
+    (problem,) = read({**SMALL, "roles": {"Ana": "user"}})
+    assert problem.where == "chats.jsonl:1, id 1"
+    assert "Ana" in problem.what
+
+
+def test_a_misspelt_field_gets_the_nearest_one():
+    (problem,) = read({**SMALL, "sumaries": {}})
+    assert 'unknown field "sumaries"' in problem.what
+    assert problem.fix == 'did you mean "summaries"?'
+
+
+def test_all_faults_of_one_record_are_told():
+    assert len(read({"turns": TURNS, "language": "fr", "meta": 5})) == 3
+
+
+@pytest.mark.parametrize("record", GOOD, ids=json.dumps)
+def test_a_dialogue_written_in_this_format_reads_as_itself(record):
+    (dialogue,) = read(record)
+    (again,) = parse(Source("chats.jsonl", to_json(dialogue)), "rolesum")
+    assert again == dialogue
+
+
+def test_roles_that_nobody_plays_are_still_nobodys_after_writing_and_reading():
+    (dialogue,) = read({"id": "1", "turns": [{"speaker": "Customer", "text": "hi"}], "roles": {}})
+    (again,) = parse(Source("chats.jsonl", to_json(dialogue)), "rolesum")
+    assert again.roles == {}
+
+
+def test_the_bundled_samples_keep_to_the_schema_and_read_as_themselves():
+    for dialogue in read_dialogues("sample:zh-test"):
+        line = to_json(dialogue)
+        assert Draft202012Validator(SCHEMA).is_valid(json.loads(line))
+        (again,) = parse(Source("again.jsonl", line))
+        assert (again.turns, again.roles, again.summaries) == (dialogue.turns, dialogue.roles, dialogue.summaries)

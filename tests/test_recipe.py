@@ -1,0 +1,191 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rolesum.errors import UsageError
+from rolesum.recipe import dump_recipe, load_recipe, parse_recipe
+
+RECIPES = sorted((Path(__file__).resolve().parent.parent / "recipes").glob("*.yaml"))
+
+SMALL = """\
+name: small
+data:
+  train: {path: train.jsonl}
+  test: {path: test.jsonl}
+training:
+  epochs: 3
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    """Writes a recipe's text and gives its path."""
+
+    def write(text=SMALL):
+        path = tmp_path / "small.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def refusal(path, *overrides):
+    with pytest.raises(UsageError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_that_comes_with_rolesum_loads_by_path_and_by_name(path):
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe == load_recipe(path.stem)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_dumped_recipe_loads_as_the_same_recipe(path):
+    recipe = load_recipe(path)
+    assert parse_recipe(yaml.safe_load(dump_recipe(recipe)), "dumped") == recipe
+
+
+def test_the_folder_of_recipes_is_not_empty():
+    assert "sample" in [path.stem for path in RECIPES]
+
+
+def test_what_the_recipe_does_not_say_is_the_default(recipe_file):
+    recipe = load_recipe(recipe_file())
+    assert recipe.roles == ("overall", "user", "agent")
+    assert (recipe.neftune.alpha, recipe.data.validation, recipe.training.seed) == (5.0, None, 1)
+
+
+def test_set_wins_over_the_recipe_and_the_recipe_over_the_default(recipe_file):
+    path = recipe_file()
+    assert load_recipe(path).training.epochs == 3
+    assert load_recipe(path, ["training.epochs=2"]).training.epochs == 2
+
+
+def test_a_later_set_wins_over_an_earlier_one(recipe_file):
+    assert load_recipe(recipe_file(), ["training.epochs=2", "training.epochs=5"]).training.epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "value"),
+    [
+        ("training.epochs=2", lambda recipe: recipe.training.epochs, 2),
+        ("training.learning_rate=5e-4", lambda recipe: recipe.training.learning_rate, 5e-4),
+        ("training.learning_rate=0.001", lambda recipe: recipe.training.learning_rate, 1e-3),
+        ("training.max_length=null", lambda recipe: recipe.training.max_length, None),
+        ("training.on_long=drop-middle", lambda recipe: recipe.training.on_long, "drop-middle"),
+        ("neftune.alpha=0", lambda recipe: recipe.neftune.alpha, 0.0),
+        ("roles=[user, 客服]", lambda recipe: recipe.roles, ("user", "agent")),
+        ("lora.targets=[q_proj, v_proj]", lambda recipe: recipe.lora.targets, ("q_proj", "v_proj")),
+        ("data.train.path=a=b.jsonl", lambda recipe: recipe.data.train.path, "a=b.jsonl"),
+        ('data.train.skip=["13"]', lambda recipe: recipe.data.train.skip, ("13",)),
+        ("data.validation.path=val.jsonl", lambda recipe: recipe.data.validation.path, "val.jsonl"),
+        ("note=两轮", lambda recipe: recipe.note, "两轮"),
+    ],
+)
+def test_a_set_value_gets_its_keys_type(recipe_file, override, read, value):
+    found = read(load_recipe(recipe_file(), [override]))
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_set_opens_a_section_that_the_recipe_leaves_empty(recipe_file):
+    dumped = recipe_file(dump_recipe(load_recipe(recipe_file())))
+    assert "validation: null" in dumped.read_text(encoding="utf-8")
+    assert load_recipe(dumped, ["data.validation.path=val.jsonl"]).data.validation.path == "val.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("training.epochs", "has no value"),
+        ("name.first=1", "name is not a section"),
+        ("name.first.second=1", "first cannot hold second"),
+        ("roles=[user", "the value is not YAML"),
+        ("training=3", "training"),
+        ("training.epochs=two", "training.epochs"),
+        ("training.epochs=0", "greater than or equal to 1"),
+        ("training.schedule=step", "'cosine', 'linear' or 'constant'"),
+    ],
+)
+def test_a_set_that_cannot_be_applied_is_a_usage_error(recipe_file, override, told):
+    assert told in refusal(recipe_file(), override)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "hint"),
+    [
+        ("bsae=x", "bsae", "base"),
+        ("data.trian.path=x", "data.trian", "train"),
+        ("data.train.pth=x", "data.train.pth", "path"),
+        ("data.test.lmit=3", "data.test.lmit", "limit"),  # a section that may be absent
+        ("lora.rnak=8", "lora.rnak", "rank"),
+        ("training.epohcs=1", "training.epohcs", "epochs"),
+        ("custom_roles.interpreter.aliasses=[x]", "custom_roles.interpreter.aliasses", "aliases"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_one_at_any_depth(recipe_file, override, key, hint):
+    told = refusal(recipe_file(), override)
+    assert f'unknown key "{key}"' in told
+    assert f'did you mean "{hint}"?' in told
+
+
+def test_all_problems_of_a_recipe_are_told_at_once_with_the_file(recipe_file):
+    path = recipe_file("data:\n  train: {pth: a}\ntraining: {epochs: 0}\n")
+    with pytest.raises(UsageError) as caught:
+        load_recipe(path)
+    told = [problem.what for problem in caught.value.problems]
+    assert {problem.where for problem in caught.value.problems} == {str(path)}
+    for key in ('"name" is missing', '"data.train.path" is missing', '"data.train.pth"', "training.epochs"):
+        assert any(key in what for what in told), key
+
+
+def test_an_unknown_role_is_refused_with_the_nearest_one(recipe_file):
+    told = refusal(recipe_file(), "roles=[usr]")
+    assert 'unknown role "usr"' in told
+    assert 'did you mean "user"?' in told
+
+
+def test_no_role_at_all_is_refused(recipe_file):
+    assert "roles" in refusal(recipe_file(), "roles=[]")
+
+
+def test_a_role_named_twice_by_different_names_is_trained_once(recipe_file):
+    assert load_recipe(recipe_file(), ["roles=[user, 用户, customer]"]).roles == ("user",)
+
+
+def test_custom_roles_can_be_trained_and_hand_on_their_aliases_and_definitions(recipe_file):
+    text = SMALL + (
+        "roles: [overall, 翻译]\n"
+        "custom_roles:\n"
+        "  interpreter: {aliases: [翻译, Translator], definition: Who renders the one's words to the other.}\n"
+    )
+    recipe = load_recipe(recipe_file(text))
+    assert recipe.roles == ("overall", "interpreter")
+    assert recipe.aliases == {"interpreter": ("翻译", "Translator")}
+    assert recipe.definitions == {"interpreter": "Who renders the one's words to the other."}
+
+
+def test_a_custom_role_cannot_take_a_built_in_name(recipe_file):
+    assert "redefines agent" in refusal(recipe_file(), "custom_roles.agent.aliases=[x]")
+
+
+def test_a_missing_recipe_names_the_ones_that_come_with_rolesum(tmp_path):
+    assert f"no recipe at {tmp_path / 'none.yaml'}" in refusal(tmp_path / "none.yaml")
+    assert 'did you mean "sample"?' in refusal("sampel")
+
+
+def test_broken_yaml_is_told_with_its_line(recipe_file):
+    path = recipe_file("name: small\ndata:\n  train: {path: a\nroles: [user]\n")
+    assert f"{path}:4: broken YAML" in refusal(path)
+
+
+def test_a_recipe_that_is_no_mapping_or_no_text_is_refused(recipe_file, tmp_path):
+    assert "not a recipe" in refusal(recipe_file("- a\n- b\n"))
+    assert "not a recipe" in refusal(recipe_file(""))
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"name: \xff\xfe")
+    assert "not a UTF-8 text" in refusal(binary)
