@@ -84,6 +84,7 @@ def test_a_later_set_wins_over_an_earlier_one(recipe_file):
         ('data.train.skip=["13"]', lambda recipe: recipe.data.train.skip, ("13",)),
         ("data.validation.path=val.jsonl", lambda recipe: recipe.data.validation.path, "val.jsonl"),
         ("note=两轮", lambda recipe: recipe.note, "两轮"),
+        ("name=1e3", lambda recipe: recipe.name, "1e3"),  # a text for YAML 1.1, and so for a key that wants one
     ],
 )
 def test_a_set_value_gets_its_keys_type(recipe_file, override, read, value):

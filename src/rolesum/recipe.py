@@ -4,7 +4,6 @@ Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -132,6 +131,7 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
         raise UsageError("not a UTF-8 text", str(path), "a recipe is a YAML file") from None
     if not isinstance(raw, dict):
         raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see recipes/sample.yaml")
+    raw = _unshared(raw)
     for override in overrides:
         _apply(raw, override)
     return parse_recipe(raw, str(path))
@@ -173,6 +173,13 @@ def _recipe_folders() -> list[Path]:
     return [package / RECIPE_FOLDER, package.parent.parent / RECIPE_FOLDER]  # an installed package, a checkout
 
 
+def _unshared(value: Any) -> Any:
+    """A copy in which a YAML anchor's section is not one and the same object in two places."""
+    if isinstance(value, dict):
+        return {key: _unshared(entry) for key, entry in value.items()}
+    return [_unshared(entry) for entry in value] if isinstance(value, list) else value
+
+
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign:
@@ -180,7 +187,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     *sections, last = key.strip().split(".")
     target: Any = raw
     for section in sections:
-        target = target.setdefault(section, {}) if isinstance(target, dict) else None
+        if isinstance(target, dict) and target.get(section) is None:  # left out, or null as in a resolved recipe
+            target[section] = {}
+        target = target[section] if isinstance(target, dict) else None
         if target is None:
             raise UsageError(f'--set "{override}": {section} cannot hold {last}', fix="see recipes/sample.yaml")
     if not isinstance(target, dict):
@@ -189,9 +198,6 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         target[last] = yaml.safe_load(text)
     except yaml.YAMLError:
         raise UsageError(f'--set "{override}": the value is not YAML', fix="quote it") from None
-    if isinstance(target[last], str):  # YAML 1.1 reads 5e-4 as a text
-        with suppress(ValueError):
-            target[last] = float(target[last])
 
 
 def _problem(detail: Any, place: str) -> Problem:

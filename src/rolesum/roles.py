@@ -13,12 +13,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     OVERALL: ("overall", "final", "all", "both", "whole", "summary", "全部", "整体", "总体", "全部摘要", "整体摘要"),
     USER: (
         *("user", "customer", "client", "caller", "patient", "guest", "tenant", "traveller", "traveler", "passenger"),
-        *("employee", "buyer", "member", "student", "account holder", "q"),
+        *("employee", "buyer", "member", "student", "account holder"),
         *("用户", "顾客", "客户", "商家", "患者", "病人", "旅客", "乘客", "业主", "买家", "员工", "用户摘要"),
     ),
     AGENT: (
         *("agent", "assistant", "support", "representative", "operator", "advisor", "adviser", "doctor", "nurse"),
-        *("receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff", "pharmacist", "a"),
+        *("receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff", "pharmacist"),
         *(
             "客服",
             "坐席",
@@ -55,7 +55,7 @@ def resolve_role(name: str, custom: Mapping[str, Sequence[str]] | None = None) -
 
 def role_of_speaker(label: str, custom: Mapping[str, Sequence[str]] | None = None) -> str | None:
     """The role that a speaker's label names ("Customer", "客服"), or None for a label such as a person's name."""
-    role = _lookup(label.rstrip("0123456789 "), custom)
+    role = _lookup(label, custom) or _lookup(label.rstrip("0123456789 "), custom)
     return None if role == OVERALL else role
 
 

@@ -148,7 +148,7 @@ def test_several_predictions_for_one_role_are_not_cut_to_the_first_in_silence(pa
 
 def test_written_predictions_can_be_scored_against_themselves_again(tmp_path):
     predictions = (
-        Prediction("1", "user", "She asks.", ("She asks for a refund.", "A refund."), 3, "stop"),
+        Prediction("1", "user", "She asks.", ("She asks for a refund.", "A refund."), 3, "length"),
         Prediction("2", "agent", "", ("He agrees.",), 0, "stop"),
     )
     scores = score_roles(predictions, "samsum")
@@ -162,3 +162,4 @@ def test_written_predictions_can_be_scored_against_themselves_again(tmp_path):
     assert results["system"] == "test"
     assert results["roles"]["user"]["means"]["rouge1"] == round(scores["user"].means["rouge1"], 2)
     assert (results["roles"]["agent"]["empty"], results["roles"]["user"]["empty"]) == (1, 0)
+    assert (results["roles"]["agent"]["cut_by_limit"], results["roles"]["user"]["cut_by_limit"]) == (0, 1)

@@ -161,6 +161,7 @@ def test_a_score_says_by_which_recipe_and_libraries_it_was_made(name):
     assert all(character in string.printable for character in "".join(found.libraries.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "system", "rouge1", "rouge2", "rouge_l", "bleu"),
     [

@@ -35,11 +35,12 @@ def test_what_a_file_holds_is_counted(data_file):
 
 
 def test_every_repetition_of_an_id_is_a_problem_that_names_both_places(data_file):
-    path = data_file(*(chat(identity, ("Anna", "hi")) for identity in ("a", "b", "a", 1, "1")))
+    path = data_file(*(chat(identity, ("Anna", "hi")) for identity in ("a", "b", "a", 1, "1", "a")))
     found = check_file(path)
-    assert [problem.where.rpartition(":")[2] for problem in found.problems] == ["3", "5"]
+    assert [problem.where.rpartition(":")[2] for problem in found.problems] == ["3", "5", "6"]
     assert f"the id a stands twice (first at {path}:1)" in found.problems[0].what
     assert f"first at {path}:4" in found.problems[1].what
+    assert f"the id a stands twice (first at {path}:1)" in found.problems[2].what
 
 
 def test_problems_and_good_records_are_told_apart(data_file):

@@ -88,7 +88,12 @@ def test_a_csv_quote_that_is_never_closed_is_told_at_the_row_that_opens_it():
 
 
 @pytest.mark.parametrize(
-    ("name", "good", "broken"), [("train", 14731, ["13828807"]), ("val", 818, []), ("test", 819, [])]
+    ("name", "good", "broken"),
+    [
+        pytest.param("train", 14731, ["13828807"], marks=pytest.mark.slow),
+        ("val", 818, []),
+        ("test", 819, []),
+    ],
 )
 def test_the_real_data_is_read_whole_but_for_its_one_empty_dialogue(shared, name, good, broken):
     found = check_file(shared / "data" / "samsum" / f"{name}.json")

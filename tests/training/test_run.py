@@ -182,3 +182,24 @@ def test_an_adapter_on_another_base_is_refused(tmp_path):
         load_model(model_dir("llama", seed=1), adapter=run.adapter, device="cpu")
     with pytest.raises(ModelError, match="was trained on"):
         load_model(model_dir("qwen2"), adapter=run.adapter, device="cpu")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_an_error_with_a_remedy_and_leaves_no_adapter(tmp_path):
+    """Files that may not grow past 20 kB stand for a full disk: the adapter's weights do not fit."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump({**raw_recipe(), "lora": {"rank": 16}}), encoding="utf-8")
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "from rolesum.cli.main import run; sys.argv = ['rolesum', *sys.argv[1:]]; run()"
+    )
+    arguments = ["train", str(file), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 5, done.stderr
+    assert "free some disk space" in done.stderr
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {
+        "recipe.yaml",
+        "metrics.jsonl",
+        "environment.json",
+        "checkpoints",
+    }

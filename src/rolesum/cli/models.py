@@ -9,12 +9,12 @@ import typer
 
 from rolesum.cli.options import Json
 
-app = typer.Typer(help="The catalogue of models, and fetching them.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
 def models(context: typer.Context, json_: Json = False) -> None:
-    """List the catalogue: what is on disk, and what each family supports.
+    """List the catalogue of models: what is on disk, and what each family supports. Or fetch one.
 
     Example: rolesum models
     """

@@ -14,7 +14,7 @@ from rolesum.evaluation.scorers import DEFAULT_SCORER, Score, get_scorer, score
 from rolesum.evaluation.statistics import bootstrap_interval
 from rolesum.files import write_whole
 from rolesum.generation import Engine, summarise
-from rolesum.progress import meter
+from rolesum.progress import Meter, meter
 
 
 @dataclass(frozen=True)
@@ -62,33 +62,33 @@ def evaluate(
 
     The scorer follows the references' language unless named. Raises DataError where there is nothing to compare with.
     """
-    groups: dict[tuple[str, ...], list[Dialogue]] = {}
-    for dialogue in dialogues:
+    groups: dict[tuple[str, ...], list[int]] = {}  # roles to write -> places in `dialogues`
+    for place, dialogue in enumerate(dialogues):
         wanted = tuple(role for role in roles or dialogue.summaries if role in dialogue.summaries)
         if wanted:
-            groups.setdefault(wanted, []).append(dialogue)
+            groups.setdefault(wanted, []).append(place)
     if not groups:
         has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]
         what = f"no reference summaries for {', '.join(roles) if roles else 'any role'}; the data has: {', '.join(has)}"
         raise DataError(what, fix="ask for other --roles, or use rolesum summarize where there are no references")
-    name = scorer or DEFAULT_SCORER[next(iter(groups.values()))[0].language]
+    total = sum(map(len, groups.values()))
+    name = scorer or DEFAULT_SCORER[dialogues[next(iter(groups.values()))[0]].language]
     get_scorer(name)
-    predictions: list[Prediction] = []
+    by_place: dict[int, list[Prediction]] = {}
     begin = time.monotonic()
-    with meter(label, sum(map(len, groups.values()))) as bar:
-        for wanted, group in groups.items():
-            predictions += _predict(engine, group, wanted, max_new_tokens, bar, begin)
-    order = {dialogue.id: place for place, dialogue in enumerate(dialogues)}
-    predictions.sort(key=lambda one: order[one.id])
-    seconds = time.monotonic() - begin
+    with meter(label, total) as bar:
+        for wanted, places in groups.items():
+            group = [dialogues[place] for place in places]
+            by_place |= zip(places, _predict(engine, group, wanted, max_new_tokens, bar), strict=True)
+    predictions = tuple(one for place in sorted(by_place) for one in by_place[place])
     told = {
         "engine": engine.name,
         "max_new_tokens": max_new_tokens,
-        "dialogues": len(order),
-        "dialogues_per_second": round(len(order) / seconds, 3),
+        "dialogues": total,
+        "dialogues_per_second": round(total / (time.monotonic() - begin), 3),
         "rolesum": metadata.version("rolesum"),
     }
-    return Evaluation(tuple(predictions), score_roles(predictions, name), {**(about or {}), **told})
+    return Evaluation(predictions, score_roles(predictions, name), {**(about or {}), **told})
 
 
 def score_roles(predictions: Sequence[Prediction], scorer: str) -> dict[str, Score]:
@@ -130,18 +130,16 @@ def _role_results(found: Score, predictions: Sequence[Prediction]) -> dict[str, 
 
 
 def _predict(
-    engine: Engine, group: Sequence[Dialogue], wanted: Sequence[str], max_new_tokens: int, bar: Any, begin: float
-) -> list[Prediction]:
-    done = 0
-
-    def on_done(count: int) -> None:
-        nonlocal done
-        done += count
-        bar.advance(count, f"{done / (time.monotonic() - begin):.2f} dialogues/s")
-
-    written = summarise(group, engine, wanted, max_new_tokens=max_new_tokens, on_done=on_done)
+    engine: Engine, group: Sequence[Dialogue], wanted: Sequence[str], max_new_tokens: int, bar: Meter
+) -> list[list[Prediction]]:
+    """For each dialogue of the group, a prediction per wanted role."""
+    written = summarise(group, engine, wanted, max_new_tokens=max_new_tokens, on_done=bar.advance)
     return [
-        Prediction(dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason)
+        [
+            Prediction(
+                dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason
+            )
+            for one in summaries
+        ]
         for dialogue, summaries in zip(group, written, strict=True)
-        for one in summaries
     ]

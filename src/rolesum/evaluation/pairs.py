@@ -89,8 +89,20 @@ def _of_record(
     rows = []
     for role, text in by_role.items():
         texts = text if isinstance(text, list) else [text]
-        if not texts or not all(isinstance(one, str) for one in texts):
-            problems.append(Problem(f"no text under {' or '.join(keys)}", f"{record.place}, id {identity}", "add it"))
-        else:
-            rows.append(((identity, role), texts))
+        place = f"{record.place}, id {identity}"
+        fault = _fault(texts, keys)
+        if fault:
+            problems.append(Problem(fault[0], place, fault[1]))
+        rows.append(((identity, role), texts))  # also with a fault, so that its partner is not called lonely
     return rows
+
+
+def _fault(texts: list[Any], keys: tuple[str, ...]) -> tuple[str, str] | None:
+    """What is wrong with the texts of one role, and the fix."""
+    if not texts or not all(isinstance(one, str) for one in texts):
+        return f"no text under {' or '.join(keys)}", "add it"
+    if keys == PREDICTION_KEYS and len(texts) > 1:
+        return "several predictions for one role", "give one"
+    if keys == REFERENCE_KEYS and not all(one.strip() for one in texts):
+        return "the reference is empty", "add its text, or leave the record out"
+    return None

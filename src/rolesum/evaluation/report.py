@@ -54,13 +54,14 @@ def write_report(
 
 
 def score_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
-    """For each role: which scorer, which measures, and each system's figures with their interval's half-width."""
+    """For each role: which scorer, which measures, and each system's figures with the ends of their interval."""
     tables = []
+    results = [system.evaluation.results()["roles"] for system in systems]
     for role, first in systems[0].evaluation.scores.items():
         measures = [measure for measure in HEADINGS if measure in first.means]
         rows = []
-        for system in systems:
-            found = system.evaluation.results()["roles"][role]
+        for system, of_system in zip(systems, results, strict=True):
+            found = of_system[role]
             cells = []
             for measure in measures:
                 low, high = found["intervals"].get(measure, (None, None))
@@ -98,8 +99,8 @@ def _case(dialogue: Dialogue, systems: Sequence[System]) -> dict[str, Any]:
 
 def _spread(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
     """A few dialogues, evenly over the file: not the best ones."""
-    step = max(1, len(dialogues) // SHOWN_DIALOGUES)
-    return list(dialogues[::step][:SHOWN_DIALOGUES])
+    shown = min(SHOWN_DIALOGUES, len(dialogues))
+    return [dialogues[place * len(dialogues) // shown] for place in range(shown)]
 
 
 def _curve(metrics: Path) -> dict[str, Any] | None:

@@ -108,6 +108,9 @@ def _resolved(
     try:
         said = {label: resolve_role(role, aliases) for label, role in dialogue.roles.items()}
         summaries = {resolve_role(role, aliases): texts for role, texts in dialogue.summaries.items()}
+        if len(summaries) < len(dialogue.summaries):
+            names = ", ".join(dialogue.summaries)
+            raise UsageError(f"two names of one role in summaries: {names}", fix="give one name, with a list of texts")
     except UsageError as error:
         problem = error.problems[0]
         return Problem(problem.what, f"{dialogue.source}, id {dialogue.id}", problem.fix)

@@ -24,7 +24,16 @@ class CheckResult:
     problems: list[Problem] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        counts = {name: dict(getattr(self, name)) for name in ("languages", "speakers_by_role", "summaries")}
+        problems = [asdict(problem) for problem in self.problems]
+        return {
+            "file": self.file,
+            "format": self.format,
+            "dialogues": self.dialogues,
+            "turns": self.turns,
+            **counts,
+            "problems": problems,
+        }
 
 
 def check_file(

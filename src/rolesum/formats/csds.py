@@ -5,12 +5,12 @@ FinalSumm: lists of sentences}. Flat: {id, q_role, dialogue: [{speaker, utteranc
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source
+from rolesum.formats.source import Record, Source, is_id
 from rolesum.roles import AGENT, OVERALL, USER
 
 NAME = "csds"
@@ -40,36 +40,55 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
     official = isinstance(value, dict) and "Dialogue" in value
-    if not isinstance(value, dict) or not ("id" in value or "DialogueID" in value):
+    if not isinstance(value, dict) or not is_id(value.get("DialogueID", value.get("id"))):
         return Problem("not a CSDS record: an id and a dialogue are needed", record.place, "see docs/formats.md")
     identity = str(value.get("DialogueID", value.get("id")))
     place = f"{record.place}, id {identity}"
-    customer = str(value.get("QRole") or value.get("q_role") or CUSTOMER)
+    entries = value.get("Dialogue" if official else "dialogue")
+    if not isinstance(entries, list) or not all(_is_turn(entry) for entry in entries):
+        return Problem("a turn needs speaker and utterance, both texts", place, "mend or remove the record")
+    customer = _customer(value, [entry["speaker"] for entry in entries])
     turns = []
-    for entry in value.get("Dialogue" if official else "dialogue") or ():
-        if not isinstance(entry, dict) or not isinstance(entry.get("utterance"), str) or "speaker" not in entry:
-            return Problem("a turn needs speaker and utterance", place, "mend or remove the record")
+    for entry in entries:
         text = _SEGMENTATION_SPACE.sub("", entry["utterance"]) if official else entry["utterance"]
-        speaker = {"Q": customer, "A": SERVICE}.get(entry["speaker"], str(entry["speaker"]))
         if text.strip():
-            turns.append(Turn(speaker, text.strip()))
+            turns.append(Turn({"Q": customer, "A": SERVICE}.get(entry["speaker"], entry["speaker"]), text.strip()))
     if not turns:
         return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
+    summaries = _summaries(value, OFFICIAL_KEYS if official else FLAT_KEYS)
+    if summaries is None:
+        return Problem("a summary is neither a text nor a list of texts", place, "mend or remove the record")
     return Dialogue(
         id=identity,
         turns=tuple(turns),
         roles={customer: USER, SERVICE: AGENT},
-        summaries=_summaries(value, OFFICIAL_KEYS if official else FLAT_KEYS),
+        summaries=summaries,
         language="zh",
         source=record.place,
     )
 
 
-def _summaries(value: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def _customer(value: Mapping[str, Any], speakers: Sequence[str]) -> str:
+    """The label of the one who is served: as the record says, or the only label beside the service's."""
+    named = value.get("QRole") or value.get("q_role")
+    if isinstance(named, str):
+        return named
+    others = set(speakers) - {SERVICE, "Q", "A"}
+    return others.pop() if len(others) == 1 else CUSTOMER
+
+
+def _is_turn(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("utterance"), str) and isinstance(entry.get("speaker"), str)
+
+
+def _summaries(value: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, tuple[str, ...]] | None:
+    """Role -> its one reference; None where one is no text."""
     summaries: dict[str, tuple[str, ...]] = {}
     for role, key in keys.items():
         written = value.get(key)
-        text = "".join(map(str, written)) if isinstance(written, list) else written
-        if isinstance(text, str) and text.strip():
-            summaries[role] = (text.strip(),)
+        parts = written if isinstance(written, list) else [written or ""]
+        if not all(isinstance(part, str) for part in parts):
+            return None
+        if text := "".join(parts).strip():
+            summaries[role] = (text,)
     return summaries

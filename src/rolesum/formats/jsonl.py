@@ -6,7 +6,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, did_you_mean
-from rolesum.formats.source import Record, Source
+from rolesum.formats.source import Record, Source, is_id
 from rolesum.roles import roles_of_speakers
 
 NAME = "rolesum"
@@ -29,7 +29,7 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
         faults = _faults(record.value)
         if faults:
             identity = record.value.get("id") if isinstance(record.value, dict) else None
-            place = f"{record.place}, id {identity}" if identity else record.place
+            place = f"{record.place}, id {identity}" if is_id(identity) else record.place
             yield from (Problem(what, place, fix) for what, fix in faults)
         else:
             yield _dialogue(record)
@@ -45,7 +45,8 @@ def to_json(dialogue: Dialogue) -> str:
         "summaries": {role: list(texts) for role, texts in dialogue.summaries.items()},
         "meta": dict(dialogue.meta),
     }
-    return json.dumps({key: entry for key, entry in value.items() if entry}, ensure_ascii=False)
+    # roles are written even where there are none: left out, they would be read off the labels
+    return json.dumps({key: entry for key, entry in value.items() if entry or key == "roles"}, ensure_ascii=False)
 
 
 def _dialogue(record: Record) -> Dialogue:
@@ -72,7 +73,7 @@ def _faults(value: Any) -> list[tuple[str, str]]:
     if not isinstance(value, dict):
         return [("not a JSON object", schema)]
     faults = [(f'unknown field "{key}"', did_you_mean(key, FIELDS)) for key in value if key not in FIELDS]
-    if not isinstance(value.get("id"), str | int) or value.get("id") == "":
+    if not is_id(value.get("id")):
         faults.append(("no id", "give each dialogue an id that is a text or a whole number"))
     turns = value.get("turns")
     if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):

@@ -7,7 +7,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source
+from rolesum.formats.source import Record, Source, is_id
 from rolesum.formats.turns import turns_of_text
 from rolesum.roles import OVERALL, roles_of_speakers
 
@@ -29,7 +29,7 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 
 def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
-    if not isinstance(value, dict) or not isinstance(value.get("dialogue"), str) or "id" not in value:
+    if not isinstance(value, dict) or not isinstance(value.get("dialogue"), str) or not is_id(value.get("id")):
         return Problem("not a SAMSum record: id and dialogue are needed", record.place, "see docs/formats.md")
     place = f"{record.place}, id {value['id']}"
     turns, stray = turns_of_text(value["dialogue"])
@@ -58,10 +58,12 @@ def _is_csv(source: Source) -> bool:
 
 def _csv_records(source: Source) -> Iterator[Record | Problem]:
     reader = csv.DictReader(io.StringIO(source.text, newline=""), skipinitialspace=True, strict=True)
+    line = 2  # where the row in hand begins
     try:
-        line = 2
         for row in reader:
+            while not source.lines[line - 1].strip():  # the csv module passes blank lines over
+                line += 1
             yield Record({(key or "").strip(): value for key, value in row.items()}, f"{source.name}:{line}")
             line = reader.line_num + 1
     except csv.Error as error:
-        yield Problem(f"broken CSV: {error}", f"{source.name}:{reader.line_num}", "check the quotes of this row")
+        yield Problem(f"broken CSV: {error}", f"{source.name}:{line}", "check the quotes of the row that begins here")

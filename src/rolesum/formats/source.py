@@ -1,6 +1,7 @@
 """A data file as the readers see it: decoded text, and JSON records with the line where each begins."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from rolesum.errors import DataError, Problem, did_you_mean
 
 STDIN = "-"
 SAMPLE = "sample:"
+
+# An object, or an array of values. A chat line such as "[客服]小王：…" begins with a bracket too.
+_JSON_START = re.compile(r'\s*(\{|\[\s*([{\["\]]|$))')
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,15 @@ class Source:
     is_json: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "is_json", self.text.lstrip()[:1] in ("[", "{"))
+        object.__setattr__(self, "is_json", _JSON_START.match(self.text) is not None)
 
     @property
     def stem(self) -> str:
         return Path(self.name).stem
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return self.text.split("\n")
 
     @cached_property
     def first_record(self) -> Any:
@@ -45,11 +53,13 @@ class Source:
 
     def records(self) -> Iterator[Record | Problem]:
         """The file's JSON values, from a JSON array or from JSON lines; what cannot be read comes as a Problem."""
-        return self._array() if self.text.lstrip().startswith("[") else self._lines()
+        try:
+            yield from self._array() if self.text.lstrip().startswith("[") else self._lines()
+        except RecursionError:
+            yield Problem("JSON nested too deeply", self.name, "this is no file of dialogues")
 
     def _lines(self) -> Iterator[Record | Problem]:
-        lines = self.text.split("\n")
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(self.lines, 1):
             if not line.strip():
                 continue
             try:
@@ -88,7 +98,7 @@ class Source:
 
     @cached_property
     def _first_line(self) -> int:
-        return next((n for n, line in enumerate(self.text.split("\n"), 1) if line.strip()), 1)
+        return next((n for n, line in enumerate(self.lines, 1) if line.strip()), 1)
 
     def _single_object(self) -> Record | None:
         """The whole file as one JSON object over several lines, or None."""
@@ -113,13 +123,18 @@ def open_source(path: str | Path) -> Source:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         fix = "save the file as UTF-8 (iconv -f GB18030 -t UTF-8 IN > OUT, if it is Chinese)"
-        raise DataError(f"not UTF-8: byte 0x{raw[error.start]:02x}", f"{name}:{line}", fix) from None
+        raise DataError(f"not UTF-8: byte 0x{error.object[error.start]:02x}", f"{name}:{line}", fix) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise DataError("the file is empty", name, "give it at least one dialogue")
     return Source(name, text)
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value can be a dialogue's id: a text that is not blank, or a whole number."""
+    return (isinstance(value, str) and bool(value.strip())) or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _sample(name: str) -> bytes:

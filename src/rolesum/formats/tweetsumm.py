@@ -9,7 +9,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source
+from rolesum.formats.source import Record, Source, is_id
 from rolesum.roles import AGENT, USER
 
 NAME = "tweetsumm"
@@ -31,7 +31,7 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 
 def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
-    if not isinstance(value, dict) or "id" not in value or not isinstance(value.get("turns"), list):
+    if not isinstance(value, dict) or not is_id(value.get("id")) or not isinstance(value.get("turns"), list):
         return Problem("not a TweetSumm record: id and turns are needed", record.place, "see docs/formats.md")
     place = f"{record.place}, id {value['id']}"
     texts = value["turns"]
@@ -41,10 +41,10 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     if not turns:
         return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
     references = value.get("refs") or []
-    if not all(isinstance(reference, dict) for reference in references):
-        return Problem("refs must be a list of {user, agent}", place, "mend or remove the record")
+    if not isinstance(references, list) or not all(_is_reference(reference) for reference in references):
+        return Problem("refs must be a list of {user, agent}, each a text", place, "mend or remove the record")
     written = {
-        role: tuple(str(reference[role]).strip() for reference in references if str(reference.get(role, "")).strip())
+        role: tuple(text for reference in references if (text := (reference.get(role) or "").strip()))
         for role in (USER, AGENT)
     }
     return Dialogue(
@@ -55,3 +55,7 @@ def _dialogue(record: Record) -> Dialogue | Problem:
         meta={"speakers": "inferred: customer first, then alternating"},
         source=record.place,
     )
+
+
+def _is_reference(reference: Any) -> bool:
+    return isinstance(reference, dict) and all(isinstance(reference.get(role) or "", str) for role in (USER, AGENT))

@@ -1,7 +1,6 @@
 """Summarising as a user asks for it: load the model, check the dialogues, write, and lay the texts out."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,19 +33,12 @@ def summarise_dialogues(
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
     loaded.check_languages(list(dialogues))
     engine = TransformersEngine(loaded, loaded.layout(language))
-    begin, done = time.monotonic(), 0
     trained = loaded.adapter_note.get("roles")
+    wanted: Sequence[str] | Sequence[Sequence[str]] | None = roles
+    if not roles and trained:
+        wanted = [tuple(role for role in default_roles(one) if role in trained) or (OVERALL,) for one in dialogues]
     with meter("summarise", len(dialogues)) as bar:
-
-        def on_done(count: int) -> None:
-            nonlocal done
-            done += count
-            bar.advance(count, f"{done / (time.monotonic() - begin):.2f} dialogues/s")
-
-        if roles or not trained:
-            return summarise(dialogues, engine, roles, max_new_tokens=max_new_tokens, on_done=on_done)
-        chosen = [tuple(role for role in default_roles(one) if role in trained) or (OVERALL,) for one in dialogues]
-        return summarise(dialogues, engine, chosen, max_new_tokens=max_new_tokens, on_done=on_done)
+        return summarise(dialogues, engine, wanted, max_new_tokens=max_new_tokens, on_done=bar.advance)
 
 
 def adapter_roles(adapter: Path | None) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from rolesum.errors import DataError, Problem, ResourceError
 from rolesum.generation.engine import Generation
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.attention import model_mask
+from rolesum.models.causal import body, logits
 from rolesum.models.loading import LoadedModel
 
 # Most cache positions of one batch: rows times (longest prompt + new tokens).
@@ -114,12 +115,12 @@ class TransformersEngine:
         rows = self._prefill(batch)
         branches = [branch for one in batch for branch in one.branches]
         starts = torch.tensor([len(one.prefix) for one in batch for _ in one.branches], device=self.loaded.device)
-        logits = self._forward(rows, branches, starts)
+        scores = self._forward(rows, branches, starts)
         positions = starts + torch.tensor([len(branch) for branch in branches], device=self.loaded.device)
         stops = torch.tensor(self.loaded.stop_ids, device=self.loaded.device)
         alive = torch.ones(len(branches), dtype=torch.bool, device=self.loaded.device)
         for step in range(max_new_tokens):
-            chosen = logits.argmax(-1)
+            chosen = scores.argmax(-1)
             for owner, token, living in zip(rows.owners, chosen.tolist(), alive.tolist(), strict=True):
                 if living:
                     rows.texts.setdefault(owner, []).append(token)
@@ -129,7 +130,7 @@ class TransformersEngine:
             if (~alive).float().mean() >= LEAVE_SHARE:
                 self._leave(rows, alive)
                 chosen, positions, alive = chosen[alive], positions[alive], alive[alive]
-            logits = self._forward(rows, [[token] for token in chosen.tolist()], positions)
+            scores = self._forward(rows, [[token] for token in chosen.tolist()], positions)
             positions = positions + 1
         return rows.texts
 
@@ -166,14 +167,12 @@ class TransformersEngine:
         rows.key_valid = torch.cat([rows.key_valid, valid], dim=1)
         last = lengths - 1
         model = self.loaded.causal_lm
-        hidden = getattr(model, model.base_model_prefix)(
+        hidden = body(model)(
             input_ids=ids, past_key_values=rows.cache, use_cache=True, **self._attention(rows, positions)
         )[0]
         if not want_logits:
             return hidden
-        logits = model.get_output_embeddings()(hidden[torch.arange(len(texts), device=device), last]).float()
-        cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-        return torch.tanh(logits / cap) * cap if cap else logits
+        return logits(model, hidden[torch.arange(len(texts), device=device), last])
 
     def _attention(self, rows: _Rows, positions: torch.Tensor) -> dict[str, Any]:
         """Mask and positions of the newest `positions` (rows, new)."""

@@ -56,11 +56,12 @@ def load_instruction_set(path: str | Path) -> InstructionSet:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         chosen = InstructionSet.model_validate(data)
         chosen.turn.format(speaker="", text="")
+        chosen.speakers.format(speakers="")
         for template in (*chosen.instructions.values(), chosen.custom):
             template.format(role="", speakers="", definition="")
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise DataError(f"not an instruction set: {error}", where=str(path)) from None
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise DataError(
             [Problem(f"a template has an unknown placeholder: {error}", str(path), "see docs/formats.md")]
         ) from None

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from rolesum.errors import ModelError, ResourceError
@@ -93,8 +94,9 @@ def save_adapter(model: PeftModel, directory: str | Path, note: Mapping[str, Any
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)
-    except OSError as error:
-        raise ResourceError(f"cannot write the adapter: {error}", str(target), "free some disk space") from None
+    except (OSError, SafetensorError) as error:
+        fix = "free some disk space, then run the same command with --resume"
+        raise ResourceError(f"cannot write the adapter: {error}", str(target), fix) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -16,6 +16,7 @@ from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
 from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, read_note
 from rolesum.models.attention import can_mask
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
+from rolesum.models.causal import check_head
 from rolesum.models.chat import chat_form
 from rolesum.models.families import NOT_READ, Family, family_of
 from rolesum.models.fetch import ENTRY_FILE, pull
@@ -118,6 +119,7 @@ def load_model(
     chosen_device = _device(device)
     with quiet_transformers():
         model = _load_weights(side.path, _dtype(dtype, chosen_device), chosen_device)
+    check_head(model, str(side.path))
     loaded = LoadedModel(
         **{field.name: getattr(side, field.name) for field in fields(TextSide)},
         model=model,

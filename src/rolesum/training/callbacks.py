@@ -24,12 +24,12 @@ class ProgressLine(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.begin, self.first = time.monotonic(), state.global_step
-        self.meter.at(state.global_step)
+        self.meter.start_at(state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         done = sum(self.tokens[self.first : state.global_step])
         rate = done / (time.monotonic() - self.begin)
-        self.meter.at(state.global_step, f"{rate:.0f} tokens/s{self.loss}")
+        self.meter.advance(1, f"{rate:.0f} tokens/s{self.loss}")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any

@@ -14,15 +14,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from rolesum.errors import ModelError
 from rolesum.models.attention import bundle_visibility, model_mask
+from rolesum.models.causal import body, logits
 from rolesum.training.noise import neftune_noise
 
 # Target positions whose logits exist at one time: 1,024 rows of 262,144 words are 1 GiB in float32.
 CHUNK = 1024
-
-# Config fields by which some families change their logits after the head. A value here would be silently lost.
-UNREAD_LOGIT_SCALES = ("logit_scale", "logits_scaling")
 
 
 @contextmanager
@@ -31,10 +28,6 @@ def summing_loss(causal_lm: PreTrainedModel, neftune_alpha: float) -> Iterator[N
 
     In training mode with NEFTune noise of `neftune_alpha` (0 is none); never in evaluation mode.
     """
-    config = causal_lm.config.get_text_config()
-    for name in UNREAD_LOGIT_SCALES:
-        if getattr(config, name, None) not in (None, 1, 1.0):
-            raise ModelError(f"{type(causal_lm).__name__} scales its logits ({name}), which training does not do yet")
 
     def forward(self: PreTrainedModel, **inputs: Any) -> torch.Tensor:
         batch = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
@@ -53,7 +46,7 @@ def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: 
         embedded = embedded + neftune_noise(
             batch["example_lengths"], batch["noise_seeds"], embedded.shape[-1], alpha, embedded.dtype
         )
-    hidden = _body(model)(inputs_embeds=embedded, use_cache=False, **_attention(model, batch, embedded.dtype))[0]
+    hidden = body(model)(inputs_embeds=embedded, use_cache=False, **_attention(model, batch, embedded.dtype))[0]
     predicting = hidden.flatten(0, 1)[batch["predicting"]]  # (targets, width)
     targets = batch["target_ids"]
     if len(targets) <= CHUNK:
@@ -73,13 +66,4 @@ def _attention(model: PreTrainedModel, batch: dict[str, torch.Tensor], dtype: to
 
 
 def _chunk_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    logits = model.get_output_embeddings()(hidden).float()  # (targets, vocabulary)
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    if cap:
-        logits = torch.tanh(logits / cap) * cap
-    return functional.cross_entropy(logits, targets, reduction="sum")
-
-
-def _body(model: PreTrainedModel) -> torch.nn.Module:
-    """The model without its head."""
-    return getattr(model, model.base_model_prefix)
+    return functional.cross_entropy(logits(model, hidden), targets, reduction="sum")

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from transformers import PrinterCallback, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
@@ -180,7 +181,11 @@ def _fit(
     ]
     tokens = [sum(encoded[draw.index].tokens for batch in step for draw in batch) for step in steps]
     stop = StopOnInterrupt()
-    with quiet_transformers(), summing_loss(loaded.causal_lm, recipe.neftune.alpha), meter("train", len(steps)) as bar:
+    with (
+        quiet_transformers(),
+        summing_loss(loaded.causal_lm, recipe.neftune.alpha),
+        meter("train", len(steps), "steps") as bar,
+    ):
         trainer = RoleTrainer(
             model=model,
             args=_arguments(run, recipe, loaded, bool(validation), len(steps)),
@@ -199,8 +204,10 @@ def _fit(
         except torch.OutOfMemoryError:
             fix = "lower training.tokens_per_batch and raise training.gradient_accumulation"
             raise ResourceError("the batch does not fit the device's memory", fix=fix) from None
-        except OSError as error:
-            what = f"could not write to the run: {error.strerror or error}"
+        except (OSError, SafetensorError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+                raise
+            what = f"could not write to the run: {error}"  # torch.save tells a full disk as a RuntimeError
             raise ResourceError(what, str(run.path), "free some disk space, then go on with --resume") from None
         finally:
             stop.restore()

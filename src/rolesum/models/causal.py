@@ -1,0 +1,32 @@
+"""A causal model's two halves, so that the head can be applied to chosen positions only."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from rolesum.errors import ModelError
+
+# Config fields by which some families change their logits behind the head; a value here would be silently lost.
+UNREAD_LOGIT_SCALES = ("logit_scale", "logits_scaling")
+
+
+def body(model: PreTrainedModel) -> torch.nn.Module:
+    """The model without its head: ids or embeddings to hidden states (rows, length, width)."""
+    return getattr(model, model.base_model_prefix)
+
+
+def logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """The logits of hidden states (positions, width) as float32 (positions, vocabulary)."""
+    raw = model.get_output_embeddings()(hidden).float()
+    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    return torch.tanh(raw / cap) * cap if cap else raw
+
+
+def check_head(model: PreTrainedModel, place: str) -> None:
+    """Raise ModelError for a model whose logits are not what `logits` gives."""
+    config: Any = model.config.get_text_config()
+    scaled = [name for name in UNREAD_LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]
+    if scaled:
+        what = f"{type(model).__name__} scales its logits by {scaled[0]}, which rolesum does not do yet"
+        raise ModelError(what, place, "use a model of another family: rolesum models")

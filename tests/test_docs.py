@@ -1,0 +1,40 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from rolesum.formats import FORMATS
+from rolesum.recipe import explain_keys
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_recipe_page_says_every_key_its_default_and_its_meaning():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for key, default, meaning in explain_keys():
+        assert f"| `{key}` | {default} | {meaning} |" in page
+
+
+def test_the_recipe_page_names_every_recipe():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert all(f"`{recipe.stem}`" in page for recipe in (ROOT / "recipes").glob("*.yaml"))
+
+
+def test_the_format_page_names_every_format():
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in FORMATS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_inside_the_repository_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_the_architecture_page_names_tests_that_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:equality|training|models|evaluation|tests)/[\w/]+\.py)`", page)
+    assert len(named) > 6
+    assert all((ROOT / "tests" / name.removeprefix("tests/")).is_file() for name in named)
