@@ -19,7 +19,7 @@ LAYERS = (
     {"demo"},
     {"cli"},
 )
-FOR_ALL = {"progress", "files"}
+FOR_ALL = {"progress", "files", "metrics"}
 DATA_ONLY = {"samples"}
 FRONT_DOOR = "__init__"  # hands on names of several layers, and is for users
 

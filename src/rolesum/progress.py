@@ -66,4 +66,4 @@ def meter(label: str, total: int, unit: str = "dialogues") -> Iterator[Meter]:
 
 def say(text: str) -> None:
     """One line of information on standard error."""
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

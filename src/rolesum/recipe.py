@@ -4,6 +4,8 @@ Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -67,7 +69,7 @@ class Training(_Section):
     """How the adapter is trained."""
 
     epochs: int = Field(1, ge=1, description="Passes over the training data.")
-    learning_rate: float = Field(5e-4, gt=0, description="The peak of the schedule.")
+    learning_rate: float = Field(5e-4, gt=0, allow_inf_nan=False, description="The peak of the schedule.")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls after warm-up.")
     warmup: float = Field(0.05, ge=0, lt=1, description="The share of the steps in which the rate rises to its peak.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decay.")
@@ -81,7 +83,7 @@ class Training(_Section):
     save_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
     log_steps: int = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
     report_to: tuple[str, ...] = Field((), description="transformers' logging integrations, such as tensorboard.")
-    seed: int = Field(1, ge=0, description="Decides the order, the noise and the adapter's start.")
+    seed: int = Field(1, ge=0, lt=2**32, description="Decides the order, the noise and the adapter's start.")
 
 
 class Recipe(_Section):
@@ -122,16 +124,17 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
     """
     path = find_recipe(path_or_name)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _unshared(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UsageError(f"broken YAML: {getattr(error, 'problem', error)}", place, "check the indentation") from None
     except UnicodeDecodeError:
         raise UsageError("not a UTF-8 text", str(path), "a recipe is a YAML file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"cannot be read: {error}", str(path), "see docs/recipes.md") from None
     if not isinstance(raw, dict):
-        raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see recipes/sample.yaml")
-    raw = _unshared(raw)
+        raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see rolesum train sample --dry-run")
     for override in overrides:
         _apply(raw, override)
     return parse_recipe(raw, str(path))
@@ -143,18 +146,27 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise UsageError([_problem(detail, place) for detail in error.errors()]) from None
-    clash = set(recipe.custom_roles) & set(ALIASES)
+    clash = {role for role in recipe.custom_roles if role.strip().lower() in ALIASES}
     if clash:
         raise UsageError(f"custom_roles redefines {', '.join(sorted(clash))}", place, "give it another name")
-    roles = tuple(dict.fromkeys(resolve_role(role, recipe.aliases) for role in recipe.roles))
-    return recipe.model_copy(update={"roles": roles})
+    roles: dict[str, None] = {}
+    problems: list[Problem] = []
+    for role in recipe.roles:
+        try:
+            roles[resolve_role(role, recipe.aliases)] = None
+        except UsageError as error:
+            problems += [replace(problem, where=place) for problem in error.problems]
+    if problems:
+        raise UsageError(problems)
+    return recipe.model_copy(update={"roles": tuple(roles)})
 
 
 def find_recipe(path_or_name: str | Path) -> Path:
     """A recipe's file: the path itself, or a recipe that comes with rolesum by its name."""
     path = Path(path_or_name)
-    if path.is_file():
-        return path
+    with suppress(OSError):  # a name that is too long to be a file's
+        if path.is_file():
+            return path
     known = {entry.stem: entry for folder in _recipe_folders() for entry in sorted(folder.glob("*.yaml"))}
     if str(path_or_name) in known:
         return known[str(path_or_name)]
@@ -191,12 +203,16 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             target[section] = {}
         target = target[section] if isinstance(target, dict) else None
         if target is None:
-            raise UsageError(f'--set "{override}": {section} cannot hold {last}', fix="see recipes/sample.yaml")
+            raise UsageError(
+                f'--set "{override}": {section} cannot hold {last}', fix="see rolesum train sample --dry-run"
+            )
     if not isinstance(target, dict):
-        raise UsageError(f'--set "{override}": {".".join(sections)} is not a section', fix="see recipes/sample.yaml")
+        raise UsageError(
+            f'--set "{override}": {".".join(sections)} is not a section', fix="see rolesum train sample --dry-run"
+        )
     try:
         target[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UsageError(f'--set "{override}": the value is not YAML', fix="quote it") from None
 
 
@@ -207,8 +223,8 @@ def _problem(detail: Any, place: str) -> Problem:
         known = _fields_at(location[:-1])
         return Problem(f'unknown key "{key}"', place, did_you_mean(location[-1], known) if known else "remove it")
     if detail["type"] == "missing":
-        return Problem(f'the key "{key}" is missing', place, "add it; see recipes/sample.yaml")
-    return Problem(f"{key}: {detail['msg']}, not {detail['input']!r}", place, "see recipes/sample.yaml")
+        return Problem(f'the key "{key}" is missing', place, "add it; see rolesum train sample --dry-run")
+    return Problem(f"{key}: {detail['msg']}, not {detail['input']!r}", place, "see rolesum train sample --dry-run")
 
 
 def _fields_at(location: tuple[str, ...]) -> list[str]:
@@ -233,15 +249,19 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def explain_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[str, str, str]]:
+def explain_keys(
+    section: type[BaseModel] = Recipe, prefix: str = "", optional: bool = False
+) -> list[tuple[str, str, str]]:
     """Every key of a recipe as (dotted key, default, what it means), in the schema's order."""
     rows = []
     for name, field in section.model_fields.items():
         inner = _section_of(field.annotation)
         if inner is not None:
-            rows += explain_keys(inner, f"{prefix}{name}.")
+            left_out = optional or field.default is None
+            rows += explain_keys(inner, f"{prefix}{name}.", left_out)
         else:
-            default = "needed" if field.is_required() else _shown(field.default)
+            needed = "needed, if the section is there" if optional else "needed"
+            default = needed if field.is_required() else _shown(field.default)
             rows.append((f"{prefix}{name}", default, field.description or ""))
     return rows
 

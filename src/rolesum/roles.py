@@ -67,7 +67,8 @@ def roles_of_speakers(labels: Sequence[str], custom: Mapping[str, Sequence[str]]
 
 def default_roles(dialogue: Dialogue) -> tuple[str, ...]:
     """The roles that can be summarised without being told more: overall, and those that some speaker plays."""
-    present = [role for role in dict.fromkeys(dialogue.roles.values()) if role != OVERALL]
+    played = dict.fromkeys(dialogue.roles.get(label) for label in dialogue.speakers())
+    present = [role for role in played if role and role != OVERALL]
     ordered = [role for role in (USER, AGENT) if role in present]
     return (OVERALL, *ordered, *(role for role in present if role not in ordered))
 

@@ -114,7 +114,7 @@ def test_all_that_does_not_match_is_told_at_once(pairs_of):
         [
             {"id": "1", "reference": "a"},
             {"id": "2", "reference": []},
-            {"id": "6", "role": "agent", "reference": "f"},
+            {"id": "7", "reference": "g"},
         ],
     )
     for expected in (
@@ -124,7 +124,7 @@ def test_all_that_does_not_match_is_told_at_once(pairs_of):
         "predictions:6: broken JSON",
         "references:2, id 2: no text",
         "predictions:7: no reference for id 6, role user",
-        "references:3: no prediction for id 6, role agent",
+        "references:3: no prediction for id 7, role summary",
     ):
         assert sum(line.startswith(expected) for line in told) == 1, expected
     assert not any("id 1," in line for line in told)
@@ -163,3 +163,14 @@ def test_written_predictions_can_be_scored_against_themselves_again(tmp_path):
     assert results["roles"]["user"]["means"]["rouge1"] == round(scores["user"].means["rouge1"], 2)
     assert (results["roles"]["agent"]["empty"], results["roles"]["user"]["empty"]) == (1, 0)
     assert (results["roles"]["agent"]["cut_by_limit"], results["roles"]["user"]["cut_by_limit"]) == (0, 1)
+
+
+def test_references_for_roles_that_the_system_did_not_write_are_left_out(pairs_of):
+    made = [{"id": "1", "summaries": {"agent": "one"}}]
+    (pair,) = pairs_of(made, [{"id": "1", "summaries": {"overall": "a", "客服": ["b", "c"]}}])
+    assert pair == Prediction("1", "agent", "one", ("b", "c"))
+
+
+def test_nothing_to_score_is_an_error(pairs_of):
+    (told,) = refusal(pairs_of, [{"id": 1, "summaries": {}}], [{"id": 1, "summaries": {}}])
+    assert "no texts to score" in told

@@ -201,7 +201,7 @@ def test_a_runs_loss_is_drawn_as_a_curve(page_of, tmp_path):
     assert (page.open, page.mismatches) == ([], [])
     (path,) = [attributes["d"] for tag, attributes in page.elements if tag == "path"]
     points = [tuple(map(float, point.split())) for point in path.removeprefix("M").split("L")]
-    assert [round(later[0] - earlier[0]) for earlier, later in pairwise(points)] == [292, 292]
+    assert [round(later[0] - earlier[0]) for earlier, later in pairwise(points)] == [283, 283]
     assert points[0][1] < points[1][1] < points[2][1]  # downwards on a screen is a growing y
     (circle,) = [attributes for tag, attributes in page.elements if tag == "circle"]
     assert float(circle["cx"]) == points[1][0]

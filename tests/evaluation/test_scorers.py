@@ -124,14 +124,20 @@ def test_with_several_references_a_pair_scores_their_mean():
 
 
 def test_chinese_under_samsum_is_refused_and_not_scored_low():
-    with pytest.raises(DataError, match="for English; the references are Chinese") as caught:
+    with pytest.raises(DataError, match="reads a-z and 0-9 only") as caught:
         score("samsum", [("用户询问退款。", ("用户询问退款。",))])
     assert caught.value.exit_code == 3
     assert "--scorer csds" in str(caught.value)
 
 
+@pytest.mark.parametrize("foreign", ["用户询问退款。", "Клиент просит вернуть деньги."])
+def test_one_pair_in_another_script_among_english_ones_is_refused_too(foreign):
+    with pytest.raises(DataError, match="in 1 of 4 references"):
+        score("samsum", [("They talk.", ("They talk.",))] * 3 + [(foreign, (foreign,))])
+
+
 def test_english_under_csds_is_refused():
-    with pytest.raises(DataError, match="for Chinese; the references are English") as caught:
+    with pytest.raises(DataError, match="for Chinese; the references are not") as caught:
         score("csds", [("They talk.", ("They talk.",))])
     assert caught.value.exit_code == 3
     assert "--scorer samsum" in str(caught.value)

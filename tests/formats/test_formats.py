@@ -4,7 +4,7 @@ import pytest
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import FORMATS, Source, open_source, parse, read_dialogues, read_items, sniff
+from rolesum.formats import FORMATS, Source, find_dialogue, open_source, parse, read_dialogues, read_items, sniff
 
 TURNS = [{"speaker": "Anna", "text": "hi"}, {"speaker": "Tom", "text": "hello"}]
 UTTERANCES = [{"speaker": "用户", "utterance": "你好"}, {"speaker": "客服", "utterance": "您好"}]
@@ -168,8 +168,30 @@ def test_custom_roles_are_known_to_every_format():
 
 def test_what_the_caller_says_of_a_speaker_comes_before_the_file():
     record = {"id": "1", "turns": TURNS, "roles": {"Anna": "user", "Tom": "user"}}
-    (dialogue,) = read_dialogues(lines(record), speakers={"Tom": "坐席", "Nobody": "user"})
+    (dialogue,) = read_dialogues(lines(record), speakers={"Tom": "坐席"})
     assert dialogue.roles == {"Anna": "user", "Tom": "agent"}
+
+
+def test_a_speaker_whom_nobody_hears_is_refused_with_a_hint():
+    with pytest.raises(UsageError, match="no turn is spoken by Tomm") as caught:
+        read_dialogues(lines(*chats("1")), speakers={"Tomm": "user"})
+    assert 'did you mean "Tom"' in str(caught.value)
+
+
+def test_half_an_emoji_and_a_number_of_thousands_of_digits_are_problems_with_their_line():
+    text = '{"id": "1", "turns": [{"speaker": "A", "text": "hi \\ud83d"}]}\n{"id": ' + "1" * 5000 + "}"
+    found = [item for item in Source("f.jsonl", text).records() if isinstance(item, Problem)]
+    assert [problem.where for problem in found] == ["f.jsonl:1", "f.jsonl:2"]
+    assert "surrogate" in found[0].what and "broken JSON" in found[1].what
+
+
+def test_a_dialogue_is_found_past_bad_records():
+    source = Source("f.jsonl", '{"id": "1"}\nnot json\n{"id": "2", "turns": [{"speaker": "A", "text": "Hi"}]}')
+    assert find_dialogue(source, "2", "rolesum").id == "2"
+    with pytest.raises(DataError, match="id 1"):
+        find_dialogue(source, "1", "rolesum")
+    with pytest.raises(UsageError, match='no dialogue "3"'):
+        find_dialogue(source, "3", "rolesum")
 
 
 def test_a_callers_unknown_role_is_a_usage_error():

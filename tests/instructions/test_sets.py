@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from rolesum.errors import DataError, UsageError
+from rolesum.errors import UsageError
 from rolesum.instructions import instruction_set, load_instruction_set
 from rolesum.roles import BUILT_IN
 
@@ -31,7 +31,7 @@ def set_file(tmp_path):
 
 
 def refusal(path):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UsageError) as caught:
         load_instruction_set(path)
     assert caught.value.problems[0].where == str(path)
     return str(caught.value)

@@ -66,21 +66,16 @@ def show(
     Example: rolesum data show sample:en-test --id en-bank-17 --roles user
     """
     from rich.console import Console
+    from rich.markup import escape
 
-    from rolesum.errors import UsageError, did_you_mean
-    from rolesum.formats import read_dialogues
+    from rolesum.formats import find_dialogue
     from rolesum.generation.job import adapter_roles
     from rolesum.models.loading import load_text_side
     from rolesum.roles import default_roles
     from rolesum.training.show import show_dialogue
 
     aliases = adapter_roles(adapter)
-    dialogues = read_dialogues(file, format_, custom_roles=aliases, speakers=speaker_map(speaker))
-    dialogue = next((one for one in dialogues if id_ is None or one.id == id_), None)
-    if dialogue is None:
-        raise UsageError(
-            f'no dialogue "{id_}" in {file}', fix=did_you_mean(str(id_), [one.id for one in dialogues][:200])
-        )
+    dialogue = find_dialogue(file, id_, format_, custom_roles=aliases, speakers=speaker_map(speaker))
     wanted = role_list(roles, aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     segments = show_dialogue(load_text_side(model, adapter), dialogue, wanted, language)
     if json_:
@@ -91,11 +86,12 @@ def show(
     for segment in segments:
         if segment.branch != branch:
             branch = segment.branch
-            console.rule(f"branch: {branch}" if branch else "prefix, shared by all roles", align="left")
+            title = f"branch: {branch}" if branch else "prefix, shared by all roles"
+            console.rule(escape(title), align="left")
         edge, style = ("|", "green") if segment.loss else ("·", "")
         loss = ", carry loss" if segment.loss else ""
         console.print(f"[bold]{segment.kind}[/bold] [dim]{len(segment.ids)} tokens{loss}[/dim]")
         console.print(edge.join(segment.tokens), style=style, markup=False, highlight=False, soft_wrap=True)
     total = sum(len(segment.ids) for segment in segments)
     carrying = sum(len(segment.ids) for segment in segments if segment.loss)
-    console.print(f"\n{dialogue.id}: {total} tokens, {carrying} carry loss", highlight=False)
+    console.print(f"\n{dialogue.id}: {total} tokens, {carrying} carry loss", markup=False, highlight=False)

@@ -21,6 +21,7 @@ def demo(
     Example: rolesum demo
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from rolesum.demo import AFTER, BEFORE, run_demo
@@ -35,7 +36,7 @@ def demo(
     console = Console()
     console.print(f"\n[bold]{result.dialogue.id}[/bold], summarised for each role")
     for one in result.summaries:
-        console.print(f"[bold]{one.role}[/bold]  {one.text}", highlight=False)
+        console.print(f"[bold]{one.role}[/bold]  {escape(one.text)}", highlight=False)
     first = next(iter(result.after.scores.values()))
     pairs = len(next(iter(first.per_pair.values())))
     shown = Table(title=f"{pairs} held-out dialogues, scorer {first.scorer} v{first.version}", title_justify="left")
@@ -46,4 +47,4 @@ def demo(
         shown.add_row(role, *("{:.1f} → {:.1f}".format(*measures[name]) for name in ("rouge1", "rouge2", "rougeL")))
     console.print()
     console.print(shown)
-    console.print(f"report: {result.report}", soft_wrap=True)
+    console.print(f"report: {result.report}", markup=False, soft_wrap=True)

@@ -54,12 +54,8 @@ def run() -> None:
     except RolesumError as error:
         Console(stderr=True).print(Text("error: ", style="bold red"), Text(str(error)), sep="", soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
-        sys.exit(130)
     except MemoryError:
-        Console(stderr=True).print("error: out of memory\n  → use a smaller model, or lower training.tokens_per_batch")
+        Console(stderr=True).print(
+            "error: out of memory\n  → take less at once: --limit, a smaller model, smaller batches"
+        )
         sys.exit(5)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        sys.exit(0)

@@ -48,11 +48,13 @@ def summarize(
 
     Example: rolesum summarize chat.txt --roles user,agent --speaker "Anna=user" --speaker "Tom=agent"
     """
-    from rolesum.files import write_whole
+    from rolesum.files import check_writable, write_whole
     from rolesum.formats import open_source, read_dialogues
     from rolesum.generation.job import adapter_roles, as_blocks, as_json_lines, summarise_dialogues
 
-    if file == "-" and sys.stdin.isatty():
+    if out:
+        check_writable(out)
+    if file == "-" and sys.stdin and sys.stdin.isatty():
         typer.echo(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
         )

@@ -8,9 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rolesum.dialogue import Dialogue
+from rolesum.dialogue import Dialogue, language_of
 from rolesum.errors import DataError
-from rolesum.evaluation.scorers import DEFAULT_SCORER, Score, get_scorer, score
+from rolesum.evaluation.scorers import DEFAULT_SCORER, Score, check_language, get_scorer, score
 from rolesum.evaluation.statistics import bootstrap_interval
 from rolesum.files import write_whole
 from rolesum.generation import Engine, summarise
@@ -72,8 +72,14 @@ def evaluate(
         what = f"no reference summaries for {', '.join(roles) if roles else 'any role'}; the data has: {', '.join(has)}"
         raise DataError(what, fix="ask for other --roles, or use rolesum summarize where there are no references")
     total = sum(map(len, groups.values()))
-    name = scorer or DEFAULT_SCORER[dialogues[next(iter(groups.values()))[0]].language]
-    get_scorer(name)
+    references = [
+        ("", dialogues[place].summaries[role])
+        for wanted, places in groups.items()
+        for place in places
+        for role in wanted
+    ]
+    name = scorer or DEFAULT_SCORER[language_of(" ".join(text for _, several in references for text in several))]
+    check_language(get_scorer(name), references)  # before hours of work, not after
     by_place: dict[int, list[Prediction]] = {}
     begin = time.monotonic()
     with meter(label, total) as bar:

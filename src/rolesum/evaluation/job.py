@@ -5,10 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from rolesum.errors import ResourceError, UsageError
+from rolesum.errors import UsageError
 from rolesum.evaluation.evaluate import Evaluation, evaluate, write_evaluation
 from rolesum.evaluation.report import System, write_report
 from rolesum.evaluation.scorers import get_scorer
+from rolesum.files import check_writable
 from rolesum.formats import open_source, read_dialogues
 from rolesum.generation.job import adapter_roles
 from rolesum.instructions.sets import LANGUAGES
@@ -36,15 +37,13 @@ def evaluate_model(
         get_scorer(scorer)
     if language is not None and language not in LANGUAGES:
         raise UsageError(f'unknown language "{language}"', fix="use --language zh or --language en")
-    if out:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(f"cannot write: {error.strerror}", str(out), "give another --out") from None
     source = open_source(data)
     dialogues = read_dialogues(
         source, form, skip=skip, limit=limit, custom_roles=adapter_roles(adapter), speakers=speakers
     )
+
+    if out:
+        check_writable(out / "results.json")
 
     from rolesum.generation.transformers_engine import TransformersEngine
     from rolesum.models import load_model

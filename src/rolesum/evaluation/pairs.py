@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rolesum.errors import DataError, Problem
+from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.evaluate import Prediction
 from rolesum.formats.source import Record, Source, open_source
+from rolesum.roles import resolve_role
 
 # Where a line of JSON may keep its text.
 PREDICTION_KEYS = ("prediction", "summary", "text")
@@ -45,6 +46,8 @@ def _by_id(made: Source, written: Source) -> list[Prediction]:
     problems: list[Problem] = []
     predictions = _texts(made, PREDICTION_KEYS, problems)
     references = _texts(written, REFERENCE_KEYS, problems)
+    made_roles = {role for _, role in predictions}  # a system may write fewer roles than there are references for
+    references = {key: found for key, found in references.items() if key[1] in made_roles or not made_roles}
     for key, place, here, there in (
         *((key, place, "reference", written) for key, (place, _) in predictions.items() if key not in references),
         *((key, place, "prediction", made) for key, (place, _) in references.items() if key not in predictions),
@@ -52,6 +55,8 @@ def _by_id(made: Source, written: Source) -> list[Prediction]:
         problems.append(Problem(f"no {here} for id {key[0]}, role {key[1]}", place, f"add it to {there.name}"))
     if problems:
         raise DataError(problems)
+    if not references:
+        raise DataError("no texts to score", written.name, "see docs/formats.md for what a line may hold")
     return [
         Prediction(identity, role, predictions[identity, role][1][0], tuple(texts))
         for (identity, role), (_, texts) in references.items()
@@ -93,8 +98,16 @@ def _of_record(
         fault = _fault(texts, keys)
         if fault:
             problems.append(Problem(fault[0], place, fault[1]))
-        rows.append(((identity, role), texts))  # also with a fault, so that its partner is not called lonely
+        rows.append(((identity, _role(role)), texts))  # also with a fault, so that its partner is not called lonely
     return rows
+
+
+def _role(name: str) -> str:
+    """One name for a role's aliases; a name that is none stays."""
+    try:
+        return name if name == NO_ROLE else resolve_role(name)
+    except UsageError:
+        return name
 
 
 def _fault(texts: list[Any], keys: tuple[str, ...]) -> tuple[str, str] | None:

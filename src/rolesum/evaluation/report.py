@@ -1,6 +1,5 @@
 """report.html: one self-contained page of scores, loss curve, and dialogues with their summaries side by side."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ from rolesum.dialogue import Dialogue
 from rolesum.evaluation.evaluate import Evaluation
 from rolesum.evaluation.scorers import HEADINGS
 from rolesum.files import write_whole
+from rolesum.metrics import read_metrics
 
 SHOWN_DIALOGUES = 6
-CURVE_WIDTH, CURVE_HEIGHT, MARGIN = 640, 220, 44
+CURVE_WIDTH, CURVE_HEIGHT, MARGIN = 640, 240, 62
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _spread(dialogues: Sequence[Dialogue]) -> list[Dialogue]:
 
 def _curve(metrics: Path) -> dict[str, Any] | None:
     """The training and validation loss as SVG paths."""
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    rows = read_metrics(metrics)
     train = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     valid = [(row["step"], row["eval_loss"]) for row in rows if "eval_loss" in row]
     if len(train) < 2:

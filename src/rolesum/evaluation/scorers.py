@@ -99,7 +99,7 @@ def score(name: str, pairs: Pairs) -> Score:
     scorer = get_scorer(name)
     if not pairs:
         raise DataError("nothing to score", fix="check the files and the roles")
-    _check_language(scorer, pairs)
+    check_language(scorer, pairs)
     per_pair = _rouge(scorer, pairs)
     means = {measure: sum(values) / len(values) for measure, values in per_pair.items()}
     libraries = {"rouge-score": metadata.version("rouge-score")}
@@ -132,11 +132,24 @@ def _bleu(scorer: Scorer, pairs: Pairs) -> float:
     return float(sacrebleu.corpus_bleu(predictions, [first], tokenize=scorer.bleu_tokenize).score)
 
 
-def _check_language(scorer: Scorer, pairs: Pairs) -> None:
-    """Refuse where the references are in another language: rouge-score keeps [a-z0-9] only, and would print 4.79."""
-    references = " ".join(reference for _, several in pairs for reference in several)
-    found = language_of(references)
-    if found != scorer.language:
-        names = {"zh": "Chinese", "en": "English"}
-        what = f"scorer {scorer.name} is for {names[scorer.language]}; the references are {names[found]}"
-        raise DataError(what, fix=f"use --scorer {DEFAULT_SCORER[found]}")
+def check_language(scorer: Scorer, pairs: Pairs) -> None:
+    """Refuse references in a language that the scorer misjudges: rouge-score keeps [a-z0-9] only, and would print 4.79.
+
+    A character scorer looks at all references together (a Chinese set may hold a pair of product names); a word scorer
+    at each pair, because one pair in another script is scored as empty.
+    """
+    references = [" ".join(several) for _, several in pairs]
+    if scorer.tokenizer is None:
+        bad = [place for place, text in enumerate(references) if not _is_latin(text)]
+        if bad:
+            what = f"scorer {scorer.name} reads a-z and 0-9 only; another script in {len(bad)} of {len(references)}"
+            chinese = language_of(references[bad[0]]) == "zh"
+            fix = "use --scorer csds for Chinese" if chinese else "leave these texts out"
+            raise DataError(f"{what} references, first: {references[bad[0]][:40]!r}", fix=fix)
+    elif language_of(" ".join(references)) != scorer.language:
+        raise DataError(f"scorer {scorer.name} is for Chinese; the references are not", fix="use --scorer samsum")
+
+
+def _is_latin(text: str) -> bool:
+    letters = [character for character in text if character.isalpha()]
+    return not letters or sum(character.isascii() for character in letters) / len(letters) >= 0.5

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rolesum.evaluation.scorers import HEADINGS
@@ -28,5 +29,5 @@ def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
             interval = found["intervals"].get(measure)
             spread = f" [dim]{interval[0]:.1f}–{interval[1]:.1f}[/dim]" if interval else ""
             cells.append(f"{found['means'][measure]:.2f}{spread}")
-        table.add_row(role, str(found["pairs"]), *cells)
+        table.add_row(escape(role), str(found["pairs"]), *cells)
     Console().print(table)

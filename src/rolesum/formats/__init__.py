@@ -14,7 +14,17 @@ from rolesum.formats import csds, jsonl, plain, samsum, tweetsumm
 from rolesum.formats.source import Source, open_source
 from rolesum.roles import resolve_role, role_of_speaker
 
-__all__ = ["FORMATS", "Format", "Source", "open_source", "parse", "read_dialogues", "read_items", "sniff"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Source",
+    "find_dialogue",
+    "open_source",
+    "parse",
+    "read_dialogues",
+    "read_items",
+    "sniff",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,11 @@ def sniff(source: Source) -> Format:
         broken = [item for item in source.records() if isinstance(item, Problem)] if source.is_json else []
         if broken:
             raise DataError(broken)
+        if source.is_json:
+            what = "the JSON holds no dialogue of a known form"
+            raise DataError(
+                what, source.name, "each record needs turns (or SAMSum's or CSDS's keys); see docs/formats.md"
+            )
         fix = "name it with --format: " + ", ".join(FORMATS) + ' (plain wants "Speaker: text" lines)'
         raise DataError("the file looks like no known format", source.name, fix)
     names = ", ".join(form.name for form in candidates)
@@ -81,6 +96,10 @@ def read_dialogues(
             dialogues.append(item)
     if problems:
         raise DataError(problems)
+    heard = {label for dialogue in dialogues for label in dialogue.speakers()}
+    if dialogues and (unheard := set(speakers or ()) - heard):
+        what = f"no turn is spoken by {', '.join(sorted(unheard))}"
+        raise UsageError(what, _name(path), did_you_mean(min(unheard), sorted(heard)[:50]))
     if not dialogues:
         raise DataError("no dialogue in the file", _name(path), "check the file, the format and the skipped ids")
     return dialogues
@@ -98,6 +117,29 @@ def read_items(
     given = {label: resolve_role(role, aliases) for label, role in (speakers or {}).items()}
     for item in parse(path if isinstance(path, Source) else open_source(path), form):
         yield item if isinstance(item, Problem) else _resolved(item, aliases, given)
+
+
+def find_dialogue(
+    path: str | Path | Source,
+    identity: str | None,
+    form: str | None = None,
+    *,
+    custom_roles: Mapping[str, Collection[str]] | None = None,
+    speakers: Mapping[str, str] | None = None,
+) -> Dialogue:
+    """The dialogue with an id, or the first; other records may be bad. Raises DataError or UsageError if none is."""
+    problems: list[Problem] = []
+    ids: list[str] = []
+    for item in read_items(path, form, custom_roles=custom_roles, speakers=speakers):
+        if isinstance(item, Problem):
+            problems.append(item)
+        elif identity is None or item.id == identity:
+            return item
+        else:
+            ids.append(item.id)
+    if identity is None or any(problem.where.endswith(f", id {identity}") for problem in problems):
+        raise DataError(problems)
+    raise UsageError(f'no dialogue "{identity}"', _name(path), did_you_mean(identity, ids[:200]))
 
 
 def _resolved(

@@ -23,7 +23,7 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
-    for record in _csv_records(source) if _is_csv(source) else source.records():
+    for record in source.records() if source.is_json else _csv_records(source):
         yield _dialogue(record) if isinstance(record, Record) else record
 
 
@@ -49,21 +49,35 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     )
 
 
+def _header(source: Source) -> set[str]:
+    try:
+        return {column.strip() for column in next(csv.reader(io.StringIO(source.lines[0])), [])}
+    except csv.Error:  # a line longer than any header
+        return set()
+
+
 def _is_csv(source: Source) -> bool:
-    if source.is_json:
-        return False
-    header = next(csv.reader(io.StringIO(source.text.split("\n", 1)[0])), [])
-    return {"id", "dialogue"} <= {column.strip() for column in header}
+    return not source.is_json and _header(source) >= {"id", "dialogue"}
 
 
 def _csv_records(source: Source) -> Iterator[Record | Problem]:
+    if missing := {"id", "dialogue"} - _header(source):
+        what = f"the CSV has no column {' and '.join(sorted(missing))}"
+        yield Problem(what, f"{source.name}:1", "name the columns id, dialogue and summary in the first line")
+        return
     reader = csv.DictReader(io.StringIO(source.text, newline=""), skipinitialspace=True, strict=True)
     line = 2  # where the row in hand begins
     try:
         for row in reader:
-            while not source.lines[line - 1].strip():  # the csv module passes blank lines over
+            while line < len(source.lines) and not source.lines[line - 1]:  # the csv module passes empty lines over
                 line += 1
-            yield Record({(key or "").strip(): value for key, value in row.items()}, f"{source.name}:{line}")
-            line = reader.line_num + 1
+            place, line = f"{source.name}:{line}", reader.line_num + 1
+            cells = [cell for cell in row.values() if isinstance(cell, str)]
+            if None in row or None in row.values():
+                if any(cell.strip() for cell in cells):
+                    what = "the row has more or fewer cells than the header"
+                    yield Problem(what, place, "put a text that holds commas in quotes")
+                continue
+            yield Record({key.strip(): value for key, value in row.items()}, place)
     except csv.Error as error:
         yield Problem(f"broken CSV: {error}", f"{source.name}:{line}", "check the quotes of the row that begins here")

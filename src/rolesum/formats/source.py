@@ -63,7 +63,7 @@ class Source:
             if not line.strip():
                 continue
             try:
-                yield Record(json.loads(line), f"{self.name}:{number}")
+                yield _whole_text(Record(json.loads(line), f"{self.name}:{number}"))
             except json.JSONDecodeError as error:
                 if number == self._first_line and (whole := self._single_object()) is not None:
                     yield whole
@@ -73,6 +73,8 @@ class Source:
                     f"{self.name}:{number}",
                     "each line must be one JSON object; check for a missing quote, comma or a cut line",
                 )
+            except ValueError as error:  # a number of thousands of digits
+                yield Problem(f"broken JSON: {error}", f"{self.name}:{number}", "mend or remove this line")
 
     def _array(self) -> Iterator[Record | Problem]:
         decoder, text = json.JSONDecoder(), self.text
@@ -94,7 +96,10 @@ class Source:
                 fix = "mend this record; the rest of the array cannot be read before that"
                 yield Problem(what, f"{self.name}:{error.lineno}", fix)
                 return
-            yield Record(value, f"{self.name}:{line}")
+            except ValueError as error:  # a number of thousands of digits
+                yield Problem(f"broken JSON: {error}", f"{self.name}:{line}", "mend or remove this record")
+                return
+            yield _whole_text(Record(value, f"{self.name}:{line}"))
 
     @cached_property
     def _first_line(self) -> int:
@@ -104,7 +109,7 @@ class Source:
         """The whole file as one JSON object over several lines, or None."""
         try:
             return Record(json.loads(self.text), f"{self.name}:{self._first_line}")
-        except json.JSONDecodeError:
+        except ValueError:
             return None
 
 
@@ -112,6 +117,8 @@ def open_source(path: str | Path) -> Source:
     """Read a file, standard input (`-`) or a bundled sample (`sample:en-test`). Raises DataError."""
     name = str(path)
     if name == STDIN:
+        if sys.stdin is None:
+            raise DataError("there is no standard input", fix="name a file")
         raw, name = sys.stdin.buffer.read(), "standard input"
     elif name.startswith(SAMPLE):
         raw = _sample(name.removeprefix(SAMPLE))
@@ -130,6 +137,16 @@ def open_source(path: str | Path) -> Source:
     if not text.strip():
         raise DataError("the file is empty", name, "give it at least one dialogue")
     return Source(name, text)
+
+
+def _whole_text(record: Record) -> Record | Problem:
+    """The record, unless it holds half of a surrogate pair (a cut emoji), which is no text that can be written."""
+    try:
+        json.dumps(record.value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        fix = "remove the escape that begins with \\ud from this record"
+        return Problem("half of an emoji (a lone surrogate)", record.place, fix)
+    return record
 
 
 def is_id(value: Any) -> bool:

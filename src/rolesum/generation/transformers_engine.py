@@ -67,11 +67,7 @@ class TransformersEngine:
         self._check_lengths(prompts, encoded, max_new_tokens)
         results: list[list[Generation]] = [[] for _ in prompts]
         for batch in self._batches(encoded, max_new_tokens):
-            try:
-                with torch.inference_mode():
-                    texts = self._run(batch, max_new_tokens)
-            except torch.OutOfMemoryError:
-                raise ResourceError("a batch does not fit the device's memory", fix="use --device cpu") from None
+            texts = self._run_or_halve(batch, max_new_tokens)
             for one in batch:
                 results[one.index] = [self._generation(texts[one.index, n]) for n in range(len(one.branches))]
             if on_done:
@@ -109,6 +105,18 @@ class TransformersEngine:
             rows, width = rows + len(one.branches), wider
         if batch:
             yield batch
+
+    def _run_or_halve(self, batch: Sequence[_Encoded], max_new_tokens: int) -> dict[tuple[int, int], list[int]]:
+        """The new ids of a batch; where the device's memory runs out, those of its halves."""
+        try:
+            with torch.inference_mode():
+                return self._run(batch, max_new_tokens)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise ResourceError("one dialogue does not fit the device's memory", fix="use --device cpu") from None
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        return self._run_or_halve(batch[:half], max_new_tokens) | self._run_or_halve(batch[half:], max_new_tokens)
 
     def _run(self, batch: Sequence[_Encoded], max_new_tokens: int) -> dict[tuple[int, int], list[int]]:
         """The new ids of every branch of a batch."""

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, Problem, UsageError
+from rolesum.errors import UsageError
 
 LANGUAGES = ("en", "zh")
 
@@ -55,14 +55,16 @@ def load_instruction_set(path: str | Path) -> InstructionSet:
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         chosen = InstructionSet.model_validate(data)
+        if "{speaker}" not in chosen.turn or "{text}" not in chosen.turn:
+            raise ValueError("turn needs both {speaker} and {text}")
         chosen.turn.format(speaker="", text="")
         chosen.speakers.format(speakers="")
         for template in (*chosen.instructions.values(), chosen.custom):
             template.format(role="", speakers="", definition="")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        raise DataError(f"not an instruction set: {error}", where=str(path)) from None
+        fix = "write it like the built-in one: docs/formats.md, Instruction sets"
+        raise UsageError(f"not an instruction set: {error}", str(path), fix) from None
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        raise DataError(
-            [Problem(f"a template has an unknown placeholder: {error}", str(path), "see docs/formats.md")]
-        ) from None
+        fix = "the placeholders are {speaker}, {text}, {speakers}, {role}, {definition}: see docs/formats.md"
+        raise UsageError(f"a template does not hold what it should: {error}", str(path), fix) from None
     return chosen

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
@@ -53,7 +54,7 @@ def read_note(directory: str | Path) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads(note.read_text(encoding="utf-8")))
-    except ValueError:
+    except (ValueError, TypeError):
         raise ModelError("broken note of the adapter", str(note), "restore it, or train the adapter again") from None
 
 
@@ -71,9 +72,10 @@ def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mappin
         raise ModelError(what, str(directory), fix)
     try:
         return PeftModel.from_pretrained(model, str(directory))
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), "is it of another base?") from None
+    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        fix = "give the base that it was trained on to --model, or restore the adapter's files"
+        raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), fix) from None
 
 
 def save_adapter(model: PeftModel, directory: str | Path, note: Mapping[str, Any], card: str) -> None:
@@ -87,7 +89,7 @@ def save_adapter(model: PeftModel, directory: str | Path, note: Mapping[str, Any
             f"cannot write the adapter: {error.strerror}", str(target), "choose another --out"
         ) from None
     try:
-        model.save_pretrained(work)
+        model.save_pretrained(work, save_embedding_layers=False)  # auto would ask the hub about the base
         (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (work / "README.md").write_text(card, encoding="utf-8")
         work.chmod(0o755)  # mkdtemp makes it private
@@ -104,4 +106,8 @@ def save_adapter(model: PeftModel, directory: str | Path, note: Mapping[str, Any
 def instructions_of(note: Mapping[str, Any]) -> InstructionSet | None:
     """The instruction set of one's own that the adapter was trained with; None for the built-in sets."""
     stored = note.get("instructions")
-    return InstructionSet.model_validate(stored) if stored else None
+    try:
+        return InstructionSet.model_validate(stored) if stored else None
+    except ValidationError:
+        what = f"the adapter's instruction set is not one that this rolesum reads (made by {note.get('rolesum')})"
+        raise ModelError(what, NOTE_FILE, "use the version of rolesum that made it") from None

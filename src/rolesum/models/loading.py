@@ -14,12 +14,12 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
 from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
 from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, read_note
-from rolesum.models.attention import can_mask
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
 from rolesum.models.causal import check_head
-from rolesum.models.chat import chat_form
+from rolesum.models.chat import chat_form, chat_tokens
 from rolesum.models.families import NOT_READ, Family, family_of
 from rolesum.models.fetch import ENTRY_FILE, pull
+from rolesum.models.masks_check import check_masks
 from rolesum.models.quiet import quiet_transformers
 from rolesum.models.tokens import SegmentEncoder
 
@@ -88,7 +88,7 @@ class LoadedModel(TextSide):
 
     @property
     def shares_prefix(self) -> bool:
-        return self.family.shares_prefix and can_mask(self.causal_lm.config.get_text_config())
+        return self.family.shares_prefix
 
 
 def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path | None = None) -> TextSide:
@@ -99,8 +99,9 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
     family = family_of(_read_config(path))
     with quiet_transformers():
         tokenizer = _load_tokenizer(path)
-    chat = chat_form(tokenizer, family)
-    return TextSide(name, path, _entry(name, path), family, tokenizer, chat, SegmentEncoder(tokenizer), note)
+    chat = chat_form(tokenizer, family, str(path))
+    encoder = SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat))
+    return TextSide(name, path, _entry(name, path), family, tokenizer, chat, encoder, note)
 
 
 def load_model(
@@ -120,6 +121,7 @@ def load_model(
     with quiet_transformers():
         model = _load_weights(side.path, _dtype(dtype, chosen_device), chosen_device)
     check_head(model, str(side.path))
+    check_masks(model, side.family, str(side.path))
     loaded = LoadedModel(
         **{field.name: getattr(side, field.name) for field in fields(TextSide)},
         model=model,
@@ -178,8 +180,9 @@ def _find(name: str) -> Path:
 
 def _entry(name: str, path: Path) -> Entry | None:
     """The catalogue's entry, also where a converted directory is given by its path."""
-    if name in CATALOG:
-        return CATALOG[name]
+    named = next((entry for entry in CATALOG.values() if name in (entry.alias, entry.hub_id)), None)
+    if named is not None:
+        return named
     mark = path / ENTRY_FILE
     try:
         return CATALOG.get(json.loads(mark.read_text(encoding="utf-8")).get("alias")) if mark.is_file() else None
@@ -218,6 +221,7 @@ def _load_weights(path: Path, dtype: torch.dtype, device: torch.device) -> PreTr
             trust_remote_code=False,
             output_loading_info=True,
         )
+        model = model.to(device)
     except torch.OutOfMemoryError:
         raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
     except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: all mean a checkpoint that is no good
@@ -231,7 +235,7 @@ def _load_weights(path: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     ]
     if problems:
         raise ModelError(problems)
-    return model.to(device)
+    return model
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
 """What happens beside the training steps: progress, metrics.jsonl, checkpoints by the clock, a clean stop on Ctrl-C."""
 
 import json
+import math
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +12,9 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rolesum.errors import RolesumError
+from rolesum.files import write_whole
+from rolesum.metrics import read_metrics
 from rolesum.progress import Meter, say
 
 
@@ -47,22 +52,23 @@ class MetricsFile(TrainerCallback):
         self.path = path
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-            self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        kept = [row for row in read_metrics(self.path) if row["step"] <= state.global_step]
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
-        row = {key: round(float(logs[key]), 6) for key in self.KEPT if logs and key in logs}
+        row = {key: float(f"{float(logs[key]):.6g}") for key in self.KEPT if logs and key in logs}
+        if not math.isfinite(row.get("loss", 0.0)):
+            fix = "lower training.learning_rate; --resume would go on from the last checkpoint with the same settings"
+            raise RolesumError(f"the loss is no longer a number at step {state.global_step}", str(self.path), fix)
         if "loss" in row or "eval_loss" in row:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **row}) + "\n")
 
 
 class SaveByClock(TrainerCallback):
-    """Asks for a checkpoint every few minutes."""
+    """Asks for a checkpoint every few minutes, and at the end: saving the adapter may still fail."""
 
     def __init__(self, minutes: float) -> None:
         self.seconds = minutes * 60
@@ -72,7 +78,7 @@ class SaveByClock(TrainerCallback):
         self.last = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if time.monotonic() - self.last >= self.seconds and state.global_step < state.max_steps:
+        if time.monotonic() - self.last >= self.seconds or state.global_step == state.max_steps:
             control.should_save = True
             self.last = time.monotonic()
 
@@ -85,6 +91,8 @@ class StopOnInterrupt(TrainerCallback):
         self._before: dict[int, Any] = {}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may set handlers
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
 

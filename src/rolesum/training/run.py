@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 from contextlib import suppress
@@ -12,7 +13,6 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
 from transformers import PrinterCallback, TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
@@ -52,6 +52,10 @@ class Run:
         return self.path / "metrics.jsonl"
 
     @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -63,7 +67,7 @@ class Run:
         """Remove what a run leaves, and nothing else that lies in its directory."""
         for folder in (self.adapter, self.checkpoints):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.recipe, self.metrics, self.path / "environment.json"):
+        for file in (self.recipe, self.metrics, self.environment):
             file.unlink(missing_ok=True)
 
     def last_checkpoint(self) -> Path | None:
@@ -87,7 +91,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
     With `resume`, go on from the last checkpoint. Raises Interrupted after Ctrl-C, DataError, ModelError and
     ResourceError as they come.
     """
-    run = _prepare(recipe, Path(out) if out else DEFAULT_RUNS / recipe.name, resume)
+    run = _prepare(recipe, Path(out) if out else DEFAULT_RUNS / recipe.name, resume, device)
     dialogues = _read(recipe, recipe.data.train)
     bundles = _bundles(recipe, recipe.data.train, dialogues)
     loaded = load_model(recipe.base, dtype=recipe.dtype, device=device)
@@ -100,12 +104,11 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         f"training {recipe.base} on {len(bundles)} dialogues, {sum(len(one.branches) for one in encoded)} examples, "
         f"{sum(lengths):,} tokens, {len(schedule)} batches ({padding_share(schedule, lengths):.1%} padding)"
     )
-    write_whole(
-        run.path / "environment.json", json.dumps(environment(recipe, loaded), indent=1, ensure_ascii=False) + "\n"
-    )
+    _record(run, recipe, loaded, resume)
     model = with_lora(loaded, recipe)
-    _fit(run, recipe, loaded, model, encoded, schedule, resume)
     note = adapter_note(recipe, loaded)
+    _fit(run, recipe, loaded, model, encoded, schedule, resume)
+    model.peft_config["default"].base_model_name_or_path = recipe.base  # PEFT keeps the path on this machine there
     save_adapter(model, run.adapter, note, model_card(recipe, note, len(bundles)))
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     return run
@@ -126,7 +129,12 @@ def with_lora(loaded: LoadedModel, recipe: Recipe) -> PeftModel:
         model = get_peft_model(loaded.model, config)
     except ValueError as error:
         raise UsageError(f"lora.targets do not fit {recipe.base}: {error}", fix="leave lora.targets out") from None
-    config.base_model_name_or_path = recipe.base  # PEFT puts the path on this machine there
+    if recipe.lora.targets:  # PEFT is content if one of them matches
+        adapted = model.base_model.targeted_module_names
+        lost = [name for name in recipe.lora.targets if not any(f".{one}".endswith(f".{name}") for one in adapted)]
+        if lost:
+            what = f"lora.targets: {recipe.base} has no module {', '.join(lost)}"
+            raise UsageError(what, fix="leave lora.targets out for all linear layers")
     return model
 
 
@@ -158,7 +166,8 @@ def environment(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "seed": recipe.training.seed,
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
-        "data": {name: {"path": file.path, "sha256": _data_hash(file)} for name, file in files.items() if file},
+        "data": {name: {"path": file.path, "sha256": _data_hash(file.path)} for name, file in files.items() if file},
+        "instructions": _data_hash(recipe.instructions) if recipe.instructions else "built in",
     }
 
 
@@ -199,15 +208,15 @@ def _fit(
         )
         trainer.pop_callback(PrinterCallback)
         last = run.last_checkpoint() if resume else None
+        if resume and last is None:
+            say("no whole checkpoint here: the run begins anew")
         try:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
         except torch.OutOfMemoryError:
             fix = "lower training.tokens_per_batch and raise training.gradient_accumulation"
             raise ResourceError("the batch does not fit the device's memory", fix=fix) from None
-        except (OSError, SafetensorError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
-                raise
-            what = f"could not write to the run: {error}"  # torch.save tells a full disk as a RuntimeError
+        except OSError as error:
+            what = f"could not write to the run: {error}"
             raise ResourceError(what, str(run.path), "free some disk space, then go on with --resume") from None
         finally:
             stop.restore()
@@ -222,11 +231,12 @@ def _arguments(run: Run, recipe: Recipe, loaded: LoadedModel, validate: bool, st
     if missing := [name for name in options.report_to if name not in known]:
         what = f"training.report_to: {', '.join(missing)} is not installed, or not known to transformers"
         raise UsageError(what, fix=f"pip install it, or leave it out; installed: {', '.join(known) or 'none'}")
-    return TrainingArguments(
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.path / "tensorboard"))  # not beside the checkpoints
+    arguments = TrainingArguments(
         output_dir=str(run.checkpoints),
         num_train_epochs=1,  # the schedule holds all epochs
         learning_rate=options.learning_rate,
-        lr_scheduler_type=options.schedule,
+        lr_scheduler_type="constant_with_warmup" if options.schedule == "constant" else options.schedule,
         warmup_steps=round(options.warmup * steps),
         weight_decay=options.weight_decay,
         max_grad_norm=options.max_grad_norm,
@@ -237,6 +247,7 @@ def _arguments(run: Run, recipe: Recipe, loaded: LoadedModel, validate: bool, st
         save_total_limit=2,
         logging_steps=options.log_steps,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # a loss that is no number must be seen
         report_to=list(options.report_to) or "none",
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -244,11 +255,19 @@ def _arguments(run: Run, recipe: Recipe, loaded: LoadedModel, validate: bool, st
         seed=options.seed,
         neftune_noise_alpha=None,  # ours is in the loss, scaled per example
     )
+    _ = arguments.device  # counts the GPUs
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel would cut our flat positions apart
+    return arguments
 
 
-def _prepare(recipe: Recipe, path: Path, resume: bool) -> Run:
-    """The run's directory, checked before anything costly happens."""
+def _prepare(recipe: Recipe, path: Path, resume: bool, device: str) -> Run:
+    """The run's directory, checked before anything costly happens; nothing is written yet."""
     run = Run(path)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("training in several processes is not supported yet", fix="run it without torchrun")
+    if device.startswith("cuda:") and device != "cuda:0":
+        fix = f"CUDA_VISIBLE_DEVICES={device.removeprefix('cuda:')} rolesum train … --device cuda"
+        raise UsageError("training runs on the first GPU that it sees", fix=fix)
     if resume and not run.recipe.is_file():
         raise UsageError("nothing to resume: no run here", str(path), "leave --resume out, or check --out")
     if resume and run.recipe.read_text(encoding="utf-8") != dump_recipe(recipe):
@@ -258,14 +277,22 @@ def _prepare(recipe: Recipe, path: Path, resume: bool) -> Run:
         raise UsageError(f"this directory {done}", str(path), "give another --out, or remove it")
     if not resume and run.checkpoints.is_dir() and any(run.checkpoints.iterdir()):
         raise UsageError("this directory holds a run that was stopped", str(path), "add --resume, or remove it")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            run.metrics.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write the run: {error.strerror}", str(path), "give another --out") from None
-    write_whole(run.recipe, dump_recipe(recipe))
     return run
+
+
+def _record(run: Run, recipe: Recipe, loaded: LoadedModel, resume: bool) -> None:
+    """Write recipe.yaml and environment.json. A resumed run must find the data and the base that it began with."""
+    now = environment(recipe, loaded)
+    if resume and run.environment.is_file():
+        began = json.loads(run.environment.read_text(encoding="utf-8"))
+        changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
+        if changed:
+            what = f"{' and '.join(changed)} changed since this run began"
+            raise UsageError(what, str(run.environment), "restore what it began with, or train anew")
+    if not resume:
+        write_whole(run.metrics, "")
+    write_whole(run.environment, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+    write_whole(run.recipe, dump_recipe(recipe))
 
 
 def _read(recipe: Recipe, file: DataFile) -> list[Dialogue]:
@@ -308,5 +335,5 @@ def _pad_id(loaded: LoadedModel) -> int:
     return int(pad if pad is not None else loaded.stop_ids[0])
 
 
-def _data_hash(file: DataFile) -> str:
-    return hashlib.sha256(open_source(file.path).text.encode()).hexdigest()
+def _data_hash(path: str) -> str:
+    return hashlib.sha256(open_source(path).text.encode()).hexdigest()

@@ -9,9 +9,11 @@ from functools import partial
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
+from rolesum.errors import ResourceError
 from rolesum.training.batch import Draw
 from rolesum.training.collate import collate
 from rolesum.training.encode import EncodedBundle
@@ -93,9 +95,23 @@ class RoleTrainer(Trainer):
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log(logs, start_time)
-        if "epoch" in logs:
-            logs["epoch"] *= self.epochs
+        """The library's log, with the true epoch in place of its share of the one Trainer epoch."""
+        epoch = self.state.epoch
+        self.state.epoch = None if epoch is None else epoch * self.epochs
+        try:
+            super().log(logs, start_time)
+        finally:
+            self.state.epoch = epoch
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)
+        except torch.OutOfMemoryError:
+            raise
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
+            what = f"could not write a checkpoint: {error}"
+            fix = "free some disk space, then go on with the same command and --resume"
+            raise ResourceError(what, str(self.args.output_dir), fix) from None
 
     def _loader(self, dataset: Any, schedule: Sequence[Sequence[Draw]]) -> DataLoader[Item]:
         return DataLoader(dataset, batch_sampler=list(schedule), collate_fn=partial(collate, pad_id=self.pad_id))
