@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from rolesum.demo import run_demo
+from rolesum.errors import UsageError
 from rolesum.evaluation.job import evaluate_model
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training import train
@@ -15,6 +16,7 @@ def tiny_recipe():
         {
             "name": "tiny",
             "base": str(model_dir("llama")),
+            "training": {"log_steps": 1},
             "data": {"train": {"path": str(short_dialogues())}, "test": {"path": str(short_dialogues("en-test", 3))}},
         },
         "test",
@@ -67,3 +69,10 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
         scores.append(done.scores["user"].means["rouge1"])
     assert scores[1] > scores[0] + 4
     assert Path(run.adapter / "README.md").read_text().startswith("---")
+
+
+def test_a_directory_that_holds_another_run_is_refused(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("name: precious\ndata: {train: {path: mine.jsonl}}\n")
+    with pytest.raises(UsageError, match="holds another run"):
+        run_demo(tmp_path, "cpu", tiny_recipe())
+    assert (tmp_path / "recipe.yaml").read_text().startswith("name: precious")

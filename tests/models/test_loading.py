@@ -4,15 +4,18 @@ import zipfile
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, MptConfig, OlmoConfig
 
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models import CATALOG, on_disk, pull
 from rolesum.models.catalog import Entry, Wheel
+from rolesum.models.families import OTHER
 from rolesum.models.fetch import model_dir as cached_dir
 from rolesum.models.loading import fast_dtype, load_model
-from tiny import model_dir
+from tiny import model_dir, tokenizer
 
 
 @pytest.fixture
@@ -154,3 +157,41 @@ def test_the_embedded_model_is_whole_and_speaks():
     ids = loaded.tokenizer("The capital of France is", return_tensors="pt").input_ids
     with torch.inference_mode():
         assert loaded.tokenizer.decode(loaded.model(ids).logits[0, -1].argmax()) == " Paris"
+
+
+def test_a_truncated_adapter_is_an_error_with_its_place(tmp_path):
+    model = get_peft_model(load_model(model_dir("llama"), device="cpu").model, LoraConfig(target_modules=["q_proj"]))
+    model.save_pretrained(tmp_path)
+    weights = tmp_path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(ModelError, match="the adapter cannot be loaded"):
+        load_model(model_dir("llama"), adapter=tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(("config", "good"), [(OlmoConfig, True), (MptConfig, False)])
+def test_a_model_of_no_listed_family_must_show_that_it_takes_our_masks(tmp_path, config, good):
+    """OLMo is like Llama; MPT counts its ALiBi by the place in the cache, which branches behind a prefix share."""
+    sizes = {"vocab_size": 600, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if config is MptConfig:
+        sizes = {"vocab_size": 600, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 128}
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config(**sizes)).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    if good:
+        assert load_model(tmp_path, device="cpu").family is OTHER
+    else:
+        with pytest.raises(ModelError, match="does not take ready masks"):
+            load_model(tmp_path, device="cpu")
+
+
+def test_a_catalogued_model_that_is_not_read_yet_is_refused_before_it_is_fetched():
+    with pytest.raises(ModelError, match="not read natively yet"):
+        pull("chatglm3-6b")
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ResourceError, match="could not fetch owner/name") as caught:
+        pull("owner/name")
+    assert "without a network" in caught.value.problems[0].fix

@@ -1,5 +1,8 @@
 """What a person typed never becomes a control token, in any family's tokenizer."""
 
+import copy
+import shutil
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,8 +53,6 @@ def test_no_mixture_of_surfaces_becomes_a_control_token(pieces):
 
 def test_a_control_token_that_is_not_marked_special_is_cut_apart():
     """split_special_tokens knows special tokens only; a family's own control ids are guarded all the same."""
-    import copy
-
     own = copy.deepcopy(tokenizer())
     own.add_tokens([AddedToken("<reserved_106>", special=False, normalized=False)])
     control = own.convert_tokens_to_ids("<reserved_106>")
@@ -103,3 +104,16 @@ def test_the_embedded_models_prompt_is_its_chat_templates():
         [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
     )
     assert side.encoder.encode([*layout.prefix(dialogue), *layout.branch(dialogue, "overall")]) == list(expected)
+
+
+def test_a_chat_token_that_is_not_marked_special_is_guarded_once_the_template_uses_it(tmp_path):
+    """As Qwen's <think>: an added token that is not special, but stands in the chat form."""
+    shutil.copytree(model_dir("llama"), tmp_path, dirs_exist_ok=True)
+    own = copy.deepcopy(tokenizer())
+    own.add_tokens([AddedToken("<think>", special=False, normalized=False)])
+    own.chat_template = own.chat_template.replace("assistant\n' }}", "assistant\n<think>' }}")
+    own.save_pretrained(tmp_path)
+    side = load_text_side(tmp_path)
+    think = own.convert_tokens_to_ids("<think>")
+    assert think in side.encoder.encode(side.layout().branch(Dialogue("d", (Turn("A", "Hi"),)), "overall"))
+    assert think not in side.encoder.encode_segment(Segment("dialogue", "let me <think> about it"))

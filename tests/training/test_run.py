@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from rolesum.errors import DataError, ModelError, UsageError
+from rolesum.errors import DataError, ModelError, RolesumError, UsageError
+from rolesum.metrics import read_metrics
 from rolesum.models.loading import load_model
 from rolesum.recipe import parse_recipe
 from rolesum.training import Run, train
@@ -94,7 +96,7 @@ def test_accumulated_batches_make_the_same_step_as_one_large_batch(tmp_path):
 
 def start(tmp_path, name, *flags):
     file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(raw_recipe(epochs=40)), encoding="utf-8")
+    file.write_text(yaml.safe_dump(raw_recipe(epochs=16)), encoding="utf-8")
     command = [str(ROLESUM), "train", str(file), "--out", str(tmp_path / name), "--device", "cpu", *flags]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
@@ -106,7 +108,7 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_resume_ends_as_if_never_stopped(t
     stopped = start(tmp_path, "stopped")
     metrics = Run(tmp_path / "stopped").metrics
     deadline = time.monotonic() + 120
-    while (len(metrics.read_text().splitlines()) if metrics.exists() else 0) < 7 and time.monotonic() < deadline:
+    while (len(metrics.read_text().splitlines()) if metrics.exists() else 0) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     stopped.send_signal(signal.SIGINT)
     assert stopped.wait(60) == 1
@@ -203,3 +205,55 @@ def test_a_disk_that_is_full_is_an_error_with_a_remedy_and_leaves_no_adapter(tmp
         "environment.json",
         "checkpoints",
     }
+
+
+def test_metrics_say_the_true_epoch(tmp_path):
+    run = train(recipe(epochs=3), tmp_path / "run", device="cpu")
+    assert read_metrics(run.metrics)[-1]["epoch"] == pytest.approx(3)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_adapter(tmp_path):
+    with pytest.raises(RolesumError, match="no longer a number") as caught:
+        train(
+            recipe(learning_rate=1e30, max_grad_norm=0, epochs=5, schedule="constant", warmup=0),
+            tmp_path / "run",
+            device="cpu",
+        )
+    assert "learning_rate" in caught.value.problems[0].fix
+    assert not (tmp_path / "run" / "adapter").exists()
+
+
+def test_resume_after_the_data_changed_is_refused(tmp_path):
+    data = tmp_path / "train.jsonl"
+    data.write_text(short_dialogues().read_text())
+    raw = raw_recipe()
+    raw["data"] = {"train": {"path": str(data)}}
+    run = train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    shutil.rmtree(run.adapter)  # as if it had been stopped
+    data.write_text("\n".join(data.read_text().splitlines()[:3]))
+    with pytest.raises(UsageError, match="data changed since this run began"):
+        train(parse_recipe(raw, "test"), tmp_path / "run", resume=True, device="cpu")
+
+
+def test_a_misspelt_lora_target_is_refused_though_another_matches(tmp_path):
+    raw = {**raw_recipe(), "lora": {"targets": ["q_proj", "v_porj"]}}
+    with pytest.raises(UsageError, match="no module v_porj"):
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+
+
+def test_several_processes_are_refused_until_they_are_exact(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="several processes"):
+        train(recipe(), tmp_path / "run", device="cpu")
+
+
+def test_missing_data_leaves_nothing_written(tmp_path):
+    raw = {**raw_recipe(), "data": {"train": {"path": "nowhere.jsonl"}}}
+    with pytest.raises(DataError, match="cannot read the file"):
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metrics_line_that_was_cut_short_is_passed_over(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5, "loss": 2.0}\n{"step": 10, "lo')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 5, "loss": 2.0}]
