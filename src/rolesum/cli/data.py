@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import Adapter, Format, Json, Language, Model, Roles, Speakers, role_list, speaker_map
+from rolesum.cli.options import (
+    Adapter,
+    Format,
+    Json,
+    Language,
+    Model,
+    RecipeRoles,
+    Roles,
+    Speakers,
+    role_list,
+    speaker_map,
+)
 
 app = typer.Typer(help="Look at data files before you train on them.", no_args_is_help=True)
 
@@ -56,6 +67,7 @@ def show(
     model: Model = None,
     adapter: Adapter = None,
     roles: Roles = None,
+    recipe: RecipeRoles = None,
     format_: Format = None,
     language: Language = None,
     speaker: Speakers = None,
@@ -69,15 +81,16 @@ def show(
     from rich.markup import escape
 
     from rolesum.formats import find_dialogue
-    from rolesum.generation.job import adapter_roles
+    from rolesum.generation.job import declared_roles
     from rolesum.models.loading import load_text_side
     from rolesum.roles import default_roles
     from rolesum.training.show import show_dialogue
 
-    aliases = adapter_roles(adapter)
-    dialogue = find_dialogue(file, id_, format_, custom_roles=aliases, speakers=speaker_map(speaker))
-    wanted = role_list(roles, aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
-    segments = show_dialogue(load_text_side(model, adapter), dialogue, wanted, language)
+    declared = declared_roles(adapter, recipe)
+    dialogue = find_dialogue(file, id_, format_, custom_roles=declared.aliases, speakers=speaker_map(speaker))
+    wanted = role_list(roles, declared.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
+    side = load_text_side(model, adapter)
+    segments = show_dialogue(side, dialogue, wanted, side.layout(language, definitions=declared.definitions))
     if json_:
         typer.echo(json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
         return

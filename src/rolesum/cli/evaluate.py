@@ -16,6 +16,7 @@ from rolesum.cli.options import (
     Limit,
     MaxNewTokens,
     Model,
+    RecipeRoles,
     Roles,
     Skip,
     Speakers,
@@ -30,6 +31,7 @@ def evaluate(
     model: Model = None,
     adapter: Adapter = None,
     roles: Roles = None,
+    recipe: RecipeRoles = None,
     scorer: Annotated[
         str | None, typer.Option("--scorer", help="Default: samsum for English, csds for Chinese.")
     ] = None,
@@ -52,13 +54,15 @@ def evaluate(
     """
     from rolesum.evaluation.job import evaluate_model
     from rolesum.evaluation.tables import print_results
-    from rolesum.generation.job import adapter_roles
+    from rolesum.generation.job import declared_roles
 
+    declared = declared_roles(adapter, recipe)
     evaluation = evaluate_model(
         data,
         model=model,
         adapter=adapter,
-        roles=role_list(roles, adapter_roles(adapter)),
+        roles=role_list(roles, declared.aliases),
+        declared=declared,
         scorer=scorer,
         form=format_,
         language=language,

@@ -1,5 +1,6 @@
 """Options that several verbs share, and how their texts are read."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +21,14 @@ Speakers = Annotated[
     list[str] | None, typer.Option("--speaker", help='Who plays which role, as in "Anna=user". Repeatable.')
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="The longest summary in tokens.")]
+RecipeRoles = Annotated[str | None, typer.Option("--recipe", help="A recipe whose custom roles may be used.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N dialogues.")]
 Skip = Annotated[list[str] | None, typer.Option("--skip", help="Leave out the dialogue with this id. Repeatable.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
 
 
-def role_list(text: str | None, custom: dict[str, list[str]] | None = None) -> tuple[str, ...] | None:
+def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...] | None:
     """The roles of a --roles text, aliases resolved."""
     from rolesum.roles import resolve_role
 

@@ -15,6 +15,7 @@ from rolesum.cli.options import (
     Language,
     MaxNewTokens,
     Model,
+    RecipeRoles,
     Roles,
     Skip,
     Speakers,
@@ -31,6 +32,7 @@ def summarize(
     model: Model = None,
     adapter: Adapter = None,
     roles: Roles = None,
+    recipe: RecipeRoles = None,
     format_: Format = None,
     language: Language = None,
     speaker: Speakers = None,
@@ -50,7 +52,7 @@ def summarize(
     """
     from rolesum.files import check_writable, write_whole
     from rolesum.formats import open_source, read_dialogues
-    from rolesum.generation.job import adapter_roles, as_blocks, as_json_lines, summarise_dialogues
+    from rolesum.generation.job import as_blocks, as_json_lines, declared_roles, summarise_dialogues
 
     if out:
         check_writable(out)
@@ -58,10 +60,12 @@ def summarize(
         typer.echo(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
         )
-    aliases = adapter_roles(adapter)
-    wanted = role_list(roles, aliases)
+    declared = declared_roles(adapter, recipe)
+    wanted = role_list(roles, declared.aliases)
     source = open_source(file)
-    dialogues = read_dialogues(source, format_, skip=skip or (), custom_roles=aliases, speakers=speaker_map(speaker))
+    dialogues = read_dialogues(
+        source, format_, skip=skip or (), custom_roles=declared.aliases, speakers=speaker_map(speaker)
+    )
     summaries = summarise_dialogues(
         dialogues,
         model=model,
@@ -69,6 +73,7 @@ def summarize(
         roles=wanted,
         language=language,
         max_new_tokens=max_new_tokens,
+        definitions=declared.definitions,
         device=device,
         dtype=dtype,
     )

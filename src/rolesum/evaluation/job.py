@@ -11,7 +11,7 @@ from rolesum.evaluation.report import System, write_report
 from rolesum.evaluation.scorers import get_scorer
 from rolesum.files import check_writable
 from rolesum.formats import open_source, read_dialogues
-from rolesum.generation.job import adapter_roles
+from rolesum.generation.job import DeclaredRoles, declared_roles
 from rolesum.instructions.sets import LANGUAGES
 
 
@@ -21,6 +21,7 @@ def evaluate_model(
     model: str | None,
     adapter: Path | None,
     roles: Sequence[str] | None,
+    declared: DeclaredRoles | None = None,
     scorer: str | None,
     form: str | None,
     language: str | None,
@@ -37,10 +38,9 @@ def evaluate_model(
         get_scorer(scorer)
     if language is not None and language not in LANGUAGES:
         raise UsageError(f'unknown language "{language}"', fix="use --language zh or --language en")
+    declared = declared or declared_roles(adapter, None)
     source = open_source(data)
-    dialogues = read_dialogues(
-        source, form, skip=skip, limit=limit, custom_roles=adapter_roles(adapter), speakers=speakers
-    )
+    dialogues = read_dialogues(source, form, skip=skip, limit=limit, custom_roles=declared.aliases, speakers=speakers)
 
     if out:
         check_writable(out / "results.json")
@@ -62,7 +62,7 @@ def evaluate_model(
         "torch": metadata.version("torch"),
         "transformers": metadata.version("transformers"),
     }
-    engine = TransformersEngine(loaded, loaded.layout(language))
+    engine = TransformersEngine(loaded, loaded.layout(language, definitions=declared.definitions))
     wanted = roles or loaded.adapter_note.get("roles")
     done = evaluate(
         engine, dialogues, roles=wanted, scorer=scorer, max_new_tokens=max_new_tokens, about=about, label="evaluate"

@@ -8,6 +8,7 @@ from typing import Any
 
 from rolesum.errors import Problem
 from rolesum.formats import FORMATS, open_source, read_items, sniff
+from rolesum.roles import OVERALL
 
 
 @dataclass
@@ -52,6 +53,10 @@ def check_file(
             what = f"the id {item.id} stands twice (first at {first_places[item.id]})"
             result.problems.append(Problem(what, item.source, "give each dialogue an id of its own"))
         first_places.setdefault(item.id, item.source)
+        for role in item.summaries:
+            if role != OVERALL and not item.speakers(role):
+                what = f"a summary for {role}, but no speaker plays it (speakers: {', '.join(item.speakers())})"
+                result.problems.append(Problem(what, f"{item.source}, id {item.id}", "say who plays it under roles"))
         result.dialogues += 1
         result.turns += len(item.turns)
         result.languages[item.language] += 1

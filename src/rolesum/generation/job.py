@@ -1,7 +1,8 @@
 """Summarising as a user asks for it: load the model, check the dialogues, write, and lay the texts out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rolesum.dialogue import Dialogue, RoleSummary
@@ -9,6 +10,7 @@ from rolesum.errors import UsageError
 from rolesum.generation.summarise import summarise
 from rolesum.instructions.sets import LANGUAGES
 from rolesum.progress import meter
+from rolesum.recipe import load_recipe
 from rolesum.roles import OVERALL, default_roles
 
 
@@ -20,6 +22,7 @@ def summarise_dialogues(
     roles: Sequence[str] | None,
     language: str | None,
     max_new_tokens: int,
+    definitions: Mapping[str, str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> list[list[RoleSummary]]:
@@ -32,7 +35,7 @@ def summarise_dialogues(
 
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
     loaded.check_languages(list(dialogues))
-    engine = TransformersEngine(loaded, loaded.layout(language))
+    engine = TransformersEngine(loaded, loaded.layout(language, definitions=definitions))
     trained = loaded.adapter_note.get("roles")
     wanted: Sequence[str] | Sequence[Sequence[str]] | None = roles
     if not roles and trained:
@@ -41,13 +44,29 @@ def summarise_dialogues(
         return summarise(dialogues, engine, wanted, max_new_tokens=max_new_tokens, on_done=bar.advance)
 
 
-def adapter_roles(adapter: Path | None) -> dict[str, list[str]]:
-    """The custom roles that an adapter was trained for, with their aliases."""
-    if adapter is None:
-        return {}
-    from rolesum.models.adapters import read_note
+@dataclass(frozen=True, slots=True)
+class DeclaredRoles:
+    """Custom roles: their aliases, and what is said of them in the instruction."""
 
-    return {role: list(names) for role, names in read_note(adapter).get("aliases", {}).items()}
+    aliases: Mapping[str, Sequence[str]]
+    definitions: Mapping[str, str]
+
+
+def declared_roles(adapter: Path | None, recipe: str | None) -> DeclaredRoles:
+    """The custom roles that an adapter was trained for, and those that a recipe declares."""
+    aliases: dict[str, Sequence[str]] = {}
+    definitions: dict[str, str] = {}
+    if adapter is not None:
+        from rolesum.models.adapters import read_note
+
+        note = read_note(adapter)
+        aliases |= note.get("aliases", {})
+        definitions |= note.get("definitions", {})
+    if recipe is not None:
+        loaded = load_recipe(recipe)
+        aliases |= loaded.aliases
+        definitions |= loaded.definitions
+    return DeclaredRoles(aliases, definitions)
 
 
 def as_blocks(summaries: Sequence[Sequence[RoleSummary]]) -> str:

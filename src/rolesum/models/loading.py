@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class TextSide:
         self,
         language: str | None = None,
         instructions: InstructionSet | None = None,
-        definitions: dict[str, str] | None = None,
+        definitions: Mapping[str, str] | None = None,
     ) -> PromptLayout:
         """How prompts are laid out for this base; what the adapter was trained with holds unless told otherwise."""
         note = self.adapter_note

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue, Example
-from rolesum.instructions import Segment
+from rolesum.instructions import PromptLayout, Segment
 from rolesum.models.loading import TextSide
 
 
@@ -19,9 +19,8 @@ class ShownSegment:
     loss: bool
 
 
-def show_dialogue(side: TextSide, dialogue: Dialogue, roles: Sequence[str], language: str | None) -> list[ShownSegment]:
+def show_dialogue(side: TextSide, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout) -> list[ShownSegment]:
     """The shared prefix, then a branch per role, with its target where the dialogue has one."""
-    layout = side.layout(language)
     shown = [_shown(side, "", segment, False) for segment in layout.prefix(dialogue)]
     for role in roles:
         shown += [_shown(side, role, segment, False) for segment in layout.branch(dialogue, role)]
