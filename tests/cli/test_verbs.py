@@ -29,6 +29,7 @@ def tuned(tmp_path_factory):
         "base": str(model_dir("llama")),
         "data": {"train": {"path": str(short_dialogues())}},
         "roles": ["user", "客服"],
+        "training": {"log_steps": 1},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
     done = rolesum("train", "tiny.yaml", "--set", "training.learning_rate=5e-3", "--json", cwd=folder)
