@@ -3,7 +3,7 @@ import pytest
 from rolesum.dialogue import Dialogue, Example, Turn
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
-from rolesum.instructions import ChatForm, InstructionSet, PromptLayout, Segment, layout_for
+from rolesum.instructions import ChatForm, InstructionSet, PromptLayout, Segment, load_instruction_set
 
 CHAT = ChatForm(head=("<user>",), tail=("<end>", 7), end=(2,))
 ENGLISH = Dialogue(
@@ -113,12 +113,11 @@ def test_a_set_of_ones_own_is_used_for_every_language():
     assert layout.branch(CHINESE, "agent")[0].text == "What of agent?"
 
 
-def test_a_layout_reads_its_set_from_a_file_or_takes_the_built_in_ones(tmp_path):
-    assert layout_for(CHAT).instructions is None
+def test_a_layout_takes_a_set_that_was_read_from_a_file(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text(
         "{name: own, version: 1, language: en, turn: '{speaker}: {text}', instructions: {}, custom: 'Of {role}.',"
         " speakers: '', separator: ''}"
     )
-    layout = layout_for(CHAT, str(path), definitions={"user": "x"})
+    layout = PromptLayout(CHAT, load_instruction_set(path), definitions={"user": "x"})
     assert layout.branch(ENGLISH, "user")[0].text == "Of user."

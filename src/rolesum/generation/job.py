@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolesum.dialogue import Dialogue, RoleSummary
-from rolesum.errors import UsageError
 from rolesum.generation.summarise import summarise
-from rolesum.instructions.sets import LANGUAGES
+from rolesum.instructions.sets import check_language_name
 from rolesum.progress import meter
 from rolesum.recipe import load_recipe
 from rolesum.roles import OVERALL, default_roles
@@ -27,8 +26,7 @@ def summarise_dialogues(
     dtype: str = "auto",
 ) -> list[list[RoleSummary]]:
     """Load the model and summarise. Without `roles`, each dialogue's own, of those that the adapter was trained for."""
-    if language is not None and language not in LANGUAGES:
-        raise UsageError(f'unknown language "{language}"', fix="use --language zh or --language en")
+    check_language_name(language)
 
     from rolesum.generation.transformers_engine import TransformersEngine
     from rolesum.models import load_model

@@ -4,7 +4,7 @@ Instructions live in YAML (en.yaml, zh.yaml, or a file of the user's), never in 
 first and the instruction last, so that the roles of one dialogue share a prefix.
 """
 
-from rolesum.instructions.prompt import ChatForm, Prompt, PromptLayout, Segment, layout_for
+from rolesum.instructions.prompt import ChatForm, Prompt, PromptLayout, Segment
 from rolesum.instructions.sets import InstructionSet, instruction_set, load_instruction_set
 
 __all__ = [
@@ -14,6 +14,5 @@ __all__ = [
     "PromptLayout",
     "Segment",
     "instruction_set",
-    "layout_for",
     "load_instruction_set",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rolesum.dialogue import Dialogue, Example
-from rolesum.instructions.sets import InstructionSet, instruction_set, load_instruction_set
+from rolesum.instructions.sets import InstructionSet, instruction_set
 
 Kind = Literal["control", "dialogue", "instruction", "target"]
 ControlPiece = str | int  # trusted text, in which control tokens may stand by their surface, or a token id
@@ -51,7 +51,7 @@ class Prompt:
 class PromptLayout:
     """All that decides a prompt's text besides the dialogue: the family's chat form and the instructions.
 
-    `instructions` is a set's own YAML path, or None for the built-in set of the dialogue's language; `language`
+    `instructions` is a set of one's own, or None for the built-in set of the dialogue's language; `language`
     overrules the dialogue's; `definitions` says what a custom role is.
     """
 
@@ -78,14 +78,3 @@ class PromptLayout:
     def prompt(self, dialogue: Dialogue, roles: Sequence[str]) -> Prompt:
         branches = tuple(self.branch(dialogue, role) for role in roles)
         return Prompt(dialogue, tuple(roles), self.prefix(dialogue), branches)
-
-
-def layout_for(
-    chat: ChatForm,
-    instructions: str | None = None,
-    language: str | None = None,
-    definitions: Mapping[str, str] | None = None,
-) -> PromptLayout:
-    """A layout with the instruction set of a YAML file, or the built-in one where `instructions` is None."""
-    chosen = load_instruction_set(instructions) if instructions else None
-    return PromptLayout(chat, chosen, language, definitions)

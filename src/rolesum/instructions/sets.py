@@ -41,11 +41,16 @@ class InstructionSet(BaseModel):
         return template.format(role=role, speakers=speakers, definition=f" {definition}" if definition else "").strip()
 
 
+def check_language_name(language: str | None) -> None:
+    """Raise UsageError for a language that has no built-in set; None stands for the dialogue's own."""
+    if language is not None and language not in LANGUAGES:
+        raise UsageError(f'no instructions in the language "{language}"', fix="use --language zh or --language en")
+
+
 @cache
 def instruction_set(language: str) -> InstructionSet:
     """The built-in set of a language."""
-    if language not in LANGUAGES:
-        raise UsageError(f'no instructions in the language "{language}"', fix="use en or zh, or name a YAML file")
+    check_language_name(language)
     text = resources.files(__package__).joinpath(f"{language}.yaml").read_text(encoding="utf-8")
     return InstructionSet.model_validate(yaml.safe_load(text))
 

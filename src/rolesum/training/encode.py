@@ -21,7 +21,7 @@ class EncodedBranch:
 
 @dataclass(frozen=True, slots=True)
 class EncodedBundle:
-    """One dialogue's shared prefix and its branches. `index` is its place in the data set: it seeds the noise."""
+    """One dialogue's shared prefix and its branches. `index` is its place in the data set."""
 
     id: str
     index: int
@@ -37,10 +37,6 @@ class EncodedBundle:
     def longest_example(self) -> int:
         """The length of the longest of its examples, each as if it stood alone."""
         return len(self.prefix) + max(len(branch.ids) for branch in self.branches)
-
-    @property
-    def target_tokens(self) -> int:
-        return sum(branch.targets for branch in self.branches)
 
 
 @dataclass(frozen=True, slots=True)
