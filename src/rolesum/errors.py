@@ -33,6 +33,9 @@ class RolesumError(Exception):
         self.problems: tuple[Problem, ...] = (Problem(what, where, fix),) if isinstance(what, str) else tuple(what)
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[type["RolesumError"], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # errors travel between processes
+
     def __str__(self) -> str:
         lines = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
         hidden = len(self.problems) - SHOWN_PROBLEMS

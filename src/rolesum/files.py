@@ -1,7 +1,10 @@
-"""Files written whole or not at all."""
+"""Files and directories written whole or not at all."""
 
 import os
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rolesum.errors import ResourceError
@@ -20,6 +23,35 @@ def write_whole(path: Path, text: str) -> None:
             work.unlink()
         fix = "check the path, the permissions and the free disk space"
         raise ResourceError(f"cannot write: {error.strerror or error}", str(path), fix) from None
+
+
+@contextmanager
+def whole_directory(target: Path) -> Iterator[Path]:
+    """A new directory beside `target` to write into, which takes its place when all went well. Lets OSError through."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield work
+        for file in work.rglob("*"):
+            flush_to_disk(file)
+        work.chmod(0o755)  # mkdtemp makes it private
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk itself, where the system can."""
+    with suppress(PermissionError):  # Windows does not open directories
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_writable(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Progress on standard error: what is done, at what rate, how long it will take."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-console = Console(stderr=True)
+# Of several processes of one run, the first speaks.
+console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
 
 LOG_SECONDS = 30
 
