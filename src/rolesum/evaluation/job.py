@@ -55,7 +55,7 @@ def evaluate_model(
     loaded.check_languages(dialogues)
     about = _about(loaded, adapter, source, limit)
     engine = TransformersEngine(loaded, loaded.layout(language, definitions=declared.definitions))
-    wanted = roles or loaded.adapter_note.get("roles")
+    wanted = roles or loaded.note.get("roles")
     done = evaluate(
         engine, dialogues, roles=wanted, scorer=scorer, max_new_tokens=max_new_tokens, about=about, label="evaluate"
     )
@@ -66,7 +66,7 @@ def evaluate_model(
 
 def _about(loaded: "LoadedModel", adapter: Path | None, source: Source, limit: int | None) -> dict[str, Any]:
     """What was evaluated on what, with the versions behind it."""
-    tuned = f"{loaded.name} + {loaded.adapter_note.get('recipe', adapter)}"
+    tuned = f"{loaded.name} + {loaded.note.get('recipe', adapter)}"
     return {
         "system": tuned if adapter else f"{loaded.name}, zero-shot",
         "data": source.name,

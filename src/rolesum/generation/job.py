@@ -34,7 +34,7 @@ def summarise_dialogues(
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
     loaded.check_languages(list(dialogues))
     engine = TransformersEngine(loaded, loaded.layout(language, definitions=definitions))
-    trained = loaded.adapter_note.get("roles")
+    trained = loaded.note.get("roles")
     wanted: Sequence[str] | Sequence[Sequence[str]] | None = roles
     if not roles and trained:
         wanted = [tuple(role for role in default_roles(one) if role in trained) or (OVERALL,) for one in dialogues]

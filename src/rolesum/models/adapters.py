@@ -6,19 +6,19 @@ an error and write nonsense, so loading it there is refused.
 
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError, ResourceError
+from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet
 
 NOTE_FILE = "rolesum.json"
@@ -26,13 +26,17 @@ CONFIG_FILE = "adapter_config.json"
 _HASHED_VALUES = 4096
 
 
-def fingerprint(model: PreTrainedModel) -> dict[str, Any]:
-    """What tells one base from another: architecture, sizes, and a hash of some weights, in any dtype the same."""
+def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
+    """What tells one base from another: architecture, sizes, and a hash of some weights, in any dtype the same.
+
+    The weights of a quantised model are read from its checkpoint, so that both forms have one fingerprint.
+    """
     config = model.config.get_text_config()
-    matrices = [parameter for _, parameter in sorted(model.named_parameters()) if parameter.dim() >= 2]
+    matrices = [(name, parameter) for name, parameter in sorted(model.named_parameters()) if parameter.dim() >= 2]
     digest = hashlib.sha256()
-    for parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
-        some = parameter.detach().flatten()[:_HASHED_VALUES].to("cpu", torch.bfloat16)
+    for name, parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
+        values = parameter.detach() if parameter.is_floating_point() else _stored(checkpoint, name)
+        some = values.flatten()[:_HASHED_VALUES].to("cpu", torch.bfloat16)
         digest.update(some.view(torch.int16).numpy().tobytes())
     return {
         "architecture": type(model).__name__,
@@ -43,19 +47,34 @@ def fingerprint(model: PreTrainedModel) -> dict[str, Any]:
     }
 
 
+def _stored(checkpoint: Path, name: str) -> torch.Tensor:
+    """A tensor of a checkpoint's safetensors files, by its name."""
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            if name in set(tensors.keys()):
+                return tensors.get_tensor(name)
+    what = f"quantize: 4bit needs the checkpoint as safetensors that hold {name}"
+    raise ModelError(what, str(checkpoint), "convert it, or leave quantize out")
+
+
 def read_note(directory: str | Path) -> dict[str, Any]:
     """The adapter's note; empty for an adapter that rolesum did not make. Raises ModelError where none is there."""
     folder = Path(directory)
     if not (folder / CONFIG_FILE).is_file():
         fix = "give the directory that holds adapter_config.json, such as runs/NAME/adapter"
         raise ModelError("no adapter here", str(folder), fix)
-    note = folder / NOTE_FILE
+    return note_beside(folder)
+
+
+def note_beside(weights: Path) -> dict[str, Any]:
+    """The note in a directory of an adapter, or of a model that was tuned whole; empty where there is none."""
+    note = weights / NOTE_FILE
     if not note.is_file():
         return {}
     try:
         return dict(json.loads(note.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
-        raise ModelError("broken note of the adapter", str(note), "restore it, or train the adapter again") from None
+        raise ModelError("broken note of how this was trained", str(note), "restore it, or train again") from None
 
 
 def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mapping[str, Any], base: str) -> PeftModel:
@@ -78,29 +97,40 @@ def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mappin
         raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), fix) from None
 
 
-def save_adapter(model: PeftModel, directory: str | Path, note: Mapping[str, Any], card: str) -> None:
-    """Write the adapter, its note and its card: whole, or not at all."""
-    target = Path(directory)
+def save_adapter(
+    model: PeftModel, directory: Path, note: Mapping[str, Any], card: str, state: dict[str, Any] | None = None
+) -> None:
+    """Write the adapter, its note and its card: whole, or not at all. `state` are its weights, if not the model's."""
+    model.peft_config["default"].base_model_name_or_path = note["base"]  # PEFT keeps the path on this machine there
+    with _saved(directory, "the adapter", note, card) as work:
+        model.save_pretrained(work, state_dict=state, save_embedding_layers=False)  # auto would ask the hub
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    directory: Path,
+    note: Mapping[str, Any],
+    card: str,
+    state: dict[str, Any] | None = None,
+) -> None:
+    """Write a model whose own weights were trained, as a checkpoint that transformers reads, with note and card."""
+    with _saved(directory, "the model", note, card) as work:
+        model.save_pretrained(work, state_dict=state)
+        tokenizer.save_pretrained(work)
+
+
+@contextmanager
+def _saved(directory: Path, what: str, note: Mapping[str, Any], card: str) -> Iterator[Path]:
+    """A directory to write weights into, which note and card join, whole or not at all."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write the adapter: {error.strerror}", str(target), "choose another --out"
-        ) from None
-    try:
-        model.save_pretrained(work, save_embedding_layers=False)  # auto would ask the hub about the base
-        (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (work / "README.md").write_text(card, encoding="utf-8")
-        work.chmod(0o755)  # mkdtemp makes it private
-        if target.exists():
-            shutil.rmtree(target)
-        work.rename(target)
+        with whole_directory(directory) as work:
+            yield work
+            (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (work / "README.md").write_text(card, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         fix = "free some disk space, then run the same command with --resume"
-        raise ResourceError(f"cannot write the adapter: {error}", str(target), fix) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        raise ResourceError(f"cannot write {what}: {error}", str(directory), fix) from None
 
 
 def instructions_of(note: Mapping[str, Any]) -> InstructionSet | None:

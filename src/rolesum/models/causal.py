@@ -1,5 +1,6 @@
 """A causal model's two halves, so that the head can be applied to chosen positions only."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,9 +17,14 @@ def body(model: PreTrainedModel) -> torch.nn.Module:
     return getattr(model, model.base_model_prefix)
 
 
-def logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """The logits of hidden states (positions, width) as float32 (positions, vocabulary)."""
-    raw = model.get_output_embeddings()(hidden).float()
+def logits(
+    model: PreTrainedModel, hidden: torch.Tensor, head: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> torch.Tensor:
+    """The logits of hidden states (positions, width) as float32 (positions, vocabulary).
+
+    `head` is called in the place of the model's own head, for a caller that stands inside that module's call already.
+    """
+    raw = (head or model.get_output_embeddings())(hidden).float()
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return torch.tanh(raw / cap) * cap if cap else raw
 

@@ -1,5 +1,6 @@
 """From a name to a model that is ready: find it, load it, and know how it wants to be spoken to."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping
@@ -9,12 +10,20 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
 from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
-from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, read_note
+from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, note_beside, read_note
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
 from rolesum.models.causal import check_head
 from rolesum.models.chat import chat_form, chat_tokens
@@ -27,6 +36,8 @@ from rolesum.models.tokens import SegmentEncoder
 _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
 # For checkpoints whose config states no length (BLOOM's: trained at 2,048, ALiBi has no limit of its own).
 UNSTATED_LENGTH = 2048
+
+_WHOLE = "is it a whole causal model?"
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -42,7 +53,10 @@ class TextSide:
     tokenizer: PreTrainedTokenizerBase
     chat: ChatForm
     encoder: SegmentEncoder
-    adapter_note: dict[str, Any]
+    config: PretrainedConfig
+    max_length: int  # tokens, prompt and answer together
+    note: dict[str, Any]  # how its adapter, or the whole model, was trained; empty for a base as it comes
+    adapter: Path | None
 
     def layout(
         self,
@@ -50,8 +64,8 @@ class TextSide:
         instructions: InstructionSet | None = None,
         definitions: Mapping[str, str] | None = None,
     ) -> PromptLayout:
-        """How prompts are laid out for this base; what the adapter was trained with holds unless told otherwise."""
-        note = self.adapter_note
+        """How prompts are laid out for this base; what it was trained with holds unless told otherwise."""
+        note = self.note
         own = instructions or instructions_of(note)
         defined = {**note.get("definitions", {}), **(definitions or {})}
         return PromptLayout(self.chat, own, language or note.get("language"), defined)
@@ -75,7 +89,6 @@ class LoadedModel(TextSide):
 
     model: PreTrainedModel | PeftModel
     stop_ids: tuple[int, ...]
-    max_length: int  # tokens, prompt and answer together
     fingerprint: dict[str, Any]
 
     @property
@@ -100,9 +113,21 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
     family = family_of(_read_config(path))
     with quiet_transformers():
         tokenizer = _load_tokenizer(path)
+        config = _load_config(path)
     chat = chat_form(tokenizer, family, str(path))
-    encoder = SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat))
-    return TextSide(name, path, _entry(name, path), family, tokenizer, chat, encoder, note)
+    return TextSide(
+        name=name,
+        path=path,
+        entry=_entry(name, path),
+        family=family,
+        tokenizer=tokenizer,
+        chat=chat,
+        encoder=SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat)),
+        config=config,
+        max_length=int(getattr(config.get_text_config(), "max_position_embeddings", 0) or UNSTATED_LENGTH),
+        note=note or note_beside(path),
+        adapter=Path(adapter) if adapter is not None else None,
+    )
 
 
 def load_model(
@@ -117,21 +142,27 @@ def load_model(
     Without a name, the base that the adapter was trained on, or the default model. `dtype` is float32, bfloat16 or
     auto (bfloat16 where the device computes it fast). Raises ModelError, or ResourceError where a download fails.
     """
-    side = load_text_side(path_or_alias, adapter)
-    chosen_device = _device(device)
+    return load_weights(load_text_side(path_or_alias, adapter), dtype=dtype, device=device)
+
+
+def load_weights(
+    side: TextSide, *, dtype: str = "auto", device: str = "auto", quantize: str | None = None
+) -> LoadedModel:
+    """The model to a prompt side. `quantize` is "4bit" for NF4 by bitsandbytes. Raises as load_model does."""
+    chosen_device = pick_device(device)
+    chosen_dtype = pick_dtype(dtype, chosen_device)
     with quiet_transformers():
-        model = _load_weights(side.path, _dtype(dtype, chosen_device), chosen_device)
+        model = _load_weights(side.path, chosen_dtype, chosen_device, quantize)
     check_head(model, str(side.path))
     check_masks(model, side.family, str(side.path))
     loaded = LoadedModel(
         **{field.name: getattr(side, field.name) for field in fields(TextSide)},
         model=model,
         stop_ids=_stop_ids(model, side.tokenizer, side.chat),
-        max_length=int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or UNSTATED_LENGTH),
-        fingerprint=fingerprint(model),
+        fingerprint=fingerprint(model, side.path),
     )
-    if adapter is not None:
-        loaded.model = attach_adapter(model, adapter, loaded.fingerprint, side.name)
+    if side.adapter is not None:
+        loaded.model = attach_adapter(model, side.adapter, loaded.fingerprint, side.name)
     loaded.model.eval()
     return loaded
 
@@ -150,7 +181,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """A dtype by its name, or the fast one for auto."""
     if name == "auto":
         return fast_dtype(device)
     if name not in DTYPES:
@@ -158,7 +190,8 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """A device by its name, or the best that is there for auto. Raises ResourceError where it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -213,21 +246,25 @@ def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         raise ModelError(f"the tokenizer cannot be loaded: {error}", str(path), "fetch the model again") from None
 
 
-def _load_weights(path: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def _load_config(path: Path) -> PretrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # an unknown model_type, values that do not fit
+        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
+
+
+def _load_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
+    how = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
+            path, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True, **how
         )
-        model = model.to(device)
+        if not quantize:
+            model = model.to(device)
     except torch.OutOfMemoryError:
         raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
     except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: all mean a checkpoint that is no good
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the model cannot be loaded: {said}", str(path), "is it a whole causal model?") from None
+        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
     faults = {"missing": info["missing_keys"], "surplus": info["unexpected_keys"], "misshapen": info["mismatched_keys"]}
     problems = [
         Problem(f"{len(names)} {fault} tensors: {', '.join(sorted(map(str, names))[:5])}", str(path), "fetch it again")
@@ -237,6 +274,19 @@ def _load_weights(path: Path, dtype: torch.dtype, device: torch.device) -> PreTr
     if problems:
         raise ModelError(problems)
     return model
+
+
+def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """QLoRA's form of a frozen base: NF4 with double quantisation (arXiv 2305.14314)."""
+    if not importlib.util.find_spec("bitsandbytes"):
+        raise UsageError("quantize: 4bit needs bitsandbytes", fix="pip install 'rolesum[qlora]'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> tuple[int, ...]:
