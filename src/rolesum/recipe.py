@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rolesum.errors import Problem, UsageError, did_you_mean
 from rolesum.roles import ALIASES, BUILT_IN, resolve_role
@@ -57,12 +57,27 @@ class Lora(_Section):
     alpha: float = Field(32, gt=0, description="The scale: an adapter adds alpha / r * B A.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on an adapter's input.")
     targets: tuple[str, ...] | None = Field(None, description="Module names; by default all linear layers of the body.")
+    rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (rsLoRA, arXiv 2312.03732).")
+    dora: bool = Field(False, description="Learn each weight's magnitude apart from its direction (DoRA, 2402.09353).")
 
 
 class Neftune(_Section):
     """Noise on the token embeddings in training (NEFTune, arXiv 2310.05914)."""
 
     alpha: float = Field(5.0, ge=0, description="Uniform noise in [-1, 1] times alpha / sqrt(L d); 0 is off.")
+
+
+class Validation(_Section):
+    """What is looked at during training; needs data.validation."""
+
+    per_epoch: int = Field(2, ge=1, description="Evaluations in an epoch.")
+    summaries: int = Field(
+        0, ge=0, description="Also summarise the first N validation dialogues each time, and log their ROUGE."
+    )
+    max_new_tokens: int = Field(128, ge=1, description="The longest of these summaries in tokens.")
+    best_by: Literal["loss", "rouge"] = Field("loss", description="What tells the best: loss, or the mean ROUGE-L.")
+    keep: Literal["last", "best"] = Field("last", description="Which adapter the run ends with.")
+    patience: int = Field(0, ge=0, description="Stop after N evaluations in a row without a new best; 0 is off.")
 
 
 class Training(_Section):
@@ -75,7 +90,11 @@ class Training(_Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decay.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 is off.")
     tokens_per_batch: int = Field(2048, ge=64, description="Most tokens of one batch, padding counted.")
-    gradient_accumulation: int = Field(1, ge=1, description="Batches per optimizer step.")
+    gradient_accumulation: int = Field(
+        1, ge=1, description="Batches per optimizer step, of all processes together: they share a step's batches."
+    )
+    gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward: less memory.")
+    share_prefix: bool = Field(True, description="Compute a dialogue once for all its roles, where the family can.")
     max_length: int | None = Field(None, ge=32, description="Longest example in tokens; by default the model's limit.")
     on_long: Literal["refuse", "drop-middle"] = Field(
         "refuse", description="A dialogue that does not fit: an error, or drop whole turns from its middle (counted)."
@@ -102,9 +121,23 @@ class Recipe(_Section):
     )
     instructions: str | None = Field(None, description="A YAML file with an instruction set; built in if unset.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Of the base; the adapter is float32.")
+    method: Literal["lora", "full"] = Field("lora", description="Train LoRA adapters, or all weights of the base.")
+    quantize: Literal["4bit"] | None = Field(None, description="Hold the base in 4 bits (QLoRA; needs rolesum[qlora]).")
     lora: Lora = Lora()
     neftune: Neftune = Neftune()
     training: Training = Training()
+    validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "Recipe":
+        wants = self.validation
+        if self.data.validation is None and (wants.summaries or wants.keep == "best" or wants.patience):
+            raise ValueError("validation.summaries, keep: best and patience need data.validation")
+        if wants.best_by == "rouge" and not wants.summaries:
+            raise ValueError("validation.best_by: rouge needs validation.summaries")
+        if self.method == "full" and self.quantize:
+            raise ValueError("method: full trains all weights, which quantize holds in 4 bits")
+        return self
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
@@ -224,6 +257,8 @@ def _problem(detail: Any, place: str) -> Problem:
         return Problem(f'unknown key "{key}"', place, did_you_mean(location[-1], known) if known else "remove it")
     if detail["type"] == "missing":
         return Problem(f'the key "{key}" is missing', place, "add it; see rolesum train sample --dry-run")
+    if not location:
+        return Problem(detail["msg"].removeprefix("Value error, "), place, "see docs/recipes.md")
     return Problem(f"{key}: {detail['msg']}, not {detail['input']!r}", place, "see rolesum train sample --dry-run")
 
 
