@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rolesum import __version__
-from rolesum.cli import data, demo, evaluate, models, score, summarize, train
+from rolesum.cli import data, demo, evaluate, models, plan, score, summarize, train
 from rolesum.errors import RolesumError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("demo")(demo.demo)
+app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("summarize")(summarize.summarize)
 app.command("evaluate")(evaluate.evaluate)
@@ -52,7 +53,8 @@ def run() -> None:
     try:
         app()
     except RolesumError as error:
-        Console(stderr=True).print(Text("error: ", style="bold red"), Text(str(error)), sep="", soft_wrap=True)
+        console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+        console.print(Text("error: ", style="bold red"), Text(str(error)), sep="", soft_wrap=True)
         sys.exit(error.exit_code)
     except MemoryError:
         Console(stderr=True).print(

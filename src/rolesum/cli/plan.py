@@ -1,0 +1,77 @@
+"""rolesum plan."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rolesum.cli.options import Device, Json
+
+if TYPE_CHECKING:
+    from rolesum.training.plan import Plan
+
+
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A recipe's YAML file, or the name of one that comes with rolesum.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: training.epochs=2. Repeatable.")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Load the base and train a few batches, for real figures.")
+    ] = False,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Say what a run will need: data, steps, parameters, memory and time, and what would not fit.
+
+    Example: rolesum plan smollm2-samsum --set data.train.path=train.json --measure
+    """
+    from rolesum.recipe import load_recipe
+    from rolesum.training.plan import plan as make_plan
+
+    made = make_plan(load_recipe(recipe, set_ or ()), device=device, measure=measure)
+    if json_:
+        typer.echo(json.dumps(asdict(made), ensure_ascii=False))
+    else:
+        Console().print(_table(made))
+        for note in made.notes:
+            typer.echo(f"! {note}")
+
+
+def _table(made: "Plan") -> Table:
+    how = "measured on this machine" if made.measured else "reckoned; --measure runs a few batches for real ones"
+    table = Table(
+        title=f"{made.recipe}: {made.base}, {made.method}, {made.dtype} on {made.device}",
+        caption=f"memory and time: {how}",
+        show_header=False,
+    )
+    rows, length = made.largest_batch
+    share = made.trained_parameters / made.parameters
+    for what, figure in (
+        ("dialogues", f"{made.dialogues:,}"),
+        ("examples (one dialogue, one role)", f"{made.examples:,}"),
+        ("rows (a shared prefix and its branches)", f"{made.bundles:,}"),
+        ("tokens, all epochs", f"{made.tokens:,}"),
+        ("tokens saved by shared prefixes", f"{made.tokens_shared:,}"),
+        ("padding", f"{made.padding_share:.1%}"),
+        ("batches", f"{made.batches:,}"),
+        ("optimizer steps", f"{made.steps:,}"),
+        ("longest example", f"{made.longest_example:,} tokens"),
+        ("largest batch", f"{rows} rows of {length} tokens"),
+        ("parameters", f"{made.parameters:,}"),
+        ("trained parameters", f"{made.trained_parameters:,} ({share:.2%})"),
+        ("peak memory", f"{made.peak_memory / 1e9:.2f} GB of {made.free_memory / 1e9:.1f} GB that are free"),
+        ("tokens per second", f"{made.tokens_per_second:,.0f}"),
+        ("training", _duration(made.train_seconds)),
+        ("validation loss on the way", _duration(made.evaluate_seconds)),
+    ):
+        table.add_row(what, figure)
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.1f} min" if minutes >= 1 else f"{seconds:.0f} s"

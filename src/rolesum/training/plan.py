@@ -1,0 +1,260 @@
+"""What a run will need, before it begins: data, steps, parameters, memory and time; reckoned, or measured.
+
+Reckoned figures come from the model's shape and a short matrix product on this device. Measured ones come from the
+run's own largest batch and a few others, trained once and thrown away.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from rolesum.dialogue import Bundle
+from rolesum.models.loading import TextSide, load_text_side, load_weights, pick_device, pick_dtype
+from rolesum.models.quiet import quiet_transformers
+from rolesum.progress import meter
+from rolesum.recipe import Recipe
+from rolesum.training.batch import Draw
+from rolesum.training.collate import Batch, collate
+from rolesum.training.data import TrainingData, encode, read_bundles, read_training_data, read_validation_data
+from rolesum.training.fast_lora import fast_lora
+from rolesum.training.loss import summing_loss
+from rolesum.training.reckon import Shape
+from rolesum.training.run import peak_memory
+from rolesum.training.trainable import trainable
+
+TIMED_BATCHES = 4
+UNLIMITED = 10**9
+# The share of the matrix product's rate that a step reaches, as benchmarks/train_vs_trl.py finds it on a CPU.
+STEP_EFFICIENCY = {"cpu": 0.68, "cuda": 0.45}
+# What may be used of the memory that is free.
+USABLE = 0.9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will need. Memory is in bytes, of the device; `measured` tells reckoned figures from real ones."""
+
+    recipe: str
+    base: str
+    method: str
+    device: str
+    dtype: str
+    dialogues: int
+    examples: int
+    bundles: int
+    tokens: int  # in all epochs, padding not counted
+    tokens_shared: int
+    padding_share: float
+    batches: int
+    steps: int
+    longest_example: int
+    largest_batch: tuple[int, int]  # rows, length
+    trained_parameters: int
+    parameters: int
+    peak_memory: int
+    free_memory: int
+    tokens_per_second: float
+    train_seconds: float
+    evaluate_seconds: float
+    measured: bool
+    notes: tuple[str, ...]  # what falls back, what does not fit and the setting that would
+
+
+def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan:
+    """Plan a run. With `measure`, load the base and train a few batches. Raises as `train` does."""
+    side = load_text_side(recipe.base)
+    files = [file for file in (recipe.data.train, recipe.data.validation) if file]
+    fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)])
+    if recipe.training.share_prefix and not side.family.shares_prefix:
+        why = f"{side.family.name} models take positions from the attention mask"
+        notes.append(f"prefixes are not shared: {why}, so that each example is computed alone")
+    data = read_training_data(fitted, side)
+    validation = read_validation_data(fitted, side)
+    on = pick_device(device)
+    dtype = torch.float32 if recipe.method == "full" else pick_dtype(recipe.dtype, on)
+    shape = Shape.of(side, fitted)
+    free = _free_memory(on)
+    figures = _reckon(shape, fitted, data, on, dtype)
+    notes += _memory_notes(figures, shape, fitted, data, dtype, free)
+    measured = measure and figures.memory <= free  # else the measurement itself would be killed
+    if measured:
+        figures = _measure(fitted, side, data, device)
+    evaluations = recipe.validation.per_epoch * recipe.training.epochs if validation else 0
+    evaluated = evaluations * validation.tokens * shape.forward_share if validation else 0.0
+    tokens = data.tokens * recipe.training.epochs
+    return Plan(
+        recipe=recipe.name,
+        base=recipe.base,
+        method=recipe.method,
+        device=str(on),
+        dtype=str(dtype).removeprefix("torch."),
+        dialogues=len(data.dialogues),
+        examples=data.examples,
+        bundles=len(data.encoded),
+        tokens=tokens,
+        tokens_shared=data.tokens_shared * recipe.training.epochs,
+        padding_share=data.padding,
+        batches=len(data.batches),
+        steps=len(data.steps),
+        longest_example=max(one.longest_example for one in data.encoded),
+        largest_batch=_size(data, _by_size(data)[-1]),
+        trained_parameters=shape.trained,
+        parameters=shape.parameters,
+        peak_memory=round(figures.memory),
+        free_memory=free,
+        tokens_per_second=figures.rate,
+        train_seconds=tokens / figures.rate,
+        evaluate_seconds=evaluated / figures.rate,
+        measured=measured,
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Peak memory in bytes, and true tokens per second."""
+
+    memory: float
+    rate: float
+
+
+def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Recipe, list[str]]:
+    """The recipe with the settings that its data needs, and what was changed."""
+    options = recipe.training
+    if options.on_long == "drop-middle":
+        return recipe, []
+    encoded = encode(recipe, side, bundles, max_length=UNLIMITED).bundles
+    longest = max(encoded, key=lambda one: one.longest_example)
+    need, limit = longest.longest_example, min(options.max_length or side.max_length, side.max_length)
+    changed: dict[str, Any] = {}
+    notes = []
+    if need > limit:
+        over = sum(one.longest_example > limit for one in encoded)
+        fits = need <= side.max_length
+        changed |= {"max_length": need} if fits else {"on_long": "drop-middle"}
+        notes.append(
+            f"{over} dialogues do not fit {limit} tokens, the longest ({longest.id}) has {need}: "
+            + (f"training.max_length={need} would" if fits else "training.on_long=drop-middle would")
+        )
+    largest = need if "on_long" not in changed else limit
+    if largest > options.tokens_per_batch:
+        changed["tokens_per_batch"] = largest
+        notes.append(
+            f"an example of {largest} tokens ({longest.id}) does not fit a batch of {options.tokens_per_batch}: "
+            f"training.tokens_per_batch={largest} would"
+        )
+    if notes:
+        notes.append("the figures here are for the settings that would")
+    return recipe.model_copy(update={"training": options.model_copy(update=changed)}), notes
+
+
+def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, device: torch.device, dtype: torch.dtype) -> _Figures:
+    """Figures from the model's shape and this device's rate of matrix products."""
+    rows, length = _size(data, _by_size(data)[-1])
+    targets = _targets(data, _by_size(data)[-1])
+    memory = shape.memory(recipe, rows * length, targets, dtype, device.type == "cpu")
+    flop = sum(shape.flop(*_size(data, batch), _targets(data, batch)) for batch in data.batches)
+    rate = product_rate(device, dtype, rows * length, shape.hidden, shape.inner) * STEP_EFFICIENCY.get(device.type, 0.5)
+    return _Figures(memory, data.tokens * recipe.training.epochs * rate / flop)
+
+
+def product_rate(device: torch.device, dtype: torch.dtype, rows: int, inner: int, columns: int) -> float:
+    """Floating-point operations per second of a matrix product of this shape."""
+    left = torch.randn(rows, inner, dtype=dtype, device=device)
+    right = torch.randn(columns, inner, dtype=dtype, device=device)
+    best, began = 0.0, time.monotonic()
+    while time.monotonic() - began < 1.0:
+        start = time.monotonic()
+        for _ in range(3):
+            product = left @ right.T
+        float(product[0, 0])  # waits for a GPU
+        best = max(best, 3 * 2 * rows * inner * columns / (time.monotonic() - start))
+    return best
+
+
+def _measure(recipe: Recipe, side: TextSide, data: TrainingData, device: str) -> _Figures:
+    """Figures of the largest batch, trained once, and of some others by time. The weights are thrown away."""
+    dtype = "float32" if recipe.method == "full" else recipe.dtype
+    loaded = load_weights(side, dtype=dtype, device=device, quantize=recipe.quantize)
+    loaded.model = model = trainable(loaded.model, side.family, recipe)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.0)
+
+    def step(draws: list[Draw]) -> float:
+        begin = time.monotonic()
+        batch: Batch = collate([(draw, data.encoded[draw.index]) for draw in draws], pad_id=0)
+        loss = model(**{name: value.to(loaded.device) for name, value in batch.items()}) / len(batch["target_ids"])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        float(loss)  # waits for a GPU
+        return time.monotonic() - begin
+
+    ordered = _by_size(data)
+    timed = [ordered[len(ordered) * (2 * number + 1) // (2 * TIMED_BATCHES)] for number in range(TIMED_BATCHES)]
+    autocast = recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device) is torch.bfloat16
+    with (
+        quiet_transformers(),
+        summing_loss(loaded.causal_lm, recipe.neftune.alpha),
+        fast_lora(model),
+        torch.autocast(loaded.device.type, torch.bfloat16, enabled=autocast),
+        meter("measure", len(timed) + 1, "batches") as bar,
+    ):
+        model.train()
+        step(ordered[-1])
+        memory = peak_memory(loaded.device)
+        bar.advance(1)
+        seconds = 0.0
+        for batch in timed:
+            seconds += step(batch)
+            bar.advance(1)
+    tokens = sum(data.encoded[draw.index].tokens for batch in timed for draw in batch)
+    return _Figures(max(memory, peak_memory(loaded.device)), tokens / seconds)
+
+
+def _memory_notes(
+    figures: _Figures, shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype, free: int
+) -> list[str]:
+    """What to change where the memory does not suffice."""
+    room = free * USABLE
+    if figures.memory <= room:
+        return []
+    rows, length = _size(data, _by_size(data)[-1])
+    targets = _targets(data, _by_size(data)[-1])
+    per_token = shape.activation_bytes(recipe, rows * length, targets, dtype.itemsize) / (rows * length)
+    budget = int((room - (figures.memory - per_token * rows * length)) / per_token) // 64 * 64
+    what = f"the memory does not suffice: {figures.memory / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
+    if budget >= max(one.longest_example for one in data.encoded):
+        return [f"{what}; training.tokens_per_batch={budget} would fit, with training.gradient_accumulation raised"]
+    if not recipe.training.gradient_checkpointing:
+        return [f"{what}; training.gradient_checkpointing=true needs less"]
+    return [f"{what}; a smaller base, quantize: 4bit on a GPU, or FSDP over several would need less"]
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def _by_size(data: TrainingData) -> list[list[Draw]]:
+    """The batches of the run by their computed positions, the largest last."""
+    return sorted(data.batches, key=lambda batch: _positions(data, batch))
+
+
+def _positions(data: TrainingData, batch: list[Draw]) -> int:
+    rows, length = _size(data, batch)
+    return rows * length
+
+
+def _size(data: TrainingData, batch: list[Draw]) -> tuple[int, int]:
+    """Rows, and the longest of them in tokens."""
+    return len(batch), max(data.encoded[draw.index].tokens for draw in batch)
+
+
+def _targets(data: TrainingData, batch: list[Draw]) -> int:
+    return sum(branch.targets for draw in batch for branch in data.encoded[draw.index].branches)

@@ -1,0 +1,141 @@
+"""rolesum plan: its counts are the run's, it names what does not fit, and its memory is what the run then takes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rolesum.errors import DataError
+from rolesum.recipe import parse_recipe
+from rolesum.training import train
+from rolesum.training.plan import plan
+from tiny import model_dir, short_dialogues
+
+ROLESUM = Path(sys.executable).with_name("rolesum")
+
+
+def recipe(kind="llama", validation=True, **training):
+    data = {"train": {"path": str(short_dialogues("en-train", 8))}}
+    if validation:
+        data["validation"] = {"path": str(short_dialogues("en-test", 4))}
+    return parse_recipe(
+        {
+            "name": "planned",
+            "base": str(model_dir(kind)),
+            "data": data,
+            "lora": {"rank": 4, "alpha": 8},
+            "training": {"tokens_per_batch": 1024, "epochs": 2, **training},
+        },
+        "test",
+    )
+
+
+def test_the_plans_counts_are_those_of_the_run(tmp_path):
+    made = plan(recipe(gradient_accumulation=2), device="cpu")
+    run = train(recipe(gradient_accumulation=2), tmp_path / "run", device="cpu")
+    costs = json.loads(run.environment.read_text())["costs"]
+    assert (made.steps, made.tokens, made.examples * 2) == (costs["steps"], costs["tokens"], costs["examples"])
+    assert made.steps == -(-made.batches // 2)
+    assert made.largest_batch[0] * made.largest_batch[1] <= 1024
+
+
+def test_the_shared_tokens_are_what_single_examples_would_compute_more():
+    shared, alone = plan(recipe(), device="cpu"), plan(recipe(share_prefix=False), device="cpu")
+    assert alone.tokens == shared.tokens + shared.tokens_shared
+    assert (alone.tokens_shared, alone.bundles) == (0, shared.examples)
+
+
+def test_the_trained_parameters_are_those_of_the_adapter():
+    layers, hidden, inner, keys, rank = 3, 32, 48, 16, 4
+    widths = [
+        (hidden, hidden),
+        (hidden, keys),
+        (hidden, keys),
+        (hidden, hidden),
+        *[(hidden, inner)] * 2,
+        (inner, hidden),
+    ]
+    made = plan(recipe(), device="cpu")
+    assert made.trained_parameters == layers * rank * sum(one + other for one, other in widths)
+    full = plan(recipe().model_copy(update={"method": "full"}), device="cpu")
+    assert full.trained_parameters == full.parameters == made.parameters - made.trained_parameters
+
+
+def test_a_family_that_cannot_share_prefixes_is_named():
+    made = plan(recipe("bloom"), device="cpu")
+    assert any("bloom" in note and "alone" in note for note in made.notes)
+    assert made.tokens_shared == 0
+
+
+def test_dialogues_that_do_not_fit_are_named_with_the_setting_that_would(tmp_path):
+    made = plan(recipe(max_length=200), device="cpu")
+    note = next(note for note in made.notes if "would" in note)
+    needed = int(note.split("training.max_length=")[1].split()[0])
+    assert needed >= made.longest_example > 200  # the longest may be a validation dialogue
+    train(recipe(max_length=needed), tmp_path / "fits", device="cpu")
+    with pytest.raises(DataError):
+        train(recipe(max_length=needed - 1), tmp_path / "does-not", device="cpu")
+
+
+def test_an_example_larger_than_a_batch_is_named_with_the_setting_that_would(tmp_path):
+    made = plan(recipe(tokens_per_batch=128, validation=False), device="cpu")
+    assert any(f"training.tokens_per_batch={made.longest_example} would" in note for note in made.notes)
+    train(recipe(tokens_per_batch=made.longest_example, validation=False), tmp_path / "fits", device="cpu")
+
+
+def test_a_run_that_does_not_fit_the_memory_is_told_what_would_and_is_not_tried(monkeypatch):
+    from rolesum.training import plan as module
+    from rolesum.training import reckon
+
+    monkeypatch.setattr(reckon, "INTERPRETER_BYTES", 0)
+    large = recipe(tokens_per_batch=100_000)
+    needed = plan(large, device="cpu").peak_memory
+    monkeypatch.setattr(module, "_free_memory", lambda device: int(needed * 0.97))
+    made = plan(large, device="cpu")
+    note = next(note for note in made.notes if "does not suffice" in note)
+    budget = int(note.split("training.tokens_per_batch=")[1].split()[0])
+    smaller = plan(recipe(tokens_per_batch=budget), device="cpu")
+    assert smaller.peak_memory <= needed * 0.97
+    monkeypatch.setattr(module, "_free_memory", lambda device: 1000)
+    assert not plan(large, device="cpu", measure=True).measured  # measuring itself would be killed
+
+
+def test_the_free_memory_is_the_machines():
+    assert 0 < plan(recipe(), device="cpu").free_memory <= psutil.virtual_memory().total
+
+
+def test_json_says_all_of_it(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(json.dumps(recipe().model_dump(mode="json")), encoding="utf-8")
+    done = subprocess.run(
+        [ROLESUM, "plan", file, "--device", "cpu", "--json", "--measure"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["measured"] and found["steps"] > 0 and found["peak_memory"] > 1e8
+
+
+@pytest.mark.slow
+@pytest.mark.embedded
+@pytest.mark.parametrize("flags", [("--measure",), ()], ids=["measured", "reckoned"])
+def test_the_memory_is_within_15_percent_of_what_the_run_then_takes(tmp_path, flags, small_run):
+    recipe_flags, costs = small_run
+    done = subprocess.run(
+        [ROLESUM, "plan", "sample", *recipe_flags, "--json", *flags], capture_output=True, text=True, timeout=300
+    )
+    assert json.loads(done.stdout)["peak_memory"] == pytest.approx(costs["peak_memory_bytes"], rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A short run of the embedded model in a process of its own, and what it cost."""
+    flags = ["--set", "data.train.limit=8", "--set", "training.epochs=1", "--device", "cpu"]
+    out = tmp_path_factory.mktemp("planned") / "run"
+    command = [ROLESUM, "train", "sample", *flags, "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    return flags, json.loads((out / "environment.json").read_text())["costs"]
