@@ -17,7 +17,7 @@ LAYERS = (
     {"training", "generation"},
     {"evaluation"},
     {"demo"},
-    {"cli"},
+    {"cli", "__main__"},
 )
 FOR_ALL = {"progress", "files", "metrics"}
 DATA_ONLY = {"samples"}

@@ -72,11 +72,13 @@ def test_noise_is_added_in_training_only_and_is_what_alpha_says():
 
 
 def test_the_librarys_own_neftune_is_not_used_beside_ours(tmp_path):
-    from rolesum.models.loading import load_model
     from rolesum.recipe import load_recipe
-    from rolesum.training.run import Run, _arguments
-    from tiny import model_dir
+    from rolesum.training.arguments import training_arguments
+    from rolesum.training.processes import Processes
+    from rolesum.training.run import Run
 
     recipe = load_recipe("sample", ["neftune.alpha=5"])
-    arguments = _arguments(Run(tmp_path), recipe, load_model(model_dir("llama"), device="cpu"), False, 10)
+    arguments = training_arguments(
+        Run(tmp_path), recipe, Processes(), on_cpu=True, bf16=False, steps=10, micro_batches=1
+    )
     assert arguments.neftune_noise_alpha is None

@@ -1,6 +1,8 @@
 """rolesum train."""
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,13 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run's directory. Default: runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", min=0, help="Write a checkpoint and stop after so many minutes.")
+    ] = None,
     device: Device = "auto",
+    ray_workers: Annotated[
+        int | None, typer.Option("--ray-workers", min=1, help="Train in so many workers of a Ray cluster.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the recipe with all its defaults, and stop.")
     ] = False,
@@ -24,7 +32,8 @@ def train(
 ) -> None:
     """Fine-tune an adapter by a recipe.
 
-    Ctrl-C stops after the step in hand and leaves a checkpoint, which --resume takes up.
+    Ctrl-C stops after the step in hand and leaves a checkpoint, which --resume takes up; so does --max-minutes.
+    Several processes or GPUs: torchrun --nproc-per-node 2 -m rolesum train RECIPE, or --ray-workers 2.
 
     Example: rolesum train sample --set training.epochs=2 --out runs/two-epochs
     """
@@ -35,10 +44,14 @@ def train(
         typer.echo(dump_recipe(loaded), nl=False)
         return
 
-    from rolesum.training import train as train_run
+    from rolesum.evaluation.validation import rouge
+    from rolesum.training import train as train_here
+    from rolesum.training.ray_launcher import train_on_ray
 
-    run = train_run(loaded, out, resume=resume, device=device)
-    if json_:
-        typer.echo(json.dumps({"run": str(run.path), "adapter": str(run.adapter)}))
-    else:
-        typer.echo(f"adapter: {run.adapter}")
+    train_run = partial(train_on_ray, workers=ray_workers) if ray_workers else train_here
+    run = train_run(loaded, out, resume=resume, device=device, max_minutes=max_minutes, rouge=rouge(loaded))
+    if os.environ.get("RANK", "0") != "0":  # of several processes, the first speaks
+        return
+    kind = "model" if loaded.method == "full" else "adapter"
+    result = run.result(loaded.method)
+    typer.echo(json.dumps({"run": str(run.path), kind: str(result)}) if json_ else f"{kind}: {result}")

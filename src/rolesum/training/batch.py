@@ -1,6 +1,7 @@
 """Which bundles go into which batch: by token budget, sorted by length within shuffled windows, the same every time.
 
-The batches of all epochs form one list, so that a run that stops in mid-epoch resumes by skipping what is done.
+The batches of all epochs form one list, so that a run that stops in mid-epoch resumes by skipping what is done. The
+recipe alone decides what an optimizer step holds; how many processes share it changes who computes what, not the step.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,16 @@ WINDOW_BATCHES = 16
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One bundle's turn in one epoch; `seed` fixes its noise, whatever batch or process it falls to."""
+    """One bundle's turn in one epoch; `seed` fixes its noise, whatever batch or process it falls to.
+
+    Where there is nothing left for a process to do in a step, it computes a draw with `counts` False, without a loss,
+    because the others wait for its gradients.
+    """
 
     epoch: int
     index: int
     seed: int
+    counts: bool = True
 
 
 def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[EncodedBundle]:
@@ -68,6 +74,30 @@ def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epoc
     return schedule
 
 
+def optimizer_steps(schedule: Sequence[list[Draw]], accumulation: int) -> list[list[list[Draw]]]:
+    """The batches of each optimizer step: `accumulation` of them, the last step what is left."""
+    return [list(schedule[start : start + accumulation]) for start in range(0, len(schedule), accumulation)]
+
+
+def batches_per_process(step: Sequence[list[Draw]], processes: int) -> int:
+    """How many batches of a step each of the processes computes, one after the other."""
+    return max(1, -(-len(step) // processes))
+
+
+def deal(steps: Sequence[list[list[Draw]]], processes: int, rank: int) -> list[list[Draw]]:
+    """The batches that process `rank` computes, step by step. Every draw falls to one process and is computed once.
+
+    A step of fewer batches than processes is cut by rows, so that each has some.
+    """
+    mine: list[list[Draw]] = []
+    for step in steps:
+        parts = _cut(step, processes)[rank::processes]
+        idle = [replace(step[0][0], counts=False)]
+        mine += [part or idle for part in parts]
+        mine += [idle] * (batches_per_process(step, processes) - len(parts))
+    return mine
+
+
 def padding_share(schedule: Sequence[Sequence[Draw]], lengths: Sequence[int]) -> float:
     """The share of the computed positions that are padding."""
     computed = sum(len(batch) * max(lengths[draw.index] for draw in batch) for batch in schedule)
@@ -83,3 +113,15 @@ def _pack(ordered: Sequence[int], lengths: Sequence[int], budget: int) -> list[l
         else:
             batches.append([index])
     return batches
+
+
+def _cut(step: Sequence[list[Draw]], processes: int) -> list[list[Draw]]:
+    """The step's batches, cut by rows into as many parts as there are processes where they are fewer."""
+    if len(step) >= processes:
+        return list(step)
+    parts: list[list[Draw]] = []
+    for number, batch in enumerate(step):
+        pieces = processes // len(step) + (number < processes % len(step))
+        ends = [len(batch) * (piece + 1) // pieces for piece in range(pieces)]
+        parts += [batch[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return parts

@@ -1,15 +1,18 @@
-"""What happens beside the training steps: progress, metrics.jsonl, checkpoints by the clock, a clean stop on Ctrl-C."""
+"""What happens beside the training steps: progress, metrics.jsonl, when to evaluate, to save and to stop."""
 
 import json
 import math
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rolesum.errors import RolesumError
@@ -17,24 +20,39 @@ from rolesum.files import write_whole
 from rolesum.metrics import read_metrics
 from rolesum.progress import Meter, say
 
+# A second signal sooner than this is the same one, sent twice.
+TWICE_SECONDS = 2.0
+
 
 class ProgressLine(TrainerCallback):
-    """Moves a meter by optimizer step, and notes loss and tokens per second. `tokens` holds each step's."""
+    """Moves a meter by optimizer step, notes loss and tokens per second, and keeps the time that the steps take.
+
+    `tokens` holds each step's, of all processes.
+    """
 
     def __init__(self, meter: Meter, tokens: Sequence[int]) -> None:
         self.meter, self.tokens = meter, tokens
         self.loss = ""
+        self.first = self.last = 0
         self.begin = 0.0
-        self.first = 0
+        self.seconds = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second of the steps, without evaluations and checkpoints."""
+        return sum(self.tokens[self.first : self.last]) / self.seconds if self.seconds else 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.begin, self.first = time.monotonic(), state.global_step
+        self.first = self.last = state.global_step
         self.meter.start_at(state.global_step)
 
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.begin = time.monotonic()
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        done = sum(self.tokens[self.first : state.global_step])
-        rate = done / (time.monotonic() - self.begin)
-        self.meter.advance(1, f"{rate:.0f} tokens/s{self.loss}")
+        self.seconds += time.monotonic() - self.begin
+        self.last = state.global_step
+        self.meter.advance(1, f"{self.rate:.0f} tokens/s{self.loss}")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
@@ -46,7 +64,7 @@ class ProgressLine(TrainerCallback):
 class MetricsFile(TrainerCallback):
     """Appends every logged line to metrics.jsonl. On resume, lines after the checkpoint's step are taken back."""
 
-    KEPT = ("loss", "eval_loss", "grad_norm", "learning_rate", "epoch")
+    KEPT = ("loss", "grad_norm", "learning_rate", "epoch")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,13 +76,25 @@ class MetricsFile(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
-        row = {key: float(f"{float(logs[key]):.6g}") for key in self.KEPT if logs and key in logs}
+        kept = {key: value for key, value in (logs or {}).items() if key in self.KEPT or key.startswith("eval_")}
+        row = {key: float(f"{float(value):.6g}") for key, value in kept.items()}
         if not math.isfinite(row.get("loss", 0.0)):
             fix = "lower training.learning_rate; --resume would go on from the last checkpoint with the same settings"
             raise RolesumError(f"the loss is no longer a number at step {state.global_step}", str(self.path), fix)
         if "loss" in row or "eval_loss" in row:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **row}) + "\n")
+
+
+class EvaluateEvenly(TrainerCallback):
+    """Asks for `count` evaluations, spread evenly over the steps; the last is after the last step."""
+
+    def __init__(self, steps: int, count: int) -> None:
+        self.steps = {round(steps * (number + 1) / count) for number in range(count)}
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step in self.steps:
+            control.should_evaluate = True
 
 
 class SaveByClock(TrainerCallback):
@@ -83,11 +113,70 @@ class SaveByClock(TrainerCallback):
             self.last = time.monotonic()
 
 
+class StopAfter(TrainerCallback):
+    """Writes a checkpoint and stops when the time is up; `deadline` is of time.monotonic()."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if time.monotonic() >= self.deadline:
+            control.should_save = control.should_training_stop = True
+
+
+class KeepBest(TrainerCallback):
+    """Tells the best evaluation so far, writes it down if asked, and stops when it has been the best for too long.
+
+    What is known stands in the trainer's state, so that a resumed run knows it too. `write` puts the weights of this
+    moment into a directory; it is called in every process.
+    """
+
+    def __init__(self, metric: str, patience: int, write: Callable[[Path], None] | None, folder: Path) -> None:
+        self.metric, self.patience = metric, patience
+        self.write, self.folder = write, folder
+        self.stopped = False
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any
+    ) -> None:
+        value = metrics[self.metric]
+        best = state.best_metric
+        if best is None or (value < best if self.metric == "eval_loss" else value > best):
+            state.best_metric, state.best_global_step = value, state.global_step
+            if self.write:
+                self.write(self.folder / str(state.global_step))
+        since = {
+            row["step"] for row in state.log_history if self.metric in row and row["step"] > state.best_global_step
+        }
+        if self.patience and len(since) >= self.patience:
+            say(f"no better {self.metric} in {len(since)} evaluations: stopping, the best was {state.best_metric:.4g}")
+            self.stopped = control.should_training_stop = True
+            control.should_save = False  # resumed from a checkpoint of this moment, the run would not stop here
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Older bests are kept until a checkpoint knows the new one: the run may go on from an earlier one."""
+        if state.is_world_process_zero and self.folder.is_dir():
+            for older in self.folder.iterdir():
+                if older.name != str(state.best_global_step):
+                    shutil.rmtree(older, ignore_errors=True)
+
+
+class Agree(TrainerCallback):
+    """Lets all processes save, evaluate and stop together when one of them wants to. Must be the last callback."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        wanted = [control.should_save, control.should_evaluate, control.should_training_stop]
+        flags = torch.tensor(wanted, dtype=torch.int32, device=args.device)
+        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+        control.should_save, control.should_evaluate, control.should_training_stop = (bool(flag) for flag in flags)
+
+
 class StopOnInterrupt(TrainerCallback):
     """The first Ctrl-C (or SIGTERM) ends the step, writes a checkpoint and stops; the second ends at once."""
 
     def __init__(self) -> None:
         self.interrupted = False
+        self._at = 0.0
         self._before: dict[int, Any] = {}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -107,6 +196,8 @@ class StopOnInterrupt(TrainerCallback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
+            if time.monotonic() - self._at > TWICE_SECONDS:  # torchrun passes on a Ctrl-C that the terminal sent too
+                raise KeyboardInterrupt
+            return
+        self.interrupted, self._at = True, time.monotonic()
         say("stopping after this step and writing a checkpoint (again: stop at once, without one) …")

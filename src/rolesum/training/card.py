@@ -1,4 +1,4 @@
-"""The model card of an adapter: what it is, how it was made, how it is used."""
+"""The model card of an adapter, or of a model that was tuned whole: what it is, how it was made, how it is used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,34 +8,41 @@ from rolesum.recipe import Recipe
 
 def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
     """The card as Markdown with the hub's front matter."""
+    full = recipe.method == "full"
     lora, options = recipe.lora, recipe.training
+    switches = (("rsLoRA", lora.rslora), ("DoRA", lora.dora), ("base in 4 bits", recipe.quantize))
+    kinds = [name for name, on in switches if on]
+    trained = "all weights"
+    if not full:
+        trained = ", ".join([f"LoRA, rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}", *kinds])
     rows = [
         ("Base model", f"{recipe.base} ({note['fingerprint']['architecture']})"),
         ("Roles", ", ".join(recipe.roles)),
         ("Training data", f"{recipe.data.train.path}, {dialogues} dialogues; its licence binds what you do with this"),
-        ("LoRA", f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}"),
+        ("Trained", trained),
         ("NEFTune", f"alpha {recipe.neftune.alpha:g}, scaled by each example's own length"),
         ("Training", f"{options.epochs} epochs, learning rate {options.learning_rate:g}, {options.schedule} schedule"),
         ("Seed", str(options.seed)),
         ("Made with", f"rolesum {note['rolesum']}, recipe {recipe.name}"),
     ]
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    use = "--model DIRECTORY" if full else f"--model {recipe.base} --adapter DIRECTORY"
     return f"""---
-library_name: peft
+library_name: {"transformers" if full else "peft"}
 base_model: {recipe.base}
-tags: [dialogue-summarization, rolesum, lora]
+tags: [dialogue-summarization, rolesum{"" if full else ", lora"}]
 ---
 
 # {recipe.name}
 
-An adapter that summarises a dialogue for each of its roles.
+{"A model" if full else "An adapter"} that summarises a dialogue for each of its roles.
 
 | | |
 |---|---|
 {table}
 
 ```
-rolesum summarize chat.txt --model {recipe.base} --adapter DIRECTORY
+rolesum summarize chat.txt {use}
 ```
 
 `recipe.yaml` and `environment.json` beside this directory say how to make it again. Summaries can be wrong: check

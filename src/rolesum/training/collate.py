@@ -36,7 +36,7 @@ def collate(items: Sequence[tuple[Draw, EncodedBundle]], pad_id: int) -> Batch:
     example_lengths = torch.zeros(rows, length, dtype=torch.long)
     predicting: list[int] = []
     target_ids: list[int] = []
-    for row, (_, bundle) in enumerate(items):
+    for row, (draw, bundle) in enumerate(items):
         shared = len(bundle.prefix)
         input_ids[row, :shared] = torch.tensor(bundle.prefix)
         position_ids[row, :shared] = torch.arange(shared)
@@ -49,16 +49,17 @@ def collate(items: Sequence[tuple[Draw, EncodedBundle]], pad_id: int) -> Batch:
             position_ids[row, start:end] = torch.arange(shared, shared + len(branch.ids))
             branches[row, start:end] = number
             example_lengths[row, start:end] = shared + len(branch.ids)
-            first = row * length + end - branch.targets
-            predicting += range(first - 1, first - 1 + branch.targets)
-            target_ids += branch.ids[len(branch.ids) - branch.targets :]
             start = end
+            if draw.counts:
+                first = row * length + end - branch.targets
+                predicting += range(first - 1, first - 1 + branch.targets)
+                target_ids += branch.ids[len(branch.ids) - branch.targets :]
     return Batch(
         input_ids=input_ids,
         position_ids=position_ids,
         branches=branches,
         example_lengths=example_lengths,
         noise_seeds=torch.tensor([draw.seed for draw, _ in items]),
-        predicting=torch.tensor(predicting),
-        target_ids=torch.tensor(target_ids),
+        predicting=torch.tensor(predicting, dtype=torch.long),
+        target_ids=torch.tensor(target_ids, dtype=torch.long),
     )

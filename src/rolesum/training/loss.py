@@ -4,7 +4,7 @@
 call it through their own wrappers as they would call the model's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
@@ -48,11 +48,7 @@ def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: 
         )
     hidden = body(model)(inputs_embeds=embedded, use_cache=False, **_attention(model, batch, embedded.dtype))[0]
     predicting = hidden.flatten(0, 1)[batch["predicting"]]  # (targets, width)
-    targets = batch["target_ids"]
-    if len(targets) <= CHUNK:
-        return _chunk_loss(model, predicting, targets)
-    chunks = zip(predicting.split(CHUNK), targets.split(CHUNK), strict=True)
-    return torch.stack([checkpoint(_chunk_loss, model, *chunk, use_reentrant=False) for chunk in chunks]).sum()
+    return _targets_loss(model, predicting, batch["target_ids"])
 
 
 def _attention(model: PreTrainedModel, batch: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, Any]:
@@ -65,5 +61,30 @@ def _attention(model: PreTrainedModel, batch: dict[str, torch.Tensor], dtype: to
     return {"attention_mask": mask, "position_ids": positions}
 
 
-def _chunk_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(logits(model, hidden), targets, reduction="sum")
+def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The summed loss, chunk by chunk, inside one call of the head's module.
+
+    In that call's hooks FSDP gathers the head's weight. Were the module called for each chunk, it would be gathered for
+    each of them in the backward, and processes with different numbers of chunks would wait for each other for ever.
+    """
+    head = model.get_output_embeddings()
+    plain = head.forward
+
+    def chunked(hidden: torch.Tensor) -> torch.Tensor:
+        if len(targets) <= CHUNK:
+            return _chunk_loss(model, plain, hidden, targets)
+        chunks = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+        losses = [checkpoint(_chunk_loss, model, plain, *chunk, use_reentrant=False) for chunk in chunks]
+        return torch.stack(losses).sum()
+
+    head.forward = chunked
+    try:
+        return head(hidden)
+    finally:
+        del head.forward
+
+
+def _chunk_loss(
+    model: PreTrainedModel, head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    return functional.cross_entropy(logits(model, hidden, head), targets, reduction="sum")

@@ -1,24 +1,33 @@
-"""transformers' Trainer with our batches and our loss; its schedules, logging integrations, DDP and resume stay.
+"""transformers' Trainer with our batches and our loss; its schedules, logging integrations, DDP, FSDP and resume stay.
 
 The loss of an optimizer step is the sum over its target tokens divided by their number, over all accumulated batches
 and all processes.
 """
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
 from rolesum.errors import ResourceError
-from rolesum.training.batch import Draw
+from rolesum.files import flush_to_disk
+from rolesum.training.batch import Draw, deal
 from rolesum.training.collate import collate
 from rolesum.training.encode import EncodedBundle
+from rolesum.training.processes import Processes
+from rolesum.training.run import UNFINISHED
 
 Item = tuple[Draw, EncodedBundle]
+Steps = Sequence[list[list[Draw]]]
+
+KEPT_CHECKPOINTS = 2
 
 
 class BundleDataset(Dataset[Item]):
@@ -35,29 +44,37 @@ class BundleDataset(Dataset[Item]):
 
 
 class RoleTrainer(Trainer):
-    """Trains on a schedule of batches. The model's forward must give the summed loss (see loss.py).
+    """Trains on the batches of `steps`, of which each process computes its share. The model's forward must give the
+    summed loss (see loss.py).
 
-    All epochs are one Trainer epoch, because the schedule is one list; `epochs` puts the true epoch into the logs.
+    All epochs are one Trainer epoch, because the steps are one list; `epochs` puts the true epoch into the logs.
+    `more_metrics` is asked for the rest of an evaluation, in the first process.
     """
 
     def __init__(
         self,
         *args: Any,
-        schedule: Sequence[Sequence[Draw]],
-        validation: Sequence[Sequence[Draw]] = (),
+        steps: Steps,
+        validation: Steps = (),
         epochs: int,
         pad_id: int,
+        processes: Processes,
+        more_metrics: Callable[[], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.schedule = schedule
+        self.steps = steps
         self.validation = validation
         self.epochs = epochs
         self.pad_id = pad_id
+        self.processes = processes
+        self.more_metrics = more_metrics
         self.loss_is_scaled_for_ga = True
+        if processes.sharded:  # FSDP's own bfloat16 rounds the loss and the gradients' sums; ours is in _loss
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
 
     def get_train_dataloader(self) -> DataLoader[Item]:
-        return self._loader(self.train_dataset, self.schedule)
+        return self._loader(self.train_dataset, self.steps)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, torch.Tensor]], num_batches: int, device: torch.device
@@ -77,19 +94,29 @@ class RoleTrainer(Trainer):
         if num_items_in_batch is None:
             raise ValueError("the number of target tokens of the step is needed")
         # DDP averages the gradients over the processes; times their number this is the sum.
-        return model(**inputs) * self.accelerator.num_processes / num_items_in_batch
+        return self._loss(model, inputs) * self.accelerator.num_processes / num_items_in_batch
+
+    def _loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        with self.accelerator.autocast():  # accelerate puts this around any model but a sharded one
+            return model(**inputs)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """The mean loss per target token of the validation bundles."""
+        """The mean loss per target token of the validation bundles, and what `more_metrics` gives."""
         self.model.eval()
-        total, targets = 0.0, 0
+        sums = torch.zeros(2, dtype=torch.float64)  # loss, target tokens
         with torch.no_grad():
             for batch in self._loader(self.eval_dataset, self.validation):
-                total += float(self.model(**self._prepare_inputs(batch)))
-                targets += batch["target_ids"].numel()
-        metrics = {f"{metric_key_prefix}_loss": total / targets}
+                loss = self._loss(self.model, self._prepare_inputs(batch))
+                sums += torch.tensor([float(loss), batch["target_ids"].numel()], dtype=torch.float64)
+        if self.processes.count > 1:
+            sums = sums.to(self.args.device)
+            distributed.all_reduce(sums)
+        metrics = {"loss": float(sums[0] / sums[1])}
+        if self.more_metrics:
+            metrics |= self.processes.first_does(self.more_metrics)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -97,21 +124,48 @@ class RoleTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The library's log, with the true epoch in place of its share of the one Trainer epoch."""
         epoch = self.state.epoch
-        self.state.epoch = None if epoch is None else epoch * self.epochs
+        self.state.epoch = self.epochs * self.state.global_step / self.state.max_steps
         try:
             super().log(logs, start_time)
         finally:
             self.state.epoch = epoch
 
+    def _get_output_dir(self, trial: Any) -> str:
+        """Where the library writes a checkpoint: beside the finished ones."""
+        return str(Path(self.args.output_dir) / UNFINISHED)
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Write a checkpoint whole or not at all: under another name first, on the disk, then renamed."""
+        unfinished = Path(self._get_output_dir(trial))
         try:
+            if self.processes.first:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            self.processes.wait()
             super()._save_checkpoint(model, trial)
+            self.processes.wait()
+            if self.processes.first:
+                self._finish_checkpoint(unfinished / f"checkpoint-{self.state.global_step}")
         except torch.OutOfMemoryError:
             raise
         except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
+            shutil.rmtree(unfinished, ignore_errors=True)
             what = f"could not write a checkpoint: {error}"
             fix = "free some disk space, then go on with the same command and --resume"
             raise ResourceError(what, str(self.args.output_dir), fix) from None
 
-    def _loader(self, dataset: Any, schedule: Sequence[Sequence[Draw]]) -> DataLoader[Item]:
-        return DataLoader(dataset, batch_sampler=list(schedule), collate_fn=partial(collate, pad_id=self.pad_id))
+    def _finish_checkpoint(self, written: Path) -> None:
+        """Give the checkpoint its name, and drop those that are older than the last but one."""
+        for file in written.rglob("*"):
+            flush_to_disk(file)
+        folder = Path(self.args.output_dir)
+        finished = folder / written.name
+        shutil.rmtree(finished, ignore_errors=True)
+        written.rename(finished)
+        flush_to_disk(folder)
+        whole = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        for older in whole[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(older, ignore_errors=True)
+
+    def _loader(self, dataset: Any, steps: Steps) -> DataLoader[Item]:
+        mine = deal(steps, self.processes.count, self.processes.rank)
+        return DataLoader(dataset, batch_sampler=mine, collate_fn=partial(collate, pad_id=self.pad_id))

@@ -1,0 +1,5 @@
+"""`python -m rolesum`, as torchrun starts it."""
+
+from rolesum.cli.main import run
+
+run()

@@ -1,0 +1,110 @@
+"""A recipe's data, made ready for training: read, bundled, encoded, and put in order."""
+
+from dataclasses import dataclass
+
+from rolesum.dialogue import Bundle, Dialogue, bundle_of
+from rolesum.errors import DataError
+from rolesum.formats import read_dialogues
+from rolesum.instructions import load_instruction_set
+from rolesum.models.loading import TextSide
+from rolesum.recipe import DataFile, Recipe
+from rolesum.training.batch import Draw, optimizer_steps, padding_share, split_to_budget, token_budget_batches
+from rolesum.training.encode import EncodedBundle, EncodedData, encode_bundles
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains on. `steps` holds the batches of every optimizer step, of all epochs."""
+
+    dialogues: list[Dialogue]
+    encoded: list[EncodedBundle]
+    steps: list[list[list[Draw]]]
+    dropped_turns: int
+    shortened: int
+
+    @property
+    def lengths(self) -> list[int]:
+        """The tokens of each bundle's row."""
+        return [bundle.tokens for bundle in self.encoded]
+
+    @property
+    def batches(self) -> list[list[Draw]]:
+        return [batch for step in self.steps for batch in step]
+
+    @property
+    def examples(self) -> int:
+        """In one epoch."""
+        return sum(len(bundle.branches) for bundle in self.encoded)
+
+    @property
+    def tokens(self) -> int:
+        """That are computed in one epoch, padding not counted."""
+        return sum(self.lengths)
+
+    @property
+    def tokens_shared(self) -> int:
+        """That a run of single examples would compute beside these, in one epoch."""
+        return sum(len(bundle.prefix) * (len(bundle.branches) - 1) for bundle in self.encoded)
+
+    @property
+    def padding(self) -> float:
+        """The share of the computed positions that are padding."""
+        return padding_share(self.batches, self.lengths)
+
+    def told(self) -> str:
+        """In one line."""
+        return (
+            f"{len(self.dialogues):,} dialogues, {self.examples:,} examples, {self.tokens:,} tokens "
+            f"({self.tokens_shared:,} more without shared prefixes), {len(self.batches):,} batches "
+            f"({self.padding:.1%} padding), {len(self.steps):,} steps"
+        )
+
+
+def read_training_data(recipe: Recipe, side: TextSide) -> TrainingData:
+    """Read and encode data.train. Raises DataError with all that is wrong or does not fit."""
+    options = recipe.training
+    bundles = read_bundles(recipe, recipe.data.train)
+    side.check_languages([bundle.dialogue for bundle in bundles])
+    data = encode(recipe, side, bundles)
+    encoded = split_to_budget(data.bundles, options.tokens_per_batch)
+    lengths = [bundle.tokens for bundle in encoded]
+    schedule = token_budget_batches(lengths, options.tokens_per_batch, seed=options.seed, epochs=options.epochs)
+    steps = optimizer_steps(schedule, options.gradient_accumulation)
+    return TrainingData([one.dialogue for one in bundles], encoded, steps, data.dropped_turns, data.shortened)
+
+
+def read_validation_data(recipe: Recipe, side: TextSide) -> TrainingData | None:
+    """Read and encode data.validation, in batches of one epoch; None where the recipe names none."""
+    if recipe.data.validation is None:
+        return None
+    bundles = read_bundles(recipe, recipe.data.validation)
+    encoded = split_to_budget(encode(recipe, side, bundles).bundles, recipe.training.tokens_per_batch)
+    lengths = [bundle.tokens for bundle in encoded]
+    steps = optimizer_steps(token_budget_batches(lengths, recipe.training.tokens_per_batch, seed=0, epochs=1), 1)
+    return TrainingData([one.dialogue for one in bundles], encoded, steps, 0, 0)
+
+
+def read_bundles(recipe: Recipe, file: DataFile) -> list[Bundle]:
+    """The bundles of a data file. Raises DataError where it has no summaries for the recipe's roles."""
+    dialogues = read_dialogues(file.path, file.format, skip=file.skip, limit=file.limit, custom_roles=recipe.aliases)
+    found = [bundle_of(dialogue, recipe.roles, file.references) for dialogue in dialogues]
+    bundles = [bundle for bundle in found if bundle is not None]
+    if not bundles:
+        has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]
+        what = f"no summaries for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
+        raise DataError(what, file.path, "set roles in the recipe to roles that the data has")
+    return bundles
+
+
+def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: int | None = None) -> EncodedData:
+    """The bundles' ids, as the recipe wants long dialogues and prefixes treated; `max_length` in place of its own."""
+    options = recipe.training
+    own = load_instruction_set(recipe.instructions) if recipe.instructions else None
+    return encode_bundles(
+        bundles,
+        side.layout(recipe.language, own, recipe.definitions),
+        side.encoder,
+        max_length=max_length or min(options.max_length or side.max_length, side.max_length),
+        on_long=options.on_long,
+        share_prefix=options.share_prefix and side.family.shares_prefix,
+    )

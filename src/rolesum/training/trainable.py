@@ -1,0 +1,50 @@
+"""What is trained: LoRA adapters on a frozen base, or all weights of the base."""
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from rolesum.errors import UsageError
+from rolesum.models.families import Family
+from rolesum.recipe import Recipe
+
+
+def trainable(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
+    """The model as the recipe's method trains it: with fresh LoRA layers, seeded by the recipe, or all unfrozen."""
+    torch.manual_seed(recipe.training.seed)
+    if recipe.training.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if recipe.method == "full":
+        return model.requires_grad_(True)
+    return _with_lora(model, family, recipe)
+
+
+def trained_and_all(model: torch.nn.Module) -> tuple[int, int]:
+    """How many parameters are trained, and how many there are."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+
+
+def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftModel:
+    """Float32 adapters over a frozen base."""
+    targets = recipe.lora.targets or family.lora_targets
+    config = LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        use_rslora=recipe.lora.rslora,
+        use_dora=recipe.lora.dora,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise UsageError(f"lora.targets do not fit {recipe.base}: {error}", fix="leave lora.targets out") from None
+    if recipe.lora.targets:  # PEFT is content if one of them matches
+        names = adapted.base_model.targeted_module_names
+        lost = [name for name in recipe.lora.targets if not any(f".{one}".endswith(f".{name}") for one in names)]
+        if lost:
+            what = f"lora.targets: {recipe.base} has no module {', '.join(lost)}"
+            raise UsageError(what, fix="leave lora.targets out for all linear layers")
+    return adapted

@@ -1,0 +1,156 @@
+"""A model in shards (FSDP 2) trains what a whole one does, and leaves the same files.
+
+accelerate shards on GPUs only, torch on a CPU too. So the processes of these tests tell accelerate that theirs is a GPU
+run: everything behind that word is what a GPU run does, over gloo.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from rolesum.errors import UsageError
+from rolesum.metrics import read_metrics
+from rolesum.recipe import load_recipe
+from rolesum.training import Interrupted, Run, finetune, loss, train
+from rolesum.training.processes import Processes, join_processes
+from tiny import model_dir, short_dialogues
+
+CHUNK = 16  # of the loss: the two processes' batches fall into different numbers of chunks
+
+SHARDED_ON_CPU = f"""
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+import rolesum.training.loss
+from rolesum.cli.main import run
+
+begin = PartialState.__init__
+
+def begin_as_on_gpus(self, *args, **kwargs):
+    begin(self, *args, **kwargs)
+    if self.distributed_type is DistributedType.MULTI_CPU:
+        self.distributed_type = DistributedType.MULTI_GPU
+
+PartialState.__init__ = begin_as_on_gpus
+rolesum.training.loss.CHUNK = {CHUNK}
+run()
+"""
+
+
+def recipe_file(folder, kind="llama", method="lora", **others):
+    raw = {
+        "name": "tiny",
+        "base": str(model_dir(kind)),
+        "method": method,
+        "data": {
+            "train": {"path": str(short_dialogues("en-train", 6, 2))},
+            "validation": {"path": str(short_dialogues("en-test", 3, 2))},
+        },
+        "training": {"tokens_per_batch": 900, "gradient_accumulation": 2, "learning_rate": 0.003, "log_steps": 1},
+        **others,
+    }
+    if method == "lora":
+        raw["lora"] = {"rank": 4, "alpha": 8}
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return file
+
+
+def in_shards(file, out, *flags, on_cpu=True, **settings):
+    """What `accelerate launch -m rolesum train` with FSDP does in two processes."""
+    worker = file.with_name("worker.py")
+    worker.write_text(SHARDED_ON_CPU, encoding="utf-8")
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = [str(worker)] if on_cpu else ["-m", "rolesum"]
+    command = [*start, *script, "train", str(file), "--out", str(out), "--device", "cpu", *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_FSDP": "true", **settings}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def whole(file, out, monkeypatch):
+    monkeypatch.setattr(loss, "CHUNK", CHUNK)
+    return train(load_recipe(file), out, device="cpu")
+
+
+def weights(run):
+    return load_file(next(run.path.glob("*/*.safetensors")))
+
+
+def assert_same(found, expected):
+    ours, theirs = weights(found), weights(expected)
+    assert {name: one.shape for name, one in ours.items()} == {name: one.shape for name, one in theirs.items()}
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-5, msg=name)
+    rows, expected_rows = read_metrics(found.metrics), read_metrics(expected.metrics)
+    assert [(row["step"], *row) for row in rows] == [(row["step"], *row) for row in expected_rows]
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-4), row["step"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "method", "others"),
+    [
+        ("llama", "lora", {"validation": {"keep": "best"}}),
+        ("tied-llama", "lora", {}),
+        ("llama", "full", {}),
+        ("tied-llama", "full", {}),
+    ],
+)
+def test_shards_train_what_a_whole_model_does(tmp_path, monkeypatch, kind, method, others):
+    file = recipe_file(tmp_path, kind, method, **others)
+    done = in_shards(file, tmp_path / "shards")
+    assert done.returncode == 0, done.stderr
+    assert_same(Run(tmp_path / "shards"), whole(file, tmp_path / "whole", monkeypatch))
+
+
+@pytest.mark.slow
+def test_a_sharded_run_stopped_and_resumed_ends_as_if_never_stopped(tmp_path, monkeypatch):
+    file = recipe_file(tmp_path)
+    stopped = in_shards(file, tmp_path / "shards", "--max-minutes", "0.0001")
+    assert "stopped at step 1 of" in stopped.stderr, stopped.stderr
+    resumed = in_shards(file, tmp_path / "shards", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same(Run(tmp_path / "shards"), whole(file, tmp_path / "whole", monkeypatch))
+
+
+@pytest.mark.slow
+def test_sharding_on_a_cpu_is_refused_as_accelerate_would_leave_it_out_without_a_word(tmp_path):
+    done = in_shards(recipe_file(tmp_path), tmp_path / "shards", on_cpu=False)
+    assert done.returncode != 0
+    assert done.stderr.count("accelerate shards a model on GPUs only") == 1
+    assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"WORLD_SIZE": "1"}, "FSDP needs several processes"),
+        ({"FSDP_VERSION": "1"}, "FSDP 2 only"),
+        ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "renames the weights"),
+    ],
+)
+def test_what_cannot_be_done_in_shards_is_refused(monkeypatch, settings, told):
+    started = {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "NO_WRAP",
+        "WORLD_SIZE": "2",
+    }
+    for name, value in (started | settings).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=told):
+        join_processes("cpu")
+
+
+def test_a_run_begun_whole_is_not_resumed_in_shards(tmp_path):
+    with pytest.raises(Interrupted):
+        train(load_recipe(recipe_file(tmp_path)), tmp_path / "run", device="cpu", max_minutes=0.0001)
+    run = Run(tmp_path / "run")
+    assert finetune._last_checkpoint(run, Processes()) == run.last_checkpoint()
+    with pytest.raises(UsageError, match="began without FSDP"):
+        finetune._last_checkpoint(run, Processes(count=2, sharded=True))
