@@ -1,0 +1,190 @@
+"""Measures what NEFTune's noise does to SAMSum summaries, scaled by each example's own length or as transformers does.
+
+rolesum scales by the example's true length and leaves padding alone; transformers scales by the padded length of the
+batch and noises the padding too. All else is equal: batches, order, seed and start. It takes hours: each setting is
+written down when it is done, and a second run of the same command goes on from there.
+"""
+
+import json
+import math
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import sides
+from record import Job, answer, arguments, print_rows, probe, run_child, write_record
+
+from rolesum.recipe import load_recipe
+
+NAME = "neftune"
+RECIPE = "smollm2-samsum"
+SETTINGS = (("none", 0), ("ours", 5), ("transformers", 5), ("ours", 10), ("transformers", 10))
+MEASURES = ("rouge1", "rouge2", "rougeL")
+
+
+def main() -> int:
+    options = _options()
+    recipe = load_recipe(RECIPE)
+    machine = probe(options.device, options.dtype, base=recipe.base)
+    raw = recipe.model_dump(mode="json")
+    raw["data"]["train"] |= {"path": str(options.train), "limit": options.examples}
+    raw["data"]["validation"] |= {"path": str(options.validation), "limit": options.validation_limit}
+    raw["dtype"] = machine["dtype"]
+    settings = {
+        "recipe": RECIPE,
+        "base": recipe.base,
+        "examples": options.examples,
+        "validation_examples": options.validation_limit,
+        "test_dialogues": options.test_limit,
+        "max_new_tokens": options.max_new_tokens,
+        "dtype": machine["dtype"],
+        "lora": raw["lora"],
+        "training": raw["training"],
+    }
+    rows = _done(options.results / f"{NAME}.json", settings)
+    print_rows("done before", rows)
+    for scaling, alpha in SETTINGS:
+        if any(row["scaling"] == scaling and row["alpha"] == alpha for row in rows):
+            continue
+        job = {
+            "recipe": raw | {"neftune": {"alpha": alpha}},
+            "device": machine["kind"],
+            "out": str(options.work / f"{scaling}-{alpha}"),
+            "scaling": scaling,
+            "alpha": alpha,
+            "test_limit": options.test_limit,
+            "max_new_tokens": options.max_new_tokens,
+        }
+        rows.append(_row(job))
+        write_record(NAME, machine, settings, rows, headline(rows), options.results)
+    return 0
+
+
+def headline(rows: list[Job]) -> dict[str, float]:
+    """Validation loss and ROUGE-L of each setting that is done."""
+    found = {}
+    for key, measure in (("loss", "validation_loss"), ("rougeL", "rougeL")):
+        for row in rows:
+            name = f"{key}_{row['scaling']}_{row['alpha']}" if row["alpha"] else f"{key}_alpha0"
+            found[name] = row[measure]
+    return found
+
+
+def transformers_noise() -> Any:
+    """A stand-in for rolesum's noise that does what transformers.integrations.neftune's hook does to an embedding.
+
+    The magnitude is alpha / sqrt(padded length * width), the same for all rows, padding included; its attribute `terms`
+    collects sqrt(true length / padded length) of every token, by which it is weaker than ours.
+    """
+    import torch
+
+    def noise(
+        example_lengths: torch.Tensor, seeds: torch.Tensor, width: int, alpha: float, dtype: torch.dtype
+    ) -> torch.Tensor:
+        rows, length = example_lengths.shape
+        magnitude = alpha / math.sqrt(length * width)
+        true = example_lengths[example_lengths > 0].float()
+        terms.append((float((true / length).sqrt().sum()), len(true)))
+        return torch.zeros(rows, length, width, dtype=dtype, device=example_lengths.device).uniform_(
+            -magnitude, magnitude
+        )
+
+    terms: list[tuple[float, int]] = []
+    noise.terms = terms  # type: ignore[attr-defined]
+    return noise
+
+
+def measure(job: Job) -> Job:
+    """In the child: train one setting, or take its finished run, and summarise."""
+    from rolesum.training import loss
+
+    noise = transformers_noise()
+    if job["scaling"] == "transformers":
+        assert hasattr(loss, "neftune_noise"), "the noise has moved: this benchmark must follow it"
+        loss.neftune_noise = noise
+    run = _trained(job)
+    terms = noise.terms
+    strength = sum(total for total, _ in terms) / sum(count for _, count in terms) if terms else None
+    return {"adapter": str(run.adapter), "strength": strength, **_rouge(job, run.adapter)}
+
+
+def work(job: Job) -> Job:
+    return sides.validation_loss(job) if job.get("side") == "loss" else measure(job)
+
+
+def _trained(job: Job) -> Any:
+    """The setting's run: the finished one, the rest of one that was stopped, or a new one."""
+    from rolesum.recipe import dump_recipe
+    from rolesum.training import Run, train
+
+    recipe = sides.recipe_of(job)
+    run = Run(Path(job["out"]))
+    same = run.recipe.is_file() and run.recipe.read_text(encoding="utf-8") == dump_recipe(recipe)
+    if same and run.adapter.is_dir():
+        return run
+    if not same:
+        run.remove()
+    return train(recipe, run.path, resume=same and run.last_checkpoint() is not None, device=job["device"])
+
+
+def _rouge(job: Job, adapter: Path) -> Job:
+    """ROUGE of the first validation dialogues' summaries, with its bootstrap intervals."""
+    from rolesum.evaluation.job import evaluate_model
+
+    recipe = sides.recipe_of(job, validation=True)
+    done = evaluate_model(
+        recipe.data.validation.path,
+        model=recipe.base,
+        adapter=adapter,
+        roles=recipe.roles,
+        scorer="samsum",
+        form=None,
+        language=None,
+        speakers={},
+        limit=job["test_limit"],
+        skip=(),
+        max_new_tokens=job["max_new_tokens"],
+        out=None,
+        device=job["device"],
+        dtype=recipe.dtype,
+    )
+    found = done.results()["roles"][recipe.roles[0]]
+    scorer = f"{found['scorer']} v{found['scorer_version']}"
+    return {"means": found["means"], "intervals": found["intervals"], "scorer": scorer}
+
+
+def _row(job: Job) -> Job:
+    found = run_child(__file__, job)
+    loss = run_child(__file__, job | {"side": "loss", "adapter": found["adapter"]})
+    row = {"scaling": job["scaling"], "alpha": job["alpha"], "validation_loss": loss["validation_loss"]}
+    for measure in MEASURES:
+        row[measure] = found["means"][measure]
+        row[f"{measure}_interval"] = found["intervals"][measure]
+    return row | {"scorer": found["scorer"], "strength_beside_ours": found["strength"]}
+
+
+def _done(path: Path, settings: Job) -> list[Job]:
+    """The rows that an earlier run with the same settings left."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["settings"] != json.loads(json.dumps(settings)):
+        sys.exit(f"{path} holds other settings: give its flags again to go on, or move it away to begin anew")
+    return list(record["rows"])
+
+
+def _options() -> Namespace:
+    parser = arguments((__doc__ or "").splitlines()[0])
+    parser.add_argument("--train", type=Path, default=Path("data/samsum/train.json"), help="SAMSum's training file")
+    parser.add_argument("--validation", type=Path, default=Path("data/samsum/val.json"), help="its validation file")
+    parser.add_argument("--examples", type=int, default=2000, help="the first N training examples")
+    parser.add_argument("--validation-limit", type=int, default=200, help="the first N, for the loss")
+    parser.add_argument("--test-limit", type=int, default=200, help="the first N validation dialogues, for ROUGE")
+    parser.add_argument("--max-new-tokens", type=int, default=128)
+    parser.add_argument("--work", type=Path, default=Path("runs/neftune"), help="where the settings' runs are kept")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(answer(work) if "--child" in sys.argv else main())
