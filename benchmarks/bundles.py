@@ -62,7 +62,7 @@ def same_weights(job: Job) -> Job:
     from rolesum.models import load_model
     from rolesum.training.collate import collate
     from rolesum.training.data import read_validation_data
-    from rolesum.training.loss import summing_loss
+    from rolesum.training.forward import training_forward
     from rolesum.training.trainable import trainable
 
     recipe = sides.recipe_of(job, validation=True)
@@ -74,7 +74,7 @@ def same_weights(job: Job) -> Job:
         data = read_validation_data(recipe.model_copy(update={"training": options}), loaded)
         assert data is not None, "the recipe has a validation set"
         total = 0.0
-        with torch.no_grad(), summing_loss(loaded.causal_lm, 0.0):
+        with torch.no_grad(), training_forward(model, loaded.family, 0.0):
             for draws in data.batches:
                 batch = collate([(draw, data.encoded[draw.index]) for draw in draws], pad_id=0)
                 total += float(model(**{name: tensor.to(loaded.device) for name, tensor in batch.items()}))

@@ -155,8 +155,7 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
     from rolesum.models.families import family_of
     from rolesum.training.arguments import training_arguments
     from rolesum.training.batch import optimizer_steps, token_budget_batches
-    from rolesum.training.fast_lora import fast_lora
-    from rolesum.training.loss import summing_loss
+    from rolesum.training.forward import training_forward
     from rolesum.training.processes import Processes
     from rolesum.training.run import Run
     from rolesum.training.trainable import trainable
@@ -168,7 +167,8 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
         bundles = [replace(bundle, index=index) for index, bundle in enumerate(single)]
     lengths = [bundle.tokens for bundle in bundles]
     steps = optimizer_steps(token_budget_batches(lengths, recipe.training.tokens_per_batch, seed=1, epochs=1), 1)
-    adapted = trainable(model, family_of(job["model"] | {"model_type": "llama"}), recipe)
+    family = family_of(job["model"] | {"model_type": "llama"})
+    adapted = trainable(model, family, recipe)
     clock = sides.step_clock(model.device)
     settings = training_arguments(
         Run(Path(tempfile.gettempdir())),  # nothing is saved
@@ -179,7 +179,7 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
         steps=len(steps),
         micro_batches=1,
     )
-    with summing_loss(model, 0.0), fast_lora(adapted):
+    with training_forward(adapted, family, 0.0):
         trainer = RoleTrainer(
             model=adapted,
             args=settings,

@@ -18,7 +18,7 @@ ROLES = ("overall", "user", "agent")
 
 def prepared(kind, share_prefix=None):
     """A tiny model with random LoRA weights, and three encoded bundles of different lengths."""
-    loaded = load_model(model_dir(kind), device="cpu")
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     dialogues = sorted(read_dialogues("sample:en-train"), key=lambda one: len(one.turns))[:3]
     bundles = [bundle_of(dialogue, ROLES) for dialogue in dialogues]
     share = loaded.shares_prefix if share_prefix is None else share_prefix

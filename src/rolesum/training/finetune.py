@@ -31,8 +31,7 @@ from rolesum.training.callbacks import (
 )
 from rolesum.training.card import model_card
 from rolesum.training.data import TrainingData, read_training_data, read_validation_data
-from rolesum.training.fast_lora import fast_lora
-from rolesum.training.loss import summing_loss
+from rolesum.training.forward import training_forward
 from rolesum.training.processes import Processes, join_processes
 from rolesum.training.run import Interrupted, Run, begin, check_run, finish, note_of, peak_memory
 from rolesum.training.trainable import trainable
@@ -153,8 +152,7 @@ def _fit(job: _Job, checkpoint: Path | None, deadline: float | None) -> dict[str
     with (
         quiet_transformers(),
         tensorboard_in(job.run.path),
-        summing_loss(job.loaded.causal_lm, job.recipe.neftune.alpha),
-        fast_lora(job.loaded.model),
+        training_forward(job.loaded.model, job.loaded.family, job.recipe.neftune.alpha),
         meter("train", steps, "steps") as bar,
     ):
         progress = ProgressLine(bar, job.step_tokens)

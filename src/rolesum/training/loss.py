@@ -6,6 +6,7 @@ call it through their own wrappers as they would call the model's.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -16,10 +17,13 @@ from transformers import PreTrainedModel
 
 from rolesum.models.attention import bundle_visibility, model_mask
 from rolesum.models.causal import body, logits
+from rolesum.models.segments import segment_mask, segment_table, takes_segments
 from rolesum.training.noise import neftune_noise
 
 # Target positions whose logits exist at one time: 1,024 rows of 262,144 words are 1 GiB in float32.
 CHUNK = 1024
+# The same under a frozen head: on a processor, so few that the logits stay in its cache.
+FROZEN_CHUNK = {"cpu": 128}
 
 
 @contextmanager
@@ -46,19 +50,35 @@ def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: 
         embedded = embedded + neftune_noise(
             batch["example_lengths"], batch["noise_seeds"], embedded.shape[-1], alpha, embedded.dtype
         )
-    hidden = body(model)(inputs_embeds=embedded, use_cache=False, **_attention(model, batch, embedded.dtype))[0]
-    predicting = hidden.flatten(0, 1)[batch["predicting"]]  # (targets, width)
-    return _targets_loss(model, predicting, batch["target_ids"])
+    hidden = _hidden_of_segments if takes_segments(model) else _hidden_of_rows
+    return _targets_loss(model, hidden(model, embedded, batch), batch["target_ids"])
 
 
-def _attention(model: PreTrainedModel, batch: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, Any]:
-    """Mask and positions. A row of one branch is a plain left-to-right text: padding on its right changes nothing."""
-    if int(batch["branches"].max()) <= 1:
-        return {}
-    positions = batch["position_ids"]
-    visible = bundle_visibility(batch["branches"])
-    mask = model_mask(model.config.get_text_config(), visible, positions, positions, dtype)
-    return {"attention_mask": mask, "position_ids": positions}
+def _hidden_of_rows(model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The hidden states that predict a target (targets, width), from padded rows.
+
+    A row of one branch is a plain left-to-right text, which needs no mask: padding on its right changes nothing.
+    """
+    how: dict[str, Any] = {}
+    if int(batch["branches"].max()) > 1:
+        positions, visible = batch["position_ids"], bundle_visibility(batch["branches"])
+        mask = model_mask(model.config.get_text_config(), visible, positions, positions, embedded.dtype)
+        how = {"attention_mask": mask, "position_ids": positions}
+    hidden = body(model)(inputs_embeds=embedded, use_cache=False, **how)[0]
+    return hidden.flatten(0, 1)[batch["predicting"]]
+
+
+def _hidden_of_segments(model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The same, from all rows joined into one without padding."""
+    kept = batch["branches"].flatten() >= 0
+    mask = segment_mask(model.config.get_text_config(), segment_table(batch["branches"]))
+    hidden = body(model)(
+        inputs_embeds=embedded.flatten(0, 1)[kept][None],
+        position_ids=batch["position_ids"].flatten()[kept][None],
+        attention_mask=mask,
+        use_cache=False,
+    )[0]
+    return hidden[0, (kept.cumsum(0) - 1)[batch["predicting"]]]
 
 
 def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -71,6 +91,8 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
     plain = head.forward
 
     def chunked(hidden: torch.Tensor) -> torch.Tensor:
+        if not any(parameter.requires_grad for parameter in head.parameters()):
+            return FrozenHeadLoss.apply(hidden, targets, partial(_chunk_loss, model, plain))
         if len(targets) <= CHUNK:
             return _chunk_loss(model, plain, hidden, targets)
         chunks = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
@@ -82,6 +104,40 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
         return head(hidden)
     finally:
         del head.forward
+
+
+class FrozenHeadLoss(torch.autograd.Function):
+    """The summed loss of hidden states (targets, width) under a head that is not trained.
+
+    Each chunk's gradient is taken as soon as its loss is there, so that only one chunk's logits ever exist, and the
+    head multiplies once each way.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        targets: torch.Tensor,
+        loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        wanted = ctx.needs_input_grad[0]
+        size = FROZEN_CHUNK.get(hidden.device.type, CHUNK)
+        total, grads = torch.zeros((), dtype=torch.float32, device=hidden.device), []
+        for some, expected in zip(hidden.split(size), targets.split(size), strict=True):
+            with torch.set_grad_enabled(wanted):
+                leaf = some.detach().requires_grad_(wanted)
+                loss = loss_of(leaf, expected)
+            total += loss.detach()
+            if wanted:
+                grads += torch.autograd.grad(loss, leaf)
+        if wanted:
+            ctx.save_for_backward(torch.cat(grads))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (hidden_grad,) = ctx.saved_tensors
+        return (hidden_grad * grads[0]).to(hidden_grad.dtype), None, None
 
 
 def _chunk_loss(

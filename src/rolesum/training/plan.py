@@ -19,8 +19,7 @@ from rolesum.recipe import Recipe
 from rolesum.training.batch import Draw
 from rolesum.training.collate import Batch, collate
 from rolesum.training.data import TrainingData, encode, read_bundles, read_training_data, read_validation_data
-from rolesum.training.fast_lora import fast_lora
-from rolesum.training.loss import summing_loss
+from rolesum.training.forward import training_forward
 from rolesum.training.reckon import Shape
 from rolesum.training.run import peak_memory
 from rolesum.training.trainable import trainable
@@ -199,8 +198,7 @@ def _measure(recipe: Recipe, side: TextSide, data: TrainingData, device: str) ->
     autocast = recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device) is torch.bfloat16
     with (
         quiet_transformers(),
-        summing_loss(loaded.causal_lm, recipe.neftune.alpha),
-        fast_lora(model),
+        training_forward(model, loaded.family, recipe.neftune.alpha),
         torch.autocast(loaded.device.type, torch.bfloat16, enabled=autocast),
         meter("measure", len(timed) + 1, "batches") as bar,
     ):

@@ -1,0 +1,138 @@
+"""Attention by segments gives what the library's own forward gives, example by example, with all its gradients."""
+
+import pytest
+import torch
+from test_bundles import as_batches, assert_same, gradients, one_by_one, prepared
+from torch.nn import functional
+
+from rolesum.models import segments
+from rolesum.models.attention import bundle_visibility
+from rolesum.models.segments import SegmentAttention, can_segment, segment_attention, segment_table
+from rolesum.training.batch import Draw
+from rolesum.training.collate import collate
+from rolesum.training.forward import training_forward
+from tiny import WINDOW
+
+KINDS = ["llama", "tied-llama", "qwen2", "mistral", "gemma3"]
+
+
+def in_segments(loaded, model, batches):
+    assert can_segment(loaded.causal_lm)
+    with segment_attention(loaded.causal_lm):
+        return as_batches(loaded, model, batches)
+
+
+@pytest.mark.parametrize("block", [5, 128])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bundles_in_one_row_equal_their_examples_one_by_one(kind, block, monkeypatch):
+    monkeypatch.setattr(segments, "BLOCK", block)
+    segments._blocks.cache_clear()
+    loaded, model, encoded = prepared(kind)
+    assert max(len(bundle.prefix) for bundle in encoded) > max(block if block < WINDOW else 0, WINDOW)
+    assert_same(in_segments(loaded, model, [encoded]), one_by_one(model, encoded))
+    segments._blocks.cache_clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_forward_of_a_run_equals_the_examples_one_by_one(kind):
+    """All that a run puts in the library's place, together: loss, LoRA, norms, gated units and attention."""
+    loaded, model, encoded = prepared(kind)
+    model.train()
+    items = [(Draw(0, bundle.index, 0), bundle) for bundle in encoded]
+    model.zero_grad()
+    with training_forward(model, loaded.family, 0.0):
+        loss = model(**collate(items, pad_id=0))
+        loss.backward()
+    assert_same((loss.item(), gradients(model)), one_by_one(model, encoded))
+
+
+def test_with_activations_computed_again_the_gradients_are_the_same():
+    loaded, model, encoded = prepared("mistral")
+    expected = one_by_one(model, encoded)
+    loaded.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    assert_same(in_segments(loaded, model, [encoded]), expected)
+
+
+def test_a_branch_that_saw_its_sibling_would_be_noticed(monkeypatch):
+    loaded, model, encoded = prepared("llama")
+    right = one_by_one(model, encoded)
+
+    def joined(branches):
+        return segment_table(branches.clamp(max=1))
+
+    monkeypatch.setattr("rolesum.training.loss.segment_table", joined)
+    with pytest.raises(AssertionError):
+        assert_same(in_segments(loaded, model, [encoded]), right)
+
+
+def test_the_table_names_every_segment_with_its_prefix():
+    branches = torch.tensor([[0, 0, 0, 1, 1, 2, -1, -1], [0, 0, 1, 1, 1, 2, 2, 3]])
+    assert segment_table(branches)[0, 0].tolist() == [
+        [0, 3, 0, 0],
+        [3, 5, 0, 3],
+        [5, 6, 0, 3],
+        [6, 8, 6, 6],
+        [8, 11, 6, 8],
+        [11, 13, 6, 8],
+        [13, 14, 6, 8],
+    ]
+
+
+def small(window=None, dtype=torch.float64):
+    """Queries, keys and values of one packed row in float64, its blocks, and who sees whom as a square."""
+    branches = torch.tensor([[0] * 9 + [1] * 4 + [2] * 7 + [-1] * 2, [0] * 3 + [1] * 6 + [2] * 2 + [3] * 11])
+    table = tuple(map(tuple, segment_table(branches)[0, 0].tolist()))
+    length = table[-1][1]
+    rows = [bundle_visibility(branches[row, branches[row] >= 0][None])[0, 0] for row in range(2)]
+    visible = torch.block_diag(*(row.float() for row in rows)).bool()
+    if window:
+        places = [start - own + (end - begun) for own, _, begun, end in table for start in range(own, _)]
+        positions = torch.tensor(places)
+        visible &= (positions[:, None] - positions[None]) < window
+    made = torch.Generator().manual_seed(5)
+    states = [torch.randn(1, heads, length, 8, generator=made, dtype=dtype) for heads in (6, 2, 2)]
+    return [one.requires_grad_() for one in states], table, visible
+
+
+@pytest.mark.parametrize("window", [None, 3, 6])
+@pytest.mark.parametrize("block", [1, 4, 128])
+def test_outputs_and_gradients_are_those_of_masked_attention(block, window, monkeypatch):
+    """In float64, against sdpa with the whole square as its mask."""
+    monkeypatch.setattr(segments, "BLOCK", block)
+    (query, key, value), table, visible = small(window)
+    blocks = segments._blocks.__wrapped__(table, window)
+    ours = SegmentAttention.apply(query, key, value, blocks, 0.3)
+    theirs = functional.scaled_dot_product_attention(
+        query, key.repeat_interleave(3, 1), value.repeat_interleave(3, 1), visible, scale=0.3
+    ).transpose(1, 2)
+    weight = torch.randn(theirs.shape, dtype=torch.float64)
+    found = torch.autograd.grad((ours * weight).sum(), (query, key, value))
+    expected = torch.autograd.grad((theirs * weight).sum(), (query, key, value))
+    torch.testing.assert_close(ours, theirs)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)  # keys' gradients are summed in float32
+
+
+def test_attention_with_dropout_and_other_implementations_keep_the_librarys_attention():
+    loaded, _, _ = prepared("llama")
+    config = loaded.causal_lm.config
+    config.attention_dropout = 0.1
+    assert not can_segment(loaded.causal_lm)
+    config.attention_dropout = 0.0
+    loaded.causal_lm.set_attn_implementation("eager")
+    assert not can_segment(loaded.causal_lm)
+    assert not can_segment(prepared("bloom")[0].causal_lm)
+
+
+def test_a_plain_forward_inside_is_the_librarys():
+    """Summaries that are written during training go by masks and caches as ever."""
+    loaded, model, encoded = prepared("mistral")
+    ids = torch.tensor([encoded[0].prefix])
+    expected = model(input_ids=ids).logits
+    with segment_attention(loaded.causal_lm):
+        torch.testing.assert_close(model(input_ids=ids).logits, expected)
+        padded = torch.tensor([[0] * 3 + list(encoded[0].prefix)])
+        mask = torch.tensor([[0] * 3 + [1] * ids.shape[1]])
+        last = model(input_ids=padded, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0)).logits
+        torch.testing.assert_close(last[:, -1], expected[:, -1], rtol=1e-4, atol=1e-5)
