@@ -37,6 +37,8 @@ WINDOW = 24
 CONFIGS = {
     "llama": lambda: LlamaConfig(**GROUPED, **IDS),
     "tied-llama": lambda: LlamaConfig(**GROUPED, **IDS, tie_word_embeddings=True),
+    # bitsandbytes' processor kernels want widths that are multiples of 64.
+    "wide-llama": lambda: LlamaConfig(**{**GROUPED, "hidden_size": 64, "intermediate_size": 128}, **IDS),
     "qwen2": lambda: Qwen2Config(**GROUPED, **IDS),
     "mistral": lambda: MistralConfig(**GROUPED, **IDS, sliding_window=WINDOW),
     "gemma3": lambda: Gemma3TextConfig(

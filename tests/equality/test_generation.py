@@ -44,12 +44,12 @@ def assert_equal(loaded, dialogues, token_budget=None):
 
 @pytest.mark.parametrize("kind", ["llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom"])
 def test_greedy_equals_generate_one_prompt_at_a_time(kind):
-    loaded = load_model(model_dir(kind), device="cpu")
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     assert_equal(loaded, read_dialogues("sample:en-test")[:5])
 
 
 def test_rows_that_end_early_leave_the_batch_and_change_nothing():
-    loaded = load_model(model_dir("llama"), device="cpu")
+    loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
     # Many stop ids, so that rows end at different steps.
     loaded.stop_ids = tuple(range(2, 600, 9))
     lengths = assert_equal(loaded, read_dialogues("sample:en-test")[:8])
@@ -57,7 +57,7 @@ def test_rows_that_end_early_leave_the_batch_and_change_nothing():
 
 
 def test_the_token_budget_changes_nothing():
-    loaded = load_model(model_dir("gemma3"), device="cpu")
+    loaded = load_model(model_dir("gemma3"), dtype="float32", device="cpu")
     assert_equal(loaded, read_dialogues("sample:zh-test")[:4], token_budget=1)
 
 

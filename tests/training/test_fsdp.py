@@ -45,6 +45,7 @@ def recipe_file(folder, kind="llama", method="lora", **others):
     raw = {
         "name": "tiny",
         "base": str(model_dir(kind)),
+        "dtype": "float32",
         "method": method,
         "data": {
             "train": {"path": str(short_dialogues("en-train", 6, 2))},

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainerControl, TrainerState
-from transformers.models.llama.modeling_llama import LlamaMLP
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from rolesum.dialogue import bundle_of
 from rolesum.errors import DataError, UsageError
@@ -34,6 +34,7 @@ def raw_recipe(validation=None, training=None, lora=None, **others):
     return {
         "name": "tiny",
         "base": str(model_dir("llama")),
+        "dtype": "float32",
         "data": {"train": {"path": str(TRAIN)}, "validation": {"path": str(HELD_OUT)}},
         "lora": {"rank": 4, "alpha": 8, **(lora or {})},
         "training": {"tokens_per_batch": 1100, "learning_rate": 0.01, "log_steps": 1, **(training or {})},
@@ -139,7 +140,9 @@ def test_a_run_evaluates_as_often_in_an_epoch_as_the_recipe_says(per_epoch, step
     chosen = recipe(validation={"per_epoch": per_epoch}, training={"epochs": 2})
     run = trained(tmp_path / "run", chosen)
     assert list(evaluations(run)) == steps
-    assert evaluations(run)[6] == pytest.approx(loss_of(load_model(adapter=run.adapter, device="cpu")), rel=2e-5)
+    assert evaluations(run)[6] == pytest.approx(
+        loss_of(load_model(adapter=run.adapter, dtype="float32", device="cpu")), rel=2e-5
+    )
 
 
 # The best adapter, by loss
@@ -170,7 +173,7 @@ def test_keep_best_ends_with_the_adapter_of_the_lowest_validation_loss(losses, t
     assert best < 12 and losses[best] < losses[12] - 0.01
     run = trained(tmp_path / "run", rising(keep="best"))
     assert evaluations(run) == losses
-    loss = loss_of(load_model(adapter=run.adapter, device="cpu"), short_dialogues("zh-test", 3, 1))
+    loss = loss_of(load_model(adapter=run.adapter, dtype="float32", device="cpu"), short_dialogues("zh-test", 3, 1))
     assert loss == pytest.approx(losses[best], rel=2e-5)
     assert {path.name for path in run.path.iterdir()} == {"adapter", "recipe.yaml", "metrics.jsonl", "environment.json"}
 
@@ -187,7 +190,7 @@ def test_patience_stops_after_so_many_evaluations_without_a_new_best_and_says_so
     assert list(evaluations(run)) == list(range(1, stop + 1))
     said = capsys.readouterr().err
     assert f"no better eval_loss in 2 evaluations: stopping, the best was {losses[best]:.4g}" in said
-    loss = loss_of(load_model(adapter=run.adapter, device="cpu"), short_dialogues("zh-test", 3, 1))
+    loss = loss_of(load_model(adapter=run.adapter, dtype="float32", device="cpu"), short_dialogues("zh-test", 3, 1))
     assert loss == pytest.approx(losses[stop], rel=2e-5)  # keep: last
     assert not run.checkpoints.exists()
 
@@ -290,7 +293,7 @@ def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path
 
     run = trained(tmp_path / "run", chosen, rouge=write)
     assert evaluations(run, "eval_rougeL") == {3: 0.25, 6: 0.25}
-    loaded = load_model(adapter=run.adapter, device="cpu")
+    loaded = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     write(loaded, read_dialogues(HELD_OUT)[:2])
     assert len(written) == 3 and len(written[-1]) == 6 and len(set(written[-1])) > 1
     assert written[-2] == written[-1] != written[0]
@@ -307,7 +310,7 @@ def test_summaries_log_rouge_over_all_roles_and_for_each(tmp_path):
     assert {name for name in row if "rouge" in name} == {
         f"eval_{measure}{role}" for measure in measures for role in ("", "_overall", "_user", "_agent")
     }
-    again = rouge(chosen)(load_model(adapter=run.adapter, device="cpu"), read_dialogues(HELD_OUT)[:1])
+    again = rouge(chosen)(load_model(adapter=run.adapter, dtype="float32", device="cpu"), read_dialogues(HELD_OUT)[:1])
     for measure in measures:
         by_role = [row[f"eval_{measure}_{role}"] for role in BUILT_IN]
         assert row[f"eval_{measure}"] == pytest.approx(sum(by_role) / 3, abs=1e-5)
@@ -364,7 +367,10 @@ def full_recipe(kind="llama", **others):
 def test_method_full_trains_all_weights_and_leaves_a_model_that_both_libraries_load(kind, tmp_path):
     run = trained(tmp_path / "run", full_recipe(kind))
     assert {path.name for path in run.path.iterdir()} == {"model", "recipe.yaml", "metrics.jsonl", "environment.json"}
-    before, after = load_model(model_dir(kind), device="cpu"), load_model(run.model, device="cpu")
+    before, after = (
+        load_model(model_dir(kind), dtype="float32", device="cpu"),
+        load_model(run.model, dtype="float32", device="cpu"),
+    )
     assert loss_of(after, roles=TWO) < loss_of(before, roles=TWO) - 0.1
     assert loss_of(after, roles=TWO) == pytest.approx(last(evaluations(run)), rel=2e-5)
     library, old = AutoModelForCausalLM.from_pretrained(run.model).state_dict(), before.model.state_dict()
@@ -380,7 +386,7 @@ def test_a_tuned_models_note_knows_roles_and_instructions_and_its_prompts_are_th
     run = trained(tmp_path / "run", full_recipe(instructions=str(tmp_path / "own.yaml"), language="en"))
     note = json.loads((run.model / "rolesum.json").read_text())
     assert note["roles"] == list(TWO) and note["instructions"]["turn"] == "{speaker} says {text}"
-    loaded, dialogue = load_model(run.model, device="cpu"), read_dialogues(HELD_OUT)[0]
+    loaded, dialogue = load_model(run.model, dtype="float32", device="cpu"), read_dialogues(HELD_OUT)[0]
     assert loaded.note == note and loaded.adapter is None
     said = "".join(segment.text for segment in loaded.layout().prefix(dialogue))
     assert f"{dialogue.turns[0].speaker} says {dialogue.turns[0].text}" in said
@@ -429,7 +435,7 @@ def test_dora_and_rslora_train_save_and_load(lora, said, tmp_path):
     assert len(magnitudes) == (3 * 7 if "dora" in lora else 0)
     found = evaluations(run)
     assert found[6] < found[3]
-    assert loss_of(load_model(adapter=run.adapter, device="cpu")) == pytest.approx(found[6], rel=2e-5)
+    assert loss_of(load_model(adapter=run.adapter, dtype="float32", device="cpu")) == pytest.approx(found[6], rel=2e-5)
     plain = trained(tmp_path / "plain", recipe(training={"epochs": 2}))
     assert evaluations(plain)[6] != pytest.approx(found[6], rel=1e-5)
 
@@ -439,14 +445,14 @@ def test_dora_and_rslora_train_save_and_load(lora, said, tmp_path):
 
 def test_gradient_checkpointing_gives_the_same_adapter_and_computes_activations_again(tmp_path, monkeypatch):
     calls = 0
-    original = LlamaMLP.forward
+    original = LlamaAttention.forward
 
-    def counted(self, x):
+    def counted(self, *args, **kwargs):
         nonlocal calls
         calls += torch.is_grad_enabled()
-        return original(self, x)
+        return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(LlamaMLP, "forward", counted)
+    monkeypatch.setattr(LlamaAttention, "forward", counted)
     adapters, counts = [], []
     for again in (False, True):
         calls = 0
@@ -476,14 +482,14 @@ def test_share_prefix_false_gives_one_example_a_row_and_trains_the_same(tmp_path
 
 def test_a_base_in_four_bits_trains_and_its_adapter_loads_on_the_base_as_it_is(tmp_path):
     pytest.importorskip("bitsandbytes")
-    run = trained(tmp_path / "run", recipe(quantize="4bit", dtype="float32", training={"epochs": 2}))
+    base = str(model_dir("wide-llama"))
+    run = trained(tmp_path / "run", recipe(base=base, quantize="4bit", training={"epochs": 2}))
     found = evaluations(run)
     assert found[6] < found[3]
-    whole = trained(tmp_path / "whole", recipe(dtype="float32", training={"epochs": 2}))
+    whole = trained(tmp_path / "whole", recipe(base=base, training={"epochs": 2}))
     assert evaluations(whole)[6] != pytest.approx(found[6], rel=1e-6)  # it was held in four bits
     loaded = load_model(adapter=run.adapter, device="cpu", dtype="float32")
-    base = load_model(model_dir("llama"), device="cpu", dtype="float32")
-    assert loss_of(loaded) < loss_of(base)
+    assert loss_of(loaded) < loss_of(load_model(base, device="cpu", dtype="float32"))
     assert loss_of(loaded) == pytest.approx(found[6], rel=0.02)
 
 

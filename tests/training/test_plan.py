@@ -26,6 +26,7 @@ def recipe(kind="llama", validation=True, **training):
         {
             "name": "planned",
             "base": str(model_dir(kind)),
+            "dtype": "float32",
             "data": data,
             "lora": {"rank": 4, "alpha": 8},
             "training": {"tokens_per_batch": 1024, "epochs": 2, **training},

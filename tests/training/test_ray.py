@@ -32,6 +32,7 @@ def recipe(tmp_path, monkeypatch):
     raw = {
         "name": "tiny",
         "base": str(model_dir("llama")),
+        "dtype": "float32",
         "data": {
             "train": {"path": "train.jsonl"},
             "validation": {"path": str(short_dialogues("en-test", 3, 1))},

@@ -28,6 +28,7 @@ def raw_recipe(**training):
     return {
         "name": "tiny",
         "base": str(model_dir("llama")),
+        "dtype": "float32",
         "data": {
             "train": {"path": str(short_dialogues())},
             "validation": {"path": str(short_dialogues("en-test", 4))},
