@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Files side by side, each on one thread: most tests start processes or train models of a few thousand weights.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help setup demo test test-fast lint format clean
 
@@ -28,10 +31,10 @@ demo: $(READY)
 	$(BIN)/rolesum demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m 'not slow and not embedded'
+	$(PYTEST) -m 'not slow and not embedded'
 
 lint: $(READY)
 	$(BIN)/ruff check .
