@@ -7,6 +7,7 @@ from peft import LoraConfig, get_peft_model
 from rolesum.dialogue import bundle_of
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_model
+from rolesum.training import loss
 from rolesum.training.batch import Draw
 from rolesum.training.collate import collate
 from rolesum.training.encode import encode_bundles
@@ -100,8 +101,6 @@ def test_a_shared_prefix_equals_single_examples():
 
 def test_a_branch_that_saw_its_sibling_would_be_noticed(monkeypatch):
     """The tolerance above catches the bug that it is there for."""
-    from rolesum.training import loss
-
     loaded, model, encoded = prepared("llama")
     right = one_by_one(model, encoded)
 
@@ -114,10 +113,46 @@ def test_a_branch_that_saw_its_sibling_would_be_noticed(monkeypatch):
         assert_same(as_batches(loaded, model, [encoded]), right)
 
 
-def test_the_head_in_chunks_equals_the_head_at_once(monkeypatch):
-    from rolesum.training import loss
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+@pytest.mark.parametrize("kind", ["llama", "tied-llama", "gemma3"])
+def test_the_head_in_chunks_equals_the_librarys_at_once(kind, trained, monkeypatch):
+    loaded, model, encoded = prepared(kind)
+    loaded.causal_lm.get_output_embeddings().weight.requires_grad_(trained)
+    monkeypatch.setattr(loss, "CHUNK" if trained else "FROZEN_CHUNK", 7 if trained else {"cpu": 7})
+    ours, theirs = as_batches(loaded, model, [encoded]), one_by_one(model, encoded)
+    assert any("lora" not in name for name in theirs[1]) is trained
+    assert_same(ours, theirs)
 
-    loaded, model, encoded = prepared("gemma3")
-    whole = as_batches(loaded, model, [encoded])
-    monkeypatch.setattr(loss, "CHUNK", 7)
-    assert_same(as_batches(loaded, model, [encoded]), whole)
+
+def test_of_a_frozen_head_no_more_than_a_chunk_of_logits_exists_at_a_time(monkeypatch):
+    monkeypatch.setattr(loss, "FROZEN_CHUNK", {"cpu": 7})
+    loaded, model, encoded = prepared("llama")
+    rows = []
+    plain = loss.logits
+
+    def watched(*args):
+        found = plain(*args)
+        rows.append(len(found))
+        return found
+
+    monkeypatch.setattr(loss, "logits", watched)
+    as_batches(loaded, model, [encoded])
+    assert max(rows) == 7 and sum(rows) == sum(branch.targets for bundle in encoded for branch in bundle.branches)
+
+
+class NormalisedHead(torch.nn.Linear):
+    """Baichuan2's: every word's row has length one."""
+
+    def forward(self, hidden):
+        return torch.nn.functional.linear(hidden, torch.nn.functional.normalize(self.weight))
+
+
+def test_a_normalised_head_gives_the_librarys_loss_and_gradients(monkeypatch):
+    monkeypatch.setattr(loss, "FROZEN_CHUNK", {"cpu": 7})
+    loaded, model, encoded = prepared("llama")
+    head = NormalisedHead(32, 600, bias=False).requires_grad_(False)
+    plain = as_batches(loaded, model, [encoded])[0]
+    loaded.causal_lm.lm_head = head
+    ours = as_batches(loaded, model, [encoded])
+    assert ours[0] != pytest.approx(plain, rel=1e-3)
+    assert_same(ours, one_by_one(model, encoded))

@@ -37,6 +37,7 @@ def begin_as_on_gpus(self, *args, **kwargs):
 
 PartialState.__init__ = begin_as_on_gpus
 rolesum.training.loss.CHUNK = {CHUNK}
+rolesum.training.loss.FROZEN_CHUNK = {{}}
 run()
 """
 
@@ -74,6 +75,7 @@ def in_shards(file, out, *flags, on_cpu=True, **settings):
 
 def whole(file, out, monkeypatch):
     monkeypatch.setattr(loss, "CHUNK", CHUNK)
+    monkeypatch.setattr(loss, "FROZEN_CHUNK", {})
     return train(load_recipe(file), out, device="cpu")
 
 

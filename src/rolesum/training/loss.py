@@ -6,7 +6,6 @@ call it through their own wrappers as they would call the model's.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -92,7 +91,7 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
 
     def chunked(hidden: torch.Tensor) -> torch.Tensor:
         if not any(parameter.requires_grad for parameter in head.parameters()):
-            return FrozenHeadLoss.apply(hidden, targets, partial(_chunk_loss, model, plain))
+            return FrozenHeadLoss.apply(hidden, targets, lambda some: logits(model, some, plain))
         if len(targets) <= CHUNK:
             return _chunk_loss(model, plain, hidden, targets)
         chunks = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
@@ -109,16 +108,13 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
 class FrozenHeadLoss(torch.autograd.Function):
     """The summed loss of hidden states (targets, width) under a head that is not trained.
 
-    Each chunk's gradient is taken as soon as its loss is there, so that only one chunk's logits ever exist, and the
-    head multiplies once each way.
+    Each chunk's gradient, softmax less one at the target, is taken as soon as its loss is there, so that only one
+    chunk's logits ever exist, and the head multiplies once each way. `logits_of` gives them as float32.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: torch.Tensor,
-        targets: torch.Tensor,
-        loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, logits_of: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         wanted = ctx.needs_input_grad[0]
         size = FROZEN_CHUNK.get(hidden.device.type, CHUNK)
@@ -126,10 +122,13 @@ class FrozenHeadLoss(torch.autograd.Function):
         for some, expected in zip(hidden.split(size), targets.split(size), strict=True):
             with torch.set_grad_enabled(wanted):
                 leaf = some.detach().requires_grad_(wanted)
-                loss = loss_of(leaf, expected)
-            total += loss.detach()
+                scores = logits_of(leaf)
+            likelihood = functional.log_softmax(scores.detach(), dim=-1)
+            total += functional.nll_loss(likelihood, expected, reduction="sum")
             if wanted:
-                grads += torch.autograd.grad(loss, leaf)
+                scores_grad = likelihood.exp_()
+                scores_grad[torch.arange(len(expected), device=expected.device), expected] -= 1
+                grads += torch.autograd.grad(scores, leaf, scores_grad)
         if wanted:
             ctx.save_for_backward(torch.cat(grads))
         return total
