@@ -17,7 +17,7 @@ KINDS = ["llama", "tied-llama", "qwen2", "mistral", "gemma3"]
 
 
 def in_segments(loaded, model, batches):
-    assert can_segment(loaded.causal_lm)
+    assert can_segment(loaded.causal_lm.config, loaded.device)
     with segment_attention(loaded.causal_lm):
         return as_batches(loaded, model, batches)
 
@@ -118,11 +118,11 @@ def test_attention_with_dropout_and_other_implementations_keep_the_librarys_atte
     loaded, _, _ = prepared("llama")
     config = loaded.causal_lm.config
     config.attention_dropout = 0.1
-    assert not can_segment(loaded.causal_lm)
+    assert not can_segment(loaded.causal_lm.config, loaded.device)
     config.attention_dropout = 0.0
     loaded.causal_lm.set_attn_implementation("eager")
-    assert not can_segment(loaded.causal_lm)
-    assert not can_segment(prepared("bloom")[0].causal_lm)
+    assert not can_segment(loaded.causal_lm.config, loaded.device)
+    assert not can_segment(prepared("bloom")[0].causal_lm.config, loaded.device)
 
 
 def test_a_plain_forward_inside_is_the_librarys():

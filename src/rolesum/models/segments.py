@@ -55,11 +55,10 @@ def segment_mask(config: Any, table: torch.Tensor) -> torch.Tensor | dict[str, t
     return {FULL: table, SLIDING: table} if kinds == {FULL, SLIDING} else table
 
 
-def can_segment(model: PreTrainedModel) -> bool:
+def can_segment(config: Any, device: torch.device) -> bool:
     """Whether a model's attention can be computed so: on a processor, where it would be plain sdpa without dropout."""
-    config = model.config.get_text_config()
     return (
-        model.device.type == "cpu"
+        device.type == "cpu"
         and config._attn_implementation == "sdpa"
         and not getattr(config, "attention_dropout", 0.0)
         and can_mask(config)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
@@ -13,6 +14,12 @@ from rolesum.training.fast_lora import fast_lora
 from rolesum.training.loss import summing_loss
 
 
+def joins_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device) -> bool:
+    """Whether a batch's rows are joined into one without padding, as attention by segments does."""
+    known = family is not OTHER and family.shares_prefix
+    return known and can_segment(causal_lm.config.get_text_config(), device)
+
+
 @contextmanager
 def training_forward(model: PreTrainedModel | PeftModel, family: Family, neftune_alpha: float) -> Iterator[None]:
     """Inside, `model(**batch)` gives the summed loss of a batch (see loss.py)."""
@@ -21,6 +28,6 @@ def training_forward(model: PreTrainedModel | PeftModel, family: Family, neftune
         stack.enter_context(summing_loss(causal_lm, neftune_alpha))
         stack.enter_context(fast_lora(model))
         stack.enter_context(fast_layers(model))
-        if family is not OTHER and family.shares_prefix and can_segment(causal_lm):
+        if joins_rows(causal_lm, family, causal_lm.device):
             stack.enter_context(segment_attention(causal_lm))
         yield

@@ -74,13 +74,13 @@ def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan
     validation = read_validation_data(fitted, side)
     on = pick_device(device)
     dtype = torch.float32 if recipe.method == "full" else pick_dtype(recipe.dtype, on)
-    shape = Shape.of(side, fitted)
+    shape = Shape.of(side, fitted, on)
     free = _free_memory(on)
-    figures = _reckon(shape, fitted, data, on, dtype)
+    figures = _reckon(shape, fitted, data, dtype)
     notes += _memory_notes(figures, shape, fitted, data, dtype, free)
     measured = measure and figures.memory <= free  # else the measurement itself would be killed
     if measured:
-        figures = _measure(fitted, side, data, device)
+        figures = _measure(fitted, side, data, _by_size(shape, data), device)
     evaluations = recipe.validation.per_epoch * recipe.training.epochs if validation else 0
     evaluated = evaluations * validation.tokens * shape.forward_share if validation else 0.0
     tokens = data.tokens * recipe.training.epochs
@@ -95,11 +95,11 @@ def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan
         bundles=len(data.encoded),
         tokens=tokens,
         tokens_shared=data.tokens_shared * recipe.training.epochs,
-        padding_share=data.padding,
+        padding_share=0.0 if shape.joined else data.padding,
         batches=len(data.batches),
         steps=len(data.steps),
         longest_example=max(one.longest_example for one in data.encoded),
-        largest_batch=_size(data, _by_size(data)[-1]),
+        largest_batch=_size(data, _by_size(shape, data)[-1]),
         trained_parameters=shape.trained,
         parameters=shape.parameters,
         peak_memory=round(figures.memory),
@@ -150,13 +150,14 @@ def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Rec
     return recipe.model_copy(update={"training": options.model_copy(update=changed)}), notes
 
 
-def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, device: torch.device, dtype: torch.dtype) -> _Figures:
+def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype) -> _Figures:
     """Figures from the model's shape and this device's rate of matrix products."""
-    rows, length = _size(data, _by_size(data)[-1])
-    targets = _targets(data, _by_size(data)[-1])
-    memory = shape.memory(recipe, rows * length, targets, dtype, device.type == "cpu")
-    flop = sum(shape.flop(*_size(data, batch), _targets(data, batch)) for batch in data.batches)
-    rate = product_rate(device, dtype, rows * length, shape.hidden, shape.inner) * STEP_EFFICIENCY.get(device.type, 0.5)
+    largest = _by_size(shape, data)[-1]
+    positions = shape.positions(_lengths(data, largest))
+    memory = shape.memory(recipe, positions, _targets(data, largest), dtype)
+    flop = sum(shape.flop(_lengths(data, batch), _targets(data, batch)) for batch in data.batches)
+    share = STEP_EFFICIENCY.get(shape.device.type, 0.5)
+    rate = product_rate(shape.device, dtype, positions, shape.hidden, shape.inner) * share
     return _Figures(memory, data.tokens * recipe.training.epochs * rate / flop)
 
 
@@ -174,8 +175,8 @@ def product_rate(device: torch.device, dtype: torch.dtype, rows: int, inner: int
     return best
 
 
-def _measure(recipe: Recipe, side: TextSide, data: TrainingData, device: str) -> _Figures:
-    """Figures of the largest batch, trained once, and of some others by time. The weights are thrown away."""
+def _measure(recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[list[Draw]], device: str) -> _Figures:
+    """Figures of the largest batch, the last of `ordered`, and of some others by time. The weights are thrown away."""
     dtype = "float32" if recipe.method == "full" else recipe.dtype
     loaded = load_weights(side, dtype=dtype, device=device, quantize=recipe.quantize)
     loaded.model = model = trainable(loaded.model, side.family, recipe)
@@ -193,7 +194,6 @@ def _measure(recipe: Recipe, side: TextSide, data: TrainingData, device: str) ->
         float(loss)  # waits for a GPU
         return time.monotonic() - begin
 
-    ordered = _by_size(data)
     timed = [ordered[len(ordered) * (2 * number + 1) // (2 * TIMED_BATCHES)] for number in range(TIMED_BATCHES)]
     autocast = recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device) is torch.bfloat16
     with (
@@ -221,10 +221,9 @@ def _memory_notes(
     room = free * USABLE
     if figures.memory <= room:
         return []
-    rows, length = _size(data, _by_size(data)[-1])
-    targets = _targets(data, _by_size(data)[-1])
-    per_token = shape.activation_bytes(recipe, rows * length, targets, dtype.itemsize) / (rows * length)
-    budget = int((room - (figures.memory - per_token * rows * length)) / per_token) // 64 * 64
+    positions = shape.positions(_lengths(data, _by_size(shape, data)[-1]))
+    per_token = shape.token_bytes(recipe, dtype.itemsize)
+    budget = int((room - (figures.memory - per_token * positions)) / per_token) // 64 * 64
     what = f"the memory does not suffice: {figures.memory / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
     if budget >= max(one.longest_example for one in data.encoded):
         return [f"{what}; training.tokens_per_batch={budget} would fit, with training.gradient_accumulation raised"]
@@ -239,19 +238,19 @@ def _free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _by_size(data: TrainingData) -> list[list[Draw]]:
+def _by_size(shape: Shape, data: TrainingData) -> list[list[Draw]]:
     """The batches of the run by their computed positions, the largest last."""
-    return sorted(data.batches, key=lambda batch: _positions(data, batch))
+    return sorted(data.batches, key=lambda batch: shape.positions(_lengths(data, batch)))
 
 
-def _positions(data: TrainingData, batch: list[Draw]) -> int:
-    rows, length = _size(data, batch)
-    return rows * length
+def _lengths(data: TrainingData, batch: list[Draw]) -> list[int]:
+    return [data.encoded[draw.index].tokens for draw in batch]
 
 
 def _size(data: TrainingData, batch: list[Draw]) -> tuple[int, int]:
     """Rows, and the longest of them in tokens."""
-    return len(batch), max(data.encoded[draw.index].tokens for draw in batch)
+    lengths = _lengths(data, batch)
+    return len(lengths), max(lengths)
 
 
 def _targets(data: TrainingData, batch: list[Draw]) -> int:

@@ -1,20 +1,24 @@
 """What a training step costs in memory and arithmetic, from a model's shape alone: no weights are loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import AutoModelForCausalLM
 
 from rolesum.models.loading import TextSide
 from rolesum.models.quiet import quiet_transformers
 from rolesum.recipe import Recipe
-from rolesum.training.loss import CHUNK
+from rolesum.training.forward import joins_rows
+from rolesum.training.loss import CHUNK, FROZEN_CHUNK
 from rolesum.training.trainable import trainable, trained_and_all
 
 # A process that has imported torch and transformers, before a model is loaded.
-INTERPRETER_BYTES = 500e6
+INTERPRETER_BYTES = 550e6
+# What a processor's heap holds for each byte that is kept for the backward: temporary tensors, freed between kept
+# ones, leave holes. Found on SmolLM2-135M with glibc, in float32 and bfloat16: 1.5 to 1.9.
+HEAP_SHARE = 1.7
 # NF4 with its scales, per parameter.
 FOUR_BIT_BYTES = 0.55
 
@@ -26,35 +30,43 @@ class Shape:
     layers: int
     hidden: int
     inner: int
-    heads_width: int
+    heads_width: int  # of all heads together; keys_width of the key heads
+    keys_width: int
     vocabulary: int
     parameters: int
     trained: int
     body: int
     full: bool
+    device: torch.device
+    joined: bool  # a batch's rows are joined without padding
 
     @classmethod
-    def of(cls, side: TextSide, recipe: Recipe) -> "Shape":
+    def of(cls, side: TextSide, recipe: Recipe, device: torch.device) -> "Shape":
         with quiet_transformers(), torch.device("meta"):
-            model: nn.Module = AutoModelForCausalLM.from_config(side.config)
-        table = model.get_input_embeddings().weight.numel()  # type: ignore[operator]
-        tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight  # type: ignore[operator]
+            model: Any = AutoModelForCausalLM.from_config(side.config)
+        joined = joins_rows(model, side.family, device)
+        table = model.get_input_embeddings().weight.numel()
+        tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
         own = sum(parameter.numel() for parameter in model.parameters())
         with torch.device("meta"):
             model = trainable(model, side.family, recipe)
         trained, everything = trained_and_all(model)
         config: Any = side.config.get_text_config()
         heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return cls(
             layers=config.num_hidden_layers,
             hidden=config.hidden_size,
             inner=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
-            heads_width=heads * (getattr(config, "head_dim", None) or config.hidden_size // heads),
+            heads_width=heads * width,
+            keys_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
             vocabulary=config.vocab_size,
             parameters=everything,
             trained=trained,
             body=own - table * (1 if tied else 2),
             full=recipe.method == "full",
+            device=device,
+            joined=joined,
         )
 
     @property
@@ -62,25 +74,32 @@ class Shape:
         """The share of the forward in a training step: a frozen weight needs one product in the backward, not two."""
         return 1 / 3 if self.full else 1 / 2
 
-    def flop(self, rows: int, length: int, targets: int) -> float:
+    def positions(self, lengths: Sequence[int]) -> int:
+        """The tokens that are computed for rows of these lengths: padding too, where rows are not joined."""
+        return sum(lengths) if self.joined else len(lengths) * max(lengths)
+
+    def flop(self, lengths: Sequence[int], targets: int) -> float:
         """Floating-point operations of a step on a batch: the body, attention, the head on the targets."""
-        forward = 2 * rows * length * self.body + 2 * targets * self.hidden * self.vocabulary
-        attention = 2 * 2 * rows * length**2 * self.heads_width * self.layers
-        return forward / self.forward_share + 3.5 * attention
+        forward = 2 * self.positions(lengths) * self.body + 2 * targets * self.hidden * self.vocabulary
+        pairs = sum(length**2 for length in lengths) / 2 if self.joined else len(lengths) * max(lengths) ** 2
+        return forward / self.forward_share + 3.5 * 2 * 2 * pairs * self.heads_width * self.layers
 
-    def activation_bytes(self, recipe: Recipe, positions: int, targets: int, size: int) -> float:
-        """What the forward keeps for the backward, with elements of `size` bytes: inputs of every product and norm."""
-        layer = 4 * self.hidden + 5 * self.heads_width + 4 * self.inner
-        kept = layer * self.layers
-        if recipe.training.gradient_checkpointing:
-            kept = self.hidden * self.layers + layer
-        head = 3 * min(targets, CHUNK) * self.vocabulary * 4  # logits, their log-softmax and its gradient, in float32
-        return positions * kept * size + head
+    def token_bytes(self, recipe: Recipe, size: int) -> float:
+        """What the forward keeps of a token for the backward, with elements of `size` bytes.
 
-    def memory(self, recipe: Recipe, positions: int, targets: int, dtype: torch.dtype, on_cpu: bool) -> float:
-        """Peak bytes of a step: weights, gradients and AdamW's two moments in float32, activations."""
+        Inputs of norms and products, what attention and the gated unit need again; fast_layers.py, segments.py.
+        """
+        keys = self.keys_width if self.joined else self.heads_width
+        layer = 4 * self.hidden + 2 * self.heads_width + 2 * keys + 3 * self.inner
+        kept = self.hidden * self.layers + layer if recipe.training.gradient_checkpointing else layer * self.layers
+        return kept * size * (HEAP_SHARE if self.device.type == "cpu" else 1)
+
+    def memory(self, recipe: Recipe, positions: int, targets: int, dtype: torch.dtype) -> float:
+        """Peak bytes of a step: weights, gradients and AdamW's two moments in float32, activations, logits."""
         weight = FOUR_BIT_BYTES if recipe.quantize else dtype.itemsize
         frozen = (self.parameters - self.trained) * weight
         trained = self.trained * 4 * (1 + 1 + 2)
-        held = frozen + trained + self.activation_bytes(recipe, positions, targets, dtype.itemsize)
-        return held + (INTERPRETER_BYTES if on_cpu else 0)
+        chunk = CHUNK if self.full else FROZEN_CHUNK.get(self.device.type, CHUNK)
+        logits = 3 * min(targets, chunk) * self.vocabulary * 4  # with their log-softmax and its gradient, in float32
+        held = frozen + trained + logits + positions * self.token_bytes(recipe, dtype.itemsize)
+        return held + (INTERPRETER_BYTES if self.device.type == "cpu" else 0)
