@@ -18,12 +18,13 @@ from rolesum.formats import read_dialogues
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.instructions import instruction_set
 from rolesum.metrics import read_metrics
-from rolesum.models.loading import load_model, load_text_side
+from rolesum.models.loading import load_model, load_text_side, load_weights
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.roles import BUILT_IN
 from rolesum.training import Interrupted, Run, callbacks, finetune, train
 from rolesum.training.data import read_training_data
 from rolesum.training.encode import encode_bundles
+from rolesum.training.trainable import trainable
 from tiny import model_dir, short_dialogues
 
 TRAIN, HELD_OUT = short_dialogues("en-train", 5, 1), short_dialogues("en-test", 3, 2)
@@ -491,6 +492,31 @@ def test_a_base_in_four_bits_trains_and_its_adapter_loads_on_the_base_as_it_is(t
     loaded = load_model(adapter=run.adapter, device="cpu", dtype="float32")
     assert loss_of(loaded) < loss_of(load_model(base, device="cpu", dtype="float32"))
     assert loss_of(loaded) == pytest.approx(found[6], rel=0.02)
+
+
+def test_a_base_in_four_bits_has_the_same_gradients_before_and_after_an_evaluation():
+    """bitsandbytes repacks weights in evaluation on some processors, for a kernel that has no backward."""
+    pytest.importorskip("bitsandbytes")
+    chosen = recipe(base=str(model_dir("wide-llama")), quantize="4bit")
+    side = load_text_side(chosen.base)
+    loaded = load_weights(side, dtype="float32", device="cpu", quantize="4bit")
+    model = trainable(loaded.model, side.family, chosen)
+    ids = torch.arange(40, 60)[None]
+
+    def gradient():
+        model.train()
+        model.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+
+    before = gradient()
+    model.eval()
+    with torch.no_grad():
+        model(input_ids=ids)
+    after = gradient()
+    assert max(float(one.abs().max()) for one in before.values()) > 0
+    for name, one in before.items():
+        torch.testing.assert_close(after[name], one, msg=name)
 
 
 # Reports

@@ -259,7 +259,9 @@ def _load_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize
         model, info = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True, **how
         )
-        if not quantize:
+        if quantize:
+            _keep_differentiable(model)
+        else:
             model = model.to(device)
     except torch.OutOfMemoryError:
         raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
@@ -283,6 +285,16 @@ def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
+
+
+def _keep_differentiable(model: PreTrainedModel) -> None:
+    """Keep bitsandbytes from repacking weights for its AVX512-BF16 kernel at the first evaluation.
+
+    That kernel has no backward, and the weights stay so: training after an evaluation would get wrong gradients.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _first_line(error: Exception) -> str:
