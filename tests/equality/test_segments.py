@@ -87,7 +87,7 @@ def small(window=None, dtype=torch.float64):
     rows = [bundle_visibility(branches[row, branches[row] >= 0][None])[0, 0] for row in range(2)]
     visible = torch.block_diag(*(row.float() for row in rows)).bool()
     if window:
-        places = [start - own + (end - begun) for own, _, begun, end in table for start in range(own, _)]
+        places = [at - own + shared - first for own, end, first, shared in table for at in range(own, end)]
         positions = torch.tensor(places)
         visible &= (positions[:, None] - positions[None]) < window
     made = torch.Generator().manual_seed(5)

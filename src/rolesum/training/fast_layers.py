@@ -58,16 +58,15 @@ def fast_layers(model: nn.Module) -> Iterator[int]:
 
 
 class RmsNorm(torch.autograd.Function):
-    """y = w x / sqrt(mean(x^2) + eps), as Llama rounds it: x / rms to x's dtype, then times w. `about_one`: as Gemma
-    does, (1 + w) x / rms in float32.
+    """y = w x / rms, with rms = sqrt(mean(x^2) + eps).
+
+    As Llama rounds it: x / rms to x's dtype, then times w. `about_one`: as Gemma does, (1 + w) x / rms in float32.
     """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float, about_one: bool) -> torch.Tensor:
         exact = torch.promote_types(x.dtype, torch.float32)
-        inverse = torch.rsqrt(x.to(exact).square_().mean(-1, keepdim=True) + eps) if x.dtype != exact else None
-        if inverse is None:
-            inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+        inverse = torch.rsqrt(x.to(exact).square().mean(-1, keepdim=True) + eps)
         ctx.save_for_backward(x, weight, inverse)
         ctx.about_one = about_one
         if about_one:
