@@ -8,13 +8,14 @@ import json
 import math
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from record import Job
 
-from rolesum.recipe import Recipe, parse_recipe
+from rolesum.recipe import Recipe, load_recipe, parse_recipe
 
 # TRL's SFTTrainer as its users may set it, see `variant_options`.
 TRL_VARIANTS = ("padding", "length-grouped", "padding-free", "packing", "one by one")
@@ -24,6 +25,15 @@ def recipe_of(job: Job, *, validation: bool = False) -> Recipe:
     """The job's recipe; without its validation set where it would only cost time."""
     raw = job["recipe"]
     return parse_recipe(raw if validation else {**raw, "data": {**raw["data"], "validation": None}}, "the benchmark")
+
+
+def samsum_recipe(name: str, options: Namespace, dtype: str) -> Job:
+    """The recipe `name` on the SAMSum files and the numbers of examples that the command line names."""
+    raw = load_recipe(name).model_dump(mode="json")
+    raw["data"]["train"] |= {"path": str(options.train), "limit": options.examples}
+    raw["data"]["validation"] |= {"path": str(options.validation), "limit": options.validation_limit}
+    raw["dtype"] = dtype
+    return raw
 
 
 def train_with_rolesum(job: Job) -> Job:

@@ -20,17 +20,13 @@ RECIPE = "smollm2-samsum"
 
 def main() -> int:
     options = _options()
-    recipe = load_recipe(RECIPE)
-    machine = probe(options.device, options.dtype, base=recipe.base)
-    raw = recipe.model_dump(mode="json")
-    raw["data"]["train"] |= {"path": str(options.train), "limit": options.examples}
-    raw["data"]["validation"] |= {"path": str(options.validation), "limit": options.validation_limit}
+    machine = probe(options.device, options.dtype, base=load_recipe(RECIPE).base)
+    raw = sides.samsum_recipe(RECIPE, options, machine["dtype"])
     raw["training"]["epochs"] = 1
     raw["neftune"]["alpha"] = 0.0
-    raw["dtype"] = machine["dtype"]
     settings = {
         "recipe": RECIPE,
-        "base": recipe.base,
+        "base": raw["base"],
         "examples": options.examples,
         "validation_examples": options.validation_limit,
         "trl_batch": options.batch,
