@@ -51,12 +51,13 @@ class TrainingData:
         """The share of the computed positions that are padding."""
         return padding_share(self.batches, self.lengths)
 
-    def told(self) -> str:
-        """In one line."""
+    def told(self, joined: bool) -> str:
+        """In one line; `joined` where a batch's rows are computed as one without padding."""
+        padding = "rows joined, no padding" if joined else f"{self.padding:.1%} padding"
         return (
             f"{len(self.dialogues):,} dialogues, {self.examples:,} examples, {self.tokens:,} tokens "
             f"({self.tokens_shared:,} more without shared prefixes), {len(self.batches):,} batches "
-            f"({self.padding:.1%} padding), {len(self.steps):,} steps"
+            f"({padding}), {len(self.steps):,} steps"
         )
 
 

@@ -31,7 +31,7 @@ from rolesum.training.callbacks import (
 )
 from rolesum.training.card import model_card
 from rolesum.training.data import TrainingData, read_training_data, read_validation_data
-from rolesum.training.forward import training_forward
+from rolesum.training.forward import joins_rows, training_forward
 from rolesum.training.processes import Processes, join_processes
 from rolesum.training.run import Interrupted, Run, begin, check_run, finish, note_of, peak_memory
 from rolesum.training.trainable import trainable
@@ -66,7 +66,7 @@ def train(
     _check_wishes(recipe, processes, device, rouge)
     side, data, validation = processes.all_do(lambda: _read(recipe))
     target, loaded = processes.all_do(lambda: _load(recipe, side, processes, device))
-    say(f"training {recipe.base} on {data.told()}")
+    say(f"training {recipe.base} on {data.told(joins_rows(loaded.causal_lm, side.family, target))}")
     if data.shortened:
         say(f"{data.dropped_turns} turns dropped from the middle of {data.shortened} dialogues that did not fit")
     processes.first_does(lambda: begin(run, recipe, loaded, resume))
