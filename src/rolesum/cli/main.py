@@ -3,6 +3,7 @@
 Exit codes: 0 ok, 1 failed, 2 usage, 3 data, 4 model, 5 resources, 130 interrupted.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -49,6 +50,7 @@ def _root(
 def run() -> None:
     """The entry point of the `rolesum` command."""
     warnings.simplefilter("ignore")  # the libraries' notices to their own developers
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # that it could not fetch a kernel nobody asked for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()

@@ -1,14 +1,10 @@
 """Keeps the libraries' own progress bars and notices off the user's terminal."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from transformers.utils import logging as transformers_logging
-
-# It tells everyone who imports PEFT beside it that a kernel could not be fetched, which nobody asked for.
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 @contextmanager
