@@ -26,9 +26,9 @@ from rolesum.training.trainable import trainable
 
 TIMED_BATCHES = 4
 UNLIMITED = 10**9
-# The share of the matrix product's rate that a step reaches: measured on a processor (docs/training.md), where the rest
-# of a step gains less from bfloat16 than its products do; a guess on a GPU.
-STEP_EFFICIENCY = {("cpu", torch.float32): 0.87, ("cpu", torch.bfloat16): 0.5, ("cuda", torch.bfloat16): 0.45}
+# The share of the matrix product's rate that a step reaches: on a processor as measured (docs/training.md), on a GPU a
+# guess.
+STEP_EFFICIENCY = {"cpu": 0.5, "cuda": 0.45}
 # What may be used of the memory that is free.
 USABLE = 0.9
 
@@ -157,7 +157,7 @@ def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype
     positions = shape.positions(_lengths(data, largest))
     memory = shape.memory(recipe, positions, _targets(data, largest), dtype)
     flop = sum(shape.flop(_lengths(data, batch), _targets(data, batch)) for batch in data.batches)
-    share = STEP_EFFICIENCY.get((shape.device.type, dtype), 0.5)
+    share = STEP_EFFICIENCY.get(shape.device.type, 0.5)
     rate = product_rate(shape.device, dtype, positions, shape.hidden, shape.inner) * share
     return _Figures(memory, data.tokens * recipe.training.epochs * rate / flop)
 
