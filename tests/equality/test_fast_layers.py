@@ -8,7 +8,7 @@ from transformers import Gemma3TextConfig, LlamaConfig
 from transformers.models.gemma3.modeling_gemma3 import Gemma3MLP, Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
-from rolesum.training.fast_layers import GatedUnit, RmsNorm, fast_layers
+from rolesum.training.fast_layers import PIECE, GatedUnit, RmsNorm, fast_layers
 
 SIZES = {"hidden_size": 12, "intermediate_size": 20, "num_attention_heads": 4}
 MODULES = {
@@ -50,6 +50,27 @@ def test_outputs_and_gradients_are_the_librarys(name, trained):
     module = made(name, trained=trained)
     theirs, ours = ran(module), ran_fast(module)
     assert len(ours) == len(theirs) == 2 + len(list(module.parameters())) * trained
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 6], ids=lambda size: f"pieces of {size}")
+@pytest.mark.parametrize("name", ["llama-norm", "gemma-norm"])
+def test_a_norm_of_several_pieces_is_the_librarys_however_its_input_lies_in_memory(name, size, monkeypatch):
+    monkeypatch.setitem(PIECE, "cpu", size)
+    norm = made(name)
+    x = torch.randn(12, 5, 3).transpose(0, 2).requires_grad_()
+    assert not x.is_contiguous()
+    weight = torch.randn(12, 3, 5).movedim(0, 2)
+
+    def run():
+        norm.zero_grad(set_to_none=True)
+        y = norm(x)
+        return [y.detach(), *torch.autograd.grad((y * weight).sum(), [x, norm.weight])]
+
+    theirs = run()
+    with fast_layers(norm):
+        ours = run()
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
 

@@ -22,6 +22,9 @@ NORMS_ABOUT_ONE = {"GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm"}
 # Units of the form down(act(gate(x)) * up(x)).
 GATED_UNITS = {"LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "GemmaMLP", "Gemma2MLP", "Gemma3MLP"}
 
+# Tokens whose float32 copies exist at one time.
+PIECE = {"cpu": 256}
+
 Backward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -66,27 +69,42 @@ class RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float, about_one: bool) -> torch.Tensor:
         exact = torch.promote_types(x.dtype, torch.float32)
-        inverse = torch.rsqrt(x.to(exact).square().mean(-1, keepdim=True) + eps)
+        out, inverse = x.new_empty(x.shape), x.new_empty(*x.shape[:-1], 1, dtype=exact)
+        for x_some, out_some, inverse_some in _pieces(x, out, inverse):
+            wide = x_some.to(exact)
+            torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps, out=inverse_some)
+            normal = wide * inverse_some
+            if about_one:
+                out_some.copy_(normal.mul_(1.0 + weight.to(exact)))
+            else:
+                torch.mul(weight, normal.to(x.dtype), out=out_some)
         ctx.save_for_backward(x, weight, inverse)
         ctx.about_one = about_one
-        if about_one:
-            return (x * inverse).mul_(1.0 + weight.to(exact)).to(x.dtype)
-        return weight * (x * inverse).to(x.dtype)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
-        normal = x * inverse  # float32
         factor = 1.0 + weight.to(inverse.dtype) if ctx.about_one else weight
-        grad = grads[0].to(inverse.dtype) if ctx.about_one else grads[0]
-        weight_grad = None
-        if ctx.needs_input_grad[1]:
-            rounded = normal if ctx.about_one else normal.to(x.dtype)
-            weight_grad = (grad * rounded).flatten(0, -2).sum(0, dtype=inverse.dtype).to(weight.dtype)
-        onto = grad * factor
-        along = (onto * normal).mean(-1, keepdim=True)
-        x_grad = normal.mul_(along).neg_().add_(onto).mul_(inverse).to(x.dtype)
-        return x_grad, weight_grad, None, None
+        x_grad = x.new_empty(x.shape)
+        weight_grad = torch.zeros_like(weight, dtype=inverse.dtype) if ctx.needs_input_grad[1] else None
+        for x_some, inverse_some, grad_some, out_some in _pieces(x, inverse, grads[0], x_grad):
+            normal = x_some * inverse_some  # float32
+            grad = grad_some.to(inverse.dtype) if ctx.about_one else grad_some
+            if weight_grad is not None:
+                rounded = normal if ctx.about_one else normal.to(x.dtype)
+                weight_grad += (grad * rounded).sum(0, dtype=inverse.dtype)
+            onto = (grad * factor).to(inverse.dtype)
+            along = (onto * normal).mean(-1, keepdim=True)
+            out_some.copy_(onto.addcmul_(normal, along, value=-1).mul_(inverse_some))
+        return x_grad, None if weight_grad is None else weight_grad.to(weight.dtype), None, None
+
+
+def _pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Pieces of (…, width) tensors, the same tokens of each: on a processor, so few that they stay in its cache."""
+    flat = [tensor.flatten(0, -2) for tensor in tensors]
+    size = PIECE.get(tensors[0].device.type, max(1, len(flat[0])))
+    return zip(*(tensor.split(size) for tensor in flat), strict=True)
 
 
 class GatedUnit(torch.autograd.Function):
