@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -30,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "rolesum")
 
 GEMM_ROWS = 2048  # tokens of the multiplied batch
-GEMM_CALLS, GEMM_ROUNDS = 10, 5
+GEMM_CALLS, GEMM_ROUNDS = 10, 15
 
 Job = dict[str, Any]
 
@@ -180,7 +181,7 @@ def _linear_shapes(base: str, config: Mapping[str, Any]) -> Counter[tuple[int, i
 
 
 def _gemm_rate(shapes: Counter[tuple[int, int]], dtype: Any, device: Any) -> float:
-    """FLOP/s of one pass through all the matrices, each at the best of its rounds."""
+    """FLOP/s of one pass through all the matrices, each at the median of its rounds."""
     import torch
 
     def finish() -> None:
@@ -191,16 +192,16 @@ def _gemm_rate(shapes: Counter[tuple[int, int]], dtype: Any, device: Any) -> flo
     for (inputs, outputs), count in shapes.items():
         x = torch.randn(GEMM_ROWS, inputs, dtype=dtype, device=device)
         weight = torch.randn(outputs, inputs, dtype=dtype, device=device)
-        best = float("inf")
+        rounds = []
         for _ in range(GEMM_ROUNDS):
             finish()
             begin = time.perf_counter()
             for _ in range(GEMM_CALLS):
                 torch.nn.functional.linear(x, weight)
             finish()
-            best = min(best, (time.perf_counter() - begin) / GEMM_CALLS)
+            rounds.append((time.perf_counter() - begin) / GEMM_CALLS)
         flop += count * 2 * GEMM_ROWS * inputs * outputs
-        seconds += count * best
+        seconds += count * median(rounds)
     return flop / seconds
 
 
