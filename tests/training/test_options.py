@@ -56,6 +56,15 @@ def test_dora_and_rslora_train_save_and_load(lora, said, tmp_path):
     assert evaluations(plain)[6] != pytest.approx(found[6], rel=1e-5)
 
 
+def test_a_head_that_is_adapted_trains_saves_and_loads(tmp_path):
+    """Its forward is LoRA's own in every batch, and stays the model's after the run."""
+    run = trained(tmp_path / "run", recipe(lora={"targets": ["q_proj", "lm_head"]}, training={"epochs": 2}))
+    assert any("lm_head" in name for name in weights(run))
+    found = evaluations(run)
+    assert found[6] < found[3]
+    assert loss_of(load_model(adapter=run.adapter, dtype="float32", device="cpu")) == pytest.approx(found[6], rel=2e-5)
+
+
 # How it is computed
 
 

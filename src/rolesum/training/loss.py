@@ -36,11 +36,21 @@ def summing_loss(causal_lm: PreTrainedModel, neftune_alpha: float) -> Iterator[N
         batch = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         return _summed_loss(self, batch, neftune_alpha if self.training else 0.0)
 
-    causal_lm.forward = MethodType(forward, causal_lm)
+    with _forward_of(causal_lm, MethodType(forward, causal_lm)):
+        yield
+
+
+@contextmanager
+def _forward_of(module: torch.nn.Module, forward: Callable[..., torch.Tensor]) -> Iterator[None]:
+    """Inside, the module computes `forward`; after it what it did before: its class's, or another in its place."""
+    before = vars(module).get("forward")
+    module.forward = forward
     try:
         yield
     finally:
-        del causal_lm.forward
+        del module.forward
+        if before is not None:
+            module.forward = before
 
 
 def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
@@ -98,11 +108,8 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
         losses = [checkpoint(_chunk_loss, model, plain, *chunk, use_reentrant=False) for chunk in chunks]
         return torch.stack(losses).sum()
 
-    head.forward = chunked
-    try:
+    with _forward_of(head, chunked):
         return head(hidden)
-    finally:
-        del head.forward
 
 
 class FrozenHeadLoss(torch.autograd.Function):
