@@ -17,7 +17,9 @@ def write_whole(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         work.write_text(text, encoding="utf-8")
+        flush_to_disk(work)
         work.replace(path)
+        flush_to_disk(path.parent)
     except OSError as error:
         with suppress(OSError):
             work.unlink()
@@ -34,14 +36,20 @@ def whole_directory(target: Path) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield work
-        for file in work.rglob("*"):
-            flush_to_disk(file)
+        flush_all_to_disk(work)
         work.chmod(0o755)  # mkdtemp makes it private
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)
+        flush_to_disk(target.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def flush_all_to_disk(directory: Path) -> None:
+    """The same for all that lies in a directory, and for the directory itself."""
+    for path in [*directory.rglob("*"), directory]:
+        flush_to_disk(path)
 
 
 def flush_to_disk(path: Path) -> None:

@@ -12,7 +12,9 @@ from operator import attrgetter
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed
 
+from rolesum import files
 from rolesum.errors import ResourceError, UsageError
 from rolesum.metrics import read_metrics
 from rolesum.recipe import parse_recipe
@@ -138,7 +140,7 @@ MOMENTS = {
     "with a checkpoint written and not named": (f"{TRAINER}._finish_checkpoint", 4, False, 3),
     "with a checkpoint named and the oldest not removed": ("pathlib:Path.rename", 4, True, 4),
     "after the last checkpoint": ("rolesum.training.finetune:_write", 1, False, STEPS),
-    "with the adapter half written": ("rolesum.files:flush_to_disk", 1, False, STEPS),
+    "with the adapter half written": ("rolesum.files:flush_to_disk", "/.adapter-", False, STEPS),
 }
 
 
@@ -247,7 +249,7 @@ TORN = RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 
         pytest.param(torch, "save", FULL, id="in torch.save"),
         pytest.param(torch, "save", TORN, id="in torch.save as torch tells it"),
         pytest.param(trainer.RoleTrainer, "save_model", FULL, id="in the weights"),
-        pytest.param(trainer, "flush_to_disk", FULL, id="on the way to the disk"),
+        pytest.param(files, "flush_to_disk", FULL, id="on the way to the disk"),
     ],
 )
 def test_a_full_disk_in_a_checkpoint_is_a_resource_error_and_keeps_the_ones_before(
@@ -283,3 +285,29 @@ def test_no_more_than_two_checkpoints_are_kept_and_they_are_the_newest(tmp_path,
     monkeypatch.setattr(trainer.RoleTrainer, "_finish_checkpoint", noting)
     train(recipe(), tmp_path / "run", device="cpu")
     assert kept == [{f"checkpoint-{number}" for number in (step - 1, step) if number} for step in range(1, STEPS + 1)]
+
+
+def test_a_process_that_is_lost_while_a_checkpoint_is_written_is_not_told_as_a_full_disk(tmp_path):
+    lost = distributed.DistBackendError("connection closed by peer")
+    with pytest.raises(distributed.DistBackendError), trainer.RoleTrainer._disk_errors(None, tmp_path / "unfinished"):
+        raise lost
+
+
+@pytest.mark.parametrize("write", ["a file", "a directory"])
+def test_what_is_written_whole_is_on_the_disk_before_it_has_its_name_and_then_its_name_is(write, tmp_path, monkeypatch):
+    flushed = []
+    flush = files.flush_to_disk
+    target = tmp_path / "new"
+
+    def noting(path):
+        flushed.append((path.name, target.exists()))
+        flush(path)
+
+    monkeypatch.setattr(files, "flush_to_disk", noting)
+    if write == "a file":
+        files.write_whole(target, "text")
+        assert flushed == [(".new.tmp", False), (tmp_path.name, True)]
+    else:
+        with files.whole_directory(target) as work:
+            (work / "inside").write_text("text")
+        assert flushed == [("inside", False), (work.name, False), (tmp_path.name, True)]

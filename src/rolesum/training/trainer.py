@@ -6,6 +6,7 @@ and all processes.
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
 from rolesum.errors import ResourceError
-from rolesum.files import flush_to_disk
+from rolesum.files import flush_all_to_disk, flush_to_disk
 from rolesum.training.batch import Draw, deal
 from rolesum.training.collate import collate
 from rolesum.training.encode import EncodedBundle
@@ -137,15 +138,22 @@ class RoleTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Write a checkpoint whole or not at all: under another name first, on the disk, then renamed."""
         unfinished = Path(self._get_output_dir(trial))
-        try:
-            if self.processes.first:
-                shutil.rmtree(unfinished, ignore_errors=True)
-            self.processes.wait()
+        if self.processes.first:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        self.processes.wait()
+        with self._disk_errors(unfinished):
             super()._save_checkpoint(model, trial)
-            self.processes.wait()
-            if self.processes.first:
+        self.processes.wait()
+        if self.processes.first:
+            with self._disk_errors(unfinished):
                 self._finish_checkpoint(unfinished / f"checkpoint-{self.state.global_step}")
-        except torch.OutOfMemoryError:
+
+    @contextmanager
+    def _disk_errors(self, unfinished: Path) -> Iterator[None]:
+        """What goes wrong inside with the disk is a ResourceError, and the unfinished checkpoint goes."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, distributed.DistError):
             raise
         except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -155,8 +163,7 @@ class RoleTrainer(Trainer):
 
     def _finish_checkpoint(self, written: Path) -> None:
         """Give the checkpoint its name, and drop those that are older than the last but one."""
-        for file in written.rglob("*"):
-            flush_to_disk(file)
+        flush_all_to_disk(written)
         folder = Path(self.args.output_dir)
         finished = folder / written.name
         shutil.rmtree(finished, ignore_errors=True)
