@@ -6,11 +6,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, MptConfig, OlmoConfig
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MptConfig, OlmoConfig, Phi3Config
 
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
-from rolesum.models import CATALOG, on_disk, pull
+from rolesum.models import CATALOG, loading, on_disk, pull
 from rolesum.models.catalog import Entry, Wheel
 from rolesum.models.families import OTHER
 from rolesum.models.fetch import model_dir as cached_dir
@@ -195,3 +195,23 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(ResourceError, match="could not fetch owner/name") as caught:
         pull("owner/name")
     assert "without a network" in caught.value.problems[0].fix
+
+
+def test_positions_end_where_rotary_factors_would_change_with_the_longest_row_of_a_batch():
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    sizes = {
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 600,
+        "pad_token_id": 0,
+    }
+    config = Phi3Config(**sizes, max_position_embeddings=512, original_max_position_embeddings=64, rope_parameters=rope)
+    assert loading._max_length(config) == 64
+    assert loading._max_length(Phi3Config(**sizes, max_position_embeddings=512)) == 512
+    scaled = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": 128}
+    assert loading._max_length(LlamaConfig(max_position_embeddings=512, rope_parameters=scaled)) == 512
+    dynamic = {**scaled, "rope_type": "dynamic"}
+    layers = Gemma3TextConfig(max_position_embeddings=512)
+    layers.rope_parameters = {"full_attention": dynamic, "sliding_attention": {"rope_type": "default"}}
+    assert loading._max_length(layers) == 128

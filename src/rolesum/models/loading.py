@@ -34,6 +34,8 @@ from rolesum.models.quiet import quiet_transformers
 from rolesum.models.tokens import SegmentEncoder
 
 _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
+# Rotary embeddings whose factors change once the longest position of a batch passes the original length.
+CHANGING_ROPE = {"longrope", "dynamic"}
 # For checkpoints whose config states no length (BLOOM's: trained at 2,048, ALiBi has no limit of its own).
 UNSTATED_LENGTH = 2048
 
@@ -124,10 +126,23 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
         chat=chat,
         encoder=SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat)),
         config=config,
-        max_length=int(getattr(config.get_text_config(), "max_position_embeddings", 0) or UNSTATED_LENGTH),
+        max_length=_max_length(config.get_text_config()),
         note=note or note_beside(path),
         adapter=Path(adapter) if adapter is not None else None,
     )
+
+
+def _max_length(config: Any) -> int:
+    """The tokens that a model's positions reach.
+
+    Where rotary factors change with the longest row of a batch, up to where they change: behind it, an example's loss
+    and summary would depend on its neighbours.
+    """
+    stated = int(getattr(config, "max_position_embeddings", 0) or UNSTATED_LENGTH)
+    rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
+    each = [rope] if "rope_type" in rope else [one for one in rope.values() if isinstance(one, Mapping)]
+    changing = [one.get("original_max_position_embeddings") for one in each if one.get("rope_type") in CHANGING_ROPE]
+    return min([stated, *(int(length) for length in changing if length)])
 
 
 def load_model(
