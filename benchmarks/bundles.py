@@ -74,7 +74,7 @@ def same_weights(job: Job) -> Job:
         data = read_validation_data(recipe.model_copy(update={"training": options}), loaded)
         assert data is not None, "the recipe has a validation set"
         total = 0.0
-        with torch.no_grad(), training_forward(model, loaded.family, 0.0):
+        with torch.no_grad(), training_forward(model, loaded.family, 0.0, loaded.device):
             for draws in data.batches:
                 batch = collate([(draw, data.encoded[draw.index]) for draw in draws], pad_id=0)
                 total += float(model(**{name: tensor.to(loaded.device) for name, tensor in batch.items()}))

@@ -80,10 +80,11 @@ def headline(rows: list[Job]) -> dict[str, float]:
         theirs = [row for row in measured if row["system"] == "TRL"]
         if not ours:
             continue
-        best = ours[0]  # shared prefixes, where there are any
+        best = max(ours, key=lambda row: row["examples_per_second"])
         found |= {f"{data}_gemm_share": best["gemm_share"], f"{data}_hours": best["hours"]}
-        if len(ours) > 1:
-            found[f"{data}_sharing_ratio"] = best["examples_per_second"] / ours[1]["examples_per_second"]
+        by_layout = {row["variant"]: row["examples_per_second"] for row in ours}
+        if len(by_layout) > 1:
+            found[f"{data}_sharing_ratio"] = by_layout["shared prefix"] / by_layout["one example a row"]
         if theirs:
             peer = max(theirs, key=lambda row: row["examples_per_second"])
             found[f"{data}_examples_ratio"] = best["examples_per_second"] / peer["examples_per_second"]
@@ -179,7 +180,7 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
         steps=len(steps),
         micro_batches=1,
     )
-    with training_forward(adapted, family, 0.0):
+    with training_forward(adapted, family, 0.0, model.device):
         trainer = RoleTrainer(
             model=adapted,
             args=settings,

@@ -40,7 +40,7 @@ def test_the_forward_of_a_run_equals_the_examples_one_by_one(kind):
     model.train()
     items = [(Draw(0, bundle.index, 0), bundle) for bundle in encoded]
     model.zero_grad()
-    with training_forward(model, loaded.family, 0.0):
+    with training_forward(model, loaded.family, 0.0, loaded.device):
         loss = model(**collate(items, pad_id=0))
         loss.backward()
     assert_same((loss.item(), gradients(model)), one_by_one(model, encoded))
@@ -112,6 +112,38 @@ def test_outputs_and_gradients_are_those_of_masked_attention(block, window, monk
     torch.testing.assert_close(ours, theirs)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)  # keys' gradients are summed in float32
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0, 4.0])
+def test_in_bfloat16_they_are_as_near_to_the_exact_numbers_as_the_librarys_eager_attention(spread):
+    """Of queries and keys with this standard deviation; heads of 64, a prefix of 260 tokens and three branches."""
+    branches = torch.tensor([[0] * 260 + [1] * 60 + [2] * 60 + [3] * 60])
+    groups = segments._blocks.__wrapped__(tuple(map(tuple, segment_table(branches)[0, 0].tolist())), None)
+    hidden = ~bundle_visibility(branches)[0, 0]
+    made = torch.Generator().manual_seed(6)
+    drawn = [
+        (torch.randn(1, heads, 440, 64, generator=made) * scale).bfloat16()
+        for heads, scale in ((6, spread), (2, spread), (2, 1.0))
+    ]
+    weight = torch.randn(1, 440, 6, 64, generator=made).bfloat16()
+
+    def eager(q, k, v):
+        k, v = k.repeat_interleave(3, 1), v.repeat_interleave(3, 1)
+        scores = (q @ k.mT * 0.125).masked_fill(hidden, float("-inf"))
+        exact = torch.promote_types(q.dtype, torch.float32)
+        return (torch.softmax(scores, dim=-1, dtype=exact).to(q.dtype) @ v).transpose(1, 2)
+
+    def run(attention, dtype):
+        states = [one.to(dtype).requires_grad_() for one in drawn]
+        out = attention(*states)
+        return [out.detach(), *torch.autograd.grad((out * weight.to(dtype)).sum(), states)]
+
+    exact = run(eager, torch.float64)
+    theirs = run(eager, torch.bfloat16)
+    ours = run(lambda q, k, v: SegmentAttention.apply(q, k, v, groups, 0.125), torch.bfloat16)
+    for one, other, right in zip(ours, theirs, exact, strict=True):
+        off, theirs_off = (float((each.double() - right).norm() / right.norm()) for each in (one, other))
+        assert 0 < off < 1.5 * theirs_off
 
 
 def test_attention_with_dropout_and_other_implementations_keep_the_librarys_attention():

@@ -15,8 +15,11 @@ from safetensors.torch import load_file
 
 from rolesum.errors import UsageError
 from rolesum.metrics import read_metrics
+from rolesum.models.loading import load_text_side
+from rolesum.models.segments import takes_segments
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run, finetune, loss, train
+from rolesum.training.forward import training_forward
 from rolesum.training.processes import Processes, join_processes
 from tiny import model_dir, short_dialogues
 
@@ -157,3 +160,14 @@ def test_a_run_begun_whole_is_not_resumed_in_shards(tmp_path):
     assert finetune._last_checkpoint(run, Processes()) == run.last_checkpoint()
     with pytest.raises(UsageError, match="began without FSDP"):
         finetune._last_checkpoint(run, Processes(count=2, sharded=True))
+
+
+def test_a_model_that_is_to_be_sharded_over_gpus_is_computed_as_on_a_gpu_though_it_does_not_lie_there_yet(tmp_path):
+    chosen = load_recipe(recipe_file(tmp_path))
+    side = load_text_side(chosen.base)
+    target, loaded = finetune._load(chosen, side, Processes(2, gpu=torch.device("cuda:0"), sharded=True), "cuda")
+    assert (target.type, loaded.device.type) == ("cuda", "cpu")
+    with training_forward(loaded.model, loaded.family, 0.0, target):
+        assert not takes_segments(loaded.causal_lm)
+    with training_forward(loaded.model, loaded.family, 0.0, loaded.device):
+        assert takes_segments(loaded.causal_lm)

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from rolesum.errors import DataError
+from rolesum.models.loading import load_text_side, load_weights
 from rolesum.recipe import parse_recipe
+from rolesum.training import plan as planning
 from rolesum.training import train
 from rolesum.training.plan import plan
+from rolesum.training.reckon import INTERPRETER_BYTES, Shape
 from tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
@@ -64,6 +68,29 @@ def test_the_trained_parameters_are_those_of_the_adapter():
     assert made.trained_parameters == layers * rank * sum(one + other for one, other in widths)
     full = plan(recipe().model_copy(update={"method": "full"}), device="cpu")
     assert full.trained_parameters == full.parameters == made.parameters - made.trained_parameters
+
+
+def test_a_base_in_four_bits_keeps_its_embedding_and_head_as_they_are():
+    """Reckoned against what the library then holds."""
+    pytest.importorskip("bitsandbytes")
+    chosen = recipe("wide-llama").model_copy(update={"quantize": "4bit"})
+    side = load_text_side(chosen.base)
+    loaded = load_weights(side, dtype="float32", device="cpu", quantize="4bit")
+    held = sum(one.numel() * one.element_size() for one in loaded.model.parameters())
+    ends = (loaded.model.get_input_embeddings(), loaded.model.get_output_embeddings())
+    shape = Shape.of(side, chosen, torch.device("cpu"))
+    frozen = shape.memory(chosen, 0, 0, torch.float32) - 16 * shape.trained - INTERPRETER_BYTES
+    assert held > 4 * sum(one.weight.numel() for one in ends)
+    assert frozen == pytest.approx(held, rel=0.05)
+
+
+def test_full_training_in_bfloat16_is_reckoned_in_bfloat16(monkeypatch):
+    asked = []
+    monkeypatch.setattr(planning, "product_rate", lambda device, dtype, *shape: asked.append(dtype) or 1e9)
+    full = recipe().model_copy(update={"method": "full"})
+    made = [plan(full.model_copy(update={"dtype": dtype}), device="cpu") for dtype in ("float32", "bfloat16")]
+    assert asked == [torch.float32, torch.bfloat16]
+    assert [one.dtype for one in made] == ["float32", "bfloat16"]
 
 
 def test_a_family_that_cannot_share_prefixes_is_named():

@@ -21,13 +21,18 @@ def joins_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device)
 
 
 @contextmanager
-def training_forward(model: PreTrainedModel | PeftModel, family: Family, neftune_alpha: float) -> Iterator[None]:
-    """Inside, `model(**batch)` gives the summed loss of a batch (see loss.py)."""
+def training_forward(
+    model: PreTrainedModel | PeftModel, family: Family, neftune_alpha: float, device: torch.device
+) -> Iterator[None]:
+    """Inside, `model(**batch)` gives the summed loss of a batch (see loss.py).
+
+    `device` is the one that it trains on: a model that is to be sharded does not lie there yet.
+    """
     causal_lm = model.get_base_model() if isinstance(model, PeftModel) else model
     with ExitStack() as stack:
         stack.enter_context(summing_loss(causal_lm, neftune_alpha))
         stack.enter_context(fast_lora(model))
         stack.enter_context(fast_layers(model))
-        if joins_rows(causal_lm, family, causal_lm.device):
+        if joins_rows(causal_lm, family, device):
             stack.enter_context(segment_attention(causal_lm))
         yield

@@ -74,7 +74,7 @@ def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan
     data = read_training_data(fitted, side)
     validation = read_validation_data(fitted, side)
     on = pick_device(device)
-    dtype = torch.float32 if recipe.method == "full" else pick_dtype(recipe.dtype, on)
+    dtype = pick_dtype(recipe.dtype, on)
     shape = Shape.of(side, fitted, on)
     free = _free_memory(on)
     figures = _reckon(shape, fitted, data, dtype)
@@ -199,7 +199,7 @@ def _measure(recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[l
     autocast = recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device) is torch.bfloat16
     with (
         quiet_transformers(),
-        training_forward(model, loaded.family, recipe.neftune.alpha),
+        training_forward(model, loaded.family, recipe.neftune.alpha, loaded.device),
         torch.autocast(loaded.device.type, torch.bfloat16, enabled=autocast),
         meter("measure", len(timed) + 1, "batches") as bar,
     ):

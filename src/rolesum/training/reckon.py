@@ -95,10 +95,17 @@ class Shape:
         return kept * size * (HEAP_SHARE if self.device.type == "cpu" else 1)
 
     def memory(self, recipe: Recipe, positions: int, targets: int, dtype: torch.dtype) -> float:
-        """Peak bytes of a step: weights, gradients and AdamW's two moments in float32, activations, logits."""
-        weight = FOUR_BIT_BYTES if recipe.quantize else dtype.itemsize
-        frozen = (self.parameters - self.trained) * weight
+        """Peak bytes of a step: weights, gradients and AdamW's two moments in float32, activations, logits.
+
+        `dtype` is what the step computes in. In 4 bits lies the body only; weights that are trained all lie in float32
+        and, where the step computes in less, in autocast's copies too.
+        """
+        frozen = (self.parameters - self.trained) * dtype.itemsize
+        if recipe.quantize:
+            frozen -= self.body * (dtype.itemsize - FOUR_BIT_BYTES)
         trained = self.trained * 4 * (1 + 1 + 2)
+        if self.full and dtype.itemsize < 4:
+            trained += self.trained * dtype.itemsize
         chunk = CHUNK if self.full else FROZEN_CHUNK.get(self.device.type, CHUNK)
         logits = 3 * min(targets, chunk) * self.vocabulary * 4  # with their log-softmax and its gradient, in float32
         held = frozen + trained + logits + positions * self.token_bytes(recipe, dtype.itemsize)
