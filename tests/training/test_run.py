@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,10 @@ from safetensors.torch import load_file
 
 from rolesum.errors import DataError, ModelError, RolesumError, UsageError
 from rolesum.metrics import read_metrics
+from rolesum.models import loading
 from rolesum.models.loading import load_model
 from rolesum.recipe import parse_recipe
-from rolesum.training import Run, train
+from rolesum.training import Interrupted, Run, loss, train
 from tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
@@ -165,7 +168,9 @@ def test_dialogues_that_do_not_fit_are_all_named_and_nothing_is_trained(tmp_path
 def test_drop_middle_trains_on_what_is_left(tmp_path, capsys):
     run = train(recipe(max_length=320, on_long="drop-middle"), tmp_path / "run", device="cpu")
     assert run.adapter.is_dir()
-    assert "turns dropped from the middle of" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(r"turns dropped from the middle of \d+ dialogues", said)
+    assert re.search(r"turns dropped from the middle of \d+ validation dialogues", said)
 
 
 def test_an_example_larger_than_a_batch_is_refused(tmp_path):
@@ -222,6 +227,68 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_adapter(tmp_path):
         )
     assert "learning_rate" in caught.value.problems[0].fix
     assert not (tmp_path / "run" / "adapter").exists()
+
+
+@pytest.mark.parametrize("step", [2, 3], ids=["before a checkpoint", "at the end"])
+def test_a_loss_that_is_no_number_between_two_lines_of_the_log_is_seen(step, tmp_path, monkeypatch):
+    """No checkpoint and no adapter hold what came of it, though nothing would be logged at that step."""
+    calls, summed = 0, loss._summed_loss
+
+    def spoiled(model, batch, alpha):
+        nonlocal calls
+        calls += model.training
+        return summed(model, batch, alpha) * (float("nan") if model.training and calls == step else 1.0)
+
+    monkeypatch.setattr(loss, "_summed_loss", spoiled)
+    raw = raw_recipe(log_steps=50, save_minutes=1e-6 if step == 2 else 60, tokens_per_batch=1100)
+    raw["data"] = {"train": {"path": str(short_dialogues("en-train", 5, 1))}}
+    with pytest.raises(RolesumError, match=f"the loss is no longer a number at step {step}"):
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    run = Run(tmp_path / "run")
+    assert not run.adapter.exists()
+    assert run.last_checkpoint() == (run.checkpoints / "checkpoint-1" if step == 2 else None)
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
+    summed = loss._summed_loss
+    monkeypatch.setattr(
+        loss, "_summed_loss", lambda model, *rest: summed(model, *rest) * (1.0 if model.training else 1e400)
+    )
+    with pytest.raises(RolesumError, match="the validation loss is no longer a number"):
+        train(recipe(), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run" / "adapter").exists()
+
+
+def test_the_losses_logged_after_a_resume_are_all_there(tmp_path):
+    """A run that stops between two lines of the log: its lines' losses, times their steps, sum to the whole run's."""
+    raw = raw_recipe(log_steps=4, tokens_per_batch=1100, epochs=2)
+    raw["data"] = {"train": {"path": str(short_dialogues("en-train", 5, 1))}}
+    chosen = parse_recipe(raw, "test")
+
+    def total(run):
+        rows = [row for row in read_metrics(run.metrics) if "loss" in row]
+        steps = [row["step"] for row in rows]
+        spans = [at - before for before, at in pairwise([0, *steps])]
+        return steps, sum(row["loss"] * span for row, span in zip(rows, spans, strict=True))
+
+    whole, expected = total(train(chosen, tmp_path / "whole", device="cpu"))
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            train(chosen, tmp_path / "run", device="cpu", max_minutes=0, resume=(tmp_path / "run").exists())
+    steps, found = total(train(chosen, tmp_path / "run", device="cpu", resume=True))
+    assert (whole, steps) == ([1, 4, 6], [1, 2, 4, 6])
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_does_not_go_on_in_another_dtype(tmp_path, monkeypatch):
+    """auto is what is fast on the machine."""
+    chosen = parse_recipe(raw_recipe() | {"dtype": "auto"}, "test")
+    monkeypatch.setattr(loading, "fast_dtype", lambda device: torch.bfloat16)
+    with pytest.raises(Interrupted):
+        train(chosen, tmp_path / "run", device="cpu", max_minutes=0)
+    monkeypatch.setattr(loading, "fast_dtype", lambda device: torch.float32)
+    with pytest.raises(UsageError, match=r"began in bfloat16, and dtype: auto is float32 on this device"):
+        train(chosen, tmp_path / "run", device="cpu", resume=True)
 
 
 def test_resume_after_the_data_changed_is_refused(tmp_path):

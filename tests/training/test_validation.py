@@ -1,6 +1,7 @@
 """The evaluations of a run: when, the best adapter by them, stopping early, ROUGE on the way."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,27 @@ def test_evaluations_are_spread_evenly_and_the_last_is_after_the_last_step(steps
     assert len(asked) == count and asked[-1] == steps
     gaps = [after - before for before, after in zip([0, *asked], asked, strict=False)]
     assert max(gaps) - min(gaps) <= 1
+
+
+def test_processes_whose_clocks_differ_save_no_more_often_than_one(monkeypatch):
+    """Five minutes apart, of steps that take a second; one began 0.4 seconds after the other."""
+    now = 0.0
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now)
+    clocks, saves = [callbacks.SaveByClock(5)], []
+    now = 0.4
+    clocks.append(callbacks.SaveByClock(5))
+    for step in range(1, 3601):
+        now = 0.4 + step
+        controls = [TrainerControl() for _ in clocks]
+        state = TrainerState(global_step=step, max_steps=10_000)
+        for clock, control in zip(clocks, controls, strict=True):
+            clock.on_step_end(None, state, control)
+        if any(control.should_save for control in controls):
+            saves.append(step)
+            now += 3
+            for clock, control in zip(clocks, controls, strict=True):
+                clock.on_save(None, state, control)
+    assert len(saves) > 10 and all(after - before >= 300 for before, after in pairwise(saves))
 
 
 @pytest.mark.parametrize(

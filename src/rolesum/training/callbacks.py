@@ -50,6 +50,8 @@ class ProgressLine(TrainerCallback):
         self.begin = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if args.device.type == "cuda":
+            torch.cuda.synchronize()  # else the clock stops while the step still runs
         self.seconds += time.monotonic() - self.begin
         self.last = state.global_step
         self.meter.advance(1, f"{self.rate:.0f} tokens/s{self.loss}")
@@ -78,9 +80,10 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         kept = {key: value for key, value in (logs or {}).items() if key in self.KEPT or key.startswith("eval_")}
         row = {key: float(f"{float(value):.6g}") for key, value in kept.items()}
-        if not math.isfinite(row.get("loss", 0.0)):
-            fix = "lower training.learning_rate; --resume would go on from the last checkpoint with the same settings"
-            raise RolesumError(f"the loss is no longer a number at step {state.global_step}", str(self.path), fix)
+        for key, name in (("loss", "loss"), ("eval_loss", "validation loss")):
+            if not math.isfinite(row.get(key, 0.0)):
+                fix = "lower training.learning_rate, then train anew: from a checkpoint it would go the same way"
+                raise RolesumError(f"the {name} is no longer a number at step {state.global_step}", str(self.path), fix)
         if "loss" in row or "eval_loss" in row:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **row}) + "\n")
@@ -110,7 +113,10 @@ class SaveByClock(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if time.monotonic() - self.last >= self.seconds or state.global_step == state.max_steps:
             control.should_save = True
-            self.last = time.monotonic()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Also one that another process asked for: each by its own clock would save soon after the other."""
+        self.last = time.monotonic()
 
 
 class StopAfter(TrainerCallback):
@@ -162,13 +168,24 @@ class KeepBest(TrainerCallback):
 
 
 class Agree(TrainerCallback):
-    """Lets all processes save, evaluate and stop together when one of them wants to. Must be the last callback."""
+    """Lets all processes save, evaluate and stop together when one of them wants to. Must come after those who want."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         wanted = [control.should_save, control.should_evaluate, control.should_training_stop]
         flags = torch.tensor(wanted, dtype=torch.int32, device=args.device)
         distributed.all_reduce(flags, distributed.ReduceOp.MAX)
         control.should_save, control.should_evaluate, control.should_training_stop = (bool(flag) for flag in flags)
+
+
+class LogBeforeSaving(TrainerCallback):
+    """Logs the loss before a checkpoint is written. Must come after all that ask for one.
+
+    So weights that are no numbers are not kept, and the losses since the last line, which a checkpoint does not hold,
+    are not missing from the first line after a resume.
+    """
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        control.should_log |= control.should_save
 
 
 class StopOnInterrupt(TrainerCallback):

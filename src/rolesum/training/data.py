@@ -79,10 +79,11 @@ def read_validation_data(recipe: Recipe, side: TextSide) -> TrainingData | None:
     if recipe.data.validation is None:
         return None
     bundles = read_bundles(recipe, recipe.data.validation)
-    encoded = split_to_budget(encode(recipe, side, bundles).bundles, recipe.training.tokens_per_batch)
+    data = encode(recipe, side, bundles)
+    encoded = split_to_budget(data.bundles, recipe.training.tokens_per_batch)
     lengths = [bundle.tokens for bundle in encoded]
     steps = optimizer_steps(token_budget_batches(lengths, recipe.training.tokens_per_batch, seed=0, epochs=1), 1)
-    return TrainingData([one.dialogue for one in bundles], encoded, steps, 0, 0)
+    return TrainingData([one.dialogue for one in bundles], encoded, steps, data.dropped_turns, data.shortened)
 
 
 def read_bundles(recipe: Recipe, file: DataFile) -> list[Bundle]:

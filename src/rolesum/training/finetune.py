@@ -1,5 +1,6 @@
 """One run, from a recipe to a directory with the adapter: the story of training from its beginning to its end."""
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from rolesum.training.callbacks import (
     Agree,
     EvaluateEvenly,
     KeepBest,
+    LogBeforeSaving,
     MetricsFile,
     ProgressLine,
     SaveByClock,
@@ -67,9 +69,12 @@ def train(
     side, data, validation = processes.all_do(lambda: _read(recipe))
     target, loaded = processes.all_do(lambda: _load(recipe, side, processes, device))
     say(f"training {recipe.base} on {data.told(joins_rows(loaded.causal_lm, side.family, target))}")
-    if data.shortened:
-        say(f"{data.dropped_turns} turns dropped from the middle of {data.shortened} dialogues that did not fit")
-    processes.first_does(lambda: begin(run, recipe, loaded, resume))
+    for name, part in (("", data), ("validation ", validation)):
+        if part and part.shortened:
+            many = f"{part.shortened} {name}dialogues that did not fit"
+            say(f"{part.dropped_turns} turns dropped from the middle of {many}")
+    dtype = pick_dtype(recipe.dtype, target)
+    processes.first_does(lambda: begin(run, recipe, loaded, dtype, resume))
     note = note_of(recipe, loaded)
     loaded.model = trainable(loaded.model, side.family, recipe)
     job = _Job(run, recipe, processes, target, loaded, data, validation, rouge, note)
@@ -152,7 +157,7 @@ def _fit(job: _Job, checkpoint: Path | None, deadline: float | None) -> dict[str
     with (
         quiet_transformers(),
         tensorboard_in(job.run.path),
-        training_forward(job.loaded.model, job.loaded.family, job.recipe.neftune.alpha),
+        training_forward(job.loaded.model, job.loaded.family, job.recipe.neftune.alpha, job.device),
         meter("train", steps, "steps") as bar,
     ):
         progress = ProgressLine(bar, job.step_tokens)
@@ -171,8 +176,9 @@ def _fit(job: _Job, checkpoint: Path | None, deadline: float | None) -> dict[str
             fix = "lower training.tokens_per_batch and raise training.gradient_accumulation, or gradient_checkpointing"
             raise ResourceError("the batch does not fit the device's memory", fix=fix) from None
         except OSError as error:
-            what = f"could not write to the run: {error}"
-            raise ResourceError(what, str(job.run.path), "free some disk space, then go on with --resume") from None
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            fix = ("free some disk space" if full else "see to that") + ", then go on with --resume"
+            raise ResourceError(f"could not read or write the run: {error}", str(job.run.path), fix) from None
         finally:
             stop.restore()
         if trainer.state.global_step < steps and not best.stopped:
@@ -228,7 +234,9 @@ def _watchers(
         watchers.append(EvaluateEvenly(steps, min(steps, job.recipe.validation.per_epoch * options.epochs)))
     if deadline is not None:
         watchers.append(StopAfter(deadline))
-    return [*watchers, Agree()] if job.processes.count > 1 else watchers
+    if job.processes.count > 1:
+        watchers.append(Agree())
+    return [*watchers, LogBeforeSaving()]
 
 
 def _rouge(job: _Job) -> dict[str, float]:

@@ -6,6 +6,7 @@ A run in one process is a run of one: the same code, with nothing to wait for.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -16,6 +17,9 @@ from torch import distributed
 from rolesum.errors import RolesumError, UsageError
 
 T = TypeVar("T")
+
+# How long processes wait for the first: it alone writes the summaries of an evaluation. torchrun ends them if it dies.
+PATIENCE = timedelta(hours=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def join_processes(device: str) -> Processes:
     if count == 1:
         return Processes()
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    state = PartialState(cpu=on_cpu)
+    state = PartialState(cpu=on_cpu, timeout=PATIENCE)
     if sharded and state.distributed_type is DistributedType.MULTI_CPU:  # accelerate would go on without a word
         raise UsageError("accelerate shards a model on GPUs only", fix="leave FSDP out, or give --device cuda")
     gpu = state.device if state.device.type == "cuda" else None

@@ -101,15 +101,21 @@ def check_run(run: Run, recipe: Recipe, resume: bool) -> None:
         raise UsageError("this directory holds a run that was stopped", path, "add --resume, or remove it")
 
 
-def begin(run: Run, recipe: Recipe, loaded: LoadedModel, resume: bool) -> None:
-    """Write recipe.yaml and environment.json. A resumed run must find the data and the base that it began with."""
-    now = environment(recipe, loaded)
+def begin(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, resume: bool) -> None:
+    """Write recipe.yaml and environment.json. A resumed run must find the data and the base that it began with.
+
+    Also the dtype that it computes in: "auto" may be another on another machine.
+    """
+    now = environment(recipe, loaded, dtype)
     if resume and run.environment.is_file():
         began = json.loads(run.environment.read_text(encoding="utf-8"))
         changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
         if changed:
             what = f"{' and '.join(changed)} changed since this run began"
             raise UsageError(what, str(run.environment), "restore what it began with, or train anew")
+        if began.get("dtype") != now["dtype"]:
+            what = f"this run began in {began.get('dtype')}, and dtype: {recipe.dtype} is {now['dtype']} on this device"
+            raise UsageError(what, str(run.environment), "go on where it began, or train anew with that dtype set")
     if not resume:
         shutil.rmtree(run.best, ignore_errors=True)
         write_whole(run.metrics, "")
@@ -125,7 +131,7 @@ def finish(run: Run, costs: dict[str, Any]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def environment(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
+def environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:
     """Versions, machine, data hashes and seed: what one needs to make the run again."""
     files = {"train": recipe.data.train, "validation": recipe.data.validation}
     return {
@@ -135,7 +141,7 @@ def environment(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if loaded.device.type == "cuda" else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "dtype": str(dtype).removeprefix("torch."),
         "seed": recipe.training.seed,
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
         "data": {name: {"path": file.path, "sha256": _data_hash(file.path)} for name, file in files.items() if file},
