@@ -190,3 +190,31 @@ def test_a_recipe_that_is_no_mapping_or_no_text_is_refused(recipe_file, tmp_path
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"name: \xff\xfe")
     assert "not a UTF-8 text" in refusal(binary)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base": ""},
+        {"name": ""},
+        {"name": ".."},
+        {"name": "a/b"},
+        {"name": "a\0b"},
+        {"name": "long" * 30},
+        {"lora": {"rank": True}},
+        {"lora": {"alpha": 1e300}},
+        {"lora": {"targets": []}},
+        {"neftune": {"alpha": float("inf")}},
+        {"training": {"weight_decay": float("inf")}},
+        {"training": {"epochs": 2.5}},
+        {"custom_roles": {"boss": {"aliases": ["User"]}}},
+        {"custom_roles": {"boss": {}, "Boss": {}}},
+        {"custom_roles": {"boss": {"aliases": ["chief"]}, "owner": {"aliases": ["chief"]}}},
+    ],
+    ids=str,
+)
+def test_values_that_would_do_something_else_than_they_say_are_refused(change):
+    raw = {"name": "one", "data": {"train": {"path": "x.jsonl"}}}
+    parse_recipe(raw, "here")
+    with pytest.raises(UsageError, match="here"):
+        parse_recipe(raw | change, "here")

@@ -3,12 +3,13 @@
 Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the default that stands here.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +18,11 @@ from rolesum.errors import Problem, UsageError, did_you_mean
 from rolesum.roles import ALIASES, BUILT_IN, resolve_role
 
 RECIPE_FOLDER = "recipes"
+
+_DIRECTORY = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]{1,100}")
+
+# An integer, and nothing that may be read as one, such as true.
+Whole = Annotated[int, Field(strict=True)]
 
 
 class _Section(BaseModel):
@@ -35,7 +41,7 @@ class DataFile(_Section):
 
     path: str = Field(description="A file, or sample:NAME for a bundled one. Relative to where rolesum is run.")
     format: str | None = Field(None, description="The file's format; sniffed if not given.")
-    limit: int | None = Field(None, ge=1, description="Take the first N dialogues only.")
+    limit: Whole | None = Field(None, ge=1, description="Take the first N dialogues only.")
     skip: tuple[str, ...] = Field((), description="Ids of dialogues to leave out, such as known broken records.")
     references: Literal["all", "first"] = Field(
         "all", description="With several annotators: one example for each summary, or only for the first."
@@ -53,10 +59,12 @@ class Data(_Section):
 class Lora(_Section):
     """LoRA (arXiv 2106.09685), as PEFT implements it."""
 
-    rank: int = Field(16, ge=1, description="The rank r of the adapters.")
-    alpha: float = Field(32, gt=0, description="The scale: an adapter adds alpha / r * B A.")
+    rank: Whole = Field(16, ge=1, description="The rank r of the adapters.")
+    alpha: float = Field(32, gt=0, le=1e6, description="The scale: an adapter adds alpha / r * B A.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on an adapter's input.")
-    targets: tuple[str, ...] | None = Field(None, description="Module names; by default all linear layers of the body.")
+    targets: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Module names; by default all linear layers of the body."
+    )
     rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (rsLoRA, arXiv 2312.03732).")
     dora: bool = Field(False, description="Learn each weight's magnitude apart from its direction (DoRA, 2402.09353).")
 
@@ -64,45 +72,47 @@ class Lora(_Section):
 class Neftune(_Section):
     """Noise on the token embeddings in training (NEFTune, arXiv 2310.05914)."""
 
-    alpha: float = Field(5.0, ge=0, description="Uniform noise in [-1, 1] times alpha / sqrt(L d); 0 is off.")
+    alpha: float = Field(5.0, ge=0, le=1e6, description="Uniform noise in [-1, 1] times alpha / sqrt(L d); 0 is off.")
 
 
 class Validation(_Section):
     """What is looked at during training; needs data.validation."""
 
-    per_epoch: int = Field(2, ge=1, description="Evaluations in an epoch.")
-    summaries: int = Field(
+    per_epoch: Whole = Field(2, ge=1, description="Evaluations in an epoch.")
+    summaries: Whole = Field(
         0, ge=0, description="Also summarise the first N validation dialogues each time, and log their ROUGE."
     )
-    max_new_tokens: int = Field(128, ge=1, description="The longest of these summaries in tokens.")
+    max_new_tokens: Whole = Field(128, ge=1, description="The longest of these summaries in tokens.")
     best_by: Literal["loss", "rouge"] = Field("loss", description="What tells the best: loss, or the mean ROUGE-L.")
     keep: Literal["last", "best"] = Field("last", description="Which adapter the run ends with.")
-    patience: int = Field(0, ge=0, description="Stop after N evaluations in a row without a new best; 0 is off.")
+    patience: Whole = Field(0, ge=0, description="Stop after N evaluations in a row without a new best; 0 is off.")
 
 
 class Training(_Section):
     """How the adapter is trained."""
 
-    epochs: int = Field(1, ge=1, description="Passes over the training data.")
+    epochs: Whole = Field(1, ge=1, description="Passes over the training data.")
     learning_rate: float = Field(5e-4, gt=0, allow_inf_nan=False, description="The peak of the schedule.")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls after warm-up.")
     warmup: float = Field(0.05, ge=0, lt=1, description="The share of the steps in which the rate rises to its peak.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decay.")
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="AdamW's decay.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 is off.")
-    tokens_per_batch: int = Field(2048, ge=64, description="Most tokens of one batch, padding counted.")
-    gradient_accumulation: int = Field(
+    tokens_per_batch: Whole = Field(2048, ge=64, description="Most tokens of one batch, padding counted.")
+    gradient_accumulation: Whole = Field(
         1, ge=1, description="Batches per optimizer step, of all processes together: they share a step's batches."
     )
     gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward: less memory.")
     share_prefix: bool = Field(True, description="Compute a dialogue once for all its roles, where the family can.")
-    max_length: int | None = Field(None, ge=32, description="Longest example in tokens; by default the model's limit.")
+    max_length: Whole | None = Field(
+        None, ge=32, description="Longest example in tokens; by default the model's limit."
+    )
     on_long: Literal["refuse", "drop-middle"] = Field(
         "refuse", description="A dialogue that does not fit: an error, or drop whole turns from its middle (counted)."
     )
     save_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
-    log_steps: int = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
+    log_steps: Whole = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
     report_to: tuple[str, ...] = Field((), description="transformers' logging integrations, such as tensorboard.")
-    seed: int = Field(1, ge=0, lt=2**32, description="Decides the order, the noise and the adapter's start.")
+    seed: Whole = Field(1, ge=0, lt=2**32, description="Decides the order, the noise and the adapter's start.")
 
 
 class Recipe(_Section):
@@ -110,7 +120,9 @@ class Recipe(_Section):
 
     name: str = Field(description="Names the run's directory: runs/NAME.")
     note: str = Field("", description="What the run is for, and where its settings come from.")
-    base: str = Field("smollm2-135m", description="An alias of the catalogue, a hub id, or a local directory.")
+    base: str = Field(
+        "smollm2-135m", min_length=1, description="An alias of the catalogue, a hub id, or a local directory."
+    )
     data: Data
     roles: tuple[str, ...] = Field(
         BUILT_IN, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
@@ -130,6 +142,8 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _goes_together(self) -> "Recipe":
+        if not _DIRECTORY.fullmatch(self.name):
+            raise ValueError(f"name: {self.name!r} cannot name a directory")
         wants = self.validation
         if self.data.validation is None and (wants.summaries or wants.keep == "best" or wants.patience):
             raise ValueError("validation.summaries, keep: best and patience need data.validation")
@@ -179,8 +193,7 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise UsageError([_problem(detail, place) for detail in error.errors()]) from None
-    clash = {role for role in recipe.custom_roles if role.strip().lower() in ALIASES}
-    if clash:
+    if clash := _redefined(recipe):
         raise UsageError(f"custom_roles redefines {', '.join(sorted(clash))}", place, "give it another name")
     roles: dict[str, None] = {}
     problems: list[Problem] = []
@@ -192,6 +205,17 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
     if problems:
         raise UsageError(problems)
     return recipe.model_copy(update={"roles": tuple(roles)})
+
+
+def _redefined(recipe: Recipe) -> set[str]:
+    """The custom roles' names and aliases that mean a built-in role, or another custom one, already."""
+    clash = {role for role in recipe.custom_roles if role.strip().lower() in ALIASES}
+    taken = list(BUILT_IN)
+    for role, custom in recipe.custom_roles.items():
+        own = {name.strip().lower() for name in (role, *custom.aliases)}
+        clash |= own & set(taken)
+        taken += own
+    return clash
 
 
 def find_recipe(path_or_name: str | Path) -> Path:
