@@ -70,3 +70,16 @@ def check_writable(path: Path) -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ResourceError("cannot write here", str(path), fix)
+
+
+def check_directory(path: Path) -> None:
+    """Raise ResourceError where `path` is not a directory that one may write to, and cannot become one."""
+    fix = "give a directory that you may write to"
+    try:
+        above = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    except OSError as error:
+        raise ResourceError(f"cannot be a directory: {error.strerror}", str(path), fix) from None
+    if not above.is_dir():
+        raise ResourceError(f"cannot be a directory: {above} is a file", str(path), fix)
+    if not os.access(above, os.W_OK):
+        raise ResourceError("cannot write here", str(path), fix)

@@ -137,7 +137,7 @@ MOMENTS = {
     "in an evaluation": (f"{TRAINER}.evaluate", 2, False, 5),
     "with the first checkpoint half written": (f"{TRAINER}._save_rng_state", 1, False, None),
     "with a later checkpoint half written": (f"{TRAINER}._save_rng_state", 4, False, 3),
-    "with a checkpoint written and not named": (f"{TRAINER}._finish_checkpoint", 4, False, 3),
+    "with a checkpoint written and not named": ("rolesum.training.trainer:finish_checkpoint", 4, False, 3),
     "with a checkpoint named and the oldest not removed": ("pathlib:Path.rename", 4, True, 4),
     "after the last checkpoint": ("rolesum.training.finetune:_write", 1, False, STEPS),
     "with the adapter half written": ("rolesum.files:flush_to_disk", "/.adapter-", False, STEPS),
@@ -276,13 +276,13 @@ def test_a_full_disk_in_a_checkpoint_is_a_resource_error_and_keeps_the_ones_befo
 
 def test_no_more_than_two_checkpoints_are_kept_and_they_are_the_newest(tmp_path, monkeypatch):
     kept = []
-    original = trainer.RoleTrainer._finish_checkpoint
+    original = trainer.finish_checkpoint
 
-    def noting(self, written):
-        original(self, written)
-        kept.append({path.name for path in written.parent.parent.glob("checkpoint-*")})
+    def noting(written, folder):
+        original(written, folder)
+        kept.append({path.name for path in folder.glob("checkpoint-*")})
 
-    monkeypatch.setattr(trainer.RoleTrainer, "_finish_checkpoint", noting)
+    monkeypatch.setattr(trainer, "finish_checkpoint", noting)
     train(recipe(), tmp_path / "run", device="cpu")
     assert kept == [{f"checkpoint-{number}" for number in (step - 1, step) if number} for step in range(1, STEPS + 1)]
 

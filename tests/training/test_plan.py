@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from rolesum.errors import DataError
+from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.models.loading import load_text_side, load_weights
 from rolesum.recipe import parse_recipe
 from rolesum.training import plan as planning
@@ -134,6 +134,17 @@ def test_a_run_that_does_not_fit_the_memory_is_told_what_would_and_is_not_tried(
 
 def test_the_free_memory_is_the_machines():
     assert 0 < plan(recipe(), device="cpu").free_memory <= psutil.virtual_memory().total
+
+
+def test_a_logging_integration_that_is_not_there_is_refused_as_the_run_would():
+    with pytest.raises(UsageError, match="report_to: tensorbord is not installed"):
+        plan(recipe(report_to=["tensorbord"]), device="cpu")
+
+
+@pytest.mark.parametrize("device", ["meta", "tpu", ""])
+def test_a_device_on_which_nothing_can_be_computed_is_refused(device):
+    with pytest.raises(ResourceError, match="no device"):
+        plan(recipe(), device=device)
 
 
 def test_json_says_all_of_it(tmp_path):

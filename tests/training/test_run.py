@@ -22,6 +22,7 @@ from rolesum.models import loading
 from rolesum.models.loading import load_model
 from rolesum.recipe import parse_recipe
 from rolesum.training import Interrupted, Run, loss, train
+from rolesum.training.plan import plan
 from tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
@@ -135,16 +136,6 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_resume_ends_as_if_never_stopped(t
     assert [row["step"] for row in rows] == [row["step"] for row in expected_rows]
 
 
-def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path):
-    run = Run(tmp_path)
-    for step, text in ((5, '{"global_step": 5}'), (9, '{"global_st')):
-        folder = run.checkpoints / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        (folder / "trainer_state.json").write_text(text)
-    (run.checkpoints / "checkpoint-12").mkdir()
-    assert run.last_checkpoint() == run.checkpoints / "checkpoint-5"
-
-
 def test_a_finished_run_is_not_overwritten(tmp_path):
     train(recipe(), tmp_path / "run", device="cpu")
     with pytest.raises(UsageError, match="holds a finished run"):
@@ -182,6 +173,43 @@ def test_a_role_that_the_data_has_no_summaries_for_is_refused(tmp_path):
     raw = {**raw_recipe(), "roles": ["supervisor"], "custom_roles": {"supervisor": {}}}
     with pytest.raises(DataError, match="no summaries for the roles supervisor"):
         train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+
+
+def test_a_role_of_which_no_dialogue_has_a_summary_is_refused_beside_others_that_have(tmp_path):
+    raw = raw_recipe() | {"custom_roles": {"boss": {}}, "roles": ["boss", "user"]}
+    with pytest.raises(DataError, match=r"no summaries for boss") as caught:
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    assert "roles=[user]" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_dialogues_without_a_summary_are_told(tmp_path, capsys):
+    lines = short_dialogues().read_text().splitlines()
+    bare = {key: value for key, value in json.loads(lines[0]).items() if key != "summaries"} | {"id": "bare"}
+    data = tmp_path / "some.jsonl"
+    data.write_text("\n".join([*lines, json.dumps(bare)]))
+    raw = raw_recipe() | {"data": {"train": {"path": str(data)}}}
+    train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    said = f"1 of {len(lines) + 1} dialogues have no summary for these roles: they are left out"
+    assert said in capsys.readouterr().err
+    assert said in plan(parse_recipe(raw, "test"), device="cpu").notes
+
+
+def test_an_example_longer_than_the_model_reads_is_not_told_to_raise_the_limit(tmp_path):
+    one = json.loads(short_dialogues("en-train", 1, 1).read_text())
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({**one, "turns": one["turns"] * 60}))
+    raw = raw_recipe(max_length=20000, tokens_per_batch=20000) | {"data": {"train": {"path": str(path)}}}
+    with pytest.raises(DataError, match="take a model that reads more") as caught:
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    assert "raise training.max_length" not in str(caught.value)
+
+
+def test_a_misspelt_target_leaves_no_directory(tmp_path):
+    raw = raw_recipe() | {"lora": {"targets": ["q_prj"]}}
+    with pytest.raises(UsageError, match="q_prj"):
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_adapter_on_another_base_is_refused(tmp_path):

@@ -262,6 +262,13 @@ def test_summaries_without_a_way_to_score_are_refused_before_anything_is_written
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
+def test_summaries_that_cannot_be_written_are_refused_before_the_first_step(tmp_path):
+    chosen = recipe(validation={"summaries": 2, "max_new_tokens": 2040})
+    with pytest.raises(DataError, match="no validation dialogue fits the model with a summary"):
+        trained(tmp_path / "run", chosen, rouge=rouge(chosen))
+    assert not (tmp_path / "run").exists()
+
+
 def one_sided(folder):
     """A dialogue in which nobody plays the agent, for whom it has a summary all the same."""
     return short_dialogues("en-test", 1, 1)

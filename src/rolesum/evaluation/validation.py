@@ -1,6 +1,6 @@
 """ROUGE of a model that is being trained, on a few validation dialogues: what training asks of evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,27 +20,30 @@ if TYPE_CHECKING:
 MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
-def rouge(recipe: Recipe) -> "Callable[[LoadedModel, Sequence[Dialogue]], dict[str, float]]":
-    """A function for `train`: the mean ROUGE over the recipe's roles, and each role's, by the text's usual scorer."""
+def rouge(recipe: Recipe) -> "RougeOnTheWay":
+    """What `train` asks for the ROUGE of a model's summaries, by the text's usual scorer."""
+    return RougeOnTheWay(recipe)
 
-    told = False
 
-    def score(loaded: "LoadedModel", dialogues: Sequence[Dialogue]) -> dict[str, float]:
-        from rolesum.generation.transformers_engine import TransformersEngine
+class RougeOnTheWay:
+    """Called, it gives the mean ROUGE over the recipe's roles, and each role's."""
 
-        own = load_instruction_set(recipe.instructions) if recipe.instructions else None
-        engine = TransformersEngine(loaded, loaded.layout(recipe.language, own, recipe.definitions))
-        chosen = _that_can_be_scored(dialogues, engine, recipe)
-        nonlocal told
-        if len(chosen) < len(dialogues) and not told:
-            told = True
-            without = len(dialogues) - len(chosen)
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    def check(self, loaded: "LoadedModel", dialogues: Sequence[Dialogue]) -> None:
+        """Before training: say which dialogues cannot be summarised. Raises DataError where none can."""
+        chosen = _that_can_be_scored(dialogues, self._engine(loaded), self.recipe)
+        if without := len(dialogues) - len(chosen):
             say(f"{without} of {len(dialogues)} validation dialogues cannot be summarised: too long, or roles unplayed")
+
+    def __call__(self, loaded: "LoadedModel", dialogues: Sequence[Dialogue]) -> dict[str, float]:
+        engine = self._engine(loaded)
         done = evaluate(
             engine,
-            chosen,
-            roles=recipe.roles,
-            max_new_tokens=recipe.validation.max_new_tokens,
+            _that_can_be_scored(dialogues, engine, self.recipe),
+            roles=self.recipe.roles,
+            max_new_tokens=self.recipe.validation.max_new_tokens,
             label="validation summaries",
         )
         found = {role: score.means for role, score in done.scores.items()}
@@ -48,7 +51,11 @@ def rouge(recipe: Recipe) -> "Callable[[LoadedModel, Sequence[Dialogue]], dict[s
         by_role = {f"{measure}_{role}": of[measure] for role, of in found.items() for measure in MEASURES}
         return means | (by_role if len(found) > 1 else {})
 
-    return score
+    def _engine(self, loaded: "LoadedModel") -> "TransformersEngine":
+        from rolesum.generation.transformers_engine import TransformersEngine
+
+        own = load_instruction_set(self.recipe.instructions) if self.recipe.instructions else None
+        return TransformersEngine(loaded, loaded.layout(self.recipe.language, own, self.recipe.definitions))
 
 
 def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngine", recipe: Recipe) -> list[Dialogue]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import signal
 import threading
 import time
@@ -19,6 +18,7 @@ from rolesum.errors import RolesumError
 from rolesum.files import write_whole
 from rolesum.metrics import read_metrics
 from rolesum.progress import Meter, say
+from rolesum.training.run import Run
 
 # A second signal sooner than this is the same one, sent twice.
 TWICE_SECONDS = 2.0
@@ -80,13 +80,25 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         kept = {key: value for key, value in (logs or {}).items() if key in self.KEPT or key.startswith("eval_")}
         row = {key: float(f"{float(value):.6g}") for key, value in kept.items()}
-        for key, name in (("loss", "loss"), ("eval_loss", "validation loss")):
-            if not math.isfinite(row.get(key, 0.0)):
-                fix = "lower training.learning_rate, then train anew: from a checkpoint it would go the same way"
-                raise RolesumError(f"the {name} is no longer a number at step {state.global_step}", str(self.path), fix)
         if "loss" in row or "eval_loss" in row:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **row}) + "\n")
+
+
+class RefuseNan(TrainerCallback):
+    """Ends the run, in every process, where a loss that is logged is no number."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        for key, name in (("loss", "loss"), ("eval_loss", "validation loss")):
+            if not math.isfinite((logs or {}).get(key, 0.0)):
+                raise no_number(f"the {name} is no longer a number at step {state.global_step}")
+
+
+def no_number(what: str) -> RolesumError:
+    fix = "lower training.learning_rate, then train anew: from a checkpoint it would go the same way"
+    return RolesumError(what, fix=fix)
 
 
 class EvaluateEvenly(TrainerCallback):
@@ -137,9 +149,9 @@ class KeepBest(TrainerCallback):
     moment into a directory; it is called in every process.
     """
 
-    def __init__(self, metric: str, patience: int, write: Callable[[Path], None] | None, folder: Path) -> None:
+    def __init__(self, metric: str, patience: int, write: Callable[[Path], None] | None, run: Run) -> None:
         self.metric, self.patience = metric, patience
-        self.write, self.folder = write, folder
+        self.write, self.run = write, run
         self.stopped = False
 
     def on_evaluate(
@@ -150,7 +162,7 @@ class KeepBest(TrainerCallback):
         if best is None or (value < best if self.metric == "eval_loss" else value > best):
             state.best_metric, state.best_global_step = value, state.global_step
             if self.write:
-                self.write(self.folder / str(state.global_step))
+                self.write(self.run.best / str(state.global_step))
         since = {
             row["step"] for row in state.log_history if self.metric in row and row["step"] > state.best_global_step
         }
@@ -161,10 +173,8 @@ class KeepBest(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Older bests are kept until a checkpoint knows the new one: the run may go on from an earlier one."""
-        if state.is_world_process_zero and self.folder.is_dir():
-            for older in self.folder.iterdir():
-                if older.name != str(state.best_global_step):
-                    shutil.rmtree(older, ignore_errors=True)
+        if state.is_world_process_zero:
+            self.run.remove_bests(but=state.best_global_step)
 
 
 class Agree(TrainerCallback):

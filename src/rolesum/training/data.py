@@ -21,6 +21,7 @@ class TrainingData:
     steps: list[list[list[Draw]]]
     dropped_turns: int
     shortened: int
+    left_out: int = 0  # dialogues without a summary for the roles
 
     @property
     def lengths(self) -> list[int]:
@@ -64,30 +65,49 @@ class TrainingData:
 def read_training_data(recipe: Recipe, side: TextSide) -> TrainingData:
     """Read and encode data.train. Raises DataError with all that is wrong or does not fit."""
     options = recipe.training
-    bundles = read_bundles(recipe, recipe.data.train)
+    bundles, left_out = read_bundles(recipe, recipe.data.train)
+    _check_roles(recipe, bundles)
     side.check_languages([bundle.dialogue for bundle in bundles])
     data = encode(recipe, side, bundles)
     encoded = split_to_budget(data.bundles, options.tokens_per_batch)
     lengths = [bundle.tokens for bundle in encoded]
     schedule = token_budget_batches(lengths, options.tokens_per_batch, seed=options.seed, epochs=options.epochs)
     steps = optimizer_steps(schedule, options.gradient_accumulation)
-    return TrainingData([one.dialogue for one in bundles], encoded, steps, data.dropped_turns, data.shortened)
+    dialogues = [one.dialogue for one in bundles]
+    return TrainingData(dialogues, encoded, steps, data.dropped_turns, data.shortened, left_out)
 
 
 def read_validation_data(recipe: Recipe, side: TextSide) -> TrainingData | None:
     """Read and encode data.validation, in batches of one epoch; None where the recipe names none."""
     if recipe.data.validation is None:
         return None
-    bundles = read_bundles(recipe, recipe.data.validation)
+    bundles, left_out = read_bundles(recipe, recipe.data.validation)
     data = encode(recipe, side, bundles)
     encoded = split_to_budget(data.bundles, recipe.training.tokens_per_batch)
     lengths = [bundle.tokens for bundle in encoded]
     steps = optimizer_steps(token_budget_batches(lengths, recipe.training.tokens_per_batch, seed=0, epochs=1), 1)
-    return TrainingData([one.dialogue for one in bundles], encoded, steps, data.dropped_turns, data.shortened)
+    dialogues = [one.dialogue for one in bundles]
+    return TrainingData(dialogues, encoded, steps, data.dropped_turns, data.shortened, left_out)
 
 
-def read_bundles(recipe: Recipe, file: DataFile) -> list[Bundle]:
-    """The bundles of a data file. Raises DataError where it has no summaries for the recipe's roles."""
+def left_out_notes(data: TrainingData, validation: TrainingData | None) -> list[str]:
+    """What of the files is not trained on, or not evaluated, a line each."""
+    notes = []
+    for name, part in (("", data), ("validation ", validation)):
+        if part and part.left_out:
+            of = len(part.dialogues) + part.left_out
+            notes.append(f"{part.left_out} of {of} {name}dialogues have no summary for these roles: they are left out")
+        if part and part.shortened:
+            many = f"{part.shortened} {name}dialogues that did not fit"
+            notes.append(f"{part.dropped_turns} turns dropped from the middle of {many}")
+    return notes
+
+
+def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
+    """The bundles of a data file, and how many dialogues have no summary for the recipe's roles.
+
+    Raises DataError where none has.
+    """
     dialogues = read_dialogues(file.path, file.format, skip=file.skip, limit=file.limit, custom_roles=recipe.aliases)
     found = [bundle_of(dialogue, recipe.roles, file.references) for dialogue in dialogues]
     bundles = [bundle for bundle in found if bundle is not None]
@@ -95,7 +115,15 @@ def read_bundles(recipe: Recipe, file: DataFile) -> list[Bundle]:
         has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]
         what = f"no summaries for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
         raise DataError(what, file.path, "set roles in the recipe to roles that the data has")
-    return bundles
+    return bundles, len(dialogues) - len(bundles)
+
+
+def _check_roles(recipe: Recipe, bundles: list[Bundle]) -> None:
+    """Raise DataError for a role that the model would never see, though its adapter would name it."""
+    has = {example.role for bundle in bundles for example in bundle.examples}
+    if lost := [role for role in recipe.roles if role not in has]:
+        fix = f"set roles in the recipe to those that the data has: --set roles=[{','.join(sorted(has))}]"
+        raise DataError(f"no summaries for {' or '.join(lost)}", recipe.data.train.path, fix)
 
 
 def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: int | None = None) -> EncodedData:
@@ -107,6 +135,7 @@ def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: in
         side.layout(recipe.language, own, recipe.definitions),
         side.encoder,
         max_length=max_length or min(options.max_length or side.max_length, side.max_length),
+        readable=side.max_length,
         on_long=options.on_long,
         share_prefix=options.share_prefix and side.family.shares_prefix,
     )

@@ -54,13 +54,14 @@ def encode_bundles(
     encoder: SegmentEncoder,
     *,
     max_length: int,
+    readable: int | None = None,
     on_long: str = "refuse",
     share_prefix: bool = True,
 ) -> EncodedData:
     """Encode bundles; without `share_prefix` every example becomes a bundle of its own.
 
-    `max_length` is the most tokens of one example. `on_long` is "refuse" or "drop-middle". Raises DataError with all
-    the dialogues that do not fit.
+    `max_length` is the most tokens of one example, `readable` the most that the model could read of one. `on_long` is
+    "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
     """
     encoded: list[EncodedBundle] = []
     problems: list[Problem] = []
@@ -70,7 +71,7 @@ def encode_bundles(
         if result.longest_example > max_length:
             cut = _shorten(bundle, layout, encoder, max_length) if on_long == "drop-middle" else None
             if cut is None:
-                problems.append(_too_long(bundle.dialogue, result, max_length, on_long))
+                problems.append(_too_long(bundle.dialogue, result, max_length, readable, on_long))
                 continue
             dialogue, dropped = cut
             result = _encode(Bundle(dialogue, bundle.examples), layout, encoder, len(encoded))
@@ -107,11 +108,15 @@ def _shorten(
     return drop_middle(bundle.dialogue, fits)
 
 
-def _too_long(dialogue: Dialogue, encoded: EncodedBundle, max_length: int, on_long: str) -> Problem:
+def _too_long(
+    dialogue: Dialogue, encoded: EncodedBundle, max_length: int, readable: int | None, on_long: str
+) -> Problem:
     longest = max(branch.targets for branch in encoded.branches)
     parts = f"dialogue {len(encoded.prefix)}, target up to {longest}"
     what = f"{encoded.longest_example} tokens ({parts}); the limit is {max_length}"
-    if longest >= max_length:
-        return Problem(what, dialogue.place, "the target alone does not fit: raise training.max_length or skip the id")
-    other = "" if on_long == "drop-middle" else ", set training.on_long: drop-middle"
-    return Problem(what, dialogue.place, f"raise training.max_length{other}, or skip the id")
+    might_help = readable is None or encoded.longest_example <= readable
+    ways = ["raise training.max_length" if might_help else "take a model that reads more"]
+    if on_long != "drop-middle" and longest < max_length:
+        ways.append("set training.on_long: drop-middle")
+    alone = "the target alone does not fit: " if longest >= max_length else ""
+    return Problem(what, dialogue.place, f"{alone}{', '.join(ways)}, or skip the id")

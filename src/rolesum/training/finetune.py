@@ -2,7 +2,8 @@
 
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,15 +28,18 @@ from rolesum.training.callbacks import (
     LogBeforeSaving,
     MetricsFile,
     ProgressLine,
+    RefuseNan,
     SaveByClock,
     StopAfter,
     StopOnInterrupt,
+    no_number,
 )
 from rolesum.training.card import model_card
-from rolesum.training.data import TrainingData, read_training_data, read_validation_data
+from rolesum.training.checkpoints import checkpoints
+from rolesum.training.data import TrainingData, left_out_notes, read_training_data, read_validation_data
 from rolesum.training.forward import joins_rows, training_forward
 from rolesum.training.processes import Processes, join_processes
-from rolesum.training.run import Interrupted, Run, begin, check_run, finish, note_of, peak_memory
+from rolesum.training.run import Interrupted, Run, begin, check_run, finish, locked, note_of, peak_memory
 from rolesum.training.trainable import trainable
 from rolesum.training.trainer import BundleDataset, RoleTrainer
 
@@ -69,19 +73,45 @@ def train(
     side, data, validation = processes.all_do(lambda: _read(recipe))
     target, loaded = processes.all_do(lambda: _load(recipe, side, processes, device))
     say(f"training {recipe.base} on {data.told(joins_rows(loaded.causal_lm, side.family, target))}")
-    for name, part in (("", data), ("validation ", validation)):
-        if part and part.shortened:
-            many = f"{part.shortened} {name}dialogues that did not fit"
-            say(f"{part.dropped_turns} turns dropped from the middle of {many}")
-    dtype = pick_dtype(recipe.dtype, target)
-    processes.first_does(lambda: begin(run, recipe, loaded, dtype, resume))
+    for note in left_out_notes(data, validation):
+        say(note)
     note = note_of(recipe, loaded)
-    loaded.model = trainable(loaded.model, side.family, recipe)
+    with _memory_errors():
+        loaded.model = trainable(loaded.model, side.family, recipe)
     job = _Job(run, recipe, processes, target, loaded, data, validation, rouge, note)
-    checkpoint = processes.first_does(lambda: _last_checkpoint(run, processes)) if resume else None
-    costs = _fit(job, checkpoint, deadline)
-    processes.first_does(lambda: finish(run, costs))
+    with ExitStack() as held:
+        processes.first_does(lambda: held.enter_context(locked(run)))
+        processes.first_does(lambda: check_run(run, recipe, resume))  # again: now nobody else writes there
+        _run(job, resume, deadline)
     return run
+
+
+def _run(job: "_Job", resume: bool, deadline: float | None) -> None:
+    """Train into the run's directory, from its beginning or its last checkpoint."""
+    run, processes = job.run, job.processes
+    if check := getattr(job.rouge, "check", None):  # rouge's own, of evaluation.validation
+        processes.all_do(lambda: check(job.loaded, job.looked_at))
+    processes.first_does(lambda: begin(run, job.recipe, job.loaded, pick_dtype(job.recipe.dtype, job.device), resume))
+    checkpoint = processes.first_does(lambda: _last_checkpoint(run, processes)) if resume else None
+    with _memory_errors():
+        costs = _fit(job, checkpoint, deadline)
+    processes.first_does(lambda: finish(run, costs))
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Memory that does not suffice, as each device tells it, is a ResourceError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # OutOfMemoryError is a RuntimeError; a processor has no name for it
+        if isinstance(error, RuntimeError) and not _told_of_memory(error):
+            raise
+        fix = "lower training.tokens_per_batch and raise training.gradient_accumulation, or gradient_checkpointing"
+        raise ResourceError("the model or its batches do not fit the device's memory", fix=fix) from None
+
+
+def _told_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _check_wishes(recipe: Recipe, processes: Processes, device: str, rouge: Rouge | None) -> None:
@@ -121,6 +151,10 @@ def _load(recipe: Recipe, side: TextSide, processes: Processes, device: str) -> 
 def _last_checkpoint(run: Run, processes: Processes) -> Path | None:
     """What a resumed run goes on from. Raises UsageError where FSDP was in use and is not now, or the reverse."""
     last = run.last_checkpoint()
+    for broken in checkpoints(run.checkpoints)[::-1]:
+        if broken == last:
+            break
+        say(f"{broken.name} is not whole: it is passed over")
     if last is None:
         say("no whole checkpoint here: the run begins anew")
     elif any(last.glob("pytorch_model_fsdp*")) != processes.sharded:
@@ -142,6 +176,11 @@ class _Job:
     validation: TrainingData | None
     rouge: Rouge | None
     note: dict[str, Any]
+
+    @property
+    def looked_at(self) -> list[Dialogue]:
+        """The dialogues that are summarised on the way."""
+        return self.validation.dialogues[: self.recipe.validation.summaries] if self.validation else []
 
     @property
     def step_tokens(self) -> list[int]:
@@ -166,15 +205,12 @@ def _fit(job: _Job, checkpoint: Path | None, deadline: float | None) -> dict[str
             "eval_rougeL" if job.recipe.validation.best_by == "rouge" else "eval_loss",
             job.recipe.validation.patience,
             partial(_write, job) if job.recipe.validation.keep == "best" else None,
-            job.run.best,
+            job.run,
         )
         for watcher in _watchers(job, progress, best, stop, deadline):
             trainer.add_callback(watcher)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except torch.OutOfMemoryError:
-            fix = "lower training.tokens_per_batch and raise training.gradient_accumulation, or gradient_checkpointing"
-            raise ResourceError("the batch does not fit the device's memory", fix=fix) from None
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             fix = ("free some disk space" if full else "see to that") + ", then go on with --resume"
@@ -227,7 +263,7 @@ def _watchers(
 ) -> list[TrainerCallback]:
     """The callbacks, in the order in which they are asked."""
     options, steps = job.recipe.training, len(job.data.steps)
-    watchers: list[TrainerCallback] = [progress, SaveByClock(options.save_minutes), best, stop]
+    watchers: list[TrainerCallback] = [progress, RefuseNan(), SaveByClock(options.save_minutes), best, stop]
     if job.processes.first:
         watchers.append(MetricsFile(job.run.metrics))
     if job.validation:
@@ -242,7 +278,7 @@ def _watchers(
 def _rouge(job: _Job) -> dict[str, float]:
     """The ROUGE of summaries of the first validation dialogues by the model as it is now."""
     job.loaded.model.eval()
-    return job.rouge(job.loaded, job.validation.dialogues[: job.recipe.validation.summaries])
+    return job.rouge(job.loaded, job.looked_at)
 
 
 def _write(job: _Job, directory: Path) -> None:
@@ -251,6 +287,9 @@ def _write(job: _Job, directory: Path) -> None:
     state = _gathered(model) if job.processes.sharded else None
 
     def write() -> None:
+        weights = {name: one for name, one in model.named_parameters() if one.requires_grad} if state is None else state
+        if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+            raise no_number("the trained weights are no longer numbers")
         if job.recipe.method == "full":
             save_model(model, job.loaded.tokenizer, directory, job.note, card, state)
         else:

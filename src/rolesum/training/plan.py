@@ -16,9 +16,17 @@ from rolesum.models.loading import TextSide, load_text_side, load_weights, pick_
 from rolesum.models.quiet import quiet_transformers
 from rolesum.progress import meter
 from rolesum.recipe import Recipe
+from rolesum.training.arguments import check_loggers
 from rolesum.training.batch import Draw
 from rolesum.training.collate import Batch, collate
-from rolesum.training.data import TrainingData, encode, read_bundles, read_training_data, read_validation_data
+from rolesum.training.data import (
+    TrainingData,
+    encode,
+    left_out_notes,
+    read_bundles,
+    read_training_data,
+    read_validation_data,
+)
 from rolesum.training.forward import training_forward
 from rolesum.training.reckon import Shape
 from rolesum.training.run import peak_memory
@@ -65,14 +73,16 @@ class Plan:
 
 def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan:
     """Plan a run. With `measure`, load the base and train a few batches. Raises as `train` does."""
+    check_loggers(recipe.training.report_to)
     side = load_text_side(recipe.base)
     files = [file for file in (recipe.data.train, recipe.data.validation) if file]
-    fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)])
+    fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)[0]])
     if recipe.training.share_prefix and not side.family.shares_prefix:
         why = f"{side.family.name} models take positions from the attention mask"
         notes.append(f"prefixes are not shared: {why}, so that each example is computed alone")
     data = read_training_data(fitted, side)
     validation = read_validation_data(fitted, side)
+    notes += left_out_notes(data, validation)
     on = pick_device(device)
     dtype = pick_dtype(recipe.dtype, on)
     shape = Shape.of(side, fitted, on)

@@ -4,25 +4,30 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from rolesum.errors import RolesumError, UsageError
-from rolesum.files import write_whole
+from rolesum.files import check_directory, write_whole
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
+from rolesum.training.checkpoints import checkpoints, is_whole, remove_checkpoints, remove_if_empty
+
+_BEST = re.compile(r"\d+|\.\d+-.*")  # by its step; the second while it is written
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
-UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -61,24 +66,38 @@ class Run:
     def recipe(self) -> Path:
         return self.path / "recipe.yaml"
 
+    @property
+    def lock(self) -> Path:
+        """There while the run is under way; held by its first process, and free when that ends in any way."""
+        return self.path / ".lock"
+
     def result(self, method: str) -> Path:
         """What the run is for: the adapter, or the model where the method is "full"."""
         return self.model if method == "full" else self.adapter
 
     def remove(self) -> None:
         """Remove what a run leaves, and nothing else that lies in its directory."""
-        for folder in (self.adapter, self.model, self.checkpoints, self.best):
+        for folder in (self.adapter, self.model):
             shutil.rmtree(folder, ignore_errors=True)
+        self.remove_work()
         for file in (self.recipe, self.metrics, self.environment):
             file.unlink(missing_ok=True)
 
+    def remove_work(self) -> None:
+        """Remove what only a run under way needs."""
+        remove_checkpoints(self.checkpoints)
+        self.remove_bests()
+
+    def remove_bests(self, but: int | None = None) -> None:
+        """Remove the bests, also half-written ones; all `but` the one of this step."""
+        for one in self.best.glob("*"):
+            if _BEST.fullmatch(one.name) and one.name != str(but):
+                shutil.rmtree(one, ignore_errors=True)
+        remove_if_empty(self.best)
+
     def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint; one that is being written bears no name that is looked for here."""
-        whole = {}
-        for state in self.checkpoints.glob("checkpoint-*/trainer_state.json"):
-            with suppress(ValueError, KeyError):
-                whole[json.loads(state.read_text(encoding="utf-8"))["global_step"]] = state.parent
-        return whole[max(whole)] if whole else None
+        """The newest whole checkpoint."""
+        return next((one for one in reversed(checkpoints(self.checkpoints)) if is_whole(one)), None)
 
 
 class Interrupted(RolesumError):
@@ -87,18 +106,44 @@ class Interrupted(RolesumError):
     exit_code = 1
 
 
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Inside, no other process may train into the directory. Raises UsageError where one does."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.lock, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        fix = "wait until it ends, or give another --out"
+        raise UsageError("another process trains into this directory", str(run.path), fix) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows does not remove what is open
+            run.lock.unlink()
+        lock.release()
+        remove_if_empty(run.path)
+
+
 def check_run(run: Run, recipe: Recipe, resume: bool) -> None:
     """Raise UsageError where the directory holds another run, or none to go on with. Nothing is written yet."""
+    check_directory(run.path)
     path = str(run.path)
     if resume and not run.recipe.is_file():
         raise UsageError("nothing to resume: no run here", path, "leave --resume out, or check --out")
-    if resume and run.recipe.read_text(encoding="utf-8") != dump_recipe(recipe):
+    if resume and run.recipe.read_text(encoding="utf-8", errors="replace") != dump_recipe(recipe):
         raise UsageError("the recipe differs from the one that this run began with", str(run.recipe), "use that one")
     if run.adapter.is_dir() or run.model.is_dir():
         done = "is finished already" if resume else "holds a finished run"
         raise UsageError(f"this directory {done}", path, "give another --out, or remove it")
-    if not resume and run.checkpoints.is_dir() and any(run.checkpoints.glob("checkpoint-*")):
+    if not resume and checkpoints(run.checkpoints):
         raise UsageError("this directory holds a run that was stopped", path, "add --resume, or remove it")
+    folders = (run.adapter, run.model, run.checkpoints, run.best)
+    files = () if _environment(run) else (run.recipe, run.metrics, run.environment)
+    foreign = [one.name for one in folders if one.is_file()] + [one.name for one in files if one.exists()]
+    if foreign:
+        what = f"this directory holds what no run of rolesum wrote: {', '.join(foreign)}"
+        raise UsageError(what, path, "give another --out")
 
 
 def begin(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, resume: bool) -> None:
@@ -107,8 +152,8 @@ def begin(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, res
     Also the dtype that it computes in: "auto" may be another on another machine.
     """
     now = environment(recipe, loaded, dtype)
-    if resume and run.environment.is_file():
-        began = json.loads(run.environment.read_text(encoding="utf-8"))
+    if resume:
+        began = _environment(run)
         changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
         if changed:
             what = f"{' and '.join(changed)} changed since this run began"
@@ -117,18 +162,27 @@ def begin(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, res
             what = f"this run began in {began.get('dtype')}, and dtype: {recipe.dtype} is {now['dtype']} on this device"
             raise UsageError(what, str(run.environment), "go on where it began, or train anew with that dtype set")
     if not resume:
-        shutil.rmtree(run.best, ignore_errors=True)
-        write_whole(run.metrics, "")
+        run.remove_bests()
     write_whole(run.environment, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+    if not resume:
+        write_whole(run.metrics, "")
     write_whole(run.recipe, dump_recipe(recipe))
 
 
 def finish(run: Run, costs: dict[str, Any]) -> None:
     """Note what the run cost beside its versions, and drop what it needs no more."""
-    known = json.loads(run.environment.read_text(encoding="utf-8"))
+    known = _environment(run)
     write_whole(run.environment, json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n")
-    for folder in (run.checkpoints, run.best):
-        shutil.rmtree(folder, ignore_errors=True)
+    run.remove_work()
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    """What the run's environment.json says; empty where there is none that a run wrote."""
+    try:
+        known = json.loads(run.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) and "rolesum" in known else {}
 
 
 def environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:

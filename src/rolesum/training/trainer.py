@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,17 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
 from rolesum.errors import ResourceError
-from rolesum.files import flush_all_to_disk, flush_to_disk
 from rolesum.training.batch import Draw, deal
+from rolesum.training.checkpoints import UNFINISHED, finish_checkpoint
 from rolesum.training.collate import collate
 from rolesum.training.encode import EncodedBundle
 from rolesum.training.processes import Processes
-from rolesum.training.run import UNFINISHED
 
 Item = tuple[Draw, EncodedBundle]
 Steps = Sequence[list[list[Draw]]]
-
-KEPT_CHECKPOINTS = 2
 
 
 class BundleDataset(Dataset[Item]):
@@ -146,7 +144,20 @@ class RoleTrainer(Trainer):
         self.processes.wait()
         if self.processes.first:
             with self._disk_errors(unfinished):
-                self._finish_checkpoint(unfinished / f"checkpoint-{self.state.global_step}")
+                written = unfinished / f"checkpoint-{self.state.global_step}"
+                finish_checkpoint(written, Path(self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        with _reading(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _reading(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     @contextmanager
     def _disk_errors(self, unfinished: Path) -> Iterator[None]:
@@ -161,18 +172,19 @@ class RoleTrainer(Trainer):
             fix = "free some disk space, then go on with the same command and --resume"
             raise ResourceError(what, str(self.args.output_dir), fix) from None
 
-    def _finish_checkpoint(self, written: Path) -> None:
-        """Give the checkpoint its name, and drop those that are older than the last but one."""
-        flush_all_to_disk(written)
-        folder = Path(self.args.output_dir)
-        finished = folder / written.name
-        shutil.rmtree(finished, ignore_errors=True)
-        written.rename(finished)
-        flush_to_disk(folder)
-        whole = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-        for older in whole[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(older, ignore_errors=True)
-
     def _loader(self, dataset: Any, steps: Steps) -> DataLoader[Item]:
         mine = deal(steps, self.processes.count, self.processes.rank)
         return DataLoader(dataset, batch_sampler=mine, collate_fn=partial(collate, pad_id=self.pad_id))
+
+
+@contextmanager
+def _reading(checkpoint: str | None) -> Iterator[None]:
+    """A checkpoint that cannot be read is a ResourceError that says what to do."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, distributed.DistError):
+        raise
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        what = f"the checkpoint cannot be read: {str(error).strip() or type(error).__name__}"
+        fix = "remove it, and --resume goes on from the one before"
+        raise ResourceError(what.splitlines()[0], checkpoint or "", fix) from None
