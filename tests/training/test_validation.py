@@ -269,6 +269,11 @@ def test_summaries_that_cannot_be_written_are_refused_before_the_first_step(tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_way_to_score_that_is_not_asked_for_is_not_asked(tmp_path):
+    chosen = recipe(data={"train": {"path": str(TRAIN)}, "validation": {"path": str(one_sided(tmp_path))}})
+    assert trained(tmp_path / "run", chosen, rouge=rouge(chosen)).adapter.is_dir()
+
+
 def one_sided(folder):
     """A dialogue in which nobody plays the agent, for whom it has a summary all the same."""
     return short_dialogues("en-test", 1, 1)

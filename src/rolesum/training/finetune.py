@@ -89,8 +89,9 @@ def train(
 def _run(job: "_Job", resume: bool, deadline: float | None) -> None:
     """Train into the run's directory, from its beginning or its last checkpoint."""
     run, processes = job.run, job.processes
-    if check := getattr(job.rouge, "check", None):  # rouge's own, of evaluation.validation
-        processes.all_do(lambda: check(job.loaded, job.looked_at))
+    check = getattr(job.rouge, "check", None)  # of evaluation.validation
+    if check and job.recipe.validation.summaries:
+        processes.first_does(lambda: check(job.loaded, job.looked_at))
     processes.first_does(lambda: begin(run, job.recipe, job.loaded, pick_dtype(job.recipe.dtype, job.device), resume))
     checkpoint = processes.first_does(lambda: _last_checkpoint(run, processes)) if resume else None
     with _memory_errors():
