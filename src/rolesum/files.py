@@ -46,12 +46,6 @@ def whole_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def flush_all_to_disk(directory: Path) -> None:
-    """The same for all that lies in a directory, and for the directory itself."""
-    for path in [*directory.rglob("*"), directory]:
-        flush_to_disk(path)
-
-
 def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a directory, are on the disk itself, where the system can."""
     with suppress(PermissionError):  # Windows does not open directories
@@ -60,6 +54,18 @@ def flush_to_disk(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def flush_all_to_disk(directory: Path) -> None:
+    """flush_to_disk for all that lies in a directory, and for the directory itself."""
+    for path in [*directory.rglob("*"), directory]:
+        flush_to_disk(path)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a directory if it is one and nothing lies in it."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def check_writable(path: Path) -> None:

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from rolesum.files import flush_all_to_disk, flush_to_disk
+from rolesum.files import flush_all_to_disk, flush_to_disk, remove_if_empty
 
 UNFINISHED = ".unfinished"
 KEPT = 2
@@ -49,11 +49,6 @@ def remove_checkpoints(folder: Path) -> None:
     for one in [*checkpoints(folder), folder / UNFINISHED]:
         shutil.rmtree(one, ignore_errors=True)
     remove_if_empty(folder)
-
-
-def remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _step(checkpoint: Path) -> int:

@@ -18,12 +18,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from rolesum.errors import RolesumError, UsageError
-from rolesum.files import check_directory, write_whole
+from rolesum.files import check_directory, remove_if_empty, write_whole
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
-from rolesum.training.checkpoints import checkpoints, is_whole, remove_checkpoints, remove_if_empty
+from rolesum.training.checkpoints import checkpoints, is_whole, remove_checkpoints
 
 _BEST = re.compile(r"\d+|\.\d+-.*")  # by its step; the second while it is written
 
