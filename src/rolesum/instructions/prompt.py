@@ -21,20 +21,29 @@ DIALOGUE_END = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a prompt that is tokenised by itself. Text kinds hold a str, control segments their pieces."""
+    """A piece of a prompt that is tokenised by itself. Text kinds hold a str, control segments their pieces.
+
+    One that `continues` goes on from the text before it: tokenizers that put a space before every text put none there.
+    """
 
     kind: Kind
     text: str = ""
     control: tuple[ControlPiece, ...] = ()
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChatForm:
-    """How a model family wraps one user message: what stands before it, after it, and at the end of the answer."""
+    """How a model family wraps one user message: what stands before it and after it, and around the answer.
+
+    `start` is what the model writes before an answer; with `joined` the message goes on from the head without a space.
+    """
 
     head: tuple[ControlPiece, ...] = ()
     tail: tuple[ControlPiece, ...] = ()
     end: tuple[ControlPiece, ...] = ()
+    start: tuple[ControlPiece, ...] = ()
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +74,17 @@ class PromptLayout:
 
     def prefix(self, dialogue: Dialogue) -> tuple[Segment, ...]:
         text = self.set_for(dialogue).dialogue_text(dialogue) + DIALOGUE_END
-        return (Segment("control", control=self.chat.head), Segment("dialogue", text))
+        return (Segment("control", control=self.chat.head), Segment("dialogue", text, continues=self.chat.joined))
 
     def branch(self, dialogue: Dialogue, role: str) -> tuple[Segment, ...]:
         instruction = self.set_for(dialogue).instruction(role, dialogue, self.definitions)
-        return (Segment("instruction", instruction), Segment("control", control=self.chat.tail))
+        tail = Segment("control", control=self.chat.tail, continues=True)
+        return (Segment("instruction", instruction, continues=True), tail)
 
     def target(self, example: Example) -> tuple[Segment, ...]:
-        """What the model learns to write: the summary and the end of the answer. Both carry loss."""
-        return (Segment("target", example.target), Segment("control", control=self.chat.end))
+        """What the model learns to write: the summary and what its family writes around it. All of it carries loss."""
+        start = (Segment("control", control=self.chat.start),) if self.chat.start else ()
+        return (*start, Segment("target", example.target), Segment("control", control=self.chat.end))
 
     def prompt(self, dialogue: Dialogue, roles: Sequence[str]) -> Prompt:
         branches = tuple(self.branch(dialogue, role) for role in roles)

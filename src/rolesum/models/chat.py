@@ -1,10 +1,13 @@
 """The chat form of a checkpoint, from its family's row or from its tokenizer's own chat template."""
 
+from dataclasses import replace
+
 from transformers import PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError
 from rolesum.instructions import ChatForm
 from rolesum.models.families import PLAIN, Family
+from rolesum.models.sentencepiece import without_prefix
 
 _USER_TEXT, _ANSWER = "ROLESUM-USER-TEXT", "ROLESUM-ANSWER"
 
@@ -20,7 +23,7 @@ def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) ->
 
 def chat_tokens(tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> set[int]:
     """The added tokens that the form uses, special or not: `<think>`, say. Text must not become one of them."""
-    pieces = (*chat.head, *chat.tail, *chat.end)
+    pieces = (*chat.head, *chat.tail, *chat.start, *chat.end)
     used = {
         index
         for piece in pieces
@@ -40,7 +43,7 @@ def _completed(chat: ChatForm, tokenizer: PreTrainedTokenizerBase, place: str) -
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
     begin = tuple(index for index in tokenizer("").input_ids if index != tokenizer.eos_token_id)
-    return ChatForm((*begin, *chat.head), chat.tail, (tokenizer.eos_token_id,))
+    return replace(chat, head=(*begin, *chat.head), end=(tokenizer.eos_token_id,))
 
 
 def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
@@ -61,4 +64,6 @@ def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
     end = end.strip() or str(tokenizer.eos_token or "")
     if not end:
         raise ModelError("neither the chat template nor the tokenizer says how an answer ends", place, fix)
-    return ChatForm((head,) if head else (), (tail,) if tail else (), (end,))
+    spaced = head.endswith(" ") and without_prefix(tokenizer) is not None  # the tokenizer puts that space itself
+    head = head.removesuffix(" ") if spaced else head
+    return ChatForm((head,) if head else (), (tail,) if tail else (), (end,), joined=bool(head) and not spaced)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from transformers import PreTrainedTokenizerBase
 
 from rolesum.instructions import Segment
+from rolesum.models.sentencepiece import without_prefix
 
 
 class SegmentEncoder:
@@ -17,6 +18,7 @@ class SegmentEncoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, control_ids: Collection[int] = ()) -> None:
         self.tokenizer = tokenizer
+        self._continuing = without_prefix(tokenizer)
         special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
         self.control_ids = frozenset(special | set(tokenizer.all_special_ids) | set(control_ids))
         surfaces = sorted((tokenizer.convert_ids_to_tokens(i) for i in self.control_ids), key=len, reverse=True)
@@ -30,20 +32,27 @@ class SegmentEncoder:
 
     def encode_segment(self, segment: Segment) -> list[int]:
         if segment.kind != "control":
-            return self._encode_text(segment.text)
+            return self._encode_text(segment.text, segment.continues)
         ids: list[int] = []
         for piece in segment.control:
-            ids += [piece] if isinstance(piece, int) else self.tokenizer.encode(piece, add_special_tokens=False)
+            ids += [piece] if isinstance(piece, int) else self._ids(piece, segment.continues, split=False)
         return ids
 
-    def _encode_text(self, text: str) -> list[int]:
+    def _encode_text(self, text: str, continues: bool) -> list[int]:
         """Text as text. Where the tokenizer still finds a control token, its surface is cut apart and tried again."""
-        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        ids = self._ids(text, continues, split=True)
         if self.control_ids.isdisjoint(ids) or self._surface is None:
             return ids
         ids, start = [], 0
         for found in self._surface.finditer(text):
             cut = found.start() + 1
-            ids += self.tokenizer.encode(text[start:cut], add_special_tokens=False, split_special_tokens=True)
+            ids += self._ids(text[start:cut], continues or start > 0, split=True)
             start = cut
-        return ids + self.tokenizer.encode(text[start:], add_special_tokens=False, split_special_tokens=True)
+        return ids + self._ids(text[start:], continues or start > 0, split=True)
+
+    def _ids(self, text: str, continues: bool, split: bool) -> list[int]:
+        """The ids of a text; with `split`, control tokens in it are read as text."""
+        if continues and self._continuing is not None:
+            self._continuing.encode_special_tokens = split
+            return list(self._continuing.encode(text, add_special_tokens=False).ids)
+        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=split)

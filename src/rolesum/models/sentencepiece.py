@@ -1,0 +1,127 @@
+"""A tokenizer.model of SentencePiece BPE as an exact fast tokenizer.
+
+transformers' own conversions rank the merges by id or guess the prefix, and give other ids than the library that the
+model was trained with. Here merges stand in the order in which SentencePiece makes them: by the score of what comes
+out. The ids and the texts are those of the sentencepiece library (tests/models/test_sentencepiece.py).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from rolesum.errors import ModelError
+
+MODEL_FILE = "tokenizer.model"
+SPACE = "▁"
+
+# Types of pieces and of models, as sentencepiece_model.proto numbers them.
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
+_BPE = 2
+
+
+def fast_tokenizer(
+    file: Path, more: Mapping[int, str] | None = None, names: Mapping[str, str] | None = None
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of a tokenizer.model.
+
+    `more` are control tokens by id that the model's authors add in code, `names` the special tokens' roles (bos_token,
+    eos_token …). Raises ModelError for a file that is no SentencePiece BPE with plain normalisation.
+    """
+    model = _read(file)
+    pieces = list(model.pieces)
+    backend = Tokenizer(
+        BPE(
+            vocab={piece.piece: index for index, piece in enumerate(pieces)},
+            merges=_merges(pieces),
+            unk_token=pieces[model.trainer_spec.unk_id].piece,
+            byte_fallback=model.trainer_spec.byte_fallback,
+            fuse_unk=True,
+        )
+    )
+    prefixed = model.normalizer_spec.add_dummy_prefix
+    spaces = normalizers.Replace(" ", SPACE)
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), spaces]) if prefixed else spaces
+    parts = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    backend.decoder = decoders.Sequence([*parts, decoders.Strip(" ", 1, 0)] if prefixed else parts)
+    for piece in pieces:
+        if piece.type in (_UNKNOWN, _CONTROL):
+            backend.add_special_tokens([AddedToken(piece.piece, special=True, normalized=False)])
+    backend.add_tokens([AddedToken(one.piece, normalized=False) for one in pieces if one.type == _USER_DEFINED])
+    for index, surface in sorted((more or {}).items()):
+        if index != backend.get_vocab_size():
+            what = f"this {file.name} has {len(pieces)} pieces, and the authors' {surface} is the token {index}"
+            raise ModelError(what, str(file), "fetch the model again")
+        backend.add_special_tokens([AddedToken(surface, special=True, normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, clean_up_tokenization_spaces=False, **(names or _names(model))
+    )
+
+
+def without_prefix(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
+    """A tokenizer's twin that puts no space before a text; None for one that puts none itself."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    parts = json.loads(backend.to_str())
+    if not _drop_prefix(parts):
+        return None
+    return Tokenizer.from_str(json.dumps(parts))
+
+
+def _drop_prefix(parts: dict[str, Any]) -> bool:
+    """Take the leading space out of a tokenizer's JSON; whether there was one."""
+    normalizer, splitter = parts.get("normalizer") or {}, parts.get("pre_tokenizer") or {}
+    steps = normalizer["normalizers"] if normalizer.get("type") == "Sequence" else [normalizer]
+    kept = [step for step in steps if step.get("type") != "Prepend"]
+    found = len(kept) < len(steps)
+    if found:
+        parts["normalizer"] = {"type": "Sequence", "normalizers": kept}
+    for one in splitter.get("pretokenizers", [splitter]):
+        if one.get("type") == "Metaspace" and one.get("prepend_scheme", "always") != "never":
+            one["prepend_scheme"], found = "never", True
+    return found
+
+
+def _read(file: Path) -> Any:
+    from google.protobuf.message import DecodeError
+    from transformers.utils import sentencepiece_model_pb2_new as proto
+
+    model = proto.ModelProto()
+    try:
+        model.ParseFromString(file.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ModelError(f"the tokenizer cannot be read: {error}", str(file), "fetch the model again") from None
+    normal = model.normalizer_spec
+    plain = not normal.precompiled_charsmap and not normal.remove_extra_whitespaces and normal.escape_whitespaces
+    if model.trainer_spec.model_type != _BPE or not plain or not model.pieces:
+        what = "this tokenizer.model is not SentencePiece BPE without normalisation"
+        raise ModelError(what, str(file), "give the checkpoint its tokenizer.json")
+    return model
+
+
+def _merges(pieces: list[Any]) -> list[tuple[str, str]]:
+    """Every split of every normal piece into two, in the order in which SentencePiece would merge them."""
+    ids = {piece.piece: index for index, piece in enumerate(pieces) if piece.type == _NORMAL}
+    ranked = sorted(
+        (-pieces[index].score, ids[left], ids[right], left, right)
+        for whole, index in ids.items()
+        for left, right in _splits(whole)
+        if left in ids and right in ids
+    )
+    return [(left, right) for *_, left, right in ranked]
+
+
+def _splits(whole: str) -> Iterator[tuple[str, str]]:
+    return ((whole[:cut], whole[cut:]) for cut in range(1, len(whole)))
+
+
+def _names(model: Any) -> dict[str, str]:
+    """The special tokens that the file itself names."""
+    spec = model.trainer_spec
+    ids = {"unk_token": spec.unk_id, "bos_token": spec.bos_id, "eos_token": spec.eos_id, "pad_token": spec.pad_id}
+    return {name: model.pieces[index].piece for name, index in ids.items() if index >= 0}
