@@ -1,4 +1,3 @@
-import json
 import shutil
 import zipfile
 
@@ -64,12 +63,6 @@ def test_a_directory_that_is_no_checkpoint_is_an_error(tmp_path):
 def test_an_unknown_name_gets_a_hint():
     with pytest.raises(ModelError, match=r'did you mean "smollm2-135m"'):
         load_model("smollm-135m")
-
-
-def test_an_original_checkpoint_that_is_not_read_says_so(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "baichuan"}))
-    with pytest.raises(ModelError, match="not read them natively yet"):
-        load_model(tmp_path)
 
 
 def test_an_unknown_dtype_and_device_get_a_hint():
@@ -182,11 +175,6 @@ def test_a_model_of_no_listed_family_must_show_that_it_takes_our_masks(tmp_path,
     else:
         with pytest.raises(ModelError, match="does not take ready masks"):
             load_model(tmp_path, device="cpu")
-
-
-def test_a_catalogued_model_that_is_not_read_yet_is_refused_before_it_is_fetched():
-    with pytest.raises(ModelError, match="not read natively yet"):
-        pull("chatglm3-6b")
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from peft import PeftModel
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError, ResourceError
 from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet
+from rolesum.models.stored import stored_tensor
 
 NOTE_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
@@ -35,7 +36,8 @@ def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
     matrices = [(name, parameter) for name, parameter in sorted(model.named_parameters()) if parameter.dim() >= 2]
     digest = hashlib.sha256()
     for name, parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
-        values = parameter.detach() if parameter.is_floating_point() else _stored(checkpoint, name)
+        quantised = not parameter.is_floating_point()
+        values = stored_tensor(checkpoint, name, config) if quantised else parameter.detach()
         some = values.flatten()[:_HASHED_VALUES].to("cpu", torch.bfloat16)
         digest.update(some.view(torch.int16).numpy().tobytes())
     return {
@@ -45,16 +47,6 @@ def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
         "layers": config.num_hidden_layers,
         "weights": digest.hexdigest(),
     }
-
-
-def _stored(checkpoint: Path, name: str) -> torch.Tensor:
-    """A tensor of a checkpoint's safetensors files, by its name."""
-    for file in sorted(checkpoint.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            if name in set(tensors.keys()):
-                return tensors.get_tensor(name)
-    what = f"quantize: 4bit needs the checkpoint as safetensors that hold {name}"
-    raise ModelError(what, str(checkpoint), "convert it, or leave quantize out")
 
 
 def read_note(directory: str | Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ transformers takes a ready 4D mask as it is. We make it ourselves wherever a row
 in training, where branches share a prefix, and in generation, where a row's cache has padding in its middle.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -36,8 +37,11 @@ def model_mask(
     """The mask as the model takes it, from `visible`, bool (batch, 1, queries, keys).
 
     Sliding-window layers see only keys fewer than `sliding_window` positions back; positions are (batch, queries) and
-    (batch, keys). sdpa takes bool, other implementations a float mask to add.
+    (batch, keys). sdpa takes bool, other implementations a float mask to add. A model with ALiBi gets its bias in it.
     """
+    if getattr(config, "alibi", False):  # of baichuan.BaichuanConfig
+        bias = alibi_bias(config.num_attention_heads, query_positions, key_positions)
+        return bias.to(dtype).masked_fill(~visible, torch.finfo(dtype).min)
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
     if window is None or kinds == {FULL}:
@@ -47,6 +51,23 @@ def model_mask(
     if kinds == {FULL, SLIDING}:
         return {FULL: _as_taken(config, visible, dtype), SLIDING: sliding}
     return sliding
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """ALiBi's slope of each head (arXiv 2108.12409): 2^(-8 k / n) for n heads, a power of two.
+
+    Other numbers of heads take the slopes of the power below, then every second one of the power above.
+    """
+    below = 2 ** math.floor(math.log2(heads))
+    slopes = [2 ** (-8 * k / below) for k in range(1, below + 1)]
+    return slopes + [2 ** (-4 * k / below) for k in range(1, 2 * (heads - below), 2)]
+
+
+def alibi_bias(heads: int, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
+    """slope (j - i) for query i and key j, float32 (batch, heads, queries, keys)."""
+    slopes = torch.tensor(alibi_slopes(heads), device=key_positions.device)
+    distance = key_positions[:, None, :] - query_positions[:, :, None]
+    return slopes[:, None, None] * distance[:, None]
 
 
 def _as_taken(config: Any, visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

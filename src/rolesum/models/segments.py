@@ -61,6 +61,7 @@ def can_segment(config: Any, device: torch.device) -> bool:
         device.type == "cpu"
         and config._attn_implementation == "sdpa"
         and not getattr(config, "attention_dropout", 0.0)
+        and not getattr(config, "alibi", False)
         and can_mask(config)
     )
 

@@ -11,12 +11,26 @@ from rolesum.recipe import Recipe
 
 def trainable(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
     """The model as the recipe's method trains it: with fresh LoRA layers, seeded by the recipe, or all unfrozen."""
+    _check_head(model, family, recipe)
     torch.manual_seed(recipe.training.seed)
     if recipe.training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.method == "full":
         return model.requires_grad_(True)
     return _with_lora(model, family, recipe)
+
+
+def _check_head(model: PreTrainedModel, family: Family, recipe: Recipe) -> None:
+    """Raise UsageError where a head would be trained whose rows must keep the length 1."""
+    fixed = family.fixed_head and model.config.norm_head
+    named = {target.rpartition(".")[2] for target in recipe.lora.targets or ()}
+    if fixed and (recipe.method == "full" or "lm_head" in named):
+        what = (
+            f"{recipe.base} normalises the rows of its lm_head (NormHead): trained like a plain one, it would get "
+            "gradients along its rows, which the model cannot follow"
+        )
+        fix = "use method: lora" if recipe.method == "full" else "leave lm_head out of lora.targets"
+        raise UsageError(what, fix=fix)
 
 
 def trained_and_all(model: torch.nn.Module) -> tuple[int, int]:

@@ -1,0 +1,158 @@
+"""A checkpoint directory to its parts: raw config, config, tokenizer, weights; every fault with its place."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from rolesum.errors import ModelError, Problem, ResourceError, UsageError
+from rolesum.models import baichuan, chatglm
+from rolesum.models.sentencepiece import MODEL_FILE, fast_tokenizer
+
+_WHOLE = "is it a whole causal model?"
+_AGAIN = "fetch the model again"
+# Model types whose bare tokenizer.model is a plain Llama tokenizer.
+_LIKE_LLAMA = ("llama", "mistral")
+
+baichuan.register()
+chatglm.register()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The raw config.json. Raises ModelError where there is none."""
+    file = path / "config.json"
+    if not file.is_file():
+        raise ModelError("no config.json: not a checkpoint", str(path), "give the directory of a model")
+    return read_json(file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint; empty where the file is not there."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"broken {file.name}: {error}", str(file), _AGAIN) from None
+    if not isinstance(value, dict):
+        raise ModelError(f"broken {file.name}: not an object", str(file), _AGAIN)
+    return value
+
+
+def load_config(path: Path) -> PretrainedConfig:
+    """The config as its architecture's class reads it."""
+    try:
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except ModelError as error:
+        raise ModelError([Problem(one.what, str(path), one.fix) for one in error.problems]) from None
+    except Exception as error:  # an unknown model_type, values that do not fit
+        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
+
+
+def load_tokenizer(path: Path, config: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint whose raw config is `config`; from its tokenizer.model where the library errs."""
+    model_type, own = config.get("model_type"), path / MODEL_FILE
+    if model_type in ("baichuan", "chatglm"):
+        if not own.is_file():
+            raise ModelError(f"no {MODEL_FILE}", str(path), "copy it from the original checkpoint")
+        special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
+        return fast_tokenizer(own, chatglm.CONTROL_TOKENS if model_type == "chatglm" else None, special)
+    if model_type in _LIKE_LLAMA and own.is_file() and not (path / "tokenizer.json").is_file():
+        return _llama_tokenizer(path)
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the libraries raise many kinds for a missing or broken tokenizer
+        raise ModelError(f"the tokenizer cannot be loaded: {error}", str(path), _AGAIN) from None
+
+
+def _llama_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """A bare tokenizer.model with what tokenizer_config.json says of it: Llama 2 as Meta published it."""
+    said = read_json(path / "tokenizer_config.json")
+    tokenizer = fast_tokenizer(path / MODEL_FILE)
+    tokenizer.chat_template = said.get("chat_template")
+    if said.get("add_bos_token", True):
+        begin = (tokenizer.bos_token, tokenizer.bos_token_id)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+    return tokenizer
+
+
+def load_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
+    """The model with its weights on the device. Missing, surplus and misshapen tensors are an error that lists them."""
+    how: dict[str, Any] = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below, with the others
+            **how,
+        )
+        if quantize:
+            _keep_differentiable(model)
+        else:
+            model = model.to(device)
+    except torch.OutOfMemoryError:
+        raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
+    except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: all mean a checkpoint that is no good
+        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
+    _check_tensors(info, path)
+    return model
+
+
+def _check_tensors(info: dict[str, Any], path: Path) -> None:
+    misshapen = {f"{name} {tuple(found)} for {tuple(wanted)}" for name, found, wanted in info["mismatched_keys"]}
+    names = {one[0] for one in info["mismatched_keys"]}
+    faults = {
+        "missing": set(info["missing_keys"]) - names,
+        "surplus": set(info["unexpected_keys"]),
+        "misshapen": misshapen,
+    }
+    problems = [
+        Problem(f"{len(found)} {fault} tensors: {_listed(found)}", str(path), _AGAIN)
+        for fault, found in faults.items()
+        if found
+    ]
+    if problems:
+        raise ModelError(problems)
+
+
+def _listed(names: set[str]) -> str:
+    shown = sorted(names)[:20]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+
+
+def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """QLoRA's form of a frozen base: NF4 with double quantisation (arXiv 2305.14314)."""
+    if not importlib.util.find_spec("bitsandbytes"):
+        raise UsageError("quantize: 4bit needs bitsandbytes", fix="pip install 'rolesum[qlora]'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _keep_differentiable(model: PreTrainedModel) -> None:
+    """Keep bitsandbytes from repacking weights for its AVX512-BF16 kernel at the first evaluation.
+
+    That kernel has no backward, and the weights stay so: training after an evaluation would get wrong gradients.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
