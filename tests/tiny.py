@@ -21,6 +21,8 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
+from rolesum.models.tiny import CONFIGS as ORIGINALS
+from rolesum.models.tiny import write_tiny
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -98,6 +100,9 @@ def short_dialogues(name: str = "en-train", count: int = 6, turns: int = 3) -> P
 def model_dir(kind: str, seed: int = 0) -> Path:
     """A saved checkpoint of random float32 weights, spread widely so that greedy texts vary."""
     path = folder() / f"{kind}-{seed}"
+    if kind in ORIGINALS:
+        write_tiny(kind, path, seed=seed)
+        return path
     torch.manual_seed(seed)
     config = CONFIGS[kind]()
     config.initializer_range = 0.2

@@ -14,6 +14,7 @@ from rolesum.training.encode import encode_bundles
 from rolesum.training.loss import summing_loss
 from tiny import model_dir
 
+KINDS = ("llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom")
 ROLES = ("overall", "user", "agent")
 
 
@@ -72,7 +73,7 @@ def assert_same(ours, theirs):
         torch.testing.assert_close(ours[1][name], gradient, rtol=1e-3, atol=float(largest) * 1e-5, msg=name)
 
 
-@pytest.mark.parametrize("kind", ["llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom"])
+@pytest.mark.parametrize("kind", [*KINDS, "baichuan2-7b", "baichuan2-13b", "chatglm3-6b"])
 def test_a_padded_batch_of_bundles_equals_its_examples_one_by_one(kind):
     loaded, model, encoded = prepared(kind)
     assert len({bundle.tokens for bundle in encoded}) > 1

@@ -8,6 +8,7 @@ from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.loading import load_model
 from tiny import model_dir
 
+KINDS = ("llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom")
 ROLES = ("overall", "user", "agent")
 NEW = 24
 
@@ -42,7 +43,7 @@ def assert_equal(loaded, dialogues, token_budget=None):
     return lengths
 
 
-@pytest.mark.parametrize("kind", ["llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom"])
+@pytest.mark.parametrize("kind", [*KINDS, "baichuan2-7b", "baichuan2-13b", "chatglm2-6b", "chatglm3-6b"])
 def test_greedy_equals_generate_one_prompt_at_a_time(kind):
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     assert_equal(loaded, read_dialogues("sample:en-test")[:5])

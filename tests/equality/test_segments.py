@@ -13,7 +13,7 @@ from rolesum.training.collate import collate
 from rolesum.training.forward import training_forward
 from tiny import WINDOW
 
-KINDS = ["llama", "tied-llama", "qwen2", "mistral", "gemma3"]
+KINDS = ["llama", "tied-llama", "qwen2", "mistral", "gemma3", "baichuan2-7b", "chatglm3-6b"]
 
 
 def in_segments(loaded, model, batches):

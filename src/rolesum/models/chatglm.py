@@ -6,6 +6,7 @@ rewritten and no code of the authors runs.
 
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GlmConfig, GlmForCausalLM, PretrainedConfig
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import Split, WeightConverter, WeightRenaming
@@ -75,7 +76,7 @@ def glm_settings(raw: dict[str, Any]) -> dict[str, Any]:
     """GLM's settings from a raw config.json of ChatGLM's."""
     if "num_layers" not in raw:  # told as a GLM's already
         return raw
-    odd = [name for name, value in REFUSED.items() if (raw.get(name, value) or value) != value]
+    odd = [name for name, value in REFUSED.items() if raw.get(name) not in (None, value)]
     if odd:
         fix = "take the checkpoint as its authors published it, in float16"
         raise ModelError([Problem(f"{name}: {raw[name]} is not read", "config.json", fix) for name in odd])
@@ -105,6 +106,21 @@ class ChatGLMForCausalLM(GlmForCausalLM):
     _keys_to_ignore_on_load_unexpected = (r"rotary_pos_emb\.inv_freq",)
 
 
+class Cut(Split):
+    """Split, whose last piece is what is left: too short or too long, it is told as misshapen by its name."""
+
+    @torch.no_grad
+    def convert(
+        self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
+    ) -> dict[str, torch.Tensor]:
+        fused, model, first = next(iter(input_dict.values())), kwargs["model"], kwargs["full_layer_name"]
+        fused = fused[0] if isinstance(fused, list) else fused
+        names = [first.replace(target_patterns[0], target) for target in target_patterns]
+        ends = torch.tensor([len(model.get_parameter(name)) for name in names]).cumsum(0)[:-1]
+        pieces = torch.tensor_split(fused, ends)
+        return {target: piece.contiguous() for target, piece in zip(target_patterns, pieces, strict=True)}
+
+
 def register() -> None:
     """Make transformers' Auto classes read these checkpoints."""
     AutoConfig.register("chatglm", ChatGLMConfig, exist_ok=True)
@@ -113,7 +129,7 @@ def register() -> None:
     mapping = [
         *(WeightRenaming(theirs, ours) for theirs, ours in RENAMED.items()),
         *(
-            WeightConverter(f"{fused}.{kind}", [f"self_attn.{name}_proj.{kind}" for name in "qkv"], [Split(dim=0)])
+            WeightConverter(f"{fused}.{kind}", [f"self_attn.{name}_proj.{kind}" for name in "qkv"], [Cut(dim=0)])
             for kind in ("weight", "bias")
         ),
     ]

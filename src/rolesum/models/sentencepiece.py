@@ -20,7 +20,7 @@ MODEL_FILE = "tokenizer.model"
 SPACE = "▁"
 
 # Types of pieces and of models, as sentencepiece_model.proto numbers them.
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _BPE = 2
 
 
@@ -49,9 +49,9 @@ def fast_tokenizer(
     parts = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     backend.decoder = decoders.Sequence([*parts, decoders.Strip(" ", 1, 0)] if prefixed else parts)
     for piece in pieces:
-        if piece.type in (_UNKNOWN, _CONTROL):
+        if piece.type in (UNKNOWN, CONTROL):
             backend.add_special_tokens([AddedToken(piece.piece, special=True, normalized=False)])
-    backend.add_tokens([AddedToken(one.piece, normalized=False) for one in pieces if one.type == _USER_DEFINED])
+    backend.add_tokens([AddedToken(one.piece, normalized=False) for one in pieces if one.type == USER_DEFINED])
     for index, surface in sorted((more or {}).items()):
         if index != backend.get_vocab_size():
             what = f"this {file.name} has {len(pieces)} pieces, and the authors' {surface} is the token {index}"
@@ -106,7 +106,7 @@ def _read(file: Path) -> Any:
 
 def _merges(pieces: list[Any]) -> list[tuple[str, str]]:
     """Every split of every normal piece into two, in the order in which SentencePiece would merge them."""
-    ids = {piece.piece: index for index, piece in enumerate(pieces) if piece.type == _NORMAL}
+    ids = {piece.piece: index for index, piece in enumerate(pieces) if piece.type == NORMAL}
     ranked = sorted(
         (-pieces[index].score, ids[left], ids[right], left, right)
         for whole, index in ids.items()
