@@ -104,7 +104,7 @@ class Training(_Section):
     gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward: less memory.")
     share_prefix: bool = Field(True, description="Compute a dialogue once for all its roles, where the family can.")
     max_length: Whole | None = Field(
-        None, ge=32, description="Longest example in tokens; by default the model's limit."
+        None, ge=32, description="Longest example (encoder-decoder: source) in tokens; by default the model's limit."
     )
     on_long: Literal["refuse", "drop-middle"] = Field(
         "refuse", description="A dialogue that does not fit: an error, or drop whole turns from its middle (counted)."

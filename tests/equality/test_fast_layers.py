@@ -122,6 +122,6 @@ def test_every_norm_and_unit_of_the_families_is_covered():
     for kind, per_layer in (("llama", 3), ("qwen2", 3), ("mistral", 3), ("gemma3", 7)):
         loaded, model, _ = prepared(kind)
         with fast_layers(model) as covered:
-            assert covered == per_layer * loaded.causal_lm.config.num_hidden_layers + 1
+            assert covered == per_layer * loaded.language_model.config.num_hidden_layers + 1
     with fast_layers(prepared("bloom")[1]) as covered:
         assert covered == 0

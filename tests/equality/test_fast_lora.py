@@ -250,7 +250,7 @@ def test_a_whole_models_loss_and_lora_gradients_are_those_of_pefts_layers(kind):
 def test_with_activations_computed_again_the_gradients_are_the_same():
     loaded, model, encoded = prepared("llama")
     expected = as_batches(loaded, model, [encoded])
-    loaded.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    loaded.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     with fast_lora(model) as covered:
         assert covered == 21

@@ -63,7 +63,7 @@ def test_noise_is_added_in_training_only_and_is_what_alpha_says():
 
     def loss_of(alpha, training):
         model.train(training)
-        with summing_loss(loaded.causal_lm, alpha), torch.no_grad():
+        with summing_loss(loaded.language_model, alpha), torch.no_grad():
             return model(**batch).item()
 
     quiet = loss_of(0.0, training=True)

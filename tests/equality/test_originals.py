@@ -9,10 +9,12 @@ import math
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from rolesum.models.checkpoint import load_weights
+from rolesum.models.families import GLM_LINEAR, LLAMA_LINEAR
 
 ORACLES = ("baichuan2-7b-tiny", "baichuan2-13b-tiny", "chatglm2-tiny", "chatglm3-tiny")
 TOLERANCE = 1e-5
@@ -254,3 +256,25 @@ def test_a_normalised_head_is_a_fixed_point_in_bfloat16(tmp_path):
     (tmp_path / "again" / "config.json").write_text(json.dumps(SEVEN_B))
     again = load_weights(tmp_path / "again", torch.bfloat16, torch.device("cpu"), None)
     assert torch.equal(model.lm_head.weight, again.lm_head.weight)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_lora_steps_on_the_oracles_lower_the_loss(shared, name):
+    """On every linear layer of the family's row; the head, and all that is not LoRA's, stays as it is."""
+    model = load(shared / "oracles" / name)
+    ids = load_file(shared / "oracles" / name / "golden.safetensors")["input_ids"]
+    targets = GLM_LINEAR if name.startswith("chatglm") else LLAMA_LINEAR
+    before = {key: one.clone() for key, one in model.state_dict().items()}
+    adapted = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=list(targets), task_type="CAUSAL_LM"))
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.01)
+    losses = []
+    for _ in range(8):
+        loss = adapted(input_ids=ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.1
+    after = {key.replace(".base_layer", ""): one for key, one in model.state_dict().items() if "lora_" not in key}
+    assert all(torch.equal(after[key], one) for key, one in before.items())

@@ -17,8 +17,8 @@ KINDS = ["llama", "tied-llama", "qwen2", "mistral", "gemma3", "baichuan2-7b", "c
 
 
 def in_segments(loaded, model, batches):
-    assert can_segment(loaded.causal_lm.config, loaded.device)
-    with segment_attention(loaded.causal_lm):
+    assert can_segment(loaded.language_model.config, loaded.device)
+    with segment_attention(loaded.language_model):
         return as_batches(loaded, model, batches)
 
 
@@ -49,7 +49,7 @@ def test_the_forward_of_a_run_equals_the_examples_one_by_one(kind):
 def test_with_activations_computed_again_the_gradients_are_the_same():
     loaded, model, encoded = prepared("mistral")
     expected = one_by_one(model, encoded)
-    loaded.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    loaded.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     assert_same(in_segments(loaded, model, [encoded]), expected)
 
@@ -148,13 +148,13 @@ def test_in_bfloat16_they_are_as_near_to_the_exact_numbers_as_the_librarys_eager
 
 def test_attention_with_dropout_and_other_implementations_keep_the_librarys_attention():
     loaded, _, _ = prepared("llama")
-    config = loaded.causal_lm.config
+    config = loaded.language_model.config
     config.attention_dropout = 0.1
-    assert not can_segment(loaded.causal_lm.config, loaded.device)
+    assert not can_segment(loaded.language_model.config, loaded.device)
     config.attention_dropout = 0.0
-    loaded.causal_lm.set_attn_implementation("eager")
-    assert not can_segment(loaded.causal_lm.config, loaded.device)
-    assert not can_segment(prepared("bloom")[0].causal_lm.config, loaded.device)
+    loaded.language_model.set_attn_implementation("eager")
+    assert not can_segment(loaded.language_model.config, loaded.device)
+    assert not can_segment(prepared("bloom")[0].language_model.config, loaded.device)
 
 
 def test_a_plain_forward_inside_is_the_librarys():
@@ -162,7 +162,7 @@ def test_a_plain_forward_inside_is_the_librarys():
     loaded, model, encoded = prepared("mistral")
     ids = torch.tensor([encoded[0].prefix])
     expected = model(input_ids=ids).logits
-    with segment_attention(loaded.causal_lm):
+    with segment_attention(loaded.language_model):
         torch.testing.assert_close(model(input_ids=ids).logits, expected)
         padded = torch.tensor([[0] * 3 + list(encoded[0].prefix)])
         mask = torch.tensor([[0] * 3 + [1] * ids.shape[1]])

@@ -110,7 +110,7 @@ def test_a_chatglm_that_does_not_say_its_generation_is_refused(copy_of):
 def test_the_family_comes_from_the_config_not_from_the_directory(tmp_path):
     path = shutil.copytree(model_dir("baichuan2-13b"), tmp_path / "chatglm3-llama-7b")
     loaded = load_model(path, device="cpu")
-    assert loaded.family.name == "baichuan2" and loaded.causal_lm.config.alibi
+    assert loaded.family.name == "baichuan2" and loaded.language_model.config.alibi
     assert family_of({"model_type": "chatglm", "_name_or_path": "x/ChatGLM2-6B-32k"}).name == "chatglm2"
 
 
@@ -172,3 +172,10 @@ def test_a_base_in_four_bits_has_the_fingerprint_of_the_whole_one(name):
     with torch.no_grad():
         near = torch.cosine_similarity(four.model(ids).logits.flatten(), plain.model(ids).logits.flatten(), dim=0)
     assert near > 0.9
+
+
+@pytest.mark.parametrize("name", ["baichuan2-7b", "chatglm3-6b"])
+def test_the_fingerprint_is_the_same_in_every_dtype(name):
+    prints = [load_model(model_dir(name), dtype=dtype, device="cpu").fingerprint for dtype in ("float32", "bfloat16")]
+    assert prints[0] == prints[1]
+    assert prints[0] != load_model(model_dir(name, seed=1), device="cpu").fingerprint

@@ -168,6 +168,6 @@ def test_a_model_that_is_to_be_sharded_over_gpus_is_computed_as_on_a_gpu_though_
     target, loaded = finetune._load(chosen, side, Processes(2, gpu=torch.device("cuda:0"), sharded=True), "cuda")
     assert (target.type, loaded.device.type) == ("cuda", "cpu")
     with training_forward(loaded.model, loaded.family, 0.0, target):
-        assert not takes_segments(loaded.causal_lm)
+        assert not takes_segments(loaded.language_model)
     with training_forward(loaded.model, loaded.family, 0.0, loaded.device):
-        assert takes_segments(loaded.causal_lm)
+        assert takes_segments(loaded.language_model)

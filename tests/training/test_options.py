@@ -8,12 +8,14 @@ import yaml
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from rolesum.errors import UsageError
+from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_model, load_text_side, load_weights
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run
 from rolesum.training.data import read_training_data
 from rolesum.training.trainable import trainable
 from small_runs import (
+    TRAIN,
     evaluations,
     loss_of,
     raw_recipe,
@@ -186,3 +188,17 @@ def test_wishes_that_do_not_go_together_are_refused_with_the_files_name(changes,
     with pytest.raises(UsageError) as caught:
         load_recipe(file, changes)
     assert said in str(caught.value) and str(file) in str(caught.value)
+
+
+# Instructions
+
+
+def test_an_adapter_is_asked_as_it_was_trained_even_where_the_built_in_wording_has_changed(tmp_path):
+    run = trained(tmp_path / "run", recipe())
+    note = json.loads((run.adapter / "rolesum.json").read_text(encoding="utf-8"))
+    assert set(note["instruction_sets"]) == {"en", "zh"}
+    note["instruction_sets"]["en"]["instructions"]["user"] = "What did the customer want, in the old words?"
+    (run.adapter / "rolesum.json").write_text(json.dumps(note), encoding="utf-8")
+    dialogue = read_dialogues(TRAIN)[0]
+    asked = load_model(adapter=run.adapter, device="cpu").layout().branch(dialogue, "user")
+    assert asked[0].text == "What did the customer want, in the old words?"

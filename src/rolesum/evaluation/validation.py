@@ -60,7 +60,6 @@ class RougeOnTheWay:
 
 def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngine", recipe: Recipe) -> list[Dialogue]:
     """The dialogues that fit the model with their summaries, each with the summaries of roles that somebody plays."""
-    encode, limit = engine.loaded.encoder.encode, engine.loaded.max_length - recipe.validation.max_new_tokens
     chosen = []
     for dialogue in dialogues:
         played = {
@@ -72,9 +71,7 @@ def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngi
             continue
 
         def fits(shorter: Dialogue, roles: tuple[str, ...] = tuple(played)) -> bool:
-            prompt = engine.layout.prompt(shorter, roles)
-            longest = max(len(encode(branch)) for branch in prompt.branches)
-            return bool(len(encode(prompt.prefix)) + longest <= limit)
+            return bool(engine.fits(engine.layout.prompt(shorter, roles), recipe.validation.max_new_tokens))
 
         whole = replace(dialogue, summaries=played)
         if fits(whole):

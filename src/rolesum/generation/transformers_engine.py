@@ -2,7 +2,8 @@
 
 A batch goes through three phases. The prefixes are computed once, padded on the right. Their KV cache is copied to
 the branches, whose instructions follow it. Then tokens are added one by one, and rows that end leave the batch. The
-cache has holes where padding was; masks and position ids are made so that no row notices.
+cache has holes where padding was; masks and position ids are made so that no row notices. An encoder-decoder shares no
+prefix and goes its own way (seq2seq.py).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from transformers import DynamicCache
 
 from rolesum.errors import DataError, Problem, ResourceError
 from rolesum.generation.engine import Generation
+from rolesum.generation.seq2seq import LEAVE_SHARE, greedy_targets
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.attention import model_mask
 from rolesum.models.causal import body, logits
@@ -21,17 +23,16 @@ from rolesum.models.loading import LoadedModel
 
 # Most cache positions of one batch: rows times (longest prompt + new tokens).
 TOKEN_BUDGET = {"cpu": 16_384, "cuda": 131_072, "mps": 16_384}
-# Rows are taken out of the cache once this share of them has ended: each time costs a copy of the cache.
-LEAVE_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """A prompt's ids: `index` is its place in the input."""
+    """A prompt's ids: `index` is its place in the input. `begin` is what a decoder of its own is given."""
 
     index: int
     prefix: list[int]
     branches: list[list[int]]
+    begin: list[int]
 
     def width(self, max_new_tokens: int) -> int:
         return len(self.prefix) + max(map(len, self.branches)) + max_new_tokens
@@ -75,22 +76,34 @@ class TransformersEngine:
         return results
 
     def _encode(self, index: int, prompt: Prompt) -> _Encoded:
-        encode = self.loaded.encoder.encode
-        return _Encoded(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches])
+        encode, sides = self.loaded.encoder.encode, self.loaded.sides
+        begin = sides.begin(self.layout.form_for(prompt.dialogue)) if sides else []
+        return _Encoded(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches], begin)
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
+        """Whether the model takes a prompt and as many new tokens."""
+        return not self._too_long(prompt, self._encode(0, prompt), max_new_tokens)
 
     def _check_lengths(self, prompts: Sequence[Prompt], encoded: Sequence[_Encoded], max_new_tokens: int) -> None:
-        limit = self.loaded.max_length
-        problems = [
-            Problem(
-                f"{one.width(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}",
-                prompt.dialogue.place,
-                "split the dialogue, lower --max-new-tokens, or use a model with a longer context",
-            )
-            for prompt, one in zip(prompts, encoded, strict=True)
-            if one.width(max_new_tokens) > limit
-        ]
-        if problems:
+        pairs = zip(prompts, encoded, strict=True)
+        found = [self._too_long(prompt, one, max_new_tokens) for prompt, one in pairs]
+        if problems := [problem for problem in found if problem]:
             raise DataError(problems)
+
+    def _too_long(self, prompt: Prompt, one: _Encoded, max_new_tokens: int) -> Problem | None:
+        """What is wrong with a prompt's length, if anything is."""
+        limit, sides = self.loaded.max_length, self.loaded.sides
+        fix = "split the dialogue, lower --max-new-tokens, or use a model with a longer context"
+        if sides is None and one.width(max_new_tokens) > limit:
+            what = f"{one.width(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}"
+            return Problem(what, prompt.dialogue.place, fix)
+        if sides and one.width(0) > limit:
+            fix = "split the dialogue, or use a model that reads more"
+            return Problem(f"{one.width(0)} tokens; {self.loaded.name} reads {limit}", prompt.dialogue.place, fix)
+        if sides and len(one.begin) + max_new_tokens - 1 > sides.target_length:
+            what = f"up to {max_new_tokens} new tokens; {self.loaded.name} writes {sides.target_length}"
+            return Problem(what, prompt.dialogue.place, "lower --max-new-tokens")
+        return None
 
     def _batches(self, encoded: Sequence[_Encoded], max_new_tokens: int) -> Iterator[list[_Encoded]]:
         """Prompts of like length together, longest first, within the token budget."""
@@ -120,6 +133,8 @@ class TransformersEngine:
 
     def _run(self, batch: Sequence[_Encoded], max_new_tokens: int) -> dict[tuple[int, int], list[int]]:
         """The new ids of every branch of a batch."""
+        if self.loaded.sides:
+            return self._run_seq2seq(batch, max_new_tokens)
         rows = self._prefill(batch)
         branches = [branch for one in batch for branch in one.branches]
         starts = torch.tensor([len(one.prefix) for one in batch for _ in one.branches], device=self.loaded.device)
@@ -141,6 +156,13 @@ class TransformersEngine:
             scores = self._forward(rows, [[token] for token in chosen.tolist()], positions)
             positions = positions + 1
         return rows.texts
+
+    def _run_seq2seq(self, batch: Sequence[_Encoded], max_new_tokens: int) -> dict[tuple[int, int], list[int]]:
+        """The same by an encoder-decoder."""
+        owners = [(one.index, number) for one in batch for number in range(len(one.branches))]
+        sources = [[*one.prefix, *branch] for one in batch for branch in one.branches]
+        begins = [one.begin for one in batch for _ in one.branches]
+        return dict(zip(owners, greedy_targets(self.loaded, sources, begins, max_new_tokens), strict=True))
 
     def _prefill(self, batch: Sequence[_Encoded]) -> _Rows:
         """The prefixes' cache, one row per dialogue, then copied to its branches."""
@@ -174,7 +196,7 @@ class TransformersEngine:
         rows.key_positions = torch.cat([rows.key_positions, positions], dim=1)
         rows.key_valid = torch.cat([rows.key_valid, valid], dim=1)
         last = lengths - 1
-        model = self.loaded.causal_lm
+        model = self.loaded.language_model
         hidden = body(model)(
             input_ids=ids, past_key_values=rows.cache, use_cache=True, **self._attention(rows, positions)
         )[0]
@@ -189,7 +211,7 @@ class TransformersEngine:
         keys, new = rows.key_valid.shape[1], positions.shape[1]
         earlier = torch.ones(new, keys, dtype=torch.bool, device=positions.device).tril(keys - new)
         visible = (rows.key_valid[:, None, :] & earlier)[:, None]
-        config = self.loaded.causal_lm.config.get_text_config()
+        config = self.loaded.language_model.config.get_text_config()
         mask = model_mask(config, visible, positions, rows.key_positions, self.loaded.model.dtype)
         return {"attention_mask": mask, "position_ids": positions}
 

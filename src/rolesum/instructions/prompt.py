@@ -60,31 +60,40 @@ class Prompt:
 class PromptLayout:
     """All that decides a prompt's text besides the dialogue: the family's chat form and the instructions.
 
-    `instructions` is a set of one's own, or None for the built-in set of the dialogue's language; `language`
-    overrules the dialogue's; `definitions` says what a custom role is.
+    `instructions` is a set of one's own, or None for the set of the dialogue's language, from `sets` or built in;
+    `language` overrules the dialogue's; `definitions` says what a custom role is. `forms` stand in the place of `chat`
+    for dialogues in their languages.
     """
 
     chat: ChatForm
     instructions: InstructionSet | None = None
     language: str | None = None
     definitions: Mapping[str, str] | None = None
+    forms: Mapping[str, ChatForm] | None = None
+    sets: Mapping[str, InstructionSet] | None = None
+
+    def form_for(self, dialogue: Dialogue) -> ChatForm:
+        return (self.forms or {}).get(dialogue.language, self.chat)
 
     def set_for(self, dialogue: Dialogue) -> InstructionSet:
-        return self.instructions or instruction_set(self.language or dialogue.language)
+        language = self.language or dialogue.language
+        return self.instructions or (self.sets or {}).get(language) or instruction_set(language)
 
     def prefix(self, dialogue: Dialogue) -> tuple[Segment, ...]:
         text = self.set_for(dialogue).dialogue_text(dialogue) + DIALOGUE_END
-        return (Segment("control", control=self.chat.head), Segment("dialogue", text, continues=self.chat.joined))
+        form = self.form_for(dialogue)
+        return (Segment("control", control=form.head), Segment("dialogue", text, continues=form.joined))
 
     def branch(self, dialogue: Dialogue, role: str) -> tuple[Segment, ...]:
         instruction = self.set_for(dialogue).instruction(role, dialogue, self.definitions)
-        tail = Segment("control", control=self.chat.tail, continues=True)
+        tail = Segment("control", control=self.form_for(dialogue).tail, continues=True)
         return (Segment("instruction", instruction, continues=True), tail)
 
     def target(self, example: Example) -> tuple[Segment, ...]:
         """What the model learns to write: the summary and what its family writes around it. All of it carries loss."""
-        start = (Segment("control", control=self.chat.start),) if self.chat.start else ()
-        return (*start, Segment("target", example.target), Segment("control", control=self.chat.end))
+        form = self.form_for(example.dialogue)
+        start = (Segment("control", control=form.start),) if form.start else ()
+        return (*start, Segment("target", example.target), Segment("control", control=form.end))
 
     def prompt(self, dialogue: Dialogue, roles: Sequence[str]) -> Prompt:
         branches = tuple(self.branch(dialogue, role) for role in roles)

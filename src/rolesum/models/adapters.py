@@ -34,6 +34,8 @@ def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
     """
     config = model.config.get_text_config()
     matrices = [(name, parameter) for name, parameter in sorted(model.named_parameters()) if parameter.dim() >= 2]
+    if getattr(config, "norm_head", False):  # normalised after it is rounded to the dtype that is loaded
+        matrices = [(name, parameter) for name, parameter in matrices if name != "lm_head.weight"]
     digest = hashlib.sha256()
     for name, parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
         quantised = not parameter.is_floating_point()
@@ -128,8 +130,17 @@ def _saved(directory: Path, what: str, note: Mapping[str, Any], card: str) -> It
 def instructions_of(note: Mapping[str, Any]) -> InstructionSet | None:
     """The instruction set of one's own that the adapter was trained with; None for the built-in sets."""
     stored = note.get("instructions")
+    return _instruction_set(stored, note) if stored else None
+
+
+def sets_of(note: Mapping[str, Any]) -> dict[str, InstructionSet]:
+    """Language -> the built-in set as it was worded when the adapter was trained with it."""
+    return {language: _instruction_set(one, note) for language, one in note.get("instruction_sets", {}).items()}
+
+
+def _instruction_set(stored: Any, note: Mapping[str, Any]) -> InstructionSet:
     try:
-        return InstructionSet.model_validate(stored) if stored else None
+        return InstructionSet.model_validate(stored)
     except ValidationError:
         what = f"the adapter's instruction set is not one that this rolesum reads (made by {note.get('rolesum')})"
         raise ModelError(what, NOTE_FILE, "use the version of rolesum that made it") from None

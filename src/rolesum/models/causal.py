@@ -1,4 +1,4 @@
-"""A causal model's two halves, so that the head can be applied to chosen positions only."""
+"""A model's body and head apart, so that the head can be applied to chosen positions only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ UNREAD_LOGIT_SCALES = ("logit_scale", "logits_scaling")
 
 
 def body(model: PreTrainedModel) -> torch.nn.Module:
-    """The model without its head: ids or embeddings to hidden states (rows, length, width)."""
+    """A causal model without its head: ids or embeddings to hidden states (rows, length, width)."""
     return getattr(model, model.base_model_prefix)
 
 
@@ -22,11 +22,22 @@ def logits(
 ) -> torch.Tensor:
     """The logits of hidden states (positions, width) as float32 (positions, vocabulary).
 
+    An encoder-decoder's are those of its decoder: T5 scales them before the head, BART and its kin add a bias behind.
+
     `head` is called in the place of the model's own head, for a caller that stands inside that module's call already.
     """
+    hidden = hidden * model.config.d_model**-0.5 if _scales_hidden(model.config) else hidden
     raw = (head or model.get_output_embeddings())(hidden).float()
+    bias = getattr(model, "final_logits_bias", None)  # (1, vocabulary)
+    raw = raw if bias is None else raw + bias
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return torch.tanh(raw / cap) * cap if cap else raw
+
+
+def _scales_hidden(config: Any) -> bool:
+    """Whether the hidden states are scaled by width^-0.5: T5's first version and UMT5, not T5 v1.1 and mT5."""
+    said = getattr(config, "scale_decoder_outputs", None)
+    return bool(config.model_type == "umt5" if said is None else said)
 
 
 def check_head(model: PreTrainedModel, place: str) -> None:

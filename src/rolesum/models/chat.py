@@ -1,4 +1,4 @@
-"""The chat form of a checkpoint, from its family's row or from its tokenizer's own chat template."""
+"""The chat form of a checkpoint, from its family's row or from its tokenizer: its chat template, or its frame."""
 
 from dataclasses import replace
 
@@ -8,12 +8,15 @@ from rolesum.errors import ModelError
 from rolesum.instructions import ChatForm
 from rolesum.models.families import PLAIN, Family
 from rolesum.models.sentencepiece import without_prefix
+from rolesum.models.seq2seq import frame
 
 _USER_TEXT, _ANSWER = "ROLESUM-USER-TEXT", "ROLESUM-ANSWER"
 
 
 def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) -> ChatForm:
     """What stands before and after one user message, and what ends the answer. `place` is named in errors."""
+    if family.chat == "frame":
+        return frame(tokenizer, place)
     if family.chat != "template":
         return _completed(family.chat, tokenizer, place)
     if getattr(tokenizer, "chat_template", None):
@@ -58,7 +61,9 @@ def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
     except Exception as error:  # a template may raise what it likes
         raise ModelError(f"the chat template cannot be rendered: {error}", place, fix) from None
     head, user_mark, tail = str(asked).partition(_USER_TEXT)
-    _, answer_mark, end = str(answered).partition(_ANSWER)
+    before, answer_mark, end = str(answered).partition(_ANSWER)
+    # What the template writes between the prompt and an answer is for the model to write: ChatGLM3's line break.
+    start = before.removeprefix(str(asked)).rstrip(" ") if before.startswith(str(asked)) else ""
     if not user_mark or not answer_mark:
         raise ModelError("the chat template does not show the message that it is given", place, fix)
     end = end.strip() or str(tokenizer.eos_token or "")
@@ -66,4 +71,5 @@ def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
         raise ModelError("neither the chat template nor the tokenizer says how an answer ends", place, fix)
     spaced = head.endswith(" ") and without_prefix(tokenizer) is not None  # the tokenizer puts that space itself
     head = head.removesuffix(" ") if spaced else head
-    return ChatForm((head,) if head else (), (tail,) if tail else (), (end,), joined=bool(head) and not spaced)
+    parts = [(text,) if text else () for text in (head, tail, end, start)]
+    return ChatForm(*parts, joined=bool(head) and not spaced)

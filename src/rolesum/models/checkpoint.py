@@ -10,18 +10,20 @@ from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError
 from rolesum.models import baichuan, chatglm
 from rolesum.models.sentencepiece import MODEL_FILE, fast_tokenizer
 
-_WHOLE = "is it a whole causal model?"
+_WHOLE = "is it a whole language model?"
 _AGAIN = "fetch the model again"
 # Model types whose bare tokenizer.model is a plain Llama tokenizer.
 _LIKE_LLAMA = ("llama", "mistral")
@@ -69,9 +71,14 @@ def load_tokenizer(path: Path, config: dict[str, Any]) -> PreTrainedTokenizerBas
             raise ModelError(f"no {MODEL_FILE}", str(path), "copy it from the original checkpoint")
         special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
         return fast_tokenizer(own, chatglm.CONTROL_TOKENS if model_type == "chatglm" else None, special)
-    if model_type in _LIKE_LLAMA and own.is_file() and not (path / "tokenizer.json").is_file():
+    published = (path / "tokenizer.json").is_file()
+    if model_type in _LIKE_LLAMA and own.is_file() and not published:
         return _llama_tokenizer(path)
+    # The library builds a tokenizer of its own for this class, which reads a text that begins with a space otherwise.
+    named = str(read_json(path / "tokenizer_config.json").get("tokenizer_class"))
     try:
+        if published and named.startswith("LlamaTokenizer"):
+            return PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the libraries raise many kinds for a missing or broken tokenizer
         raise ModelError(f"the tokenizer cannot be loaded: {error}", str(path), _AGAIN) from None
@@ -90,9 +97,10 @@ def _llama_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 def load_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
     """The model with its weights on the device. Missing, surplus and misshapen tensors are an error that lists them."""
+    auto = AutoModelForSeq2SeqLM if load_config(path).is_encoder_decoder else AutoModelForCausalLM
     how: dict[str, Any] = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        model, info = auto.from_pretrained(
             path,
             dtype=dtype,
             local_files_only=True,

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from rolesum.models.catalog import CATALOG
-from rolesum.models.families import FAMILIES, OTHER
+from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
 from rolesum.models.fetch import on_disk
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One model of the catalogue as it is on this machine. `shares_prefix` is None where it is not read yet."""
+    """One model of the catalogue as it is on this machine."""
 
     alias: str
     parameters: str
@@ -21,7 +21,7 @@ class ModelRow:
     source: str
     on_disk: bool
     family: str
-    shares_prefix: bool | None
+    shares_prefix: bool
     licence: str
     note: str
 
@@ -31,7 +31,6 @@ def model_rows() -> list[ModelRow]:
     families = {family.name: family for family in FAMILIES}
     rows = []
     for entry in CATALOG.values():
-        family = families.get(entry.family)
         rows.append(
             ModelRow(
                 alias=entry.alias,
@@ -40,7 +39,7 @@ def model_rows() -> list[ModelRow]:
                 source=entry.source,
                 on_disk=on_disk(entry),
                 family=entry.family,
-                shares_prefix=family.shares_prefix if family else None,
+                shares_prefix=families[entry.family].shares_prefix,
                 licence=entry.licence,
                 note=entry.note,
             )
@@ -50,19 +49,27 @@ def model_rows() -> list[ModelRow]:
 
 def print_models(rows: list[ModelRow]) -> None:
     """Two tables: the models, and the families that decide how they are spoken to and trained."""
-    said = {True: "yes", False: "no", None: "not read yet"}
+    said = {True: "yes", False: "no"}
     console = Console()
     models = Table("model", "size", "reads", "on disk", "family", "licence", box=SIMPLE_HEAD)
     for row in rows:
         models.add_row(row.alias, row.parameters, " ".join(row.reads), said[row.on_disk], row.family, row.licence)
     console.print(models)
-    families = Table("family", "model_type", "chat form", "LoRA on", "shares prefix", box=SIMPLE_HEAD)
-    for family in (*FAMILIES, OTHER):
-        chat = "the tokenizer's template" if family.chat == "template" else "plain"
-        targets = "all linear" if isinstance(family.lora_targets, str) else f"{len(family.lora_targets)} linear a layer"
-        types = ", ".join(family.model_types) or "any other causal"
-        families.add_row(family.name, types, chat, targets, said[family.shares_prefix])
+    families = Table("family", "model_type", "chat form", "LoRA on linear", "shares prefix", box=SIMPLE_HEAD)
+    for family in (*FAMILIES, OTHER, OTHER_ENCODER_DECODER):
+        types = ", ".join(family.model_types) or f"any {family.name if family.encoder_decoder else 'other causal'}"
+        families.add_row(family.name, types, _chat(family), _targets(family), said[family.shares_prefix])
     console.print(families)
-    unread = ", ".join(sorted({row.family for row in rows if row.shares_prefix is None}))
-    console.print(f"Not read natively yet: {unread}. Sources and notes: rolesum models --json", highlight=False)
-    console.print("Any other causal model works by its hub id (owner/name) or its directory.", highlight=False)
+    console.print("Sources and notes: rolesum models --json", highlight=False)
+    others = "Any other causal model, and encoder-decoders, work by hub id (owner/name) or directory."
+    console.print(others, highlight=False)
+
+
+def _chat(family: Family) -> str:
+    if isinstance(family.chat, str):
+        return {"template": "template", "frame": "source, target"}[family.chat]
+    return "plain" if family.chat is PLAIN else "its authors'"
+
+
+def _targets(family: Family) -> str:
+    return "all" if isinstance(family.lora_targets, str) else f"{len(family.lora_targets)} a layer"

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
 from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
-from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, note_beside, read_note
+from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, note_beside, read_note, sets_of
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
 from rolesum.models.causal import check_head
 from rolesum.models.chat import chat_form, chat_tokens
@@ -24,6 +24,7 @@ from rolesum.models.families import Family, family_of
 from rolesum.models.fetch import ENTRY_FILE, pull
 from rolesum.models.masks_check import check_masks
 from rolesum.models.quiet import quiet_transformers
+from rolesum.models.seq2seq import Sides, check_halves, sides_of
 from rolesum.models.tokens import SegmentEncoder
 
 _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
@@ -47,7 +48,8 @@ class TextSide:
     chat: ChatForm
     encoder: SegmentEncoder
     config: PretrainedConfig
-    max_length: int  # tokens, prompt and answer together
+    max_length: int  # tokens, prompt and answer together; of an encoder-decoder, the prompt alone
+    sides: Sides | None  # of an encoder-decoder
     note: dict[str, Any]  # how its adapter, or the whole model, was trained; empty for a base as it comes
     adapter: Path | None
 
@@ -61,7 +63,8 @@ class TextSide:
         note = self.note
         own = instructions or instructions_of(note)
         defined = {**note.get("definitions", {}), **(definitions or {})}
-        return PromptLayout(self.chat, own, language or note.get("language"), defined)
+        forms = self.sides.forms if self.sides else None
+        return PromptLayout(self.chat, own, language or note.get("language"), defined, forms, sets_of(note))
 
     def check_languages(self, dialogues: list[Dialogue]) -> None:
         """Raise ModelError for dialogues in a language that the catalogue says the base cannot read."""
@@ -89,8 +92,8 @@ class LoadedModel(TextSide):
         return self.model.device
 
     @property
-    def causal_lm(self) -> PreTrainedModel:
-        """The causal model itself, without PEFT's wrapping; LoRA layers stay inside."""
+    def language_model(self) -> PreTrainedModel:
+        """The model itself (causal, or an encoder-decoder), without PEFT's wrapping; LoRA layers stay inside."""
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     @property
@@ -102,13 +105,14 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
     """The prompt side of a base, by name, or of the base that an adapter was trained on. Raises as load_model does."""
     note = read_note(adapter) if adapter is not None else {}
     name = str(path_or_alias or note.get("base") or DEFAULT_MODEL)
-    path = _find(name)
+    path = find_model(name)
     raw = read_config(path)
     family = _family(path, raw)
     with quiet_transformers():
         tokenizer = load_tokenizer(path, raw)
         config = load_config(path)
     chat = chat_form(tokenizer, family, str(path))
+    sides = sides_of(path, config, tokenizer, family)
     return TextSide(
         name=name,
         path=path,
@@ -118,7 +122,8 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
         chat=chat,
         encoder=SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat)),
         config=config,
-        max_length=_max_length(config.get_text_config()),
+        max_length=sides.source_length if sides else _max_length(config.get_text_config()),
+        sides=sides,
         note=note or note_beside(path),
         adapter=Path(adapter) if adapter is not None else None,
     )
@@ -168,8 +173,11 @@ def load_weights(
     chosen_dtype = pick_dtype(dtype, chosen_device)
     with quiet_transformers():
         model = load_checkpoint(side.path, chosen_dtype, chosen_device, quantize)
-    check_head(model, str(side.path))
-    check_masks(model, side.family, str(side.path))
+    if side.sides:
+        check_halves(model, side.family, side.sides, str(side.path))
+    else:
+        check_head(model, str(side.path))
+        check_masks(model, side.family, str(side.path))
     loaded = LoadedModel(
         **{field.name: getattr(side, field.name) for field in fields(TextSide)},
         model=model,
@@ -217,7 +225,8 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _find(name: str) -> Path:
+def find_model(name: str) -> Path:
+    """The directory of a model by its alias, hub id or directory; fetched where it is not there. Raises ModelError."""
     path = Path(name)
     if path.is_dir():
         return path
@@ -245,6 +254,7 @@ def _stop_ids(model: PreTrainedModel, side: TextSide) -> tuple[int, ...]:
     for config in (model.generation_config, model.config):
         named = getattr(config, "eos_token_id", None)
         stops |= set(named) if isinstance(named, list | tuple) else {named}
-    last = side.chat.end[-1]
-    stops.add(last if isinstance(last, int) else side.tokenizer.encode(last, add_special_tokens=False)[-1])
+    if not side.sides:  # behind mBART's end of text its language may stand
+        last = side.chat.end[-1]
+        stops.add(last if isinstance(last, int) else side.tokenizer.encode(last, add_special_tokens=False)[-1])
     return tuple(sorted(index for index in stops if index is not None))

@@ -5,6 +5,7 @@ model was trained with. Here merges stand in the order in which SentencePiece ma
 out. The ids and the texts are those of the sentencepiece library (tests/models/test_sentencepiece.py).
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,35 +64,55 @@ def fast_tokenizer(
 
 
 def without_prefix(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
-    """A tokenizer's twin that puts no space before a text; None for one that puts none itself."""
+    """A tokenizer's twin that puts no space before a text; None for one that puts none itself.
+
+    None too for one that drops spaces and marks every word (T5's): without the mark all words would run on.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
-    parts = json.loads(backend.to_str())
-    if not _drop_prefix(parts):
+    normalizer, splitter = _told(backend.normalizer), _told(backend.pre_tokenizer)
+    words = [one.get("type") for one in splitter.get("pretokenizers", [splitter])]
+    if "WhitespaceSplit" in words or not _drop_prefix(normalizer, splitter):
         return None
-    return Tokenizer.from_str(json.dumps(parts))
+    # The two parts are made by way of a tokenizer of no words; the vocabulary stays where it is.
+    parts = {"normalizer": normalizer or None, "pre_tokenizer": splitter or None}
+    empty = Tokenizer.from_str(json.dumps({**json.loads(Tokenizer(BPE()).to_str()), **parts}))
+    twin = copy.deepcopy(backend)
+    twin.normalizer, twin.pre_tokenizer = empty.normalizer, empty.pre_tokenizer
+    return twin
 
 
-def _drop_prefix(parts: dict[str, Any]) -> bool:
-    """Take the leading space out of a tokenizer's JSON; whether there was one."""
-    normalizer, splitter = parts.get("normalizer") or {}, parts.get("pre_tokenizer") or {}
+def _told(part: Any) -> dict[str, Any]:
+    """A normalizer's or a pre-tokenizer's own JSON; empty for none."""
+    return dict(json.loads(part.__getstate__())) if part is not None else {}
+
+
+def _drop_prefix(normalizer: dict[str, Any], splitter: dict[str, Any]) -> bool:
+    """Take the leading space out of both; whether there was one."""
     steps = normalizer["normalizers"] if normalizer.get("type") == "Sequence" else [normalizer]
     kept = [step for step in steps if step.get("type") != "Prepend"]
     found = len(kept) < len(steps)
     if found:
-        parts["normalizer"] = {"type": "Sequence", "normalizers": kept}
+        normalizer.clear()
+        normalizer.update({"type": "Sequence", "normalizers": kept})
     for one in splitter.get("pretokenizers", [splitter]):
         if one.get("type") == "Metaspace" and one.get("prepend_scheme", "always") != "never":
             one["prepend_scheme"], found = "never", True
     return found
 
 
+def proto() -> Any:
+    """The module of SentencePiece's messages that transformers uses too: a second one would clash with it."""
+    from transformers.convert_slow_tokenizer import import_protobuf
+
+    return import_protobuf()
+
+
 def _read(file: Path) -> Any:
     from google.protobuf.message import DecodeError
-    from transformers.utils import sentencepiece_model_pb2_new as proto
 
-    model = proto.ModelProto()
+    model = proto().ModelProto()
     try:
         model.ParseFromString(file.read_bytes())
     except (OSError, DecodeError) as error:

@@ -23,7 +23,7 @@ from rolesum.formats import read_dialogues
 from rolesum.models import chatglm
 from rolesum.models.checkpoint import load_config
 from rolesum.models.quiet import quiet_transformers
-from rolesum.models.sentencepiece import BYTE, CONTROL, MODEL_FILE, NORMAL, SPACE, UNKNOWN, UNUSED, USER_DEFINED
+from rolesum.models.sentencepiece import BYTE, CONTROL, MODEL_FILE, NORMAL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, proto
 
 _LLAMA = {
     "hidden_act": "silu",
@@ -46,9 +46,9 @@ _CHATGLM = {
     "add_qkv_bias": True,
     "apply_residual_connection_post_layernorm": False,
     "attention_dropout": 0.0,
-    "ffn_hidden_size": 160,
-    "hidden_size": 64,
-    "kv_channels": 16,
+    "ffn_hidden_size": 96,
+    "hidden_size": 32,
+    "kv_channels": 8,
     "layernorm_epsilon": 1e-5,
     "multi_query_attention": True,
     "multi_query_group_num": 2,
@@ -135,18 +135,12 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
 
 
 def _count(file: Path) -> int:
-    return len(_proto().ModelProto.FromString(file.read_bytes()).pieces)
-
-
-def _proto() -> Any:
-    from transformers.utils import sentencepiece_model_pb2_new as proto
-
-    return proto
+    return len(proto().ModelProto.FromString(file.read_bytes()).pieces)
 
 
 def _tokenizer_model(model_type: str) -> bytes:
     """A small SentencePiece BPE model with byte fallback, as a family's own is laid out."""
-    model = _proto().ModelProto()
+    model = proto().ModelProto()
     model.trainer_spec.model_type = 2  # BPE
     model.trainer_spec.byte_fallback = True
     model.trainer_spec.unk_id, model.trainer_spec.bos_id, model.trainer_spec.eos_id = 0, 1, 2

@@ -1,18 +1,23 @@
 """Encoded bundles to the tensors of one batch.
 
 A row is one bundle: its prefix, then its branches, then padding. The loss needs only the positions that predict a
-target token, so those are listed instead of a label for every position.
+target token, so those are listed instead of a label for every position. For an encoder-decoder a row is one example,
+its source and its target apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypedDict
 
 import torch
 
+from rolesum.models.loading import LoadedModel
 from rolesum.training.batch import Draw
 from rolesum.training.encode import EncodedBundle
 
 PAD_BRANCH = -1
+
+Item = tuple[Draw, EncodedBundle]
 
 
 class Batch(TypedDict):
@@ -27,7 +32,27 @@ class Batch(TypedDict):
     target_ids: torch.Tensor  # (targets,)
 
 
-def collate(items: Sequence[tuple[Draw, EncodedBundle]], pad_id: int) -> Batch:
+class Seq2SeqBatch(TypedDict):
+    """The tensors of one batch of `rows` pairs for an encoder-decoder, `source` and `target` the longest of each."""
+
+    input_ids: torch.Tensor  # (rows, source)
+    attention_mask: torch.Tensor  # (rows, source): 0 on padding
+    decoder_input_ids: torch.Tensor  # (rows, target): the targets, one to the right behind the decoder's start
+    noise_seeds: torch.Tensor  # (rows,)
+    predicting: torch.Tensor  # (targets,): flat positions in (rows * target) whose output predicts a target token
+    target_ids: torch.Tensor  # (targets,)
+
+
+def collator(loaded: LoadedModel) -> Callable[[Sequence[Item]], Batch | Seq2SeqBatch]:
+    """What makes the batches of a model."""
+    pad = loaded.tokenizer.pad_token_id
+    pad = int(pad if pad is not None else loaded.stop_ids[0])
+    if loaded.sides is None:
+        return partial(collate, pad_id=pad)
+    return partial(collate_seq2seq, pad_id=pad, decoder_start=loaded.sides.decoder_start)
+
+
+def collate(items: Sequence[Item], pad_id: int) -> Batch:
     """One batch from bundles and their draws."""
     rows, length = len(items), max(bundle.tokens for _, bundle in items)
     input_ids = torch.full((rows, length), pad_id)
@@ -63,3 +88,38 @@ def collate(items: Sequence[tuple[Draw, EncodedBundle]], pad_id: int) -> Batch:
         predicting=torch.tensor(predicting, dtype=torch.long),
         target_ids=torch.tensor(target_ids, dtype=torch.long),
     )
+
+
+def collate_seq2seq(items: Sequence[Item], pad_id: int, decoder_start: int | None) -> Seq2SeqBatch:
+    """One batch of single examples. Without a `decoder_start`, a target's last token stands before it."""
+    sources, targets = zip(*(_pair(bundle) for _, bundle in items), strict=True)
+    rows, source, target = len(items), max(map(len, sources)), max(map(len, targets))
+    input_ids = torch.full((rows, source), pad_id)
+    attention_mask = torch.zeros(rows, source, dtype=torch.long)
+    decoder_input_ids = torch.full((rows, target), pad_id)
+    predicting: list[int] = []
+    target_ids: list[int] = []
+    for row, (draw, _) in enumerate(items):
+        read, written = sources[row], targets[row]
+        input_ids[row, : len(read)] = torch.tensor(read)
+        attention_mask[row, : len(read)] = 1
+        start = written[-1] if decoder_start is None else decoder_start
+        decoder_input_ids[row, : len(written)] = torch.tensor([start, *written[:-1]])
+        if draw.counts:
+            predicting += range(row * target, row * target + len(written))
+            target_ids += written
+    return Seq2SeqBatch(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        decoder_input_ids=decoder_input_ids,
+        noise_seeds=torch.tensor([draw.seed for draw, _ in items]),
+        predicting=torch.tensor(predicting, dtype=torch.long),
+        target_ids=torch.tensor(target_ids, dtype=torch.long),
+    )
+
+
+def _pair(bundle: EncodedBundle) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The source and the target of a bundle of one example."""
+    (branch,) = bundle.branches
+    split = len(branch.ids) - branch.targets
+    return (*bundle.prefix, *branch.ids[:split]), branch.ids[split:]

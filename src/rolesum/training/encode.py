@@ -38,6 +38,15 @@ class EncodedBundle:
         """The length of the longest of its examples, each as if it stood alone."""
         return len(self.prefix) + max(len(branch.ids) for branch in self.branches)
 
+    @property
+    def longest_source(self) -> int:
+        """The most tokens that one of its examples has before its target."""
+        return len(self.prefix) + max(len(branch.ids) - branch.targets for branch in self.branches)
+
+    @property
+    def longest_target(self) -> int:
+        return max(branch.targets for branch in self.branches)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedData:
@@ -48,30 +57,54 @@ class EncodedData:
     shortened: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most tokens of an example; or, with `target`, of what stands before its target and of the target."""
+
+    length: int
+    target: int | None = None
+
+    def counted(self, bundle: EncodedBundle) -> int:
+        """What `length` limits."""
+        return bundle.longest_example if self.target is None else bundle.longest_source
+
+    def hold(self, bundle: EncodedBundle) -> bool:
+        return self.counted(bundle) <= self.length and not self.target_too_long(bundle)
+
+    def target_too_long(self, bundle: EncodedBundle) -> bool:
+        """Whether a target could not be written, however short the dialogue."""
+        if self.target is None:
+            return bundle.longest_target >= self.length
+        return bundle.longest_target > self.target
+
+
 def encode_bundles(
     bundles: Sequence[Bundle],
     layout: PromptLayout,
     encoder: SegmentEncoder,
     *,
     max_length: int,
+    target_length: int | None = None,
     readable: int | None = None,
     on_long: str = "refuse",
     share_prefix: bool = True,
 ) -> EncodedData:
     """Encode bundles; without `share_prefix` every example becomes a bundle of its own.
 
-    `max_length` is the most tokens of one example, `readable` the most that the model could read of one. `on_long` is
-    "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
+    `max_length` is the most tokens of one example, `readable` the most that the model could read of one. With a
+    `target_length` they hold for what stands before the target, and it for the target, as an encoder-decoder counts.
+    `on_long` is "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
     """
+    limits = Limits(max_length, target_length)
     encoded: list[EncodedBundle] = []
     problems: list[Problem] = []
     dropped_turns = shortened = 0
     for bundle in bundles:
         result = _encode(bundle, layout, encoder, len(encoded))
-        if result.longest_example > max_length:
-            cut = _shorten(bundle, layout, encoder, max_length) if on_long == "drop-middle" else None
+        if not limits.hold(result):
+            cut = _shorten(bundle, layout, encoder, limits) if on_long == "drop-middle" else None
             if cut is None:
-                problems.append(_too_long(bundle.dialogue, result, max_length, readable, on_long))
+                problems.append(_too_long(bundle.dialogue, result, limits, readable, on_long))
                 continue
             dialogue, dropped = cut
             result = _encode(Bundle(dialogue, bundle.examples), layout, encoder, len(encoded))
@@ -100,23 +133,29 @@ def _alone(bundle: EncodedBundle, index: int) -> list[EncodedBundle]:
 
 
 def _shorten(
-    bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, max_length: int
+    bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, limits: Limits
 ) -> tuple[Dialogue, int] | None:
     def fits(dialogue: Dialogue) -> bool:
-        return _encode(Bundle(dialogue, bundle.examples), layout, encoder, 0).longest_example <= max_length
+        return limits.hold(_encode(Bundle(dialogue, bundle.examples), layout, encoder, 0))
 
     return drop_middle(bundle.dialogue, fits)
 
 
 def _too_long(
-    dialogue: Dialogue, encoded: EncodedBundle, max_length: int, readable: int | None, on_long: str
+    dialogue: Dialogue, encoded: EncodedBundle, limits: Limits, readable: int | None, on_long: str
 ) -> Problem:
-    longest = max(branch.targets for branch in encoded.branches)
-    parts = f"dialogue {len(encoded.prefix)}, target up to {longest}"
-    what = f"{encoded.longest_example} tokens ({parts}); the limit is {max_length}"
-    might_help = readable is None or encoded.longest_example <= readable
+    longest, counted = encoded.longest_target, limits.counted(encoded)
+    if limits.target is None:
+        parts = f"dialogue {len(encoded.prefix)}, target up to {longest}"
+        what = f"{counted} tokens ({parts}); the limit is {limits.length}"
+    else:
+        what = f"{counted} tokens to read, target up to {longest}; the limits are {limits.length} and {limits.target}"
+    hopeless = limits.target_too_long(encoded)
+    if hopeless and limits.target is not None:
+        return Problem(what, dialogue.place, "the target alone does not fit: shorten it, or skip the id")
+    might_help = readable is None or counted <= readable
     ways = ["raise training.max_length" if might_help else "take a model that reads more"]
-    if on_long != "drop-middle" and longest < max_length:
+    if on_long != "drop-middle" and not hopeless:
         ways.append("set training.on_long: drop-middle")
-    alone = "the target alone does not fit: " if longest >= max_length else ""
+    alone = "the target alone does not fit: " if hopeless else ""
     return Problem(what, dialogue.place, f"{alone}{', '.join(ways)}, or skip the id")

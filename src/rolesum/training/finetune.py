@@ -36,6 +36,7 @@ from rolesum.training.callbacks import (
 )
 from rolesum.training.card import model_card
 from rolesum.training.checkpoints import checkpoints
+from rolesum.training.collate import collator
 from rolesum.training.data import TrainingData, left_out_notes, read_training_data, read_validation_data
 from rolesum.training.forward import joins_rows, training_forward
 from rolesum.training.processes import Processes, join_processes
@@ -72,7 +73,7 @@ def train(
     _check_wishes(recipe, processes, device, rouge)
     side, data, validation = processes.all_do(lambda: _read(recipe))
     target, loaded = processes.all_do(lambda: _load(recipe, side, processes, device))
-    say(f"training {recipe.base} on {data.told(joins_rows(loaded.causal_lm, side.family, target))}")
+    say(f"training {recipe.base} on {data.told(joins_rows(loaded.language_model, side.family, target))}")
     for note in left_out_notes(data, validation):
         say(note)
     note = note_of(recipe, loaded)
@@ -133,7 +134,7 @@ def _check_wishes(recipe: Recipe, processes: Processes, device: str, rouge: Roug
 def _read(recipe: Recipe) -> tuple[TextSide, TrainingData, TrainingData | None]:
     side = load_text_side(recipe.base)
     if recipe.training.share_prefix and not side.family.shares_prefix:
-        say(f"{side.family.name} models take positions from the mask: each example is computed with its own prefix")
+        say(f"{side.family.name} models {side.family.why_not_shared}: each example is computed with its own prefix")
     return side, read_training_data(recipe, side), read_validation_data(recipe, side)
 
 
@@ -242,7 +243,6 @@ def _trainer(job: _Job) -> RoleTrainer:
         steps=len(job.data.steps),
         micro_batches=batches_per_process(job.data.steps[0], job.processes.count),
     )
-    pad = loaded.tokenizer.pad_token_id
     trainer = RoleTrainer(
         model=loaded.model,
         args=arguments,
@@ -251,7 +251,7 @@ def _trainer(job: _Job) -> RoleTrainer:
         steps=job.data.steps,
         validation=job.validation.steps if job.validation else (),
         epochs=options.epochs,
-        pad_id=int(pad if pad is not None else loaded.stop_ids[0]),
+        collate=collator(loaded),
         processes=job.processes,
         more_metrics=partial(_rouge, job) if job.recipe.validation.summaries else None,
     )

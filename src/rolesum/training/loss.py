@@ -1,6 +1,6 @@
 """The training loss of a batch of bundles: the body, then the head on the positions that predict a target only.
 
-`summing_loss` puts this in the place of a causal model's forward while it trains, so that PEFT, DDP and the Trainer
+`summing_loss` puts this in the place of a model's forward while it trains, so that PEFT, DDP and the Trainer
 call it through their own wrappers as they would call the model's.
 """
 
@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from rolesum.models.attention import bundle_visibility, model_mask
 from rolesum.models.causal import body, logits
 from rolesum.models.segments import segment_mask, segment_table, takes_segments
+from rolesum.models.seq2seq import decoded, encoded
 from rolesum.training.noise import neftune_noise
 
 # Target positions whose logits exist at one time: 1,024 rows of 262,144 words are 1 GiB in float32.
@@ -54,6 +55,8 @@ def _forward_of(module: torch.nn.Module, forward: Callable[..., torch.Tensor]) -
 
 
 def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
+    if model.config.is_encoder_decoder:
+        return _targets_loss(model, _hidden_of_decoder(model, batch, alpha), batch["target_ids"])
     embedded = model.get_input_embeddings()(batch["input_ids"])  # (rows, length, width)
     if alpha > 0:
         embedded = embedded + neftune_noise(
@@ -88,6 +91,37 @@ def _hidden_of_segments(model: PreTrainedModel, embedded: torch.Tensor, batch: d
         use_cache=False,
     )[0]
     return hidden[0, (kept.cumsum(0) - 1)[batch["predicting"]]]
+
+
+def _hidden_of_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
+    """The same, from the decoder over padded sources. The decoder needs no mask: padding is on its targets' right."""
+    mask = batch["attention_mask"]
+    with _noised(model, mask, batch["noise_seeds"], alpha):
+        memory = encoded(model, batch["input_ids"], mask)
+    hidden = decoded(model, batch["decoder_input_ids"], memory, mask)
+    return hidden.flatten(0, 1)[batch["predicting"]]
+
+
+@contextmanager
+def _noised(model: PreTrainedModel, mask: torch.Tensor, seeds: torch.Tensor, alpha: float) -> Iterator[None]:
+    """Inside, the encoder's embedding gives its vectors with noise, by the length of each source.
+
+    The noise is added where the embedding's vectors come from, because encoders take ready ones differently: Pegasus
+    scales its own behind the embedding, and ready ones not at all.
+    """
+    if alpha == 0:
+        yield
+        return
+    embedding = model.get_encoder().get_input_embeddings()
+    plain = embedding.forward
+
+    def noised(ids: torch.Tensor) -> torch.Tensor:
+        vectors = plain(ids)
+        lengths = functional.pad(mask * mask.sum(1, keepdim=True), (0, ids.shape[1] - mask.shape[1]))  # LED pads more
+        return vectors + neftune_noise(lengths, seeds, vectors.shape[-1], alpha, vectors.dtype)
+
+    with _forward_of(embedding, noised):
+        yield
 
 
 def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from rolesum.progress import meter
 from rolesum.recipe import Recipe
 from rolesum.training.arguments import check_loggers
 from rolesum.training.batch import Draw
-from rolesum.training.collate import Batch, collate
+from rolesum.training.collate import collator
 from rolesum.training.data import (
     TrainingData,
     encode,
@@ -27,6 +27,7 @@ from rolesum.training.data import (
     read_training_data,
     read_validation_data,
 )
+from rolesum.training.encode import Limits
 from rolesum.training.forward import training_forward
 from rolesum.training.reckon import Shape
 from rolesum.training.run import peak_memory
@@ -78,7 +79,7 @@ def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan
     files = [file for file in (recipe.data.train, recipe.data.validation) if file]
     fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)[0]])
     if recipe.training.share_prefix and not side.family.shares_prefix:
-        why = f"{side.family.name} models take positions from the attention mask"
+        why = f"{side.family.name} models {side.family.why_not_shared}"
         notes.append(f"prefixes are not shared: {why}, so that each example is computed alone")
     data = read_training_data(fitted, side)
     validation = read_validation_data(fitted, side)
@@ -137,19 +138,23 @@ def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Rec
     if options.on_long == "drop-middle":
         return recipe, []
     encoded = encode(recipe, side, bundles, max_length=UNLIMITED).bundles
-    longest = max(encoded, key=lambda one: one.longest_example)
-    need, limit = longest.longest_example, min(options.max_length or side.max_length, side.max_length)
+    limits = Limits(
+        min(options.max_length or side.max_length, side.max_length), side.sides.target_length if side.sides else None
+    )
+    longest = max(encoded, key=limits.counted)
+    need, limit = limits.counted(longest), limits.length
     changed: dict[str, Any] = {}
     notes = []
     if need > limit:
-        over = sum(one.longest_example > limit for one in encoded)
+        over = sum(limits.counted(one) > limit for one in encoded)
         fits = need <= side.max_length
         changed |= {"max_length": need} if fits else {"on_long": "drop-middle"}
         notes.append(
             f"{over} dialogues do not fit {limit} tokens, the longest ({longest.id}) has {need}: "
             + (f"training.max_length={need} would" if fits else "training.on_long=drop-middle would")
         )
-    largest = need if "on_long" not in changed else limit
+    behind = max(one.longest_example - limits.counted(one) for one in encoded)  # targets that are counted apart
+    largest = max(one.longest_example for one in encoded) if "on_long" not in changed else limit + behind
     if largest > options.tokens_per_batch:
         changed["tokens_per_batch"] = largest
         notes.append(
@@ -193,10 +198,11 @@ def _measure(recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[l
     loaded.model = model = trainable(loaded.model, side.family, recipe)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.0)
+    collate = collator(loaded)
 
     def step(draws: list[Draw]) -> float:
         begin = time.monotonic()
-        batch: Batch = collate([(draw, data.encoded[draw.index]) for draw in draws], pad_id=0)
+        batch = collate([(draw, data.encoded[draw.index]) for draw in draws])
         loss = model(**{name: value.to(loaded.device) for name, value in batch.items()}) / len(batch["target_ids"])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)

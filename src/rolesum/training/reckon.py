@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from rolesum.models.loading import TextSide
 from rolesum.models.quiet import quiet_transformers
@@ -36,6 +36,7 @@ class Shape:
     parameters: int
     trained: int
     body: int
+    passed: int  # parameters of the body that one token meets: of an encoder-decoder, its larger half's
     full: bool
     device: torch.device
     joined: bool  # a batch's rows are joined without padding
@@ -43,27 +44,31 @@ class Shape:
     @classmethod
     def of(cls, side: TextSide, recipe: Recipe, device: torch.device) -> "Shape":
         with quiet_transformers(), torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(side.config)
+            auto = AutoModelForSeq2SeqLM if side.sides else AutoModelForCausalLM
+            model: Any = auto.from_config(side.config)
         joined = joins_rows(model, side.family, device)
         table = model.get_input_embeddings().weight.numel()
         tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
-        own = sum(parameter.numel() for parameter in model.parameters())
+        own = _size(model)
+        half = _size(model.get_decoder()) - table if side.sides else None
         with torch.device("meta"):
             model = trainable(model, side.family, recipe)
         trained, everything = trained_and_all(model)
+        body = own - table * (1 if tied else 2)
         config: Any = side.config.get_text_config()
         heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return cls(
             layers=config.num_hidden_layers,
             hidden=config.hidden_size,
-            inner=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+            inner=_inner(config),
             heads_width=heads * width,
             keys_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
             vocabulary=config.vocab_size,
             parameters=everything,
             trained=trained,
-            body=own - table * (1 if tied else 2),
+            body=body,
+            passed=body if half is None else half,
             full=recipe.method == "full",
             device=device,
             joined=joined,
@@ -80,7 +85,7 @@ class Shape:
 
     def flop(self, lengths: Sequence[int], targets: int) -> float:
         """Floating-point operations of a step on a batch: the body, attention, the head on the targets."""
-        forward = 2 * self.positions(lengths) * self.body + 2 * targets * self.hidden * self.vocabulary
+        forward = 2 * self.positions(lengths) * self.passed + 2 * targets * self.hidden * self.vocabulary
         pairs = sum(length**2 for length in lengths) / 2 if self.joined else len(lengths) * max(lengths) ** 2
         return forward / self.forward_share + 3.5 * 2 * 2 * pairs * self.heads_width * self.layers
 
@@ -110,3 +115,13 @@ class Shape:
         logits = 3 * min(targets, chunk) * self.vocabulary * 4  # with their log-softmax and its gradient, in float32
         held = frozen + trained + logits + positions * self.token_bytes(recipe, dtype.itemsize)
         return held + (INTERPRETER_BYTES if self.device.type == "cpu" else 0)
+
+
+def _inner(config: Any) -> int:
+    """The width between the two products of a layer's unit, by each family's name for it."""
+    named = (getattr(config, name, None) for name in ("intermediate_size", "encoder_ffn_dim", "d_ff"))
+    return next((int(width) for width in named if width), 4 * config.hidden_size)
+
+
+def _size(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -21,6 +21,7 @@ from rolesum.errors import RolesumError, UsageError
 from rolesum.files import check_directory, remove_if_empty, write_whole
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
+from rolesum.instructions.sets import LANGUAGES, instruction_set
 from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
 from rolesum.training.checkpoints import checkpoints, is_whole, remove_checkpoints
@@ -206,6 +207,7 @@ def environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict
 def note_of(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
     """What an adapter (or a tuned model) must know of how it was made, to be used the same way."""
     own = load_instruction_set(recipe.instructions).model_dump() if recipe.instructions else None
+    built_in = {} if own else {language: instruction_set(language).model_dump() for language in LANGUAGES}
     return {
         "rolesum": metadata.version("rolesum"),
         "recipe": recipe.name,
@@ -214,6 +216,7 @@ def note_of(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "roles": list(recipe.roles),
         "language": recipe.language,
         "instructions": own,
+        "instruction_sets": built_in,
         "definitions": recipe.definitions,
         "aliases": {role: list(names) for role, names in recipe.aliases.items()},
     }

@@ -8,6 +8,9 @@ from rolesum.errors import UsageError
 from rolesum.models.families import Family
 from rolesum.recipe import Recipe
 
+# What the library calls embeddings that hold no learned weights.
+SINES = "SinusoidalPositionalEmbedding"
+
 
 def trainable(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
     """The model as the recipe's method trains it: with fresh LoRA layers, seeded by the recipe, or all unfrozen."""
@@ -16,7 +19,7 @@ def trainable(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrai
     if recipe.training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.method == "full":
-        return model.requires_grad_(True)
+        return _unfrozen(model)
     return _with_lora(model, family, recipe)
 
 
@@ -39,6 +42,15 @@ def trained_and_all(model: torch.nn.Module) -> tuple[int, int]:
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 
+def _unfrozen(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with all weights trained but tables of sines (Pegasus), which its forward takes as they are."""
+    model.requires_grad_(True)
+    for module in model.modules():
+        if type(module).__name__.endswith(SINES):
+            module.requires_grad_(False)
+    return model
+
+
 def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftModel:
     """Float32 adapters over a frozen base."""
     targets = recipe.lora.targets or family.lora_targets
@@ -49,7 +61,7 @@ def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftMo
         use_rslora=recipe.lora.rslora,
         use_dora=recipe.lora.dora,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
+        task_type="SEQ_2_SEQ_LM" if family.encoder_decoder else "CAUSAL_LM",
     )
     try:
         adapted = get_peft_model(model, config)

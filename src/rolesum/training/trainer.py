@@ -5,9 +5,8 @@ and all processes.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,11 +20,10 @@ from transformers import Trainer
 from rolesum.errors import ResourceError
 from rolesum.training.batch import Draw, deal
 from rolesum.training.checkpoints import UNFINISHED, finish_checkpoint
-from rolesum.training.collate import collate
+from rolesum.training.collate import Item
 from rolesum.training.encode import EncodedBundle
 from rolesum.training.processes import Processes
 
-Item = tuple[Draw, EncodedBundle]
 Steps = Sequence[list[list[Draw]]]
 
 
@@ -56,7 +54,7 @@ class RoleTrainer(Trainer):
         steps: Steps,
         validation: Steps = (),
         epochs: int,
-        pad_id: int,
+        collate: Callable[[Sequence[Item]], Mapping[str, torch.Tensor]],
         processes: Processes,
         more_metrics: Callable[[], dict[str, float]] | None = None,
         **kwargs: Any,
@@ -65,7 +63,7 @@ class RoleTrainer(Trainer):
         self.steps = steps
         self.validation = validation
         self.epochs = epochs
-        self.pad_id = pad_id
+        self.collate = collate
         self.processes = processes
         self.more_metrics = more_metrics
         self.loss_is_scaled_for_ga = True
@@ -174,7 +172,7 @@ class RoleTrainer(Trainer):
 
     def _loader(self, dataset: Any, steps: Steps) -> DataLoader[Item]:
         mine = deal(steps, self.processes.count, self.processes.rank)
-        return DataLoader(dataset, batch_sampler=mine, collate_fn=partial(collate, pad_id=self.pad_id))
+        return DataLoader(dataset, batch_sampler=mine, collate_fn=self.collate)
 
 
 @contextmanager
