@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import Json
+from rolesum.cli.options import Format, Json, Limit, Skip
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -46,3 +46,47 @@ def pull(
 
     path = pull_model(name, from_ or ())
     typer.echo(json.dumps({"model": name, "path": str(path)}) if json_ else str(path))
+
+
+@app.command()
+def tiny(
+    name: Annotated[str, typer.Argument(help="An architecture, such as baichuan2-7b.")],
+    directory: Annotated[Path, typer.Argument(help="The new directory.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="A tokenizer.model to use; by default a small one is trained.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random weights.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Write a tiny checkpoint of random weights in a published architecture's original layout, to try things on.
+
+    Example: rolesum models tiny baichuan2-7b tiny-baichuan2
+    """
+    from rolesum.models.tiny import write_tiny
+
+    write_tiny(name, directory, tokenizer, seed)
+    typer.echo(json.dumps({"model": name, "path": str(directory)}) if json_ else str(directory))
+
+
+@app.command()
+def tokens(
+    file: Annotated[str, typer.Argument(help="A file of dialogues, or sample:en-test.")],
+    models_: Annotated[str, typer.Option("--models", help="By comma: aliases, hub ids, directories.")],
+    format_: Format = None,
+    limit: Limit = None,
+    skip: Skip = None,
+    json_: Json = False,
+) -> None:
+    """Compare what tokenizers make of a data set: characters a token, lengths, and the KV cache that follows.
+
+    Example: rolesum models tokens sample:zh-test --models smollm2-135m,gemma3-270m
+    """
+    from rolesum.formats import read_dialogues
+    from rolesum.models.token_table import print_tokens, token_rows
+
+    names = [name.strip() for name in models_.split(",") if name.strip()]
+    rows = token_rows(read_dialogues(file, format_, limit=limit, skip=skip or ()), names)
+    if json_:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
+    else:
+        print_tokens(rows)

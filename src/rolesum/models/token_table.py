@@ -1,0 +1,150 @@
+"""What tokenizers make of a data set: tokens, their lengths, and the memory of the KV cache that follows."""
+
+import codecs
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from transformers import PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import UsageError
+from rolesum.instructions.sets import instruction_set
+from rolesum.models.checkpoint import load_config, load_tokenizer, read_config
+from rolesum.models.loading import find_model
+from rolesum.models.quiet import quiet_transformers
+
+_CACHE_BYTES = 2  # of an element in bfloat16
+_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """One tokenizer on all dialogues. Lengths are tokens of a dialogue's text, as a prompt holds it."""
+
+    model: str
+    vocabulary: int
+    dialogues: int
+    characters: int
+    tokens: int
+    characters_per_token: float
+    mean: float
+    p95: int
+    longest: int
+    partial_share: float  # of the tokens that are less than a character: bytes
+    cache_bytes_per_token: int | None  # keys and values in bfloat16; None for a tokenizer without a model's config
+    longest_cache_bytes: int | None
+
+
+def token_rows(dialogues: Sequence[Dialogue], models: Sequence[str]) -> list[TokenRow]:
+    """A row per model: catalogue aliases, hub ids, directories of checkpoints or of tokenizers alone."""
+    if not dialogues or not models:
+        raise UsageError("nothing to compare", fix="give a file with dialogues, and --models A,B")
+    texts = [instruction_set(one.language).dialogue_text(one) for one in dialogues]
+    return [_row(name, texts) for name in models]
+
+
+def _row(name: str, texts: Sequence[str]) -> TokenRow:
+    path = find_model(name)
+    with quiet_transformers():
+        alone = not (path / "config.json").is_file()
+        raw = {} if alone else read_config(path)
+        tokenizer = load_tokenizer(path, raw)
+        per_token = None if alone else cache_bytes(load_config(path).get_text_config())
+    encoded = [tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) for text in texts]
+    lengths = sorted(map(len, encoded))
+    tokens, characters = sum(lengths), sum(map(len, texts))
+    partial = _partial_ids(tokenizer, {index for ids in encoded for index in ids})
+    return TokenRow(
+        model=name,
+        vocabulary=len(tokenizer),
+        dialogues=len(texts),
+        characters=characters,
+        tokens=tokens,
+        characters_per_token=characters / tokens,
+        mean=tokens / len(texts),
+        p95=lengths[math.ceil(0.95 * len(lengths)) - 1],
+        longest=lengths[-1],
+        partial_share=sum(index in partial for ids in encoded for index in ids) / tokens,
+        cache_bytes_per_token=per_token,
+        longest_cache_bytes=per_token * lengths[-1] if per_token else None,
+    )
+
+
+def cache_bytes(config: Any) -> int:
+    """Keys and values of one token in all layers, in bfloat16; sliding windows not taken off."""
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    keys = getattr(config, "num_key_value_heads", None) or heads
+    return 2 * int(config.num_hidden_layers * keys * width) * _CACHE_BYTES
+
+
+def _partial_ids(tokenizer: PreTrainedTokenizerBase, ids: set[int]) -> set[int]:
+    """The ids whose token is less than a character: the bytes of one, whether by fallback or by byte-level BPE."""
+    in_bytes = _bytes_of(tokenizer)
+    return {index for index in ids if not _is_text(in_bytes(str(tokenizer.convert_ids_to_tokens(index))))}
+
+
+def _bytes_of(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], bytes]:
+    """A token's bytes, from its name in the vocabulary."""
+    if "ByteLevel" in str(tokenizer.backend_tokenizer.decoder):
+        letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
+        return lambda token: bytes(letters.get(letter, 0) for letter in token)
+
+    def of_piece(token: str) -> bytes:
+        found = _BYTE_PIECE.fullmatch(token)
+        return bytes([int(found[1], 16)]) if found else token.encode()
+
+    return of_piece
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        codecs.decode(raw, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def print_tokens(rows: Sequence[TokenRow]) -> None:
+    """The rows as a table."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("model")
+    for name in (
+        "vocabulary",
+        "characters / token",
+        "mean",
+        "p95",
+        "longest",
+        "bytes",
+        "cache / token",
+        "of the longest",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        per_token, longest = row.cache_bytes_per_token, row.longest_cache_bytes
+        table.add_row(
+            row.model,
+            f"{row.vocabulary:,}",
+            f"{row.characters_per_token:.2f}",
+            f"{row.mean:.0f}",
+            f"{row.p95}",
+            f"{row.longest}",
+            f"{row.partial_share:.2%}",
+            f"{per_token / 1024:.0f} KiB" if per_token else "–",
+            f"{longest / 2**20:.0f} MiB" if longest else "–",
+        )
+    console = Console()
+    console.print(table)
+    first = rows[0]
+    console.print(
+        f"{first.dialogues:,} dialogues, {first.characters:,} characters. Lengths in tokens of a dialogue; bytes: "
+        "tokens that are less than a character; cache: keys and values in bfloat16.",
+        highlight=False,
+    )

@@ -1,0 +1,181 @@
+"""What is exported is the model again: checked here by other means than the export's own check."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from rolesum.errors import ModelError, ResourceError, UsageError
+from rolesum.formats import read_dialogues
+from rolesum.models import export as export_module
+from rolesum.models.adapters import save_adapter
+from rolesum.models.export import export, find_source
+from rolesum.models.export_gguf import export_gguf
+from rolesum.models.loading import load_model, load_text_side
+from rolesum.models.plain import plain_model
+from tiny import model_dir
+
+ORIGINALS = ("baichuan2-7b", "baichuan2-13b", "chatglm2-6b", "chatglm3-6b")
+PLAIN = {"baichuan2-7b": "LlamaForCausalLM", "chatglm2-6b": "GlmForCausalLM", "chatglm3-6b": "GlmForCausalLM"}
+
+
+def adapted(base, folder):
+    """A run's directory with a random adapter on a base."""
+    loaded = load_model(model_dir(base), device="cpu", dtype="float32")
+    torch.manual_seed(3)
+    targets = list(loaded.family.lora_targets)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False, task_type="CAUSAL_LM")
+    note = {"base": str(model_dir(base)), "fingerprint": loaded.fingerprint, "roles": ["user"], "recipe": "test"}
+    save_adapter(get_peft_model(loaded.model, config), folder / "adapter", note, "card")
+    return folder
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(torch.arange(5, 40)[None]).logits
+
+
+def adapted_logits(base, run):
+    return logits(load_model(model_dir(base), adapter=run / "adapter", device="cpu", dtype="float32").model)
+
+
+def assert_near(found, expected):
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("base", ORIGINALS)
+def test_merged_originals_are_originals_with_the_adapters_logits(tmp_path, base):
+    run = adapted(base, tmp_path / "run")
+    done = export(str(run), "merged", tmp_path / "out")
+    assert done.largest_difference < 1e-4 < done.largest_logit
+    assert_near(logits(load_model(tmp_path / "out", device="cpu", dtype="float32").model), adapted_logits(base, run))
+    stored, original = (tmp_path / "out" / "model.safetensors"), model_dir(base) / "pytorch_model.bin"
+    assert load_file(stored).keys() == torch.load(original, weights_only=True).keys()
+    raw = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert raw == json.loads((model_dir(base) / "config.json").read_text())
+
+
+@pytest.mark.parametrize("base", PLAIN)
+def test_stock_transformers_reads_the_plain_directory_in_a_fresh_process(tmp_path, base):
+    run = adapted(base, tmp_path / "run")
+    done = export(str(run), "llama", tmp_path / "out")
+    assert done.architecture == PLAIN[base]
+    program = (
+        "import sys, torch\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)\n"
+        "AutoTokenizer.from_pretrained(sys.argv[1])\n"
+        "assert not any(name.startswith('rolesum') for name in sys.modules)\n"
+        "torch.save(model(torch.arange(5, 40)[None]).logits.detach(), sys.argv[2])\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "out"), str(tmp_path / "logits.pt")]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    assert_near(torch.load(tmp_path / "logits.pt", weights_only=True), adapted_logits(base, run))
+
+
+@pytest.mark.parametrize("base", PLAIN)
+def test_a_plain_directory_is_asked_as_the_original_is(tmp_path, base):
+    """Ids of the prompt, of the answer, and what ends it: the template says what the family's row said."""
+    export(str(model_dir(base)), "llama", tmp_path / "out")
+    original, plain = load_model(model_dir(base), device="cpu"), load_model(tmp_path / "out", device="cpu")
+    assert plain.stop_ids == original.stop_ids and plain.max_length == original.max_length
+    for one in read_dialogues("sample:en-test", limit=3):
+        asked = [(*side.layout().prefix(one), *side.layout().branch(one, "user")) for side in (original, plain)]
+        assert original.encoder.encode(asked[0]) == plain.encoder.encode(asked[1])
+    assert [original.encoder.encode_segment(s) for s in end_of(original)] == [
+        plain.encoder.encode_segment(s) for s in end_of(plain)
+    ]
+
+
+def end_of(side):
+    from rolesum.dialogue import bundle_of
+
+    bundle = bundle_of(read_dialogues("sample:en-train")[0], ("overall",))
+    return side.layout().target(bundle.examples[0])
+
+
+def test_a_merged_llama_is_what_peft_merges(tmp_path):
+    run = adapted("llama", tmp_path / "run")
+    export(str(run / "adapter"), "merged", tmp_path / "out")
+    base = AutoModelForCausalLM.from_pretrained(model_dir("llama"), dtype=torch.float32)
+    merged = PeftModel.from_pretrained(base, run / "adapter").merge_and_unload()
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert_near(logits(found), logits(merged))
+    assert load_text_side(tmp_path / "out").note["roles"] == ["user"]
+
+
+@pytest.mark.parametrize("base", ["llama", "baichuan2-13b"])
+def test_an_exported_adapter_is_the_adapter(tmp_path, base):
+    run = adapted(base, tmp_path / "run")
+    assert export(str(run), "adapter", tmp_path / "out").largest_difference == 0
+    found = load_model(adapter=tmp_path / "out", device="cpu", dtype="float32")
+    assert torch.equal(logits(found.model), adapted_logits(base, run))
+
+
+def test_bfloat16_weights_round_and_say_by_how_much(tmp_path):
+    run = adapted("llama", tmp_path / "run")
+    done = export(str(run), "merged", tmp_path / "out", dtype="bfloat16")
+    assert done.dtype == "bfloat16" and 0 < done.largest_difference < 0.1 * done.largest_logit
+    assert {one.dtype for one in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
+
+
+def test_a_wrong_export_is_noticed_and_leaves_nothing(tmp_path, monkeypatch):
+    run = adapted("baichuan2-7b", tmp_path / "run")
+    write = export_module.write_model
+
+    def spoiled(loaded, to, work):
+        write(loaded, to, work)
+        tensors = load_file(work / "model.safetensors")
+        tensors["lm_head.weight"] *= 1.01
+        save_file(tensors, work / "model.safetensors", metadata={"format": "pt"})
+
+    monkeypatch.setattr(export_module, "write_model", spoiled)
+    with pytest.raises(ModelError, match="more than float32 rounds"):
+        export(str(run), "llama", tmp_path / "out")
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_cannot_be_exported_says_why(tmp_path):
+    with pytest.raises(ModelError, match="ALiBi"):
+        export(str(model_dir("baichuan2-13b")), "llama", tmp_path / "out")
+    with pytest.raises(ModelError, match="--to merged"):
+        export(str(model_dir("bloom")), "llama", tmp_path / "out")
+    with pytest.raises(UsageError, match="no adapter to export"):
+        export(str(model_dir("llama")), "adapter", tmp_path / "out")
+    with pytest.raises(ModelError, match="model_type is glm"):
+        export_gguf(str(model_dir("chatglm3-6b")), tmp_path / "out.gguf")
+    with pytest.raises(UsageError, match="neither a finished run"):
+        find_source(str(tmp_path))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="not empty"):
+        export(str(model_dir("llama")), "merged", tmp_path / "full")
+    with pytest.raises(ResourceError):
+        export(str(model_dir("llama")), "merged", tmp_path / "full" / "thesis.txt" / "out")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["full"]
+
+
+def test_an_adapter_of_another_base_is_not_exported(tmp_path):
+    run = adapted("llama", tmp_path / "run")
+    with pytest.raises(ModelError, match="was trained on"):
+        export(str(run), "merged", tmp_path / "out", model=str(model_dir("llama", seed=1)))
+
+
+def test_the_plain_model_shares_the_tensors_it_was_made_from():
+    model = load_model(model_dir("baichuan2-7b"), device="cpu").model
+    plain = plain_model(model)
+    assert plain.model.layers[0].mlp.up_proj.weight.data_ptr() == model.model.layers[0].mlp.up_proj.weight.data_ptr()
+
+
+def test_a_gguf_file_of_an_original_runs_in_llama_cpp_as_it_runs_here(tmp_path):
+    pytest.importorskip("xllamacpp", reason="llama.cpp is absent: pip install xllamacpp")
+    run = adapted("baichuan2-7b", tmp_path / "run")
+    done = export_gguf(str(run), tmp_path / "out.gguf", precision="f32")
+    assert done.same_texts == done.texts > 0 and done.largest_difference < 1e-3
+    with pytest.raises(UsageError, match="there already"):
+        export_gguf(str(run), tmp_path / "out.gguf")
