@@ -88,3 +88,21 @@ def test_the_card_of_a_tuned_model_does_not_call_it_an_adapter(tmp_path):
     card = (trained(tmp_path / "run", full_recipe()).model / "README.md").read_text()
     assert "library_name: transformers" in card
     assert "LoRA" not in card and "--adapter" not in card and "An adapter" not in card
+
+
+def test_an_original_chatglm_trained_whole_stays_an_original_and_resumes(tmp_path, monkeypatch):
+    """Its tensors have other names in a file than in the model: a checkpoint that lost them would go unnoticed."""
+    chosen = full_recipe("chatglm3-6b")
+    whole = trained(tmp_path / "whole", chosen)
+    with monkeypatch.context() as patched:
+        stop_at(patched, 2)
+        with pytest.raises(Interrupted):
+            trained(tmp_path / "cut", chosen, max_minutes=1000)
+    resumed = trained(tmp_path / "cut", chosen, resume=True)
+    ours, theirs = (load_model(run.model, dtype="float32", device="cpu") for run in (whole, resumed))
+    assert ours.family.name == "chatglm3" and loss_of(ours, roles=TWO) < loss_of(
+        load_model(model_dir("chatglm3-6b"), dtype="float32", device="cpu"), roles=TWO
+    )
+    assert same(ours.model.state_dict(), theirs.model.state_dict())
+    stored = load_file(whole.model / "model.safetensors")
+    assert stored.keys() == torch.load(model_dir("chatglm3-6b") / "pytorch_model.bin", weights_only=True).keys()

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rolesum.errors import ModelError, ResourceError
 from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet
+from rolesum.models.plain import is_native, write_original
 from rolesum.models.stored import stored_tensor
 
 NOTE_FILE = "rolesum.json"
@@ -103,15 +104,19 @@ def save_adapter(
 def save_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    source: Path,
     directory: Path,
     note: Mapping[str, Any],
     card: str,
     state: dict[str, Any] | None = None,
 ) -> None:
-    """Write a model whose own weights were trained, as a checkpoint that transformers reads, with note and card."""
+    """Write a model whose own weights were trained, in the layout of its `source`, with note and card."""
     with _saved(directory, "the model", note, card) as work:
-        model.save_pretrained(work, state_dict=state)
-        tokenizer.save_pretrained(work)
+        if is_native(model):
+            write_original(model, source, work, state)
+        else:
+            model.save_pretrained(work, state_dict=state)
+            tokenizer.save_pretrained(work)
 
 
 @contextmanager

@@ -292,7 +292,7 @@ def _write(job: _Job, directory: Path) -> None:
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise no_number("the trained weights are no longer numbers")
         if job.recipe.method == "full":
-            save_model(model, job.loaded.tokenizer, directory, job.note, card, state)
+            save_model(model, job.loaded.tokenizer, job.loaded.path, directory, job.note, card, state)
         else:
             save_adapter(model, directory, job.note, card, state)
 

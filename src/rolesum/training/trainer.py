@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from rolesum.errors import ResourceError
 from rolesum.training.batch import Draw, deal
@@ -144,6 +144,22 @@ class RoleTrainer(Trainer):
             with self._disk_errors(unfinished):
                 written = unfinished / f"checkpoint-{self.state.global_step}"
                 finish_checkpoint(written, Path(self.args.output_dir))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """A whole model's checkpoint under the model's own names, by which it is read again.
+
+        The library would write an original ChatGLM's, and on resume find none of them without a word.
+        """
+        if isinstance(self.model, PreTrainedModel) and self.args.should_save:
+            self.model.save_pretrained(output_dir, state_dict=state_dict, save_original_format=False)
+        else:
+            super()._save(output_dir, state_dict)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Raise where a checkpoint holds other tensors than the model: the library only logs that."""
+        odd = (set(load_result.missing_keys) | set(load_result.unexpected_keys)) - set(self.model.all_tied_weights_keys)
+        if odd:
+            raise ValueError(f"it holds other tensors than the model: {', '.join(sorted(odd)[:3])}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         with _reading(resume_from_checkpoint):
