@@ -20,7 +20,7 @@ def settings(**values):
     return [word for key, value in values.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
 
 
-def whole_way(folder, train, test, limit, tokenizer=()):
+def whole_way(folder, train, test, limit, budget, tokenizer=()):
     base, run = folder / "base", folder / "run"
     rolesum("models", "tiny", "baichuan2-7b", base, *tokenizer)
     rolesum("data", "check", train)
@@ -32,7 +32,7 @@ def whole_way(folder, train, test, limit, tokenizer=()):
         data__test={"path": str(test)},
         dtype="float32",
         training__epochs=1,
-        training__tokens_per_batch=2048,
+        training__tokens_per_batch=budget,
         training__gradient_accumulation=1,
         training__learning_rate=0.003,
         training__log_steps=1,
@@ -51,11 +51,11 @@ def whole_way(folder, train, test, limit, tokenizer=()):
 
 
 def test_on_the_bundled_dialogues(tmp_path):
-    whole_way(tmp_path, "sample:zh-train", "sample:zh-test", 30)
+    whole_way(tmp_path, "sample:zh-train", "sample:zh-test", 30, 2048)
 
 
 @pytest.mark.slow
 def test_on_csds_with_the_real_tokenizer(tmp_path, shared):
     tokenizer = ("--tokenizer", shared / "tokenizers" / "baichuan2-7b" / "tokenizer.model")
     csds = shared / "data" / "csds"
-    whole_way(tmp_path, csds / "val_reconstructed.json", csds / "test.json", 110, tokenizer)
+    whole_way(tmp_path, csds / "val_reconstructed.json", csds / "test.json", 44, 1024, tokenizer)

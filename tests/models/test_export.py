@@ -20,7 +20,7 @@ from rolesum.models.loading import load_model, load_text_side
 from rolesum.models.plain import plain_model
 from tiny import model_dir
 
-ORIGINALS = ("baichuan2-7b", "baichuan2-13b", "chatglm2-6b", "chatglm3-6b")
+ORIGINALS = ("baichuan2-7b", "baichuan2-13b", "chatglm3-6b")
 PLAIN = {"baichuan2-7b": "LlamaForCausalLM", "chatglm2-6b": "GlmForCausalLM", "chatglm3-6b": "GlmForCausalLM"}
 
 
@@ -60,7 +60,7 @@ def test_merged_originals_are_originals_with_the_adapters_logits(tmp_path, base)
     assert raw == json.loads((model_dir(base) / "config.json").read_text())
 
 
-@pytest.mark.parametrize("base", PLAIN)
+@pytest.mark.parametrize("base", ["baichuan2-7b", "chatglm3-6b"])
 def test_stock_transformers_reads_the_plain_directory_in_a_fresh_process(tmp_path, base):
     run = adapted(base, tmp_path / "run")
     done = export(str(run), "llama", tmp_path / "out")
