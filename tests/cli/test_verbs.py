@@ -1,23 +1,38 @@
-"""The verbs that load a model, run as a user runs them, on a tiny model."""
+"""The verbs that load a model, on a tiny model: through the command's entry point, and once as a command."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
 
+from rolesum.cli import main
 from tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
 CHAT = "Customer: My parcel 4417 is late.\nAgent: I am sorry, it arrives on Monday.\nCustomer: Fine."
 
 
-def rolesum(*arguments, stdin="", cwd=None):
-    return subprocess.run(
-        [str(ROLESUM), *map(str, arguments)], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=240
-    )
+def rolesum(*arguments, stdin="", cwd="."):
+    """The command's entry point in this process: importing torch anew for each costs seconds."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", ["rolesum", *map(str, arguments)]),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+    ):
+        try:
+            main.run()
+        except SystemExit as ended:
+            code = ended.code or 0
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +54,8 @@ def tuned(tmp_path_factory):
 
 
 def test_a_chat_from_a_pipe_gives_one_block_per_role():
-    done = rolesum("summarize", "--model", model_dir("llama"), "--max-new-tokens", 4, stdin=CHAT)
+    command = [str(ROLESUM), "summarize", "--model", str(model_dir("llama")), "--max-new-tokens", "4"]
+    done = subprocess.run(command, input=CHAT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line in ("[overall]", "[user]", "[agent]")] == [
         "[overall]",
