@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -146,6 +147,25 @@ def test_the_plain_head_of_the_first_baichuan_may_be_trained(copy_of):
     stored = torch.load(path / "pytorch_model.bin", weights_only=True)["lm_head.weight"]
     assert torch.equal(loaded.model.lm_head.weight, stored)
     assert trainable(loaded.model, loaded.family, recipe(method="full")).lm_head.weight.requires_grad
+
+
+def test_a_pickle_beside_the_tensors_is_refused_unread(copy_of, tmp_path):
+    path = copy_of("baichuan2-7b")
+    torch.save({"a": Path(tmp_path / "a")}, path / "pytorch_model.bin")
+    told = problems_of(path)
+    assert "code, which is not run" in told and "safetensors" in told
+
+
+def test_a_setting_of_a_wrong_type_is_named(copy_of):
+    told = problems_of(copy_of("baichuan2-7b", config=lambda raw: raw.update(hidden_size="64")))
+    assert "hidden_size" in told and "expected int" in told
+
+
+def test_a_tiny_checkpoint_needs_a_whole_tokenizer(tmp_path):
+    (tmp_path / "tokenizer.model").write_text("not a tokenizer")
+    with pytest.raises(ModelError, match="cannot be read"):
+        write_tiny("baichuan2-7b", tmp_path / "new", tmp_path / "tokenizer.model")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_tiny_checkpoint_is_not_written_over_another(tmp_path):

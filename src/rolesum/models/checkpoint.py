@@ -60,7 +60,7 @@ def load_config(path: Path) -> PretrainedConfig:
     except ModelError as error:
         raise ModelError([Problem(one.what, str(path), one.fix) for one in error.problems]) from None
     except Exception as error:  # an unknown model_type, values that do not fit
-        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
+        raise ModelError(f"the model cannot be loaded: {_in_short(error)}", str(path), _WHOLE) from None
 
 
 def load_tokenizer(path: Path, config: dict[str, Any]) -> PreTrainedTokenizerBase:
@@ -116,7 +116,10 @@ def load_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize:
     except torch.OutOfMemoryError:
         raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
     except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: all mean a checkpoint that is no good
-        raise ModelError(f"the model cannot be loaded: {_first_line(error)}", str(path), _WHOLE) from None
+        if "Weights only load failed" in str(error):  # the library would have one trust the file
+            fix = "take the checkpoint as safetensors"
+            raise ModelError("its .bin holds more than tensors: code, which is not run", str(path), fix) from None
+        raise ModelError(f"the model cannot be loaded: {_in_short(error)}", str(path), _WHOLE) from None
     _check_tensors(info, path)
     return model
 
@@ -162,5 +165,7 @@ def _keep_differentiable(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _in_short(error: Exception) -> str:
+    """The first line of what a library says; two where the first only announces the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

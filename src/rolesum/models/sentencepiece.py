@@ -33,7 +33,7 @@ def fast_tokenizer(
     `more` are control tokens by id that the model's authors add in code, `names` the special tokens' roles (bos_token,
     eos_token …). Raises ModelError for a file that is no SentencePiece BPE with plain normalisation.
     """
-    model = _read(file)
+    model = read_model(file)
     pieces = list(model.pieces)
     backend = Tokenizer(
         BPE(
@@ -109,7 +109,8 @@ def proto() -> Any:
     return import_protobuf()
 
 
-def _read(file: Path) -> Any:
+def read_model(file: Path) -> Any:
+    """The message in a tokenizer.model. Raises ModelError for one that is no plain SentencePiece BPE."""
     from google.protobuf.message import DecodeError
 
     model = proto().ModelProto()

@@ -23,7 +23,18 @@ from rolesum.formats import read_dialogues
 from rolesum.models import chatglm
 from rolesum.models.checkpoint import load_config
 from rolesum.models.quiet import quiet_transformers
-from rolesum.models.sentencepiece import BYTE, CONTROL, MODEL_FILE, NORMAL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, proto
+from rolesum.models.sentencepiece import (
+    BYTE,
+    CONTROL,
+    MODEL_FILE,
+    NORMAL,
+    SPACE,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    proto,
+    read_model,
+)
 
 _LLAMA = {
     "hidden_act": "silu",
@@ -103,6 +114,8 @@ def write_tiny(name: str, directory: Path, tokenizer: Path | None = None, seed: 
         raise UsageError("this is not an empty directory", str(directory), "give the name of a new one")
     if tokenizer is not None and not tokenizer.is_file():
         raise UsageError("no such tokenizer.model", str(tokenizer), "leave --tokenizer out to have one made")
+    if tokenizer is not None:
+        read_model(tokenizer)
     try:
         with whole_directory(directory) as work:
             _write(name, work, tokenizer, seed)
@@ -117,7 +130,7 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
     else:
         (work / MODEL_FILE).write_bytes(_tokenizer_model(config["model_type"]))
     if config["model_type"] != "chatglm":
-        config["vocab_size"] = _count(work / MODEL_FILE)
+        config["vocab_size"] = len(read_model(work / MODEL_FILE).pieces)
     (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     torch.manual_seed(seed)
     with quiet_transformers():
@@ -132,10 +145,6 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
         tensors["lm_head.weight"] *= torch.rand(len(tensors["lm_head.weight"]), 1) + 0.5
     torch.save(tensors, work / "pytorch_model.bin")
     shutil.rmtree(work / "saved")
-
-
-def _count(file: Path) -> int:
-    return len(proto().ModelProto.FromString(file.read_bytes()).pieces)
 
 
 def _tokenizer_model(model_type: str) -> bytes:
