@@ -26,7 +26,7 @@ CONFIG = {
 TARGETS = {
     "baichuan2-7b": ["W_pack"],
     "baichuan2-13b": ["W_pack", "o_proj", "gate_proj", "down_proj"],
-    "chatglm3-6b": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
+    "chatglm3-6b": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "output_layer"],
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
@@ -19,6 +19,7 @@ from rolesum.models.export_gguf import export_gguf
 from rolesum.models.loading import load_model, load_text_side
 from rolesum.models.plain import plain_model
 from tiny import model_dir
+from tiny_seq2seq import seq2seq_dir
 
 ORIGINALS = ("baichuan2-7b", "baichuan2-13b", "chatglm3-6b")
 PLAIN = {"baichuan2-7b": "LlamaForCausalLM", "chatglm2-6b": "GlmForCausalLM", "chatglm3-6b": "GlmForCausalLM"}
@@ -129,15 +130,63 @@ def test_a_wrong_export_is_noticed_and_leaves_nothing(tmp_path, monkeypatch):
     write = export_module.write_model
 
     def spoiled(loaded, to, work):
-        write(loaded, to, work)
-        tensors = load_file(work / "model.safetensors")
-        tensors["lm_head.weight"] *= 1.01
-        save_file(tensors, work / "model.safetensors", metadata={"format": "pt"})
+        model = write(loaded, to, work)
+        model.lm_head.weight.data *= 1.01
+        model.save_pretrained(work)
+        return model
 
     monkeypatch.setattr(export_module, "write_model", spoiled)
     with pytest.raises(ModelError, match="more than float32 rounds"):
         export(str(run), "llama", tmp_path / "out")
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_an_adapter_that_is_left_out_is_noticed_in_every_dtype(tmp_path, monkeypatch, dtype):
+    """In bfloat16 the logits would not tell."""
+    run = adapted("llama", tmp_path / "run")
+    monkeypatch.setattr(PeftModel, "merge_and_unload", lambda self, **_: self.unload(), raising=False)
+    with pytest.raises(ModelError, match="was not merged into"):
+        export(str(run), "merged", tmp_path / "out", dtype=dtype)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("base", ["baichuan2-7b", "llama"])
+def test_a_tensor_that_is_written_wrong_is_noticed_in_bfloat16(tmp_path, monkeypatch, base):
+    run = adapted(base, tmp_path / "run")
+    write = export_module.write_model
+
+    def spoiled(loaded, to, work):
+        model = write(loaded, to, work)
+        tensors = load_file(work / "model.safetensors")
+        tensors["model.norm.weight"][0] += 0.01
+        save_file(tensors, work / "model.safetensors", metadata={"format": "pt"})
+        return model
+
+    monkeypatch.setattr(export_module, "write_model", spoiled)
+    with pytest.raises(ModelError, match=r"model\.norm\.weight was not written as it is"):
+        export(str(run), "merged", tmp_path / "out", dtype="bfloat16")
+
+
+@pytest.mark.parametrize("base", ["bloom", "qwen2", "gemma3"])
+def test_other_families_are_merged_too(tmp_path, base):
+    run = adapted(base, tmp_path / "run")
+    export(str(run), "merged", tmp_path / "out")
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert_near(logits(found), adapted_logits(base, run))
+
+
+@pytest.mark.parametrize("kind", ["bart", "mbart50", "t5", "pegasus"])
+def test_an_encoder_decoder_that_is_written_anew_generates_what_it_did(tmp_path, kind):
+    """Its decoder begins and ends as the checkpoint says, which a fresh generation_config would forget."""
+    export(str(seq2seq_dir(kind)), "merged", tmp_path / "out")
+    ids = torch.arange(5, 25)[None]
+    how = {"max_new_tokens": 12, "do_sample": False, "num_beams": 1}
+    texts = [
+        AutoModelForSeq2SeqLM.from_pretrained(path, dtype=torch.float32).generate(ids, **how)
+        for path in (seq2seq_dir(kind), tmp_path / "out")
+    ]
+    assert torch.equal(*texts)
 
 
 def test_what_cannot_be_exported_says_why(tmp_path):
@@ -147,7 +196,7 @@ def test_what_cannot_be_exported_says_why(tmp_path):
         export(str(model_dir("bloom")), "llama", tmp_path / "out")
     with pytest.raises(UsageError, match="no adapter to export"):
         export(str(model_dir("llama")), "adapter", tmp_path / "out")
-    with pytest.raises(ModelError, match="model_type is glm"):
+    with pytest.raises(ModelError, match="only Llamas are written"):
         export_gguf(str(model_dir("chatglm3-6b")), tmp_path / "out.gguf")
     with pytest.raises(UsageError, match="neither a finished run"):
         find_source(str(tmp_path))

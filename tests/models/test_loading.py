@@ -13,7 +13,7 @@ from rolesum.models import CATALOG, loading, on_disk, pull
 from rolesum.models.catalog import Entry, Wheel
 from rolesum.models.families import OTHER
 from rolesum.models.fetch import model_dir as cached_dir
-from rolesum.models.loading import fast_dtype, load_model
+from rolesum.models.loading import fast_dtype, load_model, load_text_side, load_weights
 from tiny import model_dir, tokenizer
 
 
@@ -184,6 +184,32 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(ResourceError, match="could not fetch owner/name") as caught:
         pull("owner/name")
     assert "without a network" in caught.value.problems[0].fix
+
+
+def test_a_hub_model_that_is_here_whole_needs_no_network(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts
+    snapshot = tmp_path / "models--owner--name" / "snapshots" / ("a" * 40)
+    shutil.copytree(model_dir("llama"), snapshot)
+    (tmp_path / "models--owner--name" / "refs").mkdir()
+    (tmp_path / "models--owner--name" / "refs" / "main").write_text("a" * 40)
+    assert pull("owner/name") == snapshot
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(ResourceError, match="could not fetch owner/name"):
+        pull("owner/name")
+
+
+def test_four_bits_find_the_tensors_of_a_checkpoint_without_the_bodys_prefix(tmp_path):
+    """As BLOOM was published: h.0 for transformer.h.0."""
+    pytest.importorskip("bitsandbytes")
+    path = shutil.copytree(model_dir("wide-llama"), tmp_path / "bare")
+    tensors = load_file(path / "model.safetensors")
+    bare = {name.removeprefix("model."): one for name, one in tensors.items()}
+    save_file(bare, path / "model.safetensors", metadata={"format": "pt"})
+    side = load_text_side(path)
+    prints = [load_weights(side, dtype="float32", device="cpu", quantize=how).fingerprint for how in (None, "4bit")]
+    assert prints[0] == prints[1]
 
 
 def test_positions_end_where_rotary_factors_would_change_with_the_longest_row_of_a_batch():

@@ -64,7 +64,7 @@ def test_a_fused_matrix_of_another_height_is_an_error(copy_of, rows):
 def test_the_same_of_chatglm(copy_of):
     name = "transformer.encoder.layers.1.self_attention.query_key_value.weight"
     told = problems_of(copy_of("chatglm3-6b", tensors=lambda stored: stored.update({name: stored[name][:-1]})))
-    assert "self_attn" in told or "query_key_value" in told
+    assert "misshapen" in told and "model.layers.1.self_attn.v_proj.weight" in told
     told = problems_of(copy_of("chatglm2-6b", tensors=lambda stored: stored.pop("transformer.output_layer.weight")))
     assert "1 missing tensors: lm_head.weight" in told
 
@@ -201,3 +201,10 @@ def test_the_fingerprint_is_the_same_in_every_dtype(name):
     prints = [load_model(model_dir(name), dtype=dtype, device="cpu").fingerprint for dtype in ("float32", "bfloat16")]
     assert prints[0] == prints[1]
     assert prints[0] != load_model(model_dir(name, seed=1), device="cpu").fingerprint
+
+
+def test_a_ready_mask_without_the_bias_of_alibi_is_refused():
+    model = load_model(model_dir("baichuan2-13b"), device="cpu").model
+    mask = torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
+    with pytest.raises(ValueError, match="must hold its bias"):
+        model(torch.arange(5, 11)[None], attention_mask=mask)

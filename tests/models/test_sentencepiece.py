@@ -166,3 +166,21 @@ def test_a_file_that_is_no_such_tokenizer_is_an_error(tmp_path, content):
 def test_a_chatglm_tokenizer_of_another_size_is_an_error():
     with pytest.raises(ModelError, match="64789"):
         fast_tokenizer(model_dir("llama2-7b") / MODEL_FILE, CONTROL_TOKENS)
+
+
+def test_tokens_added_to_a_bare_tokenizer_model_are_there_and_end_an_answer(tmp_path):
+    for file in (MODEL_FILE, "config.json"):
+        (tmp_path / file).write_bytes((model_dir("llama2-7b") / file).read_bytes())
+    added = {
+        str(740 + place): {"content": name, "special": True}
+        for place, name in enumerate(("<|im_start|>", "<|im_end|>"))
+    }
+    said = {"added_tokens_decoder": added, "eos_token": {"content": "<|im_end|>"}, "pad_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
+    side = load_text_side(tmp_path)
+    assert side.tokenizer.eos_token_id == 741 and side.tokenizer.pad_token_id == 0
+    assert side.tokenizer.encode("<|im_start|>", add_special_tokens=False) == [740]
+    assert side.encoder.control_ids.isdisjoint(side.encoder.encode([Segment("dialogue", "a <|im_end|> b")]))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": {"9": {"content": "<x>"}}}))
+    with pytest.raises(ModelError, match="should have the id 9"):
+        load_text_side(tmp_path)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -79,9 +80,19 @@ def test_a_base_in_four_bits_keeps_its_embedding_and_head_as_they_are():
     held = sum(one.numel() * one.element_size() for one in loaded.model.parameters())
     ends = (loaded.model.get_input_embeddings(), loaded.model.get_output_embeddings())
     shape = Shape.of(side, chosen, torch.device("cpu"))
-    frozen = shape.memory(chosen, 0, 0, torch.float32) - 16 * shape.trained - INTERPRETER_BYTES
+    frozen = shape.memory(chosen, (), 0, torch.float32) - 16 * shape.trained - INTERPRETER_BYTES
     assert held > 4 * sum(one.weight.numel() for one in ends)
     assert frozen == pytest.approx(held, rel=0.05)
+
+
+def test_the_bias_of_alibi_is_reckoned_with_the_square_of_the_length():
+    """A number for each head, query and key, in float32 and once more in the dtype of the step."""
+    chosen = recipe("baichuan2-13b")
+    shape = Shape.of(load_text_side(chosen.base), chosen, torch.device("cpu"))
+    plain = replace(shape, bias_heads=0)
+    rows = ((300, 200), 10, torch.bfloat16)
+    assert shape.memory(chosen, *rows) - plain.memory(chosen, *rows) == 5 * 2 * 300**2 * (4 + 2)
+    assert Shape.of(load_text_side(model_dir("baichuan2-7b")), chosen, torch.device("cpu")).bias_heads == 0
 
 
 def test_full_training_in_bfloat16_is_reckoned_in_bfloat16(monkeypatch):

@@ -41,7 +41,9 @@ def model_mask(
     """
     if getattr(config, "alibi", False):  # of baichuan.BaichuanConfig
         bias = alibi_bias(config.num_attention_heads, query_positions, key_positions)
-        return bias.to(dtype).masked_fill(~visible, torch.finfo(dtype).min)
+        bias = bias.to(dtype)
+        fill = bias.masked_fill_ if len(bias) == len(visible) else bias.masked_fill  # in place: it may be gigabytes
+        return fill(~visible, torch.finfo(dtype).min)
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
     if window is None or kinds == {FULL}:

@@ -26,6 +26,8 @@ from rolesum.models.attention import model_mask
 # The first generation has this vocabulary and a plain head.
 FIRST_GENERATION_VOCABULARY = 64_000
 
+_PIECE = 8192  # rows of the head that are normalised at a time
+
 
 class BaichuanConfig(LlamaConfig):
     """The config.json of the original, told as a Llama's. `alibi` and `norm_head` are read off what it holds."""
@@ -80,8 +82,14 @@ class BaichuanModel(LlamaModel):
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As LlamaModel's. A ready 4D mask must hold the ALiBi bias (see attention.model_mask)."""
-        if self.config.alibi and (attention_mask is None or attention_mask.dim() == 2):
+        """As LlamaModel's. A ready 4D mask must hold the ALiBi bias (see attention.model_mask).
+
+        Raises ValueError for a mask of yes and no, which cannot hold it.
+        """
+        ready = attention_mask is not None and attention_mask.dim() == 4
+        if self.config.alibi and ready and attention_mask.dtype is torch.bool:
+            raise ValueError("a ready mask of a model with ALiBi must hold its bias: float, not bool")
+        if self.config.alibi and not ready:
             if inputs_embeds is None:
                 inputs_embeds, input_ids = self.embed_tokens(input_ids), None
             past = past_key_values.get_seq_length() if past_key_values is not None else 0
@@ -90,10 +98,10 @@ class BaichuanModel(LlamaModel):
 
     def _left_to_right(self, embedded: torch.Tensor, valid: torch.Tensor | None, past: int) -> Any:
         """The mask of plain texts behind `past` cached tokens; `valid` (rows, keys) is 0 on padding."""
-        rows, new = embedded.shape[:2]
+        new = embedded.shape[1]
         keys = torch.arange(past + new, device=embedded.device)[None]
         queries = keys[:, past:]
-        visible = (keys[:, None, None, :] <= queries[:, None, :, None]).expand(rows, -1, -1, -1)
+        visible = keys[:, None, None, :] <= queries[:, None, :, None]  # of one row for all, where nothing is padding
         if valid is not None:
             # A query on padding sees itself, so that its softmax is over something; nobody looks at it.
             itself = keys[:, None, None, :] == queries[:, None, :, None]
@@ -116,7 +124,7 @@ class BaichuanForCausalLM(LlamaForCausalLM):
 class NormaliseRows(ConversionOps):
     """NormHead: each row of the stored head divided by its length, in float32.
 
-    Dividing again changes nothing, so that saving needs no reverse.
+    Dividing again changes nothing but rounding, so that saving needs no reverse.
     """
 
     @torch.no_grad
@@ -131,7 +139,12 @@ class NormaliseRows(ConversionOps):
 
 
 def _normalised(rows: torch.Tensor) -> torch.Tensor:
-    return nn.functional.normalize(rows.float(), dim=-1).to(rows.dtype)
+    """A piece at a time: float32 copies of a whole head are gigabytes."""
+    out = torch.empty_like(rows)
+    for start in range(0, len(rows), _PIECE):
+        piece = rows[start : start + _PIECE]
+        out[start : start + _PIECE] = nn.functional.normalize(piece.float(), dim=-1).to(rows.dtype)
+    return out
 
 
 def register() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoConfig,
@@ -88,14 +89,34 @@ def _llama_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     """A bare tokenizer.model with what tokenizer_config.json says of it: Llama 2 as Meta published it."""
     said = read_json(path / "tokenizer_config.json")
     tokenizer = fast_tokenizer(path / MODEL_FILE)
-    tokenizer.chat_template = said.get("chat_template")
+    _add_tokens(tokenizer, path, said)
+    template = path / "chat_template.jinja"
+    tokenizer.chat_template = template.read_text("utf-8") if template.is_file() else said.get("chat_template")
     if said.get("add_bos_token", True):
         begin = (tokenizer.bos_token, tokenizer.bos_token_id)
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
     return tokenizer
 
 
-def load_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
+def _add_tokens(tokenizer: PreTrainedTokenizerBase, path: Path, said: dict[str, Any]) -> None:
+    """The tokens that were added behind the pieces, and which tokens are the special ones. Raises ModelError."""
+    added = {int(index): dict(one) for index, one in (said.get("added_tokens_decoder") or {}).items()}
+    for surface, index in read_json(path / "added_tokens.json").items():
+        added.setdefault(int(index), {"content": surface})
+    for index, one in sorted(added.items()):
+        token = AddedToken(str(one["content"]), special=bool(one.get("special")), normalized=False)
+        if index >= len(tokenizer):
+            tokenizer.add_tokens([token], special_tokens=bool(one.get("special")))
+        if tokenizer.convert_tokens_to_ids(token.content) != index:
+            what = f"the added token {token.content} should have the id {index}"
+            raise ModelError(what, str(path), "give the tokenizer files that belong together, or a tokenizer.json")
+    names = {**read_json(path / "special_tokens_map.json"), **said}
+    for role in ("bos_token", "eos_token", "unk_token", "pad_token"):
+        if named := names.get(role):
+            setattr(tokenizer, role, str(named["content"] if isinstance(named, dict) else named))
+
+
+def read_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
     """The model with its weights on the device. Missing, surplus and misshapen tensors are an error that lists them."""
     auto = AutoModelForSeq2SeqLM if load_config(path).is_encoder_decoder else AutoModelForCausalLM
     how: dict[str, Any] = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError
 from rolesum.files import whole_directory
 from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE, attach_adapter
+from rolesum.models.chatglm import RENAMED
 from rolesum.models.export import check_new_directory
 from rolesum.models.loading import LoadedModel, load_model
 
@@ -39,16 +40,10 @@ class Layout:
 LAYOUTS = {
     "baichuan": Layout("self_attn.W_pack", {}),
     "chatglm": Layout(
-        "self_attention.query_key_value",
-        {
-            "transformer.encoder.layers.": "model.layers.",
-            "self_attention.dense": "self_attn.o_proj",
-            "mlp.dense_h_to_4h": "mlp.gate_up_proj",
-            "mlp.dense_4h_to_h": "mlp.down_proj",
-        },
+        "self_attention.query_key_value", {name.rstrip("."): ours.rstrip(".") for name, ours in RENAMED.items()}
     ),
 }
-_PARTS = tuple(f"self_attn.{part}_proj" for part in "qkv")
+_NEW_PARTS = tuple(f"self_attn.{part}_proj" for part in "qkv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +57,14 @@ class Converted:
     largest_difference: float
 
 
-def convert_adapter(old: Path, out: Path, base: str, *, dtype: str = "auto", device: str = "cpu") -> Converted:
+def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> Converted:
     """Write the adapter in `old` anew for `base`, whole or not at all, and compare what the layers add.
 
     Raises UsageError, ModelError for what cannot be converted exactly, or ResourceError.
     """
     check_new_directory(out)
     config, tensors = _read(old)
-    loaded = load_model(base, dtype=dtype, device=device)
+    loaded = load_model(base, dtype="bfloat16", device=device)  # for its shapes and its fingerprint
     layout = LAYOUTS.get(loaded.config.model_type)
     if layout is None:
         raise UsageError(f"{base} is not an original Baichuan or ChatGLM checkpoint", fix="give its base to --model")
@@ -128,24 +123,25 @@ def _converted(
 ) -> dict[str, torch.Tensor]:
     new: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
-        named = name
-        for theirs, ours in layout.renamed.items():
-            named = named.replace(theirs, ours)
-        if layout.fused not in named:
-            new[named] = tensor.contiguous()
-            continue
-        parts = [named.replace(layout.fused, part) for part in _PARTS]
+        parts = _parts(name, layout)
         heights = [_height(loaded, part, old) for part in parts]
-        if ".lora_B." in named and len(tensor) != sum(heights):
+        if ".lora_B." in name and len(tensor) != sum(heights):
             what = f"{name} has {len(tensor)} rows, and {loaded.name} has {sum(heights)}"
             raise ModelError(what, str(old), "give the base that the adapter was trained on to --model")
-        cut = tensor.split(heights) if ".lora_B." in named else (tensor,) * len(parts)
+        cut = tensor.split(heights) if ".lora_B." in name else (tensor,) * len(parts)
         new |= {part: one.clone() for part, one in zip(parts, cut, strict=True)}
     odd = [name for name in new if ".lora_A." not in name and ".lora_B." not in name]
     if odd or not new:
         what = f"{len(odd)} tensors are not LoRA's: {', '.join(odd[:3])}" if odd else "it has no weights"
         raise ModelError(what, str(old), "only plain LoRA layers can be converted exactly")
     return new
+
+
+def _parts(name: str, layout: Layout) -> list[str]:
+    """The new names of an old LoRA tensor: three where it lies on the fused matrix."""
+    for theirs, ours in layout.renamed.items():
+        name = name.replace(theirs, ours)
+    return [name.replace(layout.fused, part) for part in _NEW_PARTS] if layout.fused in name else [name]
 
 
 def _height(loaded: LoadedModel, name: str, old: Path) -> int:
@@ -166,10 +162,7 @@ def _difference(tensors: Mapping[str, torch.Tensor], layout: Layout, loaded: Loa
     for name, first in tensors.items():
         if ".lora_A." not in name:
             continue
-        named = name
-        for theirs, ours in layout.renamed.items():
-            named = named.replace(theirs, ours)
-        parts = [named.replace(layout.fused, part) for part in _PARTS] if layout.fused in named else [named]
+        parts = _parts(name, layout)
         added = [state[part.replace(".lora_A.", ".lora_B.")].float() @ state[part].float() for part in parts]
         before = tensors[name.replace(".lora_A.", ".lora_B.")].float() @ first.float()
         largest = max(largest, float((torch.cat(added).cpu() - before).abs().max()))

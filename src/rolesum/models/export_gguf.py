@@ -1,19 +1,24 @@
 """A trained run, or a base as it comes, as one GGUF file, which is run in llama.cpp where that is installed."""
 
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
-from rolesum.errors import ModelError, UsageError, did_you_mean
+from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.files import check_writable
 from rolesum.models import llamacpp, stock_logits
 from rolesum.models.checkpoint import read_config
-from rolesum.models.export import Questions, find_source, load_source, write_model
+from rolesum.models.export import LIKE_LLAMA, Questions, find_source, load_source, write_model
+from rolesum.models.loading import load_text_side
+from rolesum.models.plain import STOCK_TYPES
 from rolesum.models.quiet import quiet_transformers
 from rolesum.models.to_gguf import PRECISIONS, can_gguf, write_gguf
 
@@ -48,22 +53,37 @@ def export_gguf(
     if out.exists():
         raise UsageError("this is there already", str(out), "give another --out")
     check_writable(out)
-    loaded, _ = load_source(find_source(given, model), "llama", "float32" if precision == "f32" else None, device)
+    source = find_source(given, model)
+    kind = load_text_side(source.base, source.adapter).config.model_type
+    if kind not in LIKE_LLAMA or STOCK_TYPES.get(kind, kind) != "llama":
+        what = f"cannot be written as GGUF: only Llamas are written so far, and this is of the type {kind}"
+        raise ModelError(what, given, "run it with transformers or vLLM: --to llama or --to merged")
+    loaded, _ = load_source(source, "llama", "float32" if precision == "f32" else None, device)
     prompts = Questions.to(loaded, "float32", native=False).ids
-    with tempfile.TemporaryDirectory() as folder, quiet_transformers():
-        plain = Path(folder) / "plain"
+    with _workshop(out) as work, quiet_transformers():
+        plain, file = work / "plain", work / out.name
         write_model(loaded, "llama", plain)
         del loaded
         if reason := can_gguf(read_config(plain)):
             fix = "use --to llama: transformers and vLLM read it"
             raise ModelError(f"cannot be written as GGUF: {reason}", given, fix)
-        write_gguf(plain, out, precision)
-        try:
-            checked = _in_llama_cpp(plain, out, prompts, precision) if _can_check(plain) else (None,) * 4
-        except BaseException:
-            out.unlink(missing_ok=True)
-            raise
+        write_gguf(plain, file, precision)
+        checked = _in_llama_cpp(plain, file, prompts, precision) if _can_check(plain) else (None,) * 4
+        file.replace(out)
     return ExportedFile(out, precision, out.stat().st_size, *checked)
+
+
+@contextmanager
+def _workshop(out: Path) -> Iterator[Path]:
+    """A directory beside the target, as /tmp may be too small for the weights. OSError becomes ResourceError."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for left in out.parent.glob(f".{out.name}-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+            yield Path(folder)
+    except (OSError, SafetensorError) as error:
+        raise ResourceError(f"cannot write: {error}", str(out), "free some disk space") from None
 
 
 def _can_check(plain: Path) -> bool:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -140,11 +142,23 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _is_whole(snapshot: Path) -> bool:
+    """Whether a directory holds a config and all the weights that it speaks of."""
+    indexes = list(snapshot.glob("*.index.json"))
+    wanted = {name for index in indexes for name in json.loads(index.read_text())["weight_map"].values()}
+    weights = [*snapshot.glob("*.safetensors"), *snapshot.glob("pytorch_model*.bin")]
+    return (snapshot / "config.json").is_file() and bool(weights) and wanted <= {file.name for file in weights}
+
+
 def _pull_from_hub(hub_id: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
+    with suppress(Exception):  # nothing of it is here, or the name is no hub id: told below
+        here = Path(snapshot_download(hub_id, local_files_only=True))
+        if _is_whole(here):
+            return here
     try:
         names = [] if HF_HUB_OFFLINE else HfApi().list_repo_files(hub_id)
         safe = not names or any(name.endswith(".safetensors") for name in names)

@@ -18,8 +18,7 @@ from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
 from rolesum.models.causal import check_head
 from rolesum.models.chat import chat_form, chat_tokens
-from rolesum.models.checkpoint import load_config, load_tokenizer, read_config, read_json
-from rolesum.models.checkpoint import load_weights as load_checkpoint
+from rolesum.models.checkpoint import load_config, load_tokenizer, read_config, read_json, read_weights
 from rolesum.models.families import Family, family_of
 from rolesum.models.fetch import ENTRY_FILE, pull
 from rolesum.models.masks_check import check_masks
@@ -172,7 +171,7 @@ def load_weights(
     chosen_device = pick_device(device)
     chosen_dtype = pick_dtype(dtype, chosen_device)
     with quiet_transformers():
-        model = load_checkpoint(side.path, chosen_dtype, chosen_device, quantize)
+        model = read_weights(side.path, chosen_dtype, chosen_device, quantize)
     if side.sides:
         check_halves(model, side.family, side.sides, str(side.path))
     else:

@@ -6,6 +6,7 @@ tokenizer.json that gives the same ids, the chat form as a template, and the sto
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from transformers import (
 
 from rolesum.models.baichuan import BaichuanForCausalLM
 from rolesum.models.chatglm import ChatGLMForCausalLM
-from rolesum.models.checkpoint import read_config
+from rolesum.models.checkpoint import read_config, read_json
 from rolesum.models.sentencepiece import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ STOCK: dict[type[PreTrainedModel], tuple[type[PreTrainedModel], type[PretrainedC
     BaichuanForCausalLM: (LlamaForCausalLM, LlamaConfig),
     ChatGLMForCausalLM: (GlmForCausalLM, GlmConfig),
 }
+# Our model type -> the stock one.
+STOCK_TYPES = {"baichuan": "llama", "chatglm": "glm"}
 # Settings of ours and of the authors that mean nothing to a stock class.
 _OWN_SETTINGS = (
     *("model_type", "architectures", "alibi", "norm_head", "auto_map", "tokenizer_class", "transformers_version"),
@@ -66,9 +69,9 @@ def is_native(model: PreTrainedModel) -> bool:
     return type(model) in STOCK
 
 
-def why_not_plain(model: PreTrainedModel) -> str | None:
-    """Why no stock class computes what this model does; None where one does."""
-    if getattr(model.config, "alibi", False):
+def why_not_plain(config: PretrainedConfig) -> str | None:
+    """Why no stock class computes what a model of this config does; None where one does."""
+    if getattr(config, "alibi", False):
         return "Baichuan2-13B has ALiBi on Llama's layers, and no class of transformers has that"
     return None
 
@@ -87,21 +90,39 @@ def plain_model(model: PreTrainedModel) -> PreTrainedModel:
     return plain.eval()
 
 
-def write_plain(loaded: "LoadedModel", model: PreTrainedModel, work: Path) -> None:
-    """Write `model`, whose prompts are those of `loaded`, as a plain directory."""
+def write_plain(loaded: "LoadedModel", model: PreTrainedModel, work: Path) -> PreTrainedModel:
+    """Write `model`, whose prompts are those of `loaded`, as a plain directory; give the stock model it is now."""
     plain = plain_model(model)
-    plain.generation_config = GenerationConfig(  # not the checkpoint's own: it may sample, and punish repetition
-        bos_token_id=plain.config.bos_token_id,
-        eos_token_id=list(loaded.stop_ids),
-        pad_token_id=plain.config.pad_token_id,
-    )
+    plain.generation_config = _generation_config(plain, loaded.stop_ids)
     plain.save_pretrained(work, save_original_format=False)
     template = _TEMPLATES.get(loaded.family.name) if is_native(model) else None
     if template:
         loaded.tokenizer.chat_template = template
     loaded.tokenizer.save_pretrained(work)
+    _name_class(work / "tokenizer_config.json")
     if (loaded.path / MODEL_FILE).is_file():  # scores, which a GGUF file needs
         shutil.copyfile(loaded.path / MODEL_FILE, work / MODEL_FILE)
+    return plain
+
+
+def _generation_config(model: PreTrainedModel, stop_ids: Sequence[int]) -> GenerationConfig:
+    """How the model ends and begins, without the checkpoint's sampling, penalties and lengths."""
+    kept = ("bos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+    settings = {}
+    for name in kept:
+        values = (getattr(one, name, None) for one in (model.generation_config, model.config))
+        settings[name] = next((value for value in values if value is not None), None)
+    if not model.config.is_encoder_decoder:
+        settings = {name: settings[name] for name in kept[:2]}
+    return GenerationConfig(eos_token_id=list(stop_ids), **settings)
+
+
+def _name_class(file: Path) -> None:
+    """The tokenizer's class by the name that transformers 4 knows too."""
+    said = read_json(file)
+    if said.get("tokenizer_class") == "TokenizersBackend":
+        said["tokenizer_class"] = "PreTrainedTokenizerFast"
+        file.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_original(

@@ -14,16 +14,18 @@ from rolesum.models.chatglm import RENAMED
 def stored_tensor(checkpoint: Path, name: str, config: PretrainedConfig) -> torch.Tensor:
     """The tensor as it is stored; of a fused matrix, the part that the model calls `name`. Raises ModelError."""
     stored, rows = _where(name, config)
+    # Some are published without the body's prefix: BLOOM's "h.0…" for "transformer.h.0…".
+    named = (stored, stored.partition(".")[2])
     for file in sorted(checkpoint.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:
-            if stored in set(tensors.keys()):
-                return tensors.get_tensor(stored)[rows]
+            if found := set(named) & set(tensors.keys()):
+                return tensors.get_tensor(found.pop())[rows]
     for file in sorted(checkpoint.glob("pytorch_model*.bin")):
         tensors = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
-        if stored in tensors:
-            return tensors[stored][rows]
+        if found := set(named) & set(tensors):
+            return tensors[found.pop()][rows]
     what = f"quantize: 4bit needs the checkpoint's own {stored}, and it is in none of its files"
-    raise ModelError(what, str(checkpoint), "convert it to safetensors, or leave quantize out")
+    raise ModelError(what, str(checkpoint), "fetch the model again, or leave quantize out")
 
 
 def _where(name: str, config: PretrainedConfig) -> tuple[str, slice]:

@@ -93,7 +93,8 @@ def _partial_ids(tokenizer: PreTrainedTokenizerBase, ids: set[int]) -> set[int]:
 
 def _bytes_of(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], bytes]:
     """A token's bytes, from its name in the vocabulary."""
-    if "ByteLevel" in str(tokenizer.backend_tokenizer.decoder):
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and "ByteLevel" in str(backend.decoder):
         letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
         return lambda token: bytes(letters.get(letter, 0) for letter in token)
 

@@ -170,7 +170,7 @@ def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype
     """Figures from the model's shape and this device's rate of matrix products."""
     largest = _by_size(shape, data)[-1]
     positions = shape.positions(_lengths(data, largest))
-    memory = shape.memory(recipe, positions, _targets(data, largest), dtype)
+    memory = shape.memory(recipe, _lengths(data, largest), _targets(data, largest), dtype)
     flop = sum(shape.flop(_lengths(data, batch), _targets(data, batch)) for batch in data.batches)
     share = STEP_EFFICIENCY.get(shape.device.type, 0.5)
     rate = product_rate(shape.device, dtype, positions, shape.hidden, shape.inner) * share

@@ -40,6 +40,7 @@ class Shape:
     full: bool
     device: torch.device
     joined: bool  # a batch's rows are joined without padding
+    bias_heads: int  # heads of a mask that holds ALiBi's bias for each; 0 for others
 
     @classmethod
     def of(cls, side: TextSide, recipe: Recipe, device: torch.device) -> "Shape":
@@ -72,6 +73,7 @@ class Shape:
             full=recipe.method == "full",
             device=device,
             joined=joined,
+            bias_heads=config.num_attention_heads if getattr(config, "alibi", False) else 0,
         )
 
     @property
@@ -81,7 +83,7 @@ class Shape:
 
     def positions(self, lengths: Sequence[int]) -> int:
         """The tokens that are computed for rows of these lengths: padding too, where rows are not joined."""
-        return sum(lengths) if self.joined else len(lengths) * max(lengths)
+        return sum(lengths) if self.joined else len(lengths) * max(lengths, default=0)
 
     def flop(self, lengths: Sequence[int], targets: int) -> float:
         """Floating-point operations of a step on a batch: the body, attention, the head on the targets."""
@@ -99,8 +101,8 @@ class Shape:
         kept = self.hidden * self.layers + layer if recipe.training.gradient_checkpointing else layer * self.layers
         return kept * size * (HEAP_SHARE if self.device.type == "cpu" else 1)
 
-    def memory(self, recipe: Recipe, positions: int, targets: int, dtype: torch.dtype) -> float:
-        """Peak bytes of a step: weights, gradients and AdamW's two moments in float32, activations, logits.
+    def memory(self, recipe: Recipe, lengths: Sequence[int], targets: int, dtype: torch.dtype) -> float:
+        """Peak bytes of a step: weights, gradients, AdamW's two moments in float32, activations, logits, ALiBi's bias.
 
         `dtype` is what the step computes in. In 4 bits lies the body only; weights that are trained all lie in float32
         and, where the step computes in less, in autocast's copies too.
@@ -113,7 +115,9 @@ class Shape:
             trained += self.trained * dtype.itemsize
         chunk = CHUNK if self.full else FROZEN_CHUNK.get(self.device.type, CHUNK)
         logits = 3 * min(targets, chunk) * self.vocabulary * 4  # with their log-softmax and its gradient, in float32
-        held = frozen + trained + logits + positions * self.token_bytes(recipe, dtype.itemsize)
+        kept = self.positions(lengths) * self.token_bytes(recipe, dtype.itemsize)
+        bias = self.bias_heads * len(lengths) * max(lengths, default=0) ** 2 * (4 + dtype.itemsize)
+        held = frozen + trained + logits + kept + bias
         return held + (INTERPRETER_BYTES if self.device.type == "cpu" else 0)
 
 
