@@ -23,6 +23,7 @@ from rolesum.models.loading import load_model
 from rolesum.recipe import parse_recipe
 from rolesum.training import Interrupted, Run, loss, train
 from rolesum.training.plan import plan
+from rolesum.training.run import peak_memory
 from tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
@@ -347,3 +348,12 @@ def test_missing_data_leaves_nothing_written(tmp_path):
 def test_a_metrics_line_that_was_cut_short_is_passed_over(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 5, "loss": 2.0}\n{"step": 10, "lo')
     assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 5, "loss": 2.0}]
+
+
+def test_the_peak_of_memory_is_the_process_own_and_not_its_parents():
+    """Linux hands the highest ru_maxrss on to a child that is started by vfork."""
+    held = bytearray(700_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+    program = "from rolesum.training.run import peak_memory; import torch; print(peak_memory(torch.device('cpu')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 100e6 < int(done.stdout) < 690e6 < peak_memory(torch.device("cpu"))

@@ -226,6 +226,11 @@ def peak_memory(device: torch.device) -> int:
     """The most bytes that this process has held so far: of the GPU, or of main memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")
+    if status.is_file():  # of Linux; ru_maxrss would begin with what the process held that started this one
+        high = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), None)
+        if high:
+            return int(high.split()[1]) * 1024
     import resource  # not on Windows
 
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
