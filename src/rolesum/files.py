@@ -1,6 +1,8 @@
 """Files and directories written whole or not at all."""
 
 import os
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,10 +32,7 @@ def write_whole(path: Path, text: str) -> None:
 @contextmanager
 def whole_directory(target: Path) -> Iterator[Path]:
     """A new directory beside `target` to write into, which takes its place when all went well. Lets OSError through."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{target.name}-*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    work = workshop(target)
     try:
         yield work
         flush_all_to_disk(work)
@@ -44,6 +43,23 @@ def whole_directory(target: Path) -> Iterator[Path]:
         flush_to_disk(target.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def workshop(target: Path) -> Path:
+    """A new hidden directory beside `target`. Those that killed processes of this machine left for it are removed.
+
+    Its name says whose it is: another's directory, or that of a process at work, is never touched.
+    """
+    import psutil  # here: files are written by commands that must start quickly
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = f".{target.name}.rolesum-{re.sub(r'[^A-Za-z0-9]', '', platform.node())}-"
+    ours = re.compile(re.escape(mark) + r"(\d+)-[a-z0-9_]{8}")
+    for one in target.parent.iterdir():
+        found = ours.fullmatch(one.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            shutil.rmtree(one, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{mark}{os.getpid()}-", dir=target.parent))
 
 
 def flush_to_disk(path: Path) -> None:

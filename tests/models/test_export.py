@@ -1,6 +1,7 @@
 """What is exported is the model again: checked here by other means than the export's own check."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from rolesum.errors import ModelError, ResourceError, UsageError
+from rolesum.files import workshop
 from rolesum.formats import read_dialogues
 from rolesum.models import export as export_module
 from rolesum.models.adapters import save_adapter
@@ -228,3 +230,44 @@ def test_a_gguf_file_of_an_original_runs_in_llama_cpp_as_it_runs_here(tmp_path):
     assert done.same_texts == done.texts > 0 and done.largest_difference < 1e-3
     with pytest.raises(UsageError, match="there already"):
         export_gguf(str(run), tmp_path / "out.gguf")
+
+
+@pytest.mark.parametrize("to", ["merged", "gguf"])
+def test_hidden_directories_of_others_beside_the_target_are_let_be(tmp_path, to):
+    (tmp_path / ".out-backup").mkdir()
+    (tmp_path / ".out-backup" / "thesis.txt").write_text("years of work")
+    if to == "gguf":
+        export_gguf(str(model_dir("wide-llama")), tmp_path / "out")
+    else:
+        export(str(model_dir("llama")), to, tmp_path / "out")
+    assert (tmp_path / ".out-backup" / "thesis.txt").exists()
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".out-backup", "out"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    left, mine = workshop(tmp_path / "out"), workshop(tmp_path / "out")
+    dead = left.rename(left.with_name(left.name.replace(f"-{os.getpid()}-", "-4194305-")))  # no process has this number
+    again = workshop(tmp_path / "out")
+    assert not dead.exists() and mine.exists() and again.exists()
+
+
+def spoil(run, change):
+    file = run / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    save_file(change(tensors), file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensors: {name: one for name, one in tensors.items() if "layers.0" in name}, "missing tensors"),
+        (lambda tensors: {name.replace("model.model", "model.h"): one for name, one in tensors.items()}, "surplus"),
+        (lambda tensors: {name: one * torch.nan for name, one in tensors.items()}, "not finite"),
+    ],
+)
+def test_an_adapter_with_tensors_lost_or_strange_is_refused(tmp_path, change, said):
+    """PEFT loads what fits and leaves the rest as it was."""
+    run = adapted("baichuan2-7b", tmp_path / "run")
+    spoil(run, change)
+    with pytest.raises(ModelError, match=said):
+        load_model(adapter=run / "adapter", device="cpu")

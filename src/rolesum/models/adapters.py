@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from pydantic import ValidationError
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rolesum.errors import ModelError, ResourceError
+from rolesum.errors import ModelError, Problem, ResourceError
 from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet
 from rolesum.models.plain import is_native, write_original
@@ -85,11 +86,36 @@ def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mappin
         what = f"the adapter was trained on {note.get('base')}, not on {base} (they differ in {differing})"
         raise ModelError(what, str(directory), fix)
     try:
-        return PeftModel.from_pretrained(model, str(directory))
+        adapted = PeftModel.from_pretrained(model, str(directory))
+        _check_adapter(adapted, Path(directory))
+        return adapted
     except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         fix = "give the base that it was trained on to --model, or restore the adapter's files"
         raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), fix) from None
+
+
+def _check_adapter(adapted: PeftModel, directory: Path) -> None:
+    """Raise ModelError where the stored tensors are not the adapted layers': PEFT loads what fits, without a word."""
+    config = adapted.peft_config["default"]
+    if config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None):
+        what = f"rolesum does not use adapters of the kind {config.peft_type.value} with prompts or invocation tokens"
+        raise ModelError(what, str(directory), "give a LoRA adapter")
+    weights = directory / "adapter_model.safetensors"
+    old = directory / "adapter_model.bin"
+    stored = load_file(weights) if weights.is_file() else torch.load(old, weights_only=True, map_location="cpu")
+    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    faults = {"missing": wanted - set(stored), "surplus": set(stored) - wanted}
+    faults["not finite"] = {name for name, one in stored.items() if not bool(torch.isfinite(one).all())}
+    faults["surplus"] = {name for name in faults["surplus"] if "lora_" in name or not wanted}
+    fix = "restore the adapter's files; one on W_pack or query_key_value is for rolesum convert-adapter"
+    problems = [
+        Problem(f"{len(names)} {fault} tensors: {', '.join(sorted(names)[:5])}", str(directory), fix)
+        for fault, names in faults.items()
+        if names
+    ]
+    if problems:
+        raise ModelError(problems)
 
 
 def save_adapter(

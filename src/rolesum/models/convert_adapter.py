@@ -26,7 +26,17 @@ from rolesum.models.loading import LoadedModel, load_model
 WEIGHTS, OLD_WEIGHTS = "adapter_model.safetensors", "adapter_model.bin"
 _PREFIX = "base_model.model."
 # What a LoRA layer on the original's matrix would need beyond A and B.
-_REFUSED = ("use_dora", "modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern", "exclude_modules")
+_REFUSED = (
+    "use_dora",
+    "modules_to_save",
+    "layers_to_transform",
+    "rank_pattern",
+    "alpha_pattern",
+    "exclude_modules",
+    "layer_replication",
+    "alora_invocation_tokens",
+    "lora_bias",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,8 @@ def _check(config: Mapping[str, Any], old: Path) -> None:
         problems.append(f"peft_type: {config['peft_type']}")
     if config.get("bias", "none") != "none":
         problems.append(f"bias: {config['bias']}")
+    if config.get("init_lora_weights", True) not in (True, False, None, "gaussian"):  # others change the base too
+        problems.append(f"init_lora_weights: {config['init_lora_weights']}")
     if problems:
         fix = "only plain LoRA layers can be converted exactly"
         raise ModelError([Problem(f"{one} is not converted", str(old / CONFIG_FILE), fix) for one in problems])
@@ -121,6 +133,16 @@ def _check(config: Mapping[str, Any], old: Path) -> None:
 def _converted(
     tensors: Mapping[str, torch.Tensor], layout: Layout, loaded: LoadedModel, old: Path
 ) -> dict[str, torch.Tensor]:
+    other = {".lora_A.": ".lora_B.", ".lora_B.": ".lora_A."}
+    alone = [
+        name for name in tensors for one, two in other.items() if one in name and name.replace(one, two) not in tensors
+    ]
+    if alone:
+        raise ModelError(f"{alone[0]} has no counterpart", str(old), "restore the adapter's weights")
+    if not any(layout.fused in name for name in tensors):
+        raise UsageError(
+            "nothing of this adapter lies on a fused matrix: it needs no conversion", str(old), "use it as it is"
+        )
     new: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
         parts = _parts(name, layout)
@@ -166,6 +188,6 @@ def _difference(tensors: Mapping[str, torch.Tensor], layout: Layout, loaded: Loa
         added = [state[part.replace(".lora_A.", ".lora_B.")].float() @ state[part].float() for part in parts]
         before = tensors[name.replace(".lora_A.", ".lora_B.")].float() @ first.float()
         largest = max(largest, float((torch.cat(added).cpu() - before).abs().max()))
-    if largest > 1e-5:
+    if not largest <= 1e-5:
         raise ModelError(f"the converted layers add other weights, by {largest:.3g}", fix="please report this")
     return largest

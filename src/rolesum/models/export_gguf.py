@@ -1,7 +1,6 @@
 """A trained run, or a base as it comes, as one GGUF file, which is run in llama.cpp where that is installed."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
-from rolesum.files import check_writable
+from rolesum.files import check_writable, workshop
 from rolesum.models import llamacpp, stock_logits
 from rolesum.models.checkpoint import read_config
 from rolesum.models.export import LIKE_LLAMA, Questions, find_source, load_source, write_model
@@ -77,11 +76,11 @@ def export_gguf(
 def _workshop(out: Path) -> Iterator[Path]:
     """A directory beside the target, as /tmp may be too small for the weights. OSError becomes ResourceError."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for left in out.parent.glob(f".{out.name}-*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
-            yield Path(folder)
+        folder = workshop(out)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise ResourceError(f"cannot write: {error}", str(out), "free some disk space") from None
 

@@ -51,7 +51,7 @@ class LlamaCpp:
         """
         asked = {"n_predict": new_tokens, "samplers": ["top_k"], "top_k": 1, "n_probs": _TOLD}
         said = self._post("/completion", prompt=list(ids), return_tokens=True, cache_prompt=False, **asked)
-        new, told = said["tokens"], said["completion_probabilities"]
+        new, told = said["tokens"], said.get("completion_probabilities", [])
         if len(told) == len(new):
             return new, {place: step["top_logprobs"] for place, step in enumerate(told)}
         return new, {new.index(step["id"]): step["top_logprobs"] for step in told if new.count(step["id"]) == 1}

@@ -26,7 +26,7 @@ from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
 from rolesum.training.checkpoints import checkpoints, is_whole, remove_checkpoints
 
-_BEST = re.compile(r"\d+|\.\d+-.*")  # by its step; the second while it is written
+_BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # by its step; the second while it is written
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 
