@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from rolesum.errors import ModelError, UsageError
+from rolesum.formats import read_dialogues
+from rolesum.generation.summarise import summarise
+from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.families import family_of
 from rolesum.models.loading import load_model
 from rolesum.models.tiny import write_tiny
@@ -69,16 +72,19 @@ def test_the_same_of_chatglm(copy_of):
     assert "1 missing tensors: lm_head.weight" in told
 
 
-def test_the_rotary_buffers_that_old_files_hold_are_no_surplus(copy_of):
-    def add(tensors):
-        tensors["transformer.rotary_pos_emb.inv_freq"] = torch.zeros(4)
-
-    load_model(copy_of("chatglm3-6b", tensors=add), device="cpu")
-
-    def add_to_each_layer(tensors):
-        tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(8)
-
-    load_model(copy_of("baichuan2-7b", tensors=add_to_each_layer), device="cpu")
+@pytest.mark.parametrize(
+    ("base", "buffer"),
+    [
+        ("chatglm3-6b", "transformer.rotary_pos_emb.inv_freq"),
+        ("baichuan2-7b", "model.layers.0.self_attn.rotary_emb.inv_freq"),
+    ],
+)
+def test_the_rotary_buffers_that_old_files_hold_are_no_surplus_and_change_nothing(copy_of, base, buffer):
+    path = copy_of(base, tensors=lambda stored: stored.update({buffer: torch.zeros(4)}))
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        found, expected = (load_model(one, device="cpu").model(ids).logits for one in (path, model_dir(base)))
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def test_a_pickle_beside_the_tensors_is_refused_unread(copy_of, tmp_path):
 
 def test_a_setting_of_a_wrong_type_is_named(copy_of):
     told = problems_of(copy_of("baichuan2-7b", config=lambda raw: raw.update(hidden_size="64")))
-    assert "hidden_size" in told and "expected int" in told
+    assert "hidden_size" in told and "no positive number" in told
 
 
 def test_a_tiny_checkpoint_needs_a_whole_tokenizer(tmp_path):
@@ -198,8 +204,9 @@ def test_a_base_in_four_bits_has_the_fingerprint_of_the_whole_one(name):
 
 @pytest.mark.parametrize("name", ["baichuan2-7b", "chatglm3-6b"])
 def test_the_fingerprint_is_the_same_in_every_dtype(name):
-    prints = [load_model(model_dir(name), dtype=dtype, device="cpu").fingerprint for dtype in ("float32", "bfloat16")]
-    assert prints[0] == prints[1]
+    dtypes = ("float32", "bfloat16", "float16")
+    prints = [load_model(model_dir(name), dtype=dtype, device="cpu").fingerprint for dtype in dtypes]
+    assert prints[0] == prints[1] == prints[2]
     assert prints[0] != load_model(model_dir(name, seed=1), device="cpu").fingerprint
 
 
@@ -208,3 +215,40 @@ def test_a_ready_mask_without_the_bias_of_alibi_is_refused():
     mask = torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
     with pytest.raises(ValueError, match="must hold its bias"):
         model(torch.arange(5, 11)[None], attention_mask=mask)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("num_attention_heads", None), ("hidden_size", 0), ("max_position_embeddings", -1), ("hidden_size", 5120)],
+)
+def test_a_baichuan_config_that_lost_a_size_or_contradicts_itself_is_refused(copy_of, setting, value):
+    def change(raw):
+        raw.pop(setting) if value is None else raw.update({setting: value})
+
+    told = problems_of(copy_of("baichuan2-7b", config=change))
+    assert setting in told or "the length" in told or "alibi positions" in told
+
+
+@pytest.mark.parametrize("ratio", [0, -1, "2", False])
+def test_a_rope_ratio_that_is_no_positive_number_is_refused(copy_of, ratio):
+    assert "rope_ratio" in problems_of(copy_of("chatglm3-6b-32k", config=lambda raw: raw.update(rope_ratio=ratio)))
+
+
+def test_weights_that_are_no_numbers_give_no_summary(copy_of):
+    def spoil(tensors):
+        tensors["model.norm.weight"] *= torch.nan
+
+    loaded = load_model(copy_of("baichuan2-7b", tensors=spoil), device="cpu")
+    with pytest.raises(ModelError, match="no numbers"):
+        summarise(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), max_new_tokens=2)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
+    def cut(tensors):
+        for name in ("lm_head.weight", "model.embed_tokens.weight"):
+            tensors[name] = tensors[name][:300].clone()
+
+    path = copy_of("baichuan2-7b", config=lambda raw: raw.update(vocab_size=300), tensors=cut)
+    loaded = load_model(path, device="cpu")
+    with pytest.raises(ModelError, match="and the model has 300 rows"):
+        summarise(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), max_new_tokens=2)

@@ -11,7 +11,7 @@ from rolesum.errors import ModelError
 from rolesum.instructions import Segment
 from rolesum.models.chatglm import CONTROL_TOKENS
 from rolesum.models.loading import load_text_side
-from rolesum.models.sentencepiece import MODEL_FILE, fast_tokenizer, without_prefix
+from rolesum.models.sentencepiece import MODEL_FILE, fast_tokenizer, read_model, without_prefix
 from tiny import model_dir
 
 sentencepiece = pytest.importorskip("sentencepiece", reason="the sentencepiece library is not installed")
@@ -87,7 +87,8 @@ def test_the_authors_ids_are_given_again(shared):
 )
 def test_the_authors_chat_prompts_are_given_again(shared, tmp_path, made, real, key):
     (tmp_path / MODEL_FILE).write_bytes((shared / "tokenizers" / real / MODEL_FILE).read_bytes())
-    (tmp_path / "config.json").write_bytes((model_dir(made) / "config.json").read_bytes())
+    config = json.loads((model_dir(made) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 125_696}))
     known = json.loads((shared / "oracles/tokenizers.json").read_text(encoding="utf-8"))
     side = load_text_side(tmp_path)
     for chat, ids in zip(known["chats"], known[key], strict=True):
@@ -184,3 +185,35 @@ def test_tokens_added_to_a_bare_tokenizer_model_are_there_and_end_an_answer(tmp_
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": {"9": {"content": "<x>"}}}))
     with pytest.raises(ModelError, match="should have the id 9"):
         load_text_side(tmp_path)
+
+
+def changed(tmp_path, change):
+    """Llama 2's made tokenizer.model with its message changed."""
+    model = read_model(model_dir("llama2-7b") / MODEL_FILE)
+    change(model)
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+def test_pieces_of_one_score_that_compete_for_a_symbol_are_refused(tmp_path):
+    """As Chinese-LLaMA adds words: sentencepiece then takes the one further left, which no order of merges says."""
+
+    def add(*words):
+        def change(model):
+            for piece in (*sorted(set("".join(words))), *words):
+                model.pieces.add(piece=piece, type=1, score=0.0)
+
+        return change
+
+    with pytest.raises(ModelError, match="'的前' and '前手' have one score"):
+        fast_tokenizer(changed(tmp_path, add("前手", "的前")))
+    assert_same(*both(changed(tmp_path, add("前的", "手机"))), ["以前的手机", "手机前的"])
+
+
+@pytest.mark.parametrize(
+    "piece", [{"piece": "erer", "type": 5}, {"piece": "a b", "type": 4}, {"piece": "er", "type": 1}]
+)
+def test_pieces_that_are_read_in_a_way_of_their_own_are_refused(tmp_path, piece):
+    with pytest.raises(ModelError, match="in a way of their own"):
+        fast_tokenizer(changed(tmp_path, lambda model: model.pieces.add(**piece)))

@@ -1,6 +1,7 @@
 """What a person typed never becomes a control token, in any family's tokenizer."""
 
 import copy
+import json
 import shutil
 
 import pytest
@@ -119,6 +120,8 @@ def test_a_chat_token_that_is_not_marked_special_is_guarded_once_the_template_us
     own.add_tokens([AddedToken("<think>", special=False, normalized=False)])
     own.chat_template = own.chat_template.replace("assistant\n' }}", "assistant\n<think>' }}")
     own.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": len(own)}))
     side = load_text_side(tmp_path)
     think = own.convert_tokens_to_ids("<think>")
     assert think in side.encoder.encode(side.layout().branch(Dialogue("d", (Turn("A", "Hi"),)), "overall"))

@@ -36,7 +36,10 @@ def greedy_targets(
     alive = torch.ones(len(sources), dtype=torch.bool, device=device)
     given = torch.tensor([list(begin) for begin in begins], device=device)  # (rows, what is new)
     for step in range(max_new_tokens):
-        chosen = logits(model, decoded(model, given, memory, mask, cache)[:, -1]).argmax(-1)
+        scores = logits(model, decoded(model, given, memory, mask, cache)[:, -1])
+        if step == 0:
+            loaded.check_numbers(scores)
+        chosen = scores.argmax(-1)
         for owner, token, living in zip(owners, chosen.tolist(), alive.tolist(), strict=True):
             if living:
                 targets[owner].append(token)

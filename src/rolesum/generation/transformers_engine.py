@@ -139,6 +139,7 @@ class TransformersEngine:
         branches = [branch for one in batch for branch in one.branches]
         starts = torch.tensor([len(one.prefix) for one in batch for _ in one.branches], device=self.loaded.device)
         scores = self._forward(rows, branches, starts)
+        self.loaded.check_numbers(scores)
         positions = starts + torch.tensor([len(branch) for branch in branches], device=self.loaded.device)
         stops = torch.tensor(self.loaded.stop_ids, device=self.loaded.device)
         alive = torch.ones(len(branches), dtype=torch.bool, device=self.loaded.device)

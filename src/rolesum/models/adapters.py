@@ -32,7 +32,7 @@ _HASHED_VALUES = 4096
 def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
     """What tells one base from another: architecture, sizes, and a hash of some weights, in any dtype the same.
 
-    The weights of a quantised model are read from its checkpoint, so that both forms have one fingerprint.
+    The weights of a model in 4 bits or in float16 are read from its checkpoint, so that all forms have one fingerprint.
     """
     config = model.config.get_text_config()
     matrices = [(name, parameter) for name, parameter in sorted(model.named_parameters()) if parameter.dim() >= 2]
@@ -40,8 +40,8 @@ def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
         matrices = [(name, parameter) for name, parameter in matrices if name != "lm_head.weight"]
     digest = hashlib.sha256()
     for name, parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
-        quantised = not parameter.is_floating_point()
-        values = stored_tensor(checkpoint, name, config) if quantised else parameter.detach()
+        other = parameter.dtype not in (torch.float32, torch.bfloat16)  # in bits, or rounded to float16 first
+        values = stored_tensor(checkpoint, name, config) if other else parameter.detach()
         some = values.flatten()[:_HASHED_VALUES].to("cpu", torch.bfloat16)
         digest.update(some.view(torch.int16).numpy().tobytes())
     return {

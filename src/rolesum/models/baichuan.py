@@ -26,6 +26,8 @@ from rolesum.models.attention import model_mask
 # The first generation has this vocabulary and a plain head.
 FIRST_GENERATION_VOCABULARY = 64_000
 
+# The published widths: the 7B's and the 13B's.
+_POSITIONS_OF = {4096: "rotary", 5120: "alibi"}
 _PIECE = 8192  # rows of the head that are normalised at a time
 
 
@@ -44,11 +46,27 @@ class BaichuanConfig(LlamaConfig):
         if raw.get("quantization_config"):
             fix = "take the checkpoint in bfloat16, and quantize: 4bit in the recipe"
             raise ModelError("this Baichuan checkpoint is quantised by its authors' code", "config.json", fix)
+        _check(raw)
         raw.setdefault("alibi", "max_position_embeddings" not in raw)
         raw.setdefault("norm_head", raw.get("vocab_size") != FIRST_GENERATION_VOCABULARY)
         raw.setdefault("max_position_embeddings", raw.get("model_max_length", 4096))
         raw["rope_parameters"] = {"rope_type": "default", "rope_theta": 10_000.0}
         return super().from_dict(raw, **kwargs)
+
+
+def _check(raw: dict[str, Any]) -> None:
+    """Raise ModelError for a config whose sizes would be guessed, or that has lost what tells the 7B from the 13B."""
+    fix = "fetch the model again"
+    sizes = ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "vocab_size")
+    wrong = [name for name in sizes if not isinstance(raw.get(name), int) or raw[name] < 1]
+    lengths = [raw[name] for name in ("max_position_embeddings", "model_max_length") if name in raw]
+    if wrong or not all(isinstance(length, int) and length > 0 for length in lengths):
+        what = f"{', '.join(wrong) or 'the length'} missing or no positive number: not a Baichuan's"
+        raise ModelError(what, "config.json", fix)
+    published = _POSITIONS_OF.get(raw["hidden_size"])
+    if published and "alibi" not in raw and published != ("rotary" if "max_position_embeddings" in raw else "alibi"):
+        what = f"a Baichuan of this width has {published} positions, and max_position_embeddings says otherwise"
+        raise ModelError(what, "config.json", fix)
 
 
 class NoRotary(nn.Module):

@@ -83,6 +83,9 @@ def glm_settings(raw: dict[str, Any]) -> dict[str, Any]:
     lost = [name for name in (*SETTINGS, "hidden_size", "num_attention_heads") if name not in raw]
     if lost:
         raise ModelError(f"{', '.join(lost)} missing: not ChatGLM2 or 3", "config.json", "fetch the model again")
+    ratio = raw.get("rope_ratio", 1)
+    if not isinstance(ratio, int | float) or isinstance(ratio, bool) or ratio <= 0:
+        raise ModelError(f"rope_ratio: {ratio!r} is no positive number", "config.json", "fetch the model again")
     heads = raw["num_attention_heads"]
     return {
         **{ours: raw[theirs] for theirs, ours in SETTINGS.items()},
@@ -90,7 +93,7 @@ def glm_settings(raw: dict[str, Any]) -> dict[str, Any]:
         "num_key_value_heads": raw.get("multi_query_group_num", heads) if raw.get("multi_query_attention") else heads,
         "rope_parameters": {
             "rope_type": "default",
-            "rope_theta": ROPE_THETA * raw.get("rope_ratio", 1),
+            "rope_theta": ROPE_THETA * ratio,
             "partial_rotary_factor": 0.5,
         },
         "pad_token_id": 0,

@@ -95,6 +95,11 @@ class LoadedModel(TextSide):
         """The model itself (causal, or an encoder-decoder), without PEFT's wrapping; LoRA layers stay inside."""
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
+    def check_numbers(self, scores: torch.Tensor) -> None:
+        """Raise ModelError where logits are no numbers: an argmax would choose tokens all the same."""
+        if not bool(torch.isfinite(scores).all()):
+            raise ModelError(f"{self.name} gives logits that are no numbers", str(self.path), "fetch the model again")
+
     @property
     def shares_prefix(self) -> bool:
         return self.family.shares_prefix
@@ -119,7 +124,7 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
         family=family,
         tokenizer=tokenizer,
         chat=chat,
-        encoder=SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat)),
+        encoder=SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat), config.get_text_config().vocab_size),
         config=config,
         max_length=sides.source_length if sides else _max_length(config.get_text_config()),
         sides=sides,

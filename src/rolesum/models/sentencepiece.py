@@ -8,6 +8,7 @@ out. The ids and the texts are those of the sentencepiece library (tests/models/
 import copy
 import json
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def fast_tokenizer(
     backend = Tokenizer(
         BPE(
             vocab={piece.piece: index for index, piece in enumerate(pieces)},
-            merges=_merges(pieces),
+            merges=_merges(pieces, file),
             unk_token=pieces[model.trainer_spec.unk_id].piece,
             byte_fallback=model.trainer_spec.byte_fallback,
             fuse_unk=True,
@@ -120,22 +121,52 @@ def read_model(file: Path) -> Any:
         raise ModelError(f"the tokenizer cannot be read: {error}", str(file), "fetch the model again") from None
     normal = model.normalizer_spec
     plain = not normal.precompiled_charsmap and not normal.remove_extra_whitespaces and normal.escape_whitespaces
+    plain = plain and not model.trainer_spec.treat_whitespace_as_suffix
     if model.trainer_spec.model_type != _BPE or not plain or not model.pieces:
         what = "this tokenizer.model is not SentencePiece BPE without normalisation"
         raise ModelError(what, str(file), "give the checkpoint its tokenizer.json")
     return model
 
 
-def _merges(pieces: list[Any]) -> list[tuple[str, str]]:
+def _merges(pieces: list[Any], file: Path) -> list[tuple[str, str]]:
     """Every split of every normal piece into two, in the order in which SentencePiece would merge them."""
     ids = {piece.piece: index for index, piece in enumerate(pieces) if piece.type == NORMAL}
+    odd = [
+        piece.piece
+        for piece in pieces
+        if piece.type == UNUSED and any(a in ids and b in ids for a, b in _splits(piece.piece))
+    ]
+    odd += [piece.piece for piece in pieces if piece.type == USER_DEFINED and {" ", SPACE} & set(piece.piece)]
+    if odd or len({piece.piece for piece in pieces}) < len(pieces):
+        what = (
+            f"it has pieces that are read in a way of their own: {', '.join(map(repr, odd[:3])) or 'one stands twice'}"
+        )
+        raise ModelError(what, str(file), "give the checkpoint its tokenizer.json")
     ranked = sorted(
         (-pieces[index].score, ids[left], ids[right], left, right)
         for whole, index in ids.items()
         for left, right in _splits(whole)
         if left in ids and right in ids
     )
+    for tied in (list(group) for _, group in groupby(ranked, key=lambda one: one[0])):
+        _check_ties([(left, right) for *_, left, right in tied], file)
     return [(left, right) for *_, left, right in ranked]
+
+
+def _check_ties(merges: list[tuple[str, str]], file: Path) -> None:
+    """Raise ModelError where two pieces of one score can compete for a symbol.
+
+    SentencePiece then takes the one further left, and an order of merges cannot say so. Runs of one letter are let
+    through: whichever is made first, the run is cut the same.
+    """
+    first: dict[str, set[str]] = {}  # a merge's left symbol -> the pieces that begin with it
+    for left, right in merges:
+        whole = left + right
+        for other in first.get(right, set()) - {whole}:
+            if len(set(whole + other)) > 1:
+                what = f"its pieces {whole!r} and {other!r} have one score, and only their place in a text decides"
+                raise ModelError(what, str(file), "give the checkpoint its tokenizer.json")
+        first.setdefault(left, set()).add(whole)
 
 
 def _splits(whole: str) -> Iterator[tuple[str, str]]:

@@ -9,15 +9,22 @@ from collections.abc import Collection, Iterable
 
 from transformers import PreTrainedTokenizerBase
 
+from rolesum.errors import ModelError
 from rolesum.instructions import Segment
 from rolesum.models.sentencepiece import without_prefix
 
 
 class SegmentEncoder:
-    """Encodes segments with one tokenizer. `control_ids` are ids that text must never produce, beside the special."""
+    """Encodes segments with one tokenizer. `control_ids` are ids that text must never produce, beside the special.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, control_ids: Collection[int] = ()) -> None:
+    `rows` are the embedding's, if known; an id beyond them is a ModelError.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, control_ids: Collection[int] = (), rows: int | None = None
+    ) -> None:
         self.tokenizer = tokenizer
+        self._rows = rows
         self._continuing = without_prefix(tokenizer)
         special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
         self.control_ids = frozenset(special | set(tokenizer.all_special_ids) | set(control_ids))
@@ -28,7 +35,11 @@ class SegmentEncoder:
 
     def encode(self, segments: Iterable[Segment]) -> list[int]:
         """The ids of the segments, each tokenised by itself."""
-        return [index for segment in segments for index in self.encode_segment(segment)]
+        ids = [index for segment in segments for index in self.encode_segment(segment)]
+        if self._rows is not None and ids and max(ids) >= self._rows:
+            what = f"the tokenizer gives the token {max(ids)}, and the model has {self._rows} rows"
+            raise ModelError(what, fix="give the tokenizer that belongs to the model")
+        return ids
 
     def encode_segment(self, segment: Segment) -> list[int]:
         if segment.kind != "control":
