@@ -81,10 +81,15 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(callbacks.StopAfter, "on_step_end", on_step_end)
 
 
-def cut_at(step, folder, chosen, monkeypatch, **options):
-    """A run that was stopped after this step, and the weights of its checkpoint."""
+def stopped_at(step, folder, chosen, monkeypatch, **options):
+    """Train a run that is stopped after this step."""
     with monkeypatch.context() as patched:
         stop_at(patched, step)
         with pytest.raises(Interrupted, match=f"stopped at step {step} "):
             trained(folder, chosen, max_minutes=1000, **options)
+
+
+def cut_at(step, folder, chosen, monkeypatch, **options):
+    """A run that was stopped after this step, and the weights of its checkpoint."""
+    stopped_at(step, folder, chosen, monkeypatch, **options)
     return Run(folder), load_file(folder / "checkpoints" / f"checkpoint-{step}" / "adapter_model.safetensors")

@@ -12,7 +12,6 @@ from rolesum.formats import read_dialogues
 from rolesum.instructions import instruction_set
 from rolesum.metrics import read_metrics
 from rolesum.models.loading import load_model
-from rolesum.training import Interrupted
 from small_runs import (
     HELD_OUT,
     evaluations,
@@ -20,7 +19,7 @@ from small_runs import (
     loss_of,
     recipe,
     same,
-    stop_at,
+    stopped_at,
     trained,
 )
 from tiny import model_dir
@@ -75,10 +74,7 @@ def test_all_weights_trained_in_bfloat16_keep_a_float32_master(tmp_path):
 def test_method_full_stopped_and_resumed_ends_as_if_never_stopped_and_keeps_its_best(tmp_path, monkeypatch):
     chosen = full_recipe("tied-llama", validation={"keep": "best", "per_epoch": 3})
     whole = trained(tmp_path / "whole", chosen)
-    with monkeypatch.context() as patched:
-        stop_at(patched, 5)
-        with pytest.raises(Interrupted):
-            trained(tmp_path / "run", chosen, max_minutes=1000)
+    stopped_at(5, tmp_path / "run", chosen, monkeypatch)
     run = trained(tmp_path / "run", chosen, resume=True)
     assert same(load_file(run.model / "model.safetensors"), load_file(whole.model / "model.safetensors"))
     assert read_metrics(run.metrics) == read_metrics(whole.metrics)
@@ -94,10 +90,7 @@ def test_an_original_chatglm_trained_whole_stays_an_original_and_resumes(tmp_pat
     """Its tensors have other names in a file than in the model: a checkpoint that lost them would go unnoticed."""
     chosen = full_recipe("chatglm3-6b")
     whole = trained(tmp_path / "whole", chosen)
-    with monkeypatch.context() as patched:
-        stop_at(patched, 2)
-        with pytest.raises(Interrupted):
-            trained(tmp_path / "cut", chosen, max_minutes=1000)
+    stopped_at(2, tmp_path / "cut", chosen, monkeypatch)
     resumed = trained(tmp_path / "cut", chosen, resume=True)
     ours, theirs = (load_model(run.model, dtype="float32", device="cpu") for run in (whole, resumed))
     assert ours.family.name == "chatglm3" and loss_of(ours, roles=TWO) < loss_of(

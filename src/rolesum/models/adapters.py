@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rolesum.errors import ModelError, Problem, ResourceError
+from rolesum.errors import ModelError, ResourceError
 from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet
+from rolesum.models.checkpoint import refuse_tensors
 from rolesum.models.plain import is_native, write_original
 from rolesum.models.stored import stored_tensor
 
@@ -105,17 +106,13 @@ def _check_adapter(adapted: PeftModel, directory: Path) -> None:
     old = directory / "adapter_model.bin"
     stored = load_file(weights) if weights.is_file() else torch.load(old, weights_only=True, map_location="cpu")
     wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    faults = {"missing": wanted - set(stored), "surplus": set(stored) - wanted}
-    faults["not finite"] = {name for name, one in stored.items() if not bool(torch.isfinite(one).all())}
-    faults["surplus"] = {name for name in faults["surplus"] if "lora_" in name or not wanted}
+    faults = {
+        "missing": wanted - set(stored),
+        "surplus": {name for name in set(stored) - wanted if "lora_" in name or not wanted},
+        "not finite": {name for name, one in stored.items() if not bool(torch.isfinite(one).all())},
+    }
     fix = "restore the adapter's files; one on W_pack or query_key_value is for rolesum convert-adapter"
-    problems = [
-        Problem(f"{len(names)} {fault} tensors: {', '.join(sorted(names)[:5])}", str(directory), fix)
-        for fault, names in faults.items()
-        if names
-    ]
-    if problems:
-        raise ModelError(problems)
+    refuse_tensors(faults, str(directory), fix)
 
 
 def save_adapter(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,15 @@ def _check_tensors(info: dict[str, Any], path: Path) -> None:
         "surplus": set(info["unexpected_keys"]),
         "misshapen": misshapen,
     }
+    refuse_tensors(faults, str(path), _AGAIN)
+
+
+def refuse_tensors(faults: Mapping[str, set[str]], place: str, fix: str) -> None:
+    """Raise ModelError with the tensors of each fault, if there are any."""
     problems = [
-        Problem(f"{len(found)} {fault} tensors: {_listed(found)}", str(path), _AGAIN)
-        for fault, found in faults.items()
-        if found
+        Problem(f"{len(names)} {fault} tensors: {_listed(names)}", place, fix)
+        for fault, names in faults.items()
+        if names
     ]
     if problems:
         raise ModelError(problems)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -22,16 +22,13 @@ from rolesum.formats import read_dialogues
 from rolesum.models import stock_logits
 from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE
 from rolesum.models.loading import DTYPES, LoadedModel, load_model, load_text_side, load_weights
-from rolesum.models.plain import is_native, why_not_plain, write_original, write_plain
+from rolesum.models.plain import PLAIN_TYPES, is_native, why_not_plain, write_original, write_plain
 from rolesum.models.quiet import quiet_transformers
 from rolesum.models.stored import stored_tensor
 
-Kind = Literal["adapter", "merged", "llama"]
-KINDS: tuple[str, ...] = ("adapter", "merged", "llama")
+KINDS = ("adapter", "merged", "llama")
 # The largest difference of logits that is rounding, as a share of the largest logit; more is an error.
 ROUNDING = {"float32": 3e-5, "float16": 0.01, "bfloat16": 0.1}
-# Model types of which --to llama makes a Llama or a GLM.
-LIKE_LLAMA = ("llama", "baichuan", "chatglm", "glm", "glm4")
 _WATCHED = 8  # layers whose merged weights are compared with the formula
 # What is compared: the logits of the last positions of prompts on bundled dialogues.
 _PROMPTS, _POSITIONS = ("sample:en-test", "sample:zh-test"), 32
@@ -101,13 +98,13 @@ def export(
             again = load_model(source.base, adapter=work, dtype=dtype, device=device)
             after = {"logits": questions.answers_of(again.model), "class": type(again.language_model).__name__}
         else:
-            check_files(write_model(loaded, to, work), work)
+            _check_files(write_model(loaded, to, work), work)
             if source.note and source.note.is_file():
                 shutil.copyfile(source.note, work / NOTE_FILE)
             del loaded
             _empty_cache()
-            after = read_again(work, questions)
-        difference, largest = compared(before, after["logits"], dtype, given)
+            after = _read_again(work, questions)
+        difference, largest = _compared(before, after["logits"], dtype, given)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return Exported(out, to, after["class"], dtype, size, difference, largest)
 
@@ -122,7 +119,7 @@ def check_new_directory(out: Path) -> None:
 def load_source(source: Source, to: str, dtype: str | None, device: str) -> tuple[LoadedModel, str]:
     """The model that is exported, and the dtype of its weights. Raises ModelError where it cannot become `to`."""
     side = load_text_side(source.base, source.adapter)
-    if to == "llama" and side.config.model_type not in LIKE_LLAMA:
+    if to == "llama" and side.config.model_type not in PLAIN_TYPES:
         what = f"{side.name} is neither a Llama nor a GLM by another name"
         raise ModelError(what, str(side.path), "use --to merged: stock transformers reads it")
     if to == "llama" and (why := why_not_plain(side.config)):
@@ -136,14 +133,14 @@ def load_source(source: Source, to: str, dtype: str | None, device: str) -> tupl
 def write_model(loaded: LoadedModel, to: str, work: Path) -> PreTrainedModel:
     """Write the model with its adapter merged, in the layout of its base or as a plain directory; give that model."""
     model = loaded.model
-    merged = merge(model) if isinstance(model, PeftModel) else model
+    merged = _merge(model) if isinstance(model, PeftModel) else model
     if to == "merged" and is_native(merged):
         write_original(merged, loaded.path, work)
         return merged
     return write_plain(loaded, merged, work)
 
 
-def merge(model: PeftModel) -> PreTrainedModel:
+def _merge(model: PeftModel) -> PreTrainedModel:
     """Add the adapter to the weights. Raises ModelError where layers did not get s B A, as far as their dtype holds it.
 
     In 16 bits the logits cannot tell: an adapter that is not there moves them little more than rounding does.
@@ -173,7 +170,7 @@ def _expected(layer: lora.Linear) -> tuple[torch.Tensor, torch.Tensor]:
     return weight, added
 
 
-def check_files(model: PreTrainedModel, work: Path) -> None:
+def _check_files(model: PreTrainedModel, work: Path) -> None:
     """Raise ModelError where a tensor in the files is not the model's own, bit for bit."""
     skipped = set(model.all_tied_weights_keys)
     if getattr(model.config, "norm_head", False):
@@ -217,7 +214,7 @@ class Questions:
         return [stock_logits.last_logits(model, ids, _POSITIONS) for ids in self.ids]
 
 
-def read_again(directory: Path, questions: Questions) -> dict[str, Any]:
+def _read_again(directory: Path, questions: Questions) -> dict[str, Any]:
     """The answers of what lies in a directory, in a fresh process with stock transformers. Raises ModelError."""
     with tempfile.TemporaryDirectory() as folder:
         asked, told = Path(folder) / "asked.pt", Path(folder) / "told.pt"
@@ -234,7 +231,7 @@ def read_again(directory: Path, questions: Questions) -> dict[str, Any]:
     return answers
 
 
-def compared(before: list[torch.Tensor], after: list[torch.Tensor], dtype: str, what: str) -> tuple[float, float]:
+def _compared(before: list[torch.Tensor], after: list[torch.Tensor], dtype: str, what: str) -> tuple[float, float]:
     """The largest difference and the largest logit. Raises ModelError where it is more than rounding."""
     largest = max(float(one.abs().max()) for one in before)
     difference = max(float((one - other).abs().max()) for one, other in zip(before, after, strict=True))

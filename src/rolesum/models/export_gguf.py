@@ -15,9 +15,9 @@ from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.files import check_writable, workshop
 from rolesum.models import llamacpp, stock_logits
 from rolesum.models.checkpoint import read_config
-from rolesum.models.export import LIKE_LLAMA, Questions, find_source, load_source, write_model
+from rolesum.models.export import Questions, find_source, load_source, write_model
 from rolesum.models.loading import load_text_side
-from rolesum.models.plain import STOCK_TYPES
+from rolesum.models.plain import PLAIN_TYPES
 from rolesum.models.quiet import quiet_transformers
 from rolesum.models.to_gguf import PRECISIONS, can_gguf, write_gguf
 
@@ -54,7 +54,7 @@ def export_gguf(
     check_writable(out)
     source = find_source(given, model)
     kind = load_text_side(source.base, source.adapter).config.model_type
-    if kind not in LIKE_LLAMA or STOCK_TYPES.get(kind, kind) != "llama":
+    if PLAIN_TYPES.get(kind) != "llama":
         what = f"cannot be written as GGUF: only Llamas are written so far, and this is of the type {kind}"
         raise ModelError(what, given, "run it with transformers or vLLM: --to llama or --to merged")
     loaded, _ = load_source(source, "llama", "float32" if precision == "f32" else None, device)

@@ -34,8 +34,8 @@ STOCK: dict[type[PreTrainedModel], tuple[type[PreTrainedModel], type[PretrainedC
     BaichuanForCausalLM: (LlamaForCausalLM, LlamaConfig),
     ChatGLMForCausalLM: (GlmForCausalLM, GlmConfig),
 }
-# Our model type -> the stock one.
-STOCK_TYPES = {"baichuan": "llama", "chatglm": "glm"}
+# Model type -> that of its plain directory; others have none but their own layout.
+PLAIN_TYPES = {"llama": "llama", "baichuan": "llama", "chatglm": "glm", "glm": "glm", "glm4": "glm4"}
 # Settings of ours and of the authors that mean nothing to a stock class.
 _OWN_SETTINGS = (
     *("model_type", "architectures", "alibi", "norm_head", "auto_map", "tokenizer_class", "transformers_version"),
