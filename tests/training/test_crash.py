@@ -140,7 +140,7 @@ MOMENTS = {
     "with a checkpoint written and not named": ("rolesum.training.trainer:finish_checkpoint", 4, False, 3),
     "with a checkpoint named and the oldest not removed": ("pathlib:Path.rename", 4, True, 4),
     "after the last checkpoint": ("rolesum.training.finetune:_write", 1, False, STEPS),
-    "with the adapter half written": ("rolesum.files:flush_to_disk", "/.adapter-", False, STEPS),
+    "with the adapter half written": ("rolesum.files:flush_to_disk", "/.adapter.rolesum-", False, STEPS),
 }
 
 
@@ -158,7 +158,7 @@ def test_killed_and_resumed_a_run_ends_as_if_never_killed(moment, tmp_path, unki
 
 BEST_MOMENTS = {
     "before a new best is written": ("rolesum.training.finetune:save_adapter", 2, False),
-    "with a new best half written": ("rolesum.files:flush_to_disk", "best/.6-", False),
+    "with a new best half written": ("rolesum.files:flush_to_disk", "best/.6.rolesum-", False),
     "with a new best and no checkpoint that knows it": (f"{WATCH}:KeepBest.on_evaluate", 2, True),
     "with an older best not yet removed": (f"{WATCH}:KeepBest.on_save", 6, False),
     "between two evaluations": (f"{WATCH}:ProgressLine.on_step_end", 8, False),
