@@ -35,14 +35,22 @@ def whole_directory(target: Path) -> Iterator[Path]:
     work = workshop(target)
     try:
         yield work
+        _as_the_user_has_it(work)
         flush_all_to_disk(work)
-        work.chmod(0o755)  # mkdtemp makes it private
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)
         flush_to_disk(target.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _as_the_user_has_it(work: Path) -> None:
+    """Modes as the user's umask would give them: mkdtemp, and some libraries, make things private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in [work, *work.rglob("*")]:
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def workshop(target: Path) -> Path:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -271,3 +273,40 @@ def test_an_adapter_with_tensors_lost_or_strange_is_refused(tmp_path, change, sa
     spoil(run, change)
     with pytest.raises(ModelError, match=said):
         load_model(adapter=run / "adapter", device="cpu")
+
+
+@pytest.mark.parametrize("told", [[], 5, {"fingerprint": 5}, {"instruction_sets": 5}, {"aliases": None}, {"roles": 5}])
+def test_a_note_that_is_none_is_an_error(tmp_path, told):
+    run = adapted("llama", tmp_path / "run")
+    (run / "adapter" / "rolesum.json").write_text(json.dumps(told))
+    with pytest.raises(ModelError, match="broken note"):
+        load_model(model_dir("llama"), adapter=run / "adapter", device="cpu")
+
+
+@pytest.mark.parametrize("change", [{"r": "x"}, {"lora_alpha": None}, {"target_modules": 5}, []])
+def test_an_adapters_config_of_odd_types_is_an_error(tmp_path, change):
+    run = adapted("llama", tmp_path / "run")
+    file = run / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change if change else change))
+    with pytest.raises(ModelError, match="the adapter cannot be loaded"):
+        load_model(model_dir("llama"), adapter=run / "adapter", device="cpu")
+
+
+def test_a_target_that_no_rename_can_make_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path / "real")
+    for out in (tmp_path / "link", Path(), Path("/proc")):
+        with pytest.raises((UsageError, ResourceError)):
+            export("no-such-model", "merged", out)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="there already"):
+        export_gguf("no-such-model", tmp_path / "dangling")
+
+
+def test_what_is_written_has_the_modes_of_the_users_umask(tmp_path):
+    export(str(model_dir("llama")), "merged", tmp_path / "out")
+    mask = os.umask(0o022)
+    os.umask(mask)
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "out").iterdir()}
+    assert modes == {0o666 & ~mask}

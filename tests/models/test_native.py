@@ -252,3 +252,16 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
     loaded = load_model(path, device="cpu")
     with pytest.raises(ModelError, match="and the model has 300 rows"):
         summarise(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), max_new_tokens=2)
+
+
+@pytest.mark.parametrize("value", ["2", [2, "x"], {"a": 1}, -1, True, 1.5])
+def test_an_end_of_text_that_is_no_token_is_an_error_with_its_place(copy_of, value):
+    path = copy_of("baichuan2-7b")
+    (path / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
+    assert "eos_token_id" in problems_of(path)
+
+
+def test_a_pointer_in_the_place_of_weights_says_what_to_fetch(copy_of):
+    path = copy_of("baichuan2-7b")
+    (path / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "pytorch_model.bin: a Git LFS pointer" in problems_of(path)

@@ -217,3 +217,18 @@ def test_pieces_of_one_score_that_compete_for_a_symbol_are_refused(tmp_path):
 def test_pieces_that_are_read_in_a_way_of_their_own_are_refused(tmp_path, piece):
     with pytest.raises(ModelError, match="in a way of their own"):
         fast_tokenizer(changed(tmp_path, lambda model: model.pieces.add(**piece)))
+
+
+@pytest.mark.parametrize(("name", "index"), [("unk_id", 10**6), ("eos_id", 10**6), ("bos_id", -2)])
+def test_special_ids_that_are_no_pieces_are_refused(tmp_path, name, index):
+    with pytest.raises(ModelError, match="special ids"):
+        fast_tokenizer(changed(tmp_path, lambda model: setattr(model.trainer_spec, name, index)))
+
+
+@pytest.mark.parametrize("said", [[1], {"x": {"content": "a"}}, {"740": 5}, {"740": {}}])
+def test_added_tokens_that_cannot_be_read_are_an_error(tmp_path, said):
+    for file in (MODEL_FILE, "config.json"):
+        (tmp_path / file).write_bytes((model_dir("llama2-7b") / file).read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": said}))
+    with pytest.raises(ModelError, match="added tokens cannot be read"):
+        load_text_side(tmp_path)

@@ -55,7 +55,7 @@ def tiny(
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", help="A tokenizer.model to use; by default a small one is trained.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random weights.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the random weights.")] = 0,
     json_: Json = False,
 ) -> None:
     """Write a tiny checkpoint of random weights in a published architecture's original layout, to try things on.

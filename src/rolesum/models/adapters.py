@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rolesum.errors import ModelError, ResourceError
 from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet
-from rolesum.models.checkpoint import refuse_tensors
+from rolesum.models.checkpoint import in_short, refuse_tensors
 from rolesum.models.plain import is_native, write_original
 from rolesum.models.stored import stored_tensor
 
@@ -69,9 +69,15 @@ def note_beside(weights: Path) -> dict[str, Any]:
     if not note.is_file():
         return {}
     try:
-        return dict(json.loads(note.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        raise ModelError("broken note of how this was trained", str(note), "restore it, or train again") from None
+        told = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError:
+        told = None
+    # The mark of a model from the catalogue has the same file name, and none of these.
+    wanted = {"fingerprint": dict | None, "instructions": dict | None, "roles": list | None}
+    wanted |= dict.fromkeys(("instruction_sets", "definitions", "aliases"), dict)
+    if not isinstance(told, dict) or not all(isinstance(told[key], wanted[key]) for key in wanted.keys() & told.keys()):
+        raise ModelError("broken note of how this was trained", str(note), "restore it, or train again")
+    return told
 
 
 def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mapping[str, Any], base: str) -> PeftModel:
@@ -90,8 +96,10 @@ def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mappin
         adapted = PeftModel.from_pretrained(model, str(directory))
         _check_adapter(adapted, Path(directory))
         return adapted
-    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except ModelError:
+        raise
+    except Exception as error:  # PEFT, safetensors, torch and JSON each have errors of their own
+        said = in_short(error)
         fix = "give the base that it was trained on to --model, or restore the adapter's files"
         raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), fix) from None
 

@@ -62,7 +62,7 @@ def load_config(path: Path) -> PretrainedConfig:
     except ModelError as error:
         raise ModelError([Problem(one.what, str(path), one.fix) for one in error.problems]) from None
     except Exception as error:  # an unknown model_type, values that do not fit
-        raise ModelError(f"the model cannot be loaded: {_in_short(error)}", str(path), _WHOLE) from None
+        raise ModelError(f"the model cannot be loaded: {in_short(error)}", str(path), _WHOLE) from None
 
 
 def load_tokenizer(path: Path, config: dict[str, Any]) -> PreTrainedTokenizerBase:
@@ -101,11 +101,17 @@ def _llama_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 def _add_tokens(tokenizer: PreTrainedTokenizerBase, path: Path, said: dict[str, Any]) -> None:
     """The tokens that were added behind the pieces, and which tokens are the special ones. Raises ModelError."""
-    added = {int(index): dict(one) for index, one in (said.get("added_tokens_decoder") or {}).items()}
-    for surface, index in read_json(path / "added_tokens.json").items():
-        added.setdefault(int(index), {"content": surface})
-    for index, one in sorted(added.items()):
-        token = AddedToken(str(one["content"]), special=bool(one.get("special")), normalized=False)
+    try:
+        added = {int(index): dict(one) for index, one in (said.get("added_tokens_decoder") or {}).items()}
+        for surface, index in read_json(path / "added_tokens.json").items():
+            added.setdefault(int(index), {"content": surface})
+        surfaces = {index: str(one["content"]) for index, one in sorted(added.items())}
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        what = f"the added tokens cannot be read: {error}"
+        raise ModelError(what, str(path), "restore tokenizer_config.json and added_tokens.json") from None
+    for index, surface in surfaces.items():
+        one = added[index]
+        token = AddedToken(surface, special=bool(one.get("special")), normalized=False)
         if index >= len(tokenizer):
             tokenizer.add_tokens([token], special_tokens=bool(one.get("special")))
         if tokenizer.convert_tokens_to_ids(token.content) != index:
@@ -114,7 +120,7 @@ def _add_tokens(tokenizer: PreTrainedTokenizerBase, path: Path, said: dict[str, 
     names = {**read_json(path / "special_tokens_map.json"), **said}
     for role in ("bos_token", "eos_token", "unk_token", "pad_token"):
         if named := names.get(role):
-            setattr(tokenizer, role, str(named["content"] if isinstance(named, dict) else named))
+            setattr(tokenizer, role, str(named.get("content") if isinstance(named, dict) else named))
 
 
 def read_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
@@ -138,12 +144,23 @@ def read_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize:
     except torch.OutOfMemoryError:
         raise ResourceError("the model does not fit the device's memory", str(path), "use --device cpu") from None
     except Exception as error:  # safetensors, OSError, ValueError, RuntimeError: all mean a checkpoint that is no good
+        if pointers := [file.name for file in path.iterdir() if _is_lfs_pointer(file)]:
+            fix = "fetch the files themselves: git lfs pull"
+            raise ModelError(
+                f"{', '.join(sorted(pointers))}: a Git LFS pointer, not the file", str(path), fix
+            ) from None
         if "Weights only load failed" in str(error):  # the library would have one trust the file
             fix = "take the checkpoint as safetensors"
             raise ModelError("its .bin holds more than tensors: code, which is not run", str(path), fix) from None
-        raise ModelError(f"the model cannot be loaded: {_in_short(error)}", str(path), _WHOLE) from None
+        raise ModelError(f"the model cannot be loaded: {in_short(error)}", str(path), _WHOLE) from None
     _check_tensors(info, path)
     return model
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    if not file.is_file() or file.stat().st_size > 1024:
+        return False
+    return file.read_bytes().startswith(b"version https://git-lfs")
 
 
 def _check_tensors(info: dict[str, Any], path: Path) -> None:
@@ -192,7 +209,7 @@ def _keep_differentiable(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _in_short(error: Exception) -> str:
+def in_short(error: Exception) -> str:
     """The first line of what a library says; two where the first only announces the second."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

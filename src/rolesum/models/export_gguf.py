@@ -49,7 +49,7 @@ def export_gguf(
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision}", fix=did_you_mean(precision, PRECISIONS))
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise UsageError("this is there already", str(out), "give another --out")
     check_writable(out)
     source = find_source(given, model)

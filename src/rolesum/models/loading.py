@@ -257,7 +257,11 @@ def _stop_ids(model: PreTrainedModel, side: TextSide) -> tuple[int, ...]:
     stops = {side.tokenizer.eos_token_id, *side.family.stop_ids}
     for config in (model.generation_config, model.config):
         named = getattr(config, "eos_token_id", None)
-        stops |= set(named) if isinstance(named, list | tuple) else {named}
+        for one in named if isinstance(named, list | tuple) else [named]:
+            if one is not None and (not isinstance(one, int) or isinstance(one, bool) or one < 0):
+                fix = "mend eos_token_id in generation_config.json or config.json"
+                raise ModelError(f"eos_token_id: {one!r} is no token", str(side.path), fix)
+            stops.add(one)
     if not side.sides:  # behind mBART's end of text its language may stand
         last = side.chat.end[-1]
         stops.add(last if isinstance(last, int) else side.tokenizer.encode(last, add_special_tokens=False)[-1])

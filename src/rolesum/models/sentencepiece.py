@@ -125,6 +125,9 @@ def read_model(file: Path) -> Any:
     if model.trainer_spec.model_type != _BPE or not plain or not model.pieces:
         what = "this tokenizer.model is not SentencePiece BPE without normalisation"
         raise ModelError(what, str(file), "give the checkpoint its tokenizer.json")
+    spec, count = model.trainer_spec, len(model.pieces)
+    if not 0 <= spec.unk_id < count or not all(-1 <= one < count for one in (spec.bos_id, spec.eos_id, spec.pad_id)):
+        raise ModelError("its special ids are none of its pieces", str(file), "fetch the model again")
     return model
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
@@ -119,8 +120,8 @@ def write_tiny(name: str, directory: Path, tokenizer: Path | None = None, seed: 
     try:
         with whole_directory(directory) as work:
             _write(name, work, tokenizer, seed)
-    except OSError as error:
-        raise ResourceError(f"cannot write: {error.strerror or error}", str(directory), "free some disk") from None
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
+        raise ResourceError(f"cannot write: {error}", str(directory), "free some disk space") from None
 
 
 def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
