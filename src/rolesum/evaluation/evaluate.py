@@ -10,23 +10,12 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, language_of
 from rolesum.errors import DataError
+from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.scorers import DEFAULT_SCORER, Score, check_language, get_scorer, score
 from rolesum.evaluation.statistics import bootstrap_interval
 from rolesum.files import write_whole
 from rolesum.generation import Engine, summarise
 from rolesum.progress import Meter, meter
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One role's summary of one dialogue beside its references."""
-
-    id: str
-    role: str
-    prediction: str
-    references: tuple[str, ...]
-    tokens: int = 0
-    finish_reason: str = ""
 
 
 @dataclass(frozen=True)

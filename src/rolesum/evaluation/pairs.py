@@ -1,11 +1,12 @@
 """Predictions and references from files: line-aligned texts, or JSON lines joined by id and role."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.evaluate import Prediction
+from rolesum.evaluation.prediction import Prediction
 from rolesum.formats.source import Record, Source, open_source
 from rolesum.roles import resolve_role
 
@@ -26,6 +27,26 @@ def read_pairs(predictions: str | Path, references: str | Path) -> list[Predicti
         what = f"one file is {kinds[made.is_json]}, the other {kinds[written.is_json]}"
         raise DataError(what, made.name, "give two text files, or two JSON lines files")
     return _by_id(made, written) if made.is_json else _by_line(made, written)
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """The predictions that an evaluation wrote: JSON lines that hold their references too. Raises DataError."""
+    source = open_source(path)
+    if not source.is_json:
+        raise DataError("not JSON lines", source.name, "name a file that rolesum evaluate --out wrote")
+    extra = {
+        (str(record.value["id"]), _role(str(record.value.get("role", NO_ROLE)))): record.value
+        for record in source.records()
+        if isinstance(record, Record) and isinstance(record.value, dict) and "id" in record.value
+    }
+
+    def whole(one: Prediction) -> Prediction:
+        written = extra.get((one.id, one.role), {})
+        tokens, reason = written.get("tokens", 0), written.get("finish_reason", "")
+        known = isinstance(tokens, int) and isinstance(reason, str)
+        return replace(one, tokens=tokens, finish_reason=reason) if known else one
+
+    return [whole(one) for one in _by_id(source, source)]
 
 
 def _by_line(made: Source, written: Source) -> list[Prediction]:

@@ -1,18 +1,185 @@
-"""How sure a figure is: bootstrap intervals over the pairs."""
+"""How sure a figure is, and whether two systems differ: the bootstrap and approximate randomisation, seeded.
 
-from collections.abc import Sequence
+Every figure here is a function of sums over pairs: a mean of sums and counts, a rate of two counts, BLEU of ten. So one
+draw of the pairs serves all figures, and a resample is one row of a matrix product.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 1000
+COMPARISONS = 10_000  # resamples of a comparison, whose p-values need more
 SEED = 1
+DRAWN_AT_ONCE = 4_000_000  # numbers: the memory of one step
+DRAWN_IN_ALL = 400_000_000  # past this a comparison of many pairs makes do with fewer resamples
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A figure of a corpus: `rows` is (pairs, k), `figure` turns sums of rows, (…, k), into figures, (…).
+
+    A figure that the pairs leave undefined (a rate of nothing) is NaN.
+    """
+
+    rows: Floats = field(repr=False)
+    figure: Callable[[Floats], Floats] = field(repr=False)
+
+    @property
+    def value(self) -> float:
+        return float(self.figure(self.rows.sum(axis=0)))
+
+    def of(self, chosen: ArrayLike) -> "Statistic":
+        """The same figure over some of the pairs: their places, or one truth value for each."""
+        return Statistic(self.rows[np.asarray(chosen)], self.figure)
+
+
+def ratio(numerators: ArrayLike, denominators: ArrayLike, scale: float = 100.0) -> Statistic:
+    """The sum of `numerators` over the sum of `denominators`, times `scale`."""
+
+    def figure(sums: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(sums[..., 1] > 0, scale * sums[..., 0] / sums[..., 1], np.nan)
+
+    return Statistic(np.stack([np.asarray(numerators, float), np.asarray(denominators, float)], axis=1), figure)
+
+
+def mean(values: ArrayLike) -> Statistic:
+    """The plain mean; pairs whose value is NaN are left out."""
+    data = np.asarray(values, dtype=float)
+    known = ~np.isnan(data)
+    return ratio(np.where(known, data, 0.0), known, scale=1.0)
 
 
 def bootstrap_interval(values: Sequence[float], share: float = 0.95) -> tuple[float, float]:
     """The percentile bootstrap interval of a mean, over 1,000 seeded resamples."""
-    data = np.asarray(values, dtype=float)
+    interval = intervals({"mean": mean(values)}, share)["mean"]
+    assert interval is not None
+    return interval
+
+
+def intervals(
+    statistics: Mapping[str, Statistic], share: float = 0.95, resamples: int = RESAMPLES
+) -> dict[str, tuple[float, float] | None]:
+    """The percentile bootstrap interval of each figure over the same resamples of the pairs; None where undefined."""
+    if not statistics:
+        return {}
+    drawn = _resampled(list(statistics.values()), resamples)
+    return {name: _interval(figures, share) for name, figures in zip(statistics, drawn, strict=True)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """System B against system A on the same pairs: `difference` is B - A, in the figure's own unit.
+
+    `p_bootstrap` and `p_randomisation` are two-sided. `effect` is d_z, the mean difference of a pair over its standard
+    deviation; it and `wins` (of B), `ties`, `losses` are None for figures of a corpus, which pairs do not have.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_randomisation: float
+    pairs: int
+    resamples: int
+    effect: float | None = None
+    wins: int | None = None
+    ties: int | None = None
+    losses: int | None = None
+
+
+def compare_paired(a: Statistic, b: Statistic, resamples: int = COMPARISONS, share: float = 0.95) -> Comparison:
+    """Paired bootstrap (Koehn 2004) and approximate randomisation (Riezler and Maxwell 2005) of one figure.
+
+    Row i of both must be of the same pair. The p-values are (1 + hits) / (1 + resamples), so none is ever 0.
+    """
+    if len(a.rows) != len(b.rows):
+        raise ValueError(f"{len(a.rows)} pairs against {len(b.rows)}")
+    count = len(a.rows)
+    resamples = max(1000, min(resamples, DRAWN_IN_ALL // count))
+    difference = b.value - a.value
+    both = [Statistic(a.rows, a.figure), Statistic(b.rows, b.figure)]
+    of_a, of_b = _resampled(both, resamples)
+    drawn = of_b - of_a
+    drawn = drawn[~np.isnan(drawn)]
+    below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
+    p_bootstrap = min(1.0, 2 * (1 + min(below, above)) / (1 + len(drawn)))
+    low, high = _interval(drawn, share) or (np.nan, np.nan)
+    swapped = _swapped(a, b, resamples)
+    hits = int((np.abs(swapped) >= abs(difference) - 1e-12).sum())
+    common = (a.value, b.value, difference, low, high, p_bootstrap, (1 + hits) / (1 + resamples), count, resamples)
+    return Comparison(*common, *_by_pair(a, b))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number by Holm's step-down method."""
+    count, adjusted, largest = len(p_values), [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(count), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def _resampled(statistics: Sequence[Statistic], resamples: int) -> list[Floats]:
+    """For each statistic its figures, (resamples,), all over the same draws."""
+    count = len(statistics[0].rows)
+    rows = np.concatenate([one.rows for one in statistics], axis=1)
+    edges = np.cumsum([0, *(one.rows.shape[1] for one in statistics)])
+    sums = np.concatenate([weights @ rows for weights in _draws(count, resamples)])
+    return [one.figure(sums[:, edges[place] : edges[place + 1]]) for place, one in enumerate(statistics)]
+
+
+def _draws(count: int, resamples: int) -> Iterator[Floats]:
+    """How often each pair stands in each resample, (some resamples, count) at a time."""
     random = np.random.default_rng(SEED)
-    means = np.array([data[random.integers(0, len(data), len(data))].mean() for _ in range(RESAMPLES)])
+    step = max(1, DRAWN_AT_ONCE // count)
+    for begin in range(0, resamples, step):
+        many = min(step, resamples - begin)
+        places = random.integers(0, count, (many, count)) + count * np.arange(many)[:, None]
+        yield np.bincount(places.ravel(), minlength=many * count).reshape(many, count).astype(float)
+
+
+def _swapped(a: Statistic, b: Statistic, resamples: int) -> Floats:
+    """Differences B - A, (resamples,), when each pair's outputs change sides by the toss of a coin."""
+    random = np.random.default_rng(SEED)
+    count, found = len(a.rows), []
+    step = max(1, DRAWN_AT_ONCE // count)
+    gap, sum_a, sum_b = b.rows - a.rows, a.rows.sum(axis=0), b.rows.sum(axis=0)
+    for begin in range(0, resamples, step):
+        moved = random.integers(0, 2, (min(step, resamples - begin), count), dtype=np.int8).astype(float) @ gap
+        found.append(b.figure(sum_b - moved) - a.figure(sum_a + moved))
+    return np.concatenate(found)
+
+
+def _by_pair(a: Statistic, b: Statistic) -> tuple[float, int, int, int] | tuple[None, None, None, None]:
+    """d_z, wins of B, ties, losses over the pairs that have a value of their own in both; None for corpus figures."""
+    if not _is_mean(a) or not _is_mean(b):
+        return None, None, None, None
+    known = (a.rows[:, 1] > 0) & (b.rows[:, 1] > 0)
+    gap = b.rows[known, 0] - a.rows[known, 0]
+    if not len(gap):
+        return None, None, None, None
+    spread = float(gap.std(ddof=1)) if len(gap) > 1 else 0.0
+    wins, losses = int((gap > 1e-9).sum()), int((gap < -1e-9).sum())
+    return (float(gap.mean()) / spread if spread else 0.0), wins, len(gap) - wins - losses, losses
+
+
+def _is_mean(statistic: Statistic) -> bool:
+    rows = statistic.rows
+    return rows.shape[1] == 2 and bool(np.isin(rows[:, 1], (0.0, 1.0)).all())
+
+
+def _interval(figures: Floats, share: float) -> tuple[float, float] | None:
+    known = figures[~np.isnan(figures)]
+    if not len(known):
+        return None
     tail = (1 - share) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)

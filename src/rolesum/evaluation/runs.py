@@ -1,0 +1,106 @@
+"""What `rolesum evaluate --out` left, read again: predictions, what they were made of, and the dialogues if at hand."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, Problem, UsageError
+from rolesum.evaluation.pairs import Prediction, read_predictions
+from rolesum.formats import open_source, read_dialogues
+from rolesum.progress import say
+
+PREDICTIONS, RESULTS = "predictions.jsonl", "results.json"
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """One system's predictions. `about` is its results.json; `name` is its directory's, or what tells it from others."""
+
+    name: str
+    directory: Path
+    predictions: tuple[Prediction, ...]
+    about: Mapping[str, Any]
+
+    @property
+    def scorer(self) -> str | None:
+        return next((str(of["scorer"]) for of in self.about.get("roles", {}).values()), None)
+
+
+def read_run(directory: str | Path) -> EvaluatedRun:
+    """The run in `directory`. Raises UsageError where there is none, DataError where its files are broken."""
+    home = Path(directory)
+    if not (home / PREDICTIONS).is_file():
+        fix = f"name a directory that rolesum evaluate --out wrote; it holds {PREDICTIONS}"
+        raise UsageError(f"no evaluated run in {home}", fix=fix)
+    about: Any = {}
+    if (home / RESULTS).is_file():
+        try:
+            about = json.loads((home / RESULTS).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"broken: {error}", str(home / RESULTS), "run rolesum evaluate again") from None
+    predictions = tuple(read_predictions(home / PREDICTIONS))
+    return EvaluatedRun(home.name, home, predictions, about if isinstance(about, dict) else {})
+
+
+def read_runs(directories: Sequence[str | Path]) -> list[EvaluatedRun]:
+    """At least two runs of the same dialogues and roles, with names that differ, their predictions in one order.
+
+    Raises DataError with what one has and another lacks.
+    """
+    runs = [read_run(directory) for directory in directories]
+    if len({run.directory.resolve() for run in runs}) < max(2, len(runs)):
+        raise UsageError("two or more different runs are needed", fix="rolesum compare runs/a runs/b")
+    first, problems, aligned = runs[0], [], []
+    names = _names(runs)
+    wanted = {(one.id, one.role): one for one in first.predictions}
+    for name, run in zip(names, runs, strict=True):
+        found = {(one.id, one.role): one for one in run.predictions}
+        for have, lack, key in (
+            *((first, run, key) for key in wanted if key not in found),
+            *((run, first, key) for key in found if key not in wanted),
+        ):
+            what = f"id {key[0]}, role {key[1]} is in {have.directory} and not here"
+            problems.append(Problem(what, str(lack.directory), "evaluate both on the same data and roles"))
+        other = [key for key in wanted if key in found and found[key].references != wanted[key].references]
+        problems += [
+            Problem(f"id {key[0]}, role {key[1]}: not the references of {first.directory}", str(run.directory))
+            for key in other
+        ]
+        if not problems:
+            aligned.append(EvaluatedRun(name, run.directory, tuple(found[key] for key in wanted), run.about))
+    if problems:
+        raise DataError(problems)
+    return aligned
+
+
+def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[Dialogue]:
+    """The dialogues that were summarised, in the order of the predictions: from `data`, or where the runs say they lie.
+
+    An empty list where the file is not there any more and none was named.
+    """
+    where = data or next((str(run.about["data"]) for run in runs if run.about.get("data")), None)
+    if where is None:
+        return []
+    if data is None and not where.startswith("sample:") and not Path(where).is_file():
+        say(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
+        return []
+    ids = dict.fromkeys(one.id for one in runs[0].predictions)
+    form = next((run.about["format"] for run in runs if run.about.get("format")), None)
+    found = {one.id: one for one in read_dialogues(open_source(where), form if data is None else None)}
+    if missing := [identity for identity in ids if identity not in found]:
+        what = f"{len(missing)} of the runs' {len(ids)} dialogues are not in this file, first: {missing[0]}"
+        raise DataError(what, where, "name the file that the runs were made from with --data")
+    return [found[identity] for identity in ids]
+
+
+def _names(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """The shortest ends of the directories' paths that differ."""
+    parts = [run.directory.resolve().parts for run in runs]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(run.directory) for run in runs]
