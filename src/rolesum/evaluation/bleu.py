@@ -5,6 +5,7 @@ case; chrF: characters 1 to 6, beta 2); tests hold both together.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def chrf(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Sta
     if max(counts) > 1:
         scores = chrf_of_sums(rows)
         begins = np.cumsum([0, *counts])
-        best = [begin + int(scores[begin:end].argmax()) for begin, end in zip(begins, begins[1:], strict=False)]
+        best = [begin + int(scores[begin:end].argmax()) for begin, end in pairwise(begins)]
         rows = rows[best]
     return Statistic(rows, chrf_of_sums)
 
@@ -71,7 +72,8 @@ def chrf_of_sums(sums: Floats) -> Floats:
     precision = (np.where(there, shared, 0) / np.where(there, predicted, 1)).sum(axis=-1) / orders
     recall = (np.where(there, shared, 0) / np.where(there, referred, 1)).sum(axis=-1) / orders
     weighted = BETA**2 * precision + recall
-    return 100 * (1 + BETA**2) * precision * recall / np.where(weighted > 0, weighted, 1)
+    # In sacrebleu's order of operations: which of two references is better may hang on the last bit.
+    return 100 * ((1 + BETA**2) * precision * recall / np.where(weighted > 0, weighted, 1))
 
 
 def _against_several(made: Tokens, references: Sequence[Sequence[str]], tokenize: Tokenizer) -> tuple[Ints, Ints]:
@@ -94,7 +96,7 @@ def _against_several(made: Tokens, references: Sequence[Sequence[str]], tokenize
 
 
 def _lists(tokens: Tokens) -> list[list[int]]:
-    return [tokens.ids[begin:end].tolist() for begin, end in zip(tokens.starts, tokens.starts[1:], strict=False)]
+    return [tokens.ids[begin:end].tolist() for begin, end in pairwise(tokens.starts)]
 
 
 def _counts(tokens: list[int], order: int) -> dict[tuple[int, ...], int]:

@@ -43,7 +43,7 @@ class Grams:
         return found
 
     def shared_of_some(self, wanted: Bools) -> Ints:
-        """By pair, the tokens that the prediction shares with the `wanted` ones of the reference, (reference tokens,)."""
+        """By pair, how many tokens a prediction shares with the `wanted`, (reference tokens,), of its reference."""
         owners = (self.sides[0].text_of_token, self.sides[1].text_of_token[wanted])
         return _shared(self.ids[0], self.ids[1][wanted], *owners, self.kinds, self.pairs)
 

@@ -134,7 +134,7 @@ SCORERS: dict[str, Scorer] = {
             name="llamafactory",
             version=1,
             language="zh",
-            description="LLaMA-Factory's: jieba words, rouge-chinese, sentence BLEU-4 of characters (extra llamafactory)",
+            description="LLaMA-Factory's: jieba words, rouge-chinese, character BLEU-4 (extra llamafactory)",
             measures=("rouge1", "rouge2", "rougeL", "bleu4"),
             libraries=("jieba", "rouge-chinese", "nltk"),
             compute=_as_llamafactory,
@@ -160,6 +160,11 @@ def get_scorer(name: str) -> Scorer:
     if name not in SCORERS:
         raise UsageError(f'unknown scorer "{name}"', fix=did_you_mean(name, SCORERS))
     return SCORERS[name]
+
+
+def default_scorer(pairs: Pairs) -> str:
+    """The usual scorer for the references' language."""
+    return DEFAULT_SCORER[language_of(" ".join(text for _, several in pairs for text in several))]
 
 
 def score(name: str, pairs: Pairs, references: Several = "mean") -> Score:
@@ -226,9 +231,7 @@ def _by_reference(
     if len(owners) > len(predictions):
         made = made.take(owners)
     found = rouge(made, written, scorer.measures)
-    return {
-        measure: of.f1(scorer.rouge_l_power if measure == "rougeL" else 1.0) for measure, of in found.items()
-    }
+    return {measure: of.f1(scorer.rouge_l_power if measure == "rougeL" else 1.0) for measure, of in found.items()}
 
 
 def check_language(scorer: Scorer, pairs: Pairs) -> None:
