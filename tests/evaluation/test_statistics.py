@@ -1,10 +1,13 @@
 import math
 import random
 import statistics
+from itertools import product
 
 import pytest
 
-from rolesum.evaluation.statistics import bootstrap_interval
+from rolesum.evaluation.bleu import bleu
+from rolesum.evaluation.statistics import bootstrap_interval, compare_paired, holm, intervals, mean, ratio
+from rolesum.evaluation.tokens import mteval
 
 DRAW = random.Random(0)
 VALUES = [DRAW.gauss(50, 12) for _ in range(800)]
@@ -39,3 +42,97 @@ def test_the_same_values_give_the_same_interval():
 def test_the_interval_stays_within_the_values():
     low, high = bootstrap_interval([0.0, 100.0])
     assert (low, high) == (0.0, 100.0)
+
+
+def test_an_interval_of_several_figures_is_that_of_each_alone():
+    other = [value / 2 for value in VALUES]
+    found = intervals({"one": mean(VALUES), "half": mean(other)})
+    assert found["one"] == bootstrap_interval(VALUES)
+    assert found["half"] == pytest.approx([bound / 2 for bound in found["one"]])
+
+
+def test_a_ratio_of_sums_is_not_the_mean_of_ratios_and_leaves_out_nothing():
+    rate = ratio([1, 0, 3], [1, 10, 3])
+    assert rate.value == pytest.approx(100 * 4 / 14)
+    assert rate.of([0, 2]).value == 100
+    assert math.isnan(ratio([0, 0], [0, 0]).value)
+    assert intervals({"nothing": ratio([0, 0], [0, 0])}) == {"nothing": None}
+
+
+def test_a_mean_leaves_out_pairs_without_a_value():
+    assert mean([1.0, float("nan"), 3.0]).value == 2.0
+
+
+def test_a_resample_of_a_ratio_draws_pairs_and_not_cases():
+    """One pair has all the cases: whether it is drawn decides between 0 and all."""
+    low, high = intervals({"rate": ratio([50, 0], [100, 1])})["rate"]
+    assert (low, high) == (0.0, 50.0)
+
+
+def paired(a, b, **more):
+    return compare_paired({"x": mean(a)}, {"x": mean(b)}, **more)["x"]
+
+
+def test_a_system_against_itself_shows_no_difference():
+    found = paired(VALUES, VALUES)
+    assert (found.difference, found.low, found.high) == (0, 0, 0)
+    assert (found.p_bootstrap, found.p_randomisation) == (1.0, 1.0)
+    assert (found.effect, found.wins, found.ties, found.losses) == (0, 0, 800, 0)
+
+
+def test_a_clear_difference_has_small_p_values_its_interval_and_its_effect():
+    noise = random.Random(1)
+    better = [value + noise.gauss(2, 4) for value in VALUES]
+    found = paired(VALUES, better)
+    gaps = [b - a for a, b in zip(VALUES, better, strict=True)]
+    assert found.difference == pytest.approx(statistics.mean(gaps))
+    error = 1.96 * statistics.stdev(gaps) / math.sqrt(len(gaps))
+    assert found.low == pytest.approx(found.difference - error, abs=0.1 * error)
+    assert found.high == pytest.approx(found.difference + error, abs=0.1 * error)
+    assert max(found.p_bootstrap, found.p_randomisation) < 0.001
+    assert found.effect == pytest.approx(statistics.mean(gaps) / statistics.stdev(gaps))
+    assert (found.wins, found.losses) == (sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps))
+    assert found.resamples == 10_000
+
+
+def test_the_randomisation_test_is_the_exact_one_on_few_pairs():
+    """Of six pairs all 64 ways of swapping can be counted."""
+    a, b = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.5, 2.25, 4.0, 4.5, 5.125, 5.0]
+    gaps = [right - left for left, right in zip(a, b, strict=True)]
+    sums = [sum(sign * gap for sign, gap in zip(signs, gaps, strict=True)) for signs in product((1, -1), repeat=6)]
+    exact = sum(abs(one) >= abs(sum(gaps)) - 1e-9 for one in sums) / len(sums)
+    assert 0.05 < exact < 0.95
+    assert paired(a, b).p_randomisation == pytest.approx(exact, abs=0.015)
+
+
+def test_p_values_without_a_difference_are_spread_evenly():
+    """Of systems that differ by chance only, one in ten has a p-value below 0.1."""
+    noise = random.Random(2)
+    found = [
+        paired([noise.gauss(0, 1) for _ in range(60)], [noise.gauss(0, 1) for _ in range(60)], resamples=1000)
+        for _ in range(200)
+    ]
+    for p_values in ([one.p_bootstrap for one in found], [one.p_randomisation for one in found]):
+        assert 0.04 < sum(p_value < 0.1 for p_value in p_values) / 200 < 0.17
+        assert 0.4 < statistics.mean(p_values) < 0.6
+
+
+def test_a_figure_of_the_corpus_is_compared_by_swapping_whole_pairs():
+    made_a, made_b = ["the cat sat on the mat"] * 30, ["the cat sat on a mat"] * 30
+    written = [["the cat sat on the mat"]] * 30
+    a, b = (bleu(made, written, mteval) for made in (made_a, made_b))
+    found = compare_paired({"bleu": a}, {"bleu": b}, resamples=1000)["bleu"]
+    assert found.difference == pytest.approx(b.value - a.value)
+    assert found.p_randomisation < 0.01
+    assert (found.effect, found.wins) == (None, None)
+
+
+def test_pairs_must_be_the_same():
+    with pytest.raises(ValueError, match="2 pairs against 3"):
+        paired([1, 2, 3], [1, 2])
+
+
+def test_holm_multiplies_the_smallest_most_and_never_turns_the_order():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

@@ -73,7 +73,8 @@ def chrf_of_sums(sums: Floats) -> Floats:
     recall = (np.where(there, shared, 0) / np.where(there, referred, 1)).sum(axis=-1) / orders
     weighted = BETA**2 * precision + recall
     # In sacrebleu's order of operations: which of two references is better may hang on the last bit.
-    return 100 * ((1 + BETA**2) * precision * recall / np.where(weighted > 0, weighted, 1))
+    score: Floats = 100 * ((1 + BETA**2) * precision * recall / np.where(weighted > 0, weighted, 1))
+    return score
 
 
 def _against_several(made: Tokens, references: Sequence[Sequence[str]], tokenize: Tokenizer) -> tuple[Ints, Ints]:

@@ -90,7 +90,7 @@ def _advance(vectors: Words, matches: Words) -> Words:
             before = total[:, word] < vectors[:, word]
             total[:, word] += carry
             carry = before | (carry & (total[:, word] == 0))
-    return total | (vectors ^ kept)
+    return np.bitwise_or(total, vectors ^ kept, dtype=np.uint64)
 
 
 def _read_out(matches: Words, first: Ints) -> Words:
@@ -138,4 +138,5 @@ def _highest_of(filled: Words) -> Words:
 
 
 def _any(bits: Words) -> Bools:
-    return (bits != 0).any(axis=1, keepdims=True)
+    any_set: Bools = (bits != 0).any(axis=1, keepdims=True)
+    return any_set

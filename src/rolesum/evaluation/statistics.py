@@ -95,27 +95,51 @@ class Comparison:
     losses: int | None = None
 
 
-def compare_paired(a: Statistic, b: Statistic, resamples: int = COMPARISONS, share: float = 0.95) -> Comparison:
-    """Paired bootstrap (Koehn 2004) and approximate randomisation (Riezler and Maxwell 2005) of one figure.
+def compare_paired(
+    a: Mapping[str, Statistic], b: Mapping[str, Statistic], resamples: int = COMPARISONS, share: float = 0.95
+) -> dict[str, Comparison]:
+    """Paired bootstrap (Koehn 2004) and approximate randomisation (Riezler and Maxwell 2005) of all figures of both.
 
-    Row i of both must be of the same pair. The p-values are (1 + hits) / (1 + resamples), so none is ever 0.
+    Row i of every statistic must be of the same pair. The p-values are (1 + hits) / (1 + resamples): none is ever 0.
     """
-    if len(a.rows) != len(b.rows):
-        raise ValueError(f"{len(a.rows)} pairs against {len(b.rows)}")
-    count = len(a.rows)
+    names = [name for name in a if name in b]
+    if not names:
+        return {}
+    count = len(a[names[0]].rows)
+    if odd := {len(one[name].rows) for one in (a, b) for name in names} - {count}:
+        raise ValueError(f"{odd.pop()} pairs against {count}")
     resamples = max(1000, min(resamples, DRAWN_IN_ALL // count))
+    drawn = _resampled([one[name] for one in (a, b) for name in names], resamples)
+    swapped = _swapped([a[name] for name in names], [b[name] for name in names], resamples)
+    found = {}
+    for place, name in enumerate(names):
+        gaps = drawn[len(names) + place] - drawn[place]
+        found[name] = _comparison(a[name], b[name], gaps[~np.isnan(gaps)], swapped[place], share)
+    return found
+
+
+def _comparison(a: Statistic, b: Statistic, gaps: Floats, swapped: Floats, share: float) -> Comparison:
+    """Of the resampled differences, and those with sides swapped by chance."""
     difference = b.value - a.value
-    both = [Statistic(a.rows, a.figure), Statistic(b.rows, b.figure)]
-    of_a, of_b = _resampled(both, resamples)
-    drawn = of_b - of_a
-    drawn = drawn[~np.isnan(drawn)]
-    below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
-    p_bootstrap = min(1.0, 2 * (1 + min(below, above)) / (1 + len(drawn)))
-    low, high = _interval(drawn, share) or (np.nan, np.nan)
-    swapped = _swapped(a, b, resamples)
-    hits = int((np.abs(swapped) >= abs(difference) - 1e-12).sum())
-    common = (a.value, b.value, difference, low, high, p_bootstrap, (1 + hits) / (1 + resamples), count, resamples)
-    return Comparison(*common, *_by_pair(a, b))
+    tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
+    low, high = _interval(gaps, share) or (np.nan, np.nan)
+    hits = int((np.abs(swapped) >= abs(difference) - 1e-9).sum())
+    effect, wins, ties, losses = _by_pair(a, b)
+    return Comparison(
+        a=a.value,
+        b=b.value,
+        difference=difference,
+        low=low,
+        high=high,
+        p_bootstrap=min(1.0, 2 * (1 + tail) / (1 + len(gaps))),
+        p_randomisation=(1 + hits) / (1 + len(swapped)),
+        pairs=len(a.rows),
+        resamples=len(swapped),
+        effect=effect,
+        wins=wins,
+        ties=ties,
+        losses=losses,
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -146,16 +170,22 @@ def _draws(count: int, resamples: int) -> Iterator[Floats]:
         yield np.bincount(places.ravel(), minlength=many * count).reshape(many, count).astype(float)
 
 
-def _swapped(a: Statistic, b: Statistic, resamples: int) -> Floats:
-    """Differences B - A, (resamples,), when each pair's outputs change sides by the toss of a coin."""
+def _swapped(a: Sequence[Statistic], b: Sequence[Statistic], resamples: int) -> list[Floats]:
+    """For each figure its differences B - A, (resamples,), when each pair's outputs change sides by a coin's toss."""
     random = np.random.default_rng(SEED)
-    count, found = len(a.rows), []
+    of_a, of_b = (np.concatenate([one.rows for one in side], axis=1) for side in (a, b))
+    edges = np.cumsum([0, *(one.rows.shape[1] for one in a)])
+    count, moved = len(of_a), []
     step = max(1, DRAWN_AT_ONCE // count)
-    gap, sum_a, sum_b = b.rows - a.rows, a.rows.sum(axis=0), b.rows.sum(axis=0)
     for begin in range(0, resamples, step):
-        moved = random.integers(0, 2, (min(step, resamples - begin), count), dtype=np.int8).astype(float) @ gap
-        found.append(b.figure(sum_b - moved) - a.figure(sum_a + moved))
-    return np.concatenate(found)
+        coins = random.integers(0, 2, (min(step, resamples - begin), count), dtype=np.int8)
+        moved.append(coins.astype(float) @ (of_b - of_a))
+    sums_a, sums_b = of_a.sum(axis=0) + np.concatenate(moved), of_b.sum(axis=0) - np.concatenate(moved)
+    columns = [slice(*edges[place : place + 2]) for place in range(len(a))]
+    return [
+        right.figure(sums_b[:, chosen]) - left.figure(sums_a[:, chosen])
+        for left, right, chosen in zip(a, b, columns, strict=True)
+    ]
 
 
 def _by_pair(a: Statistic, b: Statistic) -> tuple[float, int, int, int] | tuple[None, None, None, None]:
