@@ -53,31 +53,39 @@ def _blocks(
     the tokens equal; and for each column the first row that is long enough to have it.
     """
     columns, heights = np.diff(predicted_starts), np.diff(referred_starts)
+    predicted, referred = _narrow(predicted, referred)
     words = -(-heights // WORD)
     order = np.lexsort((columns, words))
     order = order[(columns[order] > 0) & (words[order] > 0)]
     begin = 0
     while begin < len(order):
-        width = int(words[order[begin]])
-        end = int(np.searchsorted(words[order], width, side="right"))
-        area = np.maximum.accumulate(columns[order[begin:end]]) * np.arange(1, end - begin + 1) * width * WORD
+        height = int(words[order[begin]]) * WORD
+        end = int(np.searchsorted(words[order], height // WORD, side="right"))
+        area = np.maximum.accumulate(columns[order[begin:end]]) * np.arange(1, end - begin + 1) * height
         end = begin + max(1, int(np.searchsorted(area, CELLS, side="right")))
         rows = order[begin:end]
         made = _table(predicted, predicted_starts[rows], columns[rows], int(columns[rows].max()), NO_PREDICTED)
-        written = _table(referred, referred_starts[rows], heights[rows], width * WORD, NO_REFERRED)
-        equal = made[:, :, None] == written[:, None, :]
+        written = _table(referred, referred_starts[rows], heights[rows], height, NO_REFERRED)
+        matches = np.packbits(made[:, :, None] == written[:, None, :], axis=2, bitorder="little")
         first = np.searchsorted(columns[rows], np.arange(made.shape[1]), side="right")
-        yield rows, np.packbits(equal, axis=2, bitorder="little").view(np.uint64), first
+        yield rows, matches.view(np.uint64), first
         begin = end
 
 
-def _table(tokens: Ints, begins: Ints, lengths: Ints, width: int, filler: int) -> NDArray[np.int32]:
+def _narrow(predicted: Ints, referred: Ints) -> tuple[NDArray[np.signedinteger], NDArray[np.signedinteger]]:
+    """The ids in the smallest type that holds them: comparing them all is most of the work."""
+    largest = max(predicted.max(initial=0), referred.max(initial=0))
+    kind = next(kind for kind in (np.int16, np.int32, np.int64) if largest <= np.iinfo(kind).max)
+    return predicted.astype(kind), referred.astype(kind)
+
+
+def _table(
+    tokens: NDArray[np.signedinteger], begins: Ints, lengths: Ints, width: int, filler: int
+) -> NDArray[np.signedinteger]:
     """The rows' tokens as a table, (rows, width), filled up on the right."""
     across = np.arange(width)
-    there = across < lengths[:, None]
-    table = np.full(there.shape, filler, dtype=np.int32)
-    table[there] = tokens[(begins[:, None] + across)[there]]
-    return table
+    places = np.minimum(begins[:, None] + across, len(tokens) - 1)
+    return np.where(across < lengths[:, None], tokens[places], tokens.dtype.type(filler))
 
 
 def _advance(vectors: Words, matches: Words) -> Words:

@@ -38,9 +38,9 @@ def rouge(predictions: Tokens, references: Tokens, measures: Sequence[str]) -> d
     of_orders = grams.overlaps(max(orders, default=0))
     for measure in measures:
         if measure == "rougeL":
-            found[measure] = _over_lengths(_whole_texts(predictions, references), predictions, references)
+            found[measure] = _over_lengths(_whole_texts(grams), predictions, references)
         elif measure == "rougeLsum":
-            found[measure] = _over_lengths(_by_lines(predictions, references, grams), predictions, references)
+            found[measure] = _over_lengths(_by_lines(grams), predictions, references)
         else:
             overlap = of_orders[int(measure[5:]) - 1]
             found[measure] = Rouge(
@@ -53,20 +53,22 @@ def _over_lengths(hits: Ints, predictions: Tokens, references: Tokens) -> Rouge:
     return Rouge(hits / np.maximum(predictions.lengths, 1), hits / np.maximum(references.lengths, 1))
 
 
-def _whole_texts(predictions: Tokens, references: Tokens) -> Ints:
-    return lcs_lengths(predictions.ids, predictions.starts, references.ids, references.starts)
+def _whole_texts(grams: Grams) -> Ints:
+    predictions, references = grams.sides
+    return lcs_lengths(grams.ids[0], predictions.starts, grams.ids[1], references.starts)
 
 
-def _by_lines(predictions: Tokens, references: Tokens, grams: Grams) -> Ints:
+def _by_lines(grams: Grams) -> Ints:
     """Hits of the summary-level ROUGE-L: the union LCS of each reference line with all lines of the prediction.
 
     A token counts as often as the prediction has it at most. Texts of one line each need no marks.
     """
-    made, written = (np.diff(tokens.text_starts) for tokens in (predictions, references))
+    predictions, references = grams.sides
+    made, written = (np.diff(tokens.text_starts) for tokens in grams.sides)
     hits = np.zeros(len(made), dtype=np.int64)
     single = np.flatnonzero((made == 1) & (written == 1))
     if len(single):
-        hits[single] = _whole_texts(predictions.take(single), references.take(single))
+        hits[single] = _whole_texts(Grams(predictions.take(single), references.take(single)))
     several = np.flatnonzero((made != 1) | (written != 1))
     if not len(several):
         return hits
@@ -83,7 +85,7 @@ def _by_lines(predictions: Tokens, references: Tokens, grams: Grams) -> Ints:
     written_tokens, written_starts = _lines(references, of_reference)
     marks = np.zeros(len(references.ids), dtype=bool)
     found = lcs_marks(
-        predictions.ids[made_tokens], made_starts, references.ids[written_tokens], written_starts, written_tokens
+        grams.ids[0][made_tokens], made_starts, grams.ids[1][written_tokens], written_starts, written_tokens
     )
     marks[: len(found)] = found
     hits[several] = grams.shared_of_some(marks)
