@@ -1,0 +1,33 @@
+"""What a baseline chooses from: the turns that are one role's, as they would be written in a summary."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.roles import OVERALL
+
+
+@dataclass(frozen=True)
+class Case:
+    """One role of one dialogue. `turns` are the candidates: that role's turns, or all of them for overall."""
+
+    dialogue: Dialogue
+    role: str
+
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        turns, roles = self.dialogue.turns, self.dialogue.roles
+        return tuple(turn for turn in turns if self.role == OVERALL or roles.get(turn.speaker) == self.role)
+
+    @cached_property
+    def pieces(self) -> tuple[str, ...]:
+        """Each candidate as it is written: the speaker's label and the text, without a full stop in Chinese."""
+        if self.dialogue.language == "zh":
+            return tuple(f"{turn.speaker}：{turn.text.rstrip('。')}" for turn in self.turns)
+        return tuple(f"{turn.speaker}: {turn.text}" for turn in self.turns)
+
+    def text(self, chosen: Sequence[int]) -> str:
+        """The chosen candidates in dialogue order: joined by "。" as CSDS's authors do, else a line each."""
+        separator = "。" if self.dialogue.language == "zh" else "\n"
+        return separator.join(self.pieces[place] for place in sorted(chosen))

@@ -1,0 +1,103 @@
+"""Which candidates each baseline takes: the first, the longest, the most central, and CSDS's rows by their budgets."""
+
+from collections.abc import Callable, Hashable
+
+from rolesum.evaluation.baselines.case import Case
+from rolesum.evaluation.baselines.centrality import (
+    LINK_FROM,
+    Floats,
+    cosines_of,
+    lexrank,
+    pagerank,
+    textrank,
+)
+from rolesum.evaluation.baselines.terms import han_bigrams, terms_of
+from rolesum.roles import AGENT, OVERALL, USER
+
+Choice = Callable[[Case], list[int]]  # places among the candidates
+
+# Characters, labels and colons counted, read off CSDS's published outputs: no Longest output ends below its role's
+# budget while turns are left, and no LexPageRank output reaches it. A role that CSDS lacks has the overall budget.
+CSDS_BUDGETS = {OVERALL: 84, USER: 38, AGENT: 49}
+# The defaults of PKUSUMSUM, a toolkit with a method of that name: what a chosen turn takes from those like it, and the
+# power of its length by which a turn's rank is divided.
+REDUNDANCY = 0.7
+LENGTH_POWER = 0.1
+
+DIGITS = 9  # ranks that differ in rounding only are equal
+
+
+def lead(case: Case, turns: int) -> list[int]:
+    return list(range(len(case.turns)))[:turns]
+
+
+def longest(case: Case, turns: int) -> list[int]:
+    """The turns with the most characters, labels not counted; of equals, the earlier."""
+    return _best([len(turn.text) for turn in case.turns], turns)
+
+
+def last(case: Case) -> list[int]:
+    return [len(case.turns) - 1]
+
+
+def by_textrank(case: Case, turns: int) -> list[int]:
+    return _best(textrank(_terms(case)).tolist(), turns)
+
+
+def by_lexrank(case: Case, turns: int) -> list[int]:
+    return _best(lexrank(_terms(case)).tolist(), turns)
+
+
+def by_continuous_lexrank(case: Case, turns: int) -> list[int]:
+    return _best(lexrank(_terms(case), threshold=None).tolist(), turns)
+
+
+def csds_longest(case: Case) -> list[int]:
+    """The longest turns one by one until they reach the budget."""
+    budget, chosen, length = _budget(case), list[int](), 0
+    for place in _best([len(piece) for piece in case.pieces], len(case.pieces)):
+        if length >= budget:
+            break
+        chosen.append(place)
+        length += len(case.pieces[place])
+    return chosen
+
+
+def csds_lexpagerank(case: Case) -> list[int]:
+    """The best ranked turns that stay below the budget; what a chosen turn says already counts less in the others.
+
+    Terms are the Chinese bigrams of label and text. A dialogue whose every turn is longer than the budget gives the
+    best ranked one. The published ranking is not known: docs/baselines.md says how near this one comes.
+    """
+    cosines = cosines_of([han_bigrams(piece) for piece in case.pieces], idf=False)
+    links = (cosines >= LINK_FROM).astype(float)
+    links[range(len(links)), range(len(links))] = 0.0
+    ranks = pagerank(links)
+    budget, lengths, chosen, length = _budget(case), [len(piece) for piece in case.pieces], list[int](), 0
+    while True:
+        left = [place for place in range(len(lengths)) if place not in chosen and length + lengths[place] < budget]
+        if not left:
+            return chosen or _best(_worth(ranks, cosines, lengths, []), 1)
+        worth = _worth(ranks, cosines, lengths, chosen)
+        chosen.append(max(left, key=worth.__getitem__))
+        length += lengths[chosen[-1]]
+
+
+def _worth(ranks: Floats, cosines: Floats, lengths: list[int], chosen: list[int]) -> list[float]:
+    """Maximal marginal relevance, divided by a power of the length (with the full stop that a turn then has)."""
+    known = (REDUNDANCY * cosines[:, chosen] * ranks[chosen]).max(axis=1, initial=0.0)
+    found = (ranks - known).tolist()
+    return [round(worth / (length + 1) ** LENGTH_POWER, DIGITS) for worth, length in zip(found, lengths, strict=True)]
+
+
+def _budget(case: Case) -> int:
+    return CSDS_BUDGETS.get(case.role, CSDS_BUDGETS[OVERALL])
+
+
+def _best(worth: list[int] | list[float], count: int) -> list[int]:
+    """Places of the highest values; of equals, the earlier."""
+    return sorted(range(len(worth)), key=lambda place: (-round(worth[place], DIGITS), place))[:count]
+
+
+def _terms(case: Case) -> list[list[Hashable]]:
+    return terms_of([turn.text for turn in case.turns], case.dialogue.language)

@@ -1,0 +1,113 @@
+"""Baselines as engines: by name, from prompts to texts that are copied from the dialogue."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, Problem, UsageError, did_you_mean
+from rolesum.evaluation.baselines import choice
+from rolesum.evaluation.baselines.case import Case
+from rolesum.evaluation.baselines.oracle import oracle
+from rolesum.generation.engine import Engine, Generation
+from rolesum.instructions import ChatForm, Prompt, PromptLayout
+from rolesum.roles import AGENT
+
+DEFAULT_TURNS = 3
+
+_BY_COUNT: dict[str, tuple[str, Callable[[Case, int], list[int]]]] = {
+    "lead": ("the first N turns", choice.lead),
+    "longest": ("the N longest turns", choice.longest),
+    "textrank": ("the N turns that TextRank ranks highest", choice.by_textrank),
+    "lexrank": ("the N turns that LexRank ranks highest, links from a cosine of 0.1", choice.by_lexrank),
+    "lexrank-continuous": ("the same, links weighed by the cosine", choice.by_continuous_lexrank),
+}
+_WHOLE: dict[str, tuple[str, choice.Choice]] = {
+    "oracle": ("the turns that best match the reference, taken greedily: the ceiling for copying turns", oracle),
+    "last-agent": ("the agent's last turn, for every role", choice.last),
+    "csds-longest": (
+        "in Chinese, CSDS's row Longest: the longest turns until they reach a budget",
+        choice.csds_longest,
+    ),
+    "csds-lexpagerank": (
+        "in Chinese, CSDS's row LexPageRank: the highest ranked within a budget",
+        choice.csds_lexpagerank,
+    ),
+}
+
+# What stands in the place of CSDS's rows in other languages.
+_PLAIN = {"csds-longest": "longest-3", "csds-lexpagerank": "lexrank-3"}
+
+# Name -> what it takes of a role's turns. N is a number of turns, 3 where it is left out ("lead" is "lead-3").
+BASELINES: dict[str, str] = {
+    **{f"{name}-N": description for name, (description, _) in _BY_COUNT.items()},
+    **{name: description for name, (description, _) in _WHOLE.items()},
+}
+
+
+def baseline_engine(name: str) -> Engine:
+    """The baseline of that name, such as "lead-3", "textrank" or "oracle". Raises UsageError for an unknown one."""
+    if name in _WHOLE:
+        return BaselineEngine(name, _WHOLE[name][1], whose=AGENT if name == "last-agent" else None)
+    found = re.fullmatch(r"(?P<rule>[a-z-]+?)(?:-(?P<turns>[0-9]+))?", name)
+    if not found or found["rule"] not in _BY_COUNT:
+        known = [pattern.replace("-N", f"-{DEFAULT_TURNS}") for pattern in BASELINES]
+        raise UsageError(f'unknown baseline "{name}"', fix=did_you_mean(name, known))
+    turns = int(found["turns"] or DEFAULT_TURNS)
+    if turns < 1:
+        raise UsageError(f'baseline "{name}" takes no turn', fix=f"write {found['rule']}-1 or more")
+    pick = _BY_COUNT[found["rule"]][1]
+    return BaselineEngine(f"{found['rule']}-{turns}", lambda case: pick(case, turns))
+
+
+@dataclass
+class BaselineEngine:
+    """An engine whose texts are turns of the dialogue, in its order.
+
+    A role's turns are its candidates, and all turns are for overall; `whose` names one role whose turns are for all.
+    """
+
+    name: str
+    choose: choice.Choice
+    whose: str | None = None
+    layout: PromptLayout = field(default=PromptLayout(ChatForm()), repr=False)
+
+    def generate(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, on_done: Callable[[int], None] | None = None
+    ) -> list[list[Generation]]:
+        """For each prompt one text per role.
+
+        `max_new_tokens` cuts nothing, for a baseline sets its own length, and every finish_reason is "stop".
+        Generation.tokens counts characters of Chinese, words between spaces of other text. Raises DataError, before
+        any work is done, for roles that nobody plays, references that the oracle lacks, and dialogues that are not
+        Chinese where CSDS's rows are asked for.
+        """
+        problems = [self._problem(prompt.dialogue, role) for prompt in prompts for role in prompt.roles]
+        if any(problems):
+            raise DataError([problem for problem in dict.fromkeys(problems) if problem])
+        found = []
+        for prompt in prompts:
+            found.append([self._generation(self._case(prompt.dialogue, role)) for role in prompt.roles])
+            if on_done:
+                on_done(1)
+        return found
+
+    def _case(self, dialogue: Dialogue, role: str) -> Case:
+        return Case(dialogue, self.whose or role)
+
+    def _generation(self, case: Case) -> Generation:
+        text = case.text(self.choose(case))
+        return Generation(text, len(text) if case.dialogue.language == "zh" else len(text.split()), "stop")
+
+    def _problem(self, dialogue: Dialogue, role: str) -> Problem | None:
+        case = self._case(dialogue, role)
+        if not case.turns:
+            fix = f'say who it is, as in --speaker "LABEL={case.role}", or take another baseline or other roles'
+            return Problem(f"nobody plays {case.role}", dialogue.place, fix)
+        if self.name == "oracle" and not dialogue.summaries.get(role):
+            return Problem(f"no reference for {role}", dialogue.place, "the oracle needs one: take another baseline")
+        if self.name.startswith("csds-") and dialogue.language != "zh":
+            return Problem(
+                f"{self.name} is for Chinese, and its budgets too", dialogue.place, f"take {_PLAIN[self.name]}"
+            )
+        return None
