@@ -10,8 +10,9 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
-from rolesum.evaluation.evaluate import Evaluation, evaluate, write_evaluation
+from rolesum.evaluation.evaluate import Evaluation, evaluate, with_checks
 from rolesum.evaluation.report import System, write_report
+from rolesum.evaluation.results import write_evaluation
 from rolesum.formats import read_dialogues
 from rolesum.generation import summarise
 from rolesum.progress import say
@@ -64,7 +65,8 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         done = evaluate(
             engine, test, roles=recipe.roles, max_new_tokens=MAX_NEW_TOKENS, about=told, label=f"score {label}"
         )
-        return done, summarise([shown], engine, recipe.roles, max_new_tokens=MAX_NEW_TOKENS)[0] if adapter else []
+        checked = with_checks(done, test)
+        return checked, summarise([shown], engine, recipe.roles, max_new_tokens=MAX_NEW_TOKENS)[0] if adapter else []
 
     say(f"1/3  {recipe.base} as it comes, on {len(test)} held-out dialogues")
     before, _ = scored(None, BEFORE)

@@ -3,8 +3,10 @@ import json
 import pytest
 
 from rolesum.errors import DataError
-from rolesum.evaluation.evaluate import Evaluation, Prediction, score_roles, write_evaluation
+from rolesum.evaluation.evaluate import Evaluation, score_roles
 from rolesum.evaluation.pairs import read_pairs
+from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.results import write_evaluation
 
 
 @pytest.fixture

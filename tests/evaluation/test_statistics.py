@@ -117,6 +117,23 @@ def test_p_values_without_a_difference_are_spread_evenly():
         assert 0.4 < statistics.mean(p_values) < 0.6
 
 
+def test_a_rate_of_few_hits_is_not_made_sure_by_different_numbers_of_cases():
+    """Three hits of one system and none of the other: chance puts all three on one side once in four times."""
+    a = ratio([0] * 200, [3] * 200)
+    b = ratio([1] * 3 + [0] * 197, [1] * 200)
+    found = compare_paired({"rate": a}, {"rate": b})["rate"]
+    assert found.difference == pytest.approx(1.5)
+    assert found.p_randomisation == pytest.approx(0.25, abs=0.02)
+    assert found.low <= 0 < found.p_bootstrap
+
+
+def test_a_rate_that_clearly_differs_is_found():
+    a, b = ratio([1, 0] * 100, [2] * 200), ratio([1, 1] * 100, [2] * 200)
+    found = compare_paired({"rate": a}, {"rate": b})["rate"]
+    assert found.difference == pytest.approx(25)
+    assert found.p_randomisation < 0.001
+
+
 def test_a_figure_of_the_corpus_is_compared_by_swapping_whole_pairs():
     made_a, made_b = ["the cat sat on the mat"] * 30, ["the cat sat on a mat"] * 30
     written = [["the cat sat on the mat"]] * 30

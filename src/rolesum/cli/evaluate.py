@@ -1,6 +1,8 @@
 """rolesum evaluate."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,23 +19,68 @@ from rolesum.cli.options import (
     MaxNewTokens,
     Model,
     RecipeRoles,
+    References,
     Roles,
     Skip,
     Speakers,
     role_list,
+    several_references,
     speaker_map,
 )
+from rolesum.errors import UsageError
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
 
 
 def evaluate(
-    data: Annotated[str, typer.Option("--data", help="Dialogues with reference summaries, or sample:en-test.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Dialogues with reference summaries, or sample:en-test.")
+    ] = None,
     model: Model = None,
     adapter: Adapter = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="A baseline in the place of a model: lead-3, longest-3, lexrank, oracle …"),
+    ] = None,
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--predictions",
+            help="Score these outputs, run no model: JSON lines with ids, or ROLE=FILE of texts by line. Repeatable.",
+        ),
+    ] = None,
     roles: Roles = None,
     recipe: RecipeRoles = None,
     scorer: Annotated[
         str | None, typer.Option("--scorer", help="Default: samsum for English, csds for Chinese.")
+    ] = None,
+    several: References = "mean",
+    checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Check facts, roles and repetition.")] = True,
+    bertscore: Annotated[
+        str | None, typer.Option("--bertscore", help="BERTScore by this model: a directory or hub id, MODEL@LAYER.")
+    ] = None,
+    bertscore_baseline: Annotated[
+        str | None, typer.Option("--bertscore-baseline", help="Rescale BERTScore by this value or baseline file.")
+    ] = None,
+    moverscore: Annotated[
+        str | None, typer.Option("--moverscore", help="MoverScore by this model (extra moverscore).")
+    ] = None,
+    nli: Annotated[
+        str | None, typer.Option("--nli", help="Entailment of each sentence by this sequence classifier.")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="Rate by a model behind this OpenAI-compatible URL (extra openai).")
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option("--judge-model", help="The judge's name at its endpoint.")] = None,
+    judge_cache: Annotated[
+        Path | None, typer.Option("--judge-cache", help="Keep the judge's answers here, and ask none twice.")
+    ] = None,
+    judge_labels: Annotated[
+        str | None,
+        typer.Option("--judge-labels", help="People's ratings (JSON lines, CSV): print how the judge agrees."),
+    ] = None,
+    judge_prices: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--judge-prices", help="Price of a million prompt and completion tokens: adds up the cost."),
     ] = None,
     format_: Format = None,
     language: Language = None,
@@ -42,42 +89,75 @@ def evaluate(
     skip: Skip = None,
     max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write predictions.jsonl, results.json and report.html here.")
+        Path | None, typer.Option("--out", help="Write predictions, results, tables and report.html here.")
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     json_: Json = False,
 ) -> None:
-    """Summarise dialogues that have references, and score. Without an adapter: the zero-shot baseline.
+    """Summarise dialogues that have references, score and check. Without an adapter: the zero-shot baseline.
 
     Example: rolesum evaluate --adapter runs/sample/adapter --data sample:en-test --out runs/sample/test
+
+    Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
     """
-    from rolesum.evaluation.job import evaluate_model
-    from rolesum.evaluation.tables import print_results
+    from rolesum.evaluation import job
+    from rolesum.evaluation.neural.options import ModelMeasures
+    from rolesum.evaluation.results import evaluation_results
+    from rolesum.evaluation.tables import print_agreement, print_results
     from rolesum.generation.job import declared_roles
 
+    given = {"--model": model or adapter, "--engine": engine, "--predictions": predictions}
+    if len(named := [flag for flag, value in given.items() if value]) > 1:
+        flag = "--adapter" if "--model" in named and not model else named[0]
+        raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
     declared = declared_roles(adapter, recipe)
-    evaluation = evaluate_model(
+    task = job.Task(
         data,
-        model=model,
-        adapter=adapter,
         roles=role_list(roles, declared.aliases),
         declared=declared,
         scorer=scorer,
+        references=several_references(several),
         form=format_,
-        language=language,
         speakers=speaker_map(speaker),
         limit=limit,
         skip=skip or (),
-        max_new_tokens=max_new_tokens,
+        checks=checks,
+        measures=ModelMeasures(
+            bertscore=bertscore,
+            bertscore_baseline=bertscore_baseline,
+            moverscore=moverscore,
+            nli=nli,
+            judge=judge,
+            judge_model=judge_model,
+            judge_cache=judge_cache,
+            judge_prices=judge_prices,
+            device=device,
+        ),
+        judge_labels=judge_labels,
         out=out,
-        device=device,
-        dtype=dtype,
+        command=shlex.join(["rolesum", *sys.argv[1:]]),
     )
-    results = evaluation.results()
+    if predictions:
+        evaluation = job.evaluate_outputs(task, predictions)
+    elif engine:
+        evaluation = job.evaluate_baseline(task, engine)
+    else:
+        evaluation = job.evaluate_model(
+            task,
+            model=model,
+            adapter=adapter,
+            language=language,
+            max_new_tokens=max_new_tokens,
+            device=device,
+            dtype=dtype,
+        )
+    results = evaluation_results(evaluation)
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
         return
     print_results(results["roles"])
+    if "judge_agreement" in results:
+        print_agreement(results["judge_agreement"])
     if out:
         typer.echo(f"report: {out / 'report.html'}")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rolesum import __version__
-from rolesum.cli import data, demo, evaluate, export, models, plan, score, summarize, train
+from rolesum.cli import compare, data, demo, evaluate, export, judge, models, plan, score, summarize, train
 from rolesum.errors import RolesumError
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ app.command("train")(train.train)
 app.command("summarize")(summarize.summarize)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
+app.command("judge")(judge.judge)
 app.command("export")(export.export)
 app.command("convert-adapter")(export.convert_adapter)
 app.add_typer(data.app, name="data")

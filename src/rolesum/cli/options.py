@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,18 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the firs
 Skip = Annotated[list[str] | None, typer.Option("--skip", help="Leave out the dialogue with this id. Repeatable.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
+References = Annotated[
+    str, typer.Option("--several", help="Of several references of a pair take the mean, or the best of each measure.")
+]
+
+
+def several_references(text: str) -> Literal["mean", "best"]:
+    """What --several says."""
+    if text == "mean":
+        return "mean"
+    if text == "best":
+        return "best"
+    raise UsageError(f'--several "{text}" is neither mean nor best', fix="write --several mean")
 
 
 def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...] | None:

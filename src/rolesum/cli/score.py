@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import Json
+from rolesum.cli.options import Json, References, several_references
 
 
 def score(
-    scorer: Annotated[str, typer.Option("--scorer", help="csds or samsum.")],
+    scorer: Annotated[
+        str, typer.Option("--scorer", help="csds, csds-glc, samsum, samsum-pyrouge, hf or llamafactory.")
+    ],
     predictions: Annotated[Path, typer.Option("--predictions", help="One text a line, or JSON lines with id.")],
     references: Annotated[Path, typer.Option("--references", help="The same, in the same form.")],
+    several: References = "mean",
     json_: Json = False,
 ) -> None:
     """Score any system's outputs.
@@ -22,13 +25,14 @@ def score(
 
     Example: rolesum score --scorer csds --predictions PGN.txt --references references.txt
     """
-    from rolesum.evaluation.evaluate import score_results, score_roles
+    from rolesum.evaluation.evaluate import score_roles
     from rolesum.evaluation.pairs import read_pairs
+    from rolesum.evaluation.results import score_results
     from rolesum.evaluation.scorers import get_scorer
     from rolesum.evaluation.tables import print_results
 
     get_scorer(scorer)
-    found = score_roles(read_pairs(predictions, references), scorer)
+    found = score_roles(read_pairs(predictions, references), scorer, several_references(several))
     results = {role: score_results(one) for role, one in found.items()}
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))

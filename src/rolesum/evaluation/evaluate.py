@@ -1,39 +1,39 @@
-"""Evaluate an engine on a data file: predictions, scores per role with intervals, and a report."""
+"""Evaluate an engine: its predictions for dialogues that have references, and their scores per role."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from rolesum.dialogue import Dialogue, language_of
+from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
+from rolesum.evaluation.checks import RoleChecks, check_predictions
+from rolesum.evaluation.groups import groups_of
+from rolesum.evaluation.neural.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.scorers import DEFAULT_SCORER, Score, check_language, get_scorer, score
-from rolesum.evaluation.statistics import bootstrap_interval
-from rolesum.files import write_whole
+from rolesum.evaluation.scorers import Score, Several, check_language, default_scorer, get_scorer, score
 from rolesum.generation import Engine, summarise
 from rolesum.progress import Meter, meter
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All predictions of a system, and its scores per role. `about` names system, data and versions."""
+    """All predictions of a system, and its scores per role. `about` names system, data and versions.
+
+    `checks` are the model-free checks and `groups` the scores by kind of dialogue, where the dialogues were at hand;
+    `model_scores` are measures that a model computed, by role and measure.
+    """
 
     predictions: tuple[Prediction, ...]
     scores: Mapping[str, Score]
     about: Mapping[str, Any]
+    checks: Mapping[str, RoleChecks] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    model_scores: Mapping[str, Mapping[str, ModelScore]] = field(default_factory=dict)
 
-    def results(self) -> dict[str, Any]:
-        """What results.json holds."""
-        return {
-            **self.about,
-            "roles": {role: _role_results(score_, self._of(role)) for role, score_ in self.scores.items()},
-        }
-
-    def _of(self, role: str) -> list[Prediction]:
+    def of(self, role: str) -> list[Prediction]:
+        """The predictions for one role, in order: what its scores' `per_pair` and checks stand beside."""
         return [one for one in self.predictions if one.role == role]
 
 
@@ -43,6 +43,7 @@ def evaluate(
     *,
     roles: Sequence[str] | None = None,
     scorer: str | None = None,
+    references: Several = "mean",
     max_new_tokens: int,
     about: Mapping[str, Any] | None = None,
     label: str = "summarise",
@@ -61,14 +62,14 @@ def evaluate(
         what = f"no reference summaries for {', '.join(roles) if roles else 'any role'}; the data has: {', '.join(has)}"
         raise DataError(what, fix="ask for other --roles, or use rolesum summarize where there are no references")
     total = sum(map(len, groups.values()))
-    references = [
+    pairs = [
         ("", dialogues[place].summaries[role])
         for wanted, places in groups.items()
         for place in places
         for role in wanted
     ]
-    name = scorer or DEFAULT_SCORER[language_of(" ".join(text for _, several in references for text in several))]
-    check_language(get_scorer(name), references)  # before hours of work, not after
+    name = scorer or default_scorer(pairs)
+    check_language(get_scorer(name), pairs)  # before hours of work, not after
     by_place: dict[int, list[Prediction]] = {}
     begin = time.monotonic()
     with meter(label, total) as bar:
@@ -83,45 +84,24 @@ def evaluate(
         "dialogues_per_second": round(total / (time.monotonic() - begin), 3),
         "rolesum": metadata.version("rolesum"),
     }
-    return Evaluation(predictions, score_roles(predictions, name), {**(about or {}), **told})
+    return Evaluation(predictions, score_roles(predictions, name, references), {**(about or {}), **told})
 
 
-def score_roles(predictions: Sequence[Prediction], scorer: str) -> dict[str, Score]:
-    """Each role's score, in order of appearance."""
-    roles = dict.fromkeys(one.role for one in predictions)
-    return {
-        role: score(scorer, [(one.prediction, one.references) for one in predictions if one.role == role])
-        for role in roles
-    }
+def score_roles(
+    predictions: Sequence[Prediction], scorer: str | None = None, references: Several = "mean"
+) -> dict[str, Score]:
+    """Each role's score, in order of appearance; by the scorer of the references' language unless one is named."""
+    by_role: dict[str, list[tuple[str, Sequence[str]]]] = {}
+    for one in predictions:
+        by_role.setdefault(one.role, []).append((one.prediction, one.references))
+    name = scorer or default_scorer([pair for pairs in by_role.values() for pair in pairs])
+    return {role: score(name, pairs, references) for role, pairs in by_role.items()}
 
 
-def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
-    """Write predictions.jsonl and results.json."""
-    lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in evaluation.predictions)
-    write_whole(directory / "predictions.jsonl", lines)
-    write_whole(directory / "results.json", json.dumps(evaluation.results(), indent=1, ensure_ascii=False) + "\n")
-
-
-def score_results(found: Score) -> dict[str, Any]:
-    """A score as plain data: recipe, versions, means, and 95 % intervals of the ROUGE measures."""
-    return {
-        "scorer": found.scorer,
-        "scorer_version": found.version,
-        "libraries": dict(found.libraries),
-        "references": found.references,
-        "pairs": len(next(iter(found.per_pair.values()))),
-        "means": {measure: round(value, 2) for measure, value in found.means.items()},
-        "intervals": {
-            measure: [round(bound, 2) for bound in bootstrap_interval(values)]
-            for measure, values in found.per_pair.items()
-        },
-    }
-
-
-def _role_results(found: Score, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    cut = sum(one.finish_reason == "length" for one in predictions)
-    empty = sum(not one.prediction for one in predictions)
-    return {**score_results(found), "cut_by_limit": cut, "empty": empty}
+def with_checks(evaluation: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:
+    """The evaluation with its model-free checks and its scores by kind of dialogue."""
+    checks = check_predictions(evaluation.predictions, dialogues)
+    return replace(evaluation, checks=checks, groups=groups_of(evaluation, dialogues))
 
 
 def _predict(

@@ -1,77 +1,163 @@
-"""Evaluation as a user asks for it: read, load, summarise, score, and write the directory."""
+"""Evaluation as a user asks for it: read, summarise or take given outputs, score, check, and write the directory."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rolesum.dialogue import Dialogue
-from rolesum.evaluation.evaluate import Evaluation, evaluate, write_evaluation
+from rolesum.errors import UsageError
+from rolesum.evaluation.evaluate import Evaluation, evaluate, score_roles, with_checks
+from rolesum.evaluation.neural.judge_agreement import agreement_with_people, check_ratings, read_ratings
+from rolesum.evaluation.neural.options import ModelMeasures, measure
+from rolesum.evaluation.outputs import read_outputs
+from rolesum.evaluation.pairs import read_predictions
 from rolesum.evaluation.report import System, write_report
-from rolesum.evaluation.scorers import get_scorer
-from rolesum.files import check_writable
+from rolesum.evaluation.results import write_evaluation
+from rolesum.evaluation.scorers import Several, get_scorer
+from rolesum.evaluation.tables import write_tables
+from rolesum.files import check_writable, write_whole
 from rolesum.formats import Source, open_source, read_dialogues
-from rolesum.generation.job import DeclaredRoles, declared_roles
+from rolesum.generation.job import DeclaredRoles
 from rolesum.instructions.sets import check_language_name
 
 if TYPE_CHECKING:
     from rolesum.models.loading import LoadedModel
 
 
+@dataclass(frozen=True)
+class Task:
+    """What to evaluate on, how to score, and where to write."""
+
+    data: str | None
+    roles: Sequence[str] | None = None
+    declared: DeclaredRoles = field(default_factory=lambda: DeclaredRoles({}, {}))
+    scorer: str | None = None
+    references: Several = "mean"
+    form: str | None = None
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    skip: Collection[str] = ()
+    checks: bool = True
+    measures: ModelMeasures | None = None
+    judge_labels: str | None = None  # people's ratings, to hold the judge's against
+    out: Path | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.scorer:
+            get_scorer(self.scorer)
+
+    def read(self) -> tuple[Source, list[Dialogue]]:
+        """The data. Raises UsageError where none is named, ResourceError where `out` cannot be written."""
+        if self.data is None:
+            raise UsageError("no data to evaluate on", fix="name it: --data FILE")
+        source = open_source(self.data)
+        dialogues = read_dialogues(
+            source,
+            self.form,
+            skip=self.skip,
+            limit=self.limit,
+            custom_roles=self.declared.aliases,
+            speakers=self.speakers,
+        )
+        self.check_room()
+        return source, dialogues
+
+    def check_room(self) -> None:
+        if self.out:
+            check_writable(self.out / "results.json")
+
+
 def evaluate_model(
-    data: str,
+    task: Task,
     *,
     model: str | None,
     adapter: Path | None,
-    roles: Sequence[str] | None,
-    declared: DeclaredRoles | None = None,
-    scorer: str | None,
-    form: str | None,
     language: str | None,
-    speakers: Mapping[str, str],
-    limit: int | None,
-    skip: Collection[str],
     max_new_tokens: int,
-    out: Path | None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Evaluation:
-    """Evaluate a base, or an adapter on it, on a data file; with `out`, leave predictions, results and a report."""
-    if scorer:
-        get_scorer(scorer)
+    """Evaluate a base, or an adapter on it; with `task.out`, leave predictions, results and a report."""
     check_language_name(language)
-    declared = declared or declared_roles(adapter, None)
-    source = open_source(data)
-    dialogues = read_dialogues(source, form, skip=skip, limit=limit, custom_roles=declared.aliases, speakers=speakers)
-
-    if out:
-        check_writable(out / "results.json")
+    source, dialogues = task.read()
 
     from rolesum.generation.transformers_engine import TransformersEngine
     from rolesum.models import load_model
 
     loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
     loaded.check_languages(dialogues)
-    about = _about(loaded, adapter, source, limit)
-    engine = TransformersEngine(loaded, loaded.layout(language, definitions=declared.definitions))
-    wanted = roles or loaded.note.get("roles")
+    about = {**_about_model(loaded, adapter), **_about_data(task, source)}
+    engine = TransformersEngine(loaded, loaded.layout(language, definitions=task.declared.definitions))
     done = evaluate(
-        engine, dialogues, roles=wanted, scorer=scorer, max_new_tokens=max_new_tokens, about=about, label="evaluate"
+        engine,
+        dialogues,
+        roles=task.roles or loaded.note.get("roles"),
+        scorer=task.scorer,
+        references=task.references,
+        max_new_tokens=max_new_tokens,
+        about=about,
+        label="evaluate",
     )
-    if out:
-        _write(done, dialogues, adapter, out)
-    return done
+    return _finish(task, done, dialogues, adapter.parent / "metrics.jsonl" if adapter else None)
 
 
-def _about(loaded: "LoadedModel", adapter: Path | None, source: Source, limit: int | None) -> dict[str, Any]:
-    """What was evaluated on what, with the versions behind it."""
+def evaluate_baseline(task: Task, engine: str) -> Evaluation:
+    """Evaluate a system that needs no model: lead-3, longest-3, lexrank, oracle …"""
+    from rolesum.evaluation.baselines import baseline_engine
+    from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
+
+    chosen = baseline_engine(engine)
+    source, dialogues = task.read()
+    about = {"system": engine, **_about_data(task, source)}
+    done = evaluate(
+        chosen,
+        dialogues,
+        roles=task.roles,
+        scorer=task.scorer,
+        references=task.references,
+        max_new_tokens=DEFAULT_MAX_NEW_TOKENS,
+        about=about,
+        label="evaluate",
+    )
+    told = {key: value for key, value in done.about.items() if key != "max_new_tokens"}
+    return _finish(task, replace(done, about=told), dialogues)
+
+
+def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
+    """Evaluate any system's outputs without running a model.
+
+    Without data the outputs must hold their references, as predictions.jsonl does; there is nothing to check then.
+    """
+    if task.data is None and len(given) == 1 and "=" not in given[0]:
+        found = read_predictions(given[0])
+        chosen = [one for one in found if not task.roles or one.role in task.roles]
+        if not chosen:
+            raise UsageError(f"no outputs for {', '.join(task.roles or ())}", given[0], "ask for other --roles")
+        task.check_room()
+        dialogues: list[Dialogue] = []
+        about: dict[str, Any] = {}
+    else:
+        source, dialogues = task.read()
+        chosen = read_outputs(given, dialogues, task.roles, task.declared.aliases)
+        ids = {one.id for one in chosen}
+        dialogues = [one for one in dialogues if one.id in ids]
+        about = _about_data(task, source)
+    system = ", ".join(dict.fromkeys(Path(one.partition("=")[2] or one).stem for one in given))
+    told = {"system": system, "predictions": list(given), **about, "rolesum": metadata.version("rolesum")}
+    done = Evaluation(tuple(chosen), score_roles(chosen, task.scorer, task.references), told)
+    return _finish(task, done, dialogues)
+
+
+def _about_model(loaded: "LoadedModel", adapter: Path | None) -> dict[str, Any]:
+    """What was evaluated, with the versions behind it."""
     tuned = f"{loaded.name} + {loaded.note.get('recipe', adapter)}"
     return {
         "system": tuned if adapter else f"{loaded.name}, zero-shot",
-        "data": source.name,
-        "data_sha256": hashlib.sha256(source.text.encode()).hexdigest(),
-        "limit": limit,
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "device": str(loaded.device),
         "torch": metadata.version("torch"),
@@ -79,10 +165,63 @@ def _about(loaded: "LoadedModel", adapter: Path | None, source: Source, limit: i
     }
 
 
-def _write(done: Evaluation, dialogues: Sequence[Dialogue], adapter: Path | None, out: Path) -> None:
-    """predictions.jsonl, results.json and report.html."""
-    write_evaluation(done, out)
+def _about_data(task: Task, source: Source) -> dict[str, Any]:
+    """On what it was evaluated, so that it can be read again in the same way."""
+    about: dict[str, Any] = {
+        "data": source.name,
+        "data_sha256": hashlib.sha256(source.text.encode()).hexdigest(),
+        "limit": task.limit,
+    }
+    if task.form:
+        about["format"] = task.form
+    if task.speakers:
+        about["speakers"] = dict(task.speakers)
+    if task.declared.aliases:
+        about["custom_roles"] = {role: list(aliases) for role, aliases in task.declared.aliases.items()}
+    return about
+
+
+def _finish(task: Task, done: Evaluation, dialogues: Sequence[Dialogue], metrics: Path | None = None) -> Evaluation:
+    """Checks, measures of models, and the files: predictions, scores, checks, results, tables and a report."""
+    if task.checks and dialogues:
+        done = with_checks(done, dialogues)
+    if task.out:
+        write_evaluation(done, task.out)  # before a model's measures, which may take long and fail
+    if task.command:
+        done = replace(done, about={**done.about, "command": task.command})
+    if task.measures and task.measures.any:
+        done = _measured(task, done, dialogues)
+    if not task.out:
+        return done
+    write_evaluation(done, task.out)
     system = str(done.about["system"])
-    title = f"{system} on {Path(str(done.about['data'])).name}"
-    metrics = adapter.parent / "metrics.jsonl" if adapter else None
-    write_report(out / "report.html", title, [System(system, done)], dialogues, metrics=metrics, about=done.about)
+    title = f"{system} on {Path(str(done.about['data'])).name}" if done.about.get("data") else system
+    write_tables(task.out, {system: done})
+    write_report(task.out / "report.html", title, [System(system, done)], dialogues, metrics=metrics, about=done.about)
+    return done
+
+
+def _measured(task: Task, done: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:
+    """With the measures of models; sentences that nothing entails are flagged, and the judge's reasons are written."""
+    assert task.measures
+    ratings = read_ratings(task.judge_labels) if task.judge_labels else []
+    if ratings:
+        check_ratings([str(done.about["system"])], ratings)  # before the judge is paid
+    found = measure(task.measures, done.predictions, dialogues)
+    checks = {}
+    for role, of_role in done.checks.items():
+        places = [place for place, one in enumerate(done.predictions) if one.role == role]
+        flags = found.flags()
+        checked = [
+            replace(one, flags=(*one.flags, *flags[place])) if flags else one
+            for place, one in zip(places, of_role.checked, strict=True)
+        ]
+        checks[role] = replace(of_role, checked=tuple(checked))
+    about = dict(done.about)
+    if found.verdicts and task.out:
+        rows = (json.dumps(one, ensure_ascii=False) + "\n" for one in found.verdicts.as_json())
+        write_whole(task.out / "verdicts.jsonl", "".join(rows))
+    if found.verdicts and ratings:
+        compared = agreement_with_people({str(about["system"]): found.verdicts.verdicts}, ratings)
+        about["judge_agreement"] = [one.as_json() for one in compared]
+    return replace(done, checks=checks, model_scores=found.scores, about=about)

@@ -49,6 +49,11 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     return [whole(one) for one in _by_id(source, source)]
 
 
+def read_texts(source: Source, problems: list[Problem]) -> dict[tuple[str, str], tuple[str, list[str]]]:
+    """(id, role) -> where it stands, and its one text. What is wrong goes to `problems`."""
+    return _texts(source, PREDICTION_KEYS, problems)
+
+
 def _by_line(made: Source, written: Source) -> list[Prediction]:
     left, right = (source.text.removesuffix("\n").split("\n") for source in (made, written))
     if len(left) != len(right):

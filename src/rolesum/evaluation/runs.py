@@ -8,7 +8,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.pairs import Prediction, read_predictions
+from rolesum.evaluation.pairs import read_predictions
+from rolesum.evaluation.prediction import Prediction
 from rolesum.formats import open_source, read_dialogues
 from rolesum.progress import say
 
@@ -17,7 +18,7 @@ PREDICTIONS, RESULTS = "predictions.jsonl", "results.json"
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """One system's predictions. `about` is its results.json; `name` is its directory's, or what tells it from others."""
+    """One system's predictions. `about` is its results.json; `name` is its directory's."""
 
     name: str
     directory: Path
@@ -88,8 +89,16 @@ def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[
         say(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
         return []
     ids = dict.fromkeys(one.id for one in runs[0].predictions)
-    form = next((run.about["format"] for run in runs if run.about.get("format")), None)
-    found = {one.id: one for one in read_dialogues(open_source(where), form if data is None else None)}
+    how = next((run.about for run in runs if run.about.get("data")), {})
+    found = {
+        one.id: one
+        for one in read_dialogues(
+            open_source(where),
+            how.get("format") if data is None else None,
+            speakers=how.get("speakers", {}),
+            custom_roles=how.get("custom_roles", {}),
+        )
+    }
     if missing := [identity for identity in ids if identity not in found]:
         what = f"{len(missing)} of the runs' {len(ids)} dialogues are not in this file, first: {missing[0]}"
         raise DataError(what, where, "name the file that the runs were made from with --data")

@@ -6,7 +6,7 @@ carries the scorer's name, its version and the versions of the libraries whose f
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Literal
 
@@ -185,7 +185,7 @@ def score(name: str, pairs: Pairs, references: Several = "mean") -> Score:
         with ThreadPoolExecutor(THREADS) as threads:  # numpy lets go of the interpreter for its long loops
             found = list(threads.map(lambda block: _score_block(scorer, references, block), blocks))
     joined = {
-        measure: Statistic(np.concatenate([of[measure].rows for of in found]), found[0][measure].figure)
+        measure: replace(found[0][measure], rows=np.concatenate([of[measure].rows for of in found]))
         for measure in found[0]
     }
     per_pair = {measure: joined[measure].rows[:, 0].tolist() for measure in scorer.measures}

@@ -5,7 +5,7 @@ draw of the pairs serves all figures, and a resample is one row of a matrix prod
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,11 +23,12 @@ Floats = NDArray[np.float64]
 class Statistic:
     """A figure of a corpus: `rows` is (pairs, k), `figure` turns sums of rows, (…, k), into figures, (…).
 
-    A figure that the pairs leave undefined (a rate of nothing) is NaN.
+    A figure that the pairs leave undefined (a rate of nothing) is NaN. `scale` is that of a ratio, None for others.
     """
 
     rows: Floats = field(repr=False)
     figure: Callable[[Floats], Floats] = field(repr=False)
+    scale: float | None = None
 
     @property
     def value(self) -> float:
@@ -35,7 +36,7 @@ class Statistic:
 
     def of(self, chosen: ArrayLike) -> "Statistic":
         """The same figure over some of the pairs: their places, or one truth value for each."""
-        return Statistic(self.rows[np.asarray(chosen)], self.figure)
+        return replace(self, rows=self.rows[np.asarray(chosen)])
 
 
 def ratio(numerators: ArrayLike, denominators: ArrayLike, scale: float = 100.0) -> Statistic:
@@ -45,7 +46,7 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike, scale: float = 100.0) 
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(sums[..., 1] > 0, scale * sums[..., 0] / sums[..., 1], np.nan)
 
-    return Statistic(np.stack([np.asarray(numerators, float), np.asarray(denominators, float)], axis=1), figure)
+    return Statistic(np.stack([np.asarray(numerators, float), np.asarray(denominators, float)], axis=1), figure, scale)
 
 
 def mean(values: ArrayLike) -> Statistic:
@@ -100,6 +101,8 @@ def compare_paired(
 ) -> dict[str, Comparison]:
     """Paired bootstrap (Koehn 2004) and approximate randomisation (Riezler and Maxwell 2005) of all figures of both.
 
+    Under chance, the randomisation test has the two outputs of each pair change sides; of a ratio, what each pair adds
+    to the difference, because two systems with one rate may well differ in their cases.
     Row i of every statistic must be of the same pair. The p-values are (1 + hits) / (1 + resamples): none is ever 0.
     """
     names = [name for name in a if name in b]
@@ -173,19 +176,36 @@ def _draws(count: int, resamples: int) -> Iterator[Floats]:
 def _swapped(a: Sequence[Statistic], b: Sequence[Statistic], resamples: int) -> list[Floats]:
     """For each figure its differences B - A, (resamples,), when each pair's outputs change sides by a coin's toss."""
     random = np.random.default_rng(SEED)
-    of_a, of_b = (np.concatenate([one.rows for one in side], axis=1) for side in (a, b))
-    edges = np.cumsum([0, *(one.rows.shape[1] for one in a)])
-    count, moved = len(of_a), []
+    changes = [_change(left, right) for left, right in zip(a, b, strict=True)]
+    edges = np.cumsum([0, *(one.shape[1] for one in changes)])
+    count, moved = len(a[0].rows), []
     step = max(1, DRAWN_AT_ONCE // count)
     for begin in range(0, resamples, step):
         coins = random.integers(0, 2, (min(step, resamples - begin), count), dtype=np.int8)
-        moved.append(coins.astype(float) @ (of_b - of_a))
-    sums_a, sums_b = of_a.sum(axis=0) + np.concatenate(moved), of_b.sum(axis=0) - np.concatenate(moved)
-    columns = [slice(*edges[place : place + 2]) for place in range(len(a))]
-    return [
-        right.figure(sums_b[:, chosen]) - left.figure(sums_a[:, chosen])
-        for left, right, chosen in zip(a, b, columns, strict=True)
-    ]
+        moved.append(coins.astype(float) @ np.concatenate(changes, axis=1))
+    sums, found = np.concatenate(moved), []
+    for place, (left, right) in enumerate(zip(a, b, strict=True)):
+        of_figure = sums[:, edges[place] : edges[place + 1]]
+        if left.scale is None:
+            gaps = right.figure(right.rows.sum(axis=0) - of_figure) - left.figure(left.rows.sum(axis=0) + of_figure)
+        else:
+            gaps = changes[place].sum() - 2 * of_figure[:, 0]
+        found.append(gaps)
+    return found
+
+
+def _change(a: Statistic, b: Statistic) -> Floats:
+    """What a pair moves when its outputs change sides: rows of B less those of A, (pairs, k).
+
+    Of a ratio, (pairs, 1), the pair's share in the difference: what its hits are above the common rate, over all cases.
+    """
+    if a.scale is None:
+        return b.rows - a.rows
+    hits, cases = (a.rows + b.rows).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = [(one.rows[:, 0] - hits / cases * one.rows[:, 1]) / one.rows[:, 1].sum() for one in (a, b)]
+    share: Floats = a.scale * (shares[1] - shares[0])[:, None]
+    return share
 
 
 def _by_pair(a: Statistic, b: Statistic) -> tuple[float, int, int, int] | tuple[None, None, None, None]:
@@ -202,8 +222,7 @@ def _by_pair(a: Statistic, b: Statistic) -> tuple[float, int, int, int] | tuple[
 
 
 def _is_mean(statistic: Statistic) -> bool:
-    rows = statistic.rows
-    return rows.shape[1] == 2 and bool(np.isin(rows[:, 1], (0.0, 1.0)).all())
+    return statistic.scale is not None and bool(np.isin(statistic.rows[:, 1], (0.0, 1.0)).all())
 
 
 def _interval(figures: Floats, share: float) -> tuple[float, float] | None:

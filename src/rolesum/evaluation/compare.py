@@ -1,0 +1,167 @@
+"""Systems against each other on the same dialogues: per role and measure, paired tests and the size of the effect."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import UsageError
+from rolesum.evaluation import statistics
+from rolesum.evaluation.checks import CHECKS, RoleChecks
+from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
+from rolesum.evaluation.results import SCORES
+from rolesum.evaluation.runs import EvaluatedRun
+from rolesum.evaluation.scorers import Several
+from rolesum.evaluation.statistics import Comparison, Statistic
+
+OF_CHECKS = "checks"  # stands in the place of a scorer
+OF_MODELS = "models"
+
+
+@dataclass(frozen=True)
+class CompareRow:
+    """One figure of two systems. `p_adjusted` is the randomisation test's, by Holm over all rows of the same scorer."""
+
+    role: str
+    scorer: str
+    measure: str
+    a_name: str
+    b_name: str
+    comparison: Comparison
+    p_adjusted: float
+
+    def results(self) -> dict[str, Any]:
+        """Plain data."""
+        names = {"role": self.role, "scorer": self.scorer, "measure": self.measure, "a": self.a_name, "b": self.b_name}
+        found = asdict(self.comparison)
+        values = {"value_a": found.pop("a"), "value_b": found.pop("b"), **found, "p_adjusted": self.p_adjusted}
+        return {**names, **{key: round(of, 5) if isinstance(of, float) else of for key, of in values.items()}}
+
+
+def evaluate_runs(
+    runs: Sequence[EvaluatedRun],
+    dialogues: Sequence[Dialogue],
+    scorer: str | None = None,
+    references: Several | None = None,
+) -> list[Evaluation]:
+    """The runs scored anew by one scorer: the named one, or that of their results.
+
+    Raises UsageError where the results have different scorers, or joined several references differently.
+    """
+    name = scorer or _common(runs, "scorer", "--scorer")
+    several = references or _common(runs, "references", "--references")
+    chosen: Several = "best" if several == "best" else "mean"
+    found = []
+    for run in runs:
+        evaluation = Evaluation(run.predictions, score_roles(run.predictions, name, chosen), run.about)
+        found.append(with_checks(evaluation, dialogues) if dialogues else evaluation)
+    return found
+
+
+def compare(names: Sequence[str], evaluations: Sequence[Evaluation], models: Sequence[Any] = ()) -> list[CompareRow]:
+    """Every later system against every earlier one, for each role and figure.
+
+    Row i of all evaluations must be of the same dialogue and role, as `read_runs` gives them. `models`, one per system,
+    holds by role the statistics of measures that a model computed.
+    """
+    rows: list[CompareRow] = []
+    for a, b in combinations(range(len(names)), 2):
+        for role, score in evaluations[a].scores.items():
+            of_a = [(score.scorer, score.statistics), *_others(evaluations[a], role, models[a] if models else {})]
+            other = evaluations[b]
+            of_b = [(score.scorer, other.scores[role].statistics), *_others(other, role, models[b] if models else {})]
+            for (kind, left), (_, right) in zip(of_a, of_b, strict=True):
+                for measure, compared in statistics.compare_paired(left, right).items():
+                    rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))
+    return _adjusted(rows)
+
+
+def model_statistics(runs: Sequence[EvaluatedRun]) -> list[dict[str, dict[str, Statistic]]]:
+    """By run and role the measures of a model that all runs were scored with under the same settings."""
+    found = []
+    for run in runs:
+        path = run.directory / SCORES
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        found.append({(row["id"], row["role"]): row for row in map(json.loads, lines)})
+    answer: list[dict[str, dict[str, Statistic]]] = [{} for _ in runs]
+    roles = dict.fromkeys(one.role for one in runs[0].predictions)
+    for role in roles:
+        keys = [(one.id, one.role) for one in runs[0].predictions if one.role == role]
+        measures = dict.fromkeys(measure for rows in found for key in keys for measure in rows.get(key, ()))
+        for measure in measures:
+            if "." in measure and _same_settings(runs, role, measure.partition(".")[0]):
+                for place, rows in enumerate(found):
+                    values = [rows.get(key, {}).get(measure, np.nan) for key in keys]
+                    answer[place].setdefault(role, {})[measure] = statistics.mean(values)
+    return answer
+
+
+def _others(
+    evaluation: Evaluation, role: str, models: Mapping[str, Mapping[str, Statistic]]
+) -> list[tuple[str, Mapping[str, Statistic]]]:
+    checks = evaluation.checks.get(role)
+    return [(OF_CHECKS, check_statistics(checks) if checks else {}), (OF_MODELS, models.get(role, {}))]
+
+
+def check_statistics(checks: RoleChecks) -> dict[str, Statistic]:
+    """The rates of a role's checks as statistics of its summaries, in the units of CHECKS."""
+    found = {}
+    for name, check in CHECKS.items():
+        counts = [one.counts.get(name, (0.0, 0.0)) for one in checks.checked]
+        hits, cases = np.array(counts, dtype=float).reshape(-1, 2).T
+        if cases.any():
+            found[name] = statistics.ratio(hits, cases, scale=100.0 if check.unit == "%" else 1.0)
+    return found
+
+
+def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
+    """Holm's adjustment, over the rows of each scorer; checks and measures of models are families of their own."""
+    answer = list(rows)
+    for kind in dict.fromkeys(row.scorer for row in rows):
+        places = [place for place, row in enumerate(rows) if row.scorer == kind]
+        p_values = statistics.holm([rows[place].comparison.p_randomisation for place in places])
+        for place, p_value in zip(places, p_values, strict=True):
+            answer[place] = replace(rows[place], p_adjusted=p_value)
+    return answer
+
+
+def _common(runs: Sequence[EvaluatedRun], key: str, flag: str) -> str | None:
+    """What all results say under `key`, or None where none says anything."""
+    said = {
+        str(of[key]): run
+        for run in runs
+        for of in run.about.get("roles", {}).values()
+        if isinstance(of, dict) and key in of
+    }
+    said.pop("single", None)
+    if len(said) > 1:
+        told = ", ".join(f"{run.directory}: {value}" for value, run in said.items())
+        raise UsageError(f"the runs have different {key}s ({told})", fix=f"say one for all: {flag}")
+    return next(iter(said), None)
+
+
+def _same_settings(runs: Sequence[EvaluatedRun], role: str, name: str) -> bool:
+    """Whether all runs were measured with the same model and settings; figures and times may differ."""
+    own = (
+        "pairs",
+        "undefined",
+        "means",
+        "intervals",
+        "failures",
+        "usage",
+        "usage_cached",
+        "prices_per_million",
+        "cost",
+    )
+    told = []
+    for run in runs:
+        of_role = run.about.get("roles", {}).get(role, {})
+        facts = of_role.get("models", {}).get(name)
+        if facts is None:
+            return False
+        told.append({key: value for key, value in facts.items() if key not in own})
+    return all(one == told[0] for one in told)

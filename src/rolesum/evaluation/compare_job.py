@@ -1,0 +1,52 @@
+"""Comparing as a user asks for it: read the runs, score them by one scorer, test, and write the directory."""
+
+import json
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from rolesum.evaluation.compare import CompareRow, compare, evaluate_runs, model_statistics
+from rolesum.evaluation.report import System, write_report
+from rolesum.evaluation.runs import dialogues_of, read_runs
+from rolesum.evaluation.scorers import Several, get_scorer
+from rolesum.evaluation.statistics import SEED
+from rolesum.evaluation.tables import write_tables
+from rolesum.files import check_writable, write_whole
+
+COMPARISON = "comparison.json"
+
+
+def compare_runs(
+    directories: Sequence[Path],
+    scorer: str | None = None,
+    references: Several | None = None,
+    data: str | None = None,
+    out: Path | None = None,
+    command: str = "",
+) -> list[CompareRow]:
+    """Every later run against every earlier one; with `out`, leave comparison.json, tables and a report."""
+    if scorer:
+        get_scorer(scorer)
+    runs = read_runs(directories)
+    if out:
+        check_writable(out / COMPARISON)
+    dialogues = dialogues_of(runs, data)
+    evaluations = evaluate_runs(runs, dialogues, scorer, references)
+    names = [run.name for run in runs]
+    rows = compare(names, evaluations, model_statistics(runs))
+    if out:
+        about = {
+            "runs": [str(run.directory) for run in runs],
+            "data": data or runs[0].about.get("data"),
+            "seed": SEED,
+            "resamples": min(row.comparison.resamples for row in rows),
+            "rolesum": metadata.version("rolesum"),
+            **({"command": command} if command else {}),
+        }
+        told = {**about, "rows": [row.results() for row in rows]}
+        write_whole(out / COMPARISON, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        systems = [System(name, evaluation) for name, evaluation in zip(names, evaluations, strict=True)]
+        write_tables(out, {system.name: system.evaluation for system in systems})
+        title = " against ".join(names)
+        write_report(out / "report.html", title, systems, dialogues, about=about, comparisons=rows)
+    return rows

@@ -1,0 +1,197 @@
+"""Which summaries the page shows: worst, median and best ones, those that are flagged, and the largest changes."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rolesum.dialogue import Dialogue, language_of
+from rolesum.evaluation.checks.findings import Checked
+from rolesum.evaluation.groups import main_measure
+from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.report.marks import NOTHING, overlap, sentences
+from rolesum.evaluation.report.tables import System, roles_of
+from rolesum.evaluation.scorers import HEADINGS, Score
+
+# How many of each kind a page of one system shows for a role; several systems share them.
+SHOWN = {"worst": 8, "median": 6, "best": 4, "flagged": 8}
+SHOWN_CHANGES = 6
+AT_LEAST = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """One system's summaries for one role, all in the order of its predictions."""
+
+    system: int
+    predictions: tuple[Prediction, ...]
+    values: Sequence[float]
+    figures: Mapping[str, Sequence[float]]
+    checked: Sequence[Checked]
+    places: Mapping[str, int] = field(repr=False)
+
+
+@dataclass
+class Choice:
+    """Why a summary is shown: a kind with the system that it is said of, and the sentence for the reader."""
+
+    kind: str
+    system: int
+    why: str
+
+
+def cases_of(
+    systems: Sequence[System], dialogues: Sequence[Dialogue], changes: Sequence[tuple[str, str]] = ()
+) -> list[dict[str, Any]]:
+    """For each role its cases, as the template takes them. `changes` are pairs of names, A and B, compared."""
+    by_id = {one.id: one for one in dialogues}
+    names = [system.name for system in systems]
+    sections = []
+    for place, role in enumerate(roles_of(systems)):
+        columns = [_column(number, system, role) for number, system in enumerate(systems)]
+        columns = [one for one in columns if one.predictions]
+        chosen: dict[str, list[Choice]] = {}
+        for identity, choice in (*_by_kind(columns, names), *_by_change(columns, names, changes)):
+            chosen.setdefault(identity, []).append(choice)
+        cases = [_case(place, identity, why, by_id.get(identity), columns, names) for identity, why in chosen.items()]
+        total = len(dict.fromkeys(one.id for column in columns for one in column.predictions))
+        measure = next(main_measure(score) for score in _scores(systems, role))
+        sections.append({"role": role, "cases": cases, "total": total, "measure": HEADINGS.get(measure, measure)})
+    return sections
+
+
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign; one that rounds to nothing has none."""
+    told = f"{value:+.{digits}f}"
+    return told[1:] if not float(told) else told.replace("-", "−")
+
+
+def _scores(systems: Sequence[System], role: str) -> Iterator[Score]:
+    return (system.evaluation.scores[role] for system in systems if role in system.evaluation.scores)
+
+
+def _column(number: int, system: System, role: str) -> Column:
+    predictions = tuple(system.evaluation.of(role))
+    score = system.evaluation.scores.get(role)
+    found = system.evaluation.checks.get(role)
+    checked = found.checked if found else [NOTHING] * len(predictions)
+    figures = score.per_pair if score else {}
+    values = score.per_pair[main_measure(score)] if score else []
+    places = {one.id: place for place, one in enumerate(predictions)}
+    return Column(number, predictions, values, figures, checked, places)
+
+
+def _by_kind(columns: Sequence[Column], names: Sequence[str]) -> Iterator[tuple[str, Choice]]:
+    """Kind by kind, system by system: ids with the reason for each."""
+    for kind in SHOWN:
+        for column in columns:
+            count = max(AT_LEAST, round(SHOWN[kind] / len(columns)))
+            of = f" {'in' if kind == 'flagged' else 'of'} {names[column.system]}" if len(names) > 1 else ""
+            places = (
+                _flagged(column.checked, count) if kind == "flagged" else _ranked(column.values, len(columns))[kind]
+            )
+            for place in places:
+                yield column.predictions[place].id, Choice(kind, column.system, f"{kind}{of}")
+
+
+def _ranked(values: Sequence[float], systems: int) -> dict[str, list[int]]:
+    """Places of the worst, the median and the best values; none is two of these."""
+    order = sorted(range(len(values)), key=lambda place: values[place])
+    share = {kind: max(AT_LEAST, round(count / systems)) for kind, count in SHOWN.items()}
+    worst = min(share["worst"], -(-len(order) // 3))
+    best = min(share["best"], len(order) // 3)
+    rest = len(order) - worst - best
+    whole = len(order) <= share["worst"] + share["median"] + share["best"]
+    median = rest if whole else min(share["median"], rest)
+    first = min(max(worst, (len(order) - median) // 2), len(order) - best - median)
+    return {
+        "worst": order[:worst],
+        "median": order[first : first + median],
+        "best": order[len(order) - best :][::-1],
+    }
+
+
+def _flagged(checked: Sequence[Checked], count: int) -> list[int]:
+    """Places of summaries with flags: for each check in turn one that has it, until there are enough."""
+    by_check: dict[str, list[int]] = {}
+    for place, one in enumerate(checked):
+        for check in dict.fromkeys(flag.check for flag in one.flags):
+            by_check.setdefault(check, []).append(place)
+    chosen: dict[int, None] = {}
+    queues = [iter(places) for places in by_check.values()]
+    while queues and len(chosen) < count:
+        for queue in list(queues):
+            fresh = next((place for place in queue if place not in chosen), None)
+            if fresh is None:
+                queues.remove(queue)
+            elif len(chosen) < count:
+                chosen[fresh] = None
+    return list(chosen)
+
+
+def _by_change(
+    columns: Sequence[Column], names: Sequence[str], changes: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, Choice]]:
+    """The largest gains and losses of B over A in the main measure."""
+    by_name = {names[column.system]: column for column in columns}
+    count = max(AT_LEAST, round(SHOWN_CHANGES / max(1, len(changes))))
+    for a_name, b_name in changes:
+        if a_name not in by_name or b_name not in by_name:
+            continue
+        a, b = by_name[a_name], by_name[b_name]
+        gaps = {
+            identity: b.values[place] - a.values[a.places[identity]]
+            for identity, place in b.places.items()
+            if identity in a.places
+        }
+        order = sorted(gaps, key=lambda identity: gaps[identity])
+        for kind, ids in (("loss", order[:count]), ("gain", order[::-1][:count])):
+            for identity in ids:
+                if gaps[identity] and (gaps[identity] > 0) == (kind == "gain"):
+                    yield (
+                        identity,
+                        Choice(kind, b.system, f"{kind} of {b_name} over {a_name}: {signed(gaps[identity], 1)}"),
+                    )
+
+
+def _case(
+    role: int,
+    identity: str,
+    choices: Sequence[Choice],
+    dialogue: Dialogue | None,
+    columns: Iterable[Column],
+    names: Sequence[str],
+) -> dict[str, Any]:
+    outputs, flags, shown = [], [], []
+    references: tuple[str, ...] = ()
+    for column in columns:
+        place = column.places.get(identity)
+        if place is None:
+            continue
+        one, checked = column.predictions[place], column.checked[place]
+        references = references or one.references
+        language = language_of(" ".join(one.references))
+        figures = {HEADINGS.get(name, name): values[place] for name, values in column.figures.items()}
+        shown.append(column.values[place])
+        flags += [(column.system, flag.check) for flag in checked.flags]
+        outputs.append(
+            {
+                "system": names[column.system],
+                "sentences": sentences(one.prediction, overlap(one.prediction, one.references, language), checked),
+                "figures": figures,
+                "flags": [(flag.check, flag.note, [turn + 1 for turn in flag.turns]) for flag in checked.flags],
+            }
+        )
+    turns = (
+        [(turn.speaker, dialogue.roles.get(turn.speaker, ""), turn.text) for turn in dialogue.turns] if dialogue else []
+    )
+    return {
+        "id": identity,
+        "role": role,
+        "tags": " ".join(dict.fromkeys(f"{one.system}{one.kind}" for one in choices)),
+        "marks": " ".join(dict.fromkeys(f"{system}{check}" for system, check in flags)),
+        "why": ", ".join(dict.fromkeys(one.why for one in choices)),
+        "values": shown,
+        "turns": turns,
+        "references": references,
+        "outputs": outputs,
+    }

@@ -1,0 +1,90 @@
+"""A summary cut into pieces for the page: its sentences with evidence, runs that a reference has too, flagged spans."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rolesum.evaluation.checks.findings import Checked, Evidence, Flag
+
+# How long a run must be to be marked: in characters for Chinese, in words for other languages.
+RUN = {"zh": 3, "en": 2}
+STOPS = frozenset("。！？；，、,.!?;:：")  # no run goes on over one
+NOTHING = Checked((), (), {})
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of text that is all of one kind. `notes` are the notes of the flags that cover it."""
+
+    text: str
+    matched: bool
+    notes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of a summary; `turns` are its evidence, counted from 1, in the dialogue's order."""
+
+    turns: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+
+def overlap(text: str, references: Sequence[str], language: str) -> list[Span]:
+    """The spans of `text` whose tokens stand one after the other in some reference too, at least RUN of them."""
+    size = RUN.get(language, RUN["en"])
+    known = {gram for reference in references for gram, _, _ in _grams(reference, size, language)}
+    spans: list[Span] = []
+    for gram, start, end in _grams(text, size, language):
+        if gram not in known:
+            continue
+        if spans and start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def sentences(text: str, matched: Sequence[Span], checked: Checked = NOTHING) -> list[Sentence]:
+    """The text in order, nothing lost: joined again, the pieces are the text."""
+    found, place = [], 0
+    for evidence in sorted(checked.evidence, key=lambda one: one.start):
+        start, end = max(place, evidence.start), min(len(text), evidence.end)
+        if start >= end:
+            continue
+        if start > place:
+            found.append(Sentence((), tuple(_pieces(text, (place, start), matched, checked.flags))))
+        found.append(Sentence(_turns(evidence), tuple(_pieces(text, (start, end), matched, checked.flags))))
+        place = end
+    if place < len(text):
+        found.append(Sentence((), tuple(_pieces(text, (place, len(text)), matched, checked.flags))))
+    return found
+
+
+def _turns(evidence: Evidence) -> tuple[int, ...]:
+    return tuple(sorted(turn + 1 for turn in evidence.turns))
+
+
+def _pieces(text: str, span: Span, matched: Sequence[Span], flags: Sequence[Flag]) -> Iterator[Piece]:
+    start, end = span
+    ends = [edge for pair in matched for edge in pair] + [edge for flag in flags for edge in (flag.start, flag.end)]
+    cuts = sorted({start, end, *(edge for edge in ends if start < edge < end)})
+    begins = [first for first, _ in matched]
+    for left, right in pairwise(cuts):
+        before = bisect_right(begins, left) - 1
+        notes = "; ".join(flag.note for flag in flags if flag.start <= left and right <= flag.end)
+        yield Piece(text[left:right], before >= 0 and right <= matched[before][1], notes)
+
+
+def _grams(text: str, size: int, language: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    """Each run of `size` tokens with its start and end in the text."""
+    pattern = r"\S" if language == "zh" else r"\w+(?:['’]\w+)*|[^\w\s]"
+    tokens = [(match.group().lower(), match.start(), match.end()) for match in re.finditer(pattern, text)]
+    for place in range(len(tokens) - size + 1):
+        run = tokens[place : place + size]
+        gram = tuple(token for token, _, _ in run)
+        if STOPS.isdisjoint(gram):
+            yield gram, run[0][1], run[-1][2]

@@ -1,0 +1,96 @@
+"""Puts the page together and writes it."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rolesum.dialogue import Dialogue
+from rolesum.evaluation.checks import CHECKS
+from rolesum.evaluation.report.cases import cases_of, signed
+from rolesum.evaluation.report.plots import curve, plots_of, rates
+from rolesum.evaluation.report.tables import (
+    System,
+    check_tables,
+    difference_tables,
+    model_tables,
+    published_sources,
+    score_tables,
+)
+from rolesum.files import write_whole
+
+if TYPE_CHECKING:
+    from rolesum.evaluation.compare import CompareRow
+
+
+def write_report(
+    path: Path,
+    title: str,
+    systems: Sequence[System],
+    dialogues: Sequence[Dialogue],
+    *,
+    metrics: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    comparisons: Sequence["CompareRow"] | None = None,
+) -> None:
+    """Write the page.
+
+    `dialogues` may be empty, or hold others too: a case whose dialogue is not among them is shown without it. `metrics`
+    is a run's metrics.jsonl, for the loss curve; `about` a few facts for the foot; `comparisons` the differences
+    between systems, whose largest gains and losses become cases.
+    """
+    environment = Environment(
+        loader=PackageLoader("rolesum.evaluation.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["signed"] = signed
+    compared = list(dict.fromkeys((row.a_name, row.b_name) for row in comparisons or ()))
+    sections = cases_of(systems, dialogues, compared)
+    script = _file("page.js")
+    tables, checks = score_tables(systems), check_tables(systems)
+    page = environment.get_template("page.html.jinja").render(
+        title=title,
+        language="zh" if dialogues and dialogues[0].language == "zh" else "en",
+        style=Markup(_file("page.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        systems=[system.name for system in systems],
+        tables=tables,
+        sources=published_sources(tables),
+        models=model_tables(systems),
+        differences=difference_tables(comparisons or ()),
+        plots=plots_of(systems, dialogues),
+        repetition=rates(systems, "repetition") if checks else None,
+        curve=curve(metrics) if metrics and metrics.is_file() else None,
+        checks=checks,
+        sections=sections,
+        kinds=_kinds(sections),
+        flags=_flags(sections),
+        about=dict(about or {}),
+    )
+    write_whole(path, page)
+
+
+def _file(name: str) -> str:
+    return files("rolesum.evaluation.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _kinds(sections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The kinds of cases on the page, for the filter."""
+    tags = [tag for section in sections for case in section["cases"] for tag in case["tags"].split()]
+    return list(dict.fromkeys(tag.lstrip("0123456789") for tag in tags))
+
+
+def _flags(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The checks that flagged something on the page, with their headings, for the filter."""
+    marks = [mark for section in sections for case in section["cases"] for mark in case["marks"].split()]
+    found = list(dict.fromkeys(mark.lstrip("0123456789") for mark in marks))
+    return [(name, CHECKS[name].heading if name in CHECKS else name) for name in found]

@@ -1,0 +1,103 @@
+"""An evaluation as plain data and as files: results.json, predictions.jsonl, scores.jsonl, checks.jsonl, tables."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rolesum.evaluation import statistics
+from rolesum.evaluation.checks import RoleChecks
+from rolesum.evaluation.evaluate import Evaluation
+from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.scorers import Score
+from rolesum.files import write_whole
+
+PREDICTIONS, RESULTS, SCORES, CHECKS_FILE = "predictions.jsonl", "results.json", "scores.jsonl", "checks.jsonl"
+
+
+def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
+    """What results.json holds."""
+    roles = {}
+    for role, score in evaluation.scores.items():
+        found = {**score_results(score), **_endings(evaluation.of(role))}
+        if role in evaluation.model_scores:
+            found["models"] = {name: one.results() for name, one in evaluation.model_scores[role].items()}
+        if role in evaluation.checks:
+            found["checks"] = check_results(evaluation.checks[role])
+        if evaluation.groups.get(role):
+            found["groups"] = evaluation.groups[role]
+        roles[role] = found
+    return {**evaluation.about, "roles": roles}
+
+
+def score_results(found: Score) -> dict[str, Any]:
+    """A score as plain data: recipe, versions, means, and the 95 % interval of every figure."""
+    return {
+        "scorer": found.scorer,
+        "scorer_version": found.version,
+        "libraries": dict(found.libraries),
+        "references": found.references,
+        "pairs": len(next(iter(found.per_pair.values()))),
+        "means": {measure: round(value, 2) for measure, value in found.means.items()},
+        "intervals": {
+            measure: [round(bound, 2) for bound in interval]
+            for measure, interval in statistics.intervals(found.statistics).items()
+            if interval
+        },
+    }
+
+
+def check_results(checks: RoleChecks) -> dict[str, Any]:
+    """The rates of a role's checks, with their intervals and gold's; None for what no summary has cases of."""
+    return {name: {key: _rounded(value) for key, value in asdict(rate).items()} for name, rate in checks.rates.items()}
+
+
+def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
+    """Write predictions.jsonl, scores.jsonl, results.json, and checks.jsonl where there were checks."""
+    write_whole(directory / PREDICTIONS, _lines(asdict(one) for one in evaluation.predictions))
+    write_whole(directory / SCORES, _lines(_scores(evaluation)))
+    if evaluation.checks:
+        write_whole(directory / CHECKS_FILE, _lines(_checks(evaluation)))
+    results = evaluation_results(evaluation)
+    write_whole(directory / RESULTS, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def _scores(evaluation: Evaluation) -> Sequence[dict[str, Any]]:
+    """Each prediction's own values, of the measures that a pair has."""
+    rows = []
+    for role, score in evaluation.scores.items():
+        values = {**score.per_pair}
+        for name, of_model in evaluation.model_scores.get(role, {}).items():
+            values |= {f"{name}.{measure}": each for measure, each in of_model.per_pair.items()}
+        for place, one in enumerate(evaluation.of(role)):
+            own = {measure: round(each[place], 4) for measure, each in values.items() if not math.isnan(each[place])}
+            rows.append({"id": one.id, "role": role, **own})
+    return rows
+
+
+def _checks(evaluation: Evaluation) -> Sequence[dict[str, Any]]:
+    """Each prediction's flags and evidence; turns are numbered from 0."""
+    rows = []
+    for role, checks in evaluation.checks.items():
+        for one, checked in zip(evaluation.of(role), checks.checked, strict=True):
+            flags = [{**asdict(flag), "text": one.prediction[flag.start : flag.end]} for flag in checked.flags]
+            evidence = [asdict(each) for each in checked.evidence]
+            rows.append({"id": one.id, "role": role, "flags": flags, "evidence": evidence})
+    return rows
+
+
+def _endings(predictions: Sequence[Prediction]) -> dict[str, int]:
+    cut = sum(one.finish_reason == "length" for one in predictions)
+    return {"cut_by_limit": cut, "empty": sum(not one.prediction.strip() for one in predictions)}
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 3)
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

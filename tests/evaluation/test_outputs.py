@@ -1,0 +1,167 @@
+"""Scoring given outputs, and comparing evaluated runs: through the jobs that the verbs call."""
+
+import json
+
+import pytest
+
+from rolesum.errors import DataError, UsageError
+from rolesum.evaluation.compare_job import compare_runs
+from rolesum.evaluation.job import Task, evaluate_baseline, evaluate_outputs
+from rolesum.evaluation.runs import dialogues_of, read_run, read_runs
+from rolesum.formats import read_dialogues
+
+DATA = "sample:en-test"
+FILES = {"predictions.jsonl", "scores.jsonl", "checks.jsonl", "results.json", "table.md", "table.tex", "report.html"}
+
+
+@pytest.fixture
+def lines(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        rows = content if isinstance(content, str) else "".join(json.dumps(one) + "\n" for one in content)
+        path.write_text(rows, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def problems(error):
+    return [f"{one.where.rpartition('/')[2]}: {one.what}" for one in error.value.problems]
+
+
+def test_texts_by_line_are_scored_against_the_data(lines, tmp_path):
+    dialogues = read_dialogues(DATA, limit=4)
+    texts = lines("agent.txt", "".join(one.summaries["agent"][0].replace("\n", " ") + "\n" for one in dialogues))
+    done = evaluate_outputs(Task(DATA, limit=4, out=tmp_path / "out"), [f"客服={texts}"])
+    assert list(done.scores) == ["agent"]
+    assert done.scores["agent"].means["rouge1"] == pytest.approx(100)
+    assert done.about["system"] == "agent"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["roles"]["agent"]
+    assert results["intervals"]["rouge1"] == [100.0, 100.0]
+    assert "bleu" in results["intervals"]
+    assert results["checks"]["repetition"]["value"] == results["checks"]["repetition"]["gold"]
+    assert {"length", "turns"} <= results["groups"].keys()
+
+
+def test_json_lines_are_joined_by_id_and_role_and_no_role_is_overall(lines):
+    first, second = read_dialogues(DATA, limit=2)
+    path = lines("out.jsonl", [{"id": second.id, "prediction": "two"}, {"id": first.id, "prediction": "one"}])
+    done = evaluate_outputs(Task(DATA, limit=2), [path])
+    assert [(one.id, one.role, one.prediction) for one in done.predictions] == [
+        (first.id, "overall", "one"),
+        (second.id, "overall", "two"),
+    ]
+
+
+def test_what_does_not_fit_together_is_told_at_once(lines):
+    first, second, _ = read_dialogues(DATA, limit=3)
+    path = lines(
+        "out.jsonl",
+        [
+            {"id": first.id, "role": "user", "prediction": "one"},
+            {"id": "nobody", "role": "user", "prediction": "lost"},
+            {"id": second.id, "role": "user"},
+        ],
+    )
+    with pytest.raises(DataError) as caught:
+        evaluate_outputs(Task(DATA, limit=3), [path])
+    told = problems(caught)
+    assert any("no dialogue with id nobody" in one for one in told)
+    assert any(one.startswith("out.jsonl:3") and "no text" in one for one in told)
+    assert sum("no output for role user" in one for one in told) == 1  # the third; the second has its own problem
+
+
+def test_too_few_lines_an_unknown_role_and_a_text_without_a_role_are_refused(lines):
+    path = lines("out.txt", "one\ntwo\n")
+    with pytest.raises(DataError, match="2 lines for 3 dialogues"):
+        evaluate_outputs(Task(DATA, limit=3), [f"user={path}"])
+    with pytest.raises(UsageError, match='unknown role "usr"'):
+        evaluate_outputs(Task(DATA, limit=2), [f"usr={path}"])
+    with pytest.raises(UsageError, match="a text file without a role"):
+        evaluate_outputs(Task(DATA, limit=2), [path])
+    with pytest.raises(DataError, match="a second output for id"):
+        evaluate_outputs(Task(DATA, limit=2), [f"user={path}", f"customer={path}"])
+
+
+def test_written_predictions_are_scored_again_without_the_data(tmp_path):
+    before = evaluate_baseline(Task(DATA, roles=("overall",), limit=6, out=tmp_path / "a"), "lead-2")
+    again = evaluate_outputs(Task(None), [str(tmp_path / "a" / "predictions.jsonl")])
+    assert again.scores["overall"].means == before.scores["overall"].means
+    assert again.checks == {}
+
+
+def test_without_data_there_is_nothing_to_hold_outputs_against(lines):
+    with pytest.raises(UsageError, match="no data to evaluate on"):
+        evaluate_outputs(Task(None), ["user=" + lines("out.txt", "one\n")])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("lead-2", "longest-2", "oracle"):
+        evaluate_baseline(Task(DATA, limit=12, out=folder / name), name)
+    return folder
+
+
+def test_a_better_system_wins_and_the_worse_one_loses(runs, tmp_path):
+    rows = compare_runs([runs / "lead-2", runs / "oracle"], out=tmp_path)
+    (row,) = [row for row in rows if (row.role, row.measure) == ("overall", "rouge1")]
+    assert (row.a_name, row.b_name, row.scorer) == ("lead-2", "oracle", "samsum")
+    assert row.comparison.difference > 3
+    assert row.comparison.low > 0
+    assert row.comparison.wins > row.comparison.losses
+    assert row.comparison.p_randomisation <= row.p_adjusted <= 1
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "table.md", "table.tex", "report.html"}
+    (turned,) = [
+        one
+        for one in compare_runs([runs / "oracle", runs / "lead-2"])
+        if one.role == "overall" and one.measure == "rouge1"
+    ]
+    assert turned.comparison.difference == pytest.approx(-row.comparison.difference)
+    assert turned.comparison.losses == row.comparison.wins
+
+
+def test_three_systems_make_three_comparisons_and_holm_counts_them_all(runs):
+    rows = compare_runs([runs / "lead-2", runs / "longest-2", runs / "oracle"])
+    assert len(dict.fromkeys((row.a_name, row.b_name) for row in rows)) == 3
+    scored = [row for row in rows if row.scorer == "samsum"]
+    smallest = min(scored, key=lambda row: row.comparison.p_randomisation)
+    assert smallest.p_adjusted == pytest.approx(min(1, len(scored) * smallest.comparison.p_randomisation))
+    assert {row.measure for row in rows if row.scorer == "checks"} >= {"repetition", "length"}
+
+
+def test_runs_by_different_scorers_are_compared_by_one_that_is_named(runs, tmp_path):
+    evaluate_baseline(Task(DATA, limit=12, scorer="hf", out=tmp_path / "hf"), "lead-2")
+    with pytest.raises(UsageError, match="different scorers"):
+        compare_runs([runs / "oracle", tmp_path / "hf"])
+    assert {row.scorer for row in compare_runs([runs / "oracle", tmp_path / "hf"], "samsum-pyrouge")} == {
+        "samsum-pyrouge",
+        "checks",
+    }
+
+
+def test_runs_of_other_dialogues_are_refused_with_what_is_missing(runs, tmp_path):
+    evaluate_baseline(Task(DATA, limit=3, out=tmp_path / "few"), "lead-2")
+    with pytest.raises(DataError) as caught:
+        read_runs([runs / "lead-2", tmp_path / "few"])
+    assert len(caught.value.problems) == 3 * 9
+    with pytest.raises(UsageError, match="two or more different runs"):
+        read_runs([runs / "lead-2", runs / "lead-2"])
+    with pytest.raises(UsageError, match="no evaluated run"):
+        read_run(tmp_path)
+
+
+def test_a_run_finds_its_dialogues_again(runs):
+    run = read_run(runs / "lead-2")
+    assert [one.id for one in dialogues_of([run])] == [one.id for one in read_dialogues(DATA, limit=12)]
+    assert dialogues_of([run], "sample:en-test") == dialogues_of([run])
+    with pytest.raises(DataError, match="12 of the runs' 12 dialogues are not in this file"):
+        dialogues_of([run], "sample:zh-test")
+
+
+def test_broken_results_are_told_with_their_file(runs, tmp_path):
+    (tmp_path / "predictions.jsonl").write_bytes((runs / "lead-2" / "predictions.jsonl").read_bytes())
+    (tmp_path / "results.json").write_text('{"data": ')
+    with pytest.raises(DataError, match=r"results\.json"):
+        read_run(tmp_path)
