@@ -5,7 +5,7 @@ import pytest
 
 from rolesum.demo import run_demo
 from rolesum.errors import UsageError
-from rolesum.evaluation.job import evaluate_model
+from rolesum.evaluation.job import Task, evaluate_model
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training import train
 from tiny import model_dir, short_dialogues
@@ -52,18 +52,11 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
     scores = []
     for adapter in (None, run.adapter):
         done = evaluate_model(
-            *("sample:en-test",),
+            Task("sample:en-test", roles=["user"], limit=4),
             model="smollm2-135m",
             adapter=adapter,
-            roles=["user"],
-            scorer=None,
-            form=None,
             language=None,
-            speakers={},
-            limit=4,
-            skip=(),
             max_new_tokens=40,
-            out=None,
             device="cpu",
         )
         scores.append(done.scores["user"].means["rouge1"])

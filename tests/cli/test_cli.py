@@ -193,7 +193,7 @@ def test_score_prints_the_recipes_name_the_libraries_and_the_figures(call, file)
     file("gold.txt", ENGLISH)
     done = call("score", "--scorer", "samsum", "--predictions", "made.txt", "--references", "gold.txt")
     assert done.returncode == 0
-    assert "scorer samsum v1 (rouge-score 0.1.2)" in done.stdout
+    assert "scorer samsum v1 (rouge-score 0.1.2, sacrebleu" in done.stdout
     row = next(line for line in done.stdout.splitlines() if "summary" in line)
     assert " 2 " in row
     assert row.count("50.00") == 4
@@ -205,8 +205,8 @@ def test_score_gives_the_same_as_json(call, file):
     done = call("score", "--scorer", "csds", "--predictions", "made.txt", "--references", "gold.txt", "--json")
     assert done.returncode == 0
     (found,) = json.loads(done.stdout).values()
-    assert (found["scorer"], found["scorer_version"], found["pairs"]) == ("csds", 1, 2)
-    assert found["means"] == {"rouge1": 100, "rouge2": 100, "rougeLsum": 100, "bleu": 100}
+    assert (found["scorer"], found["scorer_version"], found["pairs"]) == ("csds", 2, 2)
+    assert found["means"] == {"rouge1": 100, "rouge2": 100, "rougeLsum": 100, "bleu": 100, "chrf": 100}
     assert found["intervals"]["rouge1"] == [100, 100]
     assert set(found["libraries"]) == {"rouge-score", "sacrebleu"}
 

@@ -88,13 +88,12 @@ def test_two_processes_cut_a_steps_single_batch_by_rows_and_train_what_one_proce
     assert_same_run(run, in_one_process(file, tmp_path / "one"))
 
 
-@pytest.mark.parametrize("accumulation", [2, 3])
-def test_two_processes_share_a_steps_batches_and_train_what_one_process_trains(tmp_path, accumulation):
-    file = recipe_file(tmp_path, gradient_accumulation=accumulation)
+def test_two_processes_share_a_steps_batches_and_train_what_one_process_trains(tmp_path):
+    file = recipe_file(tmp_path, gradient_accumulation=3)  # one process has two batches of a step, the other one
     done = in_two_processes(file, tmp_path / "two")
     assert done.returncode == 0, done.stderr
     one = in_one_process(file, tmp_path / "one")
-    assert {row["step"] for row in read_metrics(one.metrics)} == set(range(1, -(-9 // accumulation) + 1))
+    assert {row["step"] for row in read_metrics(one.metrics)} == {1, 2, 3}
     assert_same_run(Run(tmp_path / "two"), one)
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from rolesum.errors import DataError
-from rolesum.evaluation.job import evaluate_model
+from rolesum.evaluation.job import Task, evaluate_model
 from rolesum.evaluation.validation import rouge
 from rolesum.formats import read_dialogues
 from rolesum.generation.job import summarise_dialogues
@@ -94,18 +94,11 @@ def test_all_weights_are_trained_saved_and_loaded(kind, tmp_path):
 
 def test_evaluation_leaves_predictions_and_a_report(tmp_path):
     done = evaluate_model(
-        str(HELD_OUT),
+        Task(str(HELD_OUT), limit=2, out=tmp_path / "out"),
         model=str(seq2seq_dir("bart")),
         adapter=None,
-        roles=None,
-        scorer=None,
-        form=None,
         language=None,
-        speakers={},
-        limit=2,
-        skip=(),
         max_new_tokens=6,
-        out=tmp_path / "out",
         device="cpu",
         dtype="float32",
     )

@@ -102,8 +102,6 @@ def assert_same(found, expected):
     ("kind", "method", "others"),
     [
         ("llama", "lora", {"validation": {"keep": "best"}}),
-        ("tied-llama", "lora", {}),
-        ("llama", "full", {}),
         ("tied-llama", "full", {}),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.evaluation import statistics
-from rolesum.evaluation.checks import CHECKS, RoleChecks
+from rolesum.evaluation.checks import check_statistics
 from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
 from rolesum.evaluation.results import SCORES
 from rolesum.evaluation.runs import EvaluatedRun
@@ -104,18 +104,7 @@ def _others(
     evaluation: Evaluation, role: str, models: Mapping[str, Mapping[str, Statistic]]
 ) -> list[tuple[str, Mapping[str, Statistic]]]:
     checks = evaluation.checks.get(role)
-    return [(OF_CHECKS, check_statistics(checks) if checks else {}), (OF_MODELS, models.get(role, {}))]
-
-
-def check_statistics(checks: RoleChecks) -> dict[str, Statistic]:
-    """The rates of a role's checks as statistics of its summaries, in the units of CHECKS."""
-    found = {}
-    for name, check in CHECKS.items():
-        counts = [one.counts.get(name, (0.0, 0.0)) for one in checks.checked]
-        hits, cases = np.array(counts, dtype=float).reshape(-1, 2).T
-        if cases.any():
-            found[name] = statistics.ratio(hits, cases, scale=100.0 if check.unit == "%" else 1.0)
-    return found
+    return [(OF_CHECKS, check_statistics(checks.checked) if checks else {}), (OF_MODELS, models.get(role, {}))]
 
 
 def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:

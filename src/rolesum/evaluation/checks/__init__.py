@@ -4,7 +4,7 @@ Each check counts cases and hits; docs/checks.md says what each finds, and how o
 """
 
 from rolesum.evaluation.checks.catalog import CHECKS, Check
-from rolesum.evaluation.checks.check import Rate, RoleChecks, check_predictions, check_summary
+from rolesum.evaluation.checks.check import Rate, RoleChecks, check_predictions, check_statistics, check_summary
 from rolesum.evaluation.checks.findings import Checked, Evidence, Flag
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Rate",
     "RoleChecks",
     "check_predictions",
+    "check_statistics",
     "check_summary",
 ]

@@ -154,7 +154,7 @@ def _with_ratio(checked: Checked, one: Prediction, prepared: Prepared) -> Checke
 
 def _rates(made: Sequence[Checked], gold: Sequence[Checked]) -> dict[str, Rate]:
     """Every check's rate; the bootstrap draws summaries."""
-    of_made, of_gold = _statistics(made), _statistics(gold)
+    of_made, of_gold = check_statistics(made), check_statistics(gold)
     bounds_made, bounds_gold = intervals(of_made), intervals(of_gold)
 
     def rate(name: str) -> Rate:
@@ -168,7 +168,8 @@ def _rates(made: Sequence[Checked], gold: Sequence[Checked]) -> dict[str, Rate]:
     return {name: rate(name) for name in CHECKS}
 
 
-def _statistics(checked: Sequence[Checked]) -> dict[str, Statistic]:
+def check_statistics(checked: Sequence[Checked]) -> dict[str, Statistic]:
+    """Every check's rate over these summaries, in the units of CHECKS, as a statistic that can be resampled."""
     if not checked:
         return {}
     found = {}
