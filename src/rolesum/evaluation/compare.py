@@ -76,7 +76,8 @@ def compare(names: Sequence[str], evaluations: Sequence[Evaluation], models: Seq
             of_b = [(score.scorer, other.scores[role].statistics), *_others(other, role, models[b] if models else {})]
             for (kind, left), (_, right) in zip(of_a, of_b, strict=True):
                 for measure, compared in statistics.compare_paired(left, right).items():
-                    rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))
+                    if not np.isnan(compared.difference):  # a rate of nothing
+                        rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))
     return _adjusted(rows)
 
 
