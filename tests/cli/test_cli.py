@@ -12,7 +12,10 @@ import yaml
 import rolesum
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
-VERBS = ["demo", "train", "summarize", "evaluate", "score", "data check", "data show", "models", "models pull"]
+VERBS = [
+    *("demo", "train", "summarize", "evaluate", "compare", "judge", "score"),
+    *("data check", "data show", "models", "models pull"),
+]
 HEAVY = ("torch", "transformers", "peft")
 
 ENGLISH = "Her lamp broke.\nHe is sorry.\n"
@@ -25,6 +28,14 @@ MISTAKES = [
     ("data check sample:en-test --fromat rolesum", 2, "--format"),
     ("score --scorer samsum", 2, "--predictions"),
     ("score --scorer samsun --predictions a --references a", 2, 'did you mean "samsum"?'),
+    ("score --scorer csds --predictions a --references a --several most", 2, "neither mean nor best"),
+    ("evaluate --data sample:en-test --engine laed-3", 2, 'did you mean "lead-3"?'),
+    ("evaluate --engine lead-3", 2, "no data to evaluate on"),
+    ("evaluate --engine lead-3 --predictions a.jsonl --data sample:en-test", 2, "do not go together"),
+    ("evaluate --data sample:en-test --predictions usr=a.txt", 2, 'unknown role "usr"'),
+    ("evaluate --data sample:en-test --engine lead-3 --judge http://localhost:1/v1", 2, "add --judge-model"),
+    ("compare nowhere nowhere-else", 2, "no evaluated run in nowhere"),
+    ("judge nowhere --no-open", 2, "no evaluated run in nowhere"),
     ("data check sample:en-test --recipe sampel", 2, 'did you mean "sample"?'),
     ("train sample --set training.epohcs=2 --dry-run", 2, 'did you mean "epochs"?'),
     ("train none.yaml --dry-run", 2, "no recipe at none.yaml"),

@@ -1,38 +1,18 @@
 """The verbs that load a model, on a tiny model: through the command's entry point, and once as a command."""
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import yaml
 
-from rolesum.cli import main
+from command import rolesum
 from tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
 CHAT = "Customer: My parcel 4417 is late.\nAgent: I am sorry, it arrives on Monday.\nCustomer: Fine."
-
-
-def rolesum(*arguments, stdin="", cwd="."):
-    """The command's entry point in this process: importing torch anew for each costs seconds."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with (
-        contextlib.chdir(cwd),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", ["rolesum", *map(str, arguments)]),
-        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
-    ):
-        try:
-            main.run()
-        except SystemExit as ended:
-            code = ended.code or 0
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ def score(
     from rolesum.evaluation.tables import print_results
 
     get_scorer(scorer)
-    found = score_roles(read_pairs(predictions, references), scorer, several_references(several))
+    how = several_references(several)
+    found = score_roles(read_pairs(predictions, references), scorer, how)
     results = {role: score_results(one) for role, one in found.items()}
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
