@@ -210,12 +210,19 @@ def test_what_was_answered_before_a_run_was_stopped_is_not_asked_again(tmp_path)
         well.set()
         before = len(seen)
         found = judge(DIALOGUES, _many(6), Endpoint(url, "tiny"), cache=cache)
-        assert len(seen) == before + 2
+        again = [data_of(one)["summary"] for one in seen[before:]]  # one more may have been on its way
+        assert [again.count(f"Summary {at}.") for at in range(6)] == [0, 0, 0, 0, 1, 1]
         other = judge(DIALOGUES, _many(1), Endpoint(url, "other"), cache=cache)
     assert [one.cached for one in found.verdicts] == [True] * 4 + [False] * 2
     assert all(one.scores for one in found.verdicts)
     assert found.facts["usage"]["requests"] == 2 and found.facts["usage_cached"]["prompt_tokens"] == 400
     assert not other.verdicts[0].cached
+
+
+def test_a_server_that_answers_none_of_few_questions_is_an_error_and_not_a_row_of_failures():
+    refusing = server(lambda *_: (400, {}, "no such thing"))
+    with refusing as (url, _), pytest.raises(ResourceError, match="2 questions in a row got no answer"):
+        judge(DIALOGUES, PREDICTIONS[:2], Endpoint(url, "tiny"))
 
 
 def _many(count):

@@ -28,15 +28,14 @@ def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
     libraries = ", ".join(f"{name} {version}" for name, version in first["libraries"].items())
     several = {"mean": "; mean over several references", "best": "; best of several references"}
     joined = next((several[of["references"]] for of in roles.values() if of["references"] in several), "")
-    table = Table(
-        title=f"scorer {first['scorer']} v{first['scorer_version']} ({libraries}){joined}", title_justify="left"
-    )
+    title = f"scorer {first['scorer']} v{first['scorer_version']} ({libraries}){joined}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("role")
     table.add_column("pairs", justify="right")
     for measure in measures:
         table.add_column(HEADINGS[measure], justify="right")
     for role, found in roles.items():
-        cells = [_spread(found["means"][measure], found["intervals"].get(measure)) for measure in measures]
+        cells = [_spread(found["means"][measure], found["intervals"].get(measure), "\n") for measure in measures]
         table.add_row(escape(role), str(found["pairs"]), *cells)
     Console().print(table)
     if any("checks" in found for found in roles.values()):
@@ -50,8 +49,13 @@ def print_comparison(rows: Sequence[CompareRow]) -> None:
     console = Console()
     wide = console.width >= WIDE
     for a, b in dict.fromkeys((row.a_name, row.b_name) for row in rows):
-        table = Table(title=f"A = {escape(a)}, B = {escape(b)}", title_justify="left", box=box.SIMPLE, pad_edge=False)
-        table.collapse_padding = True
+        table = Table(
+            title=f"A = {escape(a)}, B = {escape(b)}",
+            title_justify="left",
+            box=box.SIMPLE,
+            pad_edge=False,
+            collapse_padding=True,
+        )
         table.add_column("", no_wrap=True)
         for heading in ("A", "B", "B - A", "95 %", "boot", "rand", "Holm", *(("d_z", "win/tie/loss") if wide else ())):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -74,7 +78,7 @@ def print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
     """How far the judge agrees with people, by criterion."""
     headings = ("criterion", "pairs", "raters", "judge", "people", "Spearman", "Kendall", "alpha", "alpha of people")
     keys = ("criterion", "pairs", "raters", "judge_mean", "people_mean", "spearman", "kendall", "alpha", "alpha_people")
-    table = Table(title="the judge against people", title_justify="left")
+    table = Table(title="the judge against people", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "criterion" else "right")
     for row in rows:
@@ -129,7 +133,8 @@ def _p_value(p_value: float) -> str:
 
 
 def _checks(roles: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(title="checks without a model: the system's rate, and gold's", title_justify="left")
+    title = "checks without a model: the system's rate, and gold's"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("check")
     for role in roles:
         table.add_column(escape(role), justify="right")
@@ -149,7 +154,7 @@ def _rate(rate: Mapping[str, Any] | None) -> str:
 
 
 def _models(roles: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(title="measures by a model", title_justify="left")
+    table = Table(title="measures by a model", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("measure", *roles):
         table.add_column(escape(heading), justify="left" if heading == "measure" else "right")
     named = dict.fromkeys(
@@ -163,10 +168,12 @@ def _models(roles: Mapping[str, Mapping[str, Any]]) -> Table:
         for found in roles.values():
             of_model = found.get("models", {}).get(name)
             value = of_model["means"].get(measure) if of_model else None
-            cells.append("–" if value is None else _spread(value, of_model["intervals"].get(measure)))
+            lost = of_model["undefined"].get(measure, 0) if of_model else 0
+            cell = "–" if value is None or of_model is None else _spread(value, of_model["intervals"].get(measure))
+            cells.append(f"{cell} [dim]{lost} undefined[/dim]" if lost else cell)
         table.add_row(f"{escape(name)} {escape(measure)}", *cells)
     return table
 
 
-def _spread(value: float, interval: Sequence[float] | None) -> str:
-    return f"{value:.2f}" + (f" [dim]{interval[0]:.1f}–{interval[1]:.1f}[/dim]" if interval else "")
+def _spread(value: float, interval: Sequence[float] | None, between: str = " ") -> str:
+    return f"{value:.2f}" + (f"{between}[dim]{interval[0]:.1f}–{interval[1]:.1f}[/dim]" if interval else "")

@@ -148,11 +148,12 @@ def _asked(
         waiting: dict[Future[tuple[Answer | str, list[Answer]]], str] = {
             pool.submit(_ask, endpoint, *question): key for key, question in questions.items() if key not in known
         }
+        enough = min(GIVE_UP, len(waiting))
         for done in as_completed(waiting):
             found, used = done.result()
             yield waiting[done], found, used
             silent = 0 if used else silent + 1
-            if silent == GIVE_UP:
+            if silent == enough:
                 raise unreachable(endpoint, silent, str(found))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
