@@ -33,7 +33,7 @@ def test_compare_prints_a_table_and_the_same_as_json(runs, tmp_path):
     done = rolesum("compare", runs / "lead-2", runs / "oracle", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "A = lead-2, B = oracle" in done.stdout
-    rows = json.loads(rolesum("compare", runs / "lead-2", runs / "oracle", "--json").stdout)
+    rows = json.loads(rolesum("compare", runs / "lead-2", runs / "oracle", "--json").stdout)["rows"]
     assert rows == json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["rows"]
     (row,) = [row for row in rows if (row["role"], row["measure"]) == ("user", "rouge1")]
     assert row["value_b"] - row["value_a"] == pytest.approx(row["difference"], abs=1e-4)

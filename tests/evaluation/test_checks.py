@@ -91,6 +91,13 @@ def test_flags_what_an_english_dialogue_does_not_say(check: str, summary: str, w
     assert found(TRIP, check, summary) == wrong
 
 
+def test_a_curly_apostrophe_makes_no_name() -> None:
+    dialogue = en(("Ann", "I’m late, and I'd like the Smith's key"), ("Ben", "Fine."))
+    assert found(dialogue, "name", "Ann says: I’m late and I’d like to come. She wants Smith’s key from Tom.") == [
+        "Tom"
+    ]
+
+
 def test_a_speakers_label_counts_as_said() -> None:
     dialogue = Dialogue("x", (Turn("Professor Haddad", "hello"), Turn("Ming", "hi")), language="en")
     assert found(dialogue, "name", "Ming met Haddad and Noor.") == ["Noor"]

@@ -37,10 +37,10 @@ def compare(
     from rolesum.evaluation.tables import print_comparison
 
     how = several_references(several) if several else None
-    rows = compare_runs(runs, scorer, how, data, out, shlex.join(["rolesum", *sys.argv[1:]]))
+    done = compare_runs(runs, scorer, how, data, out, shlex.join(["rolesum", *sys.argv[1:]]))
     if json_:
-        typer.echo(json.dumps([row.results() for row in rows], indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(done.results(), indent=1, ensure_ascii=False))
         return
-    print_comparison(rows)
+    print_comparison(done.rows)
     if out:
         typer.echo(f"report: {out / 'report.html'}")

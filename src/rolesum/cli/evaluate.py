@@ -48,6 +48,9 @@ def evaluate(
             help="Score these outputs, run no model: JSON lines with ids, or ROLE=FILE of texts by line. Repeatable.",
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What to call the system. Default: after the model or the files.")
+    ] = None,
     roles: Roles = None,
     recipe: RecipeRoles = None,
     scorer: Annotated[
@@ -114,6 +117,7 @@ def evaluate(
     declared = declared_roles(adapter, recipe)
     task = job.Task(
         data,
+        name=name,
         roles=role_list(roles, declared.aliases),
         declared=declared,
         scorer=scorer,

@@ -52,8 +52,8 @@ def evaluate_runs(
 
     Raises UsageError where the results have different scorers, or joined several references differently.
     """
-    name = scorer or _common(runs, "scorer", "--scorer")
-    several = references or _common(runs, "references", "--references")
+    name = scorer or _common(runs, "scorer", "different scorers", "--scorer")
+    several = references or _common(runs, "references", "joined several references differently", "--several")
     chosen: Several = "best" if several == "best" else "mean"
     found = []
     for run in runs:
@@ -76,8 +76,11 @@ def compare(names: Sequence[str], evaluations: Sequence[Evaluation], models: Seq
             of_b = [(score.scorer, other.scores[role].statistics), *_others(other, role, models[b] if models else {})]
             for (kind, left), (_, right) in zip(of_a, of_b, strict=True):
                 for measure, compared in statistics.compare_paired(left, right).items():
-                    if not np.isnan(compared.difference):  # a rate of nothing
-                        rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))
+                    if np.isnan(compared.difference):  # a rate of nothing
+                        continue
+                    if kind == OF_CHECKS:  # of a check's rate less may be better, or neither
+                        compared = replace(compared, wins=None, ties=None, losses=None)
+                    rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))
     return _adjusted(rows)
 
 
@@ -119,7 +122,7 @@ def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
     return answer
 
 
-def _common(runs: Sequence[EvaluatedRun], key: str, flag: str) -> str | None:
+def _common(runs: Sequence[EvaluatedRun], key: str, otherwise: str, flag: str) -> str | None:
     """What all results say under `key`, or None where none says anything."""
     said = {
         str(of[key]): run
@@ -130,7 +133,7 @@ def _common(runs: Sequence[EvaluatedRun], key: str, flag: str) -> str | None:
     said.pop("single", None)
     if len(said) > 1:
         told = ", ".join(f"{run.directory}: {value}" for value, run in said.items())
-        raise UsageError(f"the runs have different {key}s ({told})", fix=f"say one for all: {flag}")
+        raise UsageError(f"the runs have {otherwise} ({told})", fix=f"say one for all: {flag}")
     return next(iter(said), None)
 
 

@@ -35,6 +35,7 @@ class Task:
     data: str | None
     roles: Sequence[str] | None = None
     declared: DeclaredRoles = field(default_factory=lambda: DeclaredRoles({}, {}))
+    name: str | None = None  # of the system; by default after what made it
     scorer: str | None = None
     references: Several = "mean"
     form: str | None = None
@@ -51,8 +52,8 @@ class Task:
         if self.scorer:
             get_scorer(self.scorer)
 
-    def read(self) -> tuple[Source, list[Dialogue]]:
-        """The data. Raises UsageError where none is named, ResourceError where `out` cannot be written."""
+    def read(self, whole: bool = False) -> tuple[Source, list[Dialogue]]:
+        """The data, `whole` or up to the limit. Raises UsageError for no data, ResourceError for a bad `out`."""
         if self.data is None:
             raise UsageError("no data to evaluate on", fix="name it: --data FILE")
         source = open_source(self.data)
@@ -60,7 +61,7 @@ class Task:
             source,
             self.form,
             skip=self.skip,
-            limit=self.limit,
+            limit=None if whole else self.limit,
             custom_roles=self.declared.aliases,
             speakers=self.speakers,
         )
@@ -142,15 +143,25 @@ def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
         dialogues: list[Dialogue] = []
         about: dict[str, Any] = {}
     else:
-        source, dialogues = task.read()
-        chosen = read_outputs(given, dialogues, task.roles, task.declared.aliases)
+        source, dialogues = task.read(whole=True)
+        chosen = read_outputs(given, dialogues, task.roles, task.declared.aliases, task.limit)
         ids = {one.id for one in chosen}
         dialogues = [one for one in dialogues if one.id in ids]
         about = _about_data(task, source)
-    system = ", ".join(dict.fromkeys(Path(one.partition("=")[2] or one).stem for one in given))
-    told = {"system": system, "predictions": list(given), **about, "rolesum": metadata.version("rolesum")}
+    told = {
+        "system": ", ".join(dict.fromkeys(map(_system_of, given))),
+        "predictions": list(given),
+        **about,
+        "rolesum": metadata.version("rolesum"),
+    }
     done = Evaluation(tuple(chosen), score_roles(chosen, task.scorer, task.references), told)
     return _finish(task, done, dialogues)
+
+
+def _system_of(given: str) -> str:
+    """What a file of outputs tells of who made them: its name, or its directory's."""
+    path = Path(given if Path(given).is_file() else given.partition("=")[2])
+    return path.resolve().parent.name if path.stem in ("predictions", "summaries", "outputs") else path.stem
 
 
 def _about_model(loaded: "LoadedModel", adapter: Path | None) -> dict[str, Any]:
@@ -183,12 +194,14 @@ def _about_data(task: Task, source: Source) -> dict[str, Any]:
 
 def _finish(task: Task, done: Evaluation, dialogues: Sequence[Dialogue], metrics: Path | None = None) -> Evaluation:
     """Checks, measures of models, and the files: predictions, scores, checks, results, tables and a report."""
+    if task.name:
+        done = replace(done, about={**done.about, "system": task.name})
+    if task.command:
+        done = replace(done, about={**done.about, "command": task.command})
     if task.checks and dialogues:
         done = with_checks(done, dialogues)
     if task.out:
         write_evaluation(done, task.out)  # before a model's measures, which may take long and fail
-    if task.command:
-        done = replace(done, about={**done.about, "command": task.command})
     if task.measures and task.measures.any:
         done = _measured(task, done, dialogues)
     if not task.out:

@@ -16,18 +16,21 @@ def read_outputs(
     dialogues: Sequence[Dialogue],
     roles: Sequence[str] | None = None,
     custom_roles: Mapping[str, Sequence[str]] | None = None,
+    limit: int | None = None,
 ) -> list[Prediction]:
     """Each of `given` is a JSON lines file with ids, or ROLE=FILE: texts of which line N belongs to dialogue N.
 
-    The references are the dialogues'. JSON lines without a role are overall summaries. Raises DataError with every
-    output without a dialogue or reference, and every reference of an output's role without an output.
+    The references are the dialogues'. JSON lines without a role are overall summaries. With `limit` only the first
+    dialogues count; a text may have a line for each of them, or for all. Raises DataError with every output without a
+    dialogue or reference, and every reference of an output's role without an output.
     """
+    chosen = dialogues[:limit]
     made: dict[tuple[str, str], tuple[str, str]] = {}  # (id, role) -> place, text
     problems: list[Problem] = []
     for one in given:
         name, sign, path = one.partition("=")
         by_line = bool(sign) and not Path(one).is_file()
-        found = _by_line(name, path, dialogues, custom_roles) if by_line else _by_id(one, problems)
+        found = _by_line(name, path, dialogues, chosen, custom_roles) if by_line else _by_id(one, problems)
         for key, (place, text) in found.items():
             if key in made:
                 problems.append(Problem(f"a second output for id {key[0]}, role {key[1]}", place, "give one"))
@@ -35,14 +38,18 @@ def read_outputs(
     wanted = tuple(roles or dict.fromkeys(role for _, role in made))
     answer = []
     known = {one.id for one in dialogues}
-    for dialogue in dialogues:
+    if made and not any(identity in known for identity, _ in made):
+        (identity, _), (place, _) = next(iter(made.items()))
+        what = f"no output is of a dialogue of the data: first {identity}, the data's first {dialogues[0].id}"
+        raise DataError(what, place, "name the --data that was summarised")
+    for dialogue in chosen:
         for role in wanted:
             references, key = dialogue.summaries.get(role, ()), (dialogue.id, role)
             if references and key in made:
                 answer.append(Prediction(dialogue.id, role, made[key][1], tuple(references)))
             elif references:
                 problems.append(
-                    Problem(f"no output for role {role}", dialogue.place, "add it, or use --limit, --roles")
+                    Problem(f"no output for role {role}", dialogue.place, "add it, or ask for other --roles")
                 )
             elif key in made:
                 problems.append(Problem(f"no reference for role {role}", dialogue.place, "leave the output out"))
@@ -59,17 +66,22 @@ def read_outputs(
 
 
 def _by_line(
-    name: str, path: str, dialogues: Sequence[Dialogue], custom_roles: Mapping[str, Sequence[str]] | None
+    name: str,
+    path: str,
+    dialogues: Sequence[Dialogue],
+    chosen: Sequence[Dialogue],
+    custom_roles: Mapping[str, Sequence[str]] | None,
 ) -> dict[tuple[str, str], tuple[str, str]]:
     role = resolve_role(name, custom_roles)
     source = open_source(path)
     lines = source.text.removesuffix("\n").split("\n")
-    if len(lines) != len(dialogues):
-        what = f"{len(lines)} lines for {len(dialogues)} dialogues"
+    if len(lines) not in (len(dialogues), len(chosen)):
+        all_of_them = f", or all {len(dialogues)}" if len(chosen) < len(dialogues) else ""
+        what = f"{len(lines)} lines for {len(chosen)} dialogues{all_of_them}"
         raise DataError(what, source.name, "line N must belong to dialogue N of --data; see also --limit")
     return {
         (dialogue.id, role): (f"{source.name}:{number}", line.strip())
-        for number, (dialogue, line) in enumerate(zip(dialogues, lines, strict=True), 1)
+        for number, (dialogue, line) in enumerate(zip(dialogues, lines, strict=False), 1)
     }
 
 

@@ -96,7 +96,7 @@ def _endings(predictions: Sequence[Prediction]) -> dict[str, int]:
 def _rounded(value: Any) -> Any:
     if not isinstance(value, float):
         return value
-    return None if math.isnan(value) else round(value, 3)
+    return None if math.isnan(value) else round(value, 6)
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:

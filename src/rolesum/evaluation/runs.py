@@ -59,6 +59,9 @@ def read_runs(directories: Sequence[str | Path]) -> list[EvaluatedRun]:
     wanted = {(one.id, one.role): one for one in first.predictions}
     for name, run in zip(names, runs, strict=True):
         found = {(one.id, one.role): one for one in run.predictions}
+        if not found.keys() & wanted.keys():
+            what = f"no summary of this run is of a dialogue and role of {first.directory}"
+            raise DataError(what, str(run.directory), "evaluate both on the same data and roles")
         for have, lack, key in (
             *((first, run, key) for key in wanted if key not in found),
             *((run, first, key) for key in found if key not in wanted),

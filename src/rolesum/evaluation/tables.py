@@ -76,7 +76,7 @@ def print_comparison(rows: Sequence[CompareRow]) -> None:
 
 def print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
     """How far the judge agrees with people, by criterion."""
-    headings = ("criterion", "pairs", "raters", "judge", "people", "Spearman", "Kendall", "alpha", "alpha of people")
+    headings = ("criterion", "pairs", "raters", "judge", "people", "rho", "tau-b", "alpha", "people's alpha")
     keys = ("criterion", "pairs", "raters", "judge_mean", "people_mean", "spearman", "kendall", "alpha", "alpha_people")
     table = Table(title="the judge against people", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:

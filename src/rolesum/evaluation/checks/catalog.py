@@ -26,10 +26,8 @@ CHECKS: dict[str, Check] = {
         Check("name", "names", "%", "names that the dialogue does not know; English only", True),
         Check("role_led", "own role leads", "%", "sentences that begin with the summary's own role", False),
         Check("role_slip", "other role leads", "%", "sentences that begin with another role than the summary's", True),
-        Check("user_led", "user leads", "%", "sentences of other than role summaries that begin with the user", False),
-        Check(
-            "agent_led", "agent leads", "%", "sentences of other than role summaries that begin with the agent", False
-        ),
+        Check("user_led", "user leads", "%", "sentences that begin with the user", False),
+        Check("agent_led", "agent leads", "%", "sentences that begin with the agent", False),
         Check("attribution", "wrong speaker", "%", "sentences led by one role that another's turns say", True),
         Check("unsupported", "no evidence", "%", "sentences that no turn supports", False),
         Check("repetition", "repeated 4-grams", "%", "4-grams that stand in the summary before", False),

@@ -45,11 +45,12 @@ def names_of(sentence: Sentence) -> Iterator[tuple[int, int, str]]:
     words = list(_WORD.finditer(sentence.text))
     for place, word in enumerate(words):
         name = re.sub(r"['’]s?$", "", word.group())
-        if not name[0].isupper() or len(name) < 2 or name.lower() in _CAPITALISED:
+        plain = name.lower().replace("’", "'")
+        if not name[0].isupper() or len(name) < 2 or plain in _CAPITALISED:
             continue
-        if name.lower().endswith("ing") or sentence.text[word.start() - 1 : word.start()] == ",":  # shouted or misspelt
+        if plain.endswith("ing") or sentence.text[word.start() - 1 : word.start()] == ",":  # shouted or misspelt
             continue
-        if place == 0 and (name.lower() in _OPENERS or not _VERB_AFTER.match(sentence.text, word.end())):
+        if place == 0 and (plain in _OPENERS or not _VERB_AFTER.match(sentence.text, word.end())):
             continue
         start = sentence.start + word.start()
         yield start, start + len(name), name
@@ -57,7 +58,7 @@ def names_of(sentence: Sentence) -> Iterator[tuple[int, int, str]]:
 
 def dialogue_words(text: str) -> frozenset[str]:
     """The dialogue's words in lower case, against which names are looked up."""
-    return frozenset(_WORD.findall(text.lower()))
+    return frozenset(_WORD.findall(text.lower().replace("’", "'")))
 
 
 def knows(words: frozenset[str], name: str, text: str) -> bool:
@@ -66,7 +67,11 @@ def knows(words: frozenset[str], name: str, text: str) -> bool:
     `text` is the dialogue in lower case. A name in parts (Coca-Cola) is known where one part is.
     """
     whole = name.lower().replace("’", "'")
-    if whole in words or whole in text or any(part in words for part in re.split(r"[-&'.]", whole) if len(part) > 2):
+    if (
+        whole in words
+        or whole in text.replace("’", "'")
+        or any(part in words for part in re.split(r"[-&'.]", whole) if len(part) > 2)
+    ):
         return True
     root = stem(whole)
     for word in words:

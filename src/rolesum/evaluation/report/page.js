@@ -48,6 +48,8 @@ function pin(sentence) {
   pinned = sentence === pinned ? null : sentence;
   if (pinned) pinned.setAttribute("aria-pressed", "true");
   light(pinned);
+  const lit = pinned && pinned.closest(".case").querySelector(".turns .lit");
+  if (lit) lit.scrollIntoView({ block: "nearest" });  // on a phone the dialogue may be off the screen
 }
 
 for (const sentence of document.querySelectorAll(".s[data-turns]")) {

@@ -74,9 +74,16 @@ def write_report(
         sections=sections,
         kinds=_kinds(sections),
         flags=_flags(sections),
-        about=dict(about or {}),
+        about={key: _fact(value) for key, value in (about or {}).items() if value is not None},
     )
     write_whole(path, page)
+
+
+def _fact(value: Any) -> Any:
+    """Lists and mappings as a reader writes them."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_fact(one)}" for key, one in value.items())
+    return ", ".join(map(str, map(_fact, value))) if isinstance(value, list | tuple) else value
 
 
 def _file(name: str) -> str:
