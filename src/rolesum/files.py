@@ -23,10 +23,11 @@ def write_whole(path: Path, text: str) -> None:
         work.replace(path)
         flush_to_disk(path.parent)
     except OSError as error:
-        with suppress(OSError):
-            work.unlink()
         fix = "check the path, the permissions and the free disk space"
         raise ResourceError(f"cannot write: {error.strerror or error}", str(path), fix) from None
+    finally:  # after Ctrl-C too
+        with suppress(OSError):
+            work.unlink(missing_ok=True)
 
 
 @contextmanager

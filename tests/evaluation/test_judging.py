@@ -1,6 +1,8 @@
 import csv
 import json
+import shutil
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -175,6 +177,16 @@ def test_a_store_goes_on_and_refuses_other_runs_and_settings(tmp_path, monkeypat
     first.add(judgement("Anna", "d1", "a", 7))
     first.close()
     assert judged(runs, {}, store=path)["ratings"]["user"]["a"]["accuracy"]["mean"] == 7  # the scale is kept
+    for change, told in (
+        ("UPDATE answers SET value = 99", "none that could be given"),
+        ("DROP TABLE answers", "broken"),
+    ):
+        spoilt = tmp_path / f"{told}.sqlite"
+        shutil.copy(path, spoilt)
+        with closing(sqlite3.connect(spoilt)) as connection, connection:
+            connection.execute(change)
+        with pytest.raises(DataError, match=told):
+            judged(runs, {}, store=spoilt)
     with pytest.raises(UsageError, match="another --scale"):
         judged(runs, {"scale": 5}, store=path)
     with pytest.raises(DataError, match="judgements of a, b, not of a, c"):

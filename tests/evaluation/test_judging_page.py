@@ -87,6 +87,9 @@ def test_an_annotator_judges_over_http_and_no_answer_names_a_system(store):
         assert ask("rate", name="Anna", place=0, label="A", criterion="accuracy", value=9).status_code == 400
         assert ask("rate", name="Anna", place=0, label="A", criterion="accuracy", value="4").status_code == 422
         assert ask("start", name="").json()["error"].startswith("a name has")
+        for body in ('{"name": NaN}', '{"name": "\\ud800"}', '{"name": "Anna", "place": 1e400}', "[", ""):
+            answer = client.post("/api/task", content=body, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, set(answer.json())) == (422, {"error", "fix"}), body
         assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 404
     assert len(store.judgements()) == 4 * 2 * 3
     assert "secret" not in "".join(told)

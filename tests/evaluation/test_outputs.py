@@ -1,6 +1,7 @@
 """Scoring given outputs, and comparing evaluated runs: through the jobs that the verbs call."""
 
 import json
+import shutil
 
 import pytest
 
@@ -197,3 +198,91 @@ def test_broken_results_are_told_with_their_file(runs, tmp_path):
     (tmp_path / "results.json").write_text('{"data": ')
     with pytest.raises(DataError, match=r"results\.json"):
         read_run(tmp_path)
+
+
+def copied(run, folder):
+    """A run's directory copied to where it may be spoilt."""
+    shutil.copytree(run, folder)
+    return folder
+
+
+def test_two_dialogues_with_one_id_are_refused(lines):
+    (dialogue,) = ({"id": "1", "turns": [{"speaker": "A", "text": "hi"}], "summaries": {"overall": "A greets."}},)
+    data = lines("twice.jsonl", [dialogue, {**dialogue, "id": 1}])
+    texts = lines("out.txt", "one\ntwo\n")
+    with pytest.raises(DataError, match="id 1 stands in"):
+        evaluate_outputs(Task(data), [f"overall={texts}"])
+    with pytest.raises(DataError, match="id 1 stands in"):
+        evaluate_baseline(Task(data), "lead-1")
+
+
+@pytest.mark.parametrize("row", [{"summary": "one"}, {"summaries": {"user": "one"}}, {"prediction": "one"}])
+def test_outputs_are_never_their_own_references(lines, row):
+    with pytest.raises(DataError, match="no references"):
+        evaluate_outputs(Task(None), [lines("out.jsonl", [{"id": "1", **row}])])
+
+
+def test_roles_that_a_run_wrote_stay_what_they_are(lines, tmp_path):
+    """ "doctor" is a role of one's own here, and an alias of agent elsewhere."""
+    rows = [{"id": "1", "role": role, "prediction": "one", "references": ["one two"]} for role in ("doctor", "agent")]
+    assert [one.role for one in evaluate_outputs(Task(None), [lines("out.jsonl", rows)]).predictions] == [
+        "doctor",
+        "agent",
+    ]
+
+
+def test_what_was_cut_short_or_edited_is_not_taken_for_a_run(runs, tmp_path):
+    spoilt = copied(runs / "oracle", tmp_path / "spoilt")
+    text = (spoilt / "predictions.jsonl").read_text(encoding="utf-8")
+    (spoilt / "predictions.jsonl").write_text(text.replace("the", "a"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"is not the one that results\.json is of"):
+        read_run(spoilt)
+
+
+def test_data_that_changed_is_refused_until_it_is_named(tmp_path, lines):
+    row = {"id": "1", "turns": [{"speaker": "A", "text": "hello there"}], "summaries": {"overall": "A greets."}}
+    data = lines("data.jsonl", [row])
+    for name in ("lead-1", "oracle"):
+        evaluate_baseline(Task(data, out=tmp_path / name), name)
+    row["turns"][0]["text"] = "something else"
+    lines("data.jsonl", [row])
+    with pytest.raises(DataError, match="it has changed"):
+        compare_runs([tmp_path / "lead-1", tmp_path / "oracle"])
+    assert compare_runs([tmp_path / "lead-1", tmp_path / "oracle"], data=data).rows
+
+
+@pytest.mark.parametrize("text", ['{"id": "1"', "[1]\n", "\u2028", '{"role": "user"}\n'])
+def test_broken_scores_are_told_with_their_file(runs, tmp_path, text):
+    spoilt = copied(runs / "oracle", tmp_path / "spoilt")
+    (spoilt / "scores.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"scores\.jsonl"):
+        compare_runs([runs / "lead-2", spoilt])
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [{"roles": []}, {"roles": {"user": 1}}, {"speakers": {"X": 5}}, {"custom_roles": {"x": 5}}, {"format": 5}, []],
+)
+def test_results_of_other_types_are_told_with_their_file(runs, tmp_path, edited):
+    spoilt = copied(runs / "oracle", tmp_path / "spoilt")
+    results = json.loads((spoilt / "results.json").read_text(encoding="utf-8"))
+    (spoilt / "results.json").write_text(json.dumps({**results, **edited} if edited else edited))
+    with pytest.raises(DataError, match=r"results\.json"):
+        read_run(spoilt)
+
+
+def test_a_comparison_does_not_replace_a_runs_report(runs):
+    with pytest.raises(UsageError, match="whose report would be replaced"):
+        compare_runs([runs / "lead-2", runs / "oracle"], out=runs / "oracle")
+
+
+def test_an_evaluation_without_checks_leaves_none_of_an_earlier_one(tmp_path):
+    evaluate_baseline(Task(DATA, limit=2, out=tmp_path), "lead-1")
+    assert (tmp_path / "checks.jsonl").exists()
+    evaluate_baseline(Task(DATA, limit=2, out=tmp_path, checks=False), "lead-1")
+    assert not (tmp_path / "checks.jsonl").exists()
+
+
+def test_options_of_the_data_need_data(runs):
+    with pytest.raises(UsageError, match="none is named"):
+        evaluate_outputs(Task(None, limit=2), [str(runs / "oracle" / "predictions.jsonl")])

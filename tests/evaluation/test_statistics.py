@@ -144,6 +144,11 @@ def test_a_figure_of_the_corpus_is_compared_by_swapping_whole_pairs():
     assert (found.effect, found.wins) == (None, None)
 
 
+def test_the_effect_is_undefined_where_all_pairs_differ_alike():
+    found = paired([1, 2, 3], [2, 3, 4])
+    assert (found.effect, found.wins, found.losses) == (None, 3, 0)
+
+
 def test_pairs_must_be_the_same():
     with pytest.raises(ValueError, match="2 pairs against 3"):
         paired([1, 2, 3], [1, 2])

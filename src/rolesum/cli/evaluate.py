@@ -109,11 +109,15 @@ def evaluate(
     from rolesum.evaluation.results import evaluation_results
     from rolesum.evaluation.tables import print_agreement, print_results
     from rolesum.generation.job import declared_roles
+    from rolesum.instructions.sets import check_language_name
 
     given = {"--model": model or adapter, "--engine": engine, "--predictions": predictions}
-    if len(named := [flag for flag, value in given.items() if value]) > 1:
+    if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
         flag = "--adapter" if "--model" in named and not model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
+    if judge_labels and not judge:
+        raise UsageError("--judge-labels needs a judge", fix="add --judge and --judge-model")
+    check_language_name(language)
     declared = declared_roles(adapter, recipe)
     task = job.Task(
         data,
@@ -144,7 +148,7 @@ def evaluate(
     )
     if predictions:
         evaluation = job.evaluate_outputs(task, predictions)
-    elif engine:
+    elif engine is not None:
         evaluation = job.evaluate_baseline(task, engine)
     else:
         evaluation = job.evaluate_model(

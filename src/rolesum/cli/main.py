@@ -62,6 +62,12 @@ def run() -> None:
         console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
         console.print(Text("error: ", style="bold red"), Text(str(error)), sep="", soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not error.filename:
+            raise
+        where = os.fsencode(error.filename).decode("utf-8", "replace")
+        Console(stderr=True).print(Text(f"error: {where}: {error.strerror}\n  → check the path and the permissions"))
+        sys.exit(5)
     except MemoryError:
         Console(stderr=True).print(
             "error: out of memory\n  → take less at once: --limit, a smaller model, smaller batches"

@@ -1,6 +1,5 @@
 """Systems against each other on the same dialogues: per role and measure, paired tests and the size of the effect."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import UsageError
+from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation import statistics
 from rolesum.evaluation.checks import check_statistics
 from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
@@ -17,6 +16,7 @@ from rolesum.evaluation.results import SCORES
 from rolesum.evaluation.runs import EvaluatedRun
 from rolesum.evaluation.scorers import Several
 from rolesum.evaluation.statistics import Comparison, Statistic
+from rolesum.formats.source import Record, open_source
 
 OF_CHECKS = "checks"  # stands in the place of a scorer
 OF_MODELS = "models"
@@ -88,9 +88,7 @@ def model_statistics(runs: Sequence[EvaluatedRun]) -> list[dict[str, dict[str, S
     """By run and role the measures of a model that all runs were scored with under the same settings."""
     found = []
     for run in runs:
-        path = run.directory / SCORES
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        found.append({(row["id"], row["role"]): row for row in map(json.loads, lines)})
+        found.append(_own_scores(run))
     answer: list[dict[str, dict[str, Statistic]]] = [{} for _ in runs]
     roles = dict.fromkeys(one.role for one in runs[0].predictions)
     for role in roles:
@@ -102,6 +100,30 @@ def model_statistics(runs: Sequence[EvaluatedRun]) -> list[dict[str, dict[str, S
                     values = [rows.get(key, {}).get(measure, np.nan) for key in keys]
                     answer[place].setdefault(role, {})[measure] = statistics.mean(values)
     return answer
+
+
+def _own_scores(run: EvaluatedRun) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The rows of scores.jsonl by id and role. Raises DataError for a broken file."""
+    path = run.directory / SCORES
+    if not path.is_file():
+        return {}
+    rows: dict[tuple[str, str], Mapping[str, Any]] = {}
+    problems = []
+    for record in open_source(path).records():
+        value = record.value if isinstance(record, Record) else None
+        if isinstance(record, Problem):
+            problems.append(record)
+        elif (
+            not isinstance(value, dict)
+            or not isinstance(value.get("id"), str)
+            or not isinstance(value.get("role"), str)
+        ):
+            problems.append(Problem("no id and role", record.place, "run rolesum evaluate again"))
+        else:
+            rows[value["id"], value["role"]] = value
+    if problems:
+        raise DataError(problems)
+    return rows
 
 
 def _others(

@@ -7,8 +7,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rolesum.errors import UsageError
 from rolesum.evaluation.compare import CompareRow, compare, evaluate_runs, model_statistics
 from rolesum.evaluation.report import System, write_report
+from rolesum.evaluation.results import PREDICTIONS
 from rolesum.evaluation.runs import dialogues_of, read_runs
 from rolesum.evaluation.scorers import Several, get_scorer
 from rolesum.evaluation.statistics import SEED
@@ -43,6 +45,10 @@ def compare_runs(
         get_scorer(scorer)
     runs = read_runs(directories)
     if out:
+        if (out / PREDICTIONS).is_file():
+            raise UsageError(
+                "--out is an evaluated run, whose report would be replaced", str(out), "name another --out"
+            )
         check_writable(out / COMPARISON)
     dialogues = dialogues_of(runs, data)
     evaluations = evaluate_runs(runs, dialogues, scorer, references)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import UsageError
+from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.evaluate import Evaluation, evaluate, score_roles, with_checks
 from rolesum.evaluation.neural.judge_agreement import agreement_with_people, check_ratings, read_ratings
 from rolesum.evaluation.neural.options import ModelMeasures, measure
@@ -65,6 +65,7 @@ class Task:
             custom_roles=self.declared.aliases,
             speakers=self.speakers,
         )
+        _check_ids(dialogues)
         self.check_room()
         return source, dialogues
 
@@ -134,7 +135,9 @@ def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
 
     Without data the outputs must hold their references, as predictions.jsonl does; there is nothing to check then.
     """
-    if task.data is None and len(given) == 1 and "=" not in given[0]:
+    if task.data is None and len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
+        if task.limit or task.skip or task.speakers:
+            raise UsageError("--limit, --skip and --speaker are of the data, and none is named", fix="name --data")
         found = read_predictions(given[0])
         chosen = [one for one in found if not task.roles or one.role in task.roles]
         if not chosen:
@@ -149,8 +152,8 @@ def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
         dialogues = [one for one in dialogues if one.id in ids]
         about = _about_data(task, source)
     told = {
-        "system": ", ".join(dict.fromkeys(map(_system_of, given))),
-        "predictions": list(given),
+        "system": _readable(", ".join(dict.fromkeys(map(_system_of, given)))),
+        "predictions": [_readable(one) for one in given],
         **about,
         "rolesum": metadata.version("rolesum"),
     }
@@ -162,6 +165,24 @@ def _system_of(given: str) -> str:
     """What a file of outputs tells of who made them: its name, or its directory's."""
     path = Path(given if Path(given).is_file() else given.partition("=")[2])
     return path.resolve().parent.name if path.stem in ("predictions", "summaries", "outputs") else path.stem
+
+
+def _readable(text: str) -> str:
+    """A file's name that is no UTF-8 with marks in the place of what cannot be written."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _check_ids(dialogues: Sequence[Dialogue]) -> None:
+    """Raise DataError where two dialogues have one id: outputs and scores could not be told apart."""
+    seen: dict[str, str] = {}
+    problems = []
+    for one in dialogues:
+        if one.id in seen:
+            fix = "give each dialogue an id of its own"
+            problems.append(Problem(f"id {one.id} stands in {seen[one.id]} too", one.source, fix))
+        seen.setdefault(one.id, one.source)
+    if problems:
+        raise DataError(problems)
 
 
 def _about_model(loaded: "LoadedModel", adapter: Path | None) -> dict[str, Any]:
@@ -197,7 +218,7 @@ def _finish(task: Task, done: Evaluation, dialogues: Sequence[Dialogue], metrics
     if task.name:
         done = replace(done, about={**done.about, "system": task.name})
     if task.command:
-        done = replace(done, about={**done.about, "command": task.command})
+        done = replace(done, about={**done.about, "command": _readable(task.command)})
     if task.checks and dialogues:
         done = with_checks(done, dialogues)
     if task.out:

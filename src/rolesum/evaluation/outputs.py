@@ -30,7 +30,9 @@ def read_outputs(
     for one in given:
         name, sign, path = one.partition("=")
         by_line = bool(sign) and not Path(one).is_file()
-        found = _by_line(name, path, dialogues, chosen, custom_roles) if by_line else _by_id(one, problems)
+        found = (
+            _by_line(name, path, dialogues, chosen, custom_roles) if by_line else _by_id(one, problems, custom_roles)
+        )
         for key, (place, text) in found.items():
             if key in made:
                 problems.append(Problem(f"a second output for id {key[0]}, role {key[1]}", place, "give one"))
@@ -85,12 +87,14 @@ def _by_line(
     }
 
 
-def _by_id(path: str, problems: list[Problem]) -> dict[tuple[str, str], tuple[str, str]]:
+def _by_id(
+    path: str, problems: list[Problem], custom_roles: Mapping[str, Sequence[str]] | None
+) -> dict[tuple[str, str], tuple[str, str]]:
     source = open_source(path)
     if not source.is_json:
         fix = "name the role of a text file, as in --predictions user=FILE; or give JSON lines with ids"
         raise UsageError("a text file without a role", source.name, fix)
     return {
         (identity, OVERALL if role == NO_ROLE else role): (place, texts[0] if texts else "")
-        for (identity, role), (place, texts) in read_texts(source, problems).items()
+        for (identity, role), (place, texts) in read_texts(source, problems, custom_roles).items()
     }

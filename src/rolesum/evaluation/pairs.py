@@ -1,13 +1,12 @@
 """Predictions and references from files: line-aligned texts, or JSON lines joined by id and role."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.prediction import Prediction
-from rolesum.formats.source import Record, Source, open_source
+from rolesum.formats.source import Record, Source, is_id, open_source
 from rolesum.roles import resolve_role
 
 # Where a line of JSON may keep its text.
@@ -30,28 +29,59 @@ def read_pairs(predictions: str | Path, references: str | Path) -> list[Predicti
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
-    """The predictions that an evaluation wrote: JSON lines that hold their references too. Raises DataError."""
+    """The predictions that an evaluation wrote: JSON lines of id, role, prediction and references. Raises DataError."""
     source = open_source(path)
-    if not source.is_json:
-        raise DataError("not JSON lines", source.name, "name a file that rolesum evaluate --out wrote")
-    extra = {
-        (str(record.value["id"]), _role(str(record.value.get("role", NO_ROLE)))): record.value
-        for record in source.records()
-        if isinstance(record, Record) and isinstance(record.value, dict) and "id" in record.value
-    }
+    found: dict[tuple[str, str], Prediction] = {}
+    problems: list[Problem] = []
+    for record in source.records() if source.is_json else ():
+        if isinstance(record, Problem):
+            problems.append(record)
+            continue
+        try:
+            one = _written(record.value)
+        except ValueError as error:
+            fix = "give id, role, prediction and references; or name the dialogues with --data"
+            problems.append(Problem(str(error), record.place, fix))
+            continue
+        if (one.id, one.role) in found:
+            problems.append(Problem(f"id {one.id}, role {one.role} stands twice", record.place, "remove one"))
+        found[one.id, one.role] = one
+    if problems:
+        raise DataError(problems)
+    if not found:
+        raise DataError("no JSON lines of predictions", source.name, "name a file that rolesum evaluate --out wrote")
+    return list(found.values())
 
-    def whole(one: Prediction) -> Prediction:
-        written = extra.get((one.id, one.role), {})
-        tokens, reason = written.get("tokens", 0), written.get("finish_reason", "")
-        known = isinstance(tokens, int) and isinstance(reason, str)
-        return replace(one, tokens=tokens, finish_reason=reason) if known else one
 
-    return [whole(one) for one in _by_id(source, source)]
+def _written(value: Any) -> Prediction:
+    """The prediction of one line, whose role is taken as it stands. Raises ValueError that says what is wrong."""
+    if not isinstance(value, dict) or not is_id(value.get("id")):
+        raise ValueError("no id")
+    references = value.get("references", value.get("reference"))
+    references = [references] if isinstance(references, str) else references
+    if not isinstance(references, list) or not references:
+        raise ValueError("no references")
+    if not all(isinstance(one, str) and one.strip() for one in references):
+        raise ValueError("a reference is no text, or empty")
+    prediction, role = value.get("prediction"), value.get("role", NO_ROLE)
+    if not isinstance(prediction, str) or not isinstance(role, str):
+        raise ValueError("prediction or role is no text")
+    tokens, reason = value.get("tokens", 0), value.get("finish_reason", "")
+    return Prediction(
+        str(value["id"]),
+        role,
+        prediction,
+        tuple(references),
+        tokens if isinstance(tokens, int) else 0,
+        reason if isinstance(reason, str) else "",
+    )
 
 
-def read_texts(source: Source, problems: list[Problem]) -> dict[tuple[str, str], tuple[str, list[str]]]:
+def read_texts(
+    source: Source, problems: list[Problem], custom_roles: Mapping[str, Sequence[str]] | None = None
+) -> dict[tuple[str, str], tuple[str, list[str]]]:
     """(id, role) -> where it stands, and its one text. What is wrong goes to `problems`."""
-    return _texts(source, PREDICTION_KEYS, problems)
+    return _texts(source, PREDICTION_KEYS, problems, custom_roles)
 
 
 def _by_line(made: Source, written: Source) -> list[Prediction]:
@@ -90,14 +120,17 @@ def _by_id(made: Source, written: Source) -> list[Prediction]:
 
 
 def _texts(
-    source: Source, keys: tuple[str, ...], problems: list[Problem]
+    source: Source,
+    keys: tuple[str, ...],
+    problems: list[Problem],
+    custom_roles: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[tuple[str, str], tuple[str, list[str]]]:
     found: dict[tuple[str, str], tuple[str, list[str]]] = {}
     for record in source.records():
         if isinstance(record, Problem):
             problems.append(record)
             continue
-        for key, texts in _of_record(record, keys, problems):
+        for key, texts in _of_record(record, keys, problems, custom_roles):
             if key in found:
                 problems.append(Problem(f"id {key[0]}, role {key[1]} stands twice", record.place, "remove one"))
             found[key] = (record.place, texts)
@@ -105,11 +138,14 @@ def _texts(
 
 
 def _of_record(
-    record: Record, keys: tuple[str, ...], problems: list[Problem]
+    record: Record,
+    keys: tuple[str, ...],
+    problems: list[Problem],
+    custom_roles: Mapping[str, Sequence[str]] | None,
 ) -> list[tuple[tuple[str, str], list[str]]]:
     """The texts of one line: either one role's, or all of a line with a `summaries` object."""
     value: Any = record.value
-    if not isinstance(value, dict) or "id" not in value:
+    if not isinstance(value, dict) or not is_id(value.get("id")):
         problems.append(Problem("no id", record.place, "each line needs an id"))
         return []
     identity = str(value["id"])
@@ -124,14 +160,16 @@ def _of_record(
         fault = _fault(texts, keys)
         if fault:
             problems.append(Problem(fault[0], place, fault[1]))
-        rows.append(((identity, _role(role)), texts))  # also with a fault, so that its partner is not called lonely
+        rows.append(
+            ((identity, _role(role, custom_roles)), texts)
+        )  # also with a fault, so that its partner is not called lonely
     return rows
 
 
-def _role(name: str) -> str:
+def _role(name: str, custom_roles: Mapping[str, Sequence[str]] | None) -> str:
     """One name for a role's aliases; a name that is none stays."""
     try:
-        return name if name == NO_ROLE else resolve_role(name)
+        return name if name == NO_ROLE else resolve_role(name, custom_roles)
     except UsageError:
         return name
 

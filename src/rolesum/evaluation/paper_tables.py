@@ -82,7 +82,9 @@ def as_latex(results_by_system: Results, published: Published | None = None) -> 
                 seen_printed = True
                 lines += [r"\addlinespace", rf"\multicolumn{{{width}}}{{l}}{{\textit{{as published}}}} \\"]
             shown = [_shown(cell, r"\textbf{{{}}}", r" {{\scriptsize [{}, {}]}}", "--") for cell in cells]
-            lines.append(" & ".join([_latex(name), *shown]) + r" \\")
+            label = _latex(name)
+            guarded = f"{{}}{label}" if label.startswith(("[", "*")) else label  # else \\ would take it as its own
+            lines.append(" & ".join([guarded, *shown]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 

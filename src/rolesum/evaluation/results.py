@@ -1,5 +1,6 @@
 """An evaluation as plain data and as files: results.json, predictions.jsonl, scores.jsonl, checks.jsonl, tables."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,13 +56,24 @@ def check_results(checks: RoleChecks) -> dict[str, Any]:
 
 
 def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
-    """Write predictions.jsonl, scores.jsonl, results.json, and checks.jsonl where there were checks."""
-    write_whole(directory / PREDICTIONS, _lines(asdict(one) for one in evaluation.predictions))
+    """Write predictions.jsonl, scores.jsonl, checks.jsonl where there were checks, and results.json last.
+
+    results.json holds a digest of the predictions, so that what was cut short is not taken for a whole.
+    """
+    predictions = _lines(asdict(one) for one in evaluation.predictions)
+    write_whole(directory / PREDICTIONS, predictions)
     write_whole(directory / SCORES, _lines(_scores(evaluation)))
     if evaluation.checks:
         write_whole(directory / CHECKS_FILE, _lines(_checks(evaluation)))
-    results = evaluation_results(evaluation)
+    else:
+        (directory / CHECKS_FILE).unlink(missing_ok=True)  # of an evaluation before this one
+    results = {**evaluation_results(evaluation), "predictions_sha256": digest(predictions)}
     write_whole(directory / RESULTS, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def digest(predictions: str) -> str:
+    """Of the text of predictions.jsonl."""
+    return hashlib.sha256(predictions.encode()).hexdigest()
 
 
 def _scores(evaluation: Evaluation) -> Sequence[dict[str, Any]]:

@@ -1,19 +1,21 @@
 """What `rolesum evaluate --out` left, read again: predictions, what they were made of, and the dialogues if at hand."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.pairs import read_predictions
 from rolesum.evaluation.prediction import Prediction
-from rolesum.formats import open_source, read_dialogues
+from rolesum.evaluation.results import PREDICTIONS, RESULTS, digest
+from rolesum.formats import Source, open_source, read_dialogues
 from rolesum.progress import say
-
-PREDICTIONS, RESULTS = "predictions.jsonl", "results.json"
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,37 @@ def read_run(directory: str | Path) -> EvaluatedRun:
     if not (home / PREDICTIONS).is_file():
         fix = f"name a directory that rolesum evaluate --out wrote; it holds {PREDICTIONS}"
         raise UsageError(f"no evaluated run in {home}", fix=fix)
-    about: Any = {}
-    if (home / RESULTS).is_file():
-        try:
-            about = json.loads((home / RESULTS).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"broken: {error}", str(home / RESULTS), "run rolesum evaluate again") from None
     predictions = tuple(read_predictions(home / PREDICTIONS))
-    return EvaluatedRun(home.name, home, predictions, about if isinstance(about, dict) else {})
+    about = _about(home / RESULTS) if (home / RESULTS).is_file() else {}
+    known = about.get("predictions_sha256")
+    if known and known != digest((home / PREDICTIONS).read_text(encoding="utf-8")):
+        what = f"{PREDICTIONS} is not the one that {RESULTS} is of: an evaluation was cut short, or one was edited"
+        raise DataError(what, str(home), f"run rolesum evaluate again, or remove {RESULTS}")
+    return EvaluatedRun(home.resolve().name, home, predictions, about)
+
+
+class _Results(BaseModel):
+    """What is asked of a results.json; the rest of it is let be."""
+
+    roles: dict[str, dict[str, Any]] = {}
+    data: str | None = None
+    data_sha256: str | None = None
+    format: str | None = None
+    speakers: dict[str, str] = {}
+    custom_roles: dict[str, list[str]] = {}
+    predictions_sha256: str | None = None
+
+
+def _about(path: Path) -> Mapping[str, Any]:
+    """A results.json. Raises DataError where it is broken, or was edited into something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        _Results.model_validate(found)
+    except (OSError, ValueError, RecursionError) as error:
+        said = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, said['loc'])) or 'all of it'}: {said['msg']}" if said else str(error)
+        raise DataError(f"broken: {what}", str(path), "run rolesum evaluate again") from None
+    return dict(found)
 
 
 def read_runs(directories: Sequence[str | Path]) -> list[EvaluatedRun]:
@@ -92,11 +117,15 @@ def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[
         say(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
         return []
     ids = dict.fromkeys(one.id for one in runs[0].predictions)
-    how = next((run.about for run in runs if run.about.get("data")), {})
+    how: Mapping[str, Any] = next((run.about for run in runs if run.about.get("data")), {})
+    source = open_source(where)
+    if data is None and (changed := _of_other_data(runs, source)):
+        what = f"this is not the data that {changed} was made from: it has changed, or the runs are of different data"
+        raise DataError(what, where, "name the dialogues that were summarised with --data")
     found = {
         one.id: one
         for one in read_dialogues(
-            open_source(where),
+            source,
             how.get("format") if data is None else None,
             speakers=how.get("speakers", {}),
             custom_roles=how.get("custom_roles", {}),
@@ -106,6 +135,13 @@ def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[
         what = f"{len(missing)} of the runs' {len(ids)} dialogues are not in this file, first: {missing[0]}"
         raise DataError(what, where, "name the file that the runs were made from with --data")
     return [found[identity] for identity in ids]
+
+
+def _of_other_data(runs: Sequence[EvaluatedRun], source: Source) -> str | None:
+    """The first run that says it was made from another text than this."""
+    found = hashlib.sha256(source.text.encode()).hexdigest()
+    others = (str(run.directory) for run in runs if run.about.get("data_sha256") not in (None, found))
+    return next(others, None)
 
 
 def _names(runs: Sequence[EvaluatedRun]) -> list[str]:

@@ -208,8 +208,11 @@ def _change(a: Statistic, b: Statistic) -> Floats:
     return share
 
 
-def _by_pair(a: Statistic, b: Statistic) -> tuple[float, int, int, int] | tuple[None, None, None, None]:
-    """d_z, wins of B, ties, losses over the pairs that have a value of their own in both; None for corpus figures."""
+def _by_pair(a: Statistic, b: Statistic) -> tuple[float | None, int | None, int | None, int | None]:
+    """d_z, wins of B, ties, losses over the pairs that have a value of their own in both; None for corpus figures.
+
+    d_z is undefined where all pairs differ by the same amount.
+    """
     if not _is_mean(a) or not _is_mean(b):
         return None, None, None, None
     known = (a.rows[:, 1] > 0) & (b.rows[:, 1] > 0)
@@ -218,7 +221,8 @@ def _by_pair(a: Statistic, b: Statistic) -> tuple[float, int, int, int] | tuple[
         return None, None, None, None
     spread = float(gap.std(ddof=1)) if len(gap) > 1 else 0.0
     wins, losses = int((gap > 1e-9).sum()), int((gap < -1e-9).sum())
-    return (float(gap.mean()) / spread if spread else 0.0), wins, len(gap) - wins - losses, losses
+    effect = float(gap.mean()) / spread if spread > 1e-12 else None if wins or losses else 0.0
+    return effect, wins, len(gap) - wins - losses, losses
 
 
 def _is_mean(statistic: Statistic) -> bool:

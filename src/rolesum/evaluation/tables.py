@@ -119,8 +119,9 @@ def _cells(row: CompareRow, wide: bool) -> list[str]:
         _p_value(found.p_randomisation),
         f"[bold]{adjusted}[/bold]" if row.p_adjusted < 0.05 else adjusted,
     ]
-    if wide and found.effect is not None:
-        cells += [f"{found.effect:+.2f}", f"{found.wins}/{found.ties}/{found.losses}"]
+    if wide:
+        cells.append("" if found.effect is None else f"{found.effect:+.2f}")
+        cells.append("" if found.wins is None else f"{found.wins}/{found.ties}/{found.losses}")
     return cells
 
 

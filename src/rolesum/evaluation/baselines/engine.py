@@ -49,7 +49,7 @@ def baseline_engine(name: str) -> Engine:
     """The baseline of that name, such as "lead-3", "textrank" or "oracle". Raises UsageError for an unknown one."""
     if name in _WHOLE:
         return BaselineEngine(name, _WHOLE[name][1], whose=AGENT if name == "last-agent" else None)
-    found = re.fullmatch(r"(?P<rule>[a-z-]+?)(?:-(?P<turns>[0-9]+))?", name)
+    found = re.fullmatch(r"(?P<rule>[a-z-]+?)(?:-(?P<turns>[0-9]{1,9}))?", name)
     if not found or found["rule"] not in _BY_COUNT:
         known = [pattern.replace("-N", f"-{DEFAULT_TURNS}") for pattern in BASELINES]
         raise UsageError(f'unknown baseline "{name}"', fix=did_you_mean(name, known))

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rolesum.errors import UsageError
+from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.judging.desk import Desk
 from rolesum.evaluation.judging.export import check_form, export_judgements
 from rolesum.evaluation.judging.results import judging_results
 from rolesum.evaluation.judging.server import JudgeServer
-from rolesum.evaluation.judging.store import Store
-from rolesum.evaluation.judging.study import Study, check_record, make_study, settle
+from rolesum.evaluation.judging.store import Judgement, Store
+from rolesum.evaluation.judging.study import Settings, Study, check_record, make_study, settle
 from rolesum.evaluation.runs import EvaluatedRun, dialogues_of, read_run, read_runs
 from rolesum.files import check_writable
 from rolesum.progress import say
@@ -73,10 +73,19 @@ def judged(
         judgements = opened.judgements()
     finally:
         opened.close()
+    _check_values(judgements, settings, store)
     results = judging_results(study, judgements)
     if export:
         export_judgements(judgements, export)
     return results
+
+
+def _check_values(judgements: Sequence[Judgement], settings: Settings, store: Path) -> None:
+    """Raise DataError for an answer that the page cannot have given."""
+    allowed = range(1, settings.scale + 1) if settings.mode == "rate" else range(-1, 2)
+    if bad := next((one for one in judgements if one.value not in allowed), None):
+        what = f"the answer {bad.value!r} of {bad.annotator} to dialogue {bad.dialogue} is none that could be given"
+        raise DataError(what, str(store), "the store was changed from outside: restore it from a copy")
 
 
 def _runs(directories: Sequence[Path]) -> list[EvaluatedRun]:

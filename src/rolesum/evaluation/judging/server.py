@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.evaluation.judging.desk import Desk
@@ -27,6 +27,12 @@ class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(max_length=200)
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_written(cls, name: str) -> str:
+        name.encode()  # UnicodeEncodeError, a ValueError, for half of an emoji
+        return name
 
 
 class _Placed(_Asked):
@@ -126,6 +132,7 @@ class Gate:
 
 def _application(desk: Desk) -> Any:
     from fastapi import FastAPI, Request
+    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse, Response
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -136,6 +143,10 @@ def _application(desk: Desk) -> Any:
         first = error.problems[0]
         status = 503 if isinstance(error, ResourceError) else 400
         return JSONResponse({"error": first.what, "fix": first.fix}, status, headers={"Cache-Control": "no-store"})
+
+    @app.exception_handler(RequestValidationError)
+    async def _not_asked(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "this is not what the page asks", "fix": "reload the page"}, 422)
 
     @app.get("/")
     def _page() -> HTMLResponse:

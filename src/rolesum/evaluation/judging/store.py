@@ -79,8 +79,13 @@ class Store:
 
     def record(self) -> Mapping[str, Any] | None:
         """What Study.record left here; None in a new store."""
-        row = self._file.execute("SELECT record FROM study").fetchone()
-        found: Mapping[str, Any] | None = json.loads(row[0]) if row else None
+        try:
+            row = self._file.execute("SELECT record FROM study").fetchone()
+            found = json.loads(row[0]) if row else None
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise DataError(f"the store is broken: {error}", str(self.path), "name another --store") from None
+        if found is not None and not (isinstance(found, dict) and {"settings", "systems"} <= found.keys()):
+            raise DataError("the store's record of its study is broken", str(self.path), "name another --store")
         return found
 
     def begin(self, record: Mapping[str, Any]) -> None:
@@ -135,7 +140,10 @@ class Store:
         joined = "answers JOIN annotators ON annotators.key = answers.annotator"
         asked = f"SELECT {columns} FROM {joined} {where} ORDER BY number"
         with self._lock:  # never in the middle of another thread's writing
-            rows: Sequence[Any] = self._file.execute(asked, values).fetchall()
+            try:
+                rows: Sequence[Any] = self._file.execute(asked, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise DataError(f"the store is broken: {error}", str(self.path), "name another --store") from None
         return [Judgement(*row) for row in rows]
 
     def _prepare(self) -> None:

@@ -49,7 +49,12 @@ class Endpoint:
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port
+        except ValueError as error:
+            fix = "such as http://localhost:8000/v1"
+            raise UsageError(f"not the URL of an endpoint: {error}", self.url.split("@")[-1], fix) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError("not the URL of an endpoint", self.url.split("@")[-1], "such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:

@@ -36,6 +36,10 @@ class ModelMeasures:
     def __post_init__(self) -> None:
         if self.judge and not self.judge_model:
             raise UsageError("--judge needs the model's name", fix="add --judge-model NAME")
+        if (self.judge_cache or self.judge_prices) and not self.judge:
+            raise UsageError("--judge-cache and --judge-prices need a judge", fix="add --judge and --judge-model")
+        if "" in (self.bertscore, self.moverscore, self.nli, self.judge):
+            raise UsageError("a model or endpoint is named by an empty text", fix="name it, or leave the option out")
         if self.judge_model and not self.judge:
             raise UsageError("--judge-model needs the endpoint", fix="add --judge http://localhost:8000/v1")
         if self.bertscore_baseline and not self.bertscore:
