@@ -30,7 +30,7 @@ def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
         if evaluation.groups.get(role):
             found["groups"] = evaluation.groups[role]
         roles[role] = found
-    return {**evaluation.about, "roles": roles}
+    return {**evaluation.about, "roles": roles, "predictions_sha256": digest(_predictions(evaluation))}
 
 
 def score_results(found: Score) -> dict[str, Any]:
@@ -60,15 +60,18 @@ def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
 
     results.json holds a digest of the predictions, so that what was cut short is not taken for a whole.
     """
-    predictions = _lines(asdict(one) for one in evaluation.predictions)
-    write_whole(directory / PREDICTIONS, predictions)
+    write_whole(directory / PREDICTIONS, _predictions(evaluation))
     write_whole(directory / SCORES, _lines(_scores(evaluation)))
     if evaluation.checks:
         write_whole(directory / CHECKS_FILE, _lines(_checks(evaluation)))
     else:
         (directory / CHECKS_FILE).unlink(missing_ok=True)  # of an evaluation before this one
-    results = {**evaluation_results(evaluation), "predictions_sha256": digest(predictions)}
+    results = evaluation_results(evaluation)
     write_whole(directory / RESULTS, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def _predictions(evaluation: Evaluation) -> str:
+    return _lines(asdict(one) for one in evaluation.predictions)
 
 
 def digest(predictions: str) -> str:
