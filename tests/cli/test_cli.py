@@ -35,6 +35,7 @@ MISTAKES = [
     ("evaluate --data sample:en-test --predictions usr=a.txt", 2, 'unknown role "usr"'),
     ("evaluate --data sample:en-test --engine lead-3 --judge http://localhost:1/v1", 2, "add --judge-model"),
     ("evaluate --data sample:en-test --engine lead-1 --judge http://[::1 --judge-model x", 2, "not the URL"),
+    ("evaluate --data sample:en-test --engine lead-1 --judge-labels a.csv", 2, "needs a judge"),
     ("evaluate --data sample:en-test --engine lead-1 --judge-cache a.sqlite", 2, "need a judge"),
     ("evaluate --data sample:en-test --engine lead-" + "9" * 5000, 2, "unknown baseline"),
     ("evaluate --data sample:en-test --predictions " + "x" * 300 + "=y", 5, "File name too long"),

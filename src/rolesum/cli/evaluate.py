@@ -115,8 +115,6 @@ def evaluate(
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
         flag = "--adapter" if "--model" in named and not model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
-    if judge_labels and not judge:
-        raise UsageError("--judge-labels needs a judge", fix="add --judge and --judge-model")
     check_language_name(language)
     declared = declared_roles(adapter, recipe)
     task = job.Task(

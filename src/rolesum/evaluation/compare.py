@@ -10,11 +10,11 @@ import numpy as np
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation import statistics
-from rolesum.evaluation.checks import check_statistics
+from rolesum.evaluation.checks import CHECKS, check_statistics
 from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
 from rolesum.evaluation.results import SCORES
 from rolesum.evaluation.runs import EvaluatedRun
-from rolesum.evaluation.scorers import Several
+from rolesum.evaluation.scorers import HEADINGS, Several
 from rolesum.evaluation.statistics import Comparison, Statistic
 from rolesum.formats.source import Record, open_source
 
@@ -33,6 +33,11 @@ class CompareRow:
     b_name: str
     comparison: Comparison
     p_adjusted: float
+
+    @property
+    def heading(self) -> str:
+        """How tables head the figure."""
+        return CHECKS[self.measure].heading if self.scorer == OF_CHECKS else HEADINGS.get(self.measure, self.measure)
 
     def results(self) -> dict[str, Any]:
         """Plain data."""
@@ -62,7 +67,11 @@ def evaluate_runs(
     return found
 
 
-def compare(names: Sequence[str], evaluations: Sequence[Evaluation], models: Sequence[Any] = ()) -> list[CompareRow]:
+def compare(
+    names: Sequence[str],
+    evaluations: Sequence[Evaluation],
+    models: Sequence[Mapping[str, Mapping[str, Statistic]]] = (),
+) -> list[CompareRow]:
     """Every later system against every earlier one, for each role and figure.
 
     Row i of all evaluations must be of the same dialogue and role, as `read_runs` gives them. `models`, one per system,
@@ -86,9 +95,7 @@ def compare(names: Sequence[str], evaluations: Sequence[Evaluation], models: Seq
 
 def model_statistics(runs: Sequence[EvaluatedRun]) -> list[dict[str, dict[str, Statistic]]]:
     """By run and role the measures of a model that all runs were scored with under the same settings."""
-    found = []
-    for run in runs:
-        found.append(_own_scores(run))
+    found = [_own_scores(run) for run in runs]
     answer: list[dict[str, dict[str, Statistic]]] = [{} for _ in runs]
     roles = dict.fromkeys(one.role for one in runs[0].predictions)
     for role in roles:
@@ -146,12 +153,7 @@ def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
 
 def _common(runs: Sequence[EvaluatedRun], key: str, otherwise: str, flag: str) -> str | None:
     """What all results say under `key`, or None where none says anything."""
-    said = {
-        str(of[key]): run
-        for run in runs
-        for of in run.about.get("roles", {}).values()
-        if isinstance(of, dict) and key in of
-    }
+    said = {str(of[key]): run for run in runs for of in run.about.get("roles", {}).values() if key in of}
     said.pop("single", None)
     if len(said) > 1:
         told = ", ".join(f"{run.directory}: {value}" for value, run in said.items())

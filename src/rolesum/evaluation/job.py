@@ -51,6 +51,8 @@ class Task:
     def __post_init__(self) -> None:
         if self.scorer:
             get_scorer(self.scorer)
+        if self.judge_labels and not (self.measures and self.measures.judge):
+            raise UsageError("--judge-labels needs a judge", fix="add --judge and --judge-model")
 
     def read(self, whole: bool = False) -> tuple[Source, list[Dialogue]]:
         """The data, `whole` or up to the limit. Raises UsageError for no data, ResourceError for a bad `out`."""
@@ -200,7 +202,7 @@ def _about_model(loaded: "LoadedModel", adapter: Path | None) -> dict[str, Any]:
 def _about_data(task: Task, source: Source) -> dict[str, Any]:
     """On what it was evaluated, so that it can be read again in the same way."""
     about: dict[str, Any] = {
-        "data": source.name,
+        "data": _readable(source.name),
         "data_sha256": hashlib.sha256(source.text.encode()).hexdigest(),
         "limit": task.limit,
     }
@@ -221,9 +223,9 @@ def _finish(task: Task, done: Evaluation, dialogues: Sequence[Dialogue], metrics
         done = replace(done, about={**done.about, "command": _readable(task.command)})
     if task.checks and dialogues:
         done = with_checks(done, dialogues)
-    if task.out:
-        write_evaluation(done, task.out)  # before a model's measures, which may take long and fail
     if task.measures and task.measures.any:
+        if task.out:
+            write_evaluation(done, task.out)  # before a model's measures, which may take long and fail
         done = _measured(task, done, dialogues)
     if not task.out:
         return done

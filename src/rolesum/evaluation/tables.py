@@ -99,18 +99,11 @@ def write_tables(directory: Path, systems: Mapping[str, Evaluation]) -> None:
     write_whole(directory / "table.tex", as_latex(results, published))
 
 
-def measure_heading(scorer: str, measure: str) -> str:
-    """How a figure of a scorer, a check or a model is headed."""
-    if scorer == OF_CHECKS:
-        return CHECKS[measure].heading
-    return HEADINGS.get(measure, measure)
-
-
 def _cells(row: CompareRow, wide: bool) -> list[str]:
     found = row.comparison
     adjusted = _p_value(row.p_adjusted)
     cells = [
-        " " + escape(measure_heading(row.scorer, row.measure)),
+        " " + escape(row.heading),
         f"{found.a:.2f}",
         f"{found.b:.2f}",
         f"{found.difference:+.2f}",

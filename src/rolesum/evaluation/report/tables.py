@@ -125,7 +125,7 @@ def difference_tables(comparisons: Iterable["CompareRow"]) -> list[dict[str, Any
         rows = tables.setdefault((row.role, row.a_name, row.b_name, row.scorer), [])
         rows.append(
             {
-                "measure": _heading(row.measure),
+                "measure": row.heading,
                 "found": row.comparison,
                 "p_adjusted": row.p_adjusted,
                 "significant": row.p_adjusted < SIGNIFICANT and row.comparison.low * row.comparison.high > 0,
@@ -135,11 +135,6 @@ def difference_tables(comparisons: Iterable["CompareRow"]) -> list[dict[str, Any
         {"role": role, "a": a, "b": b, "scorer": scorer, "rows": rows, "folded": scorer not in SCORERS}
         for (role, a, b, scorer), rows in tables.items()
     ]
-
-
-def _heading(measure: str) -> str:
-    """How a table calls a measure or a check."""
-    return CHECKS[measure].heading if measure in CHECKS else HEADINGS.get(measure, measure)
 
 
 def model_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
