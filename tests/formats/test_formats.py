@@ -20,6 +20,17 @@ EXAMPLES = [
     ("tweetsumm", json.dumps({"id": "1", "turns": ["hi", "hello"], "refs": []})),
     ("plain", "Anna: hi\nTom: hello"),
     ("plain", "用户：你好\n客服：您好"),
+    ("dialogsum", json.dumps({"fname": "1", "dialogue": "#Person1#: hi", "summary": "A greeting."})),
+    ("qmsum", json.dumps({"meeting_transcripts": [{"speaker": "A", "content": "hi"}], "general_query_list": []})),
+    ("vtt", "WEBVTT - Title: greeting\n\n00:01.000 --> 00:02.000\n<v Anna>hi</v>"),
+    ("srt", "1\n00:00:01,000 --> 00:00:02,000\nAnna: hi"),
+    ("zoom", "[Anna] 10:02:11\nhi: you"),
+    ("whisper", json.dumps({"segments": [{"text": "hi", "speaker": "A"}]})),
+    ("transcribe", json.dumps({"Transcript": [{"ParticipantRole": "AGENT", "Content": "hi"}]})),
+    ("whatsapp", "[12/31/23, 10:02:11 PM] Anna: hi"),
+    ("whatsapp", "31.12.23, 22:02 - Anna: hi"),
+    ("csv", "id,speaker,text\n1,Anna,hi"),
+    ("csv", "id\tdialogue\n1\tAnna: hi"),
 ]
 
 
@@ -41,6 +52,10 @@ def test_each_format_is_recognised_by_its_content_and_then_read(name, text):
     assert sniff(source).name == name
     assert all(isinstance(item, Dialogue) for item in parse(source))
     assert read_dialogues(source) == read_dialogues(source, name)
+
+
+def test_every_format_of_one_file_has_an_example():
+    assert {name for name, _ in EXAMPLES} == FORMATS.keys() - {"slack"}  # a directory; see test_slack.py
 
 
 @pytest.mark.parametrize(
@@ -204,7 +219,7 @@ def test_a_callers_unknown_role_is_a_usage_error():
     [(name, text) for name, text in EXAMPLES if "csds" not in name],
 )
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path, name, text):
-    pretty = json.dumps(json.loads(text), indent=1) if text[0] in "[{" else text
+    pretty = json.dumps(json.loads(text), indent=1) if Source(name, text).is_json else text
     path = tmp_path / "file"
     path.write_bytes(pretty.encode())
     plain = read_dialogues(open_source(path), name)

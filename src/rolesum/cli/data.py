@@ -1,8 +1,11 @@
 """rolesum data."""
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -19,18 +22,33 @@ from rolesum.cli.options import (
     speaker_map,
 )
 
-app = typer.Typer(help="Look at data files before you train on them.", no_args_is_help=True)
+app = typer.Typer(help="Look at data files before you train on them, and convert them.", no_args_is_help=True)
 
 File = Annotated[str, typer.Argument(help="A data file, - for standard input, or sample:NAME.")]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", help="Of a CSV or TSV: id=call_id,speaker=who,text=utterance (role, dialogue, summary)."),
+]
+UnknownSpeaker = Annotated[
+    str,
+    typer.Option(
+        "--unknown-speaker",
+        help="Who speaks where the file does not say: refuse, name=LABEL, alternate=A,B, or continue the one before.",
+    ),
+]
+CustomRoles = Annotated[str | None, typer.Option("--recipe", help="A recipe whose custom roles the file may use.")]
+
+# More speakers than one would want to be asked about.
+_ASKED_SPEAKERS = 12
 
 
 @app.command()
 def check(
     file: File,
     format_: Format = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="A recipe whose custom roles the file may use.")
-    ] = None,
+    recipe: CustomRoles = None,
+    columns: Columns = None,
+    unknown_speaker: UnknownSpeaker = "refuse",
     json_: Json = False,
 ) -> None:
     """Find all problems of a file at once, with their lines, and count what is good.
@@ -39,9 +57,16 @@ def check(
     """
     from rolesum.errors import DataError
     from rolesum.formats.check import check_file
+    from rolesum.formats.table import columns_of
     from rolesum.recipe import load_recipe
 
-    result = check_file(file, format_, load_recipe(recipe).aliases if recipe else None)
+    result = check_file(
+        file,
+        format_,
+        load_recipe(recipe).aliases if recipe else None,
+        columns=columns_of(columns) if columns else None,
+        unknown_speaker=unknown_speaker,
+    )
     if json_:
         typer.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
         raise typer.Exit(DataError.exit_code if result.problems else 0)
@@ -61,6 +86,107 @@ def check(
 
 
 @app.command()
+def convert(
+    file: Annotated[
+        str, typer.Argument(metavar="IN", help="A file of any format, a Slack export's directory or zip, or -.")
+    ],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The .jsonl to write, or - for standard output.")],
+    format_: Format = None,
+    columns: Columns = None,
+    unknown_speaker: UnknownSpeaker = "refuse",
+    speaker: Speakers = None,
+    recipe: CustomRoles = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and write the rest.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Turn any known format into rolesum's own JSON lines. OUT is written whole or not at all.
+
+    Example: rolesum data convert meeting.vtt meeting.jsonl --speaker "Anna=user" --speaker "Tom=agent"
+    """
+    from functools import partial
+
+    from rolesum.files import write_whole
+    from rolesum.formats import open_source
+    from rolesum.formats.convert import convert as convert_source
+    from rolesum.formats.table import columns_of
+    from rolesum.recipe import load_recipe
+
+    to_file = out != "-"
+    if to_file:
+        _check_out(file, Path(out))
+    aliases = load_recipe(recipe).aliases if recipe else {}
+    source = open_source(file)
+    converted = partial(
+        convert_source,
+        source,
+        format_,
+        custom_roles=aliases,
+        columns=columns_of(columns) if columns else None,
+        unknown_speaker=unknown_speaker,
+        skip_bad=skip_bad,
+    )
+    found = converted(speakers=speaker_map(speaker))
+    if not speaker and not any(dialogue.roles for dialogue in found.dialogues):
+        labels = list(found.speakers())
+        if file != "-" and sys.stdin and sys.stdin.isatty() and len(labels) <= _ASKED_SPEAKERS:
+            found = converted(speakers=_ask_roles(labels, list(aliases)))
+        else:
+            typer.echo('no speaker has a role; say who plays which with --speaker "LABEL=ROLE"', err=True)
+    for problem in found.problems:
+        typer.echo(str(problem), err=True)
+    if to_file:
+        write_whole(Path(out), found.text)
+    else:
+        typer.echo(found.text, nl=False)
+    counts = found.as_json()
+    told = json.dumps(counts, indent=1, ensure_ascii=False) if json_ else _told(counts)
+    typer.echo(told, err=not to_file)
+
+
+def _check_out(file: str, out: Path) -> None:
+    """Raise UsageError or ResourceError where a conversion's OUT cannot be what the user meant."""
+    from rolesum.errors import UsageError
+    from rolesum.files import check_writable
+
+    if out.suffix != ".jsonl":
+        fix = "give OUT the ending .jsonl, or - for standard output"
+        raise UsageError("what is written is JSON lines", str(out), fix)
+    if out.exists() and Path(file).exists() and out.samefile(file):
+        raise UsageError("OUT is IN itself", str(out), "give another name")
+    check_writable(out)
+
+
+def _told(counts: dict[str, Any]) -> str:
+    """A conversion's counts in words."""
+    text = f"{counts['file']}: format {counts['format']}, {counts['dialogues']:,} dialogues, {counts['turns']:,} turns"
+    if counts["problems"]:
+        text += f"; {len(counts['problems']):,} problems, left out"
+    heard = [f"{label} ({role})" for label, role in counts["speakers"].items()]
+    more = f" and {len(heard) - _ASKED_SPEAKERS:,} more" if len(heard) > _ASKED_SPEAKERS else ""
+    return f"{text}\nspeakers: {', '.join(heard[:_ASKED_SPEAKERS])}{more}"
+
+
+def _ask_roles(labels: Sequence[str], custom: Sequence[str]) -> dict[str, str]:
+    """Speaker's label -> role as the user answers on the terminal; an empty answer gives none."""
+    from rolesum.errors import UsageError
+    from rolesum.roles import AGENT, USER, resolve_role
+
+    typer.echo(f"Who plays which role? {', '.join((USER, AGENT, *custom))}; Enter for none.", err=True)
+    played = {}
+    for label in labels:
+        while answer := typer.prompt(label, default="", show_default=False, err=True).strip():
+            try:
+                played[label] = resolve_role(answer, dict.fromkeys(custom, ()))
+            except UsageError as error:
+                typer.echo(str(error), err=True)
+            else:
+                break
+    return played
+
+
+@app.command()
 def show(
     file: File,
     id_: Annotated[str | None, typer.Option("--id", help="Which dialogue; by default the first.")] = None,
@@ -71,6 +197,8 @@ def show(
     format_: Format = None,
     language: Language = None,
     speaker: Speakers = None,
+    columns: Columns = None,
+    unknown_speaker: UnknownSpeaker = "refuse",
     json_: Json = False,
 ) -> None:
     """Show one dialogue as prompt segments and tokens; tokens that carry loss are green and marked with |.
@@ -81,13 +209,22 @@ def show(
     from rich.markup import escape
 
     from rolesum.formats import find_dialogue
+    from rolesum.formats.table import columns_of
     from rolesum.generation.job import declared_roles
     from rolesum.models.loading import load_text_side
     from rolesum.roles import default_roles
     from rolesum.training.show import show_dialogue
 
     declared = declared_roles(adapter, recipe)
-    dialogue = find_dialogue(file, id_, format_, custom_roles=declared.aliases, speakers=speaker_map(speaker))
+    dialogue = find_dialogue(
+        file,
+        id_,
+        format_,
+        custom_roles=declared.aliases,
+        speakers=speaker_map(speaker),
+        columns=columns_of(columns) if columns else None,
+        unknown_speaker=unknown_speaker,
+    )
     wanted = role_list(roles, declared.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     side = load_text_side(model, adapter)
     segments = show_dialogue(side, dialogue, wanted, side.layout(language, definitions=declared.definitions))

@@ -10,8 +10,25 @@ from pathlib import Path
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
-from rolesum.formats import csds, jsonl, plain, samsum, tweetsumm
+from rolesum.formats import (
+    csds,
+    dialogsum,
+    jsonl,
+    plain,
+    qmsum,
+    samsum,
+    slack,
+    srt,
+    table,
+    transcribe,
+    tweetsumm,
+    vtt,
+    whatsapp,
+    whisper,
+    zoom,
+)
 from rolesum.formats.source import Source, open_source
+from rolesum.formats.speakers import REFUSE, name_speakers, speaker_rule
 from rolesum.roles import resolve_role, role_of_speaker
 
 __all__ = [
@@ -37,9 +54,12 @@ class Format:
     read: Callable[[Source], Iterator[Dialogue | Problem]]
 
 
+MODULES = (
+    *(jsonl, samsum, csds, tweetsumm, dialogsum, qmsum),
+    *(vtt, srt, zoom, whisper, transcribe, whatsapp, slack, table, plain),
+)
 FORMATS: dict[str, Format] = {
-    module.NAME: Format(module.NAME, module.DESCRIPTION, module.matches, module.read)
-    for module in (jsonl, samsum, csds, tweetsumm, plain)
+    module.NAME: Format(module.NAME, module.DESCRIPTION, module.matches, module.read) for module in MODULES
 }
 
 
@@ -55,19 +75,34 @@ def sniff(source: Source) -> Format:
         if source.is_json:
             what = "the JSON holds no dialogue of a known form"
             raise DataError(
-                what, source.name, "each record needs turns (or SAMSum's or CSDS's keys); see docs/formats.md"
+                what, source.name, "each record needs turns (or another format's keys); see docs/formats.md"
             )
-        fix = "name it with --format: " + ", ".join(FORMATS) + ' (plain wants "Speaker: text" lines)'
+        wants = 'plain wants "Speaker: text" lines, csv may want --columns'
+        fix = f"name it with --format: {', '.join(FORMATS)} ({wants})"
         raise DataError("the file looks like no known format", source.name, fix)
     names = ", ".join(form.name for form in candidates)
     raise DataError(f"the file could be any of: {names}", source.name, "name the right one with --format")
 
 
-def parse(source: Source, form: str | None = None) -> Iterator[Dialogue | Problem]:
-    """The dialogues of a source and the problems between them. `form` names a format; None sniffs it."""
+def parse(
+    source: Source,
+    form: str | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    unknown_speaker: str = REFUSE,
+) -> Iterator[Dialogue | Problem]:
+    """The dialogues of a source and the problems between them. `form` names a format; None sniffs it.
+
+    `columns` maps a field to its column in a CSV or TSV file; `unknown_speaker` says who speaks where the file does
+    not: refuse, name=LABEL, alternate=LABEL,LABEL or continue.
+    """
     if form is not None and form not in FORMATS:
         raise UsageError(f'unknown format "{form}"', fix=did_you_mean(form, FORMATS))
-    return (FORMATS[form] if form else sniff(source)).read(source)
+    if columns and form not in (None, table.NAME):
+        raise UsageError(f"columns are mapped in csv only, and the format is {form}", "--columns", "leave it out")
+    rule = speaker_rule(unknown_speaker)
+    items = table.read(source, columns) if columns else (FORMATS[form] if form else sniff(source)).read(source)
+    return (name_speakers(item, rule) if isinstance(item, Dialogue) else item for item in items)
 
 
 def read_dialogues(
@@ -78,15 +113,25 @@ def read_dialogues(
     limit: int | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    unknown_speaker: str = REFUSE,
 ) -> list[Dialogue]:
     """Read a file's dialogues, at most `limit`, without those whose id is in `skip`.
 
     `custom_roles` maps a role of one's own to its aliases, `speakers` a speaker's label to the role that it plays;
-    both add to what the file says. Raises DataError with all problems of the file.
+    both add to what the file says. `columns` and `unknown_speaker` are those of `parse`. Raises DataError with all
+    problems of the file.
     """
     dialogues: list[Dialogue] = []
     problems: list[Problem] = []
-    for item in read_items(path, form, custom_roles=custom_roles, speakers=speakers):
+    for item in read_items(
+        path,
+        form,
+        custom_roles=custom_roles,
+        speakers=speakers,
+        columns=columns,
+        unknown_speaker=unknown_speaker,
+    ):
         if limit is not None and len(dialogues) >= limit:
             break
         if isinstance(item, Problem):
@@ -111,11 +156,14 @@ def read_items(
     *,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    unknown_speaker: str = REFUSE,
 ) -> Iterator[Dialogue | Problem]:
     """The dialogues and the problems of a file as they come, with every role's name resolved."""
     aliases = {role: tuple(names) for role, names in (custom_roles or {}).items()}
     given = {label: resolve_role(role, aliases) for label, role in (speakers or {}).items()}
-    for item in parse(path if isinstance(path, Source) else open_source(path), form):
+    source = path if isinstance(path, Source) else open_source(path)
+    for item in parse(source, form, columns=columns, unknown_speaker=unknown_speaker):
         yield item if isinstance(item, Problem) else _resolved(item, aliases, given)
 
 
@@ -126,11 +174,20 @@ def find_dialogue(
     *,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    unknown_speaker: str = REFUSE,
 ) -> Dialogue:
     """The dialogue with an id, or the first; other records may be bad. Raises DataError or UsageError if none is."""
     problems: list[Problem] = []
     ids: list[str] = []
-    for item in read_items(path, form, custom_roles=custom_roles, speakers=speakers):
+    for item in read_items(
+        path,
+        form,
+        custom_roles=custom_roles,
+        speakers=speakers,
+        columns=columns,
+        unknown_speaker=unknown_speaker,
+    ):
         if isinstance(item, Problem):
             problems.append(item)
         elif identity is None or item.id == identity:

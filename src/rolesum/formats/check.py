@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.errors import Problem
-from rolesum.formats import FORMATS, open_source, read_items, sniff
+from rolesum.formats import FORMATS, open_source, read_items, sniff, table
+from rolesum.formats.speakers import REFUSE
 from rolesum.roles import OVERALL
 
 
@@ -38,14 +39,20 @@ class CheckResult:
 
 
 def check_file(
-    path: str | Path, form: str | None = None, custom_roles: Mapping[str, Collection[str]] | None = None
+    path: str | Path,
+    form: str | None = None,
+    custom_roles: Mapping[str, Collection[str]] | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    unknown_speaker: str = REFUSE,
 ) -> CheckResult:
     """Read the whole file, and find all of its problems, repeated ids among them."""
     source = open_source(path)
+    form = table.NAME if form is None and columns else form
     chosen = FORMATS[form] if form in FORMATS else sniff(source) if form is None else None
     result = CheckResult(source.name, chosen.name if chosen else str(form))
     first_places: dict[str, str] = {}
-    for item in read_items(source, form, custom_roles=custom_roles):
+    for item in read_items(source, form, custom_roles=custom_roles, columns=columns, unknown_speaker=unknown_speaker):
         if isinstance(item, Problem):
             result.problems.append(item)
             continue

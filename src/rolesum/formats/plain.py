@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
+from rolesum.formats import vtt, whatsapp, zoom
 from rolesum.formats.source import Source
 from rolesum.formats.turns import turns_of_text
 from rolesum.roles import roles_of_speakers
@@ -12,8 +13,12 @@ NAME = "plain"
 DESCRIPTION = 'plain text: one dialogue a file, one turn a line, "Speaker: text" or "说话人：内容"'
 
 
+# Their first lines may hold a colon too, and would pass for a label and a text.
+_OTHERS = (vtt, whatsapp, zoom)
+
+
 def matches(source: Source) -> bool:
-    if source.is_json:
+    if source.is_json or source.files or any(other.matches(source) for other in _OTHERS):
         return False
     turns, stray = turns_of_text(source.text)
     return bool(turns) and not stray

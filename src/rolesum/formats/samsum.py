@@ -1,12 +1,12 @@
 """SAMSum: {id, dialogue: "A: …\\nB: …", summary} as a JSON array, JSON lines, or CSV with these columns."""
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
+from rolesum.formats.dialogsum import is_record as is_dialogsum
+from rolesum.formats.rows import header, rows
 from rolesum.formats.source import Record, Source, is_id
 from rolesum.formats.turns import turns_of_text
 from rolesum.roles import OVERALL, roles_of_speakers
@@ -18,7 +18,7 @@ DESCRIPTION = 'SAMSum: {id, dialogue: "Anna: …", summary}, JSON, JSON lines or
 def matches(source: Source) -> bool:
     if source.is_json:
         record = source.first_record
-        return isinstance(record, dict) and isinstance(record.get("dialogue"), str)
+        return isinstance(record, dict) and isinstance(record.get("dialogue"), str) and not is_dialogsum(record)
     return _is_csv(source)
 
 
@@ -49,35 +49,13 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     )
 
 
-def _header(source: Source) -> set[str]:
-    try:
-        return {column.strip() for column in next(csv.reader(io.StringIO(source.lines[0])), [])}
-    except csv.Error:  # a line longer than any header
-        return set()
-
-
 def _is_csv(source: Source) -> bool:
-    return not source.is_json and _header(source) >= {"id", "dialogue"}
+    return not source.is_json and set(header(source)) >= {"id", "dialogue"}
 
 
 def _csv_records(source: Source) -> Iterator[Record | Problem]:
-    if missing := {"id", "dialogue"} - _header(source):
+    if missing := {"id", "dialogue"} - set(header(source)):
         what = f"the CSV has no column {' and '.join(sorted(missing))}"
         yield Problem(what, f"{source.name}:1", "name the columns id, dialogue and summary in the first line")
         return
-    reader = csv.DictReader(io.StringIO(source.text, newline=""), skipinitialspace=True, strict=True)
-    line = 2  # where the row in hand begins
-    try:
-        for row in reader:
-            while line < len(source.lines) and not source.lines[line - 1]:  # the csv module passes empty lines over
-                line += 1
-            place, line = f"{source.name}:{line}", reader.line_num + 1
-            cells = [cell for cell in row.values() if isinstance(cell, str)]
-            if None in row or None in row.values():
-                if any(cell.strip() for cell in cells):
-                    what = "the row has more or fewer cells than the header"
-                    yield Problem(what, place, "put a text that holds commas in quotes")
-                continue
-            yield Record({key.strip(): value for key, value in row.items()}, place)
-    except csv.Error as error:
-        yield Problem(f"broken CSV: {error}", f"{source.name}:{line}", "check the quotes of the row that begins here")
+    yield from rows(source)

@@ -1,9 +1,10 @@
 """A data file as the readers see it: decoded text, and JSON records with the line where each begins."""
 
+import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.errors import DataError, Problem, did_you_mean
+from rolesum.formats.folder import is_zip, read_folder, read_zip
 
 STDIN = "-"
 SAMPLE = "sample:"
@@ -29,14 +31,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Source:
-    """A file's text without BOM and with \\n line ends; `name` is what error messages call it."""
+    """A file's text without BOM and with \\n line ends; `name` is what error messages call it.
+
+    An export of many files has them in `files`, by their paths in it; its `text` lists them with their digests.
+    """
 
     name: str
     text: str
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
     is_json: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "is_json", _JSON_START.match(self.text) is not None)
+        object.__setattr__(self, "is_json", not self.files and _JSON_START.match(self.text) is not None)
 
     @property
     def stem(self) -> str:
@@ -114,7 +120,10 @@ class Source:
 
 
 def open_source(path: str | Path) -> Source:
-    """Read a file, standard input (`-`) or a bundled sample (`sample:en-test`). Raises DataError."""
+    """Read a file, standard input (`-`), a bundled sample (`sample:en-test`), or an export: a directory or a zip.
+
+    Raises DataError.
+    """
     name = str(path)
     if name == STDIN:
         if sys.stdin is None:
@@ -122,21 +131,42 @@ def open_source(path: str | Path) -> Source:
         raw, name = sys.stdin.buffer.read(), "standard input"
     elif name.startswith(SAMPLE):
         raw = _sample(name.removeprefix(SAMPLE))
+    elif Path(path).is_dir():
+        return _export(name, read_folder(Path(path)))
     else:
         try:
             raw = Path(path).read_bytes()
         except OSError as error:
             raise DataError(f"cannot read the file: {error.strerror}", name, "check the path") from None
+    if is_zip(raw):
+        return _export(name, read_zip(raw, name))
+    text = _decoded(raw, name)
+    if not text.strip():
+        raise DataError("the file is empty", name, "give it at least one dialogue")
+    return Source(name, text)
+
+
+def identified(source: Source) -> Iterator[tuple[str, Record | Problem]]:
+    """The records of a format that has no ids, with one each: the file's stem, numbered where there are several."""
+    items = list(source.records())
+    for number, item in enumerate(items, 1):
+        yield source.stem if len(items) == 1 else f"{source.stem}-{number}", item
+
+
+def _export(name: str, raw: Mapping[str, bytes]) -> Source:
+    files = {path: _decoded(raw[path], f"{name}/{path}") for path in sorted(raw)}
+    listed = [f"{path} {hashlib.sha256(text.encode()).hexdigest()}" for path, text in files.items()]
+    return Source(name, "\n".join(listed), files)
+
+
+def _decoded(raw: bytes, name: str) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         fix = "save the file as UTF-8 (iconv -f GB18030 -t UTF-8 IN > OUT, if it is Chinese)"
         raise DataError(f"not UTF-8: byte 0x{error.object[error.start]:02x}", f"{name}:{line}", fix) from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        raise DataError("the file is empty", name, "give it at least one dialogue")
-    return Source(name, text)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _whole_text(record: Record) -> Record | Problem:

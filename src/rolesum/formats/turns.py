@@ -1,6 +1,7 @@
-"""Turns from text in the form "Speaker: text", with a Latin or a full-width colon."""
+"""Turns from text in the form "Speaker: text", with a Latin or a full-width colon, and how pieces of speech join."""
 
 import re
+from collections.abc import Iterable
 
 from rolesum.dialogue import Turn
 
@@ -9,6 +10,8 @@ _LABELLED = re.compile(r"^(?P<speaker>[^:：\n]{1,60}?)\s*(?::(?!//)|：)\s*(?P<
 _NO_LABEL = re.compile(r"^[\d\s.,\-/]*$")
 # A clock time in front of the label, as chat exports write it: "[10:30] Anna: …", "10:30:05 Anna: …".
 _CLOCK = re.compile(r"^(\[\s*\d{1,2}:\d{2}(:\d{2})?\s*\]|\d{1,2}:\d{2}(:\d{2})?(?=\s+\S+.*[:：]))\s*")
+# Scripts that are written without spaces between words, their punctuation included.
+_UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff60]")
 
 
 def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
@@ -22,11 +25,45 @@ def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if not line.strip():
             continue
-        found = _LABELLED.match(_CLOCK.sub("", line.strip()))
-        if found and not _NO_LABEL.match(found["speaker"]):
-            turns.append(Turn(found["speaker"].strip(), found["text"].strip()))
+        labelled = labelled_line(line)
+        if labelled:
+            turns.append(labelled)
         elif turns:
             turns[-1] = Turn(turns[-1].speaker, f"{turns[-1].text} {line.strip()}".strip())
         else:
             stray.append(number)
     return [turn for turn in turns if turn.text], stray
+
+
+def labelled_line(line: str) -> Turn | None:
+    """The turn that a line of the form "Speaker: text" begins, perhaps without text; None for any other line."""
+    found = _LABELLED.match(_CLOCK.sub("", line.strip()))
+    if found and not _NO_LABEL.match(found["speaker"]):
+        return Turn(found["speaker"].strip(), found["text"].strip())
+    return None
+
+
+def one_line(text: str) -> str:
+    """The lines of a text as one."""
+    return joined(line.strip() for line in text.split("\n"))
+
+
+def joined(pieces: Iterable[str]) -> str:
+    """Pieces of speech as one text: a space between them, none between two Chinese or Japanese characters."""
+    text = ""
+    for piece in pieces:
+        gap = "" if not (text and piece) or (_UNSPACED.match(text[-1]) and _UNSPACED.match(piece[0])) else " "
+        text += gap + piece
+    return text
+
+
+def merged(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns with text, those that follow each other from one named speaker as one."""
+    groups: list[tuple[str, list[str]]] = []
+    for turn in turns:
+        text = turn.text.strip()
+        if text and groups and turn.speaker and turn.speaker == groups[-1][0]:
+            groups[-1][1].append(text)
+        elif text:
+            groups.append((turn.speaker, [text]))
+    return [Turn(speaker, joined(texts)) for speaker, texts in groups]

@@ -1,0 +1,158 @@
+"""A Slack export, a directory or a zip: users.json, and for each channel a folder with a file of messages a day.
+
+Each thread is a dialogue, over all its days; what else was said in a channel on a day is one too. Messages of Slack
+itself and those without text are dropped; the dialogue's meta counts them.
+"""
+
+import html
+import re
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import Problem
+from rolesum.formats.folder import MEMBERS
+from rolesum.formats.source import Record, Source
+from rolesum.formats.turns import one_line
+from rolesum.roles import roles_of_speakers
+
+NAME = "slack"
+DESCRIPTION = "Slack export, directory or zip: a thread is a dialogue, the rest of a channel's day is one"
+
+SPOKEN = (None, "bot_message", "me_message", "thread_broadcast", "file_share")
+_MENTION = re.compile(r"<@(?P<id>\w+)(?:\|(?P<name>[^>]*))?>")
+_SPECIAL = re.compile(r"<(?P<kind>[#!]?)(?P<what>[^<>|]+)(?:\|(?P<name>[^<>]*))?>")
+
+
+@dataclass
+class _Group:
+    """The messages of a thread or of a channel's day: (time, turn), and what was dropped."""
+
+    place: str
+    messages: list[tuple[float, Turn]] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+def matches(source: Source) -> bool:
+    return bool(source.files)
+
+
+def read(source: Source) -> Iterator[Dialogue | Problem]:
+    if not source.files:
+        yield Problem("not a Slack export", source.name, "name its directory or zip, which holds users.json")
+        return
+    names = yield from _names(source)
+    groups: dict[tuple[str, str], _Group] = {}
+    for path in source.files:
+        if path in MEMBERS:
+            continue
+        channel, day = path.removesuffix(".json").split("/")
+        inside = Source(f"{source.name}/{path}", source.files[path])
+        records = list(inside.records())
+        problems = [item for item in map(_problem, records) if item]
+        yield from problems
+        if problems:  # what the bad record said is unknown, so the day is left out as a whole
+            continue
+        for record in records:
+            if isinstance(record, Record):
+                _add(groups, channel, day, record, names)
+    for (channel, name), group in groups.items():
+        if group.messages:
+            yield _dialogue(channel, name, group)
+
+
+def _dialogue(channel: str, name: str, group: _Group) -> Dialogue:
+    messages = sorted(group.messages, key=lambda message: message[0])
+    times = [datetime.fromtimestamp(message[0], UTC).isoformat(timespec="seconds") for message in messages]
+    return Dialogue(
+        id=f"{channel}/{name}",
+        turns=tuple(turn for _, turn in messages),
+        roles=roles_of_speakers([turn.speaker for _, turn in messages]),
+        meta={
+            "channel": channel,
+            "start": times[0],
+            "end": times[-1],
+            **({"dropped": dict(group.dropped)} if group.dropped else {}),
+        },
+        source=group.place,
+    )
+
+
+def _problem(item: Record | Problem) -> Problem | None:
+    """What is wrong with a message, so that it cannot be placed."""
+    if isinstance(item, Problem):
+        return item
+    message = item.value
+    if not isinstance(message, dict) or not isinstance(message.get("text") or "", str):
+        return Problem("not a Slack message: an object with text and ts is needed", item.place, "mend or remove it")
+    try:
+        datetime.fromtimestamp(float(message["ts"]), UTC)
+        float(message.get("thread_ts") or 0)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return Problem("a Slack message needs ts, the time in seconds", item.place, "mend or remove it")
+    return None
+
+
+def _add(
+    groups: dict[tuple[str, str], _Group], channel: str, day: str, record: Record, names: Mapping[str, str]
+) -> None:
+    message = record.value
+    name = str(message.get("thread_ts") or day)
+    group = groups.setdefault((channel, name), _Group(record.place))
+    text = _plain(message.get("text") or "", names).strip()
+    if message.get("subtype") not in SPOKEN:
+        group.dropped["system"] += 1
+    elif not text:
+        group.dropped["media"] += 1
+    else:
+        group.messages.append((float(message["ts"]), Turn(_speaker(message, names), text)))
+
+
+def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """The member's name; for those who are not in users.json, what the message says of itself; "" for nothing."""
+    user = message.get("user")
+    if isinstance(user, str) and user in names:
+        return names[user]
+    profiles = [message.get("user_profile"), message, message.get("bot_profile")]
+    known = [profile for profile in profiles if isinstance(profile, dict)]
+    found = [profile.get(key) for profile in known for key in ("display_name", "real_name", "username", "name")]
+    found += [user, message.get("bot_id")]
+    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), "")
+
+
+def _names(source: Source) -> Generator[Problem, None, dict[str, str]]:
+    """Yields what is wrong with users.json, and returns member's id -> name; where two have one name, the id too."""
+    names: dict[str, str] = {}
+    for path in MEMBERS:
+        inside = Source(f"{source.name}/{path}", source.files.get(path, "[]"))
+        for item in inside.records():
+            if isinstance(item, Problem):
+                yield item
+            elif not isinstance(item.value, dict) or not isinstance(item.value.get("id"), str):
+                yield Problem("not a member: an object with an id is needed", item.place, "mend or remove it")
+            else:
+                names[item.value["id"]] = _name(item.value)
+    heard = Counter(names.values())
+    return {one: f"{name} ({one})" if heard[name] > 1 else name for one, name in names.items()}
+
+
+def _name(member: Mapping[str, Any]) -> str:
+    known = [one for one in (member.get("profile"), member) if isinstance(one, dict)]
+    found = [profile.get(key) for profile in known for key in ("display_name", "real_name", "name")]
+    return next((text.strip() for text in found if isinstance(text, str) and text.strip()), str(member["id"]))
+
+
+def _plain(text: str, names: Mapping[str, str]) -> str:
+    """The text without Slack's markup: members and channels by name, links by their labels, one line."""
+
+    def special(found: re.Match[str]) -> str:
+        kind, what, name = found["kind"], found["what"], found["name"]
+        if kind:
+            return ("#" if kind == "#" else "@") + (name or what.partition("^")[0]).lstrip("@#")
+        return name or what.removeprefix("mailto:")
+
+    text = _MENTION.sub(lambda found: "@" + (names.get(found["id"]) or found["name"] or found["id"]), text)
+    return html.unescape(one_line(_SPECIAL.sub(special, text)))

@@ -1,0 +1,81 @@
+"""Who speaks where the file does not say it: refused, unless the user gives a rule."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import cycle
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import Problem, UsageError
+from rolesum.formats.turns import joined
+from rolesum.roles import roles_of_speakers
+
+REFUSE = "refuse"
+RULES = "refuse, name=LABEL, alternate=LABEL,LABEL or continue"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerRule:
+    """What becomes of turns without a speaker; `said` is the rule as the user wrote it."""
+
+    kind: str
+    labels: tuple[str, ...] = ()
+    said: str = ""
+
+
+def speaker_rule(text: str) -> SpeakerRule:
+    """The rule that a text such as "alternate=Anna,Tom" says. Raises UsageError."""
+    kind, _, rest = text.strip().partition("=")
+    parts = rest.replace("，", ",").split(",") if kind == "alternate" else [rest]
+    labels = tuple(label.strip() for label in parts) if rest else ()
+    known = {REFUSE: not labels, "continue": not labels, "name": len(labels) == 1, "alternate": len(labels) >= 2}
+    if not known.get(kind) or not all(labels) or len(set(labels)) < len(labels):
+        raise UsageError(f'"{text}" is no rule for turns without a speaker', "--unknown-speaker", f"write {RULES}")
+    return SpeakerRule(kind, labels, text.strip())
+
+
+def name_speakers(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Problem:
+    """The dialogue with a speaker for each turn, or what is wrong where the rule does not give one.
+
+    A turn that the rule named is one with its neighbour of the same speaker; the meta says which rule it was.
+    """
+    unnamed = sum(not turn.speaker for turn in dialogue.turns)
+    if not unnamed:
+        return dialogue
+    place = f"{dialogue.source}, id {dialogue.id}"
+    if rule.kind == REFUSE:
+        heard = Counter(turn.speaker for turn in dialogue.turns if turn.speaker)
+        named = f" (named: {', '.join(label for label, _ in heard.most_common(8))})" if heard else ""
+        fix = "say who speaks: --unknown-speaker name=LABEL, alternate=A,B or continue (the speaker before goes on)"
+        return Problem(f"{unnamed} of {len(dialogue.turns)} turns name no speaker{named}", place, fix)
+    if rule.kind == "continue" and not dialogue.turns[0].speaker:
+        return Problem("the first turn names no speaker, so none can go on", place, "use name=LABEL or alternate=A,B")
+    turns = _joined_to_named(dialogue.turns, list(_labels(dialogue.turns, rule)))
+    new = [label for label in rule.labels if any(turn.speaker == label for turn in turns)]
+    return replace(
+        dialogue,
+        turns=tuple(turns),
+        roles={**roles_of_speakers(new), **dialogue.roles},
+        meta={**dialogue.meta, "speakers": f"{unnamed} turns named by the rule {rule.said}"},
+    )
+
+
+def _labels(turns: tuple[Turn, ...], rule: SpeakerRule) -> Iterator[str]:
+    """Each turn's label."""
+    before, given = "", cycle(rule.labels)
+    for turn in turns:
+        before = turn.speaker or (before if rule.kind == "continue" else next(given))
+        yield before
+
+
+def _joined_to_named(turns: tuple[Turn, ...], labels: list[str]) -> list[Turn]:
+    groups: list[tuple[str, list[str]]] = []
+    named_before = False
+    for turn, label in zip(turns, labels, strict=True):
+        named = not turn.speaker
+        if groups and groups[-1][0] == label and (named or named_before):
+            groups[-1][1].append(turn.text)
+        else:
+            groups.append((label, [turn.text]))
+        named_before = named
+    return [Turn(label, joined(texts)) for label, texts in groups]

@@ -1,0 +1,178 @@
+"""CSV and TSV whose columns the user names: a row is a turn, or, with a column of "Speaker: text" lines, a dialogue."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.formats.rows import header, rows
+from rolesum.formats.source import Source
+from rolesum.formats.turns import one_line, turns_of_text
+from rolesum.roles import OVERALL, roles_of_speakers
+
+NAME = "csv"
+DESCRIPTION = (
+    "CSV or TSV: a turn a row (id, speaker, text, role) or a dialogue a row (id, dialogue, summary); --columns"
+)
+
+FIELDS = ("id", "speaker", "text", "role", "dialogue", "summary")
+NEEDED = ({"speaker", "text"}, {"text"}, {"dialogue"})
+DELIMITERS = ("\t", ",", ";")
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """What --columns says: "id=call_id,speaker=who,text=utterance" as field -> column. Raises UsageError."""
+    columns: dict[str, str] = {}
+    for pair in text.replace("，", ",").split(","):
+        name, sign, column = (part.strip() for part in pair.partition("="))
+        if not sign or not column or name in columns:
+            raise UsageError(
+                f'"{pair}" is not FIELD=COLUMN', "--columns", "write id=call_id,speaker=who,text=utterance"
+            )
+        columns[name] = column
+    _check_fields(columns)
+    return columns
+
+
+def matches(source: Source) -> bool:
+    """Whether the first line has the fields' own names; SAMSum's columns id and dialogue are SAMSum's."""
+    if source.is_json or source.files or set(header(source)) >= {"id", "dialogue"}:
+        return False
+    return any(
+        {"speaker", "text"} <= names or ("dialogue" in names and len(names) > 1)
+        for delimiter in DELIMITERS
+        if (names := {name.lower() for name in header(source, delimiter)})
+    )
+
+
+def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[Dialogue | Problem]:
+    """The table's dialogues. `columns` maps a field to its column; a field's own name needs no mapping.
+
+    Raises UsageError for columns that the table does not have.
+    """
+    delimiter, found = _columns(source, columns or {})
+    if not any(need <= found.keys() for need in NEEDED):
+        names = ", ".join(header(source, delimiter))
+        what = f"no column is known for speaker and text, or for dialogue (the file has: {names[:200]})"
+        yield Problem(what, f"{source.name}:1", "map them: --columns id=call_id,speaker=who,text=utterance")
+    elif "dialogue" in found:
+        yield from _dialogue_rows(source, delimiter, found)
+    else:
+        yield from _turn_rows(source, delimiter, found)
+
+
+def _check_fields(columns: Mapping[str, str]) -> None:
+    for name in columns:
+        if name not in FIELDS:
+            raise UsageError(f'a dialogue has no field "{name}"', "--columns", did_you_mean(name, FIELDS))
+    if "dialogue" in columns and {"speaker", "text", "role"} & columns.keys():
+        fix = "map dialogue, or speaker and text"
+        raise UsageError("a row is either a turn or a whole dialogue", "--columns", fix)
+
+
+def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The delimiter that splits the header into most of the wanted columns, and field -> column."""
+    _check_fields(given)
+    best: tuple[str, dict[str, str]] = (",", {})
+    for delimiter in DELIMITERS:
+        names = header(source, delimiter)
+        own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS}
+        # whoever maps text has turns in mind, and a column called dialogue is then no matter
+        others = {"speaker", "text", "role"} if "dialogue" in given else {"dialogue"} if "text" in given else set()
+        found = {name: column for name, column in own.items() if name not in others} | {
+            name: column for name, column in given.items() if column in names
+        }
+        if len(found) > len(best[1]):
+            best = (delimiter, found)
+    names = header(source, best[0])
+    if missing := [column for column in given.values() if column not in names]:
+        what = f"the table has no column {', '.join(missing)}"
+        raise UsageError(what, f"{source.name}:1", did_you_mean(missing[0], names))
+    return best
+
+
+def _dialogue_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> Iterator[Dialogue | Problem]:
+    for number, record in enumerate(rows(source, delimiter), 1):
+        if isinstance(record, Problem):
+            yield record
+            continue
+        cells = {name: record.value[column].strip() for name, column in columns.items()}
+        identity = cells.get("id", f"{source.stem}-{number}")
+        place = f"{record.place}, id {identity}"
+        turns, stray = turns_of_text(cells["dialogue"])
+        if not identity:
+            yield Problem("the row has no id", record.place, "give each dialogue an id")
+        elif stray or not turns:
+            yield Problem('the dialogue does not begin with "Speaker: text"', place, "name the first line's speaker")
+        else:
+            yield Dialogue(
+                id=identity,
+                turns=tuple(turns),
+                roles=roles_of_speakers([turn.speaker for turn in turns]),
+                summaries={OVERALL: (cells["summary"],)} if cells.get("summary") else {},
+                source=record.place,
+            )
+
+
+@dataclass
+class _Group:
+    """The rows of one dialogue as they come."""
+
+    place: str
+    turns: list[Turn] = field(default_factory=list)
+    roles: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, None] = field(default_factory=dict)
+    broken: bool = False
+
+
+def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> Iterator[Dialogue | Problem]:
+    """The dialogues of a table of turns, which may lie mixed; without ids the table is one dialogue.
+
+    A row that cannot be read may belong to the dialogue above it, which is then left out.
+    """
+    groups: dict[str, _Group] = {}
+    last: _Group | None = None
+    for record in rows(source, delimiter):
+        if isinstance(record, Problem):
+            yield record
+            if last:
+                last.broken = True
+            continue
+        cells = {name: record.value[column].strip() for name, column in columns.items()}
+        identity = cells.get("id", source.stem)
+        if not identity:
+            yield Problem("the row has no id", record.place, "give each row the id of its dialogue")
+            continue
+        last = groups.setdefault(identity, _Group(record.place))
+        if problem := _add_row(last, cells, f"{record.place}, id {identity}"):
+            last.broken = True
+            yield problem
+    for identity, group in groups.items():
+        if group.broken:
+            continue
+        if not group.turns:
+            place = f"{group.place}, id {identity}"
+            yield Problem("the dialogue has no turns", place, "mend or remove its rows, or skip its id")
+            continue
+        labels = [turn.speaker for turn in group.turns]
+        yield Dialogue(
+            id=identity,
+            turns=tuple(group.turns),
+            roles={**roles_of_speakers(labels), **{who: role for who, role in group.roles.items() if who in labels}},
+            summaries={OVERALL: tuple(group.summaries)} if group.summaries else {},
+            source=group.place,
+        )
+
+
+def _add_row(group: _Group, cells: Mapping[str, str], place: str) -> Problem | None:
+    speaker, role = cells.get("speaker", ""), cells.get("role", "")
+    if cells["text"]:
+        group.turns.append(Turn(speaker, one_line(cells["text"])))
+    if cells.get("summary"):
+        group.summaries[cells["summary"]] = None
+    if role and not speaker:
+        return Problem("a role, but no speaker who plays it", place, "fill the speaker's cell")
+    if role and group.roles.setdefault(speaker, role) != role:
+        what = f"{speaker} plays {role} here and {group.roles[speaker]} above"
+        return Problem(what, place, "give a speaker one role in a dialogue")
+    return None

@@ -1,0 +1,91 @@
+import pytest
+
+from rolesum.errors import DataError, Problem, UsageError
+from rolesum.formats import Source, parse, read_dialogues, sniff
+from rolesum.formats.table import columns_of
+
+CALLS = """call_id;who;utterance;part
+c1;Anna;Hi;client
+c2;Bob;Yo;
+c1;Tom;"Hello; yes
+indeed";agent
+"""
+COLUMNS = columns_of("id=call_id,speaker=who,text=utterance,role=part")
+
+
+def said(dialogue):
+    return [(turn.speaker, turn.text) for turn in dialogue.turns]
+
+
+def test_mapped_columns_give_the_turns_grouped_by_id_whatever_parts_the_cells():
+    first, second = read_dialogues(Source("calls.csv", CALLS), columns=COLUMNS)
+    assert (first.id, said(first)) == ("c1", [("Anna", "Hi"), ("Tom", "Hello; yes indeed")])
+    assert first.roles == {"Anna": "user", "Tom": "agent"}
+    assert (second.id, said(second), second.roles) == ("c2", [("Bob", "Yo")], {})
+    assert first.source == "calls.csv:2"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_columns_of_the_plain_names_need_no_mapping(delimiter):
+    source = Source("t", "ID,Speaker,Text\n1,Customer,Hi\n1,Agent,Hello\n".replace(",", delimiter))
+    assert sniff(source).name == "csv"
+    (dialogue,) = read_dialogues(source)
+    assert said(dialogue) == [("Customer", "Hi"), ("Agent", "Hello")]
+    assert dialogue.roles == {"Customer": "user", "Agent": "agent"}
+
+
+def test_a_table_without_ids_is_one_dialogue():
+    (dialogue,) = read_dialogues(Source("talk.tsv", "speaker\ttext\nA\tHi\nB\tYo\n"))
+    assert (dialogue.id, said(dialogue)) == ("talk", [("A", "Hi"), ("B", "Yo")])
+
+
+def test_a_row_may_be_a_dialogue():
+    text = 'call,talk,sum\n7,"Anna: hi\nTom: yo",They greet.\n8,"Anna: bye",\n'
+    columns = {"id": "call", "dialogue": "talk", "summary": "sum"}
+    first, second = read_dialogues(Source("t.csv", text), columns=columns)
+    assert (first.id, said(first)) == ("7", [("Anna", "hi"), ("Tom", "yo")])
+    assert (first.summaries, second.summaries) == ({"overall": ("They greet.",)}, {})
+    assert (second.id, second.source) == ("8", "t.csv:4")
+
+
+def test_rows_without_a_speaker_need_a_rule():
+    source = Source("t.csv", "speaker,text\nAnna,Hi\n,there\n")
+    with pytest.raises(DataError, match="1 of 2 turns name no speaker"):
+        read_dialogues(source)
+    (dialogue,) = read_dialogues(source, unknown_speaker="continue")
+    assert said(dialogue) == [("Anna", "Hi there")]
+
+
+def test_a_column_that_the_table_lacks_is_a_usage_error_with_the_nearest():
+    with pytest.raises(UsageError, match='did you mean "call_id"'):
+        read_dialogues(Source("calls.csv", CALLS), columns={**COLUMNS, "id": "callid"})
+
+
+@pytest.mark.parametrize("text", ["idd=x", "id", "id=", "id=a,id=b", "dialogue=a,text=b", ""])
+def test_a_mapping_that_makes_no_sense_is_a_usage_error(text):
+    with pytest.raises(UsageError):
+        columns_of(text)
+
+
+def test_columns_of_another_format_are_a_usage_error():
+    with pytest.raises(UsageError, match="columns are mapped in csv only"):
+        parse(Source("t.txt", "Anna: hi"), "plain", columns=COLUMNS)
+
+
+def test_a_broken_row_is_told_with_its_line_and_its_dialogue_is_left_out():
+    items = list(parse(Source("t.csv", "id,speaker,text\n1,A,Hi\n2,A,Yo\n2,B\n3,A,Bye\n")))
+    (problem,) = [item for item in items if isinstance(item, Problem)]
+    assert problem.where == "t.csv:4"
+    assert [item.id for item in items if not isinstance(item, Problem)] == ["1", "3"]
+
+
+def test_two_roles_of_one_speaker_are_a_problem():
+    (item,) = parse(Source("t.csv", "id,speaker,text,role\n1,A,Hi,user\n1,A,Yo,agent\n"))
+    assert isinstance(item, Problem) and item.where == "t.csv:3, id 1"
+
+
+def test_a_table_whose_columns_nobody_knows_asks_for_the_mapping():
+    with pytest.raises(DataError, match="--columns"):
+        read_dialogues(Source("calls.csv", CALLS))
+    with pytest.raises(DataError, match="--columns"):
+        read_dialogues(Source("calls.csv", CALLS), "csv")
