@@ -6,6 +6,7 @@ import pytest
 from rolesum.demo import run_demo
 from rolesum.errors import UsageError
 from rolesum.evaluation.job import Task, evaluate_model
+from rolesum.generation import Decoding
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training import train
 from tiny import model_dir, short_dialogues
@@ -56,7 +57,7 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
             model="smollm2-135m",
             adapter=adapter,
             language=None,
-            max_new_tokens=40,
+            decoding=Decoding(40),
             device="cpu",
         )
         scores.append(done.scores["user"].means["rouge1"])

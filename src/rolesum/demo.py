@@ -14,7 +14,7 @@ from rolesum.evaluation.evaluate import Evaluation, evaluate, with_checks
 from rolesum.evaluation.report import System, write_report
 from rolesum.evaluation.results import write_evaluation
 from rolesum.formats import read_dialogues
-from rolesum.generation import summarise
+from rolesum.generation import Decoding, summarise
 from rolesum.progress import say
 from rolesum.recipe import Recipe, load_recipe
 
@@ -63,10 +63,10 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         engine = TransformersEngine(loaded)
         told = {**about, "system": label, "dtype": str(loaded.model.dtype), "device": str(loaded.device)}
         done = evaluate(
-            engine, test, roles=recipe.roles, max_new_tokens=MAX_NEW_TOKENS, about=told, label=f"score {label}"
+            engine, test, roles=recipe.roles, decoding=Decoding(MAX_NEW_TOKENS), about=told, label=f"score {label}"
         )
         checked = with_checks(done, test)
-        return checked, summarise([shown], engine, recipe.roles, max_new_tokens=MAX_NEW_TOKENS)[0] if adapter else []
+        return checked, summarise([shown], engine, recipe.roles, Decoding(MAX_NEW_TOKENS))[0] if adapter else []
 
     say(f"1/3  {recipe.base} as it comes, on {len(test)} held-out dialogues")
     before, _ = scored(None, BEFORE)

@@ -72,14 +72,31 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a dialogue that was too long a summary rests on: by which strategy, in how many chunks."""
+
+    strategy: str  # drop-middle, map-reduce or refine
+    turns: int  # of the whole dialogue
+    read: int  # turns that the model was shown
+    chunks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class RoleSummary:
-    """What an engine wrote for one role of one dialogue."""
+    """What an engine wrote for one role of one dialogue; see generation.Generation for the figures.
+
+    `coverage` is None where the model read the whole dialogue at once.
+    """
 
     dialogue_id: str
     role: str
     text: str
     tokens: int
     finish_reason: str  # "stop" where the model ended its text, "length" where the limit did
+    mean_logprob: float | None = None
+    lowest_logprob: float | None = None
+    seconds: float = 0.0
+    coverage: Coverage | None = None
 
 
 def bundle_of(dialogue: Dialogue, roles: Sequence[str], references: str = "all") -> Bundle | None:

@@ -1,9 +1,10 @@
-"""The engine's greedy texts equal the library's `generate` run on one prompt at a time, token for token."""
+"""The engine's texts equal the library's `generate` run on one prompt at a time, token for token."""
 
 import pytest
 import torch
 
 from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.loading import load_model
 from tiny import model_dir
@@ -13,31 +14,34 @@ ROLES = ("overall", "user", "agent")
 NEW = 24
 
 
-def by_the_library(loaded, ids):
+def by_the_library(loaded, ids, **how):
     made = loaded.model.generate(
         torch.tensor([ids], device=loaded.device),
         attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=loaded.device),
-        max_new_tokens=NEW,
         do_sample=False,
-        num_beams=1,
         eos_token_id=list(loaded.stop_ids),
         pad_token_id=0,
+        **{"max_new_tokens": NEW, "num_beams": 1, **how},
     )
     return made[0, len(ids) :].tolist()
 
 
-def assert_equal(loaded, dialogues, token_budget=None):
+def texts_of(engine, dialogues, decoding, roles=ROLES):
+    """The prompts as ids, and the new ids of every branch."""
+    prompts = [engine.layout.prompt(dialogue, roles) for dialogue in dialogues]
+    encoded = [engine.encode(index, prompt) for index, prompt in enumerate(prompts)]
+    ended = engine.texts(encoded, [one.id for one in dialogues], decoding)
+    assert len(ended) == sum(len(one.branches) for one in encoded)
+    return encoded, {one.text.owner: one.text.ids for one in ended}
+
+
+def assert_equal(loaded, dialogues, token_budget=None, decoding=None, **how):
     engine = TransformersEngine(loaded, token_budget=token_budget)
-    prompts = [engine.layout.prompt(dialogue, ROLES) for dialogue in dialogues]
-    encoded = [engine._encode(index, prompt) for index, prompt in enumerate(prompts)]
-    texts = {}
-    with torch.inference_mode():
-        for batch in engine._batches(encoded, NEW):
-            texts |= engine._run(batch, NEW)
+    encoded, texts = texts_of(engine, dialogues, decoding or Decoding(NEW))
     lengths = set()
     for one in encoded:
         for number, branch in enumerate(one.branches):
-            expected = by_the_library(loaded, [*one.prefix, *branch])
+            expected = by_the_library(loaded, [*one.prefix, *branch], **how)
             assert texts[one.index, number] == expected
             lengths.add(len(expected))
     return lengths
@@ -49,17 +53,69 @@ def test_greedy_equals_generate_one_prompt_at_a_time(kind):
     assert_equal(loaded, read_dialogues("sample:en-test")[:5])
 
 
-def test_rows_that_end_early_leave_the_batch_and_change_nothing():
-    loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
+@pytest.mark.parametrize("kind", ["llama", "bloom"])
+@pytest.mark.parametrize("token_budget", [None, 1500])
+def test_rows_that_end_leave_the_batch_and_others_enter_and_nothing_changes(kind, token_budget):
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     # Many stop ids, so that rows end at different steps.
     loaded.stop_ids = tuple(range(2, 600, 9))
-    lengths = assert_equal(loaded, read_dialogues("sample:en-test")[:8])
+    lengths = assert_equal(loaded, read_dialogues("sample:en-test")[:8], token_budget)
     assert len(lengths) > 3
 
 
 def test_the_token_budget_changes_nothing():
     loaded = load_model(model_dir("gemma3"), dtype="float32", device="cpu")
     assert_equal(loaded, read_dialogues("sample:zh-test")[:4], token_budget=1)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "bloom", "baichuan2-13b"])
+@pytest.mark.parametrize("length_penalty", [0.3, 1.0])
+def test_beams_equal_generate_s_beams(kind, length_penalty):
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
+    loaded.stop_ids = tuple(range(2, 600, 17))
+    how = {"num_beams": 4, "length_penalty": length_penalty}
+    decoding = Decoding(12, beams=4, length_penalty=length_penalty)
+    lengths = assert_equal(loaded, read_dialogues("sample:en-test")[:4], None, decoding, **how, max_new_tokens=12)
+    assert len(lengths) > 1 or length_penalty == 1.0
+
+
+def test_a_least_length_equals_generate_s():
+    loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
+    loaded.stop_ids = tuple(range(2, 600, 9))
+    lengths = assert_equal(
+        loaded, read_dialogues("sample:en-test")[:4], None, Decoding(NEW, min_new_tokens=9), min_new_tokens=9
+    )
+    assert min(lengths) >= 9
+
+
+@pytest.mark.parametrize("kind", ["llama", "bloom"])
+def test_log_probabilities_are_those_of_the_whole_text_run_by_itself(kind):
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
+    engine = TransformersEngine(loaded)
+    dialogues = read_dialogues("sample:en-test")[:3]
+    decoding = Decoding(8, temperature=0.8, top_p=0.9, top_k=50)
+    encoded, texts = texts_of(engine, dialogues, decoding)
+    prompts = [engine.layout.prompt(dialogue, ROLES) for dialogue in dialogues]
+    for one, generations in zip(encoded, engine.generate(prompts, decoding), strict=True):
+        for number, (branch, generation) in enumerate(zip(one.branches, generations, strict=True)):
+            new = texts[one.index, number]
+            whole = torch.tensor([[*one.prefix, *branch, *new]])
+            with torch.inference_mode():
+                behind = loaded.model(whole).logits[0, -len(new) - 1 : -1].log_softmax(-1)
+            expected = behind[torch.arange(len(new)), torch.tensor(new)]
+            assert generation.mean_logprob == pytest.approx(float(expected.mean()), abs=1e-5)
+            assert generation.lowest_logprob == pytest.approx(float(expected.min()), abs=1e-5)
+
+
+def test_a_sampled_text_depends_on_its_own_dialogue_and_branch_only():
+    loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
+    dialogues = read_dialogues("sample:en-test")[:5]
+    decoding = Decoding(8, temperature=1.0)
+    _, together = texts_of(TransformersEngine(loaded), dialogues, decoding, ("user",) * 4)
+    for index, dialogue in enumerate(dialogues):
+        _, alone = texts_of(TransformersEngine(loaded, token_budget=1), [dialogue], decoding, ("user",) * 4)
+        assert [alone[0, number] for number in range(4)] == [together[index, number] for number in range(4)]
+        assert len({tuple(alone[0, number]) for number in range(4)}) == 4
 
 
 @pytest.mark.embedded

@@ -10,7 +10,8 @@ from transformers import GenerationConfig
 
 from rolesum.dialogue import bundle_of
 from rolesum.formats import read_dialogues
-from rolesum.generation.seq2seq import greedy_targets
+from rolesum.generation import Decoding
+from rolesum.generation.encoded import Encoded
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.loading import load_model
 from rolesum.training import loss
@@ -195,6 +196,14 @@ def by_the_library(loaded, source, begin, forced=None):
     return made[0, len(begin) :].tolist()
 
 
+def greedy_targets(loaded, sources, begins, most):
+    """The engine's new ids of each source, in one batch."""
+    pairs = zip(sources, begins, strict=True)
+    encoded = [Encoded(number, [], [source], begin) for number, (source, begin) in enumerate(pairs)]
+    ended = TransformersEngine(loaded).texts(encoded, [""] * len(encoded), Decoding(most))
+    return [one.text.ids for one in sorted(ended, key=lambda one: one.text.owner)]
+
+
 def pairs_of(loaded, dialogues):
     layout, encode = loaded.layout(), loaded.encoder.encode
     sources, begins = [], []
@@ -210,8 +219,7 @@ def test_greedy_equals_generate_one_source_at_a_time(kind):
     loaded = load_model(seq2seq_dir(kind), dtype="float32", device="cpu")
     names = ("en-test", "zh-test") if kind.startswith("mbart") else ("en-test",)
     sources, begins = pairs_of(loaded, [one for name in names for one in read_dialogues(f"sample:{name}")[:2]])
-    with torch.inference_mode():
-        found = greedy_targets(loaded, sources, begins, NEW)
+    found = greedy_targets(loaded, sources, begins, NEW)
     expected = [by_the_library(loaded, *pair) for pair in zip(sources, begins, strict=True)]
     assert found == expected
     assert len({tuple(one) for one in found}) > 2 or kind == "marian"
@@ -221,8 +229,7 @@ def test_greedy_equals_generate_one_source_at_a_time(kind):
 def test_what_targets_begin_with_is_what_forced_bos_forces(kind):
     loaded = load_model(seq2seq_dir(kind), dtype="float32", device="cpu")
     sources, begins = pairs_of(loaded, [*read_dialogues("sample:en-test")[:1], *read_dialogues("sample:zh-test")[:1]])
-    with torch.inference_mode():
-        found = greedy_targets(loaded, sources, begins, NEW - 1)
+    found = greedy_targets(loaded, sources, begins, NEW - 1)
     for source, (start, forced), ids in zip(sources, begins, found, strict=True):
         assert [forced, *ids] == by_the_library(loaded, source, [start], forced)
     assert len({forced for _, forced in begins}) == (2 if kind == "mbart50" else 1)
@@ -232,8 +239,7 @@ def test_rows_that_end_early_leave_the_batch_and_change_nothing():
     loaded = load_model(seq2seq_dir("t5"), dtype="float32", device="cpu")
     loaded.stop_ids = tuple(range(1, 2500, 9))  # many, so that rows end at different steps
     sources, begins = pairs_of(loaded, read_dialogues("sample:en-test")[:4])
-    with torch.inference_mode():
-        found = greedy_targets(loaded, sources, begins, NEW)
+    found = greedy_targets(loaded, sources, begins, NEW)
     assert found == [by_the_library(loaded, *pair) for pair in zip(sources, begins, strict=True)]
     assert len({len(one) for one in found}) > 3
 
@@ -244,8 +250,9 @@ def test_the_engine_gives_every_role_its_text_whatever_the_token_budget():
     roomy, tight = TransformersEngine(loaded), TransformersEngine(loaded, token_budget=1)
     prompts = [roomy.layout.prompt(dialogue, ROLES) for dialogue in dialogues]
     done = []
-    texts = roomy.generate(prompts, NEW, done.append)
-    assert texts == tight.generate(prompts, NEW)
+    texts = roomy.generate(prompts, Decoding(NEW), done.append)
+    others = tight.generate(prompts, Decoding(NEW))
+    assert [[one.text for one in row] for row in texts] == [[one.text for one in row] for row in others]
     assert sum(done) == len(prompts) and {len(one) for one in texts} == {len(ROLES)}
 
 
@@ -253,8 +260,7 @@ def test_the_checkpoints_own_generation_settings_are_not_used():
     loaded = load_model(seq2seq_dir("bart"), dtype="float32", device="cpu")
     sources, begins = pairs_of(loaded, read_dialogues("sample:en-test")[:1])
     settings = loaded.model.generation_config
-    with torch.inference_mode():
-        plain = greedy_targets(loaded, sources, begins, NEW)
-        settings.num_beams, settings.no_repeat_ngram_size, settings.min_length = 4, 2, 20
-        settings.repetition_penalty, settings.forced_eos_token_id = 2.0, 2
-        assert greedy_targets(loaded, sources, begins, NEW) == plain
+    plain = greedy_targets(loaded, sources, begins, NEW)
+    settings.num_beams, settings.no_repeat_ngram_size, settings.min_length = 4, 2, 20
+    settings.repetition_penalty, settings.forced_eos_token_id = 2.0, 2
+    assert greedy_targets(loaded, sources, begins, NEW) == plain

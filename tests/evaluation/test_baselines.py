@@ -17,7 +17,7 @@ from rolesum.evaluation.baselines.centrality import DAMPING, cosines_of, lexrank
 from rolesum.evaluation.baselines.choice import CSDS_BUDGETS
 from rolesum.evaluation.scorers import score
 from rolesum.formats import read_dialogues
-from rolesum.generation import summarise
+from rolesum.generation import Decoding, summarise
 
 COUNTED = [name.removesuffix("-N") for name in BASELINES if name.endswith("-N")]
 CHINESE_ONLY = ("csds-longest", "csds-lexpagerank")
@@ -233,7 +233,7 @@ def test_every_baseline_writes_every_role_of_every_sample_and_tells_what_it_has_
                 continue
             done = []
             engine = baseline_engine(name.removesuffix("-N"))
-            written = summarise(dialogues, engine, on_done=done.append, max_new_tokens=1)
+            written = summarise(dialogues, engine, on_done=done.append, decoding=Decoding(1))
             assert sum(done) == len(dialogues)
             for each, summaries in zip(dialogues, written, strict=True):
                 turns = {turn.text for turn in each.turns}

@@ -8,6 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, FSMTConfig, PLBartConfig
 
 from rolesum.dialogue import Dialogue, Example, Turn
 from rolesum.errors import DataError, ModelError
+from rolesum.generation import Decoding
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.instructions import Segment
 from rolesum.models.families import OTHER_ENCODER_DECODER, family_of
@@ -108,10 +109,10 @@ def test_a_source_or_an_answer_that_does_not_fit_is_an_error_with_its_place():
     long = Dialogue("77", (Turn("Anna", "My lamp broke. " * 400), Turn("Tom", "Oh dear!")))
     prompts = [engine.layout.prompt(one, ("overall",)) for one in (ENGLISH, long)]
     with pytest.raises(DataError, match=r"reads 1024") as caught:
-        engine.generate(prompts, 8)
+        engine.generate(prompts, Decoding(8))
     assert "77" in str(caught.value) and len(caught.value.problems) == 1
     with pytest.raises(DataError, match=r"lower --max-new-tokens"):
-        engine.generate(prompts[:1], LENGTH + 1)
+        engine.generate(prompts[:1], Decoding(LENGTH + 1))
     assert [engine.fits(prompt, 8) for prompt in prompts] == [True, False]
 
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from rolesum.formats import read_dialogues
-from rolesum.generation.summarise import summarise
+from rolesum.generation import Decoding, summarise
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.families import FAMILIES, OTHER
 from rolesum.models.loading import load_model
@@ -90,6 +90,6 @@ def test_it_is_loaded_trained_saved_reloaded_and_speaks(row, tmp_path):
     after = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     assert loss_of(after, TRAIN) < loss_of(before, TRAIN)
     dialogues = read_dialogues("sample:en-test", limit=1)
-    spoken = summarise(dialogues, TransformersEngine(after), ("user", "agent"), max_new_tokens=8)[0]
+    spoken = summarise(dialogues, TransformersEngine(after), ("user", "agent"), decoding=Decoding(8))[0]
     assert [one.role for one in spoken] == ["user", "agent"]
     assert all(0 < one.tokens <= 8 for one in spoken)

@@ -9,7 +9,7 @@ import torch
 
 from rolesum.errors import ModelError, UsageError
 from rolesum.formats import read_dialogues
-from rolesum.generation.summarise import summarise
+from rolesum.generation import Decoding, summarise
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.families import family_of
 from rolesum.models.loading import load_model
@@ -240,7 +240,7 @@ def test_weights_that_are_no_numbers_give_no_summary(copy_of):
 
     loaded = load_model(copy_of("baichuan2-7b", tensors=spoil), device="cpu")
     with pytest.raises(ModelError, match="no numbers"):
-        summarise(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), max_new_tokens=2)
+        summarise(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), Decoding(2))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
@@ -251,7 +251,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
     path = copy_of("baichuan2-7b", config=lambda raw: raw.update(vocab_size=300), tensors=cut)
     loaded = load_model(path, device="cpu")
     with pytest.raises(ModelError, match="and the model has 300 rows"):
-        summarise(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), max_new_tokens=2)
+        summarise(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), Decoding(2))
 
 
 @pytest.mark.parametrize("value", ["2", [2, "x"], {"a": 1}, -1, True, 1.5])

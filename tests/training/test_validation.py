@@ -11,6 +11,7 @@ from transformers import TrainerControl, TrainerState
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.validation import rouge
 from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.metrics import read_metrics
 from rolesum.models.loading import load_model
@@ -224,7 +225,7 @@ def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path
     def write(loaded, dialogues):
         engine = TransformersEngine(loaded)
         prompts = [engine.layout.prompt(one, BUILT_IN) for one in dialogues]
-        written.append([one.text for row in engine.generate(prompts, 12) for one in row])
+        written.append([one.text for row in engine.generate(prompts, Decoding(12)) for one in row])
         assert [one.id for one in dialogues] == [one.id for one in read_dialogues(HELD_OUT)[:2]]
         return {"rougeL": 0.25}
 

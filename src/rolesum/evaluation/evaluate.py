@@ -1,20 +1,20 @@
 """Evaluate an engine: its predictions for dialogues that have references, and their scores per role."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
-from rolesum.dialogue import Dialogue
+from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.evaluation.checks import RoleChecks, check_predictions
 from rolesum.evaluation.groups import groups_of
 from rolesum.evaluation.neural.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.scorers import Score, Several, check_language, default_scorer, get_scorer, score
-from rolesum.generation import Engine, summarise
-from rolesum.progress import Meter, meter
+from rolesum.generation import Decoding, Engine, summarise
+from rolesum.progress import meter
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Evaluation:
         return [one for one in self.predictions if one.role == role]
 
 
+# How dialogues become summaries: generation.summarise, or with strategies for long ones and choices among samples.
+Writer = Callable[..., list[list[RoleSummary]]]
+
+
 def evaluate(
     engine: Engine,
     dialogues: Sequence[Dialogue],
@@ -44,7 +48,8 @@ def evaluate(
     roles: Sequence[str] | None = None,
     scorer: str | None = None,
     references: Several = "mean",
-    max_new_tokens: int,
+    decoding: Decoding,
+    write: Writer = summarise,
     about: Mapping[str, Any] | None = None,
     label: str = "summarise",
 ) -> Evaluation:
@@ -52,34 +57,31 @@ def evaluate(
 
     The scorer follows the references' language unless named. Raises DataError where there is nothing to compare with.
     """
-    groups: dict[tuple[str, ...], list[int]] = {}  # roles to write -> places in `dialogues`
-    for place, dialogue in enumerate(dialogues):
-        wanted = tuple(role for role in roles or dialogue.summaries if role in dialogue.summaries)
-        if wanted:
-            groups.setdefault(wanted, []).append(place)
-    if not groups:
+    wanted = {
+        place: asked
+        for place, dialogue in enumerate(dialogues)
+        if (asked := tuple(role for role in roles or dialogue.summaries if role in dialogue.summaries))
+    }
+    if not wanted:
         has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]
         what = f"no reference summaries for {', '.join(roles) if roles else 'any role'}; the data has: {', '.join(has)}"
         raise DataError(what, fix="ask for other --roles, or use rolesum summarize where there are no references")
-    total = sum(map(len, groups.values()))
-    pairs = [
-        ("", dialogues[place].summaries[role])
-        for wanted, places in groups.items()
-        for place in places
-        for role in wanted
-    ]
+    total = len(wanted)
+    pairs = [("", dialogues[place].summaries[role]) for place, asked in wanted.items() for role in asked]
     name = scorer or default_scorer(pairs)
     check_language(get_scorer(name), pairs)  # before hours of work, not after
-    by_place: dict[int, list[Prediction]] = {}
+    chosen = [dialogues[place] for place in wanted]
     begin = time.monotonic()
     with meter(label, total) as bar:
-        for wanted, places in groups.items():
-            group = [dialogues[place] for place in places]
-            by_place |= zip(places, _predict(engine, group, wanted, max_new_tokens, bar), strict=True)
-    predictions = tuple(one for place in sorted(by_place) for one in by_place[place])
+        written = write(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
+    predictions = tuple(
+        Prediction(dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason)
+        for dialogue, summaries in zip(chosen, written, strict=True)
+        for one in summaries
+    )
     told = {
         "engine": engine.name,
-        "max_new_tokens": max_new_tokens,
+        "max_new_tokens": decoding.max_new_tokens,
         "dialogues": total,
         "dialogues_per_second": round(total / (time.monotonic() - begin), 3),
         "rolesum": metadata.version("rolesum"),
@@ -102,19 +104,3 @@ def with_checks(evaluation: Evaluation, dialogues: Sequence[Dialogue]) -> Evalua
     """The evaluation with its model-free checks and its scores by kind of dialogue."""
     checks = check_predictions(evaluation.predictions, dialogues)
     return replace(evaluation, checks=checks, groups=groups_of(evaluation, dialogues))
-
-
-def _predict(
-    engine: Engine, group: Sequence[Dialogue], wanted: Sequence[str], max_new_tokens: int, bar: Meter
-) -> list[list[Prediction]]:
-    """For each dialogue of the group, a prediction per wanted role."""
-    written = summarise(group, engine, wanted, max_new_tokens=max_new_tokens, on_done=bar.advance)
-    return [
-        [
-            Prediction(
-                dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason
-            )
-            for one in summaries
-        ]
-        for dialogue, summaries in zip(group, written, strict=True)
-    ]

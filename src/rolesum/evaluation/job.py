@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.evaluate import Evaluation, evaluate, score_roles, with_checks
+from rolesum.evaluation.evaluate import Evaluation, Writer, evaluate, score_roles, with_checks
 from rolesum.evaluation.neural.judge_agreement import agreement_with_people, check_ratings, read_ratings
 from rolesum.evaluation.neural.options import ModelMeasures, measure
 from rolesum.evaluation.outputs import read_outputs
@@ -21,6 +21,7 @@ from rolesum.evaluation.scorers import Several, get_scorer
 from rolesum.evaluation.tables import write_tables
 from rolesum.files import check_writable, write_whole
 from rolesum.formats import Source, open_source, read_dialogues
+from rolesum.generation import Decoding, summarise
 from rolesum.generation.job import DeclaredRoles
 from rolesum.instructions.sets import check_language_name
 
@@ -82,7 +83,8 @@ def evaluate_model(
     model: str | None,
     adapter: Path | None,
     language: str | None,
-    max_new_tokens: int,
+    decoding: Decoding,
+    write: Writer = summarise,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Evaluation:
@@ -103,7 +105,8 @@ def evaluate_model(
         roles=task.roles or loaded.note.get("roles"),
         scorer=task.scorer,
         references=task.references,
-        max_new_tokens=max_new_tokens,
+        decoding=decoding,
+        write=write,
         about=about,
         label="evaluate",
     )
@@ -113,7 +116,6 @@ def evaluate_model(
 def evaluate_baseline(task: Task, engine: str) -> Evaluation:
     """Evaluate a system that needs no model: lead-3, longest-3, lexrank, oracle …"""
     from rolesum.evaluation.baselines import baseline_engine
-    from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
 
     chosen = baseline_engine(engine)
     source, dialogues = task.read()
@@ -124,7 +126,7 @@ def evaluate_baseline(task: Task, engine: str) -> Evaluation:
         roles=task.roles,
         scorer=task.scorer,
         references=task.references,
-        max_new_tokens=DEFAULT_MAX_NEW_TOKENS,
+        decoding=Decoding(),
         about=about,
         label="evaluate",
     )

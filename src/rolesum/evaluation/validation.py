@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
 from rolesum.evaluation.evaluate import evaluate
+from rolesum.generation import Decoding
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.fit import drop_middle
 from rolesum.progress import say
@@ -43,7 +44,7 @@ class RougeOnTheWay:
             engine,
             _that_can_be_scored(dialogues, engine, self.recipe),
             roles=self.recipe.roles,
-            max_new_tokens=self.recipe.validation.max_new_tokens,
+            decoding=Decoding(self.recipe.validation.max_new_tokens),
             label="validation summaries",
         )
         found = {role: score.means for role, score in done.scores.items()}

@@ -1,6 +1,6 @@
 """Generation: the Engine protocol, its engines, and summarising one dialogue or many."""
 
-from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Engine, Generation
+from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, Engine, Generation
 from rolesum.generation.summarise import summarise
 
-__all__ = ["DEFAULT_MAX_NEW_TOKENS", "Engine", "Generation", "summarise"]
+__all__ = ["DEFAULT_MAX_NEW_TOKENS", "Decoding", "Engine", "Generation", "summarise"]

@@ -4,31 +4,91 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rolesum.errors import UsageError
 from rolesum.instructions import Prompt, PromptLayout
 
 DEFAULT_MAX_NEW_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """How texts are chosen: greedily, unless a `temperature` or `beams` say otherwise. All limits are in tokens.
+
+    Nothing of a checkpoint's own generation_config is used. `top_k` 0 and `top_p` 1 leave all tokens; a beam's score is
+    its log-probability over length ** `length_penalty`. The `seed`, the dialogue's id and the branch's number decide a
+    sampled text, whatever stands beside it in a batch.
+    """
+
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+    min_new_tokens: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    beams: int = 1
+    length_penalty: float = 1.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for numbers that mean nothing, or do not go together."""
+        wrong = {
+            "max_new_tokens": self.max_new_tokens < 1,
+            "min_new_tokens": not 0 <= self.min_new_tokens <= self.max_new_tokens,
+            "temperature": not 0 <= self.temperature <= 100,
+            "top_k": self.top_k < 0,
+            "top_p": not 0 < self.top_p <= 1,
+            "beams": not 1 <= self.beams <= 64,
+        }
+        if bad := next((name for name, is_wrong in wrong.items() if is_wrong), None):
+            raise UsageError(f"{bad} {getattr(self, bad)} is out of its range", fix="see rolesum summarize --help")
+        if self.beams > 1 and self.temperature:
+            raise UsageError("beams are not sampled", fix="give --beams or --temperature")
+
+    @property
+    def greedy(self) -> bool:
+        return self.beams == 1 and not self.temperature
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """One text: `finish_reason` is "stop" where the model ended it, "length" where the limit did."""
+    """One text and how it came about.
+
+    `finish_reason` is "stop" where the model ended it, "length" where the limit did. Log-probabilities are natural, of
+    the model's own distribution, over the text's tokens and the one that ended it; None where an engine has none.
+    `seconds` go from when the engine took the prompt up to the text's end.
+    """
 
     text: str
     tokens: int
     finish_reason: str
+    mean_logprob: float | None = None
+    lowest_logprob: float | None = None
+    seconds: float = 0.0
+
+
+# What is told while texts grow: number of the prompt, number of the branch, what was added to its text.
+OnText = Callable[[int, int, str], None]
 
 
 class Engine(Protocol):
-    """Greedy texts for prompts. `layout` says how the engine's model wants its prompts written."""
+    """Texts for prompts. `layout` says how the engine's model wants its prompts written."""
 
     name: str
     layout: PromptLayout
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, on_done: Callable[[int], None] | None = None
+        self,
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+        on_text: OnText | None = None,
     ) -> list[list[Generation]]:
         """For each prompt, in order, one text per branch. `on_done` is told how many prompts were finished.
 
-        Raises DataError, before any work is done, with all the prompts that do not fit the model.
+        Two branches of one prompt may be alike: each is sampled for itself. Raises DataError, before any work is done,
+        with all the prompts that do not fit the model.
         """
+        ...
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
+        """Whether the model takes a prompt and as many new tokens for each of its branches."""
         ...

@@ -1,4 +1,4 @@
-"""Greedy decoding with an encoder-decoder: every source is encoded once, then all targets grow token by token.
+"""Rows of an encoder-decoder: every source is encoded once, then all targets grow token by token.
 
 A source holds the instruction too and is read in both directions, so the roles of a dialogue share nothing. Nothing of
 the checkpoint's own generation settings is used: no sampling, no beams, no minimal length, no penalties, no ban of
@@ -12,44 +12,43 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 
+from rolesum.generation.encoded import Encoded
 from rolesum.models.causal import logits
 from rolesum.models.loading import LoadedModel
 from rolesum.models.seq2seq import decoded, encoded
 
-# Rows are taken out of the cache once this share of them has ended: each time costs a copy of the cache.
-LEAVE_SHARE = 0.25
 
+class Seq2SeqRows:
+    """Rows of targets with the memory of their sources."""
 
-def greedy_targets(
-    loaded: LoadedModel, sources: Sequence[Sequence[int]], begins: Sequence[Sequence[int]], max_new_tokens: int
-) -> list[list[int]]:
-    """The new ids of each source, with the id that ended it; `begins`, of one length, are what the decoder is given."""
-    model, device = loaded.language_model, loaded.device
-    ids = pad_sequence([torch.tensor(source) for source in sources], batch_first=True).to(device)
-    lengths = torch.tensor([len(source) for source in sources], device=device)
-    mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()  # (rows, longest source)
-    memory = encoded(model, ids, mask)
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    stops = torch.tensor(loaded.stop_ids, device=device)
-    targets: list[list[int]] = [[] for _ in sources]
-    owners = list(range(len(sources)))
-    alive = torch.ones(len(sources), dtype=torch.bool, device=device)
-    given = torch.tensor([list(begin) for begin in begins], device=device)  # (rows, what is new)
-    for step in range(max_new_tokens):
-        scores = logits(model, decoded(model, given, memory, mask, cache)[:, -1])
-        if step == 0:
-            loaded.check_numbers(scores)
-        chosen = scores.argmax(-1)
-        for owner, token, living in zip(owners, chosen.tolist(), alive.tolist(), strict=True):
-            if living:
-                targets[owner].append(token)
-        alive &= ~torch.isin(chosen, stops)
-        if step + 1 == max_new_tokens or not alive.any():
-            break
-        if (~alive).float().mean() >= LEAVE_SHARE:
-            kept = alive.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
-            memory, mask, chosen, alive = memory[kept], mask[kept], chosen[kept], alive[kept]
-            owners = [owners[row] for row in kept.tolist()]
-        given = chosen[:, None]
-    return targets
+    joins = False
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded, self.device = loaded, loaded.device
+        self.model = loaded.language_model
+        self.memory = self.mask = torch.zeros(0)
+        self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+    def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
+        return lanes * sum(len(one.branches) for one in prompts) * max(one.width(max_new_tokens) for one in prompts)
+
+    def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
+        sources = [torch.tensor([*one.prefix, *branch]) for one in prompts for branch in one.branches]
+        ids = pad_sequence(sources, batch_first=True).to(self.device)
+        lengths = torch.tensor([len(source) for source in sources], device=self.device)
+        self.mask = (torch.arange(ids.shape[1], device=self.device) < lengths[:, None]).long()  # (rows, longest source)
+        self.memory = encoded(self.model, ids, self.mask)
+        self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        return self._forward([one.begin for one in prompts for _ in one.branches])
+
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        return self._forward([[token] for token in tokens])
+
+    def select(self, rows: Sequence[int]) -> None:
+        kept = torch.tensor(list(rows), dtype=torch.long, device=self.device)
+        self.cache.batch_select_indices(kept)
+        self.memory, self.mask = self.memory[kept], self.mask[kept]
+
+    def _forward(self, given: Sequence[Sequence[int]]) -> torch.Tensor:
+        ids = torch.tensor([list(one) for one in given], device=self.device)  # (rows, what is new)
+        return logits(self.model, decoded(self.model, ids, self.memory, self.mask, self.cache)[:, -1])

@@ -9,7 +9,7 @@ from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.evaluation.baselines import choice
 from rolesum.evaluation.baselines.case import Case
 from rolesum.evaluation.baselines.oracle import oracle
-from rolesum.generation.engine import Engine, Generation
+from rolesum.generation.engine import Decoding, Engine, Generation, OnText
 from rolesum.instructions import ChatForm, Prompt, PromptLayout
 from rolesum.roles import AGENT
 
@@ -73,11 +73,15 @@ class BaselineEngine:
     layout: PromptLayout = field(default=PromptLayout(ChatForm()), repr=False)
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, on_done: Callable[[int], None] | None = None
+        self,
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+        on_text: OnText | None = None,
     ) -> list[list[Generation]]:
         """For each prompt one text per role.
 
-        `max_new_tokens` cuts nothing, for a baseline sets its own length, and every finish_reason is "stop".
+        `decoding` changes nothing, for a baseline sets its own length, and every finish_reason is "stop".
         Generation.tokens counts characters of Chinese, words between spaces of other text. Raises DataError, before
         any work is done, for roles that nobody plays, references that the oracle lacks, and dialogues that are not
         Chinese where CSDS's rows are asked for.
@@ -91,6 +95,10 @@ class BaselineEngine:
             if on_done:
                 on_done(1)
         return found
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
+        """Always: a baseline reads dialogues of any length."""
+        return True
 
     def _case(self, dialogue: Dialogue, role: str) -> Case:
         return Case(dialogue, self.whose or role)

@@ -1,0 +1,43 @@
+"""A prompt as token ids, and what rows of a batch must be able to do, whatever model computes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A prompt's ids: `index` is its place in the input. `begin` is what a decoder of its own is given."""
+
+    index: int
+    prefix: list[int]
+    branches: list[list[int]]
+    begin: list[int]
+
+    def width(self, max_new_tokens: int) -> int:
+        """Tokens of its longest row."""
+        return len(self.prefix) + max(map(len, self.branches)) + max_new_tokens
+
+
+class Rows(Protocol):
+    """Texts that grow side by side, one row each, behind whatever the model keeps of them."""
+
+    joins: bool  # whether prompts may join while rows of others are there
+
+    def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
+        """The cache positions that these rows would take beside those that are there, `lanes` for each branch."""
+        ...
+
+    def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
+        """A new row for every branch, behind the others; `lanes` may become of each. Their logits (new rows, words)."""
+        ...
+
+    def step(self, tokens: Sequence[int]) -> torch.Tensor:
+        """One more token for every row; the logits behind them (rows, words)."""
+        ...
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these rows, in this order; one may stand there several times and grows on in several ways."""
+        ...
