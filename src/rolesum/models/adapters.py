@@ -9,10 +9,9 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -24,6 +23,9 @@ from rolesum.instructions import InstructionSet
 from rolesum.models.checkpoint import in_short, refuse_tensors
 from rolesum.models.plain import is_native, write_original
 from rolesum.models.stored import stored_tensor
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 NOTE_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
@@ -80,7 +82,7 @@ def note_beside(weights: Path) -> dict[str, Any]:
     return told
 
 
-def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mapping[str, Any], base: str) -> PeftModel:
+def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mapping[str, Any], base: str) -> "PeftModel":
     """The model with a trained adapter on it. `print_` is the model's fingerprint and `base` its name.
 
     Raises ModelError where the adapter was trained on another base or its files are broken.
@@ -93,6 +95,8 @@ def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mappin
         what = f"the adapter was trained on {note.get('base')}, not on {base} (they differ in {differing})"
         raise ModelError(what, str(directory), fix)
     try:
+        from peft import PeftModel  # here: its import takes a second or more, and a base alone does not need it
+
         adapted = PeftModel.from_pretrained(model, str(directory))
         _check_adapter(adapted, Path(directory))
         return adapted
@@ -104,8 +108,10 @@ def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mappin
         raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), fix) from None
 
 
-def _check_adapter(adapted: PeftModel, directory: Path) -> None:
+def _check_adapter(adapted: "PeftModel", directory: Path) -> None:
     """Raise ModelError where the stored tensors are not the adapted layers': PEFT loads what fits, without a word."""
+    from peft import get_peft_model_state_dict
+
     config = adapted.peft_config["default"]
     if config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None):
         what = f"rolesum does not use adapters of the kind {config.peft_type.value} with prompts or invocation tokens"
@@ -124,7 +130,7 @@ def _check_adapter(adapted: PeftModel, directory: Path) -> None:
 
 
 def save_adapter(
-    model: PeftModel, directory: Path, note: Mapping[str, Any], card: str, state: dict[str, Any] | None = None
+    model: "PeftModel", directory: Path, note: Mapping[str, Any], card: str, state: dict[str, Any] | None = None
 ) -> None:
     """Write the adapter, its note and its card: whole, or not at all. `state` are its weights, if not the model's."""
     model.peft_config["default"].base_model_name_or_path = note["base"]  # PEFT keeps the path on this machine there

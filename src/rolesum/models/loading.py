@@ -5,10 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rolesum.dialogue import Dialogue
@@ -25,6 +24,9 @@ from rolesum.models.masks_check import check_masks
 from rolesum.models.quiet import quiet_transformers
 from rolesum.models.seq2seq import Sides, check_halves, sides_of
 from rolesum.models.tokens import SegmentEncoder
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
 # Rotary embeddings whose factors change once the longest position of a batch passes the original length.
@@ -82,7 +84,7 @@ class TextSide:
 class LoadedModel(TextSide):
     """A model on its device with all that is needed to build its prompts and read its texts."""
 
-    model: PreTrainedModel | PeftModel
+    model: "PreTrainedModel | PeftModel"
     stop_ids: tuple[int, ...]
     fingerprint: dict[str, Any]
 
@@ -93,7 +95,8 @@ class LoadedModel(TextSide):
     @property
     def language_model(self) -> PreTrainedModel:
         """The model itself (causal, or an encoder-decoder), without PEFT's wrapping; LoRA layers stay inside."""
-        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        unwrap = getattr(self.model, "get_base_model", None)  # of a PeftModel
+        return unwrap() if unwrap else self.model
 
     def check_numbers(self, scores: torch.Tensor) -> None:
         """Raise ModelError where logits are no numbers: an argmax would choose tokens all the same."""
