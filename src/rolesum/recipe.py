@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.instructions import SectionSet, load_sections
 from rolesum.roles import ALIASES, BUILT_IN, resolve_role
 
 RECIPE_FOLDER = "recipes"
@@ -128,6 +129,9 @@ class Recipe(_Section):
         BUILT_IN, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
     )
     custom_roles: dict[str, CustomRole] = Field({}, description="Roles of one's own.")
+    sections: str | None = Field(
+        None, description="A preset or a YAML file of sections and roles; all are trained where roles is left out."
+    )
     language: Literal["en", "zh"] | None = Field(
         None, description="Of the instructions; follows the dialogue if unset."
     )
@@ -135,6 +139,9 @@ class Recipe(_Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Of the base; the adapter is float32.")
     method: Literal["lora", "full"] = Field("lora", description="Train LoRA adapters, or all weights of the base.")
     quantize: Literal["4bit"] | None = Field(None, description="Hold the base in 4 bits (QLoRA; needs rolesum[qlora]).")
+    on_long: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
+        "refuse", description="In summarizing, a dialogue that does not fit: see docs/long-dialogues.md."
+    )
     lora: Lora = Lora()
     neftune: Neftune = Neftune()
     training: Training = Training()
@@ -155,13 +162,19 @@ class Recipe(_Section):
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
-        """Custom role -> its aliases, for the readers."""
-        return {role: custom.aliases for role, custom in self.custom_roles.items()}
+        """Custom role or section -> its aliases, for the readers."""
+        custom = {role: custom.aliases for role, custom in self.custom_roles.items()}
+        return custom | (self.section_set.aliases if self.section_set else {})
 
     @property
     def definitions(self) -> dict[str, str]:
         """Custom role -> its definition, for the instructions."""
         return {role: custom.definition for role, custom in self.custom_roles.items()}
+
+    @property
+    def section_set(self) -> SectionSet | None:
+        """The set that `sections` names, read anew. Raises UsageError where it cannot be read."""
+        return load_sections(self.sections) if self.sections else None
 
 
 def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -194,10 +207,13 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
     except ValidationError as error:
         raise UsageError([_problem(detail, place) for detail in error.errors()]) from None
     if clash := _redefined(recipe):
-        raise UsageError(f"custom_roles redefines {', '.join(sorted(clash))}", place, "give it another name")
+        raise UsageError(f"the recipe redefines {', '.join(sorted(clash))}", place, "give it another name")
+    asked = recipe.roles
+    if recipe.section_set and "roles" not in recipe.model_fields_set:
+        asked = recipe.section_set.names
     roles: dict[str, None] = {}
     problems: list[Problem] = []
-    for role in recipe.roles:
+    for role in asked:
         try:
             roles[resolve_role(role, recipe.aliases)] = None
         except UsageError as error:
@@ -208,11 +224,12 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
 
 
 def _redefined(recipe: Recipe) -> set[str]:
-    """The custom roles' names and aliases that mean a built-in role, or another custom one, already."""
+    """The custom roles' and sections' names and aliases that mean a built-in role, or another of them, already."""
     clash = {role for role in recipe.custom_roles if role.strip().lower() in ALIASES}
     taken = list(BUILT_IN)
-    for role, custom in recipe.custom_roles.items():
-        own = {name.strip().lower() for name in (role, *custom.aliases)}
+    named = [(role, custom.aliases) for role, custom in recipe.custom_roles.items()]
+    for role, aliases in (*named, *(recipe.section_set.aliases if recipe.section_set else {}).items()):
+        own = {name.strip().lower() for name in (role, *aliases)}
         clash |= own & set(taken)
         taken += own
     return clash

@@ -11,6 +11,7 @@ import typer
 
 from rolesum.cli.options import (
     Adapter,
+    Columns,
     Format,
     Json,
     Language,
@@ -18,6 +19,7 @@ from rolesum.cli.options import (
     RecipeRoles,
     Roles,
     Speakers,
+    UnknownSpeaker,
     role_list,
     speaker_map,
 )
@@ -25,17 +27,6 @@ from rolesum.cli.options import (
 app = typer.Typer(help="Look at data files before you train on them, and convert them.", no_args_is_help=True)
 
 File = Annotated[str, typer.Argument(help="A data file, - for standard input, or sample:NAME.")]
-Columns = Annotated[
-    str | None,
-    typer.Option("--columns", help="Of a CSV or TSV: id=call_id,speaker=who,text=utterance (role, dialogue, summary)."),
-]
-UnknownSpeaker = Annotated[
-    str,
-    typer.Option(
-        "--unknown-speaker",
-        help="Who speaks where the file does not say: refuse, name=LABEL, alternate=A,B, or continue the one before.",
-    ),
-]
 CustomRoles = Annotated[str | None, typer.Option("--recipe", help="A recipe whose custom roles the file may use.")]
 
 # More speakers than one would want to be asked about.
@@ -60,10 +51,12 @@ def check(
     from rolesum.formats.table import columns_of
     from rolesum.recipe import load_recipe
 
+    loaded = load_recipe(recipe) if recipe else None
     result = check_file(
         file,
         format_,
-        load_recipe(recipe).aliases if recipe else None,
+        loaded.aliases if loaded else None,
+        sections=loaded.section_set.sections if loaded and loaded.section_set else (),
         columns=columns_of(columns) if columns else None,
         unknown_speaker=unknown_speaker,
     )
@@ -227,7 +220,9 @@ def show(
     )
     wanted = role_list(roles, declared.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     side = load_text_side(model, adapter)
-    segments = show_dialogue(side, dialogue, wanted, side.layout(language, definitions=declared.definitions))
+    layout = side.layout(language, definitions=declared.definitions, sections=declared.sections)
+    segments = show_dialogue(side, dialogue, wanted, layout)
+    )
     if json_:
         typer.echo(json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
         return

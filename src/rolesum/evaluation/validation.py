@@ -12,7 +12,6 @@ from rolesum.instructions import load_instruction_set
 from rolesum.instructions.fit import drop_middle
 from rolesum.progress import say
 from rolesum.recipe import Recipe
-from rolesum.roles import OVERALL
 
 if TYPE_CHECKING:
     from rolesum.generation.transformers_engine import TransformersEngine
@@ -56,7 +55,8 @@ class RougeOnTheWay:
         from rolesum.generation.transformers_engine import TransformersEngine
 
         own = load_instruction_set(self.recipe.instructions) if self.recipe.instructions else None
-        return TransformersEngine(loaded, loaded.layout(self.recipe.language, own, self.recipe.definitions))
+        layout = loaded.layout(self.recipe.language, own, self.recipe.definitions, self.recipe.section_set)
+        return TransformersEngine(loaded, layout)
 
 
 def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngine", recipe: Recipe) -> list[Dialogue]:
@@ -66,7 +66,7 @@ def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngi
         played = {
             role: texts
             for role, texts in dialogue.summaries.items()
-            if role in recipe.roles and (role == OVERALL or dialogue.speakers(role))
+            if role in recipe.roles and (dialogue.speakers(role) or not engine.layout.needs_speaker(role))
         }
         if not played:
             continue

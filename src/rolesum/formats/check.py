@@ -43,10 +43,11 @@ def check_file(
     form: str | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     *,
+    sections: Collection[str] = (),
     columns: Mapping[str, str] | None = None,
     unknown_speaker: str = REFUSE,
 ) -> CheckResult:
-    """Read the whole file, and find all of its problems, repeated ids among them."""
+    """Read the whole file, and find all its problems, repeated ids among them. Nobody need play one of `sections`."""
     source = open_source(path)
     form = table.NAME if form is None and columns else form
     chosen = FORMATS[form] if form in FORMATS else sniff(source) if form is None else None
@@ -61,7 +62,7 @@ def check_file(
             result.problems.append(Problem(what, item.source, "give each dialogue an id of its own"))
         first_places.setdefault(item.id, item.source)
         for role in item.summaries:
-            if role != OVERALL and not item.speakers(role):
+            if role not in (OVERALL, *sections) and not item.speakers(role):
                 what = f"a summary for {role}, but no speaker plays it (speakers: {', '.join(item.speakers())})"
                 result.problems.append(Problem(what, f"{item.source}, id {item.id}", "say who plays it under roles"))
         result.dialogues += 1

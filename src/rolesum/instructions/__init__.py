@@ -5,6 +5,7 @@ first and the instruction last, so that the roles of one dialogue share a prefix
 """
 
 from rolesum.instructions.prompt import ChatForm, Prompt, PromptLayout, Segment
+from rolesum.instructions.sections import SectionSet, load_sections
 from rolesum.instructions.sets import InstructionSet, instruction_set, load_instruction_set
 
 __all__ = [
@@ -12,7 +13,9 @@ __all__ = [
     "InstructionSet",
     "Prompt",
     "PromptLayout",
+    "SectionSet",
     "Segment",
     "instruction_set",
     "load_instruction_set",
+    "load_sections",
 ]

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rolesum.dialogue import Dialogue, Example
+from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import InstructionSet, instruction_set
+from rolesum.roles import OVERALL
 
 Kind = Literal["control", "dialogue", "instruction", "target"]
 ControlPiece = str | int  # trusted text, in which control tokens may stand by their surface, or a token id
@@ -62,7 +64,7 @@ class PromptLayout:
 
     `instructions` is a set of one's own, or None for the set of the dialogue's language, from `sets` or built in;
     `language` overrules the dialogue's; `definitions` says what a custom role is. `forms` stand in the place of `chat`
-    for dialogues in their languages.
+    for dialogues in their languages. `sections` are roles and sections of one's own.
     """
 
     chat: ChatForm
@@ -71,6 +73,11 @@ class PromptLayout:
     definitions: Mapping[str, str] | None = None
     forms: Mapping[str, ChatForm] | None = None
     sets: Mapping[str, InstructionSet] | None = None
+    sections: SectionSet | None = None
+
+    def needs_speaker(self, role: str) -> bool:
+        """Whether a role can be summarised only where somebody plays it: overall and sections are of all speakers."""
+        return role != OVERALL and not (self.sections and role in self.sections.sections)
 
     def form_for(self, dialogue: Dialogue) -> ChatForm:
         return (self.forms or {}).get(dialogue.language, self.chat)
@@ -80,12 +87,20 @@ class PromptLayout:
         return self.instructions or (self.sets or {}).get(language) or instruction_set(language)
 
     def prefix(self, dialogue: Dialogue) -> tuple[Segment, ...]:
-        text = self.set_for(dialogue).dialogue_text(dialogue) + DIALOGUE_END
-        form = self.form_for(dialogue)
-        return (Segment("control", control=form.head), Segment("dialogue", text, continues=form.joined))
+        chosen, form = self.set_for(dialogue), self.form_for(dialogue)
+        text = chosen.dialogue_text(dialogue) + DIALOGUE_END
+        head = Segment("control", control=form.head)
+        if self.sections and (examples := self.sections.examples_text(chosen)):
+            shown = Segment("instruction", examples, continues=form.joined)
+            return (head, shown, Segment("dialogue", text, continues=True))
+        return (head, Segment("dialogue", text, continues=form.joined))
 
     def branch(self, dialogue: Dialogue, role: str) -> tuple[Segment, ...]:
-        instruction = self.set_for(dialogue).instruction(role, dialogue, self.definitions)
+        chosen = self.set_for(dialogue)
+        if self.sections and role in self.sections.names:
+            instruction = self.sections.instruction(role, dialogue, chosen)
+        else:
+            instruction = chosen.instruction(role, dialogue, self.definitions)
         tail = Segment("control", control=self.form_for(dialogue).tail, continues=True)
         return (Segment("instruction", instruction, continues=True), tail)
 

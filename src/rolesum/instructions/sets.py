@@ -25,20 +25,66 @@ class InstructionSet(BaseModel):
     turn: str = Field(description="How one turn is written: {speaker} and {text}.")
     instructions: dict[str, str] = Field(description="Role -> instruction; {speakers} may stand in it.")
     custom: str = Field(description="The instruction for a role that has none of its own: {role} and {speakers}.")
+    section: str | None = Field(
+        None,
+        description="The instruction for a section, which nobody plays: {role} and {definition}. Built in if unset.",
+    )
+    example: str | None = Field(
+        None, description="How an example stands before the dialogue: {dialogue} and {summaries}. Built in if unset."
+    )
     speakers: str = Field(description="How the speakers of a role are named inside an instruction.")
     separator: str = Field(description="What stands between two speakers' labels.")
+    part: str | None = Field(
+        None, description="The label of one chunk's summary, where several are joined: {number} and {count}."
+    )
+    so_far: str | None = Field(None, description="The label of the summary of all that stands before a chunk.")
 
     def dialogue_text(self, dialogue: Dialogue) -> str:
         """The whole dialogue, one turn a line."""
         return "\n".join(self.turn.format(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns)
 
-    def instruction(self, role: str, dialogue: Dialogue, definitions: Mapping[str, str] | None = None) -> str:
-        """The sentence that asks for `role`'s summary of `dialogue`."""
+    def instruction(
+        self, role: str, dialogue: Dialogue, definitions: Mapping[str, str] | None = None, title: str | None = None
+    ) -> str:
+        """The sentence that asks for `role`'s summary of `dialogue`; with a `title`, it calls the role so."""
         labels = dialogue.speakers(role)
         speakers = self.speakers.format(speakers=self.separator.join(labels)) if labels else ""
         definition = (definitions or {}).get(role, "")
         template = self.instructions.get(role, self.custom)
-        return template.format(role=role, speakers=speakers, definition=f" {definition}" if definition else "").strip()
+        text = template.format(role=title or role, speakers=speakers, definition=f" {definition}" if definition else "")
+        return text.strip()
+
+    def section_instruction(self, title: str, definition: str) -> str:
+        """The sentence that asks for what the whole dialogue says about one thing."""
+        gap = "" if self.language == "zh" else " "
+        return self._wording("section").format(role=title, definition=gap + definition).strip()
+
+    def example_text(self, dialogue: Dialogue, summaries: Mapping[str, str]) -> str:
+        """An example's dialogue with its summaries, each headed by its title, as it stands before the dialogue."""
+        headed = "\n".join(self.turn.format(speaker=title, text=text) for title, text in summaries.items())
+        return self._wording("example").format(dialogue=self.dialogue_text(dialogue), summaries=headed)
+
+    def whole(self) -> "InstructionSet":
+        """The set with the built-in wording of what it leaves out: what an adapter must keep, word for word."""
+        if self.language not in LANGUAGES:
+            return self
+        built_in = instruction_set(self.language)
+        return self.model_copy(update={key: getattr(built_in, key) for key, text in self if text is None})
+
+    def _wording(self, key: str) -> str:
+        text = getattr(self.whole(), key)
+        if text is None:
+            what = f'the instruction set "{self.name}" does not say how to write a {key}'
+            raise UsageError(what, fix=f"add the key {key} to it: docs/roles-and-sections.md")
+        return str(text)
+
+    def part_label(self, number: int, count: int) -> str:
+        """What stands before the summary of one chunk of `count`."""
+        return self._wording("part").format(number=number, count=count)
+
+    def so_far_label(self) -> str:
+        """What stands before the summary of all that came before a chunk."""
+        return self._wording("so_far")
 
 
 def check_language_name(language: str | None) -> None:
@@ -64,12 +110,16 @@ def load_instruction_set(path: str | Path) -> InstructionSet:
             raise ValueError("turn needs both {speaker} and {text}")
         chosen.turn.format(speaker="", text="")
         chosen.speakers.format(speakers="")
+        (chosen.part or "").format(number=1, count=1)
         for template in (*chosen.instructions.values(), chosen.custom):
             template.format(role="", speakers="", definition="")
+        (chosen.section or "").format(role="", definition="")
+        (chosen.example or "").format(dialogue="", summaries="")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         fix = "write it like the built-in one: docs/formats.md, Instruction sets"
         raise UsageError(f"not an instruction set: {error}", str(path), fix) from None
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        fix = "the placeholders are {speaker}, {text}, {speakers}, {role}, {definition}: see docs/formats.md"
+        known = "{speaker}, {text}, {speakers}, {role}, {definition}, {number}, {count}"
+        fix = f"the placeholders are {known}: see docs/formats.md"
         raise UsageError(f"a template does not hold what it should: {error}", str(path), fix) from None
     return chosen

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError, ResourceError
 from rolesum.files import whole_directory
-from rolesum.instructions import InstructionSet
+from rolesum.instructions import InstructionSet, SectionSet
 from rolesum.models.checkpoint import in_short, refuse_tensors
 from rolesum.models.plain import is_native, write_original
 from rolesum.models.stored import stored_tensor
@@ -75,7 +75,7 @@ def note_beside(weights: Path) -> dict[str, Any]:
     except ValueError:
         told = None
     # The mark of a model from the catalogue has the same file name, and none of these.
-    wanted = {"fingerprint": dict | None, "instructions": dict | None, "roles": list | None}
+    wanted = {"fingerprint": dict | None, "instructions": dict | None, "sections": dict | None, "roles": list | None}
     wanted |= dict.fromkeys(("instruction_sets", "definitions", "aliases"), dict)
     if not isinstance(told, dict) or not all(isinstance(told[key], wanted[key]) for key in wanted.keys() & told.keys()):
         raise ModelError("broken note of how this was trained", str(note), "restore it, or train again")
@@ -178,6 +178,16 @@ def instructions_of(note: Mapping[str, Any]) -> InstructionSet | None:
 def sets_of(note: Mapping[str, Any]) -> dict[str, InstructionSet]:
     """Language -> the built-in set as it was worded when the adapter was trained with it."""
     return {language: _instruction_set(one, note) for language, one in note.get("instruction_sets", {}).items()}
+
+
+def sections_of(note: Mapping[str, Any]) -> SectionSet | None:
+    """The sections and roles of one's own that the adapter was trained with."""
+    stored = note.get("sections")
+    try:
+        return SectionSet.model_validate(stored) if stored else None
+    except ValidationError:
+        what = f"the adapter's sections are none that this rolesum reads (made by {note.get('rolesum')})"
+        raise ModelError(what, NOTE_FILE, "use the version of rolesum that made it") from None
 
 
 def _instruction_set(stored: Any, note: Mapping[str, Any]) -> InstructionSet:

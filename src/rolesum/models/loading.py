@@ -12,8 +12,16 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
-from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
-from rolesum.models.adapters import attach_adapter, fingerprint, instructions_of, note_beside, read_note, sets_of
+from rolesum.instructions import ChatForm, InstructionSet, PromptLayout, SectionSet
+from rolesum.models.adapters import (
+    attach_adapter,
+    fingerprint,
+    instructions_of,
+    note_beside,
+    read_note,
+    sections_of,
+    sets_of,
+)
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
 from rolesum.models.causal import check_head
 from rolesum.models.chat import chat_form, chat_tokens
@@ -59,13 +67,15 @@ class TextSide:
         language: str | None = None,
         instructions: InstructionSet | None = None,
         definitions: Mapping[str, str] | None = None,
+        sections: SectionSet | None = None,
     ) -> PromptLayout:
         """How prompts are laid out for this base; what it was trained with holds unless told otherwise."""
         note = self.note
         own = instructions or instructions_of(note)
         defined = {**note.get("definitions", {}), **(definitions or {})}
         forms = self.sides.forms if self.sides else None
-        return PromptLayout(self.chat, own, language or note.get("language"), defined, forms, sets_of(note))
+        chosen = sections or sections_of(note)
+        return PromptLayout(self.chat, own, language or note.get("language"), defined, forms, sets_of(note), chosen)
 
     def check_languages(self, dialogues: list[Dialogue]) -> None:
         """Raise ModelError for dialogues in a language that the catalogue says the base cannot read."""

@@ -132,7 +132,7 @@ def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: in
     own = load_instruction_set(recipe.instructions) if recipe.instructions else None
     return encode_bundles(
         bundles,
-        side.layout(recipe.language, own, recipe.definitions),
+        side.layout(recipe.language, own, recipe.definitions, recipe.section_set),
         side.encoder,
         max_length=max_length or min(options.max_length or side.max_length, side.max_length),
         target_length=side.sides.target_length if side.sides else None,

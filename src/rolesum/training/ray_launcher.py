@@ -99,6 +99,7 @@ def _cluster(ray: Any) -> Iterator[None]:
         if mine:
             os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # it warns, and the run resumes anyway
             quiet = ray.LoggingConfig(log_level="ERROR")
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
             ray.init(include_dashboard=False, logging_level="ERROR", logging_config=quiet)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         what = f"no Ray cluster: {str(error).strip().splitlines()[0]}"

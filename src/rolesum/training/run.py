@@ -206,7 +206,7 @@ def environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict
 
 def note_of(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
     """What an adapter (or a tuned model) must know of how it was made, to be used the same way."""
-    own = load_instruction_set(recipe.instructions).model_dump() if recipe.instructions else None
+    own = load_instruction_set(recipe.instructions).whole().model_dump() if recipe.instructions else None
     built_in = {} if own else {language: instruction_set(language).model_dump() for language in LANGUAGES}
     return {
         "rolesum": metadata.version("rolesum"),
@@ -217,6 +217,7 @@ def note_of(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "language": recipe.language,
         "instructions": own,
         "instruction_sets": built_in,
+        "sections": recipe.section_set.model_dump() if recipe.section_set else None,
         "definitions": recipe.definitions,
         "aliases": {role: list(names) for role, names in recipe.aliases.items()},
     }

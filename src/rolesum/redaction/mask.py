@@ -1,0 +1,163 @@
+"""Placeholders in the place of what is personal, one for each value of a dialogue, and the way back."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from rolesum.dialogue import Dialogue, RoleSummary, Turn
+from rolesum.errors import UsageError, did_you_mean
+from rolesum.redaction.find import KINDS, NAME, Span, find
+from rolesum.redaction.names import name_places, names_in, with_capitals
+
+_WORDS = "|".join(kind.upper() for kind in KINDS)
+PLACEHOLDER = re.compile(rf"(\[(?:{_WORDS})_[1-9]\d{{0,8}}\])", re.A)
+# As a model may write one: without brackets, or in small letters.
+_LOOSE = re.compile(rf"\[?(?<![A-Za-z0-9_])((?:{_WORDS})_\d+)(?![A-Za-z0-9_])\]?", re.I | re.A)
+_LONGEST = 24  # characters of a placeholder
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A text with the values put back. `left` are the placeholders in it that stand for nothing: a model made them up,
+    or wrote them otherwise than they were.
+    """
+
+    text: str
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A dialogue as a model may see it, and what its placeholders stand for.
+
+    `values` is as private as the dialogue was. `taken` are placeholders that somebody had typed: they are left alone.
+    """
+
+    dialogue: Dialogue
+    values: Mapping[str, str]
+    taken: frozenset[str] = frozenset()
+
+    def restore(self, text: str) -> Restored:
+        """The text with every exactly written placeholder of this dialogue replaced by its value."""
+        left = [
+            found[0]
+            for found in _LOOSE.finditer(text)
+            if found[0] not in self.values and found[1].upper() not in self.taken
+        ]
+        return Restored(self._put_back(text), tuple(left))
+
+    def restored_dialogue(self) -> Dialogue:
+        """The dialogue as it was: labels, texts and reference summaries."""
+        return _changed(self.dialogue, self._put_back)
+
+    def _put_back(self, text: str) -> str:
+        return PLACEHOLDER.sub(lambda found: self.values.get(found[0], found[0]), text)
+
+
+def redact(
+    dialogue: Dialogue, kinds: Iterable[str] = KINDS, *, names: Collection[str] = (), keep: Collection[str] = ()
+) -> Redacted:
+    """The dialogue with placeholders such as [PHONE_1] in labels, texts and reference summaries.
+
+    Names are the words of the speakers' labels, but for role words (Customer, 客服 …), and `names`; `keep` are labels
+    that name nobody, such as the aliases of custom roles. The id and meta stay as they are: no prompt holds them.
+    """
+    chosen = frozenset(kinds)
+    if unknown := chosen - set(KINDS):
+        raise UsageError(f'cannot mask "{min(unknown)}"', fix=did_you_mean(min(unknown), KINDS))
+    labels = [label for label in dialogue.speakers() if label not in set(keep)]
+    texts = [text for turn in dialogue.turns for text in (turn.speaker, turn.text)]
+    texts += [text for several in dialogue.summaries.values() for text in several]
+    taken = frozenset(found[1].upper() for text in texts for found in _LOOSE.finditer(text))
+    told, more = tuple(names), True
+    while more:  # of a label that a given name cut, the rest is a name too
+        mask = _Mask(chosen, with_capitals(told) if NAME in chosen else (), taken)
+        rest = names_in([PLACEHOLDER.sub(" ", mask.text(label)) for label in labels]) if NAME in chosen else []
+        more = bool(set(rest) - set(told))
+        told += tuple(rest)
+    mask = _Mask(chosen, mask.names, taken)  # numbers its placeholders by their places in the dialogue
+    return Redacted(_changed(dialogue, mask.text), mask.values, taken)
+
+
+def restore_summaries(
+    summaries: Sequence[Sequence[RoleSummary]], redacted: Sequence[Redacted]
+) -> tuple[list[list[RoleSummary]], int]:
+    """The summaries of redacted dialogues with the values put back, and how many placeholders stand for nothing."""
+    left, out = 0, []
+    for of_dialogue, one in zip(summaries, redacted, strict=True):
+        restored = [one.restore(summary.text) for summary in of_dialogue]
+        left += sum(len(each.left) for each in restored)
+        out.append([replace(old, text=new.text) for old, new in zip(of_dialogue, restored, strict=True)])
+    return out, left
+
+
+@dataclass
+class RestoringText:
+    """Restores a text that comes in pieces: what may be the beginning of a placeholder waits for its end."""
+
+    redacted: Redacted
+    _waiting: str = field(default="", init=False)
+
+    def add(self, piece: str) -> str:
+        """What may be shown now."""
+        text = self._waiting + piece
+        opened = text.rfind("[")
+        whole = opened < 0 or "]" in text[opened:] or len(text) - opened > _LONGEST
+        ready, self._waiting = (text, "") if whole else (text[:opened], text[opened:])
+        return self.redacted.restore(ready).text
+
+    def end(self) -> str:
+        """What was still waiting."""
+        rest, self._waiting = self._waiting, ""
+        return self.redacted.restore(rest).text
+
+
+@dataclass
+class _Mask:
+    """Gives every value of a dialogue its placeholder."""
+
+    kinds: frozenset[str]
+    names: tuple[str, ...]
+    taken: frozenset[str]
+    values: dict[str, str] = field(default_factory=dict)
+    _placeholders: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def text(self, text: str) -> str:
+        """Until nothing is found: what stood across the edge of a longer match may be whole without it."""
+        while True:
+            parts = PLACEHOLDER.split(text)  # every second one is a placeholder, ours or typed by somebody
+            masked = "".join(part if place % 2 else self._once(part) for place, part in enumerate(parts))
+            if masked == text:
+                return text
+            text = masked
+
+    def _once(self, text: str) -> str:
+        spans = list(find(text, self.kinds))
+        spans += [Span(start, end, NAME) for start, end in name_places(text, self.names)]
+        order = {kind: place for place, kind in enumerate(KINDS)}
+        spans.sort(key=lambda span: (span.start - span.end, span.start, order[span.kind]))
+        chosen: list[Span] = []
+        for span in spans:  # the longest first
+            if all(span.end <= other.start or other.end <= span.start for other in chosen):
+                chosen.append(span)
+        pieces, at = [], 0
+        for span in sorted(chosen):
+            pieces += [text[at : span.start], self._placeholder(span.kind, text[span.start : span.end])]
+            at = span.end
+        return "".join((*pieces, text[at:]))
+
+    def _placeholder(self, kind: str, value: str) -> str:
+        if (kind, value) not in self._placeholders:
+            number = 1
+            while f"[{kind.upper()}_{number}]" in self.values or f"{kind.upper()}_{number}" in self.taken:
+                number += 1
+            self._placeholders[kind, value] = f"[{kind.upper()}_{number}]"
+            self.values[f"[{kind.upper()}_{number}]"] = value
+        return self._placeholders[kind, value]
+
+
+def _changed(dialogue: Dialogue, change: Callable[[str], str]) -> Dialogue:
+    turns = tuple(Turn(change(turn.speaker), change(turn.text)) for turn in dialogue.turns)
+    roles = {change(label): role for label, role in dialogue.roles.items()}
+    summaries = {role: tuple(map(change, texts)) for role, texts in dialogue.summaries.items()}
+    return replace(dialogue, turns=turns, roles=roles, summaries=summaries)
