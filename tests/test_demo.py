@@ -7,6 +7,8 @@ from rolesum.demo import run_demo
 from rolesum.errors import UsageError
 from rolesum.evaluation.job import Task, evaluate_model
 from rolesum.generation import Decoding
+from rolesum.generation.engines import EngineSpec
+from rolesum.generation.job import Writing
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training import train
 from tiny import model_dir, short_dialogues
@@ -54,11 +56,7 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
     for adapter in (None, run.adapter):
         done = evaluate_model(
             Task("sample:en-test", roles=["user"], limit=4),
-            model="smollm2-135m",
-            adapter=adapter,
-            language=None,
-            decoding=Decoding(40),
-            device="cpu",
+            Writing(EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(40)),
         )
         scores.append(done.scores["user"].means["rouge1"])
     assert scores[1] > scores[0] + 4

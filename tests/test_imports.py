@@ -12,10 +12,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "rolesum"
 # From the bottom up: a part may know those of its own layer and of the layers before.
 LAYERS = (
     {"dialogue", "errors"},
-    {"roles", "recipe", "instructions", "formats"},
+    {"roles", "recipe", "instructions", "formats", "redaction"},
     {"models"},
     {"training", "generation"},
     {"evaluation"},
+    {"batch"},
     {"demo"},
     {"cli", "__main__"},
 )

@@ -14,7 +14,7 @@ import rolesum
 ROLESUM = Path(sys.executable).with_name("rolesum")
 VERBS = [
     *("demo", "train", "summarize", "evaluate", "compare", "judge", "score"),
-    *("data check", "data show", "models", "models pull"),
+    *("batch", "data check", "data show", "data convert", "models", "models pull"),
 ]
 HEAVY = ("torch", "transformers", "peft")
 

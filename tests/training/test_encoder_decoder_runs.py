@@ -10,7 +10,9 @@ from rolesum.errors import DataError
 from rolesum.evaluation.job import Task, evaluate_model
 from rolesum.evaluation.validation import rouge
 from rolesum.formats import read_dialogues
-from rolesum.generation.job import summarise_dialogues
+from rolesum.generation import Decoding
+from rolesum.generation.engines import EngineSpec
+from rolesum.generation.job import Writing, summarise_dialogues
 from rolesum.models.loading import load_model, load_text_side
 from rolesum.models.stored import stored_tensor
 from rolesum.recipe import parse_recipe
@@ -36,15 +38,8 @@ def test_training_lowers_the_loss_and_the_adapter_loads_and_summarises(kind, tmp
     loaded = load_model(adapter=run.adapter, device="cpu", dtype="float32")
     assert loaded.path == seq2seq_dir(kind)
     assert json.loads((run.adapter / "adapter_config.json").read_text())["task_type"] == "SEQ_2_SEQ_LM"
-    texts = summarise_dialogues(
-        read_dialogues(HELD_OUT),
-        model=None,
-        adapter=run.adapter,
-        roles=None,
-        language=None,
-        max_new_tokens=4,
-        device="cpu",
-    )
+    spec = EngineSpec(adapter=run.adapter, device="cpu")
+    texts = summarise_dialogues(read_dialogues(HELD_OUT), Writing(spec, decoding=Decoding(4)))
     assert len(texts) == 3 and all(len(of_dialogue) == 3 for of_dialogue in texts)
 
 
@@ -95,12 +90,7 @@ def test_all_weights_are_trained_saved_and_loaded(kind, tmp_path):
 def test_evaluation_leaves_predictions_and_a_report(tmp_path):
     done = evaluate_model(
         Task(str(HELD_OUT), limit=2, out=tmp_path / "out"),
-        model=str(seq2seq_dir("bart")),
-        adapter=None,
-        language=None,
-        max_new_tokens=6,
-        device="cpu",
-        dtype="float32",
+        Writing(EngineSpec(model=str(seq2seq_dir("bart")), device="cpu", dtype="float32"), decoding=Decoding(6)),
     )
     assert set(done.scores) == {"overall", "user", "agent"}
     assert {"predictions.jsonl", "results.json", "report.html"} <= {path.name for path in (tmp_path / "out").iterdir()}

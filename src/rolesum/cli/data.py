@@ -222,7 +222,6 @@ def show(
     side = load_text_side(model, adapter)
     layout = side.layout(language, definitions=declared.definitions, sections=declared.sections)
     segments = show_dialogue(side, dialogue, wanted, layout)
-    )
     if json_:
         typer.echo(json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
         return

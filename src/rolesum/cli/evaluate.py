@@ -10,22 +10,43 @@ import typer
 
 from rolesum.cli.options import (
     Adapter,
+    ApiKeyEnv,
+    Beams,
+    Choose,
+    Columns,
+    Concurrency,
+    Context,
     Device,
     Dtype,
     Format,
+    Gguf,
     Json,
     Language,
+    LengthPenalty,
     Limit,
     MaxNewTokens,
+    MinNewTokens,
     Model,
+    OnLong,
     RecipeRoles,
     References,
     Roles,
+    Samples,
+    Sections,
+    Seed,
+    ServedModel,
     Skip,
     Speakers,
+    Temperature,
+    TopK,
+    TopP,
+    UnknownSpeaker,
+    Url,
+    VllmOptions,
     role_list,
     several_references,
     speaker_map,
+    vllm_options,
 )
 from rolesum.errors import UsageError
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
@@ -39,7 +60,7 @@ def evaluate(
     adapter: Adapter = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", help="A baseline in the place of a model: lead-3, longest-3, lexrank, oracle …"),
+        typer.Option("--engine", help="vllm, llamacpp, endpoint; or a baseline: lead-3, longest-3, lexrank, oracle …"),
     ] = None,
     predictions: Annotated[
         list[str] | None,
@@ -90,7 +111,27 @@ def evaluate(
     speaker: Speakers = None,
     limit: Limit = None,
     skip: Skip = None,
+    columns: Columns = None,
+    unknown_speaker: UnknownSpeaker = "refuse",
+    sections: Sections = None,
+    on_long: OnLong = None,
     max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS,
+    min_new_tokens: MinNewTokens = 0,
+    temperature: Temperature = 0.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    beams: Beams = 1,
+    length_penalty: LengthPenalty = 1.0,
+    samples: Samples = 1,
+    choose: Choose = None,
+    seed: Seed = 1,
+    gguf: Gguf = None,
+    url: Url = None,
+    served_model: ServedModel = None,
+    api_key_env: ApiKeyEnv = None,
+    concurrency: Concurrency = None,
+    context: Context = None,
+    vllm_option: VllmOptions = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write predictions, results, tables and report.html here.")
     ] = None,
@@ -105,18 +146,36 @@ def evaluate(
     Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
     """
     from rolesum.evaluation import job
+    from rolesum.evaluation.choosing import chooser
     from rolesum.evaluation.neural.options import ModelMeasures
     from rolesum.evaluation.results import evaluation_results
     from rolesum.evaluation.tables import print_agreement, print_results
-    from rolesum.generation.job import declared_roles
-    from rolesum.instructions.sets import check_language_name
+    from rolesum.formats.table import columns_of
+    from rolesum.generation import Decoding
+    from rolesum.generation.engines import ENGINES, EngineSpec
+    from rolesum.generation.job import Writing, declared_roles, with_declared
 
-    given = {"--model": model or adapter, "--engine": engine, "--predictions": predictions}
+    baseline = engine if engine not in (None, *ENGINES) else None
+    given = {"--model": model or adapter, "--engine": baseline, "--predictions": predictions}
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
         flag = "--adapter" if "--model" in named and not model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
-    check_language_name(language)
-    declared = declared_roles(adapter, recipe)
+    spec = EngineSpec(
+        engine if engine and not baseline else "transformers",
+        model,
+        adapter,
+        gguf=gguf,
+        url=url,
+        served_model=served_model,
+        api_key_env=api_key_env,
+        concurrency=concurrency,
+        context=context,
+        vllm_options=vllm_options(vllm_option),
+        language=language,
+        device=device,
+        dtype=dtype,
+    )
+    declared = declared_roles(adapter, recipe, sections)
     task = job.Task(
         data,
         name=name,
@@ -124,7 +183,10 @@ def evaluate(
         declared=declared,
         scorer=scorer,
         references=several_references(several),
+        choice=choose,
         form=format_,
+        columns=columns_of(columns) if columns else None,
+        unknown_speaker=unknown_speaker,
         speakers=speaker_map(speaker),
         limit=limit,
         skip=skip or (),
@@ -146,18 +208,17 @@ def evaluate(
     )
     if predictions:
         evaluation = job.evaluate_outputs(task, predictions)
-    elif engine is not None:
-        evaluation = job.evaluate_baseline(task, engine)
+    elif baseline is not None:
+        evaluation = job.evaluate_baseline(task, baseline)
     else:
-        evaluation = job.evaluate_model(
-            task,
-            model=model,
-            adapter=adapter,
-            language=language,
-            max_new_tokens=max_new_tokens,
-            device=device,
-            dtype=dtype,
+        writing = Writing(
+            with_declared(spec, declared),
+            decoding=Decoding(max_new_tokens, min_new_tokens, temperature, top_k, top_p, beams, length_penalty, seed),
+            on_long=on_long or declared.on_long or "refuse",
+            samples=samples,
+            choose=chooser(choose) if choose else None,
         )
+        evaluation = job.evaluate_model(task, writing)
     results = evaluation_results(evaluation)
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))

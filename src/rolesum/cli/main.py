@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rolesum import __version__
-from rolesum.cli import compare, data, demo, evaluate, export, judge, models, plan, score, summarize, train
+from rolesum.cli import batch, compare, data, demo, evaluate, export, judge, models, plan, score, summarize, train
 from rolesum.errors import RolesumError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("demo")(demo.demo)
 app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("summarize")(summarize.summarize)
+app.command("batch")(batch.batch)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)

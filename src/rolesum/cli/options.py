@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,58 @@ References = Annotated[
     str, typer.Option("--several", help="Of several references of a pair take the mean, or the best of each measure.")
 ]
 
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", help="Of a CSV or TSV: id=call_id,speaker=who,text=utterance (role, dialogue, summary)."),
+]
+UnknownSpeaker = Annotated[
+    str,
+    typer.Option(
+        "--unknown-speaker",
+        help="Who speaks where the file does not say: refuse, name=LABEL, alternate=A,B, or continue the one before.",
+    ),
+]
+Sections = Annotated[
+    str | None, typer.Option("--sections", help="Sections or roles of one's own: a preset or a YAML file.")
+]
+
+EngineOption = Annotated[str, typer.Option("--engine", help="transformers, vllm, llamacpp or endpoint.")]
+Gguf = Annotated[Path | None, typer.Option("--gguf", help="llamacpp: the GGUF file of --model with its adapter.")]
+Url = Annotated[str | None, typer.Option("--url", help="endpoint: of an OpenAI-compatible API, http://…/v1.")]
+ServedModel = Annotated[str | None, typer.Option("--served-model", help="endpoint: the model's name there.")]
+ApiKeyEnv = Annotated[
+    str | None, typer.Option("--api-key-env", help="endpoint: the environment variable that holds the key.")
+]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", min=1, help="endpoint, llamacpp: prompts at one time.")
+]
+Context = Annotated[int | None, typer.Option("--context", min=1, help="A lower limit of prompt and answer, in tokens.")]
+VllmOptions = Annotated[
+    list[str] | None, typer.Option("--vllm-option", help="vllm: KEY=VALUE of vllm.LLM, enforce_eager=true. Repeatable.")
+]
+
+MinNewTokens = Annotated[int, typer.Option("--min-new-tokens", min=0, help="The shortest summary in tokens.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 takes the likeliest token, 1 samples.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="Sample among the K likeliest tokens; 0 among all.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0, max=1, help="Sample among the likeliest with this share.")]
+Beams = Annotated[int, typer.Option("--beams", min=1, help="Beam search with so many beams.")]
+LengthPenalty = Annotated[float, typer.Option("--length-penalty", help="Of beams: over 1 favours long texts.")]
+Seed = Annotated[int, typer.Option("--seed", help="Decides sampled texts.")]
+Samples = Annotated[int, typer.Option("--samples", min=1, help="Sample so many texts for each role and choose one.")]
+Choose = Annotated[
+    str | None, typer.Option("--choose", help="Which of them: mbr (most like the others), checks, likeliest.")
+]
+OnLong = Annotated[
+    str | None,
+    typer.Option("--on-long", help="A dialogue that does not fit: refuse, drop-middle, map-reduce or refine."),
+]
+Redact = Annotated[
+    bool, typer.Option("--redact", help="Mask phone numbers, e-mail, cards, IDs and names before the model sees them.")
+]
+RedactNames = Annotated[
+    list[str] | None, typer.Option("--redact-name", help="Mask this name beside the speakers'. Repeatable.")
+]
+
 
 def several_references(text: str) -> Literal["mean", "best"]:
     """What --several says."""
@@ -50,6 +102,19 @@ def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = Non
     if not names:
         raise UsageError("--roles is empty", fix="write --roles user,agent")
     return tuple(dict.fromkeys(resolve_role(name, custom) for name in names))
+
+
+def vllm_options(given: list[str] | None) -> dict[str, Any] | None:
+    """Argument of vllm.LLM -> its value, read as YAML."""
+    import yaml
+
+    found = {}
+    for text in given or ():
+        key, sign, value = text.partition("=")
+        if not sign or not key.isidentifier():
+            raise UsageError(f'--vllm-option "{text}" is not KEY=VALUE', fix="write --vllm-option enforce_eager=true")
+        found[key] = yaml.safe_load(value)
+    return found or None
 
 
 def speaker_map(given: list[str] | None) -> dict[str, str]:

@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.evaluate import Evaluation, Writer, evaluate, score_roles, with_checks
+from rolesum.evaluation.evaluate import Evaluation, evaluate, score_roles, with_checks
 from rolesum.evaluation.neural.judge_agreement import agreement_with_people, check_ratings, read_ratings
 from rolesum.evaluation.neural.options import ModelMeasures, measure
 from rolesum.evaluation.outputs import read_outputs
@@ -21,12 +22,10 @@ from rolesum.evaluation.scorers import Several, get_scorer
 from rolesum.evaluation.tables import write_tables
 from rolesum.files import check_writable, write_whole
 from rolesum.formats import Source, open_source, read_dialogues
-from rolesum.generation import Decoding, summarise
-from rolesum.generation.job import DeclaredRoles
-from rolesum.instructions.sets import check_language_name
-
-if TYPE_CHECKING:
-    from rolesum.models.loading import LoadedModel
+from rolesum.generation import Decoding, Engine
+from rolesum.generation.engines import EngineSpec, side_of
+from rolesum.generation.job import DeclaredRoles, Writing
+from rolesum.generation.long import summarise_any_length
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,10 @@ class Task:
     name: str | None = None  # of the system; by default after what made it
     scorer: str | None = None
     references: Several = "mean"
+    choice: str | None = None  # the name of the choice among samples
     form: str | None = None
+    columns: Mapping[str, str] | None = None
+    unknown_speaker: str = "refuse"
     speakers: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     skip: Collection[str] = ()
@@ -67,6 +69,8 @@ class Task:
             limit=None if whole else self.limit,
             custom_roles=self.declared.aliases,
             speakers=self.speakers,
+            columns=self.columns,
+            unknown_speaker=self.unknown_speaker,
         )
         _check_ids(dialogues)
         self.check_room()
@@ -77,40 +81,26 @@ class Task:
             check_writable(self.out / "results.json")
 
 
-def evaluate_model(
-    task: Task,
-    *,
-    model: str | None,
-    adapter: Path | None,
-    language: str | None,
-    decoding: Decoding,
-    write: Writer = summarise,
-    device: str = "auto",
-    dtype: str = "auto",
-) -> Evaluation:
-    """Evaluate a base, or an adapter on it; with `task.out`, leave predictions, results and a report."""
-    check_language_name(language)
+def evaluate_model(task: Task, writing: Writing) -> Evaluation:
+    """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report."""
     source, dialogues = task.read()
-
-    from rolesum.generation.transformers_engine import TransformersEngine
-    from rolesum.models import load_model
-
-    loaded = load_model(model, adapter=adapter, device=device, dtype=dtype)
-    loaded.check_languages(dialogues)
-    about = {**_about_model(loaded, adapter), **_about_data(task, source)}
-    engine = TransformersEngine(loaded, loaded.layout(language, definitions=task.declared.definitions))
+    spec = writing.spec
+    engine = spec.open()
+    side = side_of(engine)
+    if side:
+        side.check_languages(dialogues)
     done = evaluate(
         engine,
         dialogues,
-        roles=task.roles or loaded.note.get("roles"),
+        roles=task.roles or (side.note.get("roles") if side else None),
         scorer=task.scorer,
         references=task.references,
-        decoding=decoding,
-        write=write,
-        about=about,
+        decoding=writing.decoding,
+        write=partial(summarise_any_length, on_long=writing.on_long, samples=writing.samples, choose=writing.choose),
+        about={**_about_model(spec, engine), **_about_writing(writing, task.choice), **_about_data(task, source)},
         label="evaluate",
     )
-    return _finish(task, done, dialogues, adapter.parent / "metrics.jsonl" if adapter else None)
+    return _finish(task, done, dialogues, spec.adapter.parent / "metrics.jsonl" if spec.adapter else None)
 
 
 def evaluate_baseline(task: Task, engine: str) -> Evaluation:
@@ -189,16 +179,31 @@ def _check_ids(dialogues: Sequence[Dialogue]) -> None:
         raise DataError(problems)
 
 
-def _about_model(loaded: "LoadedModel", adapter: Path | None) -> dict[str, Any]:
+def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
     """What was evaluated, with the versions behind it."""
-    tuned = f"{loaded.name} + {loaded.note.get('recipe', adapter)}"
-    return {
-        "system": tuned if adapter else f"{loaded.name}, zero-shot",
-        "dtype": str(loaded.model.dtype).removeprefix("torch."),
-        "device": str(loaded.device),
-        "torch": metadata.version("torch"),
-        "transformers": metadata.version("transformers"),
+    side = side_of(engine)
+    name = side.name if side else spec.served_model or spec.url
+    tuned = f"{name} + {side.note.get('recipe', spec.adapter)}" if side and spec.adapter else ""
+    about = {"system": tuned or f"{name}, zero-shot"}
+    if loaded := getattr(engine, "loaded", None):
+        about |= {"dtype": str(loaded.model.dtype).removeprefix("torch."), "device": str(loaded.device)}
+        about |= {"torch": metadata.version("torch"), "transformers": metadata.version("transformers")}
+    return about
+
+
+def _about_writing(writing: Writing, choice: str | None) -> dict[str, Any]:
+    """How texts were decoded, where it was not plainly greedy."""
+    plain, chosen = Decoding(), writing.decoding
+    about = {
+        key: value
+        for key, value in asdict(chosen).items()
+        if value != getattr(plain, key) and key != "max_new_tokens" and (key != "seed" or chosen.temperature)
     }
+    if writing.on_long != "refuse":
+        about["on_long"] = writing.on_long
+    if writing.samples > 1:
+        about |= {"samples": writing.samples, "choose": choice}
+    return {"decoding": about} if about else {}
 
 
 def _about_data(task: Task, source: Source) -> dict[str, Any]:
@@ -210,6 +215,10 @@ def _about_data(task: Task, source: Source) -> dict[str, Any]:
     }
     if task.form:
         about["format"] = task.form
+    if task.columns:
+        about["columns"] = dict(task.columns)
+    if task.unknown_speaker != "refuse":
+        about["unknown_speaker"] = task.unknown_speaker
     if task.speakers:
         about["speakers"] = dict(task.speakers)
     if task.declared.aliases:

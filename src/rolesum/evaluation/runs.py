@@ -54,6 +54,8 @@ class _Results(BaseModel):
     data: str | None = None
     data_sha256: str | None = None
     format: str | None = None
+    columns: dict[str, str] | None = None
+    unknown_speaker: str = "refuse"
     speakers: dict[str, str] = {}
     custom_roles: dict[str, list[str]] = {}
     predictions_sha256: str | None = None
@@ -128,6 +130,8 @@ def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[
             source,
             how.get("format") if data is None else None,
             speakers=how.get("speakers", {}),
+            columns=how.get("columns"),
+            unknown_speaker=how.get("unknown_speaker", "refuse"),
             custom_roles=how.get("custom_roles", {}),
         )
     }

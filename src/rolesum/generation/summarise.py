@@ -6,7 +6,8 @@ from dataclasses import replace
 from rolesum.dialogue import Coverage, Dialogue, RoleSummary
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
-from rolesum.roles import OVERALL, default_roles
+from rolesum.instructions import PromptLayout
+from rolesum.roles import default_roles
 
 # Picks one of several texts for a role of a dialogue, by its number.
 Chooser = Callable[[Dialogue, str, Sequence[Generation]], int]
@@ -30,7 +31,7 @@ def summarise(
     DataError with all the dialogues in which nobody plays an asked role, or that do not fit the model.
     """
     chosen = roles_of_each(dialogues, roles)
-    check_roles(dialogues, chosen)
+    check_roles(dialogues, chosen, engine.layout)
     decoding = decoding or Decoding()
     if samples > 1 and (choose is None or not decoding.temperature):
         raise UsageError("several samples need a temperature and a choice", fix="add --temperature 0.7 --choose mbr")
@@ -70,11 +71,11 @@ def roles_of_each(
     return [tuple(each) for each in roles]
 
 
-def check_roles(dialogues: Sequence[Dialogue], chosen: Sequence[Sequence[str]]) -> None:
+def check_roles(dialogues: Sequence[Dialogue], chosen: Sequence[Sequence[str]], layout: PromptLayout) -> None:
     """Raise DataError with all the dialogues in which nobody plays a role that is asked for."""
     problems = []
     for dialogue, wanted in zip(dialogues, chosen, strict=True):
-        absent = [role for role in wanted if role != OVERALL and not dialogue.speakers(role)]
+        absent = [role for role in wanted if layout.needs_speaker(role) and not dialogue.speakers(role)]
         if absent:
             speakers = ", ".join(dialogue.speakers())
             fix = f'say who it is, as in --speaker "{dialogue.speakers()[0]}={absent[0]}", or ask for --roles overall'

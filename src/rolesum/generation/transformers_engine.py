@@ -9,6 +9,7 @@ from rolesum.generation.decode import Ended, Limits, Text, decode
 from rolesum.generation.encoded import Encoded, Rows
 from rolesum.generation.engine import Decoding, Generation, OnText
 from rolesum.generation.padded import PaddedRows
+from rolesum.generation.prompt_side import Growing
 from rolesum.generation.seq2seq import Seq2SeqRows
 from rolesum.generation.slots import SlotRows, can_slot
 from rolesum.instructions import Prompt, PromptLayout
@@ -17,8 +18,6 @@ from rolesum.models.loading import LoadedModel
 # Memory that a batch's keys and values may take on a processor; on a GPU it is a share of what is free.
 CACHE_BYTES = 2**31
 CACHE_SHARE = 0.5
-# Where a text's end is cut out of a character's bytes, its decoding ends so.
-HALF_CHARACTER = "\ufffd"
 
 
 class TransformersEngine:
@@ -44,12 +43,17 @@ class TransformersEngine:
         encoded = [self.encode(index, prompt) for index, prompt in enumerate(prompts)]
         self._check_lengths(prompts, encoded, decoding.max_new_tokens)
         results: list[dict[int, Generation]] = [{} for _ in prompts]
-        told = _Told(self, on_text) if on_text else None
-        for ended in self.texts(encoded, [prompt.dialogue.id for prompt in prompts], decoding, told and told.token):
+        growing: dict[tuple[int, int], Growing] = {}
+
+        def tell(owner: tuple[int, int], text: str) -> None:
+            if on_text and (added := growing.setdefault(owner, Growing()).new(text)):
+                on_text(*owner, added)
+
+        on_token = (lambda text: tell(text.owner, self.text_of(text.ids))) if on_text else None
+        for ended in self.texts(encoded, [prompt.dialogue.id for prompt in prompts], decoding, on_token):
             index, branch = ended.text.owner
             results[index][branch] = made = self._generation(ended)
-            if told:
-                told.end(ended.text, made.text)
+            tell(ended.text.owner, made.text)
             if on_done and len(results[index]) == len(encoded[index].branches):
                 on_done(1)
         return [[row[branch] for branch in sorted(row)] for row in results]
@@ -130,28 +134,6 @@ class TransformersEngine:
         reason = "stop" if ended.stopped else "length"
         mean = sum(logprobs) / len(logprobs)
         return Generation(self.text_of(ids), len(ids), reason, mean, min(logprobs), ended.seconds)
-
-
-class _Told:
-    """Tells what is added to each text, in whole characters."""
-
-    def __init__(self, engine: TransformersEngine, on_text: OnText) -> None:
-        self.engine, self.on_text = engine, on_text
-        self.told: dict[tuple[int, int], str] = {}
-
-    def token(self, text: Text) -> None:
-        now = self.engine.text_of(text.ids)
-        if not now.endswith(HALF_CHARACTER):
-            self._tell(text.owner, now)
-
-    def end(self, text: Text, whole: str) -> None:
-        self._tell(text.owner, whole)
-
-    def _tell(self, owner: tuple[int, int], now: str) -> None:
-        before = self.told.get(owner, "")
-        if now.startswith(before) and len(now) > len(before):
-            self.on_text(*owner, now[len(before) :])
-            self.told[owner] = now
 
 
 def _token_budget(loaded: LoadedModel) -> int:

@@ -1,9 +1,12 @@
-"""A GGUF file in llama.cpp, inside this process, with everything in float32 that can be."""
+"""A GGUF file in llama.cpp, inside this process: its server, which listens on this machine only and wants a key."""
 
 import importlib.util
 import json
+import secrets
+import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +21,56 @@ def is_installed() -> bool:
     return importlib.util.find_spec("xllamacpp") is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """New ids with the one that ended them, their text as llama.cpp reads it, and whether the limit did not end it.
+
+    `logprobs` are those that llama.cpp tells: it leaves out tokens that end within a character. Without `ids` where
+    the text was told while it grew.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    tokens: int
+    stopped: bool
+    logprobs: tuple[float, ...]
+
+
 class LlamaCpp:
     """A loaded file. Raises UsageError where xllamacpp is not installed, ModelError for a file that is refused."""
 
-    def __init__(self, file: Path, length: int = 1024, threads: int = 1) -> None:
+    def __init__(
+        self,
+        file: Path,
+        length: int = 1024,
+        threads: int = 1,
+        *,
+        slots: int = 1,
+        exact: bool = True,
+        on_gpu: bool = True,
+    ) -> None:
+        """`length` is that of each of the `slots`. If `exact`, everything that can be is in float32."""
         if not is_installed():
             raise UsageError("llama.cpp's Python package is not installed", fix="pip install 'rolesum[llamacpp]'")
         import xllamacpp
 
+        self._key = secrets.token_urlsafe()
         params = xllamacpp.CommonParams()
         params.model.path = str(file)
-        params.n_ctx, params.n_parallel, params.warmup, params.port, params.verbosity = length, 1, False, 0, 0
+        params.n_ctx, params.n_parallel, params.warmup, params.port, params.verbosity = (
+            length * slots,
+            slots,
+            False,
+            0,
+            0,
+        )
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.api_keys = [self._key]
+        if not on_gpu:
+            params.n_gpu_layers = 0
+        if exact:
+            params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+            params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         try:
             self._server = xllamacpp.Server(params)
         except RuntimeError as error:
@@ -39,10 +78,18 @@ class LlamaCpp:
 
     def tokenize(self, text: str, add_special: bool = False) -> list[int]:
         """llama.cpp's own ids of a text, in which control tokens are read as text."""
-        tokens: list[int] = self._post("/tokenize", content=text, add_special=add_special, parse_special=False)[
-            "tokens"
-        ]
+        asked = {"content": text, "add_special": add_special, "parse_special": False}
+        tokens: list[int] = self._post("/tokenize", **asked)["tokens"]
         return tokens
+
+    def vocabulary(self) -> int:
+        """How many tokens the file knows."""
+        with self._open("/v1/models") as answer:
+            return int(json.load(answer)["data"][0]["meta"]["n_vocab"])
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """llama.cpp's own text of ids, control tokens by their surface."""
+        return str(self._post("/detokenize", tokens=list(ids))["content"])
 
     def greedy(self, ids: Sequence[int], new_tokens: int) -> tuple[list[int], dict[int, list[dict[str, Any]]]]:
         """The new ids, and at most of their places the likeliest ids with their log-probabilities.
@@ -56,9 +103,41 @@ class LlamaCpp:
             return new, {place: step["top_logprobs"] for place, step in enumerate(told)}
         return new, {new.index(step["id"]): step["top_logprobs"] for step in told if new.count(step["id"]) == 1}
 
+    def complete(self, ids: Sequence[int], on_text: Callable[[str], None] | None = None, **asked: Any) -> Completed:
+        """A text behind a prompt, whose cache its slot keeps. `asked` are llama.cpp's own parameters.
+
+        `on_text` is told the whole text so far, as often as it grows.
+        """
+        body = {"prompt": list(ids), "return_tokens": True, "cache_prompt": True, "n_probs": 1, **asked}
+        if on_text is None:
+            said = self._post("/completion", **body)
+            return _completed(said, said["tokens"], said["content"], said.get("completion_probabilities", []))
+        text, told = "", []
+        with self._open("/completion", {**body, "stream": True}) as lines:
+            for line in lines:
+                if line.startswith(b"data: "):
+                    said = json.loads(line.removeprefix(b"data: "))
+                    text += said["content"]
+                    told += said.get("completion_probabilities", [])
+                    on_text(text)
+        return _completed(said, (), text, told)
+
     def _post(self, path: str, **body: Any) -> dict[str, Any]:
-        address = self._server.listening_address + path
-        request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request) as answer:
+        with self._open(path, body) as answer:
             told: dict[str, Any] = json.load(answer)
         return told
+
+    def _open(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self._server.listening_address + path, data, headers)
+        try:
+            return urllib.request.urlopen(request)
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace")[:300]
+            raise ModelError(f"llama.cpp refuses: {said}", fix="use another engine") from None
+
+
+def _completed(said: dict[str, Any], ids: Sequence[int], text: str, told: Sequence[dict[str, Any]]) -> Completed:
+    logprobs = tuple(float(one["logprob"]) for one in told)
+    return Completed(tuple(ids), text, said["tokens_predicted"], said["stop_type"] != "limit", logprobs)

@@ -198,7 +198,7 @@ def load_weights(
     loaded = LoadedModel(
         **{field.name: getattr(side, field.name) for field in fields(TextSide)},
         model=model,
-        stop_ids=_stop_ids(model, side),
+        stop_ids=stop_ids_of(side, model.generation_config, model.config),
         fingerprint=fingerprint(model, side.path),
     )
     if side.adapter is not None:
@@ -265,10 +265,10 @@ def _entry(name: str, path: Path) -> Entry | None:
         return None
 
 
-def _stop_ids(model: PreTrainedModel, side: TextSide) -> tuple[int, ...]:
+def stop_ids_of(side: TextSide, *configs: Any) -> tuple[int, ...]:
     """All ids that end an answer: by the tokenizer, the checkpoint's configs, the family's row and the chat form."""
     stops = {side.tokenizer.eos_token_id, *side.family.stop_ids}
-    for config in (model.generation_config, model.config):
+    for config in configs:
         named = getattr(config, "eos_token_id", None)
         for one in named if isinstance(named, list | tuple) else [named]:
             if one is not None and (not isinstance(one, int) or isinstance(one, bool) or one < 0):

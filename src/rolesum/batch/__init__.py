@@ -1,0 +1,10 @@
+"""Bulk: summaries of many dialogues into shards, resumable at any moment, in this process or on Ray Data.
+
+The way of the data: inputs -> survey (what is there, once) -> blocks of whole dialogues -> summarize_block -> shards.
+"""
+
+from rolesum.batch.block import BlockResult, Failure, summarize_block
+from rolesum.batch.inputs import Reading
+from rolesum.batch.job import Outcome, run_batch
+
+__all__ = ["BlockResult", "Failure", "Outcome", "Reading", "run_batch", "summarize_block"]

@@ -1,0 +1,219 @@
+"""Inputs as one stream: the same dialogues as anywhere else, from any place on, in memory that does not grow."""
+
+import json
+import shutil
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+from echo_engine import dialogue, lines
+
+from rolesum.batch import Failure, Reading
+from rolesum.batch.inputs import Mark, expand, fingerprint, read_from
+from rolesum.batch.survey import Blocks, take_survey
+from rolesum.errors import DataError, UsageError
+from rolesum.formats import read_dialogues
+
+READING = Reading()
+SAMSUM = [{"id": f"s{n}", "dialogue": f"Ann: Hi {n}\nTom: Bye", "summary": "They talk."} for n in range(3)]
+
+
+def items(path, reading=READING, mark=None):
+    return [item for _, item in read_from(path, reading, mark or Mark())]
+
+
+def sample(tmp_path, name):
+    from importlib import resources
+
+    path = tmp_path / f"{name}.jsonl"
+    path.write_bytes((resources.files("rolesum.samples") / f"{name}.jsonl").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("name", ["en-test", "zh-test"])
+def test_a_file_read_line_by_line_gives_what_reading_it_whole_gives(tmp_path, name):
+    path = sample(tmp_path, name)
+    assert items(path) == read_dialogues(path)
+
+
+def test_a_file_can_be_taken_up_at_any_mark(tmp_path):
+    path = sample(tmp_path, "zh-test")
+    path.write_text("\n" + path.read_text(encoding="utf-8").replace("\n", "\r\n\r\n", 3), encoding="utf-8", newline="")
+    marked = list(read_from(path, READING, Mark()))
+    assert len(marked) == len(read_dialogues(path))
+    for number, (mark, _) in enumerate(marked):
+        assert items(path, mark=mark) == [item for _, item in marked[number + 1 :]]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+def test_samsums_json_lines_are_streamed_whatever_the_file_is_called(tmp_path, suffix):
+    path = tmp_path / f"val.{suffix}"
+    path.write_text("".join(json.dumps(one) + "\n" for one in SAMSUM), encoding="utf-8")
+    assert items(path) == read_dialogues(path)
+    assert next(read_from(path, READING, Mark()))[0].line == 2
+
+
+def test_a_json_array_is_read_whole_and_taken_up_by_its_items(tmp_path):
+    path = tmp_path / "val.json"
+    path.write_text(json.dumps(SAMSUM, indent=1), encoding="utf-8")
+    assert items(path) == read_dialogues(path)
+    assert items(path, mark=Mark(2)) == read_dialogues(path)[2:]
+
+
+def test_each_bad_line_is_one_failure_with_its_place_and_the_rest_is_read(tmp_path):
+    path = tmp_path / "in.jsonl"
+    bad = ['{"id": "cut', "no JSON at all", "[1, 2]", '{"id": "x", "turns": "none", "roles": 3}']
+    good = lines(dialogue("a")).encode(), lines(dialogue("b")).encode()
+    path.write_bytes(b"\xff\xfe broken\n" + good[0] + "\n".join(bad).encode() + b"\n\n" + good[1])
+    found = items(path)
+    assert [one.id for one in found if not isinstance(one, Failure)] == ["a", "b"]
+    assert found[-1].source == f"{path}:8"
+    failures = [one for one in found if isinstance(one, Failure)]
+    assert [one.where for one in failures] == [f"{path}:{line}" for line in (1, 3, 4, 5, 6)]
+    assert [one.id for one in failures] == [None, None, None, None, "x"]
+    assert "not UTF-8" in failures[0].reason and "broken JSON" in failures[1].reason
+    assert failures[4].reason.startswith("turns must be") and "roles must map" in failures[4].reason
+    assert all(one.fix for one in failures)
+
+
+def test_what_is_no_file_of_dialogues_is_one_failure(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("nothing here\n", encoding="utf-8")
+    (failure,) = items(path)
+    assert failure.where == str(path) and "no known format" in failure.reason
+
+
+def test_speakers_and_formats_hold_as_for_any_file(tmp_path):
+    path = tmp_path / "val.jsonl"
+    path.write_text(json.dumps(SAMSUM[0]) + "\n", encoding="utf-8")
+    (one,) = items(path, Reading(form="samsum", speakers={"Ann": "customer"}))
+    assert one.roles == {"Ann": "user"}
+    with pytest.raises(UsageError, match="unknown role"):
+        items(path, Reading(speakers={"Ann": "nobody-knows"}))
+
+
+def test_directories_and_patterns_give_their_files_in_order_without_hidden_ones_and_the_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.txt", "a/2.txt", "a/1.txt", ".hidden", "a/.git/config", "out/summaries-00000.jsonl", "c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    out = tmp_path / "out"
+    assert [str(one) for one in expand(["."], out)] == ["a/1.txt", "a/2.txt", "b.txt", "c.txt"]
+    assert [str(one) for one in expand(["c.txt", "a", "*.txt"], out)] == ["c.txt", "a/1.txt", "a/2.txt", "b.txt"]
+    assert [str(one) for one in expand(["**/?.txt"], out)] == ["a/1.txt", "a/2.txt", "b.txt", "c.txt"]
+
+
+def test_an_input_that_is_not_there_is_refused_before_any_work(tmp_path):
+    for name in ("absent.jsonl", "*.jsonl", str(tmp_path)):
+        with pytest.raises(DataError, match="no such file"):
+            expand([name], tmp_path / "out")
+    with pytest.raises(UsageError, match="standard input"):
+        expand(["-"], tmp_path / "out")
+
+
+def test_a_changed_file_has_another_fingerprint(tmp_path):
+    path = sample(tmp_path, "zh-test")
+    before = fingerprint(path)
+    assert before == fingerprint(path)
+    path.write_bytes(path.read_bytes()[:-2] + b"!\n")
+    assert fingerprint(path)["sha256"] != before["sha256"]
+
+
+def test_ids_that_repeat_are_found_across_files_and_the_first_is_kept(tmp_path):
+    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    first.write_text(lines(*(dialogue(name) for name in "abcb")), encoding="utf-8")
+    second.write_text(lines(*(dialogue(name) for name in "dae")), encoding="utf-8")
+    survey = take_survey([first, second], READING, 2, tmp_path)
+    assert survey.counts() == {"block": 2, "items": 7, "unreadable": 0, "repeats": 2}
+    blocks = Blocks([first, second], READING, survey)
+    read = [blocks.read(number) for number in range(survey.blocks)]
+    assert [[one.id for one in good] for good, _ in read] == [["a", "b"], ["c"], ["d"], ["e"]]
+    assert [(one.id, one.where) for _, bad in read for one in bad] == [("b", f"{first}:4"), ("a", f"{second}:2")]
+    assert not list(tmp_path.glob(".ids-*"))
+
+
+def test_blocks_are_the_same_in_any_order(tmp_path):
+    files = [sample(tmp_path, name) for name in ("en-test", "zh-test")]
+    (tmp_path / "x.txt").write_text("Anna: Hello\nTom: Bye\n", encoding="utf-8")
+    files.insert(1, tmp_path / "x.txt")
+    survey = take_survey(files, READING, 7, tmp_path)
+    in_order, at_random = Blocks(files, READING, survey), Blocks(files, READING, survey)
+    read = [in_order.read(number) for number in range(survey.blocks)]
+    assert sum(len(good) for good, _ in read) == survey.items
+    for number in (3, 0, 1, survey.blocks - 1, 2):
+        assert at_random.read(number) == read[number]
+
+
+def test_ids_to_skip_are_failures_that_say_so(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text(lines(dialogue("a"), dialogue("b")), encoding="utf-8")
+    survey = take_survey([path], READING, 9, tmp_path)
+    good, bad = Blocks([path], Reading(skip=("a",)), survey).read(0)
+    assert [one.id for one in good] == ["b"] and [(one.id, one.reason) for one in bad] == [("a", "left out by --skip")]
+
+
+MEASURE = r"""
+import re, sys
+from pathlib import Path
+from rolesum.batch import Reading
+from rolesum.batch.survey import Blocks, take_survey
+path = Path(sys.argv[1])
+survey = take_survey([path], Reading(), 16, path.parent)
+blocks = Blocks([path], Reading(), survey)
+assert sum(len(blocks.read(number)[0]) for number in range(survey.blocks)) == survey.items
+print(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak memory")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    peaks = []
+    for name, count in (("small", 10), ("large", 1000)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(lines(*(dialogue(f"d{n}", "a " * 2000, "b " * 5000) for n in range(count))), encoding="utf-8")
+        done = subprocess.run([sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout) * 1024)
+    assert path.stat().st_size > 13e6
+    assert peaks[1] - peaks[0] < 5e6
+
+
+def parquet_file(path, rows, schema=None, **options):
+    pyarrow = pytest.importorskip("pyarrow", reason="pip install 'rolesum[parquet]'")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path, **options)
+    return path
+
+
+def test_parquet_of_turns_gives_the_dialogues_of_the_same_json_lines(tmp_path):
+    source = sample(tmp_path, "en-test")
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    path = parquet_file(tmp_path / "in.parquet", [{**row, "score": 3.5} for row in rows], row_group_size=7)
+    theirs = read_dialogues(source)
+    marked = list(read_from(path, READING, Mark()))
+    for (_, one), their in zip(marked, theirs, strict=True):
+        assert (one.id, one.turns, one.roles, one.summaries) == (their.id, their.turns, their.roles, their.summaries)
+    assert marked[8][1].source == f"{path}, row:9"
+    for start in (1, 7, 20, len(theirs) - 1):
+        assert items(path, mark=marked[start - 1][0]) == [item for _, item in marked[start:]]
+
+
+def test_parquet_of_dialogue_texts_is_read_as_samsums_records(tmp_path):
+    path = parquet_file(tmp_path / "in.parquet", [*SAMSUM, {"id": "s9", "dialogue": " ", "summary": None}])
+    found = items(path)
+    assert [one.id for one in found] == ["s0", "s1", "s2", "s9"]
+    assert found[0].turns[0].text == "Hi 0" and found[3].reason == "the dialogue has no turns"
+
+
+def test_what_is_no_parquet_of_dialogues_is_one_failure(tmp_path):
+    path = parquet_file(tmp_path / "in.parquet", [{"a": 1}])
+    assert "columns are of no known format: a" in items(path)[0].reason
+    shutil.copy(sample(tmp_path, "en-test"), path)
+    assert "not to be read as Parquet" in items(path)[0].reason
+
+
+def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"rolesum\[parquet\]"):
+        list(islice(read_from(tmp_path / "in.parquet", READING, Mark()), 1))
