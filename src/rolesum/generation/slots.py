@@ -23,7 +23,7 @@ from rolesum.models.loading import LoadedModel
 from rolesum.models.segments import TABLE, can_segment, segment_attention, segment_mask
 
 NAME = "rolesum_slots"
-# The store grows by pieces of so many keys, so that growing is rare and little is empty.
+# The store grows by at least so many keys, or by a quarter, so that growing is rare and little is empty.
 GROWTH = 64
 
 
@@ -183,7 +183,7 @@ class SlotRows:
             self.used[slot] += count
         seen = max(self.used[slot] for slot in grown)
         if seen > self.store.keys:
-            self._resize(self.store.slots, seen + GROWTH, range(self.store.slots))
+            self._resize(self.store.slots, seen + max(GROWTH, seen // 4), range(self.store.slots))
         slot, lane, place = (torch.tensor(each, device=self.device) for each in (self.slot, self.lane, places))
         self.visible[slot, lane, place] = True
         self.key_positions[slot, place] = self.position
