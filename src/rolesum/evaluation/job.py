@@ -194,10 +194,11 @@ def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
 def _about_writing(writing: Writing, choice: str | None) -> dict[str, Any]:
     """How texts were decoded, where it was not plainly greedy."""
     plain, chosen = Decoding(), writing.decoding
-    about = {
+    told_elsewhere = {"max_new_tokens"} if chosen.temperature else {"max_new_tokens", "seed"}
+    about: dict[str, Any] = {
         key: value
         for key, value in asdict(chosen).items()
-        if value != getattr(plain, key) and key != "max_new_tokens" and (key != "seed" or chosen.temperature)
+        if key not in told_elsewhere and (value != getattr(plain, key) or key == "seed")
     }
     if writing.on_long != "refuse":
         about["on_long"] = writing.on_long
