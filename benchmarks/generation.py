@@ -99,16 +99,18 @@ def _other_python(python: Path, job: Job) -> Job:
 
 def _merged(run: Path, work: Path) -> dict[str, str]:
     """The run's weights, merged: a directory, and GGUF files of both precisions."""
-    from rolesum.models.export import export
-    from rolesum.models.export_gguf import export_gguf
-
     paths = {"model": work / "merged", "q8_0": work / "q8_0.gguf", "f16": work / "f16.gguf"}
+    # In processes of their own: what a parent has held counts as its children's peak.
     if not paths["model"].exists():
-        export(str(run), "merged", paths["model"], dtype="float32")
+        _export(run, "--to", "merged", "--out", paths["model"], "--dtype", "float32")
     for precision in ("q8_0", "f16"):
         if not paths[precision].exists():
-            export_gguf(str(run), paths[precision], precision=precision)
+            _export(run, "--to", "gguf", "--out", paths[precision], "--precision", precision)
     return {name: str(path) for name, path in paths.items()}
+
+
+def _export(run: Path, *arguments: Any) -> None:
+    subprocess.run([sys.executable, "-m", "rolesum", "export", str(run), *map(str, arguments)], check=True)
 
 
 def _headline(rows: list[Job]) -> Job:

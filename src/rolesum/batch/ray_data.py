@@ -121,6 +121,7 @@ def _cluster(ray: Any, address: str, workers: int | None) -> Iterator[None]:
     mine = not ray.is_initialized()
     try:
         if mine:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
             quiet = {"logging_level": "ERROR", "log_to_driver": False}
             if address == LOCAL:
                 ray.init(address=LOCAL, num_cpus=workers, include_dashboard=False, **quiet)
