@@ -176,16 +176,15 @@ def test_noise_is_on_the_encoders_embeddings_by_each_sources_own_length(kind):
     torch.testing.assert_close(alone[0, :length], noise[0, :length])
 
 
-def by_the_library(loaded, source, begin, forced=None):
+def by_the_library(loaded, source, begin, forced=None, **how):
     """The new ids; `begin` is what the decoder is given, or its start only where a token behind it is `forced`."""
     loaded.model.generation_config.forced_eos_token_id = None  # BART's: else generate takes it from there
     made = loaded.model.generate(
         torch.tensor([source]),
         attention_mask=torch.ones(1, len(source), dtype=torch.long),
         generation_config=GenerationConfig(
-            max_new_tokens=NEW,
             do_sample=False,
-            num_beams=1,
+            **{"max_new_tokens": NEW, "num_beams": 1, **how},
             eos_token_id=list(loaded.stop_ids),
             pad_token_id=loaded.tokenizer.pad_token_id,
             decoder_start_token_id=begin[0],
@@ -196,11 +195,11 @@ def by_the_library(loaded, source, begin, forced=None):
     return made[0, len(begin) :].tolist()
 
 
-def greedy_targets(loaded, sources, begins, most):
+def greedy_targets(loaded, sources, begins, most, beams=1):
     """The engine's new ids of each source, in one batch."""
     pairs = zip(sources, begins, strict=True)
     encoded = [Encoded(number, [], [source], begin) for number, (source, begin) in enumerate(pairs)]
-    ended = TransformersEngine(loaded).texts(encoded, [""] * len(encoded), Decoding(most))
+    ended = TransformersEngine(loaded).texts(encoded, [""] * len(encoded), Decoding(most, beams=beams))
     return [one.text.ids for one in sorted(ended, key=lambda one: one.text.owner)]
 
 
@@ -223,6 +222,16 @@ def test_greedy_equals_generate_one_source_at_a_time(kind):
     expected = [by_the_library(loaded, *pair) for pair in zip(sources, begins, strict=True)]
     assert found == expected
     assert len({tuple(one) for one in found}) > 2 or kind == "marian"
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_beams_equal_generate_s_beams(kind):
+    loaded = load_model(seq2seq_dir(kind), dtype="float32", device="cpu")
+    loaded.stop_ids = tuple(range(2, 2500, 19))  # many, so that texts end at different steps
+    sources, begins = pairs_of(loaded, read_dialogues("sample:en-test")[:2])
+    found = greedy_targets(loaded, sources, begins, 10, beams=3)
+    how = {"num_beams": 3, "max_new_tokens": 10}
+    assert found == [by_the_library(loaded, *pair, **how) for pair in zip(sources, begins, strict=True)]
 
 
 @pytest.mark.parametrize("kind", ["bart", "mbart50"])

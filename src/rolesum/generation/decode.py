@@ -1,6 +1,7 @@
 """The loop: prompts join, every row gets a token, texts that have ended leave, until nothing waits and nothing runs."""
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -117,14 +118,15 @@ def _that_join(waiting: deque[Encoded], rows: Rows, decoding: Decoding, limits: 
     return group
 
 
-class _Search:
+class _Search(ABC):
     """Chooses the next tokens; gives the rows to go on with, by number and with their texts, and what has ended."""
 
     def __init__(self, decoding: Decoding, limits: Limits) -> None:
         self.decoding, self.limits = decoding, limits
 
+    @abstractmethod
     def advance(self, texts: list[Text], scores: torch.Tensor) -> tuple[list[int], list[Text], list[Ended]]:
-        raise NotImplementedError
+        """`scores` (rows, words) are the logits behind each text's row."""
 
     def _allowed(self, texts: Sequence[Text], scores: torch.Tensor) -> torch.Tensor:
         """Without the stops where a text is too short to end."""
