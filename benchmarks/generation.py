@@ -47,27 +47,31 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="a trained run on smollm2-135m, such as runs/sample")
     parser.add_argument("--tweetsumm", type=Path, required=True, help="TweetSumm's test or training file")
     parser.add_argument("--csds", type=Path, required=True, help="CSDS's test file, for the lengths of its dialogues")
-    parser.add_argument("--dialogues", type=int, default=200)
+    parser.add_argument("--dialogues", type=int, nargs="+", default=[200], help="of each set, or one for all")
     parser.add_argument("--max-new-tokens", type=int, default=60)
     parser.add_argument("--batch", type=int, default=32, help="prompts of one batch of generate")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--vllm-python", type=Path, help="the Python of an environment with rolesum and vLLM")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-generation"), help="kept between runs")
-    return parser.parse_args()
+    found = parser.parse_args()
+    if len(found.dialogues) not in (1, len(found.sets)):
+        parser.error("--dialogues takes one number, or one for each of --sets")
+    return found
 
 
 def _cell(options: argparse.Namespace, model: dict[str, str], data: str, count: int, side: str, dtype: str) -> Job:
-    kept = options.work / f"{data}-{count}-{side}-{options.dialogues}-{dtype}.json"
+    dialogues = dict(zip(options.sets, options.dialogues * len(options.sets), strict=False))[data]
+    kept = options.work / f"{data}-{count}-{side}-{dialogues}-{dtype}.json"
     if kept.is_file():
         return dict(json.loads(kept.read_text(encoding="utf-8")))
-    row: Job = {"data": data, "roles": count, "side": side}
+    row: Job = {"data": data, "dialogues": dialogues, "roles": count, "side": side}
     job = {
         **row,
         **model,
         "dtype": dtype,
         "device": options.device,
-        "dialogues": options.dialogues,
+        "dialogues": dialogues,
         "max_new_tokens": options.max_new_tokens,
         "batch": options.batch,
         "tweetsumm": str(options.tweetsumm),
@@ -85,9 +89,10 @@ def _cell(options: argparse.Namespace, model: dict[str, str], data: str, count: 
 
 
 def _other_python(python: Path, job: Job) -> Job:
-    done = subprocess.run(
-        [str(python), __file__, "--child"], input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=False
-    )
+    # vLLM in one process, so that its memory is counted; its cache of 2 GiB, as much as rolesum's.
+    settings = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2"}
+    command, env = [str(python), __file__, "--child"], settings | os.environ
+    done = subprocess.run(command, input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=False, env=env)
     try:
         found = json.loads(done.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):

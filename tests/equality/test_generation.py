@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rolesum.formats import read_dialogues
-from rolesum.generation import Decoding
+from rolesum.generation import Decoding, blocks, transformers_engine
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.loading import load_model
 from tiny import model_dir
@@ -61,6 +61,22 @@ def test_rows_that_end_leave_the_batch_and_others_enter_and_nothing_changes(kind
     loaded.stop_ids = tuple(range(2, 600, 9))
     lengths = assert_equal(loaded, read_dialogues("sample:en-test")[:8], token_budget)
     assert len(lengths) > 3
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "baichuan2-13b"])
+@pytest.mark.parametrize("rows", [12, 24])
+@pytest.mark.parametrize("beams", [1, 2])
+def test_many_blocks_that_grow_and_shrink_change_nothing(kind, rows, beams, monkeypatch):
+    monkeypatch.setattr(transformers_engine, "ROWS", rows)
+    monkeypatch.setattr(blocks, "GROWTH", 1)
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
+    loaded.stop_ids = tuple(range(2, 600, 9))
+    running = []
+    growing = blocks.Block.grow
+    monkeypatch.setattr(blocks.Block, "grow", lambda block: running.append(block) or growing(block))
+    decoding = Decoding(12, beams=beams)
+    assert_equal(loaded, read_dialogues("sample:en-test")[:8], None, decoding, num_beams=beams, max_new_tokens=12)
+    assert len(set(running)) > 3
 
 
 def test_the_token_budget_changes_nothing():

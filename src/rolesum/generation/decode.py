@@ -13,10 +13,8 @@ from rolesum.generation.encoded import Encoded, Rows
 from rolesum.generation.engine import Decoding
 from rolesum.generation.sampling import draw, stream
 
-# Prompts join once so large a share of those that run has ended: few at a time are computed no faster than many.
-JOIN_SHARE = 0.125
-# Most tokens of prompts that are computed at once.
-PREFILL_TOKENS = 4096
+# Prompts join when so large a share of the rows is free, and so many at once: few are computed no faster than many.
+JOIN_SHARE = 0.25
 
 Owner = tuple[int, int]  # number of the prompt, number of the branch
 
@@ -50,10 +48,12 @@ class Ended:
 
 @dataclass
 class Limits:
-    """What ends a text, and what a batch may hold."""
+    """What ends a text, and what a batch may hold: keys, rows, and tokens of the prompts that join at once."""
 
     stops: torch.Tensor
-    key_budget: int
+    keys: int
+    rows: int
+    prompt_tokens: int
 
     def __post_init__(self) -> None:
         self.stop_set = set(self.stops.tolist())
@@ -72,9 +72,8 @@ def decode(
     waiting = deque(sorted(prompts, key=lambda one: (-len(one.prefix), one.index)))
     search: _Search = _Beams(decoding, limits) if decoding.beams > 1 else _Singles(decoding, limits, on_token)
     texts: list[Text] = []
-    most = 0
     while waiting or texts:
-        while waiting and (not texts or (rows.joins and len(texts) <= (1 - JOIN_SHARE) * most)):
+        while waiting and (not texts or (rows.joins and len(texts) <= (1 - JOIN_SHARE) * limits.rows)):
             group = _that_join(waiting, rows, decoding, limits, running=bool(texts))
             if not group:
                 break
@@ -92,7 +91,6 @@ def decode(
             texts = [*texts, *grown]
             if parents != list(range(len(new))):
                 rows.select([*range(before), *(before + parent for parent in parents)])
-            most = max(most, len(texts)) if before else len(texts)
         if not texts:
             continue
         scores = rows.step([text.ids[-1] for text in texts])
@@ -105,16 +103,19 @@ def decode(
 def _that_join(waiting: deque[Encoded], rows: Rows, decoding: Decoding, limits: Limits, running: bool) -> list[Encoded]:
     """Take off `waiting` what there is room for; where nothing runs, at least one."""
     group: list[Encoded] = []
-    tokens = 0
+    tokens = opened = 0
     while waiting:
         one = waiting[0]
         held = len(one.prefix) + sum(map(len, one.branches))
-        if (group or running) and rows.keys([*group, one], decoding.beams, decoding.max_new_tokens) > limits.key_budget:
+        new = decoding.beams * len(one.branches)
+        if (group or running) and rows.keys([*group, one], decoding.beams, decoding.max_new_tokens) > limits.keys:
             break
-        if group and rows.joins and tokens + held > PREFILL_TOKENS:
+        crowded = tokens + held > limits.prompt_tokens or opened + new > JOIN_SHARE * limits.rows
+        if group and rows.joins and crowded:
             break
         group.append(waiting.popleft())
         tokens += held
+        opened += new
     return group
 
 

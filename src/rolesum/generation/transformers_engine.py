@@ -13,11 +13,16 @@ from rolesum.generation.prompt_side import Growing
 from rolesum.generation.seq2seq import Seq2SeqRows
 from rolesum.generation.slots import SlotRows, can_slot
 from rolesum.instructions import Prompt, PromptLayout
+from rolesum.models.allocator import keep_freed_memory
 from rolesum.models.loading import LoadedModel
 
 # Memory that a batch's keys and values may take on a processor; on a GPU it is a share of what is free.
 CACHE_BYTES = 2**31
 CACHE_SHARE = 0.5
+# Rows that run at once, and tokens of the prompts that are computed at once. More rows make a step cheaper for each
+# only as long as reading the weights is what it costs: on a processor, up to some dozens.
+ROWS, PROMPT_TOKENS = 96, 4096
+GPU_ROWS, GPU_PROMPT_TOKENS = 512, 2**15
 
 
 class TransformersEngine:
@@ -32,6 +37,8 @@ class TransformersEngine:
         self.loaded = loaded
         self.layout = layout or loaded.layout()
         self.token_budget = token_budget or _token_budget(loaded)
+        if loaded.device.type == "cpu":
+            keep_freed_memory()
 
     def generate(
         self,
@@ -70,7 +77,7 @@ class TransformersEngine:
         whole: dict[int, int] = {}
         budget, left = self.token_budget, list(encoded)
         while left:
-            limits = Limits(torch.tensor(self.loaded.stop_ids, device=self.loaded.device), budget)
+            limits = self._limits(budget)
             try:
                 with torch.inference_mode():
                     check = self.loaded.check_numbers
@@ -98,6 +105,12 @@ class TransformersEngine:
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         """Whether the model takes a prompt and as many new tokens."""
         return not self._too_long(prompt, self.encode(0, prompt), max_new_tokens)
+
+    def _limits(self, keys: int) -> Limits:
+        stops = torch.tensor(self.loaded.stop_ids, device=self.loaded.device)
+        if self.loaded.device.type == "cpu":
+            return Limits(stops, keys, ROWS, PROMPT_TOKENS)
+        return Limits(stops, keys, GPU_ROWS, GPU_PROMPT_TOKENS)
 
     def _rows(self) -> Rows:
         if self.loaded.sides:

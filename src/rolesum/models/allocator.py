@@ -1,0 +1,24 @@
+"""The C library's allocator, told to keep freed memory for what is allocated next.
+
+By default glibc gives the memory of large tensors back to the system and asks for it again an operator later: every
+page of it is then mapped and cleared anew, which can cost more than the operator itself.
+"""
+
+import ctypes
+import os
+
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# Allocations below this come from the heap (the most that glibc takes); so much free memory at its end is kept.
+FROM_HEAP, KEPT = 32 * 2**20, 2**30
+
+
+def keep_freed_memory() -> bool:
+    """Ask for it, for the whole process; False where the C library is another or the environment has settled it."""
+    if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, FROM_HEAP) and mallopt(M_TRIM_THRESHOLD, KEPT))
