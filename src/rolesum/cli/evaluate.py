@@ -8,56 +8,16 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import (
-    Adapter,
-    ApiKeyEnv,
-    Beams,
-    Choose,
-    Columns,
-    Concurrency,
-    Context,
-    Device,
-    Dtype,
-    Format,
-    Gguf,
-    Json,
-    Language,
-    LengthPenalty,
-    Limit,
-    MaxNewTokens,
-    MinNewTokens,
-    Model,
-    OnLong,
-    RecipeRoles,
-    References,
-    Roles,
-    Samples,
-    Sections,
-    Seed,
-    ServedModel,
-    Skip,
-    Speakers,
-    Temperature,
-    TopK,
-    TopP,
-    UnknownSpeaker,
-    Url,
-    VllmOptions,
-    role_list,
-    several_references,
-    speaker_map,
-    vllm_options,
-)
+from rolesum.cli.asked import Asked, takes
+from rolesum.cli.options import Json, Limit, References, several_references
 from rolesum.errors import UsageError
-from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
 
 
+@takes(Asked)
 def evaluate(
     data: Annotated[
         str | None, typer.Option("--data", help="Dialogues with reference summaries, or sample:en-test.")
     ] = None,
-    model: Model = None,
-    adapter: Adapter = None,
     engine: Annotated[
         str | None,
         typer.Option("--engine", help="vllm, llamacpp, endpoint; or a baseline: lead-3, longest-3, lexrank, oracle …"),
@@ -72,8 +32,8 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option("--name", help="What to call the system. Default: after the model or the files.")
     ] = None,
-    roles: Roles = None,
-    recipe: RecipeRoles = None,
+    *,
+    asked: Asked,
     scorer: Annotated[
         str | None, typer.Option("--scorer", help="Default: samsum for English, csds for Chinese.")
     ] = None,
@@ -106,37 +66,10 @@ def evaluate(
         tuple[float, float] | None,
         typer.Option("--judge-prices", help="Price of a million prompt and completion tokens: adds up the cost."),
     ] = None,
-    format_: Format = None,
-    language: Language = None,
-    speaker: Speakers = None,
     limit: Limit = None,
-    skip: Skip = None,
-    columns: Columns = None,
-    unknown_speaker: UnknownSpeaker = "refuse",
-    sections: Sections = None,
-    on_long: OnLong = None,
-    max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS,
-    min_new_tokens: MinNewTokens = 0,
-    temperature: Temperature = 0.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    beams: Beams = 1,
-    length_penalty: LengthPenalty = 1.0,
-    samples: Samples = 1,
-    choose: Choose = None,
-    seed: Seed = 1,
-    gguf: Gguf = None,
-    url: Url = None,
-    served_model: ServedModel = None,
-    api_key_env: ApiKeyEnv = None,
-    concurrency: Concurrency = None,
-    context: Context = None,
-    vllm_option: VllmOptions = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write predictions, results, tables and report.html here.")
     ] = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
     json_: Json = False,
 ) -> None:
     """Summarise dialogues that have references, score and check. Without an adapter: the zero-shot baseline.
@@ -146,50 +79,32 @@ def evaluate(
     Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
     """
     from rolesum.evaluation import job
-    from rolesum.evaluation.choosing import chooser
     from rolesum.evaluation.neural.options import ModelMeasures
     from rolesum.evaluation.results import evaluation_results
     from rolesum.evaluation.tables import print_agreement, print_results
-    from rolesum.formats.table import columns_of
-    from rolesum.generation import Decoding
-    from rolesum.generation.engines import ENGINES, EngineSpec
-    from rolesum.generation.job import Writing, declared_roles, with_declared
+    from rolesum.generation.engines import ENGINES
 
     baseline = engine if engine not in (None, *ENGINES) else None
-    given = {"--model": model or adapter, "--engine": baseline, "--predictions": predictions}
+    given = {"--model": asked.model or asked.adapter, "--engine": baseline, "--predictions": predictions}
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
-        flag = "--adapter" if "--model" in named and not model else named[0]
+        flag = "--adapter" if "--model" in named and not asked.model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
-    spec = EngineSpec(
-        engine if engine and not baseline else "transformers",
-        model,
-        adapter,
-        gguf=gguf,
-        url=url,
-        served_model=served_model,
-        api_key_env=api_key_env,
-        concurrency=concurrency,
-        context=context,
-        vllm_options=vllm_options(vllm_option),
-        language=language,
-        device=device,
-        dtype=dtype,
-    )
-    declared = declared_roles(adapter, recipe, sections)
+    reading = asked.reading()
+    writing = asked.writing(engine if engine and not baseline else "transformers")
     task = job.Task(
         data,
         name=name,
-        roles=role_list(roles, declared.aliases),
-        declared=declared,
+        roles=asked.role_names,
+        declared=asked.declared,
         scorer=scorer,
         references=several_references(several),
-        choice=choose,
-        form=format_,
-        columns=columns_of(columns) if columns else None,
-        unknown_speaker=unknown_speaker,
-        speakers=speaker_map(speaker),
+        choice=asked.choose,
+        form=asked.format_,
+        columns=reading["columns"],
+        unknown_speaker=asked.unknown_speaker,
+        speakers=reading["speakers"],
         limit=limit,
-        skip=skip or (),
+        skip=asked.skip or (),
         checks=checks,
         measures=ModelMeasures(
             bertscore=bertscore,
@@ -200,7 +115,7 @@ def evaluate(
             judge_model=judge_model,
             judge_cache=judge_cache,
             judge_prices=judge_prices,
-            device=device,
+            device=asked.device,
         ),
         judge_labels=judge_labels,
         out=out,
@@ -211,13 +126,6 @@ def evaluate(
     elif baseline is not None:
         evaluation = job.evaluate_baseline(task, baseline)
     else:
-        writing = Writing(
-            with_declared(spec, declared),
-            decoding=Decoding(max_new_tokens, min_new_tokens, temperature, top_k, top_p, beams, length_penalty, seed),
-            on_long=on_long or declared.on_long or "refuse",
-            samples=samples,
-            choose=chooser(choose) if choose else None,
-        )
         evaluation = job.evaluate_model(task, writing)
     results = evaluation_results(evaluation)
     if json_:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rolesum.generation.engines import EngineSpec, side_of
 from rolesum.generation.long import summarise_any_length
 from rolesum.generation.summarise import Chooser
 from rolesum.instructions import SectionSet, load_sections
-from rolesum.progress import meter, say
+from rolesum.progress import TOGETHER, meter, say
 from rolesum.recipe import load_recipe
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, default_roles
@@ -105,7 +105,7 @@ def _restoring(on_text: OnText, masked: Sequence[Redacted]) -> OnText:
 def summarise_dialogues(dialogues: Sequence[Dialogue], writing: Writing) -> list[list[RoleSummary]]:
     """Load the model and summarise, with a progress bar."""
     writer = Writer(writing)
-    with meter("summarise", len(dialogues)) as bar:
+    with meter("summarise", len(dialogues), steady=TOGETHER) as bar:
         return writer.write(dialogues, on_done=bar.advance)
 
 
@@ -141,10 +141,6 @@ def declared_roles(adapter: Path | None, recipe: str | None, sections: str | Non
         chosen = load_sections(sections)
         aliases |= chosen.aliases
     return DeclaredRoles(aliases, definitions, chosen, on_long)
-
-
-def with_declared(spec: EngineSpec, declared: DeclaredRoles) -> EngineSpec:
-    return replace(spec, definitions=declared.definitions, sections=declared.sections)
 
 
 def as_blocks(summaries: Sequence[Sequence[RoleSummary]]) -> str:
