@@ -15,7 +15,7 @@ from rolesum.batch.output import OutputDirectory, check_same
 from rolesum.batch.survey import FOLDER, Blocks, Survey, take_survey
 from rolesum.errors import DataError, ResourceError, RolesumError
 from rolesum.generation.job import Writer, Writing
-from rolesum.progress import meter, say
+from rolesum.progress import TOGETHER, meter, say
 
 DEFAULT_BLOCK = 256
 # Of an engine: how fast it goes, and who pays, but not what it writes.
@@ -118,7 +118,7 @@ def run_batch(
             say(f"{len(done):,} of {survey.blocks:,} blocks are there already")
         work = Work(tuple(files), reading, survey, directory, writing, open_writer)
         if todo:
-            with _told_how_to_go_on(directory.path), meter("summarise", survey.items) as bar:
+            with _told_how_to_go_on(directory.path), meter("summarise", survey.items, steady=TOGETHER) as bar:
                 bar.start_at(summarised + failed)
                 for made, bad in _with_progress(run_blocks, work, todo, bar.done, bar.advance):
                     summarised, failed = summarised + made, failed + bad

@@ -14,7 +14,7 @@ from rolesum.evaluation.neural.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.scorers import Score, Several, check_language, default_scorer, get_scorer, score
 from rolesum.generation import Decoding, Engine, summarise
-from rolesum.progress import meter
+from rolesum.progress import TOGETHER, meter
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def evaluate(
     check_language(get_scorer(name), pairs)  # before hours of work, not after
     chosen = [dialogues[place] for place in wanted]
     begin = time.monotonic()
-    with meter(label, total) as bar:
+    with meter(label, total, steady=TOGETHER) as bar:
         written = write(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
     predictions = tuple(
         Prediction(dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason)
