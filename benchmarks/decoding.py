@@ -84,7 +84,7 @@ def child(job: Job) -> Job:
     from rolesum.generation import Decoding
     from rolesum.generation.transformers_engine import TransformersEngine
     from rolesum.models import load_model
-    from rolesum.progress import meter
+    from rolesum.progress import TOGETHER, meter
 
     loaded = load_model(job["base"], adapter=job["adapter"], device=job["device"], dtype=job["dtype"])
     engine = TransformersEngine(loaded)
@@ -94,7 +94,7 @@ def child(job: Job) -> Job:
     prompts = [engine.layout.prompt(dialogue, [OVERALL] * samples) for dialogue in dialogues]
     decoding = Decoding(max_new_tokens=job["max_new_tokens"], seed=job["seed"], **how)
     begin = time.perf_counter()
-    with meter(job["name"], len(prompts)) as bar:
+    with meter(job["name"], len(prompts), steady=TOGETHER) as bar:
         made = engine.generate(prompts, decoding, bar.advance)
     return {"seconds": time.perf_counter() - begin, "texts": [[asdict(one) for one in texts] for texts in made]}
 

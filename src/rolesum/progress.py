@@ -51,7 +51,8 @@ class Meter:
         rate = (self.done - self.first) / max(now - self.begin, 1e-9)
         text = note or f"{rate:.2f} {self.unit}/s"
         seconds = round((self.total - self.done) / max(rate, 1e-9))
-        left = f"{timedelta(seconds=seconds)} left" if self.done - self.first >= self.steady else ""
+        told = self.steady <= self.done - self.first and self.done < self.total
+        left = f"{timedelta(seconds=seconds)} left" if told else ""
         self.progress.update(self.task, completed=self.done, note=text, left=left)
         if not console.is_terminal and now - self.told >= LOG_SECONDS:
             self.told = now
