@@ -20,11 +20,11 @@ TOGETHER = 8
 
 @dataclass
 class Meter:
-    """One progress bar. Behind it stands a note: the rate in `unit` per second, or what the caller says; and the time left.
+    """One progress bar. Behind it stand the rate in `unit` per second, or what the caller says, and the time left.
 
     The time left is told once `steady` steps are done: what is computed together ends together, and the first of many
-    to end says little of how long the others take. Where standard error is no terminal, such as a log file, a line comes
-    every half minute instead.
+    to end says little of how long the others take. Where standard error is no terminal, such as a log file, a line
+    comes every half minute instead.
     """
 
     progress: Progress
