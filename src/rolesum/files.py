@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rolesum.errors import ResourceError
+from rolesum.errors import ResourceError, UsageError
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -101,6 +101,12 @@ def check_writable(path: Path) -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ResourceError("cannot write here", str(path), fix)
+
+
+def check_not_input(out: Path, source: str) -> None:
+    """Raise UsageError where what is to be written is the file that is read."""
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise UsageError("OUT is IN itself", str(out), "give another name")
 
 
 def check_directory(path: Path) -> None:

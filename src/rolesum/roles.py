@@ -48,7 +48,7 @@ def resolve_role(name: str, custom: Mapping[str, Sequence[str]] | None = None) -
         known = [*BUILT_IN, *(custom or {})]
         raise UsageError(
             f'unknown role "{name}"',
-            fix=f"{did_you_mean(name.strip().lower(), known)}; or declare it under custom_roles in the recipe",
+            fix=f"{did_you_mean(name.strip().lower(), known)}; or declare it: --sections, or custom_roles in a recipe",
         )
     return role
 

@@ -30,7 +30,7 @@ def test_what_is_converted_reads_as_the_original_did(file, tmp_path):
     path = file("call.vtt", VTT)
     done = rolesum("data", "convert", path, tmp_path / "out.jsonl", "--speaker", "Anna=user", "--speaker", "Tom=agent")
     assert done.returncode == 0, done.stderr
-    assert "format vtt, 1 dialogues, 2 turns" in done.stdout
+    assert "format vtt, 1 dialogue, 2 turns" in done.stdout
     assert "Anna (user), Tom (agent)" in done.stdout
     assert done.stderr == ""
     (was,) = read_dialogues(path, speakers={"Anna": "user", "Tom": "agent"})
@@ -54,7 +54,7 @@ def test_the_samples_come_through_unchanged(tmp_path, name):
 def test_standard_input_and_output_work_and_the_counts_go_to_standard_error():
     done = rolesum("data", "convert", "-", "-", stdin=VTT)
     assert [turn["speaker"] for turn in json.loads(done.stdout)["turns"]] == ["Anna", "Tom"]
-    assert "1 dialogues" in done.stderr
+    assert "1 dialogue," in done.stderr
     assert "no speaker has a role; say who plays which with --speaker" in done.stderr
 
 

@@ -68,6 +68,14 @@ def test_a_table_is_read_by_its_columns(tmp_path):
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["7", "8"]
 
 
+def test_the_file_that_is_read_is_not_written_over(tmp_path):
+    chat = tmp_path / "chat.txt"
+    chat.write_text("Customer: My lamp broke.\n", encoding="utf-8")
+    done = rolesum("summarize", chat, "--model", model_dir("llama"), "--out", chat)
+    assert done.returncode == 2 and "OUT is IN itself" in done.stderr
+    assert chat.read_text(encoding="utf-8") == "Customer: My lamp broke.\n"
+
+
 def test_tokens_are_streamed_into_a_pipe_where_one_asks_for_it():
     streamed, plain = summarize("--stream"), summarize("--no-stream")
     assert streamed.stdout == plain.stdout and streamed.stdout.startswith("[overall]\n")
@@ -78,8 +86,15 @@ def test_tokens_are_streamed_into_a_pipe_where_one_asks_for_it():
     [
         (("--samples", 3), 2, "temperature"),
         (("--choose", "best"), 2, "unknown choice"),
+        (("--choose", "mbr"), 2, "nothing to choose among"),
         (("--beams", 2, "--temperature", 1), 2, "beams are not sampled"),
+        (("--beams", 2, "--length-penalty", "nan"), 2, "--length-penalty: -10 to 10"),
+        (("--length-penalty", 2), 2, "--beams 4"),
+        (("--top-p", 0.5), 2, "--temperature 0.7"),
         (("--min-new-tokens", 9), 2, "min_new_tokens"),
+        (("--skip", "nobody"), 2, 'no dialogue "nobody" to skip'),
+        (("--speaker", "Customer=user", "--speaker", "Customer=agent"), 2, "gives Customer two roles"),
+        (("--stream", "--out", "out.txt"), 2, "--stream shows"),
         (("--sections", "meeting"), 2, "meeting-recap"),
         (("--on-long", "cut"), 2, "unknown strategy"),
         (("--engine", "vlm"), 2, 'did you mean "vllm"'),

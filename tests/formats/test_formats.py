@@ -83,6 +83,17 @@ def test_a_file_of_no_known_format_is_refused_with_the_known_ones():
         assert name in caught.value.problems[0].fix
 
 
+def test_a_table_with_columns_of_its_own_tells_them_and_how_to_map_them():
+    with pytest.raises(DataError, match="the file has: ticket, who, what") as caught:
+        read_dialogues(Source("calls.csv", "ticket,who,what\n1,Customer,Hello?\n"))
+    assert "--columns id=" in str(caught.value)
+
+
+def test_columns_are_not_mapped_in_json():
+    with pytest.raises(UsageError, match="this is JSON"):
+        read_dialogues(Source("chat.jsonl", '{"id": "1", "turns": []}\n'), columns={"id": "x"})
+
+
 def test_an_unknown_format_is_a_usage_error_with_the_nearest_one():
     with pytest.raises(UsageError, match='did you mean "samsum"'):
         parse(Source("some-file", CSV), "samsun")

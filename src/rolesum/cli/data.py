@@ -141,19 +141,23 @@ def convert(
 def _check_out(file: str, out: Path) -> None:
     """Raise UsageError or ResourceError where a conversion's OUT cannot be what the user meant."""
     from rolesum.errors import UsageError
-    from rolesum.files import check_writable
+    from rolesum.files import check_not_input, check_writable
 
     if out.suffix != ".jsonl":
         fix = "give OUT the ending .jsonl, or - for standard output"
         raise UsageError("what is written is JSON lines", str(out), fix)
-    if out.exists() and Path(file).exists() and out.samefile(file):
-        raise UsageError("OUT is IN itself", str(out), "give another name")
+    check_not_input(out, file)
     check_writable(out)
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _told(counts: dict[str, Any]) -> str:
     """A conversion's counts in words."""
-    text = f"{counts['file']}: format {counts['format']}, {counts['dialogues']:,} dialogues, {counts['turns']:,} turns"
+    text = f"{counts['file']}: format {counts['format']}, {_number(counts['dialogues'], 'dialogue')}, "
+    text += _number(counts["turns"], "turn")
     if counts["problems"]:
         text += f"; {len(counts['problems']):,} problems, left out"
     heard = [f"{label} ({role})" for label, role in counts["speakers"].items()]

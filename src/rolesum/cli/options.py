@@ -55,7 +55,10 @@ ApiKeyEnv = Annotated[
 Concurrency = Annotated[
     int | None, typer.Option("--concurrency", min=1, help="endpoint, llamacpp: prompts at one time.")
 ]
-Context = Annotated[int | None, typer.Option("--context", min=1, help="A lower limit of prompt and answer, in tokens.")]
+Context = Annotated[
+    int | None,
+    typer.Option("--context", min=1, help="endpoint, llamacpp, vllm: prompt and answer may have so many tokens."),
+]
 VllmOptions = Annotated[
     list[str] | None, typer.Option("--vllm-option", help="vllm: KEY=VALUE of vllm.LLM, enforce_eager=true. Repeatable.")
 ]
@@ -119,10 +122,11 @@ def vllm_options(given: list[str] | None) -> dict[str, Any] | None:
 
 def speaker_map(given: list[str] | None) -> dict[str, str]:
     """Speaker's label -> role, of the --speaker texts."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for text in given or ():
         label, sign, role = text.rpartition("=")
         if not sign or not label.strip() or not role.strip():
             raise UsageError(f'--speaker "{text}" is not LABEL=ROLE', fix='write --speaker "Anna=user"')
-        pairs[label.strip()] = role.strip()
+        if pairs.setdefault(label.strip(), role.strip()) != role.strip():
+            raise UsageError(f"--speaker gives {label.strip()} two roles", fix="a label plays one role")
     return pairs

@@ -35,13 +35,16 @@ def summarize(
 
     Example: rolesum summarize chat.txt --roles user,agent --speaker "Anna=user" --speaker "Tom=agent"
     """
-    from rolesum.files import check_writable, write_whole
+    from rolesum.files import check_not_input, check_writable, write_whole
     from rolesum.formats import open_source, read_dialogues
     from rolesum.generation import live
     from rolesum.generation.job import Writer, as_blocks, as_json_lines, summarise_dialogues
 
     if out:
+        check_not_input(out, file)
         check_writable(out)
+    if stream and (out or json_):
+        raise UsageError("--stream shows texts while they come", fix="leave out --out and --json, or --stream")
     if watch and (file == "-" or out or json_):
         raise UsageError("--watch shows the summaries of a file", fix="name the file; leave out --out and --json")
     if file == "-" and sys.stdin and sys.stdin.isatty():

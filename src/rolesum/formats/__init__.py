@@ -77,6 +77,8 @@ def sniff(source: Source) -> Format:
             raise DataError(
                 what, source.name, "each record needs turns (or another format's keys); see docs/formats.md"
             )
+        if source.name.lower().endswith((".csv", ".tsv")):
+            return FORMATS[table.NAME]  # which tells the columns that it has, and how to map them
         wants = 'plain wants "Speaker: text" lines, csv may want --columns'
         fix = f"name it with --format: {', '.join(FORMATS)} ({wants})"
         raise DataError("the file looks like no known format", source.name, fix)
@@ -100,6 +102,8 @@ def parse(
         raise UsageError(f'unknown format "{form}"', fix=did_you_mean(form, FORMATS))
     if columns and form not in (None, table.NAME):
         raise UsageError(f"columns are mapped in csv only, and the format is {form}", "--columns", "leave it out")
+    if columns and form is None and source.is_json:
+        raise UsageError("columns are mapped in CSV and TSV only, and this is JSON", "--columns", "leave it out")
     rule = speaker_rule(unknown_speaker)
     items = table.read(source, columns) if columns else (FORMATS[form] if form else sniff(source)).read(source)
     return (name_speakers(item, rule) if isinstance(item, Dialogue) else item for item in items)
@@ -124,6 +128,7 @@ def read_dialogues(
     """
     dialogues: list[Dialogue] = []
     problems: list[Problem] = []
+    unskipped, whole = set(skip), True
     for item in read_items(
         path,
         form,
@@ -133,14 +138,22 @@ def read_dialogues(
         unknown_speaker=unknown_speaker,
     ):
         if limit is not None and len(dialogues) >= limit:
+            whole = False
             break
         if isinstance(item, Problem):
-            if not any(item.where.endswith(f", id {identity}") for identity in skip):
+            if skipped := next((one for one in skip if item.where.endswith(f", id {one}")), None):
+                unskipped.discard(skipped)
+            else:
                 problems.append(item)
-        elif item.id not in skip:
+        elif item.id in skip:
+            unskipped.discard(item.id)
+        else:
             dialogues.append(item)
     if problems:
         raise DataError(problems)
+    if unskipped and whole:
+        known = [one.id for one in dialogues[:50]]
+        raise UsageError(f'no dialogue "{min(unskipped)}" to skip', _name(path), did_you_mean(min(unskipped), known))
     heard = {label for dialogue in dialogues for label in dialogue.speakers()}
     if dialogues and (unheard := set(speakers or ()) - heard):
         what = f"no turn is spoken by {', '.join(sorted(unheard))}"

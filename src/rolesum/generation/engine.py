@@ -30,22 +30,33 @@ class Decoding:
 
     def __post_init__(self) -> None:
         """Raises UsageError for numbers that mean nothing, or do not go together."""
-        wrong = {
-            "max_new_tokens": self.max_new_tokens < 1,
-            "min_new_tokens": not 0 <= self.min_new_tokens <= self.max_new_tokens,
-            "temperature": not 0 <= self.temperature <= 100,
-            "top_k": self.top_k < 0,
-            "top_p": not 0 < self.top_p <= 1,
-            "beams": not 1 <= self.beams <= 64,
+        ranges = {
+            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
+            "min_new_tokens": (0 <= self.min_new_tokens <= self.max_new_tokens, f"0 to {self.max_new_tokens}"),
+            "temperature": (0 <= self.temperature <= 100, "0 to 100"),
+            "top_k": (self.top_k >= 0, "0 or more"),
+            "top_p": (0 < self.top_p <= 1, "over 0, up to 1"),
+            "beams": (1 <= self.beams <= 64, "1 to 64"),
+            "length_penalty": (-10 <= self.length_penalty <= 10, "-10 to 10"),
         }
-        if bad := next((name for name, is_wrong in wrong.items() if is_wrong), None):
-            raise UsageError(f"{bad} {getattr(self, bad)} is out of its range", fix="see rolesum summarize --help")
+        for name, (is_right, wanted) in ranges.items():
+            if not is_right:
+                raise UsageError(f"{name} {getattr(self, name)} is out of its range", fix=f"{_option(name)}: {wanted}")
         if self.beams > 1 and self.temperature:
             raise UsageError("beams are not sampled", fix="give --beams or --temperature")
+        if not self.temperature and (self.top_k or self.top_p < 1):
+            name = "top_k" if self.top_k else "top_p"
+            raise UsageError(f"{_option(name)} is for sampling", fix="add --temperature 0.7, or leave it out")
+        if self.beams == 1 and self.length_penalty != 1:
+            raise UsageError("--length-penalty is for beams", fix="add --beams 4, or leave it out")
 
     @property
     def greedy(self) -> bool:
         return self.beams == 1 and not self.temperature
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.dialogue import Dialogue, RoleSummary
+from rolesum.errors import UsageError
 from rolesum.generation.engine import Decoding, Engine, OnText
 from rolesum.generation.engines import EngineSpec, side_of
-from rolesum.generation.long import summarise_any_length
-from rolesum.generation.summarise import Chooser
+from rolesum.generation.long import check_strategy, summarise_any_length
+from rolesum.generation.summarise import Chooser, check_samples
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.progress import TOGETHER, meter, say
 from rolesum.recipe import load_recipe
@@ -36,6 +37,13 @@ class Writing:
     redact: bool = False
     hidden_names: tuple[str, ...] = ()
     kept_labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what does not go together, before anything is loaded."""
+        check_strategy(self.on_long)
+        check_samples(self.samples, self.choose, self.decoding)
+        if self.choose and self.samples == 1:
+            raise UsageError("there is nothing to choose among", fix="add --samples 4 --temperature 0.7")
 
 
 class Writer:

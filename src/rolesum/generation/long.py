@@ -37,8 +37,7 @@ def summarise_any_length(
     `samples`, every text on the way is chosen too. Seconds are those of each round's slowest text, in sum; the other
     figures, and what `on_text` is told, are those of the last text.
     """
-    if on_long not in STRATEGIES:
-        raise UsageError(f'unknown strategy "{on_long}" for long dialogues', fix=did_you_mean(on_long, STRATEGIES))
+    check_strategy(on_long)
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
     desk = Desk(engine, decoding or Decoding(), samples, choose, on_text)
@@ -52,6 +51,12 @@ def summarise_any_length(
     if on_done and long:
         on_done(len(long))
     return found
+
+
+def check_strategy(name: str) -> None:
+    """Raise UsageError for a name that is no strategy."""
+    if name not in STRATEGIES:
+        raise UsageError(f'unknown strategy "{name}" for long dialogues', fix=did_you_mean(name, STRATEGIES))
 
 
 Write = Callable[..., list[list[RoleSummary]]]  # summarise, with all told but the dialogues, their roles and on_text

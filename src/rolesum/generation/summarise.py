@@ -33,8 +33,7 @@ def summarise(
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
     decoding = decoding or Decoding()
-    if samples > 1 and (choose is None or not decoding.temperature):
-        raise UsageError("several samples need a temperature and a choice", fix="add --temperature 0.7 --choose mbr")
+    check_samples(samples, choose, decoding)
     prompts = [
         engine.layout.prompt(dialogue, [role for role in wanted for _ in range(samples)])
         for dialogue, wanted in zip(dialogues, chosen, strict=True)
@@ -69,6 +68,12 @@ def roles_of_each(
     if isinstance(roles[0], str):
         return [tuple(map(str, roles))] * len(dialogues)
     return [tuple(each) for each in roles]
+
+
+def check_samples(samples: int, choose: Chooser | None, decoding: Decoding) -> None:
+    """Raise UsageError for several samples that would be alike, or of which none is chosen."""
+    if samples > 1 and (choose is None or not decoding.temperature):
+        raise UsageError("several samples need a temperature and a choice", fix="add --temperature 0.7 --choose mbr")
 
 
 def check_roles(dialogues: Sequence[Dialogue], chosen: Sequence[Sequence[str]], layout: PromptLayout) -> None:

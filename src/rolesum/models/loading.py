@@ -86,7 +86,8 @@ class TextSide:
             language = unread[0].language
             name = {"zh": "Chinese", "en": "English"}.get(language, language)
             what = f"{self.name} does not read {name}, and {len(unread)} of the dialogues are in it"
-            fix = f"use a base that reads it: --model {' or '.join(readers_of(language))}"
+            readers = " or ".join(readers_of(language))
+            fix = f"leave them out with --skip, or use a base that reads it, without this adapter: --model {readers}"
             raise ModelError([Problem(what, unread[0].place, fix)])
 
 
