@@ -137,10 +137,11 @@ def test_a_run_that_is_killed_again_and_again_leaves_what_a_quiet_run_leaves(tmp
     path = tmp_path / "in.jsonl"
     told = (lines(dialogue(f"d{n}")) if n % 5 else BAD + lines(dialogue(f"x{n}", "LONG")) for n in range(60))
     path.write_text("".join(told), encoding="utf-8")
+    run(path, tmp_path / "first", block=1)  # which imports what the others find
     begin = time.monotonic()
     run(path, tmp_path / "quiet", block=1)
     whole = time.monotonic() - begin
-    killed = kill_often(lambda: run(path, tmp_path / "out", block=1), kills=8, longest=whole / 2)
+    killed = kill_often(lambda: run(path, tmp_path / "out", block=1), kills=12, longest=whole / 4)
     outcome = run(path, tmp_path / "out", block=1)
     assert killed >= 2 and (outcome.summarised, outcome.failed) == (48, 24)
     left = [name for name in files(tmp_path / "out")["names"] if name.endswith(".tmp") or name.startswith(".ids")]
@@ -154,10 +155,11 @@ def test_a_model_that_is_killed_again_and_again_writes_what_it_would_have_writte
     given = short_dialogues("en-train", 12, 3)
     writer = Writer(writing)  # loaded once: forks have it
     options = {"block": 2, "open_writer": lambda _: writer}
+    run(given, tmp_path / "first", writing, **options)
     begin = time.monotonic()
     run(given, tmp_path / "quiet", writing, **options)
     whole = time.monotonic() - begin
-    killed = kill_often(lambda: run(given, tmp_path / "out", writing, **options), kills=5, longest=whole / 2)
+    killed = kill_often(lambda: run(given, tmp_path / "out", writing, **options), kills=8, longest=whole / 4)
     outcome = run(given, tmp_path / "out", writing, **options)
     assert killed >= 2 and (outcome.summarised, outcome.failed) == (12, 0)
     assert [one["id"] for one in records(tmp_path / "out")] == [one.id for one in read_dialogues(given)]
