@@ -89,3 +89,8 @@ def test_a_table_whose_columns_nobody_knows_asks_for_the_mapping():
         read_dialogues(Source("calls.csv", CALLS))
     with pytest.raises(DataError, match="--columns"):
         read_dialogues(Source("calls.csv", CALLS), "csv")
+
+
+def test_a_column_that_is_there_twice_is_refused():
+    with pytest.raises(DataError, match="the column id is there twice"):
+        read_dialogues(Source("calls.csv", "id,id,speaker,text\n1,2,Customer,Hello?\n"))

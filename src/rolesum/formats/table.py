@@ -55,6 +55,8 @@ def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[D
         names = ", ".join(header(source, delimiter))
         what = f"no column is known for speaker and text, or for dialogue (the file has: {names[:200]})"
         yield Problem(what, f"{source.name}:1", "map them: --columns id=call_id,speaker=who,text=utterance")
+    elif twice := [column for column in found.values() if header(source, delimiter).count(column) > 1]:
+        yield Problem(f"the column {twice[0]} is there twice", f"{source.name}:1", "rename one of them")
     elif "dialogue" in found:
         yield from _dialogue_rows(source, delimiter, found)
     else:
