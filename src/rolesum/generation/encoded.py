@@ -20,6 +20,10 @@ class Encoded:
         """Tokens of its longest row."""
         return len(self.prefix) + max(map(len, self.branches)) + max_new_tokens
 
+    def held(self) -> int:
+        """Tokens of the prefix and of its branches, those that are alike counted once."""
+        return len(self.prefix) + sum(map(len, {tuple(branch) for branch in self.branches}))
+
 
 class Rows(Protocol):
     """Texts that grow side by side, one row each, behind whatever the model keeps of them."""

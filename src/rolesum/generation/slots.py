@@ -57,7 +57,7 @@ class SlotRows:
         self.blocks: list[Block] = []  # the rows of the first come first
 
     def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
-        widths = [len(_Laid(one).ids) + lanes * len(one.branches) * max_new_tokens for one in prompts]
+        widths = [one.held() + lanes * len(one.branches) * max_new_tokens for one in prompts]
         return sum(block.most_keys(max_new_tokens) for block in self.blocks) + len(prompts) * max(widths)
 
     def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
