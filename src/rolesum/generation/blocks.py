@@ -6,19 +6,17 @@ forks costs a copied line: no key is ever copied for it. Dialogues that join tog
 so that little of a block is empty, and others that join later leave it where it is.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-from rolesum.models.attention import Mask, model_mask
+from rolesum.models.attention import Mask, attention_in_place, model_mask
 
 NAME = "rolesum_blocks"
 # A block has room for so many new tokens of each row at first, and grows by as many, or by a quarter.
@@ -185,17 +183,10 @@ class Store:
         return 0
 
 
-@contextmanager
-def block_attention(config: Any) -> Iterator[None]:
+def block_attention(config: Any) -> AbstractContextManager[None]:
     """Inside, a model's attention takes `rolesum_store` and `rolesum_views`: one token a row, over the blocks."""
-    AttentionInterface.register(NAME, _attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    before = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
+    inside: AbstractContextManager[None] = attention_in_place(config, NAME, _attention)
+    return inside
 
 
 def _attention(

@@ -5,13 +5,30 @@ in training, where branches share a prefix, and in generation, where a row's cac
 """
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 Mask = torch.Tensor | dict[str, torch.Tensor]
+
+
+@contextmanager
+def attention_in_place(config: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Inside, `function` is the attention of the model of this config, known to transformers by `name`."""
+    AttentionInterface.register(name, function)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    before = config._attn_implementation
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
 
 
 def can_mask(config: Any) -> bool:

@@ -14,11 +14,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-from rolesum.models.attention import FULL, SLIDING, can_mask
+from rolesum.models.attention import FULL, SLIDING, attention_in_place, can_mask
 
 NAME = "rolesum_segments"
 # Queries of one block: 128 keep the scores of a head group in a core's second-level cache.
@@ -69,15 +68,8 @@ def can_segment(config: Any, device: torch.device) -> bool:
 @contextmanager
 def segment_attention(model: PreTrainedModel) -> Iterator[None]:
     """Inside, the model's attention takes tables of segments; with any other mask it is the library's sdpa."""
-    AttentionInterface.register(NAME, _attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    config = model.config.get_text_config()
-    before = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
+    with attention_in_place(model.config.get_text_config(), NAME, _attention):
         yield
-    finally:
-        config._attn_implementation = before
 
 
 def takes_segments(model: PreTrainedModel) -> bool:
