@@ -92,7 +92,6 @@ def test_tokens_are_streamed_into_a_pipe_where_one_asks_for_it():
         (("--length-penalty", 2), 2, "--beams 4"),
         (("--top-p", 0.5), 2, "--temperature 0.7"),
         (("--min-new-tokens", 9), 2, "min_new_tokens"),
-        (("--skip", "nobody"), 2, 'no dialogue "nobody" to skip'),
         (("--speaker", "Customer=user", "--speaker", "Customer=agent"), 2, "gives Customer two roles"),
         (("--stream", "--out", "out.txt"), 2, "--stream shows"),
         (("--sections", "meeting"), 2, "meeting-recap"),

@@ -89,6 +89,13 @@ def test_a_table_with_columns_of_its_own_tells_them_and_how_to_map_them():
     assert "--columns id=" in str(caught.value)
 
 
+def test_an_id_to_skip_that_is_not_there_is_told_and_no_error(capsys):
+    source = Source("chat.jsonl", '{"id": "1", "turns": [{"speaker": "A", "text": "Hello"}]}\n')
+    assert ids(read_dialogues(source, skip=["1x"])) == ["1"]
+    assert "no dialogue 1x, which was to be skipped" in capsys.readouterr().err
+    assert ids(read_dialogues(source, skip=["1x"], limit=1)) == ["1"]
+
+
 def test_columns_are_not_mapped_in_json():
     with pytest.raises(UsageError, match="this is JSON"):
         read_dialogues(Source("chat.jsonl", '{"id": "1", "turns": []}\n'), columns={"id": "x"})
