@@ -50,6 +50,11 @@ class Dialogue:
         labels = dict.fromkeys(turn.speaker for turn in self.turns)
         return tuple(label for label in labels if role is None or self.roles.get(label) == role)
 
+    @property
+    def spoken(self) -> tuple[tuple[str, str], ...]:
+        """Speaker and text of every turn, whitespace evened out: the same for two records of one conversation."""
+        return tuple((" ".join(turn.speaker.split()), " ".join(turn.text.split())) for turn in self.turns)
+
     def with_turns(self, turns: Sequence[Turn]) -> "Dialogue":
         return replace(self, turns=tuple(turns))
 

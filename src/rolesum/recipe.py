@@ -49,12 +49,27 @@ class DataFile(_Section):
     )
 
 
+class TrainFile(DataFile):
+    """A data file that is trained on."""
+
+    repeat: Whole = Field(1, ge=1, description="Take it N times in an epoch, each time with noise of its own.")
+    apart_from: tuple[str, ...] = Field(
+        (), description="Files, such as the test set: a dialogue whose turns recur in one of them is left out."
+    )
+
+
 class Data(_Section):
     """Where the dialogues come from."""
 
-    train: DataFile = Field(description="What the model is trained on.")
+    train: TrainFile = Field(description="What the model is trained on.")
+    mix: tuple[TrainFile, ...] = Field((), description="More files to train on, shuffled with the first.")
     validation: DataFile | None = Field(None, description="For the loss during training.")
     test: DataFile | None = Field(None, description="For rolesum evaluate; never seen in training.")
+
+    @property
+    def trained(self) -> tuple[TrainFile, ...]:
+        """All files that are trained on."""
+        return (self.train, *self.mix)
 
 
 class Lora(_Section):
@@ -333,8 +348,9 @@ def explain_keys(
     for name, field in section.model_fields.items():
         inner = _section_of(field.annotation)
         if inner is not None:
-            left_out = optional or field.default is None
-            rows += explain_keys(inner, f"{prefix}{name}.", left_out)
+            several = get_origin(field.annotation) is tuple
+            left_out = optional or several or field.default is None
+            rows += explain_keys(inner, f"{prefix}{name}{'[]' if several else ''}.", left_out)
         else:
             needed = "needed, if the section is there" if optional else "needed"
             default = needed if field.is_required() else _shown(field.default)

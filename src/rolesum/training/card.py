@@ -15,10 +15,11 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
     trained = "all weights"
     if not full:
         trained = ", ".join([f"LoRA, rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}", *kinds])
+    files = ", ".join(file.path for file in recipe.data.trained)
     rows = [
         ("Base model", f"{recipe.base} ({note['fingerprint']['architecture']})"),
         ("Roles", ", ".join(recipe.roles)),
-        ("Training data", f"{recipe.data.train.path}, {dialogues} dialogues; its licence binds what you do with this"),
+        ("Training data", f"{files}, {dialogues} dialogues; its licence binds what you do with this"),
         ("Trained", trained),
         ("NEFTune", f"alpha {recipe.neftune.alpha:g}, scaled by each example's own length"),
         ("Training", f"{options.epochs} epochs, learning rate {options.learning_rate:g}, {options.schedule} schedule"),

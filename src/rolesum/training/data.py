@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from rolesum.dialogue import Bundle, Dialogue, bundle_of
-from rolesum.errors import DataError
+from rolesum.errors import DataError, Problem
 from rolesum.formats import read_dialogues
 from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import TextSide
-from rolesum.recipe import DataFile, Recipe
+from rolesum.recipe import DataFile, Recipe, TrainFile
 from rolesum.training.batch import Draw, optimizer_steps, padding_share, split_to_budget, token_budget_batches
 from rolesum.training.encode import EncodedBundle, EncodedData, encode_bundles
 
@@ -22,6 +22,7 @@ class TrainingData:
     dropped_turns: int
     shortened: int
     left_out: int = 0  # dialogues without a summary for the roles
+    recurring: int = 0  # dialogues that stand in a file that training is to be apart from
 
     @property
     def lengths(self) -> list[int]:
@@ -63,18 +64,27 @@ class TrainingData:
 
 
 def read_training_data(recipe: Recipe, side: TextSide) -> TrainingData:
-    """Read and encode data.train. Raises DataError with all that is wrong or does not fit."""
+    """Read and encode data.train and data.mix. Raises DataError with all that is wrong or does not fit."""
     options = recipe.training
-    bundles, left_out = read_bundles(recipe, recipe.data.train)
+    parts = [_read_apart(recipe, file) for file in recipe.data.trained]
+    bundles = [bundle for part in parts for bundle in part.bundles]
     _check_roles(recipe, bundles)
     side.check_languages([bundle.dialogue for bundle in bundles])
-    data = encode(recipe, side, bundles)
-    encoded = split_to_budget(data.bundles, options.tokens_per_batch)
+    data = _encode_parts(recipe, side, [part.bundles for part in parts])
+    repeats = [file.repeat for file in recipe.data.trained]
+    taken = [bundle for one, repeat in zip(data, repeats, strict=True) for bundle in one.bundles * repeat]
+    encoded = split_to_budget(taken, options.tokens_per_batch)
     lengths = [bundle.tokens for bundle in encoded]
     schedule = token_budget_batches(lengths, options.tokens_per_batch, seed=options.seed, epochs=options.epochs)
-    steps = optimizer_steps(schedule, options.gradient_accumulation)
-    dialogues = [one.dialogue for one in bundles]
-    return TrainingData(dialogues, encoded, steps, data.dropped_turns, data.shortened, left_out)
+    return TrainingData(
+        [one.dialogue for one in bundles],
+        encoded,
+        optimizer_steps(schedule, options.gradient_accumulation),
+        sum(one.dropped_turns for one in data),
+        sum(one.shortened for one in data),
+        sum(part.left_out for part in parts),
+        sum(part.recurring for part in parts),
+    )
 
 
 def read_validation_data(recipe: Recipe, side: TextSide) -> TrainingData | None:
@@ -93,6 +103,8 @@ def read_validation_data(recipe: Recipe, side: TextSide) -> TrainingData | None:
 def left_out_notes(data: TrainingData, validation: TrainingData | None) -> list[str]:
     """What of the files is not trained on, or not evaluated, a line each."""
     notes = []
+    if data.recurring:
+        notes.append(f"{data.recurring} training dialogues recur in the files of apart_from: they are left out")
     for name, part in (("", data), ("validation ", validation)):
         if part and part.left_out:
             of = len(part.dialogues) + part.left_out
@@ -118,12 +130,52 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
     return bundles, len(dialogues) - len(bundles)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What is trained on of one file, and how many of its dialogues are not: see TrainingData."""
+
+    bundles: list[Bundle]
+    left_out: int
+    recurring: int
+
+
+def _read_apart(recipe: Recipe, file: TrainFile) -> _Part:
+    """The bundles of a file that is trained on, without the dialogues that recur in the files it is apart from.
+
+    Raises DataError where none is left.
+    """
+    bundles, left_out = read_bundles(recipe, file)
+    seen = {
+        dialogue.spoken for path in file.apart_from for dialogue in read_dialogues(path, custom_roles=recipe.aliases)
+    }
+    kept = [bundle for bundle in bundles if bundle.dialogue.spoken not in seen]
+    if not kept:
+        what = f"all its dialogues stand in {' or '.join(file.apart_from)}"
+        raise DataError(what, file.path, "train on other data, or leave out apart_from")
+    return _Part(kept, left_out, len(bundles) - len(kept))
+
+
+def _encode_parts(recipe: Recipe, side: TextSide, parts: list[list[Bundle]]) -> list[EncodedData]:
+    """Each file's bundles, encoded. Raises DataError with what does not fit of all of them."""
+    encoded: list[EncodedData] = []
+    problems: list[Problem] = []
+    for bundles in parts:
+        try:
+            encoded.append(encode(recipe, side, bundles))
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return encoded
+
+
 def _check_roles(recipe: Recipe, bundles: list[Bundle]) -> None:
     """Raise DataError for a role that the model would never see, though its adapter would name it."""
     has = {example.role for bundle in bundles for example in bundle.examples}
     if lost := [role for role in recipe.roles if role not in has]:
         fix = f"set roles in the recipe to those that the data has: --set roles=[{','.join(sorted(has))}]"
-        raise DataError(f"no summaries for {' or '.join(lost)}", recipe.data.train.path, fix)
+        files = ", ".join(file.path for file in recipe.data.trained)
+        raise DataError(f"no summaries for {' or '.join(lost)}", files, fix)
 
 
 def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: int | None = None) -> EncodedData:

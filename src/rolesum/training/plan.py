@@ -76,7 +76,7 @@ def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan
     """Plan a run. With `measure`, load the base and train a few batches. Raises as `train` does."""
     check_loggers(recipe.training.report_to)
     side = load_text_side(recipe.base)
-    files = [file for file in (recipe.data.train, recipe.data.validation) if file]
+    files = [file for file in (*recipe.data.trained, recipe.data.validation) if file]
     fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)[0]])
     if recipe.training.share_prefix and not side.family.shares_prefix:
         why = f"{side.family.name} models {side.family.why_not_shared}"

@@ -188,7 +188,6 @@ def _environment(run: Run) -> dict[str, Any]:
 
 def environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:
     """Versions, machine, data hashes and seed: what one needs to make the run again."""
-    files = {"train": recipe.data.train, "validation": recipe.data.validation}
     return {
         "python": platform.python_version(),
         "rolesum": metadata.version("rolesum"),
@@ -199,9 +198,18 @@ def environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict
         "dtype": str(dtype).removeprefix("torch."),
         "seed": recipe.training.seed,
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
-        "data": {name: {"path": file.path, "sha256": _data_hash(file.path)} for name, file in files.items() if file},
+        "data": {name: {"path": path, "sha256": _data_hash(path)} for name, path in _data_files(recipe).items()},
         "instructions": _data_hash(recipe.instructions) if recipe.instructions else "built in",
     }
+
+
+def _data_files(recipe: Recipe) -> dict[str, str]:
+    """Every file that decides what is trained on and looked at, by its key in the recipe."""
+    data = recipe.data
+    files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}
+    if data.validation:
+        files["validation"] = data.validation.path
+    return files | {f"apart_from: {path}": path for file in data.trained for path in file.apart_from}
 
 
 def note_of(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
