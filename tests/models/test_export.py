@@ -122,6 +122,18 @@ def test_an_exported_adapter_is_the_adapter(tmp_path, base):
     assert torch.equal(logits(found.model), adapted_logits(base, run))
 
 
+def test_an_adapter_is_rounded_where_a_dtype_is_asked_for_and_half_as_large(tmp_path):
+    run = adapted("llama", tmp_path / "run")
+    done = export(str(run), "adapter", tmp_path / "out", dtype="bfloat16")
+    before, after = (load_file(one / "adapter_model.safetensors") for one in (run / "adapter", tmp_path / "out"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], one.to(torch.bfloat16)) for name, one in before.items())
+    assert done.largest_difference < 0.1 * done.largest_logit
+    rounded = adapted_logits("llama", run)
+    again = logits(load_model(model_dir("llama"), adapter=tmp_path / "out", device="cpu", dtype="float32").model)
+    assert 0 < (again - rounded).abs().max() < 0.02 * rounded.abs().max()
+
+
 def test_bfloat16_weights_round_and_say_by_how_much(tmp_path):
     run = adapted("llama", tmp_path / "run")
     done = export(str(run), "merged", tmp_path / "out", dtype="bfloat16")

@@ -20,7 +20,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The new directory; for gguf the new file.")],
     model: _Base = None,
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="Of the weights: float32, bfloat16, float16. Default: the base's.")
+        str | None, typer.Option("--dtype", help="Of the weights: float32, bfloat16, float16. Default: as they are.")
     ] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of a gguf file: f32, f16, bf16 or q8_0. Default: f16.")

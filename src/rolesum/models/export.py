@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from peft import PeftModel
 from peft.tuners import lora
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
@@ -24,6 +26,7 @@ from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE
 from rolesum.models.loading import DTYPES, LoadedModel, load_model, load_text_side, load_weights
 from rolesum.models.plain import PLAIN_TYPES, is_native, why_not_plain, write_original, write_plain
 from rolesum.models.quiet import quiet_transformers
+from rolesum.models.released import adapter_path
 from rolesum.models.stored import stored_tensor
 
 KINDS = ("adapter", "merged", "llama")
@@ -58,7 +61,7 @@ class Source:
 
 def find_source(given: str, model: str | None = None) -> Source:
     """A run's directory, an adapter's, a checkpoint's, or a model's name. Raises UsageError."""
-    path = Path(given)
+    path = adapter_path(given)
     for adapter in (path, path / "adapter"):
         if (adapter / CONFIG_FILE).is_file():
             return Source(model, adapter, adapter / NOTE_FILE)
@@ -78,8 +81,8 @@ def export(
 ) -> Exported:
     """Write `given` (see find_source) as `to`, whole or not at all, and compare what is read again with the model.
 
-    `dtype` is that of the weights, by default the base's own. Raises UsageError, ModelError or ResourceError; a
-    ModelError too where the logits differ by more than rounding.
+    `dtype` is that of the weights, by default the base's own; an adapter's weights stay as they are unless it is given.
+    Raises UsageError, ModelError or ResourceError; a ModelError too where the logits differ by more than rounding.
     """
     if to not in KINDS:
         raise UsageError(f'cannot export to "{to}"', fix=did_you_mean(to, KINDS))
@@ -87,12 +90,15 @@ def export(
     source = find_source(given, model)
     if to == "adapter" and source.adapter is None:
         raise UsageError("this has no adapter to export", given, "use --to merged")
+    rounds = to == "adapter" and dtype is not None
     loaded, dtype = load_source(source, to, dtype, device)
     questions = Questions.to(loaded, dtype, native=to != "llama" and is_native(loaded.language_model))
     with quiet_transformers(), _written(out) as work:
         before = questions.answers_of(loaded.model)
         if to == "adapter":
             shutil.copytree(source.adapter or "", work, dirs_exist_ok=True)
+            if rounds:
+                _round_adapter(work, dtype)
             del loaded
             _empty_cache()
             again = load_model(source.base, adapter=work, dtype=dtype, device=device)
@@ -107,6 +113,16 @@ def export(
         difference, largest = _compared(before, after["logits"], dtype, given)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return Exported(out, to, after["class"], dtype, size, difference, largest)
+
+
+def _round_adapter(directory: Path, dtype: str) -> None:
+    """Round the adapter's weights to a dtype, where they lie."""
+    file = directory / SAFETENSORS_WEIGHTS_NAME
+    if not file.is_file():
+        fix = "export it without --dtype first, or save it again with PEFT"
+        raise ModelError("an adapter of the old kind cannot be rounded", str(directory), fix)
+    rounded = {name: one.to(getattr(torch, dtype)) for name, one in load_file(file).items()}
+    save_file(rounded, file, metadata={"format": "pt"})
 
 
 def check_new_directory(out: Path) -> None:
