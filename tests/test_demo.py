@@ -29,7 +29,8 @@ def tiny_recipe():
 def test_the_demo_scores_before_and_after_summarises_and_reports(tmp_path):
     result = run_demo(tmp_path / "demo", "cpu", tiny_recipe())
     assert set(result.table()) == {"overall", "user", "agent"}
-    assert [one.role for one in result.summaries] == ["overall", "user", "agent"]
+    assert [one.role for one in result.summaries["fine-tuned"]] == ["overall", "user", "agent"]
+    assert set(result.systems) == {"zero-shot", "fine-tuned"}  # no adapter comes with this base
     page = result.report.read_text(encoding="utf-8")
     assert "zero-shot" in page and "fine-tuned" in page and "<svg" in page
     for name in ("zero-shot", "fine-tuned"):

@@ -21,7 +21,7 @@ LAYERS = (
     {"cli", "__main__"},
 )
 FOR_ALL = {"progress", "files", "metrics"}
-DATA_ONLY = {"samples"}
+DATA_ONLY = {"adapters", "samples"}
 FRONT_DOOR = "__init__"  # hands on names of several layers, and is for users
 
 HEAVY = {"torch", "transformers", "peft"}

@@ -1,6 +1,7 @@
 """The demo: the whole job on the bundled samples, small enough for two cores and six minutes.
 
-Zero-shot on held-out dialogues, fine-tune, score again, summarise one dialogue for three roles, write the report.
+Held-out dialogues are scored zero-shot and by the released adapter; then comes a short fine-tuning with its scores
+beside them, one dialogue summarised for three roles, and the report.
 """
 
 from collections.abc import Mapping
@@ -23,24 +24,26 @@ RECIPE = "sample"
 OVERRIDES = ("data.train.limit=36", "data.test.limit=16")
 SHOWN = "en-service-17"
 MAX_NEW_TOKENS = 64
-BEFORE, AFTER = "zero-shot", "fine-tuned"
+BEFORE, AFTER, RELEASED = "zero-shot", "fine-tuned", "released"
 
 
 @dataclass(frozen=True)
 class DemoResult:
     """What the demo ends with."""
 
-    before: Evaluation
-    after: Evaluation
+    systems: Mapping[str, Evaluation]  # zero-shot, fine-tuned, and released where an adapter for the base comes along
     dialogue: Dialogue
-    summaries: list[RoleSummary]
+    summaries: Mapping[str, list[RoleSummary]]  # by system, of one dialogue; not zero-shot
     report: Path
 
-    def table(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """Role -> measure -> (before, after)."""
+    def table(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Role -> measure -> system -> figure."""
         return {
-            role: {measure: (score.means[measure], self.after.scores[role].means[measure]) for measure in score.means}
-            for role, score in self.before.scores.items()
+            role: {
+                measure: {name: one.scores[role].means[measure] for name, one in self.systems.items()}
+                for measure in score.means
+            }
+            for role, score in self.systems[BEFORE].scores.items()
         }
 
 
@@ -48,6 +51,7 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     """Run it all, by the recipe `sample` unless another is given. An earlier run in `out` is replaced."""
     from rolesum.generation.transformers_engine import TransformersEngine
     from rolesum.models import load_model
+    from rolesum.models.released import adapter_for
     from rolesum.training import Interrupted, Run, train
 
     recipe = recipe or load_recipe(RECIPE, OVERRIDES)
@@ -58,18 +62,26 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     _check_room(Run(out).recipe, recipe)
     about: dict[str, Any] = {"data": recipe.data.test.path, "base": recipe.base}
 
-    def scored(adapter: Path | None, label: str) -> tuple[Evaluation, list[RoleSummary]]:
+    systems: dict[str, Evaluation] = {}
+    summaries: dict[str, list[RoleSummary]] = {}
+
+    def scored(adapter: Path | None, label: str) -> None:
         loaded = load_model(recipe.base, adapter=adapter, device=device)
         engine = TransformersEngine(loaded)
         told = {**about, "system": label, "dtype": str(loaded.model.dtype), "device": str(loaded.device)}
         done = evaluate(
             engine, test, roles=recipe.roles, decoding=Decoding(MAX_NEW_TOKENS), about=told, label=f"score {label}"
         )
-        checked = with_checks(done, test)
-        return checked, summarise([shown], engine, recipe.roles, Decoding(MAX_NEW_TOKENS))[0] if adapter else []
+        systems[label] = with_checks(done, test)
+        if adapter:
+            summaries[label] = summarise([shown], engine, recipe.roles, Decoding(MAX_NEW_TOKENS))[0]
 
-    say(f"1/3  {recipe.base} as it comes, on {len(test)} held-out dialogues")
-    before, _ = scored(None, BEFORE)
+    released = adapter_for(recipe.base)
+    beside = ", then with the released adapter" if released else ""
+    say(f"1/3  {recipe.base} as it comes{beside}, on {len(test)} held-out dialogues")
+    scored(None, BEFORE)
+    if released:
+        scored(released, RELEASED)
     Run(out).remove()
     say("2/3  fine-tuning on the bundled dialogues")
     try:
@@ -78,19 +90,19 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         Run(out).remove()
         raise Interrupted("the demo was stopped", fix="run it again: it begins anew") from None
     say("3/3  the tuned model on the same held-out dialogues")
-    after, summaries = scored(run.adapter, AFTER)
-    for name, evaluation in ((BEFORE, before), (AFTER, after)):
+    scored(run.adapter, AFTER)
+    for name, evaluation in systems.items():
         write_evaluation(evaluation, out / name)
     report = out / "report.html"
     write_report(
         report,
         "rolesum demo: one dialogue in, three summaries out",
-        [System(BEFORE, before), System(AFTER, after)],
+        [System(name, evaluation) for name, evaluation in systems.items()],
         test,
         metrics=run.metrics,
-        about=_facts(after.about, recipe.training.epochs),
+        about=_facts(systems[AFTER].about, recipe.training.epochs),
     )
-    return DemoResult(before, after, shown, summaries, report)
+    return DemoResult(systems, shown, summaries, report)
 
 
 def _check_room(recipe_file: Path, recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from rolesum.cli.options import (
@@ -115,7 +116,7 @@ class Asked:
         return EngineSpec(
             engine,
             self.model,
-            self.adapter,
+            self.adapter or self._released(engine),
             gguf=self.gguf,
             url=self.url,
             served_model=self.served_model,
@@ -129,6 +130,12 @@ class Asked:
             device=self.device,
             dtype=self.dtype,
         )
+
+    def _released(self, engine: str) -> Path | None:
+        """The adapter that comes with rolesum, where no model is named; other engines bring weights of their own."""
+        from rolesum.models.released import default_adapter
+
+        return default_adapter() if self.model is None and engine in ("transformers", "vllm") else None
 
     def writing(self, engine: str, on_long: str = "refuse") -> "Writing":
         """How to write, `on_long` where neither the options nor a recipe say what to do with long dialogues."""

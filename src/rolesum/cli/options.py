@@ -9,11 +9,27 @@ import typer
 from rolesum.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _adapter(given: str) -> Path:
+    from rolesum.models.released import adapter_path
+
+    return adapter_path(given)
+
+
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="Catalogue alias, hub id or directory. Default: the adapter's base, or smollm2-135m."),
+    typer.Option("--model", help="Catalogue alias, hub id or directory, as it comes. Default: the adapter's base."),
 ]
-Adapter = Annotated[Path | None, typer.Option("--adapter", help="A trained adapter, such as runs/NAME/adapter.")]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        parser=_adapter,
+        metavar="<path>",
+        help="A trained adapter, such as runs/NAME/adapter. Without it and --model: rolesum-smollm2-135m.",
+    ),
+]
 Roles = Annotated[str | None, typer.Option("--roles", help="Roles by comma: user,agent,overall.")]
 Format = Annotated[str | None, typer.Option("--format", help="The file's format, if it cannot be told from the file.")]
 Language = Annotated[str | None, typer.Option("--language", help="Of the instructions: zh or en. Default: the text's.")]

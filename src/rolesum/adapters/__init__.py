@@ -1,0 +1,1 @@
+"""The adapters that come with rolesum, a directory each, named by the base that it belongs to."""

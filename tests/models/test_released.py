@@ -1,0 +1,51 @@
+"""The adapters that come with rolesum: which are there, by what names, and when they summarise."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rolesum.cli.asked import Asked
+from rolesum.models import released
+from rolesum.models.export import find_source
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A package folder with one adapter in it, in the place of the real one."""
+    folder = tmp_path / "adapters"
+    for name in ("smollm2-135m", "__pycache__"):
+        (folder / name).mkdir(parents=True)
+    for file in ("README.md", "adapter_config.json"):
+        (folder / "smollm2-135m" / file).write_text("{}")
+    (folder / "__init__.py").write_text("")
+    monkeypatch.setattr(released, "_FOLDER", folder)
+    return folder / "smollm2-135m"
+
+
+def test_an_adapter_is_named_after_its_base(shipped):
+    assert released.released_adapters() == {"rolesum-smollm2-135m": shipped}
+    assert released.default_adapter() == shipped == released.adapter_for("smollm2-135m")
+    assert released.adapter_for("gemma3-270m") is None
+
+
+def test_a_name_stands_for_its_directory_and_a_path_for_itself(shipped, tmp_path, monkeypatch):
+    assert released.adapter_path("rolesum-smollm2-135m") == shipped
+    assert released.adapter_path("runs/mine/adapter") == Path("runs/mine/adapter")
+    assert find_source("rolesum-smollm2-135m").adapter == shipped
+    monkeypatch.chdir(tmp_path)
+    Path("rolesum-smollm2-135m").mkdir()
+    assert released.adapter_path("rolesum-smollm2-135m") == Path("rolesum-smollm2-135m")
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_without_a_model_and_an_adapter_the_released_one_summarises(shipped, tmp_path, engine):
+    mine = shutil.copytree(shipped, tmp_path / "mine")
+    assert Asked().spec(engine).adapter == shipped
+    assert Asked(model="smollm2-135m").spec(engine).adapter is None  # a model that is named is taken as it comes
+    assert Asked(adapter=mine).spec(engine).adapter == mine
+
+
+def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):
+    assert Asked(gguf=tmp_path / "some.gguf").spec("llamacpp").adapter is None
+    assert Asked(url="http://localhost:1/v1").spec("endpoint").adapter is None
