@@ -189,3 +189,30 @@ def small_run(tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     return flags, json.loads((out / "environment.json").read_text())["costs"]
+
+
+def test_a_run_is_planned_for_a_gpu_that_is_not_here_by_its_data_sheet():
+    chosen = recipe(tokens_per_batch=4096).model_copy(update={"dtype": "auto"})
+    small, large = (plan(chosen, gpu=name) for name in ("rtx-4090", "H100"))
+    assert (small.device, large.device, small.dtype) == ("rtx-4090", "h100", "bfloat16")
+    assert large.tokens_per_second / small.tokens_per_second == pytest.approx(989 / 165.2)
+    assert small.peak_memory == large.peak_memory < small.free_memory < 24 * 2**30 < large.free_memory
+    assert not small.measured
+    here = plan(chosen, device="cpu")
+    assert (here.tokens, here.steps, here.trained_parameters) == (small.tokens, small.steps, small.trained_parameters)
+    assert small.padding_share > here.padding_share == 0  # a GPU computes padded rows
+
+
+def test_computing_activations_again_takes_less_memory_and_a_forward_more():
+    plain, again = (plan(recipe(gradient_checkpointing=on), gpu="a100-80") for on in (False, True))
+    assert again.peak_memory < plain.peak_memory
+    assert 1.25 < again.train_seconds / plain.train_seconds < 1.5
+
+
+def test_a_gpu_that_is_not_known_or_to_be_measured_is_refused():
+    chosen = recipe()
+    with pytest.raises(UsageError, match='no GPU "rtx-4900" is known') as caught:
+        plan(chosen, gpu="rtx-4900")
+    assert "rtx-4090" in str(caught.value)
+    with pytest.raises(UsageError, match="cannot be measured"):
+        plan(chosen, gpu="rtx-4090", measure=True)

@@ -23,6 +23,10 @@ def plan(
         bool, typer.Option("--measure", help="Load the base and train a few batches, for real figures.")
     ] = False,
     device: Device = "auto",
+    gpu: Annotated[
+        str | None,
+        typer.Option("--for", help="Plan for a GPU that is not here: rtx-4090, a10, l4, l40s, a100-80, h100 …"),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Say what a run will need: data, steps, parameters, memory and time, and what would not fit.
@@ -32,17 +36,19 @@ def plan(
     from rolesum.recipe import load_recipe
     from rolesum.training.plan import plan as make_plan
 
-    made = make_plan(load_recipe(recipe, set_ or ()), device=device, measure=measure)
+    made = make_plan(load_recipe(recipe, set_ or ()), device=device, gpu=gpu, measure=measure)
     if json_:
         typer.echo(json.dumps(asdict(made), ensure_ascii=False))
     else:
-        Console().print(_table(made))
+        Console().print(_table(made, elsewhere=gpu is not None))
         for note in made.notes:
             typer.echo(f"! {note}")
 
 
-def _table(made: "Plan") -> Table:
+def _table(made: "Plan", elsewhere: bool) -> Table:
     how = "measured on this machine" if made.measured else "reckoned; --measure runs a few batches for real ones"
+    if elsewhere:
+        how = "reckoned from the data sheet; the share of its peak that a step reaches is a guess"
     table = Table(
         title=f"{made.recipe}: {made.base}, {made.method}, {made.dtype} on {made.device}",
         caption=f"memory and time: {how}",

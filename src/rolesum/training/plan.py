@@ -1,7 +1,7 @@
 """What a run will need, before it begins: data, steps, parameters, memory and time; reckoned, or measured.
 
-Reckoned figures come from the model's shape and a short matrix product on this device. Measured ones come from the
-run's own largest batch and a few others, trained once and thrown away.
+Reckoned figures come from the model's shape and a short matrix product on this device, or the data sheet of a GPU that
+is not here. Measured ones come from the run's own largest batch and a few others, trained once and thrown away.
 """
 
 import time
@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from rolesum.dialogue import Bundle
+from rolesum.errors import UsageError
 from rolesum.models.loading import TextSide, load_text_side, load_weights, pick_device, pick_dtype
 from rolesum.models.quiet import quiet_transformers
 from rolesum.progress import meter
@@ -29,6 +30,7 @@ from rolesum.training.data import (
 )
 from rolesum.training.encode import Limits
 from rolesum.training.forward import training_forward
+from rolesum.training.gpus import Gpu, gpu_named
 from rolesum.training.reckon import Shape
 from rolesum.training.run import peak_memory
 from rolesum.training.trainable import trainable
@@ -72,8 +74,14 @@ class Plan:
     notes: tuple[str, ...]  # what falls back, what does not fit and the setting that would
 
 
-def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan:
-    """Plan a run. With `measure`, load the base and train a few batches. Raises as `train` does."""
+def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measure: bool = False) -> Plan:
+    """Plan a run, on this machine's `device` or on a `gpu` of the table in gpus.py. Raises as `train` does.
+
+    With `measure`, load the base and train a few batches.
+    """
+    if gpu and measure:
+        raise UsageError("what is not here cannot be measured", fix="leave out --measure, or --for")
+    planned = gpu_named(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
     side = load_text_side(recipe.base)
     files = [file for file in (*recipe.data.trained, recipe.data.validation) if file]
@@ -84,11 +92,11 @@ def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan
     data = read_training_data(fitted, side)
     validation = read_validation_data(fitted, side)
     notes += left_out_notes(data, validation)
-    on = pick_device(device)
-    dtype = pick_dtype(recipe.dtype, on)
+    on = torch.device("cuda") if planned else pick_device(device)
+    dtype = torch.bfloat16 if planned and recipe.dtype == "auto" else pick_dtype(recipe.dtype, on)
     shape = Shape.of(side, fitted, on)
-    free = _free_memory(on)
-    figures = _reckon(shape, fitted, data, dtype)
+    free = planned.free_bytes if planned else _free_memory(on)
+    figures = _reckon(shape, fitted, data, dtype, planned)
     notes += _memory_notes(figures, shape, fitted, data, dtype, free)
     measured = measure and figures.memory <= free  # else the measurement itself would be killed
     if measured:
@@ -100,7 +108,7 @@ def plan(recipe: Recipe, *, device: str = "auto", measure: bool = False) -> Plan
         recipe=recipe.name,
         base=recipe.base,
         method=recipe.method,
-        device=str(on),
+        device=gpu.lower() if gpu else str(on),
         dtype=str(dtype).removeprefix("torch."),
         dialogues=len(data.dialogues),
         examples=data.examples,
@@ -166,15 +174,16 @@ def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Rec
     return recipe.model_copy(update={"training": options.model_copy(update=changed)}), notes
 
 
-def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype) -> _Figures:
-    """Figures from the model's shape and this device's rate of matrix products."""
+def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype, gpu: Gpu | None) -> _Figures:
+    """Figures from the model's shape and the rate of matrix products: this device's, or a GPU's by its data sheet."""
     largest = _by_size(shape, data)[-1]
     positions = shape.positions(_lengths(data, largest))
     memory = shape.memory(recipe, _lengths(data, largest), _targets(data, largest), dtype)
-    flop = sum(shape.flop(_lengths(data, batch), _targets(data, batch)) for batch in data.batches)
+    again = recipe.training.gradient_checkpointing
+    flop = sum(shape.flop(_lengths(data, batch), _targets(data, batch), again) for batch in data.batches)
     share = STEP_EFFICIENCY.get(shape.device.type, 0.5)
-    rate = product_rate(shape.device, dtype, positions, shape.hidden, shape.inner) * share
-    return _Figures(memory, data.tokens * recipe.training.epochs * rate / flop)
+    rate = gpu.rate(dtype) if gpu else product_rate(shape.device, dtype, positions, shape.hidden, shape.inner)
+    return _Figures(memory, data.tokens * recipe.training.epochs * rate * share / flop)
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, rows: int, inner: int, columns: int) -> float:

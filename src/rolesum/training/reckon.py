@@ -85,11 +85,17 @@ class Shape:
         """The tokens that are computed for rows of these lengths: padding too, where rows are not joined."""
         return sum(lengths) if self.joined else len(lengths) * max(lengths, default=0)
 
-    def flop(self, lengths: Sequence[int], targets: int) -> float:
-        """Floating-point operations of a step on a batch: the body, attention, the head on the targets."""
-        forward = 2 * self.positions(lengths) * self.passed + 2 * targets * self.hidden * self.vocabulary
+    def flop(self, lengths: Sequence[int], targets: int, recomputes: bool = False) -> float:
+        """Floating-point operations of a step on a batch: the body, attention, the head on the targets.
+
+        `recomputes` where the body's forward is run again in the backward, as gradient checkpointing does.
+        """
+        body = 2 * self.positions(lengths) * self.passed
+        head = 2 * targets * self.hidden * self.vocabulary
         pairs = sum(length**2 for length in lengths) / 2 if self.joined else len(lengths) * max(lengths) ** 2
-        return forward / self.forward_share + 3.5 * 2 * 2 * pairs * self.heads_width * self.layers
+        attention = 2 * 2 * pairs * self.heads_width * self.layers
+        step = (body + head) / self.forward_share + 3.5 * attention
+        return step + (body + attention if recomputes else 0.0)
 
     def token_bytes(self, recipe: Recipe, size: int) -> float:
         """What the forward keeps of a token for the backward, with elements of `size` bytes.
