@@ -1,0 +1,108 @@
+"""Scores the released adapter, and what stands beside it, on the test sets of docs/results.md.
+
+Each row is one `rolesum evaluate`, in a process of its own, and its figures are those of the results.json that it left.
+A row whose results are in --work is not computed again: a run that was cut goes on.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from record import Job, arguments, probe, write_record
+
+from rolesum.models.catalog import DEFAULT_MODEL
+
+NAME = "released"
+CHINESE_BASE = "gemma3-270m"
+# data set -> the file that is scored, in the data set's directory
+FILES = {"samsum": "test.json", "tweetsumm": "derived_test.jsonl", "csds": "test.json"}
+CHECKS = ("role_led", "role_slip", "attribution", "unsupported", "number", "amount", "name", "repetition", "duplicate")
+TUNED = "tuned"
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the tables: what it is called, and the options of `rolesum evaluate` that make it."""
+
+    name: str
+    title: str
+    options: tuple[str, ...]
+
+
+def systems(data: str, options: Namespace) -> list[System]:
+    """What is scored on a data set."""
+    base = CHINESE_BASE if data == "csds" else DEFAULT_MODEL
+    copied = {"samsum": ("lead-3", "longest-3"), "tweetsumm": ("lead-1", "longest-1"), "csds": ("lead-3", "longest-3")}
+    adapter = options.chinese_adapter if data == "csds" else options.adapter
+    tuned = [System(TUNED, f"{base}, tuned", ("--adapter", str(adapter)))] if adapter else []
+    return [
+        System("zero-shot", f"{base}, zero-shot", ("--model", base)),
+        *(System(name, name, ("--engine", name)) for name in copied[data]),
+        *tuned,
+    ]
+
+
+def main() -> int:
+    options = _options()
+    folders = {"samsum": options.samsum, "tweetsumm": options.tweetsumm, "csds": options.csds}
+    rows: list[Job] = []
+    for data in options.data:
+        for system in systems(data, options):
+            found = _evaluated(f"{folders[data]}/{FILES[data]}", data, system, options)
+            rows += [_row(data, system, role, of_role, found) for role, of_role in found["roles"].items()]
+    machine = probe(options.device, options.dtype, base=DEFAULT_MODEL)
+    settings = {name: getattr(options, name) for name in ("dtype", "max_new_tokens")}
+    headline = {f"rouge1_{row['data']}_{row['role']}_{row['system']}": row["means"]["rouge1"] for row in rows}
+    write_record(NAME, machine, settings, rows, headline, options.results)
+    return 0
+
+
+def _evaluated(file: str, data: str, system: System, options: Namespace) -> Job:
+    """The results.json of a row: from an earlier run of the same command, or new."""
+    out = options.work / f"{data}-{system.name}"
+    written = ["--data", file, *system.options, "--max-new-tokens", str(options.max_new_tokens), "--out", str(out)]
+    command = ["rolesum", "evaluate", *written]
+    results = out / "results.json"
+    done = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
+    if done.get("command") != shlex.join(command):
+        subprocess.run([sys.executable, "-m", *command], check=True)
+        done = json.loads(results.read_text(encoding="utf-8"))
+    return dict(done)
+
+
+def _row(data: str, system: System, role: str, found: Job, results: Job) -> Job:
+    """One role of one system: its figures with their 95 % intervals, and its checks with the references' own."""
+    return {
+        "data": data,
+        "system": system.name,
+        "title": system.title,
+        "role": role,
+        "pairs": found["pairs"],
+        "scorer": f"{found['scorer']} v{found['scorer_version']}",
+        "means": found["means"],
+        "intervals": found["intervals"],
+        "checks": {name: found["checks"][name] for name in CHECKS if found["checks"][name]["value"] is not None},
+        "cut_by_limit": found["cut_by_limit"],
+        "dialogues_per_second": results["dialogues_per_second"],
+        "command": results["command"],
+    }
+
+
+def _options() -> Namespace:
+    parser = arguments(str(__doc__).splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=FILES, default=list(FILES), help="which test sets")
+    for data in FILES:
+        parser.add_argument(f"--{data}", default=f"data/{data}", help=f"the directory of {data}'s files")
+    parser.add_argument("--adapter", default="rolesum-smollm2-135m", help="the English adapter; '' for none")
+    parser.add_argument("--chinese-adapter", default=Path("runs/gemma3-270m-csds/adapter"), help="'' for none")
+    parser.add_argument("--max-new-tokens", type=int, default=128)
+    parser.add_argument("--work", type=Path, default=Path("runs/released"), help="where evaluations are left")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
