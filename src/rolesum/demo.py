@@ -14,7 +14,6 @@ from rolesum.errors import UsageError
 from rolesum.evaluation.evaluate import Evaluation, evaluate, with_checks
 from rolesum.evaluation.report import System, write_report
 from rolesum.evaluation.results import write_evaluation
-from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, summarise
 from rolesum.progress import say
 from rolesum.recipe import Recipe, load_recipe
@@ -57,7 +56,7 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     recipe = recipe or load_recipe(RECIPE, OVERRIDES)
     if recipe.data.test is None:
         raise UsageError(f"the recipe {recipe.name} names no test data", fix="add data.test")
-    test = read_dialogues(recipe.data.test.path, limit=recipe.data.test.limit)
+    test = recipe.data.test.dialogues(recipe.aliases)
     shown = next((dialogue for dialogue in test if dialogue.id == SHOWN), test[0])
     _check_room(Run(out).recipe, recipe)
     about: dict[str, Any] = {"data": recipe.data.test.path, "base": recipe.base}

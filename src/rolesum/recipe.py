@@ -4,7 +4,7 @@ Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, Problem, UsageError, did_you_mean
+from rolesum.formats import read_dialogues
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.roles import ALIASES, BUILT_IN, resolve_role
 
@@ -42,11 +44,21 @@ class DataFile(_Section):
 
     path: str = Field(description="A file, or sample:NAME for a bundled one. Relative to where rolesum is run.")
     format: str | None = Field(None, description="The file's format; sniffed if not given.")
-    limit: Whole | None = Field(None, ge=1, description="Take the first N dialogues only.")
+    offset: Whole = Field(0, ge=0, description="Leave out the first N dialogues.")
+    limit: Whole | None = Field(None, ge=1, description="Take the next N dialogues only.")
     skip: tuple[str, ...] = Field((), description="Ids of dialogues to leave out, such as known broken records.")
     references: Literal["all", "first"] = Field(
         "all", description="With several annotators: one example for each summary, or only for the first."
     )
+
+    def dialogues(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> list[Dialogue]:
+        """Read what is to be taken of it. Raises DataError."""
+        last = self.offset + self.limit if self.limit else None
+        read = read_dialogues(self.path, self.format, skip=self.skip, limit=last, custom_roles=custom_roles)
+        if len(read) <= self.offset:
+            what = f"it has {len(read)} dialogues, and offset leaves out the first {self.offset}"
+            raise DataError(what, self.path, "lower offset")
+        return read[self.offset :]
 
 
 class TrainFile(DataFile):

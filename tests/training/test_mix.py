@@ -127,3 +127,13 @@ def test_a_mix_can_be_set_on_the_command_line_and_its_keys_are_checked():
         load_recipe("sample", ["data.mix=[{path: more.jsonl, repeats: 2}]"])
     assert "repeat" in caught.value.problems[0].fix
     assert recipe().data.mix == ()
+
+
+def test_one_file_is_split_by_offset_and_limit():
+    everything = [one.id for one in read_dialogues(TRAIN)]
+    first, rest = ({"path": str(TRAIN), "limit": 2}, {"path": str(TRAIN), "offset": 2})
+    assert [one.id for one in read(of_files(first)).dialogues] == everything[:2]
+    assert [one.id for one in read(of_files(rest)).dialogues] == everything[2:]
+    assert [one.id for one in read(of_files(rest | {"limit": 1})).dialogues] == everything[2:3]
+    with pytest.raises(DataError, match="it has 5 dialogues, and offset leaves out the first 5"):
+        read(of_files({"path": str(TRAIN), "offset": 5}))

@@ -120,7 +120,7 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
 
     Raises DataError where none has.
     """
-    dialogues = read_dialogues(file.path, file.format, skip=file.skip, limit=file.limit, custom_roles=recipe.aliases)
+    dialogues = file.dialogues(recipe.aliases)
     found = [bundle_of(dialogue, recipe.roles, file.references) for dialogue in dialogues]
     bundles = [bundle for bundle in found if bundle is not None]
     if not bundles:
