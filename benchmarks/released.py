@@ -14,6 +14,8 @@ from pathlib import Path
 
 from record import Job, arguments, probe, write_record
 
+from rolesum.evaluation.published import references_hash
+from rolesum.formats import read_dialogues
 from rolesum.models.catalog import DEFAULT_MODEL
 
 NAME = "released"
@@ -51,9 +53,10 @@ def main() -> int:
     folders = {"samsum": options.samsum, "tweetsumm": options.tweetsumm, "csds": options.csds}
     rows: list[Job] = []
     for data in options.data:
+        hashes = _hashes(f"{folders[data]}/{FILES[data]}")
         for system in systems(data, options):
             found = _evaluated(f"{folders[data]}/{FILES[data]}", data, system, options)
-            rows += [_row(data, system, role, of_role, found) for role, of_role in found["roles"].items()]
+            rows += [_row(data, system, role, found) | {"references_sha256": hashes[role]} for role in found["roles"]]
     machine = probe(options.device, options.dtype, base=DEFAULT_MODEL)
     settings = {name: getattr(options, name) for name in ("dtype", "max_new_tokens")}
     headline = {f"rouge1_{row['data']}_{row['role']}_{row['system']}": row["means"]["rouge1"] for row in rows}
@@ -74,8 +77,17 @@ def _evaluated(file: str, data: str, system: System, options: Namespace) -> Job:
     return dict(done)
 
 
-def _row(data: str, system: System, role: str, found: Job, results: Job) -> Job:
+def _hashes(file: str) -> dict[str, str]:
+    """What tells each role's references, by which published rows of the same data are found."""
+    dialogues = read_dialogues(file)
+    roles = {role for dialogue in dialogues for role in dialogue.summaries}
+    first = {role: [one.summaries[role][0] for one in dialogues if role in one.summaries] for role in roles}
+    return {role: references_hash(references) for role, references in first.items()}
+
+
+def _row(data: str, system: System, role: str, results: Job) -> Job:
     """One role of one system: its figures with their 95 % intervals, and its checks with the references' own."""
+    found = results["roles"][role]
     return {
         "data": data,
         "system": system.name,

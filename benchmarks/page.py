@@ -1,0 +1,208 @@
+"""Writes the tables of docs/results.md and draws its plots, from the JSON under results/ and from nothing else.
+
+A table stands between two comments that name it; what is around them is written by hand. `--check` changes nothing,
+and fails where page or plots are not what this would write.
+"""
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+from record import RESULTS, Job
+
+from rolesum.evaluation.checks.catalog import CHECKS
+from rolesum.evaluation.published import published_by_hash
+from rolesum.evaluation.report.svg import Scale, line, marker, number, polygon, spread, text, ticks
+from rolesum.evaluation.scorers import HEADINGS
+from rolesum.files import write_whole
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = "results.md"
+ROLES = ("overall", "user", "agent")
+ROUGE = ("R-1", "R-2", "R-L")
+COLOURS = ("#2f6db5", "#c4581f", "#3a8a4d")
+STYLE = (
+    "text{font:12px sans-serif;fill:#666}.name{font-weight:600;fill:#222}.axis{stroke:#888}.grid{stroke:#ddd}"
+    + "".join(
+        f".c{place}{{stroke:{colour};fill:{colour}}}.trend.c{place},.range.c{place}{{fill:none;stroke-width:1.5}}"
+        for place, colour in enumerate(COLOURS)
+    )
+)
+_PART = re.compile(r"(<!-- from (\w+)\.json: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+
+def main() -> int:
+    options = _options()
+    made = {PAGE: filled((options.docs / PAGE).read_text(encoding="utf-8"), options.results)}
+    ablations = _read("ablations", options.results)
+    made |= {f"img/{name}.svg": draw(ablations["rows"]) for name, draw in PLOTS.items()}
+    stale = [name for name, words in made.items() if _now(options.docs / name) != words]
+    if options.check:
+        for name in stale:
+            print(f"docs/{name} is not what benchmarks/page.py makes of the results", file=sys.stderr)
+        return int(bool(stale))
+    (options.docs / "img").mkdir(exist_ok=True)
+    for name in stale:
+        write_whole(options.docs / name, made[name])
+        print(f"wrote docs/{name}")
+    return 0
+
+
+def filled(page: str, results: Path = RESULTS) -> str:
+    """The page with every table between its comments made anew."""
+
+    def table(found: re.Match[str]) -> str:
+        rows = _read(found[2], results)["rows"]
+        return f"{found[1]}\n{TABLES[found[3].split('-')[0]](rows, found[3])}\n{found[4]}"
+
+    return _PART.sub(table, page)
+
+
+def scores(rows: Sequence[Job], name: str) -> str:
+    """Of one data set and role, as in scores-csds-user: every system, then the published rows of the same scorer."""
+    _, data, role = name.split("-")
+    chosen = [row for row in rows if (row["data"], row["role"]) == (data, role)]
+    scorer = chosen[0]["scorer"].split()[0]
+    measures = ["rouge1", "rouge2", "rougeLsum" if scorer == "csds" else "rougeL", "bleu"]
+    lines = [_line(["system", *(HEADINGS[one] for one in measures)]), _line(["---"] * (1 + len(measures)))]
+    for row in chosen:
+        lines.append(_line([row["title"], *(_with_interval(row["means"], row["intervals"], one) for one in measures)]))
+    for printed in published_by_hash(scorer, chosen[0]["references_sha256"]):
+        figures = (f"{printed.means[one]:.1f}" if one in printed.means else "" for one in measures)
+        lines.append(_line([f"*{printed.system}, as published*", *figures]))
+    return "\n".join(lines)
+
+
+def checks(rows: Sequence[Job], name: str) -> str:
+    """Of one data set, as in checks-samsum: the checks of every system beside the references' own rate."""
+    _, data = name.split("-")
+    chosen = [row for row in rows if row["data"] == data]
+    roles = list(dict.fromkeys(row["role"] for row in chosen))
+    titles = {row["system"]: row["title"] for row in chosen}
+    by_system = {(row["system"], row["role"]): row["checks"] for row in chosen}
+    gold = by_system[next(iter(titles)), roles[0]]
+    lines = [_line([f"check, {' / '.join(roles)}", "references", *titles.values()])]
+    lines.append(_line(["---"] * (2 + len(titles))))
+    for check in gold:
+        cells = [_rates([by_system[next(iter(titles)), role].get(check) for role in roles], "gold")]
+        cells += [_rates([by_system[system, role].get(check) for role in roles], "value") for system in titles]
+        lines.append(_line([CHECKS[check].heading, *cells]))
+    return "\n".join(lines)
+
+
+def cells(rows: Sequence[Job], name: str) -> str:
+    """Of some axes, as in cells-lora-neftune: the recipe's cell, then theirs. In brackets the interval of R-L."""
+    axes = [axis.replace("_", " ") for axis in name.split("-")[1:]]
+    chosen = [row for row in rows if row["axis"].lower() in ("recipe", *axes)]
+    head = ["changed", "loss", *(f"{role}, R-1 / R-2 / R-L" for role in ROLES), "R-L beside the recipe's", "names"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in chosen:
+        figures = [
+            " / ".join(f"{row[f'{role}_{one}']:.1f}" for one in ROUGE) + f" ({_range(row[f'{role}_R-L_95%'])})"
+            for role in ROLES
+        ]
+        beside = f"{row['R-L_beside']:+.1f} ({_range(row['R-L_beside_95%'], '+.1f')})" if "R-L_beside" in row else ""
+        what = "nothing" if row["axis"] == "recipe" else row["cell"]
+        lines.append(_line([what, f"{row['loss']:.3f}", *figures, beside, f"{row['names']:.1f}"]))
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[Sequence[Job], str], str]] = {"scores": scores, "checks": checks, "cells": cells}
+
+
+def learning_curve(rows: Sequence[Job]) -> str:
+    """R-1 of each role over the number of examples, with intervals; the axis of examples is logarithmic."""
+    curve = sorted((row for row in rows if row["axis"] in ("curve", "recipe")), key=lambda row: row["examples"])
+    ends = [end for row in curve for role in ROLES for end in row[f"{role}_R-1_95%"]]
+    low, high = 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
+    up = Scale(low, high, 210, 20)
+    across = Scale(math.log(curve[0]["examples"]), math.log(max(curve[-1]["examples"], 2000)), 50, 380)
+    parts = [text(8, 12, "ROUGE-1", kind="name")]
+    for tick in ticks(low, high, 5):
+        parts += [line(40, up(tick), 390, up(tick), "grid"), text(34, up(tick) + 4, number(tick), "end")]
+    for row in curve:
+        parts.append(text(across(math.log(row["examples"])), 228, f"{row['examples']:,}", "middle"))
+    parts.append(text(215, 246, "examples", "middle"))
+    last = []
+    for place, role in enumerate(ROLES):
+        spots = [(across(math.log(row["examples"])) + 3 * (place - 1), up(row[f"{role}_R-1"])) for row in curve]
+        parts.append(polygon(spots, f"trend c{place}", closed=False))
+        for (x, y), row in zip(spots, curve, strict=True):
+            parts.append(line(x, up(row[f"{role}_R-1_95%"][0]), x, up(row[f"{role}_R-1_95%"][1]), f"range c{place}"))
+            parts.append(marker(place, x, y))
+        last.append(spots[-1][1])
+    for place, y in enumerate(spread(last, 14, 20, 210)):
+        parts.append(text(396, y + 4, ROLES[place], kind="name"))
+    return _svg(450, 254, "ROUGE-1 of validation summaries over the number of training examples", parts)
+
+
+def beside_the_recipe(rows: Sequence[Job]) -> str:
+    """What each changed setting does to R-L, with the paired interval; zero is the recipe's."""
+    chosen = [row for row in rows if "R-L_beside" in row and row["axis"] != "curve"]
+    ends = [0.0, *(end for row in chosen for end in row["R-L_beside_95%"])]
+    across = Scale(min(ends) - 0.5, max(ends) + 0.5, 150, 440)
+    bottom = 20 + 20 * len(chosen)
+    parts = [line(across(0), 8, across(0), bottom, "axis")]
+    for tick in ticks(min(ends), max(ends), 6):
+        parts += [line(across(tick), bottom, across(tick), bottom + 4, "axis")]
+        parts.append(text(across(tick), bottom + 17, number(tick), "middle"))
+    for place, row in enumerate(chosen):
+        y, (low, high) = 20 + 20 * place, row["R-L_beside_95%"]
+        parts += [text(142, y + 4, row["cell"], "end"), line(across(low), y, across(high), y, "range c0")]
+        parts.append(marker(0, across(row["R-L_beside"]), y))
+    parts.append(text(295, bottom + 34, "ROUGE-L beside the recipe's", "middle"))
+    return _svg(450, bottom + 42, "ROUGE-L of each changed setting beside the recipe's", parts)
+
+
+PLOTS = {"learning-curve": learning_curve, "ablations": beside_the_recipe}
+
+
+def _svg(width: int, height: int, label: str, parts: Sequence[Markup]) -> str:
+    size = f'viewBox="0 0 {width} {height}" width="{width * 3 // 2}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{label}">'
+    white = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    return f"{head}<style>{STYLE}</style>{white}{Markup().join(parts)}</svg>\n"
+
+
+def _line(cells_: Sequence[str]) -> str:
+    return "| " + " | ".join(cells_) + " |"
+
+
+def _with_interval(means: Job, intervals: Job, measure: str) -> str:
+    bounds = intervals.get(measure)
+    return f"{means[measure]:.1f}" + (f" ({_range(bounds)})" if bounds else "")
+
+
+def _range(bounds: Sequence[float], form: str = ".1f") -> str:
+    low, high = bounds
+    return f"{low:{form}} to {high:{form}}" if "+" in form else f"{low:{form}}–{high:{form}}"
+
+
+def _rates(rates: Sequence[Job | None], key: str) -> str:
+    known = [None if rate is None else rate[key] for rate in rates]
+    return " / ".join("–" if one is None else f"{one:.1f}" for one in known)
+
+
+def _read(name: str, results: Path) -> Job:
+    return dict(json.loads((results / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def _now(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where something would change")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the JSON")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="directory of the page")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
