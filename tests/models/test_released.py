@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from rolesum.cli.asked import Asked
+from rolesum.errors import ModelError
+from rolesum.generation.engines import EngineSpec
 from rolesum.models import released
 from rolesum.models.export import find_source
 
@@ -44,6 +46,13 @@ def test_without_a_model_and_an_adapter_the_released_one_summarises(shipped, tmp
     assert Asked().spec(engine).adapter == shipped
     assert Asked(model="smollm2-135m").spec(engine).adapter is None  # a model that is named is taken as it comes
     assert Asked(adapter=mine).spec(engine).adapter == mine
+
+
+def test_who_summarises_with_it_is_told_its_terms(shipped, capsys):
+    with pytest.raises(ModelError):  # this adapter has no weights
+        EngineSpec(adapter=shipped).open()
+    assert "rolesum-smollm2-135m summarises: the data it was trained on allow non-commercial" in capsys.readouterr().err
+    assert released.terms_of(Path("runs/mine/adapter")) == ""
 
 
 def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):

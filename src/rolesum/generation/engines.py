@@ -11,6 +11,8 @@ from rolesum.generation.engine import Engine
 from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
+from rolesum.models.released import terms_of
+from rolesum.progress import say
 
 if TYPE_CHECKING:
     from rolesum.models.loading import TextSide
@@ -91,6 +93,8 @@ class EngineSpec:
 
 def open_engine(spec: EngineSpec) -> Engine:
     """The engine that a spec asks for; see EngineSpec.open."""
+    if spec.adapter is not None and (terms := terms_of(spec.adapter)):
+        say(terms)
     if spec.engine == "transformers":
         return _transformers(spec)
     if spec.engine == "endpoint":

@@ -24,6 +24,13 @@ def default_adapter() -> Path | None:
     return adapter_for(DEFAULT_MODEL)
 
 
+def terms_of(adapter: Path) -> str:
+    """What one must know who summarises with an adapter that comes with rolesum; nothing for another."""
+    name = next((name for name, path in released_adapters().items() if path == adapter), "")
+    fix = "--adapter or --model takes another"
+    return f"{name} summarises: the data it was trained on allow non-commercial use only; {fix}" if name else ""
+
+
 def adapter_path(name_or_path: str | Path) -> Path:
     """An adapter's directory: the path itself, or the place of one that comes with rolesum by its name."""
     path = Path(name_or_path)
