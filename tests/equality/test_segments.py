@@ -1,5 +1,7 @@
 """Attention by segments gives what the library's own forward gives, example by example, with all its gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from test_bundles import as_batches, assert_same, gradients, one_by_one, prepared
@@ -31,6 +33,16 @@ def test_bundles_in_one_row_equal_their_examples_one_by_one(kind, block, monkeyp
     assert max(len(bundle.prefix) for bundle in encoded) > max(block if block < WINDOW else 0, WINDOW)
     assert_same(in_segments(loaded, model, [encoded]), one_by_one(model, encoded))
     segments._blocks.cache_clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_one_branch_equal_their_examples_one_by_one(kind):
+    """Such a row is one segment; here beside a row of several branches."""
+    loaded, model, encoded = prepared(kind)
+    first, *others = encoded
+    mixed = [first, *(replace(one, branches=one.branches[:1]) for one in others)]
+    assert {len(one.branches) for one in mixed} == {1, len(first.branches)} and len(first.branches) > 1
+    assert_same(in_segments(loaded, model, [mixed]), one_by_one(model, mixed))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,7 +79,7 @@ def test_a_branch_that_saw_its_sibling_would_be_noticed(monkeypatch):
 
 
 def test_the_table_names_every_segment_with_its_prefix():
-    branches = torch.tensor([[0, 0, 0, 1, 1, 2, -1, -1], [0, 0, 1, 1, 1, 2, 2, 3]])
+    branches = torch.tensor([[0, 0, 0, 1, 1, 2, -1, -1], [0, 0, 1, 1, 1, 2, 2, 3], [0, 0, 1, 1, 1, -1, -1, -1]])
     assert segment_table(branches)[0, 0].tolist() == [
         [0, 3, 0, 0],
         [3, 5, 0, 3],
@@ -76,6 +88,7 @@ def test_the_table_names_every_segment_with_its_prefix():
         [8, 11, 6, 8],
         [11, 13, 6, 8],
         [13, 14, 6, 8],
+        [14, 19, 14, 14],  # one branch: the same as one text
     ]
 
 

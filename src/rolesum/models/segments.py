@@ -8,6 +8,7 @@ rather than keep them, so that memory grows with the length and not with its squ
 The table travels where transformers expects a ready 4D mask, so that every layer gets it without a change of the model.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -31,20 +32,21 @@ def segment_table(branches: torch.Tensor) -> torch.Tensor:
     """The segments of `branches` (rows, length) once padding (-1) is taken out and the rows are joined into one.
 
     (1, 1, segments, 4): start and end of the segment, start and end of the prefix that it goes on from (the same
-    number twice where it is a prefix itself). Branch 0 is a row's prefix, as in bundle_visibility.
+    number twice where it is a prefix itself). Branch 0 is a row's prefix, as in bundle_visibility. A row of one branch
+    is one segment: a text that is read from left to right.
     """
-    rows, length = branches.shape
-    row = torch.arange(rows).repeat_interleave(length)
-    flat = branches.flatten()
-    kept = flat >= 0
-    named = torch.stack([row[kept], flat[kept]], dim=1)
-    segments, counts = torch.unique_consecutive(named, dim=0, return_counts=True)
-    table, end, prefix = [], 0, (0, 0)
-    for (_, branch), count in zip(segments.tolist(), counts.tolist(), strict=True):
-        start, end = end, end + count
-        if branch == 0:
-            prefix = (start, end)
-        table.append((start, end, *((start, start) if branch == 0 else prefix)))
+    table: list[tuple[int, int, int, int]] = []
+    end = 0
+    for row in branches.tolist():
+        lengths = Counter(branch for branch in row if branch >= 0)
+        prefix = (end, end + lengths.pop(0, 0))
+        if len(lengths) <= 1:
+            lengths, prefix = Counter(), (end, prefix[1] + lengths.total())
+        end = prefix[1]
+        table.append((*prefix, prefix[0], prefix[0]))
+        for length in lengths.values():
+            table.append((end, end + length, *prefix))
+            end += length
     return torch.tensor(table, dtype=TABLE)[None, None]
 
 
