@@ -94,19 +94,19 @@ def _attention(
         kwargs |= {"scaling": scaling, "sliding_window": sliding_window}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    plan = _blocks(tuple(map(tuple, attention_mask[0, 0].tolist())), sliding_window)
+    plan = _blocks(tuple(map(tuple, attention_mask[0, 0].tolist())), sliding_window, value.dtype)
     with torch.autocast("cpu", enabled=False):
         out = SegmentAttention.apply(query.to(value.dtype), key.to(value.dtype), value, plan, scale)
     return out, None
 
 
 class Block(NamedTuple):
-    """Queries start…end of a segment, the spans of keys that they see, and which of the last of these are hidden."""
+    """Queries start…end of a segment, the spans of keys that they see, and what hides the last of these from some."""
 
     start: int
     end: int
     spans: tuple[tuple[int, int], ...]
-    hidden: torch.Tensor  # (queries, last keys), True where a query must not see a key
+    hiding: torch.Tensor  # (queries, 1, last keys), -inf where a query must not see a key, else 0: to be added
 
     def keys(self, states: torch.Tensor) -> torch.Tensor:
         """(heads, keys, width) of the block's keys or values, from those of the whole row."""
@@ -168,35 +168,43 @@ def _grouped(states: torch.Tensor, key_heads: int, scale: float = 1.0) -> torch.
 def _weights(q: torch.Tensor, keys: torch.Tensor, block: Block) -> torch.Tensor:
     """The block's attention weights, (key heads, queries * groups, keys)."""
     scores = torch.bmm(q[:, block.start : block.end].flatten(1, 2), keys.transpose(1, 2))
-    last = block.hidden.shape[1]
-    scores.unflatten(1, (-1, q.shape[2]))[..., -last:].masked_fill_(block.hidden[:, None], float("-inf"))
+    last = block.hiding.shape[-1]
+    scores.unflatten(1, (-1, q.shape[2]))[..., -last:].add_(block.hiding)  # three times as fast as masked_fill_
     return torch.softmax(scores, dim=-1)
 
 
 @lru_cache(maxsize=4)
-def _blocks(table: tuple[tuple[int, ...], ...], window: int | None) -> tuple[Block, ...]:
+def _blocks(
+    table: tuple[tuple[int, ...], ...], window: int | None, dtype: torch.dtype = torch.float32
+) -> tuple[Block, ...]:
     """The blocks of all segments: the same for every layer of a step, and for its backward."""
     return tuple(
-        _block(line, start, min(start + BLOCK, line[1]), window)
+        _block(line, start, min(start + BLOCK, line[1]), window, dtype)
         for line in table
         for start in range(line[0], line[1], BLOCK)
     )
 
 
-def _block(line: tuple[int, ...], start: int, end: int, window: int | None) -> Block:
+def _block(line: tuple[int, ...], start: int, end: int, window: int | None, dtype: torch.dtype) -> Block:
     own, _, prefix_start, prefix_end = line
     shared = prefix_end - prefix_start
     first = shared + start - own  # the first query's position; a key's position is its place among the keys
     lost = max(0, first - window + 1) if window else 0  # keys that the window hides from the whole block
     spans = ((prefix_start + min(lost, shared), prefix_end), (own + max(0, lost - shared), end))
     keys = shared + end - own - lost
+    seen = tuple(span for span in spans if span[0] < span[1])
     if not window or first + end - start <= window:
-        return Block(start, end, tuple(span for span in spans if span[0] < span[1]), _later(end - start))
+        return Block(start, end, seen, _later(end - start, dtype))
     back = torch.arange(first, first + end - start)[:, None] - torch.arange(lost, lost + keys)
-    return Block(start, end, tuple(span for span in spans if span[0] < span[1]), (back < 0) | (back >= window))
+    return Block(start, end, seen, _hiding((back < 0) | (back >= window), dtype))
 
 
 @lru_cache(maxsize=BLOCK)
-def _later(length: int) -> torch.Tensor:
-    """True where a key comes after a query of the same block."""
-    return torch.ones(length, length, dtype=torch.bool).triu(1)
+def _later(length: int, dtype: torch.dtype) -> torch.Tensor:
+    """What hides the keys that come after a query of the same block."""
+    return _hiding(torch.ones(length, length, dtype=torch.bool).triu(1), dtype)
+
+
+def _hiding(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """-inf where (queries, keys) is True, as Block wants it."""
+    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, float("-inf"))[:, None]
