@@ -2,8 +2,8 @@
 
 Every cell trains in a process of its own, on the same examples, with the same seed; then its loss on validation
 dialogues is taken, and its greedy summaries of others are scored. Nothing here sees a test set: what this says may
-choose a setting. The axis "curve" changes the number of examples. A cell is kept in --work when it is done: a run that
-was cut goes on.
+choose a setting. The axis "curve" changes the number of examples. A cell is written down when it is done: a run
+that was cut goes on.
 """
 
 import json
@@ -32,6 +32,7 @@ RECIPE = "rolesum-smollm2-135m"
 BASE = "recipe"  # the cell that changes nothing
 MEASURES = {"rouge1": "R-1", "rouge2": "R-2", "rougeL": "R-L"}
 ROLES = ("overall", "user", "agent")
+SHOWN = ("cell", "loss", *(f"{role}_R-L" for role in ROLES), "R-L_beside", "R-L_beside_95%", "names", "seconds")
 # Of 1,000 examples: SAMSum dialogues (one each), TweetSumm dialogues (six each: two roles, three annotators), samples
 # (three each).
 PER_1000 = (500, 75, 16)
@@ -51,6 +52,7 @@ class Cell:
 
 CELLS = {
     BASE: Cell("recipe"),
+    "seed 2": Cell("seed", ("training.seed=2",)),
     "learning rate 5e-4": Cell("learning rate", ("training.learning_rate=5.0e-4",)),
     "learning rate 2e-3": Cell("learning rate", ("training.learning_rate=2.0e-3",)),
     "2 epochs": Cell("epochs", ("training.epochs=2",)),
@@ -93,13 +95,13 @@ def main() -> int:
     }
     options.work.mkdir(parents=True, exist_ok=True)
     _write_validation(options)
-    done = {name: found for name in CELLS if (found := _kept(name, options, settings)) is not None}
+    done = _done(options.results / f"{NAME}.json", settings)
     for name in options.cells or CELLS:
-        if name not in done:
-            done[name] = run_child(__file__, _job(name, options, machine)) | {"settings": settings}
-            write_whole(_file(name, options), json.dumps(done[name], ensure_ascii=False))
-        rows = [_row(one, found, done.get(BASE)) for one, found in done.items()]
-        write_record(NAME, machine, settings, rows, _headline(rows), options.results)
+        if name in done:
+            continue
+        done[name] = _row(name, run_child(__file__, _job(name, options, machine)))
+        rows = [done[one] | _beside(done[one], done.get(BASE)) for one in CELLS if one in done]
+        write_record(NAME, machine, settings, rows, _headline(rows), options.results, SHOWN)
     return 0
 
 
@@ -178,38 +180,43 @@ def _job(name: str, options: Namespace, machine: Job) -> Job:
     }
 
 
-def _row(name: str, found: Job, base: Job | None) -> Job:
-    """A cell's figures. Behind each stands its 95 % interval; `beside` is the paired difference to the recipe's."""
+def _row(name: str, found: Job) -> Job:
+    """A cell's figures. Behind each stands its 95 % interval; `R-L_of_each` are those of the summaries, in order."""
     row: Job = {"axis": CELLS[name].axis, "cell": name, "loss": found["loss"]}
     for role in ROLES:
         scored = found["roles"][role]
         for measure, heading in MEASURES.items():
             row[f"{role}_{heading}"] = scored["means"][measure]
             row[f"{role}_{heading}_95%"] = scored["intervals"][measure]
-    if base is not None and name != BASE:
-        pairs = [[one for role in ROLES for one in of["roles"][role]["rougeL"]] for of in (base, found)]
-        compared = compare_paired({"rougeL": mean(pairs[0])}, {"rougeL": mean(pairs[1])})["rougeL"]
-        row |= {"R-L_beside": compared.difference, "R-L_beside_95%": [compared.low, compared.high]}
     names = [found["roles"][role]["checks"]["name"] for role in ROLES]
     row["names"] = 100 * sum(one["hits"] for one in names) / max(1, sum(one["cases"] for one in names))
     row["cut"] = sum(found["roles"][role]["cut_by_limit"] for role in ROLES)
     row |= {key: found["costs"][key] for key in ("examples", "tokens", "seconds")}
+    row["R-L_of_each"] = " ".join(f"{one:.2f}" for role in ROLES for one in found["roles"][role]["rougeL"])
     return row
+
+
+def _beside(row: Job, base: Job | None) -> Job:
+    """The mean difference of R-L to the unchanged recipe's, with the interval of the paired bootstrap."""
+    if base is None or base is row:
+        return {}
+    both = ({"R-L": mean([float(one) for one in of["R-L_of_each"].split()])} for of in (base, row))
+    compared = compare_paired(*both)["R-L"]
+    return {"R-L_beside": compared.difference, "R-L_beside_95%": [compared.low, compared.high]}
 
 
 def _headline(rows: Sequence[Job]) -> Job:
     return {f"loss_{row['cell'].replace(' ', '_')}": row["loss"] for row in rows}
 
 
-def _file(name: str, options: Namespace) -> Path:
-    return Path(options.work / f"{name.replace(' ', '-')}.json")
-
-
-def _kept(name: str, options: Namespace, settings: Job) -> Job | None:
-    """What an earlier run with the same settings found for a cell."""
-    file = _file(name, options)
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return dict(found) if found.get("settings") == json.loads(json.dumps(settings)) else None
+def _done(path: Path, settings: Job) -> dict[str, Job]:
+    """The cells that an earlier run with the same settings left."""
+    if not path.is_file():
+        return {}
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["settings"] != json.loads(json.dumps(settings)):
+        sys.exit(f"{path} holds other settings: give its flags again to go on, or move it away to begin anew")
+    return {row["cell"]: row for row in record["rows"]}
 
 
 def _validation(options: Namespace) -> Path:
@@ -248,7 +255,7 @@ def _options() -> Namespace:
         "--dialogues", nargs=2, type=int, default=(200, 108), metavar="N", help="the first N of each, for ROUGE"
     )
     parser.add_argument("--max-new-tokens", type=int, default=128)
-    parser.add_argument("--work", type=Path, default=Path("runs/ablations"), help="where cells are kept")
+    parser.add_argument("--work", type=Path, default=Path("runs/ablations"), help="where runs are left")
     return parser.parse_args()
 
 

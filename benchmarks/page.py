@@ -40,7 +40,8 @@ def main() -> int:
     options = _options()
     made = {PAGE: filled((options.docs / PAGE).read_text(encoding="utf-8"), options.results)}
     ablations = _read("ablations", options.results)
-    made |= {f"img/{name}.svg": draw(ablations["rows"]) for name, draw in PLOTS.items()}
+    drawn = {f"img/{name}.svg": draw(ablations["rows"]) for name, draw in PLOTS.items()}
+    made |= {name: words for name, words in drawn.items() if words}
     stale = [name for name, words in made.items() if _now(options.docs / name) != words]
     if options.check:
         for name in stale:
@@ -116,12 +117,17 @@ TABLES: dict[str, Callable[[Sequence[Job], str], str]] = {"scores": scores, "che
 
 
 def learning_curve(rows: Sequence[Job]) -> str:
-    """R-1 of each role over the number of examples, with intervals; the axis of examples is logarithmic."""
+    """R-1 of each role over the number of examples, with intervals; nothing where there is one number only.
+
+    The axis of examples is logarithmic.
+    """
     curve = sorted((row for row in rows if row["axis"] in ("curve", "recipe")), key=lambda row: row["examples"])
+    if len(curve) < 2:
+        return ""
     ends = [end for row in curve for role in ROLES for end in row[f"{role}_R-1_95%"]]
     low, high = 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
     up = Scale(low, high, 210, 20)
-    across = Scale(math.log(curve[0]["examples"]), math.log(max(curve[-1]["examples"], 2000)), 50, 380)
+    across = Scale(math.log(curve[0]["examples"]), math.log(curve[-1]["examples"]), 50, 380)
     parts = [text(8, 12, "ROUGE-1", kind="name")]
     for tick in ticks(low, high, 5):
         parts += [line(40, up(tick), 390, up(tick), "grid"), text(34, up(tick) + 4, number(tick), "end")]

@@ -96,9 +96,15 @@ def probe(device: str, dtype: str, *, base: str = "", config: Mapping[str, Any] 
 
 
 def write_record(
-    name: str, machine: Job, settings: Job, rows: Sequence[Job], headline: Mapping[str, Any], folder: Path
+    name: str,
+    machine: Job,
+    settings: Job,
+    rows: Sequence[Job],
+    headline: Mapping[str, Any],
+    folder: Path,
+    shown: Sequence[str] = (),
 ) -> None:
-    """Write NAME.json into `folder`, whole or not at all, and print the rows as a table."""
+    """Write NAME.json into `folder`, whole or not at all, and print the rows as a table: all keys, or those `shown`."""
     record = {
         "name": name,
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
@@ -111,7 +117,8 @@ def write_record(
         "headline": dict(headline),
     }
     write_whole(folder / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    print_rows(f"{name}, {machine['device']}, {machine['gemm']['dtype']}", rows)
+    columns = [{key: row[key] for key in shown if key in row} for row in rows] if shown else rows
+    print_rows(f"{name}, {machine['device']}, {machine['gemm']['dtype']}", columns)
     for key, value in headline.items():
         Console().print(f"{key}: {_shown(value)}", highlight=False)
 

@@ -24,6 +24,7 @@ CHINESE_BASE = "gemma3-270m"
 FILES = {"samsum": "test.json", "tweetsumm": "derived_test.jsonl", "csds": "test.json"}
 CHECKS = ("role_led", "role_slip", "attribution", "unsupported", "number", "amount", "name", "repetition", "duplicate")
 TUNED = "tuned"
+SHOWN = ("data", "role", "title", "pairs", "scorer", "cut_by_limit", "dialogues_per_second", "command")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def main() -> int:
     machine = probe(options.device, options.dtype, base=DEFAULT_MODEL)
     settings = {name: getattr(options, name) for name in ("dtype", "max_new_tokens")}
     headline = {f"rouge1_{row['data']}_{row['role']}_{row['system']}": row["means"]["rouge1"] for row in rows}
-    write_record(NAME, machine, settings, rows, headline, options.results)
+    write_record(NAME, machine, settings, rows, headline, options.results, SHOWN)
     return 0
 
 
