@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import sides
 from record import Job, answer, arguments, probe, run_child, write_record
 
 from rolesum.dialogue import Dialogue
@@ -25,7 +26,7 @@ from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.instructions import PromptLayout, Segment
 from rolesum.instructions.prompt import DIALOGUE_END
-from rolesum.recipe import dump_recipe, load_recipe, parse_recipe
+from rolesum.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
 
 NAME = "ablations"
 RECIPE = "rolesum-smollm2-135m"
@@ -48,6 +49,7 @@ class Cell:
     overrides: tuple[str, ...] = ()
     prompt: str = ""
     examples: int = 1000
+    finished: bool = False  # the released run itself is scored
 
 
 CELLS = {
@@ -66,6 +68,7 @@ CELLS = {
     GENERIC: Cell("prompt", prompt=GENERIC),
     INSTRUCTION_FIRST: Cell("prompt", prompt=INSTRUCTION_FIRST),
     "full fine-tuning": Cell("method", ("method=full", "training.learning_rate=5.0e-5")),
+    "all examples": Cell("curve", finished=True),
     **{f"{number:,} examples": Cell("curve", examples=number) for number in (250, 500, 2000, 4000, 8000)},
 }
 
@@ -97,7 +100,7 @@ def main() -> int:
     _write_validation(options)
     done = _done(options.results / f"{NAME}.json", settings)
     for name in options.cells or CELLS:
-        if name in done:
+        if name in done or (CELLS[name].finished and not (options.run / "adapter").is_dir()):
             continue
         done[name] = _row(name, run_child(__file__, _job(name, options, machine)))
         rows = [done[one] | _beside(done[one], done.get(BASE)) for one in CELLS if one in done]
@@ -106,25 +109,17 @@ def main() -> int:
 
 
 def child(job: Job) -> Job:
-    """Train a cell, or take its finished run, and summarise both validation sets."""
+    """Train a cell, or take a finished run, and summarise both validation sets."""
     from rolesum.evaluation.evaluate import evaluate, with_checks
     from rolesum.generation import Decoding
     from rolesum.generation.transformers_engine import TransformersEngine
     from rolesum.models import load_model, loading
-    from rolesum.training import Run, train
 
     if job["prompt"] == INSTRUCTION_FIRST:
         assert hasattr(loading, "PromptLayout"), "the layout is made elsewhere: this benchmark must follow"
         loading.PromptLayout = InstructionFirst
     recipe = parse_recipe(job["recipe"], job["cell"])
-    run = Run(Path(job["out"]))
-    same = run.recipe.is_file() and run.recipe.read_text(encoding="utf-8") == dump_recipe(recipe)
-    if not same:
-        run.remove()
-    if not run.result(recipe.method).is_dir():
-        train(recipe, run.path, resume=same and run.last_checkpoint() is not None, device=job["device"])
-    logged = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
-    costs = json.loads(run.environment.read_text(encoding="utf-8"))["costs"]
+    run, loss = _finished(job, recipe) if job["finished"] else _trained(job, recipe)
     whole = recipe.method == "full"
     loaded = load_model(
         str(run.model) if whole else recipe.base,
@@ -142,8 +137,30 @@ def child(job: Job) -> Job:
         )
         for role, found in evaluation_results(done)["roles"].items():
             roles[role] = found | {"rougeL": [float(one) for one in done.scores[role].per_pair["rougeL"]]}
-    losses = [line["eval_loss"] for line in logged if "eval_loss" in line]
-    return {"loss": losses[-1], "costs": costs, "roles": roles}
+    costs = json.loads(run.environment.read_text(encoding="utf-8"))["costs"]
+    return {"loss": loss, "costs": costs, "roles": roles}
+
+
+def _trained(job: Job, recipe: Recipe) -> tuple[Any, float]:
+    """The cell's run, new or gone on with, and its last validation loss."""
+    from rolesum.training import Run, train
+
+    run = Run(Path(job["out"]))
+    same = run.recipe.is_file() and run.recipe.read_text(encoding="utf-8") == dump_recipe(recipe)
+    if not same:
+        run.remove()
+    if not run.result(recipe.method).is_dir():
+        train(recipe, run.path, resume=same and run.last_checkpoint() is not None, device=job["device"])
+    logged = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
+    return run, [line["eval_loss"] for line in logged if "eval_loss" in line][-1]
+
+
+def _finished(job: Job, recipe: Recipe) -> tuple[Any, float]:
+    """A run that was trained elsewhere, and its adapter's loss on the same validation dialogues."""
+    from rolesum.training import Run
+
+    run = Run(Path(job["finished"]))
+    return run, sides.validation_loss(job | {"adapter": str(run.adapter)})["validation_loss"]
 
 
 def _job(name: str, options: Namespace, machine: Job) -> Job:
@@ -172,6 +189,7 @@ def _job(name: str, options: Namespace, machine: Job) -> Job:
         "device": machine["kind"],
         "dtype": machine["dtype"],
         "out": str(options.work / raw["name"]),
+        "finished": str(options.run) if cell.finished else "",
         "scored": [
             (f"{options.samsum}/val.json", options.dialogues[0]),
             (f"{options.tweetsumm}/derived_valid.jsonl", options.dialogues[1]),
@@ -255,6 +273,7 @@ def _options() -> Namespace:
         "--dialogues", nargs=2, type=int, default=(200, 108), metavar="N", help="the first N of each, for ROUGE"
     )
     parser.add_argument("--max-new-tokens", type=int, default=128)
+    parser.add_argument("--run", type=Path, default=Path("runs") / RECIPE, help="the released recipe's finished run")
     parser.add_argument("--work", type=Path, default=Path("runs/ablations"), help="where runs are left")
     return parser.parse_args()
 
