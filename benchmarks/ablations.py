@@ -92,7 +92,7 @@ def main() -> int:
     machine = probe(options.device, options.dtype, base=load_recipe(RECIPE).base)
     settings = {
         **{name: getattr(options, name) for name in ("loss_dialogues", "dialogues", "max_new_tokens")},
-        "recipe": load_recipe(RECIPE).model_dump(mode="json", exclude={"data", "note"}),
+        "recipe": load_recipe(RECIPE).model_dump(mode="json", exclude={"data", "name", "note", "validation"}),
         "dtype": machine["dtype"],
         "per_1000": PER_1000,
     }
