@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from rolesum.cli.asked import Asked
+from rolesum.cli.main import app
 from rolesum.errors import ModelError
 from rolesum.generation.engines import EngineSpec
 from rolesum.models import released
@@ -46,6 +48,11 @@ def test_without_a_model_and_an_adapter_the_released_one_summarises(shipped, tmp
     assert Asked().spec(engine).adapter == shipped
     assert Asked(model="smollm2-135m").spec(engine).adapter is None  # a model that is named is taken as it comes
     assert Asked(adapter=mine).spec(engine).adapter == mine
+
+
+def test_the_list_of_models_names_it(shipped):
+    shown = CliRunner().invoke(app, ["models"]).stdout
+    assert "Adapters that come with rolesum: rolesum-smollm2-135m" in shown
 
 
 def test_who_summarises_with_it_is_told_its_terms(shipped, capsys):

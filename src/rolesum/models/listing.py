@@ -9,6 +9,7 @@ from rich.table import Table
 from rolesum.models.catalog import CATALOG
 from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
 from rolesum.models.fetch import on_disk
+from rolesum.models.released import released_adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def print_models(rows: list[ModelRow]) -> None:
         types = ", ".join(family.model_types) or f"any {family.name if family.encoder_decoder else 'other causal'}"
         families.add_row(family.name, types, _chat(family), _targets(family), said[family.shares_prefix])
     console.print(families)
+    if adapters := released_adapters():
+        console.print(f"Adapters that come with rolesum: {', '.join(adapters)}", highlight=False)
     console.print("Sources and notes: rolesum models --json", highlight=False)
     others = "Any other causal model, and encoder-decoders, work by hub id (owner/name) or directory."
     console.print(others, highlight=False)
