@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from transformers import TrainerControl, TrainerState
 
 from rolesum.errors import DataError, UsageError
+from rolesum.evaluation.evaluate import evaluate
 from rolesum.evaluation.validation import rouge
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
@@ -24,6 +25,7 @@ from small_runs import (
     TRAIN,
     cut_at,
     evaluations,
+    last,
     loss_of,
     raw_recipe,
     recipe,
@@ -254,6 +256,22 @@ def test_summaries_log_rouge_over_all_roles_and_for_each(tmp_path):
         assert row[f"eval_{measure}"] == pytest.approx(sum(by_role) / 3, abs=1e-5)
     for name, value in again.items():
         assert row[f"eval_{name}"] == pytest.approx(value, abs=1e-5)
+
+
+def test_chinese_summaries_log_the_rouge_l_of_their_scorer(tmp_path):
+    raw = raw_recipe(validation={"summaries": 1, "max_new_tokens": 8})
+    raw["data"] = {
+        "train": {"path": str(short_dialogues("zh-train", 3, 1))},
+        "validation": {"path": str(short_dialogues("zh-test", 1, 2))},
+    }
+    chosen = parse_recipe(raw, "test")
+    run = trained(tmp_path / "run", chosen, rouge=rouge(chosen))
+    logged = last({row["step"]: row["eval_rougeL_user"] for row in read_metrics(run.metrics) if "eval_loss" in row})
+    loaded = load_model(adapter=run.adapter, dtype="float32", device="cpu")
+    held_out = read_dialogues(chosen.data.validation.path)
+    done = evaluate(TransformersEngine(loaded), held_out, roles=["user"], decoding=Decoding(8))
+    assert done.scores["user"].scorer == "csds"
+    assert logged == pytest.approx(done.scores["user"].means["rougeLsum"], abs=1e-5)
 
 
 def test_summaries_without_a_way_to_score_are_refused_before_anything_is_written(tmp_path):

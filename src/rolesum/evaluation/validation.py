@@ -1,6 +1,6 @@
 """ROUGE of a model that is being trained, on a few validation dialogues: what training asks of evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ class RougeOnTheWay:
             decoding=Decoding(self.recipe.validation.max_new_tokens),
             label="validation summaries",
         )
-        found = {role: score.means for role, score in done.scores.items()}
+        found = {role: _rouge_of(score.means) for role, score in done.scores.items()}
         means = {measure: sum(of[measure] for of in found.values()) / len(found) for measure in MEASURES}
         by_role = {f"{measure}_{role}": of[measure] for role, of in found.items() for measure in MEASURES}
         return means | (by_role if len(found) > 1 else {})
@@ -57,6 +57,12 @@ class RougeOnTheWay:
         own = load_instruction_set(self.recipe.instructions) if self.recipe.instructions else None
         layout = loaded.layout(self.recipe.language, own, self.recipe.definitions, self.recipe.section_set)
         return TransformersEngine(loaded, layout)
+
+
+def _rouge_of(means: Mapping[str, float]) -> dict[str, float]:
+    """The figures of MEASURES: a scorer without ROUGE-L on the whole text, such as csds, has it on its lines."""
+    whole = means["rougeL"] if "rougeL" in means else means["rougeLsum"]
+    return {**means, "rougeL": whole}
 
 
 def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngine", recipe: Recipe) -> list[Dialogue]:
