@@ -75,7 +75,8 @@ def scores(rows: Sequence[Job], name: str) -> str:
         lines.append(_line([row["title"], *(_with_interval(row["means"], row["intervals"], one) for one in measures)]))
     for printed in published_by_hash(scorer, chosen[0]["references_sha256"]):
         figures = (f"{printed.means[one]:.1f}" if one in printed.means else "" for one in measures)
-        lines.append(_line([f"*{printed.system}, as published*", *figures]))
+        how = "re-scored" if "re-scored" in printed.source else "as published"
+        lines.append(_line([f"*{printed.system}, {how}*", *figures]))
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """Scores the released adapter, and what stands beside it, on the test sets of docs/results.md.
 
 Each row is one `rolesum evaluate`, in a process of its own, and its figures are those of the results.json that it left.
-A row whose results are in --work is not computed again: a run that was cut goes on.
+A row whose results are in --work is not computed again, and rows that an earlier run wrote stay, so that a run that was
+cut goes on.
 """
 
 import json
@@ -52,14 +53,22 @@ def systems(data: str, options: Namespace) -> list[System]:
 def main() -> int:
     options = _options()
     folders = {"samsum": options.samsum, "tweetsumm": options.tweetsumm, "csds": options.csds}
-    rows: list[Job] = []
+    settings = {name: getattr(options, name) for name in ("dtype", "max_new_tokens")}
+    done = _done(options.results / f"{NAME}.json", settings)
     for data in options.data:
         hashes = _hashes(f"{folders[data]}/{FILES[data]}")
         for system in systems(data, options):
+            if options.systems and system.name not in options.systems:
+                continue
             found = _evaluated(f"{folders[data]}/{FILES[data]}", data, system, options)
-            rows += [_row(data, system, role, found) | {"references_sha256": hashes[role]} for role in found["roles"]]
+            for role in found["roles"]:
+                row = _row(data, system, role, found) | {"references_sha256": hashes[role]}
+                done[data, system.name, role] = row
     machine = probe(options.device, options.dtype, base=DEFAULT_MODEL)
-    settings = {name: getattr(options, name) for name in ("dtype", "max_new_tokens")}
+    known = {data: [system.name for system in systems(data, options)] for data in FILES}
+    rows = sorted(
+        done.values(), key=lambda row: (list(FILES).index(row["data"]), known[row["data"]].index(row["system"]))
+    )
     headline = {f"rouge1_{row['data']}_{row['role']}_{row['system']}": row["means"]["rouge1"] for row in rows}
     write_record(NAME, machine, settings, rows, headline, options.results, SHOWN)
     return 0
@@ -76,6 +85,14 @@ def _evaluated(file: str, data: str, system: System, options: Namespace) -> Job:
         subprocess.run([sys.executable, "-m", *command], check=True)
         done = json.loads(results.read_text(encoding="utf-8"))
     return dict(done)
+
+
+def _done(path: Path, settings: Job) -> dict[tuple[str, str, str], Job]:
+    """The rows that an earlier run with the same settings left, by data, system and role."""
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"settings": settings, "rows": []}
+    if record["settings"] != settings:
+        sys.exit(f"{path} holds other settings: give its flags again to go on, or move it away to begin anew")
+    return {(row["data"], row["system"], row["role"]): row for row in record["rows"]}
 
 
 def _hashes(file: str) -> dict[str, str]:
@@ -108,6 +125,7 @@ def _row(data: str, system: System, role: str, results: Job) -> Job:
 def _options() -> Namespace:
     parser = arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=FILES, default=list(FILES), help="which test sets")
+    parser.add_argument("--systems", nargs="+", help="which of a data set's systems, by name: zero-shot, tuned …")
     for data in FILES:
         parser.add_argument(f"--{data}", default=f"data/{data}", help=f"the directory of {data}'s files")
     parser.add_argument("--adapter", default="rolesum-smollm2-135m", help="the English adapter; '' for none")
