@@ -87,11 +87,12 @@ def checks(rows: Sequence[Job], name: str) -> str:
     roles = list(dict.fromkeys(row["role"] for row in chosen))
     titles = {row["system"]: row["title"] for row in chosen}
     by_system = {(row["system"], row["role"]): row["checks"] for row in chosen}
-    gold = by_system[next(iter(titles)), roles[0]]
+    first = next(iter(titles))
+    found = {check for role in roles for check in by_system[first, role]}
     lines = [_line([f"check, {' / '.join(roles)}", "references", *titles.values()])]
     lines.append(_line(["---"] * (2 + len(titles))))
-    for check in gold:
-        cells = [_rates([by_system[next(iter(titles)), role].get(check) for role in roles], "gold")]
+    for check in (name for name in CHECKS if name in found):
+        cells = [_rates([by_system[first, role].get(check) for role in roles], "gold")]
         cells += [_rates([by_system[system, role].get(check) for role in roles], "value") for system in titles]
         lines.append(_line([CHECKS[check].heading, *cells]))
     return "\n".join(lines)
