@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sides
-from record import Job, answer, arguments, probe, run_child, write_record
+from record import Job, answer, arguments, probe, rows_before, run_child, write_record
 
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.results import evaluation_results
@@ -26,7 +26,7 @@ from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.instructions import PromptLayout, Segment
 from rolesum.instructions.prompt import DIALOGUE_END
-from rolesum.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
+from rolesum.recipe import Recipe, load_recipe, parse_recipe
 
 NAME = "ablations"
 RECIPE = "rolesum-smollm2-135m"
@@ -98,7 +98,7 @@ def main() -> int:
     }
     options.work.mkdir(parents=True, exist_ok=True)
     _write_validation(options)
-    done = _done(options.results / f"{NAME}.json", settings)
+    done = {row["cell"]: row for row in rows_before(options.results / f"{NAME}.json", settings)}
     for name in options.cells or CELLS:
         if name in done or (CELLS[name].finished and not (options.run / "adapter").is_dir()):
             continue
@@ -143,14 +143,7 @@ def child(job: Job) -> Job:
 
 def _trained(job: Job, recipe: Recipe) -> tuple[Any, float]:
     """The cell's run, new or gone on with, and its last validation loss."""
-    from rolesum.training import Run, train
-
-    run = Run(Path(job["out"]))
-    same = run.recipe.is_file() and run.recipe.read_text(encoding="utf-8") == dump_recipe(recipe)
-    if not same:
-        run.remove()
-    if not run.result(recipe.method).is_dir():
-        train(recipe, run.path, resume=same and run.last_checkpoint() is not None, device=job["device"])
+    run = sides.run_of(recipe, job["out"], job["device"])
     logged = [json.loads(line) for line in run.metrics.read_text(encoding="utf-8").splitlines()]
     return run, [line["eval_loss"] for line in logged if "eval_loss" in line][-1]
 
@@ -170,7 +163,7 @@ def _job(name: str, options: Namespace, machine: Job) -> Job:
     samsum["apart_from"] = [f"{options.samsum}/{part}.json" for part in ("val", "test")]
     raw = load_recipe(RECIPE, cell.overrides).model_dump(mode="json")
     raw["name"] = name.replace(" ", "-")
-    raw["dtype"] = "bfloat16" if machine["dtype"] == "bfloat16" else "float32"
+    raw["dtype"] = machine["dtype"]
     raw["data"] = {
         "train": samsum,
         "mix": [
@@ -225,16 +218,6 @@ def _beside(row: Job, base: Job | None) -> Job:
 
 def _headline(rows: Sequence[Job]) -> Job:
     return {f"loss_{row['cell'].replace(' ', '_')}": row["loss"] for row in rows}
-
-
-def _done(path: Path, settings: Job) -> dict[str, Job]:
-    """The cells that an earlier run with the same settings left."""
-    if not path.is_file():
-        return {}
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["settings"] != json.loads(json.dumps(settings)):
-        sys.exit(f"{path} holds other settings: give its flags again to go on, or move it away to begin anew")
-    return {row["cell"]: row for row in record["rows"]}
 
 
 def _validation(options: Namespace) -> Path:

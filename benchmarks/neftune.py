@@ -5,7 +5,6 @@ batch and noises the padding too. All else is equal: batches, order, seed and st
 written down when it is done, and a second run of the same command goes on from there.
 """
 
-import json
 import math
 import sys
 from argparse import Namespace
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sides
-from record import Job, answer, arguments, print_rows, probe, run_child, write_record
+from record import Job, answer, arguments, print_rows, probe, rows_before, run_child, write_record
 
 from rolesum.recipe import load_recipe
 
@@ -38,7 +37,7 @@ def main() -> int:
         "lora": raw["lora"],
         "training": raw["training"],
     }
-    rows = _done(options.results / f"{NAME}.json", settings)
+    rows = rows_before(options.results / f"{NAME}.json", settings)
     print_rows("done before", rows)
     for scaling, alpha in SETTINGS:
         if any(row["scaling"] == scaling and row["alpha"] == alpha for row in rows):
@@ -99,7 +98,7 @@ def measure(job: Job) -> Job:
     if job["scaling"] == "transformers":
         assert hasattr(loss, "neftune_noise"), "the noise has moved: this benchmark must follow it"
         loss.neftune_noise = noise
-    run = _trained(job)
+    run = sides.run_of(sides.recipe_of(job), job["out"], job["device"])
     terms = noise.terms
     strength = sum(total for total, _ in terms) / sum(count for _, count in terms) if terms else None
     return {"adapter": str(run.adapter), "strength": strength, **_rouge(job, run.adapter)}
@@ -107,21 +106,6 @@ def measure(job: Job) -> Job:
 
 def work(job: Job) -> Job:
     return sides.validation_loss(job) if job.get("side") == "loss" else measure(job)
-
-
-def _trained(job: Job) -> Any:
-    """The setting's run: the finished one, the rest of one that was stopped, or a new one."""
-    from rolesum.recipe import dump_recipe
-    from rolesum.training import Run, train
-
-    recipe = sides.recipe_of(job)
-    run = Run(Path(job["out"]))
-    same = run.recipe.is_file() and run.recipe.read_text(encoding="utf-8") == dump_recipe(recipe)
-    if same and run.adapter.is_dir():
-        return run
-    if not same:
-        run.remove()
-    return train(recipe, run.path, resume=same and run.last_checkpoint() is not None, device=job["device"])
 
 
 def _rouge(job: Job, adapter: Path) -> Job:
@@ -158,16 +142,6 @@ def _row(job: Job) -> Job:
         row[measure] = found["means"][measure]
         row[f"{measure}_interval"] = found["intervals"][measure]
     return row | {"scorer": found["scorer"], "strength_beside_ours": found["strength"]}
-
-
-def _done(path: Path, settings: Job) -> list[Job]:
-    """The rows that an earlier run with the same settings left."""
-    if not path.is_file():
-        return []
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["settings"] != json.loads(json.dumps(settings)):
-        sys.exit(f"{path} holds other settings: give its flags again to go on, or move it away to begin anew")
-    return list(record["rows"])
 
 
 def _options() -> Namespace:

@@ -123,6 +123,16 @@ def write_record(
         Console().print(f"{key}: {_shown(value)}", highlight=False)
 
 
+def rows_before(path: Path, settings: Job) -> list[Job]:
+    """The rows that an earlier run with the same settings left there, to go on from; exits where they are of others."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["settings"] != json.loads(json.dumps(settings)):
+        sys.exit(f"{path} holds other settings: give its flags again to go on, or move it away to begin anew")
+    return list(record["rows"])
+
+
 def print_rows(title: str, rows: Sequence[Job]) -> None:
     """The rows, if any, as a table; its columns are all keys that a row has."""
     if not rows:

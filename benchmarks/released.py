@@ -13,7 +13,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from record import Job, arguments, probe, write_record
+from record import Job, arguments, probe, rows_before, write_record
 
 from rolesum.evaluation.published import references_hash
 from rolesum.formats import read_dialogues
@@ -57,7 +57,8 @@ def main() -> int:
     options = _options()
     folders = {"samsum": options.samsum, "tweetsumm": options.tweetsumm, "csds": options.csds}
     settings = {name: getattr(options, name) for name in ("dtype", "max_new_tokens")}
-    done = _done(options.results / f"{NAME}.json", settings)
+    before = rows_before(options.results / f"{NAME}.json", settings)
+    done = {(row["data"], row["system"], row["role"]): row for row in before}
     for data in options.data:
         hashes = _hashes(f"{folders[data]}/{FILES[data]}")
         for system in systems(data, options):
@@ -88,14 +89,6 @@ def _evaluated(file: str, data: str, system: System, options: Namespace) -> Job:
         subprocess.run([sys.executable, "-m", *command], check=True)
         done = json.loads(results.read_text(encoding="utf-8"))
     return dict(done)
-
-
-def _done(path: Path, settings: Job) -> dict[tuple[str, str, str], Job]:
-    """The rows that an earlier run with the same settings left, by data, system and role."""
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"settings": settings, "rows": []}
-    if record["settings"] != settings:
-        sys.exit(f"{path} holds other settings: give its flags again to go on, or move it away to begin anew")
-    return {(row["data"], row["system"], row["role"]): row for row in record["rows"]}
 
 
 def _hashes(file: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from record import Job
 
-from rolesum.recipe import Recipe, load_recipe, parse_recipe
+from rolesum.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
 
 # TRL's SFTTrainer as its users may set it, see `variant_options`.
 TRL_VARIANTS = ("padding", "length-grouped", "padding-free", "packing", "one by one")
@@ -43,6 +43,19 @@ def train_with_rolesum(job: Job) -> Job:
     run = train(recipe_of(job), job["out"], device=job["device"])
     costs = json.loads(run.environment.read_text(encoding="utf-8"))["costs"]
     return {name: costs[name] for name in ("seconds", "tokens", "examples", "steps")} | {"adapter": str(run.adapter)}
+
+
+def run_of(recipe: Recipe, out: str, device: str) -> Any:
+    """The recipe's run in `out`: the finished one, the rest of one that was stopped, or a new one."""
+    from rolesum.training import Run, train
+
+    run = Run(Path(out))
+    same = run.recipe.is_file() and run.recipe.read_text(encoding="utf-8") == dump_recipe(recipe)
+    if same and run.result(recipe.method).is_dir():
+        return run
+    if not same:
+        run.remove()
+    return train(recipe, run.path, resume=same and run.last_checkpoint() is not None, device=device)
 
 
 def train_with_trl(job: Job) -> Job:
