@@ -13,12 +13,14 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rolesum.models.attention import Mask, attention_in_place, model_mask
 
 NAME = "rolesum_blocks"
+# Each mask of a step begins at a multiple of so many numbers: GPUs' attention reads it from an address of 16 bytes.
+ALIGNED = 16
 # A block has room for so many new tokens of each row at first, and grows by as many, or by a quarter.
 GROWTH = 64
 
@@ -213,7 +215,10 @@ def _attention(
 
 
 def joined(pairs: Sequence[tuple[View, Mask]]) -> tuple[Mask, list[tuple[View, torch.Size, int]]]:
-    """The masks of several views as one tensor (1, 1, 1, all), as a model takes only one; their shapes and starts."""
+    """The masks of several views as one tensor (1, 1, 1, all), as a model takes only one; their shapes and starts.
+
+    A mask's start is a multiple of ALIGNED.
+    """
     first = pairs[0][1]
     if isinstance(first, dict):  # one for each kind of layer, all of one shape
         by_kind = {kind: [mask[kind] for _, mask in pairs if isinstance(mask, dict)] for kind in first}
@@ -222,12 +227,12 @@ def joined(pairs: Sequence[tuple[View, Mask]]) -> tuple[Mask, list[tuple[View, t
     else:
         masks = [mask for _, mask in pairs if isinstance(mask, torch.Tensor)]
         together = _in_a_row(masks)
-    starts = accumulate([0, *(mask.numel() for mask in masks[:-1])])
+    starts = accumulate([0, *(mask.numel() + -mask.numel() % ALIGNED for mask in masks[:-1])])
     return together, [(view, mask.shape, start) for (view, _), mask, start in zip(pairs, masks, starts, strict=True)]
 
 
 def _in_a_row(masks: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([mask.flatten() for mask in masks])[None, None, None]
+    return torch.cat([pad(mask.flatten(), (0, -mask.numel() % ALIGNED)) for mask in masks])[None, None, None]
 
 
 def _spread(mask: Mask, groups: int, dtype: torch.dtype) -> Mask:
