@@ -64,7 +64,7 @@ def main() -> int:
     rows: list[Job] = []
     for name, shape in shapes.items():
         layouts = ["shared prefix", "one example a row"] if shape["branches"] > 1 else ["one example a row"]
-        for system, variant in [("rolesum", layout) for layout in layouts] + [("TRL", one) for one in TRL_VARIANTS]:
+        for system, variant in [("rolesum", layout) for layout in layouts] + [("TRL", one) for one in options.trl]:
             job = settings | {"shape": shape, "device": machine["kind"], "side": system.lower(), "variant": variant}
             rows.append(_row(job, name, system, machine))
             write_record(NAME, machine, settings, rows, headline(rows), options.results)
@@ -150,12 +150,14 @@ def random_model(config: Job, device: Any, dtype: Any) -> Any:
 def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]:
     """Seconds, steps and computed tokens of rolesum's trainer."""
     from dataclasses import replace
+    from functools import partial
 
     from transformers import PrinterCallback
 
     from rolesum.models.families import family_of
     from rolesum.training.arguments import training_arguments
     from rolesum.training.batch import optimizer_steps, token_budget_batches
+    from rolesum.training.collate import collate
     from rolesum.training.forward import training_forward
     from rolesum.training.processes import Processes
     from rolesum.training.run import Run
@@ -188,7 +190,7 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
             callbacks=[clock],
             steps=steps,
             epochs=1,
-            pad_id=PAD,
+            collate=partial(collate, pad_id=PAD),
             processes=Processes(),
         )
         trainer.pop_callback(PrinterCallback)
@@ -302,6 +304,7 @@ def _config(options: Namespace) -> Job:
 def _options() -> Namespace:
     parser = arguments((__doc__ or "").splitlines()[0])
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--trl", nargs="*", choices=TRL_VARIANTS, default=TRL_VARIANTS, help="TRL's variants")
     parser.add_argument("--prefix", type=int, help="CSDS: mean tokens of a dialogue, in place of 260")
     parser.add_argument("--branch", type=int, help="CSDS: tokens of an instruction and its target, in place of 46")
     parser.add_argument("--target", type=int, help="CSDS: tokens of a target, in place of 30")
