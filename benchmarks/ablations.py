@@ -1,9 +1,9 @@
-"""Trains the released recipe on about 1,000 of its examples, with one setting changed at a time, and scores each.
+"""Trains the released recipe on some of its examples, with one setting changed at a time, and scores each.
 
 Every cell trains in a process of its own, on the same examples, with the same seed; then its loss on validation
 dialogues is taken, and its greedy summaries of others are scored. Nothing here sees a test set: what this says may
 choose a setting. The axis "curve" changes the number of examples. A cell is written down when it is done: a run
-that was cut goes on.
+that was cut goes on. On a GPU, which a small model does not fill, several cells can go at once (`--jobs`).
 """
 
 import json
@@ -11,6 +11,7 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Cell:
     axis: str
     overrides: tuple[str, ...] = ()
     prompt: str = ""
-    examples: int = 1000
+    examples: int = 0  # as many as --examples says
     finished: bool = False  # the released run itself is scored
 
 
@@ -69,7 +70,7 @@ CELLS = {
     INSTRUCTION_FIRST: Cell("prompt", prompt=INSTRUCTION_FIRST),
     "full fine-tuning": Cell("method", ("method=full", "training.learning_rate=5.0e-5")),
     "all examples": Cell("curve", finished=True),
-    **{f"{number:,} examples": Cell("curve", examples=number) for number in (250, 500, 2000, 4000, 8000)},
+    **{f"{number:,} examples": Cell("curve", examples=number) for number in (250, 500, 1000, 2000, 4000, 8000)},
 }
 
 
@@ -95,17 +96,28 @@ def main() -> int:
         "recipe": load_recipe(RECIPE).model_dump(mode="json", exclude={"data", "name", "note", "validation"}),
         "dtype": machine["dtype"],
         "per_1000": PER_1000,
+        "examples": options.examples,
     }
     options.work.mkdir(parents=True, exist_ok=True)
     _write_validation(options)
     done = {row["cell"]: row for row in rows_before(options.results / f"{NAME}.json", settings)}
-    for name in options.cells or CELLS:
-        if name in done or (CELLS[name].finished and not (options.run / "adapter").is_dir()):
-            continue
-        done[name] = _row(name, run_child(__file__, _job(name, options, machine)))
-        rows = [done[one] | _beside(done[one], done.get(BASE)) for one in CELLS if one in done]
-        write_record(NAME, machine, settings, rows, _headline(rows), options.results, SHOWN)
-    return 0
+    wanted = [name for name in options.cells or CELLS if name not in done and _is_new(name, options)]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        cells = {pool.submit(run_child, __file__, _job(name, options, machine)): name for name in wanted}
+        for cell in as_completed(cells):
+            if failed := cell.exception():
+                print(f"{cells[cell]}: {failed}", file=sys.stderr)
+                continue
+            done[cells[cell]] = _row(cells[cell], cell.result())
+            rows = [done[one] | _beside(done[one], done.get(BASE)) for one in CELLS if one in done]
+            write_record(NAME, machine, settings, rows, _headline(rows), options.results, SHOWN)
+    return int(any(cell.exception() for cell in cells))
+
+
+def _is_new(name: str, options: Namespace) -> bool:
+    """Whether a cell is there to be computed: the released run must be, and the recipe's own number is its cell."""
+    cell = CELLS[name]
+    return (options.run / "adapter").is_dir() if cell.finished else cell.examples != options.examples
 
 
 def child(job: Job) -> Job:
@@ -158,7 +170,7 @@ def _finished(job: Job, recipe: Recipe) -> tuple[Any, float]:
 
 def _job(name: str, options: Namespace, machine: Job) -> Job:
     cell = CELLS[name]
-    chats, service, samples = (math.ceil(share * cell.examples / 1000) for share in PER_1000)
+    chats, service, samples = (math.ceil(share * (cell.examples or options.examples) / 1000) for share in PER_1000)
     samsum = {"path": f"{options.samsum}/train.json", "limit": chats, "skip": ["13828807"]}
     samsum["apart_from"] = [f"{options.samsum}/{part}.json" for part in ("val", "test")]
     raw = load_recipe(RECIPE, cell.overrides).model_dump(mode="json")
@@ -248,6 +260,8 @@ def _options() -> Namespace:
     parser = arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--samsum", default="data/samsum", help="the directory of SAMSum's files")
     parser.add_argument("--tweetsumm", default="data/tweetsumm", help="the directory of TweetSumm's files")
+    parser.add_argument("--examples", type=int, default=1000, help="about how many a cell trains on")
+    parser.add_argument("--jobs", type=int, default=1, help="how many cells go at once")
     parser.add_argument("--cells", nargs="+", choices=CELLS, metavar="CELL", help="only these, by their names")
     parser.add_argument(
         "--loss-dialogues", nargs=2, type=int, default=(100, 50), metavar="N", help="the last N of each, for the loss"
