@@ -191,7 +191,8 @@ def small_run(tmp_path_factory):
     return flags, json.loads((out / "environment.json").read_text())["costs"]
 
 
-def test_a_run_is_planned_for_a_gpu_that_is_not_here_by_its_data_sheet():
+def test_a_run_is_planned_for_a_gpu_that_is_not_here_by_its_data_sheet(monkeypatch):
+    monkeypatch.setattr(planning, "LAYER_SECONDS", {})
     chosen = recipe(tokens_per_batch=4096).model_copy(update={"dtype": "auto"})
     small, large = (plan(chosen, gpu=name) for name in ("rtx-4090", "H100"))
     assert (small.device, large.device, small.dtype) == ("rtx-4090", "h100", "bfloat16")
@@ -201,6 +202,16 @@ def test_a_run_is_planned_for_a_gpu_that_is_not_here_by_its_data_sheet():
     here = plan(chosen, device="cpu")
     assert (here.tokens, here.steps, here.trained_parameters) == (small.tokens, small.steps, small.trained_parameters)
     assert small.padding_share > here.padding_share == 0  # a GPU computes padded rows
+
+
+def test_batches_too_small_for_a_gpu_take_as_long_as_their_launches():
+    chosen = recipe()
+    made = [plan(chosen, gpu=name) for name in ("rtx-4090", "h100")]
+    layers = Shape.of(load_text_side(chosen.base), chosen, torch.device("cuda")).layers
+    least = made[0].batches * layers * planning.LAYER_SECONDS["cuda"]
+    assert [one.train_seconds for one in made] == pytest.approx([least, least])
+    here = plan(chosen, device="cpu")
+    assert here.train_seconds != pytest.approx(least)
 
 
 def test_computing_activations_again_takes_less_memory_and_a_forward_more():

@@ -40,6 +40,9 @@ UNLIMITED = 10**9
 # The share of the matrix product's rate that a step reaches: on a processor as measured (docs/training.md), on a GPU a
 # guess.
 STEP_EFFICIENCY = {"cpu": 0.5, "cuda": 0.45}
+# The least time that a layer's forward and backward take: a GPU waits while small kernels are launched. Measured with
+# SmolLM2-135M on one H100, where a batch took 0.4 s whether of 2,048 tokens or of 4,096 (docs/reproduce.md).
+LAYER_SECONDS = {"cuda": 0.013}
 # What may be used of the memory that is free.
 USABLE = 0.9
 
@@ -175,15 +178,20 @@ def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Rec
 
 
 def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype, gpu: Gpu | None) -> _Figures:
-    """Figures from the model's shape and the rate of matrix products: this device's, or a GPU's by its data sheet."""
+    """Figures from the model's shape and the rate of matrix products: this device's, or a GPU's by its data sheet.
+
+    A batch takes as long as its arithmetic or, where that is more, as the launches of its layers.
+    """
     largest = _by_size(shape, data)[-1]
     positions = shape.positions(_lengths(data, largest))
     memory = shape.memory(recipe, _lengths(data, largest), _targets(data, largest), dtype)
     again = recipe.training.gradient_checkpointing
-    flop = sum(shape.flop(_lengths(data, batch), _targets(data, batch), again) for batch in data.batches)
-    share = STEP_EFFICIENCY.get(shape.device.type, 0.5)
+    flop = [shape.flop(_lengths(data, batch), _targets(data, batch), again) for batch in data.batches]
     rate = gpu.rate(dtype) if gpu else product_rate(shape.device, dtype, positions, shape.hidden, shape.inner)
-    return _Figures(memory, data.tokens * recipe.training.epochs * rate * share / flop)
+    rate *= STEP_EFFICIENCY.get(shape.device.type, 0.5)
+    least = LAYER_SECONDS.get(shape.device.type, 0.0) * shape.layers * (4 / 3 if again else 1)
+    seconds = sum(max(one / rate, least) for one in flop)
+    return _Figures(memory, data.tokens * recipe.training.epochs / seconds)
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, rows: int, inner: int, columns: int) -> float:
