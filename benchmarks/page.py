@@ -1,7 +1,7 @@
-"""Writes the tables of docs/results.md and draws its plots, from the JSON under results/ and from nothing else.
+"""Writes the tables of the results page, README and the adapter's card, and draws the plots, from the JSON in results/.
 
 A table stands between two comments that name it; what is around them is written by hand. `--check` changes nothing,
-and fails where page or plots are not what this would write.
+and fails where a page or a plot is not what this would write.
 """
 
 import argparse
@@ -21,8 +21,10 @@ from rolesum.evaluation.report.svg import Scale, line, marker, number, polygon, 
 from rolesum.evaluation.scorers import HEADINGS
 from rolesum.files import write_whole
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGE = "results.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("docs/results.md", "README.md", "src/rolesum/adapters/smollm2-135m/README.md")
+IMAGES = "docs/img"
+DATA = {"samsum": "SAMSum", "tweetsumm": "TweetSumm", "csds": "CSDS"}
 ROLES = ("overall", "user", "agent")
 ROUGE = ("R-1", "R-2", "R-L")
 COLOURS = ("#2f6db5", "#c4581f", "#3a8a4d")
@@ -38,19 +40,19 @@ _PART = re.compile(r"(<!-- from (\w+)\.json: ([\w-]+) -->\n).*?(<!-- end -->\n)"
 
 def main() -> int:
     options = _options()
-    made = {PAGE: filled((options.docs / PAGE).read_text(encoding="utf-8"), options.results)}
+    made = {name: filled((options.root / name).read_text(encoding="utf-8"), options.results) for name in PAGES}
     ablations = _read("ablations", options.results)
-    drawn = {f"img/{name}.svg": draw(ablations["rows"]) for name, draw in PLOTS.items()}
+    drawn = {f"{IMAGES}/{name}.svg": draw(ablations["rows"]) for name, draw in PLOTS.items()}
     made |= {name: words for name, words in drawn.items() if words}
-    stale = [name for name, words in made.items() if _now(options.docs / name) != words]
+    stale = [name for name, words in made.items() if _now(options.root / name) != words]
     if options.check:
         for name in stale:
-            print(f"docs/{name} is not what benchmarks/page.py makes of the results", file=sys.stderr)
+            print(f"{name} is not what benchmarks/page.py makes of the results", file=sys.stderr)
         return int(bool(stale))
-    (options.docs / "img").mkdir(exist_ok=True)
+    (options.root / IMAGES).mkdir(exist_ok=True)
     for name in stale:
-        write_whole(options.docs / name, made[name])
-        print(f"wrote docs/{name}")
+        write_whole(options.root / name, made[name])
+        print(f"wrote {name}")
     return 0
 
 
@@ -80,13 +82,31 @@ def scores(rows: Sequence[Job], name: str) -> str:
     return "\n".join(lines)
 
 
+def gains(rows: Sequence[Job], name: str) -> str:
+    """Of some data sets, as in gains-samsum-tweetsumm: zero-shot and tuned, a line each data set and role."""
+    lines = [_line(["test set", "R-1, zero-shot → tuned", "R-2", "R-L"]), _line(["---"] * 4)]
+    by_system = {(row["data"], row["role"], row["system"]): row for row in rows}
+    for (data, role, system), after in by_system.items():
+        if data not in name.split("-")[1:] or system != "tuned":
+            continue
+        before = by_system[data, role, "zero-shot"]["means"]
+        long = "rougeLsum" if after["scorer"].startswith("csds") else "rougeL"
+        figures = [
+            f"{before[one]:.1f} → {_with_interval(after['means'], after['intervals'], one)}"
+            for one in ("rouge1", "rouge2", long)
+        ]
+        lines.append(_line([f"{DATA[data]}, {role} ({after['pairs']})", *figures]))
+    return "\n".join(lines)
+
+
 def checks(rows: Sequence[Job], name: str) -> str:
     """Of one data set, as in checks-samsum: the checks of every system beside the references' own rate."""
     _, data = name.split("-")
     chosen = [row for row in rows if row["data"] == data]
     roles = list(dict.fromkeys(row["role"] for row in chosen))
     titles = {row["system"]: row["title"] for row in chosen}
-    by_system = {(row["system"], row["role"]): row["checks"] for row in chosen}
+    rows_of = {(row["system"], row["role"]): row for row in chosen}
+    by_system = {key: row["checks"] for key, row in rows_of.items()}
     first = next(iter(titles))
     found = {check for role in roles for check in by_system[first, role]}
     lines = [_line([f"check, {' / '.join(roles)}", "references", *titles.values()])]
@@ -95,7 +115,15 @@ def checks(rows: Sequence[Job], name: str) -> str:
         cells = [_rates([by_system[first, role].get(check) for role in roles], "gold")]
         cells += [_rates([by_system[system, role].get(check) for role in roles], "value") for system in titles]
         lines.append(_line([CHECKS[check].heading, *cells]))
+    cut = {key: f"{100 * row['cut_by_limit'] / row['pairs']:.1f}" for key, row in rows_of.items()}
+    lines.append(_line(["cut by the limit", "", *(" / ".join(cut[one, role] for role in roles) for one in titles)]))
     return "\n".join(lines)
+
+
+def commands(rows: Sequence[Job], name: str) -> str:
+    """Of some data sets, as in commands-samsum-tweetsumm: the command of each system, as a block of code."""
+    chosen = dict.fromkeys(row["command"] for row in rows if row["data"] in name.split("-")[1:])
+    return "\n".join(["```", *chosen, "```"])
 
 
 def cells(rows: Sequence[Job], name: str) -> str:
@@ -115,7 +143,13 @@ def cells(rows: Sequence[Job], name: str) -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[Sequence[Job], str], str]] = {"scores": scores, "checks": checks, "cells": cells}
+TABLES: dict[str, Callable[[Sequence[Job], str], str]] = {
+    "scores": scores,
+    "gains": gains,
+    "checks": checks,
+    "commands": commands,
+    "cells": cells,
+}
 
 
 def learning_curve(rows: Sequence[Job]) -> str:
@@ -208,7 +242,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; fail where something would change")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the JSON")
-    parser.add_argument("--docs", type=Path, default=DOCS, help="directory of the page")
+    parser.add_argument("--root", type=Path, default=ROOT, help="directory of the project, whose pages are written")
     return parser.parse_args()
 
 

@@ -1,14 +1,20 @@
 """The adapters that come with rolesum: which are there, by what names, and when they summarise."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from rolesum.cli.asked import Asked
 from rolesum.cli.main import app
 from rolesum.errors import ModelError
+from rolesum.evaluation.evaluate import evaluate
+from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
 from rolesum.generation.engines import EngineSpec
 from rolesum.models import released
 from rolesum.models.export import find_source
@@ -65,3 +71,28 @@ def test_who_summarises_with_it_is_told_its_terms(shipped, capsys):
 def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):
     assert Asked(gguf=tmp_path / "some.gguf").spec("llamacpp").adapter is None
     assert Asked(url="http://localhost:1/v1").spec("endpoint").adapter is None
+
+
+def test_the_one_that_is_here_is_small_and_names_no_place_of_its_making():
+    here = released.default_adapter()
+    assert here is not None
+    assert sum(file.stat().st_size for file in here.iterdir()) < 12e6
+    weights = load_file(here / "adapter_model.safetensors")
+    assert len(weights) == 30 * 7 * 2 and {one.dtype for one in weights.values()} == {torch.bfloat16}
+    assert json.loads((here / "adapter_config.json").read_text())["base_model_name_or_path"] == "smollm2-135m"
+    told = "".join(file.read_text(encoding="utf-8") for file in here.glob("*.[jm]*"))
+    assert "CC BY-NC" in told and not any(word in told for word in ("/home/", "/root/", "/work/", "/tmp/"))
+
+
+@pytest.mark.embedded
+@pytest.mark.slow
+def test_it_summarises_each_role_far_better_than_its_base():
+    dialogues = read_dialogues("sample:en-test")[:6]
+    roles = ("overall", "user", "agent")
+    means = {}
+    for adapter in (None, released.default_adapter()):
+        engine = EngineSpec(model=None if adapter else "smollm2-135m", adapter=adapter).open()
+        scores = evaluate(engine, dialogues, roles=roles, decoding=Decoding(64)).scores
+        means[adapter] = {role: float(scores[role].means["rouge1"]) for role in roles}
+    before, after = means.values()
+    assert all(after[role] > before[role] + 10 for role in roles), means

@@ -72,7 +72,7 @@ def evaluate(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Summarise dialogues that have references, score and check. Without an adapter: the zero-shot baseline.
+    """Summarise dialogues that have references, score and check. A --model without an adapter: the zero-shot baseline.
 
     Example: rolesum evaluate --adapter runs/sample/adapter --data sample:en-test --out runs/sample/test
 

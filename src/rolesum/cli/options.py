@@ -27,7 +27,7 @@ Adapter = Annotated[
         "--adapter",
         parser=_adapter,
         metavar="<path>",
-        help="A trained adapter, such as runs/NAME/adapter. Without it and --model: one that comes along.",
+        help="A trained adapter, such as runs/NAME/adapter. Without it and --model: rolesum-smollm2-135m.",
     ),
 ]
 Roles = Annotated[str | None, typer.Option("--roles", help="Roles by comma: user,agent,overall.")]
