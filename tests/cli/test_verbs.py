@@ -109,6 +109,7 @@ def test_data_show_says_which_tokens_carry_loss():
         (("summarize", "--speaker", "Anna"), 2, "LABEL=ROLE"),
         (("summarize", "--language", "fr"), 2, "--language zh"),
         (("summarize", "--adapter", "nowhere"), 4, "no adapter here"),
+        (("summarize", "--adapter", "rolesum-smollm2"), 4, "or rolesum-smollm2-135m"),
         (("evaluate", "--data", "nowhere.json"), 3, "cannot read the file"),
         (("evaluate", "--data", "sample:en-test", "--scorer", "rouge"), 2, "unknown scorer"),
         (("train", "sample", "--set", "base=no/such/thing", "--out", "OUT"), 4, "no model"),

@@ -22,6 +22,7 @@ from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet, SectionSet
 from rolesum.models.checkpoint import in_short, refuse_tensors
 from rolesum.models.plain import is_native, write_original
+from rolesum.models.released import released_adapters
 from rolesum.models.stored import stored_tensor
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def read_note(directory: str | Path) -> dict[str, Any]:
     """The adapter's note; empty for an adapter that rolesum did not make. Raises ModelError where none is there."""
     folder = Path(directory)
     if not (folder / CONFIG_FILE).is_file():
-        fix = "give the directory that holds adapter_config.json, such as runs/NAME/adapter"
+        come_along = ", ".join(released_adapters())
+        fix = f"give the directory that holds adapter_config.json, such as runs/NAME/adapter, or {come_along}"
         raise ModelError("no adapter here", str(folder), fix)
     return note_beside(folder)
 
