@@ -150,7 +150,7 @@ def child(job: Job) -> Job:
         for role, found in evaluation_results(done)["roles"].items():
             roles[role] = found | {"rougeL": [float(one) for one in done.scores[role].per_pair["rougeL"]]}
     costs = json.loads(run.environment.read_text(encoding="utf-8"))["costs"]
-    return {"loss": loss, "costs": costs, "roles": roles}
+    return {"loss": loss, "costs": costs | (_size(run) if job["finished"] else {}), "roles": roles}
 
 
 def _trained(job: Job, recipe: Recipe) -> tuple[Any, float]:
@@ -166,6 +166,17 @@ def _finished(job: Job, recipe: Recipe) -> tuple[Any, float]:
 
     run = Run(Path(job["finished"]))
     return run, sides.validation_loss(job | {"adapter": str(run.adapter)})["validation_loss"]
+
+
+def _size(run: Any) -> Job:
+    """What a finished run trained on: its own record tells of its last start only, and of that the seconds."""
+    from rolesum.models.loading import load_text_side
+    from rolesum.training.data import read_training_data
+
+    recipe = load_recipe(run.recipe)
+    data = read_training_data(recipe, load_text_side(recipe.base))
+    epochs = recipe.training.epochs
+    return {"examples": epochs * data.examples, "tokens": epochs * data.tokens, "seconds": None}
 
 
 def _job(name: str, options: Namespace, machine: Job) -> Job:
