@@ -227,12 +227,17 @@ def joined(pairs: Sequence[tuple[View, Mask]]) -> tuple[Mask, list[tuple[View, t
     else:
         masks = [mask for _, mask in pairs if isinstance(mask, torch.Tensor)]
         together = _in_a_row(masks)
-    starts = accumulate([0, *(mask.numel() + -mask.numel() % ALIGNED for mask in masks[:-1])])
+    starts = accumulate([0, *(mask.numel() + _filling(mask) for mask in masks[:-1])])
     return together, [(view, mask.shape, start) for (view, _), mask, start in zip(pairs, masks, starts, strict=True)]
 
 
 def _in_a_row(masks: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([pad(mask.flatten(), (0, -mask.numel() % ALIGNED)) for mask in masks])[None, None, None]
+    return torch.cat([pad(mask.flatten(), (0, _filling(mask))) for mask in masks])[None, None, None]
+
+
+def _filling(mask: torch.Tensor) -> int:
+    """How many numbers behind a mask let the next one begin at a multiple of ALIGNED."""
+    return int(-mask.numel() % ALIGNED)
 
 
 def _spread(mask: Mask, groups: int, dtype: torch.dtype) -> Mask:

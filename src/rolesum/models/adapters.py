@@ -61,8 +61,8 @@ def read_note(directory: str | Path) -> dict[str, Any]:
     """The adapter's note; empty for an adapter that rolesum did not make. Raises ModelError where none is there."""
     folder = Path(directory)
     if not (folder / CONFIG_FILE).is_file():
-        come_along = ", ".join(released_adapters())
-        fix = f"give the directory that holds adapter_config.json, such as runs/NAME/adapter, or {come_along}"
+        fix = "give the directory that holds adapter_config.json, such as "
+        fix += " or ".join(["runs/NAME/adapter", *released_adapters()])
         raise ModelError("no adapter here", str(folder), fix)
     return note_beside(folder)
 
