@@ -41,7 +41,7 @@ UNLIMITED = 10**9
 # guess.
 STEP_EFFICIENCY = {"cpu": 0.5, "cuda": 0.45}
 # The least time that a layer's forward and backward take: a GPU waits while small kernels are launched. Measured with
-# SmolLM2-135M on one H100, where a batch took 0.4 s whether of 2,048 tokens or of 4,096 (docs/reproduce.md).
+# SmolLM2-135M on one H100, where a batch took 0.4 s whether of 2,048 tokens or of 4,096 (docs/training.md).
 LAYER_SECONDS = {"cuda": 0.013}
 # What may be used of the memory that is free.
 USABLE = 0.9
