@@ -69,8 +69,8 @@ CELLS = {
     GENERIC: Cell("prompt", prompt=GENERIC),
     INSTRUCTION_FIRST: Cell("prompt", prompt=INSTRUCTION_FIRST),
     "full fine-tuning": Cell("method", ("method=full", "training.learning_rate=5.0e-5")),
+    **{f"{number:,} examples": Cell("curve", examples=number) for number in (250, 500, 1000, 2000)},
     "all examples": Cell("curve", finished=True),
-    **{f"{number:,} examples": Cell("curve", examples=number) for number in (250, 500, 1000, 2000, 4000, 8000)},
 }
 
 
