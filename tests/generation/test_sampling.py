@@ -1,5 +1,6 @@
 """Drawing tokens: among the likeliest words only, as if the others were not there."""
 
+import math
 from random import Random
 
 import pytest
@@ -13,10 +14,7 @@ def by_hand(row, at, decoding):
     """The word at which the heap of the kept words' weights crosses a random number."""
     scaled = [score / decoding.temperature for score in row]
     least = sorted(row)[-min(decoding.top_k or len(row), len(row))]
-    weights = [
-        2.718281828459045 ** (one - max(scaled)) if score >= least else 0.0
-        for one, score in zip(scaled, row, strict=True)
-    ]
+    weights = [math.exp(one - max(scaled)) if score >= least else 0.0 for one, score in zip(scaled, row, strict=True)]
     heap, goal = 0.0, at * sum(weights)
     for word, weight in enumerate(weights):
         heap += weight
