@@ -287,7 +287,7 @@ def _equality(job: Job, dialogues: list[Any]) -> Job:
     loaded = load_model(job["model"], dtype="float32", device=job["device"])
     engine, prompts = TransformersEngine(loaded), _prompts(loaded, dialogues, job["roles"])
     encoded = [engine.encode(number, prompt) for number, prompt in enumerate(prompts)]
-    ended = engine.texts(encoded, [one.id for one in dialogues], Decoding(job["max_new_tokens"]))
+    ended = list(engine.texts(encoded, [one.id for one in dialogues], Decoding(job["max_new_tokens"])))
     ours = {one.text.owner: one.text.ids for one in ended}
     for one in encoded:
         for number, branch in enumerate(one.branches):

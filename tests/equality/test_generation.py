@@ -30,7 +30,7 @@ def texts_of(engine, dialogues, decoding, roles=ROLES):
     """The prompts as ids, and the new ids of every branch."""
     prompts = [engine.layout.prompt(dialogue, roles) for dialogue in dialogues]
     encoded = [engine.encode(index, prompt) for index, prompt in enumerate(prompts)]
-    ended = engine.texts(encoded, [one.id for one in dialogues], decoding)
+    ended = list(engine.texts(encoded, [one.id for one in dialogues], decoding))
     assert len(ended) == sum(len(one.branches) for one in encoded)
     return encoded, {one.text.owner: one.text.ids for one in ended}
 

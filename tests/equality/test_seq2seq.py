@@ -199,7 +199,7 @@ def greedy_targets(loaded, sources, begins, most, beams=1):
     """The engine's new ids of each source, in one batch."""
     pairs = zip(sources, begins, strict=True)
     encoded = [Encoded(number, [], [source], begin) for number, (source, begin) in enumerate(pairs)]
-    ended = TransformersEngine(loaded).texts(encoded, [""] * len(encoded), Decoding(most, beams=beams))
+    ended = list(TransformersEngine(loaded).texts(encoded, [""] * len(encoded), Decoding(most, beams=beams)))
     return [one.text.ids for one in sorted(ended, key=lambda one: one.text.owner)]
 
 

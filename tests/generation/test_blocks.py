@@ -24,6 +24,6 @@ def test_every_mask_begins_at_an_address_of_16_bytes(monkeypatch):
     engine = TransformersEngine(loaded)
     prompts = [engine.layout.prompt(dialogue, ("overall", "user")) for dialogue in read_dialogues("sample:en-test")[:6]]
     encoded = [engine.encode(index, prompt) for index, prompt in enumerate(prompts)]
-    engine.texts(encoded, [prompt.dialogue.id for prompt in prompts], Decoding(12))
+    list(engine.texts(encoded, [prompt.dialogue.id for prompt in prompts], Decoding(12)))
     assert any(begins) and any(odd)
     assert not [begin for begin in begins if begin % 16]

@@ -1,49 +1,30 @@
-"""The loop: prompts join, every row gets a token, texts that have ended leave, until nothing waits and nothing runs."""
+"""Continuous batches: prompts join, every row gets a token, texts that have ended leave; others may come meanwhile."""
 
 import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from random import Random
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
+from rolesum.errors import ResourceError
 from rolesum.generation.encoded import Encoded, Rows
 from rolesum.generation.engine import Decoding
-from rolesum.generation.sampling import draw, stream
+from rolesum.generation.sampling import stream
+from rolesum.generation.search import Advance, Ended, OnToken, Owner, Search, Text, search_for
 
 # Prompts join when so large a share of the rows is free, and so many at once: few are computed no faster than many.
 JOIN_SHARE = 0.25
 
-Owner = tuple[int, int]  # number of the prompt, number of the branch
-
-
-@dataclass(slots=True)
-class Text:
-    """A row's tokens so far, with the log-probability of each."""
-
-    owner: Owner
-    begun: float
-    random: Random | None = None
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-
-    def grown(self, token: int, logprob: float) -> "Text":
-        return replace(self, ids=[*self.ids, token], logprobs=[*self.logprobs, logprob])
-
-    @property
-    def score(self) -> float:
-        return sum(self.logprobs)
-
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A text that has ended, `seconds` after its prompt was taken up: `stopped` by the model, or by the limit."""
+class Wanted:
+    """A prompt, and how its texts are chosen. Sampling makes its streams of `identity`, the dialogue's id."""
 
-    text: Text
-    stopped: bool
-    seconds: float
+    prompt: Encoded
+    decoding: Decoding
+    identity: str
 
 
 @dataclass
@@ -55,174 +36,179 @@ class Limits:
     rows: int
     prompt_tokens: int
 
-    def __post_init__(self) -> None:
-        self.stop_set = set(self.stops.tolist())
 
+class Batch:
+    """Prompts that wait and texts that grow. Prompts are told apart by their `index`; their decoding may differ."""
 
-def decode(
-    rows: Rows,
-    prompts: Sequence[Encoded],
-    identities: Sequence[str],
-    decoding: Decoding,
-    limits: Limits,
-    check_numbers: Callable[[torch.Tensor], None],
-    on_token: Callable[[Text], None] | None = None,
-) -> Iterator[Ended]:
-    """The texts of all branches as they end. Sampling makes its streams of the dialogues' ids, `identities`."""
-    waiting = deque(sorted(prompts, key=lambda one: (-len(one.prefix), one.index)))
-    search: _Search = _Beams(decoding, limits) if decoding.beams > 1 else _Singles(decoding, limits, on_token)
-    texts: list[Text] = []
-    while waiting or texts:
-        while waiting and (not texts or (rows.joins and len(texts) <= (1 - JOIN_SHARE) * limits.rows)):
-            group = _that_join(waiting, rows, decoding, limits, running=bool(texts))
+    def __init__(
+        self,
+        new_rows: Callable[[], Rows],
+        limits: Limits,
+        check_numbers: Callable[[torch.Tensor], None],
+        on_token: OnToken | None = None,
+    ) -> None:
+        self.limits, self.check_numbers, self.on_token = limits, check_numbers, on_token
+        self._new_rows = new_rows
+        self._rows = new_rows()
+        self._waiting: deque[Wanted] = deque()
+        self._running: dict[int, Wanted] = {}
+        self._done: set[Owner] = set()  # of prompts that run: the texts that have ended
+        self._texts: list[Text] = []
+        self._searches: dict[Decoding, Search] = {}
+
+    def join(self, wanted: Iterable[Wanted]) -> None:
+        """Let prompts wait for their turn, behind those that wait already."""
+        self._waiting.extend(wanted)
+
+    def leave(self, indices: Collection[int]) -> None:
+        """Forget prompts, waiting or running; their rows are free for others."""
+        if not indices:
+            return
+        self._waiting = deque(one for one in self._waiting if one.prompt.index not in indices)
+        kept = [row for row, text in enumerate(self._texts) if text.owner[0] not in indices]
+        if len(kept) < len(self._texts):
+            for text in self._texts:
+                if text.owner[0] in indices:
+                    self._searches[text.decoding].forget(text.owner)
+            self._texts = [self._texts[row] for row in kept]
+            self._rows.select(kept)
+        for index in indices:
+            self._close(index)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._waiting or self._texts)
+
+    @property
+    def rows(self) -> int:
+        """Texts that grow now."""
+        return len(self._texts)
+
+    def step(self) -> list[Ended]:
+        """Let prompts join while there is room, then give every row a token; the texts that have ended by that.
+
+        Where the device's memory runs out, all begins anew in smaller batches, and no text is told twice. Raises
+        ResourceError where a single prompt does not fit.
+        """
+        ended: list[Ended] = []  # what ended before the memory ran out counts
+        try:
+            with torch.inference_mode():
+                for one in chain(self._admitted(), self._grown()):
+                    ended.append(one)
+        except torch.OutOfMemoryError:
+            self._shrink()
+        return ended
+
+    def _admitted(self) -> Iterator[Ended]:
+        room = (1 - JOIN_SHARE) * self.limits.rows
+        while self._waiting and (not self._texts or (self._rows.joins and len(self._texts) <= room)):
+            group = self._that_join()
             if not group:
-                break
+                return
             begun = time.monotonic()
-            scores = rows.admit(group, decoding.beams)
-            check_numbers(scores)
+            self._running |= {one.prompt.index: one for one in group}
+            lanes = group[0].decoding.beams
+            scores = self._rows.admit([one.prompt for one in group], lanes)
+            self.check_numbers(scores)
             new = [
-                Text((one.index, number), begun, stream(decoding.seed, identities[one.index], number))
+                Text((one.prompt.index, number), begun, one.decoding, stream(one.decoding.seed, one.identity, number))
                 for one in group
-                for number in range(len(one.branches))
+                for number in range(len(one.prompt.branches))
             ]
-            before = len(texts)
-            parents, grown, ended = search.advance(new, scores)
-            yield from ended
-            texts = [*texts, *grown]
-            if parents != list(range(len(new))):
-                rows.select([*range(before), *(before + parent for parent in parents)])
-        if not texts:
-            continue
-        scores = rows.step([text.ids[-1] for text in texts])
-        parents, texts, ended = search.advance(texts, scores)
-        yield from ended
-        if parents != list(range(len(scores))):
-            rows.select(parents)
+            before = len(self._texts)
+            found = self._advance(new, scores)
+            self._texts += found.texts
+            if found.rows != list(range(len(new))):
+                self._rows.select([*range(before), *(before + row for row in found.rows)])
+            yield from self._told(found.ended)
 
+    def _grown(self) -> Iterator[Ended]:
+        if self._texts:
+            scores = self._rows.step([text.ids[-1] for text in self._texts])
+            found = self._advance(self._texts, scores)
+            self._texts = found.texts
+            if found.rows != list(range(len(scores))):
+                self._rows.select(found.rows)
+            yield from self._told(found.ended)
 
-def _that_join(waiting: deque[Encoded], rows: Rows, decoding: Decoding, limits: Limits, running: bool) -> list[Encoded]:
-    """Take off `waiting` what there is room for; where nothing runs, at least one."""
-    group: list[Encoded] = []
-    tokens = opened = 0
-    while waiting:
-        one = waiting[0]
-        held = len(one.prefix) + sum(map(len, one.branches))
-        new = decoding.beams * len(one.branches)
-        if (group or running) and rows.keys([*group, one], decoding.beams, decoding.max_new_tokens) > limits.keys:
-            break
-        crowded = tokens + held > limits.prompt_tokens or opened + new > JOIN_SHARE * limits.rows
-        if group and rows.joins and crowded:
-            break
-        group.append(waiting.popleft())
-        tokens += held
-        opened += new
-    return group
-
-
-class _Search(ABC):
-    """Chooses the next tokens; gives the rows to go on with, by number and with their texts, and what has ended."""
-
-    def __init__(self, decoding: Decoding, limits: Limits) -> None:
-        self.decoding, self.limits = decoding, limits
-
-    @abstractmethod
-    def advance(self, texts: list[Text], scores: torch.Tensor) -> tuple[list[int], list[Text], list[Ended]]:
-        """`scores` (rows, words) are the logits behind each text's row."""
-
-    def _allowed(self, texts: Sequence[Text], scores: torch.Tensor) -> torch.Tensor:
-        """Without the stops where a text is too short to end."""
-        short = [row for row, text in enumerate(texts) if len(text.ids) < self.decoding.min_new_tokens]
-        if short:
-            scores = scores.clone()
-            scores[torch.tensor(short, device=scores.device)[:, None], self.limits.stops] = float("-inf")
-        return scores
-
-
-class _Singles(_Search):
-    """One row a text: the likeliest token, or a drawn one."""
-
-    def __init__(self, decoding: Decoding, limits: Limits, on_token: Callable[[Text], None] | None = None) -> None:
-        super().__init__(decoding, limits)
-        self.on_token = on_token
-
-    def advance(self, texts: list[Text], scores: torch.Tensor) -> tuple[list[int], list[Text], list[Ended]]:
-        allowed = self._allowed(texts, scores)
-        if self.decoding.temperature:
-            chosen = draw(allowed, self.decoding, [text.random or Random(0) for text in texts])
-        else:
-            chosen = allowed.argmax(-1)
-        logprobs = scores.gather(-1, chosen[:, None])[:, 0] - scores.logsumexp(-1)
-        kept, going, ended = [], [], []
-        now = time.monotonic()
-        for row, (text, token, logprob) in enumerate(zip(texts, chosen.tolist(), logprobs.tolist(), strict=True)):
-            text.ids.append(token)
-            text.logprobs.append(logprob)
-            if self.on_token:
-                self.on_token(text)
-            stopped = token in self.limits.stop_set
-            if stopped or len(text.ids) >= self.decoding.max_new_tokens:
-                ended.append(Ended(text, stopped, now - text.begun))
-            else:
-                kept.append(row)
-                going.append(text)
-        return kept, going, ended
-
-
-class _Beams(_Search):
-    """Beam search as transformers' generate does it with early_stopping=False; each text is a group of rows."""
-
-    def __init__(self, decoding: Decoding, limits: Limits) -> None:
-        super().__init__(decoding, limits)
-        self.done: dict[Owner, list[tuple[float, Text, bool]]] = {}  # the best so far of each group
-
-    def advance(self, texts: list[Text], scores: torch.Tensor) -> tuple[list[int], list[Text], list[Ended]]:
-        logprobs = torch.log_softmax(self._allowed(texts, scores), dim=-1)
-        groups: dict[Owner, list[int]] = {}
+    def _advance(self, texts: list[Text], scores: torch.Tensor) -> Advance:
+        """A token for each text, by the search of its decoding; what goes on keeps the order of the rows."""
+        by_decoding: dict[Decoding, list[int]] = {}
         for row, text in enumerate(texts):
-            groups.setdefault(text.owner, []).append(row)
-        kept: list[int] = []
-        going: list[Text] = []
+            by_decoding.setdefault(text.decoding, []).append(row)
+        if len(by_decoding) == 1:
+            return self._search(texts[0].decoding).advance(texts, scores)
+        first: dict[Owner, int] = {}
+        for row, text in enumerate(texts):
+            first.setdefault(text.owner, row)
+        going: list[tuple[int, Text]] = []
         ended: list[Ended] = []
-        for owner, members in groups.items():
-            forks = self._forks(texts, logprobs, members)
-            on = self._sift(owner, forks)
-            best = max((text.score for _, text in on), default=float("-inf"))
-            length = len(texts[members[0]].ids) + 1
-            done = self.done.setdefault(owner, [])
-            full = len(done) >= self.decoding.beams
-            if length >= self.decoding.max_new_tokens:
-                for _, text in on:
-                    self._keep(done, text, stopped=False)
-            elif on and not (full and done[-1][0] >= best / length**self.decoding.length_penalty):
-                kept += [row for row, _ in on]
-                going += [text for _, text in on]
-                continue
-            _, text, stopped = done[0]
-            ended.append(Ended(text, stopped, time.monotonic() - text.begun))
-            del self.done[owner]
-        return kept, going, ended
+        for decoding, rows in by_decoding.items():
+            found = self._search(decoding).advance([texts[row] for row in rows], scores[rows])
+            going += [(rows[row], text) for row, text in zip(found.rows, found.texts, strict=True)]
+            ended += found.ended
+        going.sort(key=lambda one: first[one[1].owner])
+        return Advance([row for row, _ in going], [text for _, text in going], ended)
 
-    def _forks(self, texts: Sequence[Text], logprobs: torch.Tensor, members: Sequence[int]) -> list[tuple[int, Text]]:
-        """The likeliest ways on of a group, twice as many as beams, each with the row that it goes on from."""
-        totals = torch.tensor([texts[row].score for row in members], device=logprobs.device)[:, None]
-        sums = (logprobs[members[0] : members[-1] + 1] + totals).flatten()
-        best = sums.topk(min(2 * self.decoding.beams, len(sums))).indices.tolist()
-        found = [(members[index // logprobs.shape[1]], index % logprobs.shape[1]) for index in best]
-        return [(row, texts[row].grown(token, float(logprobs[row, token]))) for row, token in found]
+    def _search(self, decoding: Decoding) -> Search:
+        if decoding not in self._searches:
+            in_use = {one.decoding for one in self._running.values()}
+            self._searches = {one: search for one, search in self._searches.items() if one in in_use}
+            self._searches[decoding] = search_for(decoding, self.limits.stops, self.on_token)
+        return self._searches[decoding]
 
-    def _sift(self, owner: Owner, forks: Sequence[tuple[int, Text]]) -> list[tuple[int, Text]]:
-        """Those that go on; those that ended are kept if they stand among the first."""
-        done = self.done.setdefault(owner, [])
-        on: list[tuple[int, Text]] = []
-        for rank, (row, text) in enumerate(forks):
-            if text.ids[-1] in self.limits.stop_set:
-                if rank < self.decoding.beams:
-                    self._keep(done, text, stopped=True)
-            elif len(on) < self.decoding.beams:
-                on.append((row, text))
-        return on
+    def _told(self, ended: Iterable[Ended]) -> Iterator[Ended]:
+        """What has not been told before a batch was begun anew."""
+        for one in ended:
+            index = one.text.owner[0]
+            if one.text.owner not in self._done:
+                self._done.add(one.text.owner)
+                yield one
+            if all((index, branch) in self._done for branch in range(len(self._running[index].prompt.branches))):
+                self._close(index)
 
-    def _keep(self, done: list[tuple[float, Text, bool]], text: Text, stopped: bool) -> None:
-        done.append((text.score / len(text.ids) ** self.decoding.length_penalty, text, stopped))
-        done.sort(key=lambda one: -one[0])
-        del done[self.decoding.beams :]
+    def _close(self, index: int) -> None:
+        if wanted := self._running.pop(index, None):
+            self._done -= {(index, branch) for branch in range(len(wanted.prompt.branches))}
+
+    def _shrink(self) -> None:
+        """Put what runs back, to run again in smaller batches."""
+        again = list(self._running.values())
+        if self.limits.keys < min(one.prompt.width(0) for one in [*again, *self._waiting]):
+            raise ResourceError("one dialogue does not fit the device's memory", fix="use --device cpu") from None
+        self._waiting.extendleft(reversed(again))
+        self._texts, self._rows, self._searches = [], self._new_rows(), {}
+        self.limits.keys //= 2
+        torch.cuda.empty_cache()
+
+    def _that_join(self) -> list[Wanted]:
+        """Take off the waiting what there is room for; where nothing runs, at least one."""
+        group: list[Wanted] = []
+        longest = max((text.decoding.max_new_tokens for text in self._texts), default=0)
+        tokens = opened = 0
+        while self._waiting:
+            one = self._waiting[0]
+            lanes = one.decoding.beams
+            if group and lanes != group[0].decoding.beams:
+                break
+            longest = max(longest, one.decoding.max_new_tokens)
+            prompts = [each.prompt for each in (*group, one)]
+            if (group or self._texts) and self._rows.keys(prompts, lanes, longest) > self.limits.keys:
+                break
+            held = len(one.prompt.prefix) + sum(map(len, one.prompt.branches))
+            new = lanes * len(one.prompt.branches)
+            crowded = tokens + held > self.limits.prompt_tokens or opened + new > JOIN_SHARE * self.limits.rows
+            if group and self._rows.joins and crowded:
+                break
+            group.append(self._waiting.popleft())
+            tokens += held
+            opened += new
+        return group
+
+
+def decode(batch: Batch, wanted: Sequence[Wanted]) -> Iterator[Ended]:
+    """All texts of the prompts as they end; the longest prompts go first: what is computed together is alike."""
+    batch.join(sorted(wanted, key=lambda one: (-len(one.prompt.prefix), one.prompt.index)))
+    while batch.busy:
+        yield from batch.step()

@@ -1,15 +1,16 @@
 """The transformers engine: a loaded model, its prompts as ids, and texts by continuous batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from rolesum.errors import DataError, Problem, ResourceError
-from rolesum.generation.decode import Ended, Limits, Text, decode
+from rolesum.errors import DataError, Problem
+from rolesum.generation.decode import Batch, Limits, Wanted, decode
 from rolesum.generation.encoded import Encoded, Rows
 from rolesum.generation.engine import Decoding, Generation, OnText
 from rolesum.generation.padded import PaddedRows
 from rolesum.generation.prompt_side import Growing
+from rolesum.generation.search import Ended, OnToken
 from rolesum.generation.seq2seq import Seq2SeqRows
 from rolesum.generation.slots import SlotRows, can_slot
 from rolesum.instructions import Prompt, PromptLayout
@@ -59,7 +60,7 @@ class TransformersEngine:
         on_token = (lambda text: tell(text.owner, self.text_of(text.ids))) if on_text else None
         for ended in self.texts(encoded, [prompt.dialogue.id for prompt in prompts], decoding, on_token):
             index, branch = ended.text.owner
-            results[index][branch] = made = self._generation(ended)
+            results[index][branch] = made = self.generation_of(ended)
             tell(ended.text.owner, made.text)
             if on_done and len(results[index]) == len(encoded[index].branches):
                 on_done(1)
@@ -70,32 +71,21 @@ class TransformersEngine:
         encoded: Sequence[Encoded],
         identities: Sequence[str],
         decoding: Decoding,
-        on_token: Callable[[Text], None] | None = None,
-    ) -> "list[Ended]":
-        """All texts of the prompts, as they ended; where the device's memory runs out, in smaller batches."""
-        ended: list[Ended] = []
-        whole: dict[int, int] = {}
-        budget, left = self.token_budget, list(encoded)
-        while left:
-            limits = self._limits(budget)
-            try:
-                with torch.inference_mode():
-                    check = self.loaded.check_numbers
-                    for one in decode(self._rows(), left, identities, decoding, limits, check, on_token):
-                        ended.append(one)
-                        whole[one.text.owner[0]] = whole.get(one.text.owner[0], 0) + 1
-                return ended
-            except torch.OutOfMemoryError:
-                left = [one for one in left if whole.get(one.index, 0) < len(one.branches)]
-                if budget < min(one.width(0) for one in left):
-                    what = "one dialogue does not fit the device's memory"
-                    raise ResourceError(what, fix="use --device cpu") from None
-                again = {one.index for one in left}
-                ended = [one for one in ended if one.text.owner[0] not in again]
-                whole = {index: count for index, count in whole.items() if index not in again}
-                budget //= 2
-                torch.cuda.empty_cache()
-        return ended
+        on_token: OnToken | None = None,
+    ) -> Iterator[Ended]:
+        """All texts of the prompts, as they end."""
+        pairs = zip(encoded, identities, strict=True)
+        return decode(self.open_batch(on_token), [Wanted(one, decoding, identity) for one, identity in pairs])
+
+    def open_batch(self, on_token: OnToken | None = None) -> Batch:
+        """A batch that prompts may join at any time; see Batch."""
+        return Batch(self._rows, self._limits(self.token_budget), self.loaded.check_numbers, on_token)
+
+    def wanted(self, index: int, prompt: Prompt, decoding: Decoding) -> Wanted:
+        """A prompt as a batch takes it. Raises DataError where it does not fit the model."""
+        encoded = self.encode(index, prompt)
+        self._check_lengths([prompt], [encoded], decoding.max_new_tokens)
+        return Wanted(encoded, decoding, prompt.dialogue.id)
 
     def encode(self, index: int, prompt: Prompt) -> Encoded:
         encode, sides = self.loaded.encoder.encode, self.loaded.sides
@@ -142,7 +132,7 @@ class TransformersEngine:
         kept = list(ids[:-1] if ended else ids)
         return str(self.loaded.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
-    def _generation(self, ended: Ended) -> Generation:
+    def generation_of(self, ended: Ended) -> Generation:
         ids, logprobs = ended.text.ids, ended.text.logprobs
         reason = "stop" if ended.stopped else "length"
         mean = sum(logprobs) / len(logprobs)
