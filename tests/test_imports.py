@@ -16,11 +16,11 @@ LAYERS = (
     {"models"},
     {"training", "generation"},
     {"evaluation"},
-    {"batch"},
+    {"batch", "service"},
     {"demo"},
     {"cli", "__main__"},
 )
-FOR_ALL = {"progress", "files", "metrics"}
+FOR_ALL = {"progress", "files", "metrics", "listening"}
 DATA_ONLY = {"adapters", "samples"}
 FRONT_DOOR = "__init__"  # hands on names of several layers, and is for users
 

@@ -12,6 +12,9 @@ from rolesum.errors import DataError
 MEMBERS = ("users.json", "org_users.json")
 _DAY = re.compile(r"[^/]+/\d{4}-\d{2}-\d{2}\.json")
 
+# A zip of a few megabytes can unpack to terabytes.
+MOST_BYTES = 2**30
+
 _WHAT_IS_READ = "name a file, or a Slack export: the directory or zip that holds users.json"
 
 
@@ -49,7 +52,12 @@ def read_zip(raw: bytes, name: str) -> dict[str, bytes]:
                 for entry in names
                 if PurePosixPath(entry).is_relative_to(top)
             }
-            return {path: archive.read(entry) for path, entry in inside.items() if _is_wanted(path)}
+            wanted = {path: entry for path, entry in inside.items() if _is_wanted(path)}
+            size = sum(archive.getinfo(entry).file_size for entry in wanted.values())
+            if size > MOST_BYTES:
+                what = f"a zip of {size:,} bytes, unpacked; at most {MOST_BYTES:,} are read"
+                raise DataError(what, name, "unpack it, and name the directory")
+            return {path: archive.read(entry) for path, entry in wanted.items()}
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError) as error:
         raise DataError(f"cannot read the zip: {error}", name, "unpack it, and name the directory") from None
 

@@ -138,6 +138,11 @@ def open_source(path: str | Path) -> Source:
             raw = Path(path).read_bytes()
         except OSError as error:
             raise DataError(f"cannot read the file: {error.strerror}", name, "check the path") from None
+    return source_of(raw, name)
+
+
+def source_of(raw: bytes, name: str) -> Source:
+    """What a file holds: text, or a zipped export. Raises DataError."""
     if is_zip(raw):
         return _export(name, read_zip(raw, name))
     text = _decoded(raw, name)

@@ -1,9 +1,7 @@
 """The page over HTTP: FastAPI on a socket of this machine, for same-origin JSON only."""
 
-import ipaddress
 import json
 import secrets
-import socket
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.evaluation.judging.desk import Desk
+from rolesum.listening import bind, hostname, is_loopback, url_of
 
 DEFAULT_PORT = 8765
 MOST_BYTES = 65_536  # of a request
@@ -62,13 +61,12 @@ class JudgeServer:
             import uvicorn
         except ImportError:
             raise UsageError("the web server is not installed", fix="pip install 'rolesum[service]'") from None
-        self.is_local = _is_loopback(host)
-        self._socket = _bind(host, port)
+        self.is_local = is_loopback(host)
+        self._socket = bind(host, port)
+        self._socket.listen(128)
         self.token = None if self.is_local else secrets.token_urlsafe(16)
-        shown = host if self.is_local else socket.gethostname() if host in ("0.0.0.0", "::") else host
-        address = f"[{shown}]" if ":" in shown else shown
         asked = f"?token={quote(self.token)}" if self.token else ""
-        self.url = f"http://{address}:{self._socket.getsockname()[1]}/{asked}"
+        self.url = f"{url_of(self._socket, host)}/{asked}"
         config = uvicorn.Config(
             Gate(_application(desk), self.token),
             log_level="warning",
@@ -111,7 +109,7 @@ class Gate:
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if self._token is None:
-            if not _is_loopback(_hostname(host)):  # a foreign name that leads here: DNS rebinding
+            if not is_loopback(hostname(host)):  # a foreign name that leads here: DNS rebinding
                 return 403, "this page is for this machine only"
         else:
             asked = headers.get("x-token") or parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
@@ -187,37 +185,8 @@ def _application(desk: Desk) -> Any:
     return app
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(128)
-    except (OSError, OverflowError) as error:
-        fix = "give another --port, or --port 0 for a free one"
-        raise ResourceError(
-            f"cannot listen: {getattr(error, 'strerror', None) or error}", f"{host}:{port}", fix
-        ) from None
-    return bound
-
-
 async def _refuse(send: Send, status: int, what: str) -> None:
     body = json.dumps({"error": what, "fix": ""}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": body})
-
-
-def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
