@@ -1,4 +1,4 @@
-"""The options of every verb that writes summaries, once: what they are called, and what they come to."""
+"""The options of every verb that writes or serves summaries, once: what they are called, and what they come to."""
 
 import inspect
 from collections.abc import Callable
@@ -53,31 +53,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How dialogues are read, by what they are summarised, and how: each field is an option, with its default."""
+class AskedEngine:
+    """By what is summarised: each field is an option, with its default."""
 
     model: Model = None
     adapter: Adapter = None
-    roles: Roles = None
     sections: Sections = None
     recipe: RecipeRoles = None
-    format_: Format = None
-    columns: Columns = None
-    unknown_speaker: UnknownSpeaker = "refuse"
     language: Language = None
-    speaker: Speakers = None
-    skip: Skip = None
-    on_long: OnLong = None
-    max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS
-    min_new_tokens: MinNewTokens = 0
-    temperature: Temperature = 0.0
-    top_k: TopK = 0
-    top_p: TopP = 1.0
-    beams: Beams = 1
-    length_penalty: LengthPenalty = 1.0
-    samples: Samples = 1
-    choose: Choose = None
-    seed: Seed = 1
     gguf: Gguf = None
     url: Url = None
     served_model: ServedModel = None
@@ -94,21 +77,6 @@ class Asked:
         from rolesum.generation.job import declared_roles
 
         return declared_roles(self.adapter, self.recipe, self.sections)
-
-    @cached_property
-    def role_names(self) -> tuple[str, ...] | None:
-        return role_list(self.roles, self.declared.aliases)
-
-    def reading(self) -> dict[str, Any]:
-        """How formats.read_dialogues and read_items are to read."""
-        from rolesum.formats.table import columns_of
-
-        return {
-            "custom_roles": self.declared.aliases,
-            "speakers": speaker_map(self.speaker),
-            "columns": columns_of(self.columns) if self.columns else None,
-            "unknown_speaker": self.unknown_speaker,
-        }
 
     def spec(self, engine: str) -> "EngineSpec":
         from rolesum.generation.engines import EngineSpec
@@ -136,6 +104,44 @@ class Asked:
         from rolesum.models.released import default_adapter
 
         return default_adapter() if self.model is None and engine in ("transformers", "vllm") else None
+
+
+@dataclass(frozen=True)
+class Asked(AskedEngine):
+    """With how dialogues are read, and how their summaries are chosen."""
+
+    roles: Roles = None
+    format_: Format = None
+    columns: Columns = None
+    unknown_speaker: UnknownSpeaker = "refuse"
+    speaker: Speakers = None
+    skip: Skip = None
+    on_long: OnLong = None
+    max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS
+    min_new_tokens: MinNewTokens = 0
+    temperature: Temperature = 0.0
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    beams: Beams = 1
+    length_penalty: LengthPenalty = 1.0
+    samples: Samples = 1
+    choose: Choose = None
+    seed: Seed = 1
+
+    @cached_property
+    def role_names(self) -> tuple[str, ...] | None:
+        return role_list(self.roles, self.declared.aliases)
+
+    def reading(self) -> dict[str, Any]:
+        """How formats.read_dialogues and read_items are to read."""
+        from rolesum.formats.table import columns_of
+
+        return {
+            "custom_roles": self.declared.aliases,
+            "speakers": speaker_map(self.speaker),
+            "columns": columns_of(self.columns) if self.columns else None,
+            "unknown_speaker": self.unknown_speaker,
+        }
 
     def writing(self, engine: str, on_long: str = "refuse") -> "Writing":
         """How to write, `on_long` where neither the options nor a recipe say what to do with long dialogues."""
@@ -179,7 +185,7 @@ class AskedInPrivate(Asked):
         )
 
 
-def takes(kind: type[Asked]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(kind: type[AskedEngine]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Makes a command of a function with a parameter `asked`: the fields of `kind` take its place among the options."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,21 @@ from rich.console import Console
 from rich.text import Text
 
 from rolesum import __version__
-from rolesum.cli import batch, compare, data, demo, evaluate, export, judge, models, plan, score, summarize, train
+from rolesum.cli import (
+    batch,
+    compare,
+    data,
+    demo,
+    evaluate,
+    export,
+    judge,
+    models,
+    plan,
+    score,
+    serve,
+    summarize,
+    train,
+)
 from rolesum.errors import RolesumError
 
 app = typer.Typer(
@@ -29,6 +43,7 @@ app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("summarize")(summarize.summarize)
 app.command("batch")(batch.batch)
+app.command("serve")(serve.serve)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
