@@ -59,11 +59,11 @@ def _add(request: Request, asked: BatchRequest, upload: Upload | None, mark: str
     return bulk.store.batch(identity, owner)
 
 
-@router.get("", responses=errors(401))
-def listed(request: Request) -> BatchesOut:
-    """One's own batches, the newest first."""
+@router.get("", responses=errors(401, 422))
+def listed(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = PAGE) -> BatchesOut:
+    """One's own newest batches, the newest first."""
     _, bulk, owner = _parts(request)
-    return BatchesOut(batches=bulk.store.batches(owner))
+    return BatchesOut(batches=bulk.store.batches(owner, limit))
 
 
 @router.get("/{identity}", responses=errors(401, 404))

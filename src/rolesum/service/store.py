@@ -24,9 +24,11 @@ FORM = 1  # of the tables; raised when they change
 _TABLES = """
 CREATE TABLE batches (
   id TEXT PRIMARY KEY, owner TEXT NOT NULL, mark TEXT, digest TEXT NOT NULL, model TEXT NOT NULL, wishes TEXT NOT NULL,
-  created REAL NOT NULL, ended REAL, cancelled INTEGER NOT NULL DEFAULT 0
+  created REAL NOT NULL, ended REAL, cancelled INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL,
+  done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX open ON batches (ended);
+CREATE INDEX owners ON batches (owner);
 CREATE UNIQUE INDEX marks ON batches (owner, mark) WHERE mark IS NOT NULL;
 CREATE TABLE items (
   batch TEXT NOT NULL REFERENCES batches ON DELETE CASCADE, number INTEGER NOT NULL, id TEXT NOT NULL, dialogue TEXT,
@@ -99,10 +101,10 @@ class Store:
                         raise Refusal(409, what, where="Idempotency-Key", fix="take a new key for a new batch")
                     return str(row[0])
             identity = f"batch-{secrets.token_hex(8)}"
-            values = (identity, owner, mark, digest, model, wishes, time.time())
             self._db.execute(
-                "INSERT INTO batches (id, owner, mark, digest, model, wishes, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                values,
+                """INSERT INTO batches (id, owner, mark, digest, model, wishes, created, total)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+                (identity, owner, mark, digest, model, wishes, time.time(), len(dialogues)),
             )
             self._db.executemany(
                 "INSERT INTO items (batch, number, id, dialogue) VALUES (?, ?, ?, ?)",
@@ -134,31 +136,28 @@ class Store:
                 AND EXISTS (SELECT 1 FROM batches WHERE id = batch AND cancelled = 0)""",
                 (state, text, item.batch, item.number),
             ).rowcount
-            self._db.execute(
-                """UPDATE batches SET ended = ? WHERE id = ? AND ended IS NULL
-                AND NOT EXISTS (SELECT 1 FROM items WHERE batch = batches.id AND state = 'waiting')""",
-                (time.time(), item.batch),
-            )
+            if changed:
+                assert state in ("done", "failed")
+                self._db.execute(
+                    f"""UPDATE batches SET {state} = {state} + 1,
+                    ended = CASE WHEN done + failed + 1 = total THEN ? ELSE ended END WHERE id = ?""",
+                    (time.time(), item.batch),
+                )
         return bool(changed)
 
     def batch(self, identity: str, owner: str) -> BatchOut:
         """How far a batch is. Raises Refusal for one that this owner does not have."""
-        found = self._batches("WHERE batches.id = ? AND owner = ?", (identity, owner))
+        found = self._batches("WHERE id = ? AND owner = ?", (identity, owner))
         if not found:
             raise Refusal(404, f'no batch "{identity[:100]}"', fix="GET /v1/batches lists them")
         return found[0]
 
-    def batches(self, owner: str) -> list[BatchOut]:
-        """An owner's batches, the newest first."""
-        return self._batches("WHERE owner = ?", (owner,))
+    def batches(self, owner: str, limit: int) -> list[BatchOut]:
+        """An owner's newest batches, the newest first."""
+        return self._batches("WHERE owner = ? ORDER BY rowid DESC LIMIT ?", (owner, limit))
 
-    def _batches(self, where: str, values: tuple[str, ...]) -> list[BatchOut]:
-        query = f"""
-            SELECT batches.id, model, created, ended, cancelled, count(*),
-              sum(state = 'done'), sum(state = 'failed')
-            FROM batches JOIN items ON items.batch = batches.id {where}
-            GROUP BY batches.id ORDER BY created DESC, batches.id
-        """
+    def _batches(self, which: str, values: tuple[Any, ...]) -> list[BatchOut]:
+        query = f"SELECT id, model, created, ended, cancelled, total, done, failed FROM batches {which}"
         with self._lock:
             rows = self._db.execute(query, values).fetchall()
         return [_batch(*row) for row in rows]
@@ -173,7 +172,7 @@ class Store:
     def cancel(self, identity: str) -> None:
         """Let go of what waits, and of its texts."""
         with self._lock, self._change():
-            self._db.execute("UPDATE batches SET cancelled = 1, ended = ? WHERE id = ?", (time.time(), identity))
+            self._db.execute("UPDATE batches SET cancelled = 1, ended = ? WHERE id = ? AND ended IS NULL", (time.time(), identity))
             self._db.execute("UPDATE items SET dialogue = NULL WHERE batch = ?", (identity,))
 
     def delete(self, identity: str) -> None:
@@ -183,8 +182,7 @@ class Store:
 
     def waiting(self) -> int:
         """Dialogues that wait, of all batches."""
-        query = """SELECT count(*) FROM items JOIN batches ON items.batch = batches.id
-            WHERE state = 'waiting' AND cancelled = 0"""
+        query = "SELECT coalesce(sum(total - done - failed), 0) FROM batches WHERE ended IS NULL"
         with self._lock:
             return int(self._db.execute(query).fetchone()[0])
 
