@@ -3,6 +3,7 @@
 import { get, post, showProblem, stream } from "./api.js";
 import { refresh, startBulk } from "./bulk.js";
 import * as chat from "./chat.js";
+import { formOf, offerFormats, readingOf, takesFiles } from "./reading.js";
 import { asMarkdown, copyText, download, Results } from "./results.js";
 import { language, roleWord, SAMPLES, speak, word } from "./words.js";
 
@@ -16,20 +17,15 @@ let form = "";
 
 // Read
 
-async function readText(text) {
-  await readWith({ text });
+function how() {
+  const sections = byId("preset").value;
+  return { ...readingOf(byId("input")), ...(sections ? { sections } : {}) };
 }
 
-async function readFile(file) {
-  const body = new FormData();
-  body.append("file", file);
-  await readWith(body);
-}
+const readText = (text) => readWith({ ...how(), text });
+const readFile = (file) => readWith(formOf(file, how()));
 
 async function readWith(body) {
-  const sections = byId("preset").value;
-  if (body instanceof FormData) { if (sections) body.append("sections", sections); }
-  else if (sections) body.sections = sections;
   try {
     showProblem(byId("problem"), null);
     const found = await post("/v1/dialogues", body);
@@ -162,6 +158,7 @@ function draw() {
   for (const id of ["preset", "manypreset"]) fill(byId(id), presets);
   for (const id of ["model", "manymodel"]) fill(byId(id), models);
   fill(byId("against"), [["", word("noother")], ...models]);
+  offerFormats(Object.keys(setup.formats), word("anyformat"));
   byId("against-label").hidden = models.length < 2;
   drawRoles();
   tellFormat();
@@ -174,18 +171,7 @@ function listen() {
     byId("text").value = SAMPLES[language()];
     readText(byId("text").value);
   });
-  byId("file").addEventListener("change", (event) => {
-    if (event.target.files[0]) readFile(event.target.files[0]);
-    event.target.value = "";
-  });
-  const input = byId("input");
-  for (const name of ["dragover", "dragleave", "drop"]) {
-    input.addEventListener(name, (event) => {
-      event.preventDefault();
-      input.classList.toggle("drop", name === "dragover");
-      if (name === "drop" && event.dataTransfer.files[0]) readFile(event.dataTransfer.files[0]);
-    });
-  }
+  takesFiles(byId("input"), byId("file"), readFile);
   byId("which").addEventListener("change", (event) => choose(Number(event.target.value)));
   byId("back").addEventListener("click", startAnew);
   byId("preset").addEventListener("change", drawRoles);

@@ -1,8 +1,9 @@
 // Many dialogues: send a file, watch how far it is, see the table.
 
 import { file, get, post, remove, showProblem } from "./api.js";
+import { formOf, readingOf, takesFiles } from "./reading.js";
 import { download } from "./results.js";
-import { roleWord, word } from "./words.js";
+import { language, roleWord, word } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const PAGE = 100;
@@ -11,12 +12,10 @@ let shown = null; // the batch whose table is open
 let rows = [];
 let next = 0;
 let timer = null;
+const lines = new Map(); // of the batches that are drawn: what is focused stays while figures change
 
 export function startBulk() {
-  byId("manyfile").addEventListener("change", (event) => {
-    if (event.target.files[0]) add(event.target.files[0]);
-    event.target.value = "";
-  });
+  takesFiles(byId("manyinput"), byId("manyfile"), add);
   byId("more").addEventListener("click", () => more());
   byId("jsonl").addEventListener("click", async () => download(`${shown}.jsonl`, await file(`/v1/batches/${shown}/results.jsonl`)));
   byId("csv").addEventListener("click", async () => {
@@ -27,14 +26,11 @@ export function startBulk() {
 }
 
 async function add(chosen) {
-  const body = new FormData();
-  body.append("file", chosen);
-  for (const [name, select] of [["sections", "manypreset"], ["model", "manymodel"]]) {
-    if (byId(select).value) body.append(name, byId(select).value);
-  }
+  const fields = { ...readingOf(byId("manyinput")), model: byId("manymodel").value };
+  if (byId("manypreset").value) fields.sections = byId("manypreset").value;
   try {
     showProblem(byId("manyproblem"), null);
-    const batch = await post("/v1/batches", body);
+    const batch = await post("/v1/batches", formOf(chosen, fields));
     await refresh();
     open(batch.id);
   } catch (error) {
@@ -52,22 +48,31 @@ export async function refresh() {
     showProblem(byId("manyproblem"), error);
     return;
   }
-  byId("batches").replaceChildren(...batches.map(lineOf));
+  const drawn = batches.map(lineOf);
+  const box = byId("batches");
+  if (drawn.length !== box.children.length || drawn.some((line, place) => line !== box.children[place])) box.replaceChildren(...drawn);
   const mine = batches.find((one) => one.id === shown);
   if (mine && rows.some((row) => row.status === "waiting")) await reload();
   if (!byId("many").hidden && batches.some((one) => one.ended === null)) timer = setTimeout(refresh, 1000);
 }
 
 function lineOf(batch) {
+  const kind = `${batch.ended === null} ${language()}`;
+  if (lines.get(batch.id)?.kind !== kind) lines.set(batch.id, { kind, ...newLine(batch) });
+  const { line, bar, told } = lines.get(batch.id);
+  bar.value = batch.done + batch.failed;
+  const failed = batch.failed ? `, ${word("failed", { n: batch.failed })}` : "";
+  told.textContent = `${batch.done + batch.failed} / ${batch.total} · ${word(batch.status)}${failed}`;
+  return line;
+}
+
+function newLine(batch) {
   const line = document.createElement("div");
   line.className = "panel batch";
   const bar = document.createElement("progress");
   bar.max = batch.total;
-  bar.value = batch.done + batch.failed;
   bar.setAttribute("aria-label", batch.id);
   const told = document.createElement("span");
-  const failed = batch.failed ? `, ${word("failed", { n: batch.failed })}` : "";
-  told.textContent = `${batch.done + batch.failed} / ${batch.total} · ${word(batch.status)}${failed}`;
   const when = document.createElement("span");
   when.className = "note";
   when.textContent = `${new Date(batch.created * 1000).toLocaleString()} · ${batch.model}`;
@@ -80,7 +85,7 @@ function lineOf(batch) {
     if (shown === batch.id) { shown = null; byId("batch").hidden = true; }
     refresh();
   }));
-  return line;
+  return { line, bar, told };
 }
 
 function button(name, call) {

@@ -140,10 +140,19 @@ function noteOf(summary) {
 }
 
 export async function copyText(text, button) {
-  await navigator.clipboard.writeText(text);
+  if (navigator.clipboard) await navigator.clipboard.writeText(text);
+  else copyByHand(text); // a page that came over plain HTTP from another machine
   const before = button.textContent;
   button.textContent = word("copied");
   setTimeout(() => { button.textContent = before; }, 1200);
+}
+
+function copyByHand(text) {
+  const area = Object.assign(document.createElement("textarea"), { value: text, className: "hidden" });
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
 }
 
 export function asMarkdown(answers) {
