@@ -27,7 +27,7 @@ def main() -> int:
     options = _options()
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
-    model = _merged(options.run, work)
+    model = merged(options.run, work)
     rows, machine = [], probe(options.device, options.dtype, base="smollm2-135m")
     for data in options.sets:
         for count in ROLES:
@@ -102,7 +102,7 @@ def _other_python(python: Path, job: Job) -> Job:
     return dict(found)
 
 
-def _merged(run: Path, work: Path) -> dict[str, str]:
+def merged(run: Path, work: Path) -> dict[str, str]:
     """The run's weights, merged: a directory, and GGUF files of both precisions."""
     paths = {"model": work / "merged", "q8_0": work / "q8_0.gguf", "f16": work / "f16.gguf"}
     # In processes of their own: what a parent has held counts as its children's peak.
