@@ -172,7 +172,9 @@ class Store:
     def cancel(self, identity: str) -> None:
         """Let go of what waits, and of its texts."""
         with self._lock, self._change():
-            self._db.execute("UPDATE batches SET cancelled = 1, ended = ? WHERE id = ? AND ended IS NULL", (time.time(), identity))
+            self._db.execute(
+                "UPDATE batches SET cancelled = 1, ended = ? WHERE id = ? AND ended IS NULL", (time.time(), identity)
+            )
             self._db.execute("UPDATE items SET dialogue = NULL WHERE batch = ?", (identity,))
 
     def delete(self, identity: str) -> None:
