@@ -168,7 +168,8 @@ function listen() {
   byId("read").addEventListener("click", () => readText(byId("text").value));
   byId("text").addEventListener("paste", () => setTimeout(() => readText(byId("text").value)));
   byId("sample").addEventListener("click", () => {
-    byId("text").value = SAMPLES[language()];
+    const { languages } = setup.models.find((one) => one.name === byId("model").value);
+    byId("text").value = SAMPLES[languages.includes(language()) ? language() : languages[0]] ?? SAMPLES.en;
     readText(byId("text").value);
   });
   takesFiles(byId("input"), byId("file"), readFile);
