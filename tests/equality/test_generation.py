@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rolesum.formats import read_dialogues
-from rolesum.generation import Decoding, blocks, transformers_engine
+from rolesum.generation import Decoding, blocks, slots, transformers_engine
+from rolesum.generation.decode import Wanted
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.loading import load_model
 from tiny import model_dir
@@ -77,6 +78,33 @@ def test_many_blocks_that_grow_and_shrink_change_nothing(kind, rows, beams, monk
     decoding = Decoding(12, beams=beams)
     assert_equal(loaded, read_dialogues("sample:en-test")[:8], None, decoding, num_beams=beams, max_new_tokens=12)
     assert len(set(running)) > 3
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "baichuan2-7b", "baichuan2-13b", "chatglm2-6b"])
+@pytest.mark.parametrize("beams", [1, 2])
+def test_prompts_that_are_read_in_pieces_give_the_same(kind, beams, monkeypatch):
+    """While others are written, which join and leave meanwhile."""
+    monkeypatch.setattr(slots, "PIECE", 23)
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
+    loaded.stop_ids = tuple(range(2, 600, 9))
+    engine, dialogues = TransformersEngine(loaded), read_dialogues("sample:en-test")[:5]
+    encoded = [engine.encode(index, engine.layout.prompt(one, ROLES)) for index, one in enumerate(dialogues)]
+    shortest = min(one.held() for one in encoded)
+    batch = engine.open_batch(whole=shortest)  # all but that one are long
+    wanted = [Wanted(one, Decoding(12, beams=beams), "") for one in encoded]
+    batch.join(wanted[:3])
+    ended, steps = batch.step(), 1
+    batch.join(wanted[3:])
+    while batch.busy:
+        ended += batch.step()
+        steps += 1
+    found = {one.text.owner: one.text.ids for one in ended}
+    assert len(found) == len(ended) == 15
+    assert not loaded.shares_prefix or steps > 30  # many pieces
+    for one in encoded:
+        for number, branch in enumerate(one.branches):
+            how = {"num_beams": beams, "max_new_tokens": 12}
+            assert found[one.index, number] == by_the_library(loaded, [*one.prefix, *branch], **how)
 
 
 def test_the_token_budget_changes_nothing():

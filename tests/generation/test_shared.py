@@ -1,14 +1,17 @@
 """Many askers share an engine: each gets what it would get alone, whoever comes and goes meanwhile."""
 
 import threading
+import time
 
 import pytest
 import torch
 
+from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, summarise
 from rolesum.generation.shared import SharedEngine, Withdrawn
+from rolesum.generation.slots import SlotRows
 from rolesum.generation.transformers_engine import TransformersEngine
 from rolesum.models.loading import load_model
 from tiny import model_dir
@@ -179,6 +182,78 @@ def test_where_memory_runs_out_all_begins_anew_and_no_text_is_lost_or_told_twice
         for branch, (role, text, tokens, reason) in enumerate(rows[0]):
             one = found[index, branch]
             assert (ROLES[branch], one.text, one.tokens, one.finish_reason) == (role, text, tokens, reason)
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """A model that reads whatever is longer than 100 tokens 10 at a time; two dialogues; and when it has begun."""
+    monkeypatch.setattr("rolesum.generation.shared.WHOLE", 100)
+    monkeypatch.setattr("rolesum.generation.slots.PIECE", 10)
+    engine = TransformersEngine(load_model(model_dir("llama"), dtype="float32", device="cpu"))
+    short = Dialogue("short", (Turn("Customer", "hello"),), {"Customer": "user"})
+    long = Dialogue("long", tuple(Turn("Customer", f"line {n}") for n in range(120)), {"Customer": "user"})
+    started = threading.Event()
+    read = SlotRows._read
+
+    def slowly(self, *arguments):
+        started.set()
+        time.sleep(0.01)
+        return read(self, *arguments)
+
+    monkeypatch.setattr(SlotRows, "_read", slowly)
+    assert engine.encode(0, engine.layout.prompt(short, ["user"])).held() <= 100
+    return engine, short, long, started
+
+
+def test_a_short_dialogue_does_not_wait_until_a_long_one_is_read(reading):
+    engine, short, long, started = reading
+    alone = [texts(summarise([one], engine, ["user"], Decoding(6))) for one in (long, short)]
+    shared, order = SharedEngine(engine), []
+
+    def ask(dialogue):
+        found = texts(summarise([dialogue], shared.seat(), ["user"], Decoding(6)))
+        order.append(dialogue.id)
+        return found
+
+    first = InThread(lambda: ask(long))
+    assert started.wait(20)
+    second = InThread(lambda: ask(short))
+    assert [one.ended().result for one in (first, second)] == alone
+    assert order == ["short", "long"]
+    shared.close()
+
+
+def test_memory_that_runs_out_while_a_long_dialogue_is_read_loses_nothing(reading, monkeypatch):
+    engine, short, long, _ = reading
+    alone = [texts(summarise([one], engine, ["user"], Decoding(6))) for one in (long, short)]
+    faults, read = [torch.OutOfMemoryError("as a GPU says it")], SlotRows._read
+
+    def out_of_memory(self, block, laid, start, end):
+        if start > 200 and faults:
+            raise faults.pop()
+        return read(self, block, laid, start, end)
+
+    monkeypatch.setattr(SlotRows, "_read", out_of_memory)
+    shared = SharedEngine(engine)
+    threads = [
+        InThread(lambda one=one: texts(summarise([one], shared.seat(), ["user"], Decoding(6)))) for one in (long, short)
+    ]
+    assert [thread.ended().result for thread in threads] == alone and not faults
+    shared.close()
+
+
+def test_a_client_that_goes_away_while_its_dialogue_is_read_ends_the_reading(reading):
+    engine, short, long, started = reading
+    shared = SharedEngine(engine)
+    seat = shared.seat()
+    thread = InThread(lambda: summarise([long], seat, ["user"], Decoding(6)))
+    assert started.wait(20)
+    seat.leave()
+    assert isinstance(thread.ended(5).error, Withdrawn)
+    summarise([short], shared.seat(), ["user"], Decoding(3))
+    started.clear()
+    assert not started.wait(0.3)  # no piece is read any more
+    shared.close()
 
 
 class ByGroups:

@@ -172,13 +172,20 @@ class Store:
     def __init__(self) -> None:
         self.writes: list[Write] = []  # of the forward under way
         self.layer = 0  # the one that is computed
+        self.earlier = 0  # tokens of a prompt that were read before, which those under way see too
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any) -> tuple[Any, Any]:
-        """Called by a layer with its new keys and values (rows, heads, new, width); gives them back as they are."""
+        """Called by a layer with its new keys and values (rows, heads, new, width); gives them back as they are.
+
+        Of a prompt that is read in pieces, all that it has so far.
+        """
         by_token = [new.transpose(1, 2).flatten(0, 1) for new in (key, value)]  # (rows * new, heads, width)
         for one in self.writes:
             one.block.write(layer, [states[one.tokens] for states in by_token], one.slots, one.places)
         self.layer = layer
+        if self.earlier:
+            block, seen = self.writes[0].block, self.earlier + key.shape[2]
+            key, value = (states[:, :, :seen] for states in block.layers[layer])
         return key, value
 
     def get_seq_length(self, *_: Any) -> int:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 
 import torch
 
@@ -29,12 +30,27 @@ class Wanted:
 
 @dataclass
 class Limits:
-    """What ends a text, and what a batch may hold: keys, rows, and tokens of the prompts that join at once."""
+    """What ends a text, and what a batch may hold: keys, rows, and tokens of the prompts that join at once.
+
+    A prompt of more than `whole` tokens is read piece by piece, for as long as the rows that run are given tokens in
+    between: nobody waits until it is read. It costs throughput where all prompts are long.
+    """
 
     stops: torch.Tensor
     keys: int
     rows: int
     prompt_tokens: int
+    whole: float = inf
+
+
+@dataclass
+class _Long:
+    """A long prompt that is being read."""
+
+    wanted: Wanted
+    begun: float
+    pieces: Iterator[torch.Tensor | None]
+    next: float = 0.0  # when the next piece is due
 
 
 class Batch:
@@ -51,6 +67,8 @@ class Batch:
         self._new_rows = new_rows
         self._rows = new_rows()
         self._waiting: deque[Wanted] = deque()
+        self._long_ones: deque[Wanted] = deque()  # that wait
+        self._long: _Long | None = None
         self._running: dict[int, Wanted] = {}
         self._done: set[Owner] = set()  # of prompts that run: the texts that have ended
         self._texts: list[Text] = []
@@ -58,13 +76,17 @@ class Batch:
 
     def join(self, wanted: Iterable[Wanted]) -> None:
         """Let prompts wait for their turn, behind those that wait already."""
-        self._waiting.extend(wanted)
+        for one in wanted:
+            (self._long_ones if one.prompt.held() > self.limits.whole else self._waiting).append(one)
 
     def leave(self, indices: Collection[int]) -> None:
         """Forget prompts, waiting or running; their rows are free for others."""
         if not indices:
             return
         self._waiting = deque(one for one in self._waiting if one.prompt.index not in indices)
+        self._long_ones = deque(one for one in self._long_ones if one.prompt.index not in indices)
+        if self._long and self._long.wanted.prompt.index in indices:
+            self._long = None
         kept = [row for row, text in enumerate(self._texts) if text.owner[0] not in indices]
         if len(kept) < len(self._texts):
             for text in self._texts:
@@ -78,7 +100,7 @@ class Batch:
     @property
     def busy(self) -> bool:
         """Whether anything waits or runs."""
-        return bool(self._waiting or self._texts)
+        return bool(self._waiting or self._long_ones or self._long or self._texts)
 
     @property
     def rows(self) -> int:
@@ -94,34 +116,57 @@ class Batch:
         ended: list[Ended] = []  # what ended before the memory ran out counts
         try:
             with torch.inference_mode():
-                for one in chain(self._admitted(), self._grown()):
+                for one in chain(self._read_on(), self._admitted(), self._grown()):
                     ended.append(one)
         except torch.OutOfMemoryError:
             self._shrink()
         return ended
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether rows are free for others to join."""
+        return not self._texts or (self._rows.joins and len(self._texts) <= (1 - JOIN_SHARE) * self.limits.rows)
+
+    def _read_on(self) -> Iterator[Ended]:
+        """A piece of a long prompt, if it is due: as much time goes to the rows that run."""
+        if not self._long and self._long_ones and self._is_open and self._fits([self._long_ones[0]]):
+            one = self._long_ones.popleft()
+            self._running[one.prompt.index] = one
+            self._long = _Long(one, time.monotonic(), self._rows.pieces(one.prompt, one.decoding.beams))
+        if (long := self._long) and (not self._texts or time.monotonic() >= long.next):
+            begun = time.monotonic()
+            scores = next(long.pieces)
+            if scores is None:
+                now = time.monotonic()
+                long.next = now + (now - begun)
+            else:
+                self._long = None
+                yield from self._begin([long.wanted], scores, long.begun)
+
     def _admitted(self) -> Iterator[Ended]:
-        room = (1 - JOIN_SHARE) * self.limits.rows
-        while self._waiting and (not self._texts or (self._rows.joins and len(self._texts) <= room)):
+        while self._waiting and self._is_open:
             group = self._that_join()
             if not group:
                 return
             begun = time.monotonic()
             self._running |= {one.prompt.index: one for one in group}
-            lanes = group[0].decoding.beams
-            scores = self._rows.admit([one.prompt for one in group], lanes)
-            self.check_numbers(scores)
-            new = [
-                Text((one.prompt.index, number), begun, one.decoding, stream(one.decoding.seed, one.identity, number))
-                for one in group
-                for number in range(len(one.prompt.branches))
-            ]
-            before = len(self._texts)
-            found = self._advance(new, scores)
-            self._texts += found.texts
-            if found.rows != list(range(len(new))):
-                self._rows.select([*range(before), *(before + row for row in found.rows)])
-            yield from self._told(found.ended)
+            scores = self._rows.admit([one.prompt for one in group], group[0].decoding.beams)
+            yield from self._begin(group, scores, begun)
+
+    def _begin(self, group: Sequence[Wanted], scores: torch.Tensor, begun: float) -> Iterator[Ended]:
+        """The first token of prompts that have been read."""
+        self.check_numbers(scores)
+        new = [
+            Text((one.prompt.index, number), begun, one.decoding, stream(one.decoding.seed, one.identity, number))
+            for one in group
+            for number in range(len(one.prompt.branches))
+        ]
+        before = len(self._texts)
+        found = self._advance(new, scores)
+        self._texts += found.texts
+        if found.rows != list(range(len(new))):
+            self._rows.select([*range(before), *(before + row for row in found.rows)])
+        yield from self._told(found.ended)
 
     def _grown(self) -> Iterator[Ended]:
         if self._texts:
@@ -175,26 +220,34 @@ class Batch:
     def _shrink(self) -> None:
         """Put what runs back, to run again in smaller batches."""
         again = list(self._running.values())
-        if self.limits.keys < min(one.prompt.width(0) for one in [*again, *self._waiting]):
+        if self.limits.keys < min(one.prompt.width(0) for one in [*again, *self._waiting, *self._long_ones]):
             raise ResourceError("one dialogue does not fit the device's memory", fix="use --device cpu") from None
-        self._waiting.extendleft(reversed(again))
-        self._texts, self._rows, self._searches = [], self._new_rows(), {}
+        self._texts, self._rows, self._searches, self._long = [], self._new_rows(), {}, None
+        others = [*self._waiting, *self._long_ones]
+        self._waiting.clear()
+        self._long_ones.clear()
+        self.join([*again, *others])
         self.limits.keys //= 2
         torch.cuda.empty_cache()
+
+    def _fits(self, group: Sequence[Wanted]) -> bool:
+        """Whether the keys of prompts have room beside those that are there; one alone always has."""
+        if len(group) == 1 and not self._texts and not self._long:
+            return True
+        longest = max(one.decoding.max_new_tokens for one in (*group, *self._running.values()))
+        lanes = group[0].decoding.beams
+        return self._rows.keys([one.prompt for one in group], lanes, longest) <= self.limits.keys
 
     def _that_join(self) -> list[Wanted]:
         """Take off the waiting what there is room for; where nothing runs, at least one."""
         group: list[Wanted] = []
-        longest = max((text.decoding.max_new_tokens for text in self._texts), default=0)
         tokens = opened = 0
         while self._waiting:
             one = self._waiting[0]
             lanes = one.decoding.beams
             if group and lanes != group[0].decoding.beams:
                 break
-            longest = max(longest, one.decoding.max_new_tokens)
-            prompts = [each.prompt for each in (*group, one)]
-            if (group or self._texts) and self._rows.keys(prompts, lanes, longest) > self.limits.keys:
+            if not self._fits([*group, one]):
                 break
             held = len(one.prompt.prefix) + sum(map(len, one.prompt.branches))
             new = lanes * len(one.prompt.branches)

@@ -1,6 +1,6 @@
 """A prompt as token ids, and what rows of a batch must be able to do, whatever model computes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,13 @@ class Rows(Protocol):
 
     def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
         """A new row for every branch, behind the others; `lanes` may become of each. Their logits (new rows, words)."""
+        ...
+
+    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
+        """As `admit` of one prompt, which is read a piece at a time: None after each, and the logits at the end.
+
+        Between two pieces the rows that are there may go on. Where `joins` is False, it is one piece.
+        """
         ...
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:

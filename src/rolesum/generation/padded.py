@@ -4,7 +4,7 @@ The prefixes are computed once, padded on the right, and their cache is copied t
 follow it. The cache has holes where padding was; masks and position ids are made so that no row notices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,9 @@ class PaddedRows:
         self._forward([one.prefix for one in prompts], want_logits=False)
         self.select([row for row, one in enumerate(prompts) for _ in one.branches])
         return self._forward([branch for one in prompts for branch in one.branches])
+
+    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
+        yield self.admit([prompt], lanes)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         return self._forward([[token] for token in tokens])

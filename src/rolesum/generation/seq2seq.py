@@ -6,7 +6,7 @@ repeated n-grams, no forced end. What every target begins with (BART's `<s>`, a 
 forced_bos_token_id would force it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -40,6 +40,9 @@ class Seq2SeqRows:
         self.memory = encoded(self.model, ids, self.mask)
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return self._forward([one.begin for one in prompts for _ in one.branches])
+
+    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
+        yield self.admit([prompt], lanes)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         return self._forward([[token] for token in tokens])

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rolesum.errors import DataError, Problem
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Prompts that an engine without live batches is given at once.
 TOGETHER = 32
+# Tokens of a prompt that is read at once; a longer one is read in pieces, and lets the others go on.
+WHOLE = 2048
 
 
 class Withdrawn(Exception):
@@ -28,7 +31,7 @@ class Withdrawn(Exception):
 class LiveEngine(Engine, Protocol):
     """An engine whose batches take new prompts while others are being written."""
 
-    def open_batch(self, on_token: "OnToken | None" = None) -> "Batch": ...
+    def open_batch(self, on_token: "OnToken | None" = None, whole: float = inf) -> "Batch": ...
 
     def wanted(self, index: int, prompt: Prompt, decoding: Decoding) -> "Wanted": ...
 
@@ -213,7 +216,7 @@ class SharedEngine:
             if ask.on_text and not ask.over.is_set():
                 ask.tell(number, text.owner[1], engine.text_of(text.ids))
 
-        batch = engine.open_batch(told)
+        batch = engine.open_batch(told, WHOLE)
         while (arrived := self._arrivals(wait=not batch.busy)) is not None:
             for ask in arrived:
                 running |= {one.prompt.index: (ask, number) for number, one in enumerate(ask.wanted)}
@@ -228,7 +231,7 @@ class SharedEngine:
                 for ask, _ in running.values():
                     ask.fail(error)
                 running.clear()
-                batch = engine.open_batch(told)
+                batch = engine.open_batch(told, WHOLE)
             self.rows = batch.rows
 
     def _keep(self, engine: LiveEngine, ended: "Sequence[Ended]", running: dict[int, tuple[_Ask, int]]) -> None:

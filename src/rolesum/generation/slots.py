@@ -3,8 +3,8 @@
 Where the keys are kept, and what a row sees of them, is the affair of blocks.py.
 """
 
-from collections.abc import Sequence
-from itertools import accumulate, chain
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from rolesum.models.attention import bundle_visibility, can_mask, model_mask
 from rolesum.models.causal import body, logits
 from rolesum.models.loading import LoadedModel
 from rolesum.models.segments import TABLE, can_segment, segment_attention, segment_mask
+
+# Tokens of a long prompt that are read at once, while others wait for a token.
+PIECE = 512
 
 
 def can_slot(loaded: LoadedModel) -> bool:
@@ -55,13 +58,54 @@ class SlotRows:
         self.packs = can_segment(self.config, self.device)
         self.store = Store()
         self.blocks: list[Block] = []  # the rows of the first come first
+        self.coming: list[Block] = []  # whose prompts are read piece by piece
 
     def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
         widths = [one.held() + lanes * len(one.branches) * max_new_tokens for one in prompts]
-        return sum(block.most_keys(max_new_tokens) for block in self.blocks) + len(prompts) * max(widths)
+        there = (*self.blocks, *self.coming)
+        return sum(block.most_keys(max_new_tokens) for block in there) + len(prompts) * max(widths)
 
     def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
         laid = [_Laid(one) for one in prompts]
+        block = self._block(prompts, laid, lanes)
+        self.blocks.append(block)
+        return logits(self.model, self._prefill(block, laid))
+
+    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
+        laid = _Laid(prompt)
+        block = self._block([prompt], [laid], lanes)
+        self.coming.append(block)
+        try:
+            ends = [*range(PIECE, len(prompt.prefix) - PIECE // 2, PIECE), len(laid.ids)]
+            for start, end in pairwise([0, *ends]):
+                hidden = self._read(block, laid, start, end)
+                if end < len(laid.ids):
+                    yield None
+        finally:
+            self.coming.remove(block)
+        self.blocks.append(block)
+        yield logits(self.model, hidden[[last - 1 - start for _, last in laid.spans]])
+
+    def _read(self, block: Block, one: _Laid, start: int, end: int) -> torch.Tensor:
+        """Hidden states (tokens, width) of a prompt's tokens from `start` to `end`, which see those before them."""
+        branch, place = torch.tensor(one.branch[:end], device=self.device), torch.arange(end, device=self.device)
+        ids, positions = (torch.tensor([each[start:end]], device=self.device) for each in (one.ids, one.position))
+        self.store.writes = [Write(block, slice(None), torch.zeros_like(place[start:]), place[start:])]
+        self.store.earlier = start
+        try:
+            if self.packs:
+                table = _table([one]) if end == len(one.ids) else torch.tensor([[[(0, end, 0, 0)]]], dtype=TABLE)
+                with segment_attention(self.model):
+                    return self._forward(ids, positions, segment_mask(self.config, table))[0]
+            visible = ((branch == 0) | (branch == branch[start:, None])) & (place <= place[start:, None])
+            seen = block.key_positions[:, :end]
+            mask = model_mask(self.config, visible[None, None], positions, seen, self.model.dtype)
+            return self._forward(ids, positions, mask)[0]
+        finally:
+            self.store.earlier = 0
+
+    def _block(self, prompts: Sequence[Encoded], laid: Sequence[_Laid], lanes: int) -> Block:
+        """The slots of prompts that are to be read, with a row for each branch."""
         block = Block([len(one.ids) for one in laid], lanes * max(len(one.spans) for one in laid), self.device)
         starts = []
         for slot, (prompt, one) in enumerate(zip(prompts, laid, strict=True)):
@@ -73,8 +117,7 @@ class SlotRows:
                 block.lane.append(lane)
                 starts.append(len(prompt.prefix) + end - start)
         block.position = torch.tensor(starts, device=self.device)
-        self.blocks.append(block)
-        return logits(self.model, self._prefill(block, laid))
+        return block
 
     def _prefill(self, block: Block, laid: Sequence[_Laid]) -> torch.Tensor:
         """Hidden states of every branch's last token (rows, width); keys and values go to the block."""

@@ -1,6 +1,8 @@
 """The transformers engine: a loaded model, its prompts as ids, and texts by continuous batches."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from math import inf
 
 import torch
 
@@ -77,9 +79,10 @@ class TransformersEngine:
         pairs = zip(encoded, identities, strict=True)
         return decode(self.open_batch(on_token), [Wanted(one, decoding, identity) for one, identity in pairs])
 
-    def open_batch(self, on_token: OnToken | None = None) -> Batch:
-        """A batch that prompts may join at any time; see Batch."""
-        return Batch(self._rows, self._limits(self.token_budget), self.loaded.check_numbers, on_token)
+    def open_batch(self, on_token: OnToken | None = None, whole: float = inf) -> Batch:
+        """A batch that prompts may join at any time; those of more than `whole` tokens a piece at a time. See Batch."""
+        limits = replace(self._limits(self.token_budget), whole=whole)
+        return Batch(self._rows, limits, self.loaded.check_numbers, on_token)
 
     def wanted(self, index: int, prompt: Prompt, decoding: Decoding) -> Wanted:
         """A prompt as a batch takes it. Raises DataError where it does not fit the model."""

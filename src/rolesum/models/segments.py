@@ -89,19 +89,26 @@ def _attention(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """As transformers calls it: query (1, heads, length, width), key and value (1, key heads, length, width)."""
+    """As transformers calls it: query (1, heads, length, width), key and value (1, key heads, length, width).
+
+    Fewer queries than keys are those of the last tokens.
+    """
     if attention_mask is None or attention_mask.dtype != TABLE:
         kwargs |= {"scaling": scaling, "sliding_window": sliding_window}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    plan = _blocks(tuple(map(tuple, attention_mask[0, 0].tolist())), sliding_window, value.dtype)
+    first = key.shape[2] - query.shape[2]
+    plan = _blocks(tuple(map(tuple, attention_mask[0, 0].tolist())), sliding_window, value.dtype, first)
     with torch.autocast("cpu", enabled=False):
         out = SegmentAttention.apply(query.to(value.dtype), key.to(value.dtype), value, plan, scale)
     return out, None
 
 
 class Block(NamedTuple):
-    """Queries start…end of a segment, the spans of keys that they see, and what hides the last of these from some."""
+    """Queries start…end of a segment, the spans of keys that they see, and what hides the last of these from some.
+
+    Queries are counted among the queries, keys among the keys.
+    """
 
     start: int
     end: int
@@ -175,14 +182,18 @@ def _weights(q: torch.Tensor, keys: torch.Tensor, block: Block) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def _blocks(
-    table: tuple[tuple[int, ...], ...], window: int | None, dtype: torch.dtype = torch.float32
+    table: tuple[tuple[int, ...], ...], window: int | None, dtype: torch.dtype = torch.float32, first: int = 0
 ) -> tuple[Block, ...]:
-    """The blocks of all segments: the same for every layer of a step, and for its backward."""
-    return tuple(
+    """The blocks of all segments, whose queries begin with the row's token `first`.
+
+    They are the same for every layer of a step, and for its backward.
+    """
+    blocks = (
         _block(line, start, min(start + BLOCK, line[1]), window, dtype)
         for line in table
-        for start in range(line[0], line[1], BLOCK)
+        for start in range(max(line[0], first), line[1], BLOCK)
     )
+    return tuple(block._replace(start=block.start - first, end=block.end - first) for block in blocks)
 
 
 def _block(line: tuple[int, ...], start: int, end: int, window: int | None, dtype: torch.dtype) -> Block:
