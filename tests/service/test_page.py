@@ -7,6 +7,7 @@ import pytest
 from browser import browser  # noqa: F401
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
+from rolesum.service.keys import new_key
 from served import serving
 from tiny import model_dir
 
@@ -34,6 +35,7 @@ def page(browser, service):  # noqa: F811
         "request", lambda one: opened.faults.append(one.url) if not one.url.startswith((service.url, "blob:")) else None
     )
     opened.goto(service.url)
+    opened.wait_for_selector("#roles input")  # which is drawn last
     yield opened
     opened.close()
 
@@ -64,6 +66,11 @@ def test_a_chat_is_pasted_summarised_and_looked_into(page):
     with page.expect_download() as told:
         page.click("#markdown")
     assert found["summaries"][0]["text"] in told.value.path().read_text()
+    page.locator("#chat .said").nth(1).fill("Another text.")
+    page.keyboard.press("Enter")
+    assert page.locator("#results.stale").count() == 1  # they are of the text before
+    page.click("#back")
+    assert cards.count() == 0 and page.locator("#after").is_hidden()  # and of no other dialogue
     assert not page.faults
 
 
@@ -152,5 +159,33 @@ def test_a_problem_is_shown_with_its_remedy(browser, tmp_path):  # noqa: F811
         page.fill("#text", "Anna: hello <img src=x onerror=alert(1)>\nTom: hi")
         page.click("#read")
         page.wait_for_selector("#chat li")
+        for box in page.locator("#roles input:checked").all():
+            box.uncheck()
+        page.click("#go")
+        assert "Choose a role" in page.locator("#problem").inner_text() and page.locator(".card").count() == 0
         assert page.locator("#chat img").count() == 0 and "<img" in page.locator("#chat").inner_text()
+        page.close()
+
+
+def test_with_keys_the_page_asks_for_one_and_says_that_it_is_wrong(browser, tmp_path):  # noqa: F811
+    key, line = new_key("anna")
+    (tmp_path / "keys").write_text(line)
+    with serving("--model", model_dir("llama"), "--dtype", "float32", "--keys", tmp_path / "keys") as service:
+        page = browser.new_page(locale="en-GB")
+        page.goto(service.url)
+        page.wait_for_selector("#key[open]")
+        assert page.locator("#keywrong").is_hidden()
+        page.fill("#keytext", "rs-wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#keywrong:not([hidden])")
+        page.fill("#keytext", key)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#roles input")
+        page.close()
+        page = browser.new_page(locale="en-GB")
+        page.goto(service.url)
+        page.wait_for_selector("#key[open]")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#problem:not([hidden])")
+        assert "API key" in page.locator("#problem").inner_text()
         page.close()

@@ -11,13 +11,23 @@ export class Refused extends Error {
 
 const keyDialog = document.getElementById("key");
 
-function askKey() {
-  return new Promise((resolve) => {
+function askKey(wasWrong) {
+  const field = document.getElementById("keytext");
+  if (!keyDialog.open) {
+    field.value = "";
+    document.getElementById("keywrong").hidden = !wasWrong;
+    keyDialog.returnValue = "";
+    keyDialog.showModal();
+  }
+  return new Promise((resolve, reject) => {
     keyDialog.addEventListener("close", () => {
-      sessionStorage.setItem("rolesum.key", document.getElementById("keytext").value.trim());
+      if (!keyDialog.returnValue) { // Escape
+        reject(new Refused({ detail: word("keytitle"), fix: word("again") }));
+        return;
+      }
+      sessionStorage.setItem("rolesum.key", field.value.trim());
       resolve();
     }, { once: true });
-    if (!keyDialog.open) keyDialog.showModal();
   });
 }
 
@@ -36,7 +46,7 @@ async function send(path, options = {}) {
       if (!answer.ok) throw new Refused(await answer.json().catch(() => ({ detail: `${answer.status}`, fix: "" })));
       return answer;
     }
-    await askKey();
+    await askKey(Boolean(key));
   }
 }
 

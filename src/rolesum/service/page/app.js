@@ -14,6 +14,7 @@ let stopping = null;
 let read = []; // the dialogues of the last text
 let suggested = ["overall"];
 let form = "";
+let picked = false; // whether the roles were chosen by hand
 
 // Read
 
@@ -47,6 +48,8 @@ function tellFormat(total = read.length) {
 
 function choose(place) {
   const one = read[place];
+  picked = false;
+  forget();
   chat.show(one);
   suggested = one.suggested;
   byId("chat-panel").hidden = false;
@@ -55,7 +58,17 @@ function choose(place) {
   drawRoles();
 }
 
+// Summaries are of the dialogue that was: without it they are nothing.
+function forget() {
+  stopping?.abort();
+  results = null;
+  byId("results").replaceChildren();
+  byId("results").classList.remove("stale");
+  byId("after").hidden = true;
+}
+
 function startAnew() {
+  forget();
   byId("chat-panel").hidden = true;
   byId("input").hidden = false;
   byId("go").disabled = true;
@@ -72,11 +85,13 @@ function namesOffered() {
 function drawRoles() {
   const played = new Set(Object.values(chat.current()?.roles ?? {}));
   const preset = byId("preset").value;
-  const isOn = (role) => (preset ? true : role === "overall" || played.has(role) || suggested.includes(role) && !chat.current());
+  const chosen = new Set(picked ? chosenRoles() : []);
+  const isOn = (role) => (picked ? chosen.has(role) : preset ? true : role === "overall" || played.has(role) || suggested.includes(role) && !chat.current());
   byId("roles").replaceChildren(...namesOffered().map(([role, title]) => {
     const box = document.createElement("label");
     box.className = `pick ${chat.tintOf(role)}`;
     const tick = Object.assign(document.createElement("input"), { type: "checkbox", value: role, checked: isOn(role) });
+    tick.addEventListener("change", () => { picked = true; });
     box.append(tick, title);
     return box;
   }));
@@ -89,7 +104,11 @@ const chosenRoles = () => [...byId("roles").querySelectorAll(":checked")].map((o
 
 async function go() {
   const roles = chosenRoles();
-  if (!chat.current() || !roles.length || stopping) return;
+  if (!chat.current() || stopping) return;
+  if (!roles.length) {
+    showProblem(byId("problem"), new Error(word("norole")));
+    return;
+  }
   const models = [byId("model").value, byId("against").value].filter((name, place, all) => name && all.indexOf(name) === place);
   const places = chat.shownPlaces();
   const evidence = (turns) => chat.highlight(turns.map((turn) => places[turn]));
@@ -98,6 +117,7 @@ async function go() {
   busy(true);
   showProblem(byId("problem"), null);
   chat.highlight([]);
+  byId("results").classList.remove("stale");
   const begun = performance.now();
   const body = {
     dialogue: chat.asked(),
@@ -115,12 +135,14 @@ async function go() {
     }, stopping.signal)));
     byId("seconds").textContent = word("seconds", { value: ((performance.now() - begun) / 1000).toFixed(1) });
   } catch (error) {
-    stopping.abort();
+    stopping?.abort();
     if (error.name !== "AbortError") showProblem(byId("problem"), error);
   } finally {
-    mine.stop();
     busy(false);
-    byId("after").hidden = !mine.answers.size;
+    if (mine === results) {
+      mine.stop();
+      byId("after").hidden = !mine.answers.size;
+    }
   }
 }
 
@@ -175,7 +197,10 @@ function listen() {
   takesFiles(byId("input"), byId("file"), readFile);
   byId("which").addEventListener("change", (event) => choose(Number(event.target.value)));
   byId("back").addEventListener("click", startAnew);
-  byId("preset").addEventListener("change", drawRoles);
+  byId("preset").addEventListener("change", () => {
+    picked = false;
+    drawRoles();
+  });
   byId("go").addEventListener("click", go);
   byId("stop").addEventListener("click", () => stopping?.abort());
   document.addEventListener("keydown", (event) => {
@@ -203,7 +228,10 @@ function listen() {
     speak(event.target.value);
     draw();
   });
-  chat.onChange(drawRoles);
+  chat.onChange(() => {
+    byId("results").classList.add("stale");
+    drawRoles();
+  });
 }
 
 speak();

@@ -31,6 +31,7 @@ async function add(chosen) {
   try {
     showProblem(byId("manyproblem"), null);
     const batch = await post("/v1/batches", formOf(chosen, fields));
+    showProblem(byId("manyproblem"), null);
     await refresh();
     open(batch.id);
   } catch (error) {
@@ -152,7 +153,7 @@ function cell(kind, text) {
 function asCsv() {
   const roles = [...new Set(rows.flatMap((row) => row.result?.summaries.map((one) => one.role) ?? []))];
   const quote = (text) => {
-    const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // no formula for a spreadsheet
+    const safe = /^[=+\-@＝＋－＠\t\r\n]/.test(text) ? `'${text}` : text; // no formula for a spreadsheet
     return `"${safe.replaceAll('"', '""')}"`;
   };
   const lines = rows.map((row) => [

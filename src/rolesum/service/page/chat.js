@@ -22,7 +22,7 @@ export function offer(roles) {
 }
 
 export function show(given) {
-  dialogue = { id: given.id, turns: given.turns.map((turn) => ({ ...turn })), roles: { ...given.roles } };
+  dialogue = { id: given.id, turns: given.turns.map((turn) => ({ ...turn })), roles: Object.assign(Object.create(null), given.roles) };
   drawSpeakers();
   list.replaceChildren(...dialogue.turns.map(turnOf));
 }
@@ -82,7 +82,22 @@ function turnOf(turn, place) {
   said.setAttribute("role", "textbox");
   said.setAttribute("aria-label", word("turnedit", { n: place + 1 }));
   said.textContent = turn.text;
-  said.addEventListener("input", () => { turn.text = said.textContent; });
+  said.addEventListener("input", () => {
+    turn.text = said.textContent;
+    changed();
+  });
+  let before = turn.text;
+  said.addEventListener("focus", () => { before = turn.text; });
+  said.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && turn.text !== before) {
+      turn.text = before;
+      said.textContent = before;
+    }
+    if (event.key === "Escape" || (event.key === "Enter" && !event.ctrlKey && !event.metaKey)) {
+      event.preventDefault();
+      said.blur();
+    }
+  });
   row.append(who, said);
   return row;
 }

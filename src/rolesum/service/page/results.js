@@ -56,8 +56,14 @@ export class Results {
 
   done(model, answer) { this.answers.set(model, answer); }
 
+  // What has not ended says so; what has not begun goes.
   stop() {
-    for (const card of this.cards.values()) card.root.classList.remove("growing");
+    for (const card of this.cards.values()) {
+      if (!card.root.classList.contains("growing")) continue;
+      card.root.classList.remove("growing");
+      if (card.text.textContent) card.after.append(Object.assign(document.createElement("span"), { className: "note", textContent: word("stopped") }));
+      else card.root.remove();
+    }
   }
 
   press(sentence, button) {

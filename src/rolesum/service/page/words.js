@@ -18,6 +18,7 @@ const WORDS = {
     waiting: "waits", running: "runs", done: "done", cancelled: "cancelled", failed: "{n} failed", cancel: "Cancel",
     remove: "Delete", show: "Show", id: "dialogue", flagscolumn: "flags", coverage: "{read} of {turns} turns read",
     sure: "Delete this batch and its summaries?", lost: "The connection broke.", again: "Ask again.",
+    norole: "Choose a role to summarise for.", stopped: "stopped", keywrong: "This key is not known here. ",
     overall: "overall", user: "user", agent: "agent", turnedit: "Text of turn {n}", roleof: "Role of {speaker}",
   },
   zh: {
@@ -37,6 +38,7 @@ const WORDS = {
     waiting: "等待", running: "进行中", done: "完成", cancelled: "已取消", failed: "{n} 个失败", cancel: "取消",
     remove: "删除", show: "查看", id: "对话", flagscolumn: "提示", coverage: "已读 {turns} 轮中的 {read} 轮",
     sure: "删除这一批及其摘要？", lost: "连接中断。", again: "请重试。",
+    norole: "请选择为谁写摘要。", stopped: "已停止", keywrong: "此密钥无效。",
     overall: "整体", user: "用户", agent: "客服", turnedit: "第 {n} 轮内容", roleof: "{speaker} 的角色",
   },
 };
