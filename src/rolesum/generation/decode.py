@@ -17,15 +17,21 @@ from rolesum.generation.search import Advance, Ended, OnToken, Owner, Search, Te
 
 # Prompts join when so large a share of the rows is free, and so many at once: few are computed no faster than many.
 JOIN_SHARE = 0.25
+# Of rows and keys: up to where patient prompts join.
+PATIENT_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A prompt, and how its texts are chosen. Sampling makes its streams of `identity`, the dialogue's id."""
+    """A prompt, and how its texts are chosen. Sampling makes its streams of `identity`, the dialogue's id.
+
+    One that is `patient` has at most half of the rows and keys, with all that are: the others find room beside them.
+    """
 
     prompt: Encoded
     decoding: Decoding
     identity: str
+    patient: bool = False
 
 
 @dataclass
@@ -67,6 +73,7 @@ class Batch:
         self._new_rows = new_rows
         self._rows = new_rows()
         self._waiting: deque[Wanted] = deque()
+        self._patient: deque[Wanted] = deque()
         self._long_ones: deque[Wanted] = deque()  # that wait
         self._long: _Long | None = None
         self._running: dict[int, Wanted] = {}
@@ -77,13 +84,15 @@ class Batch:
     def join(self, wanted: Iterable[Wanted]) -> None:
         """Let prompts wait for their turn, behind those that wait already."""
         for one in wanted:
-            (self._long_ones if one.prompt.held() > self.limits.whole else self._waiting).append(one)
+            is_long = one.prompt.held() > self.limits.whole
+            (self._long_ones if is_long else self._patient if one.patient else self._waiting).append(one)
 
     def leave(self, indices: Collection[int]) -> None:
         """Forget prompts, waiting or running; their rows are free for others."""
         if not indices:
             return
         self._waiting = deque(one for one in self._waiting if one.prompt.index not in indices)
+        self._patient = deque(one for one in self._patient if one.prompt.index not in indices)
         self._long_ones = deque(one for one in self._long_ones if one.prompt.index not in indices)
         if self._long and self._long.wanted.prompt.index in indices:
             self._long = None
@@ -100,7 +109,7 @@ class Batch:
     @property
     def busy(self) -> bool:
         """Whether anything waits or runs."""
-        return bool(self._waiting or self._long_ones or self._long or self._texts)
+        return bool(self._waiting or self._patient or self._long_ones or self._long or self._texts)
 
     @property
     def rows(self) -> int:
@@ -144,8 +153,8 @@ class Batch:
                 yield from self._begin([long.wanted], scores, long.begun)
 
     def _admitted(self) -> Iterator[Ended]:
-        while self._waiting and self._is_open:
-            group = self._that_join()
+        while (self._waiting or self._patient) and self._is_open:
+            group = self._that_join(self._waiting) or self._that_join(self._patient)
             if not group:
                 return
             begun = time.monotonic()
@@ -220,12 +229,12 @@ class Batch:
     def _shrink(self) -> None:
         """Put what runs back, to run again in smaller batches."""
         again = list(self._running.values())
-        if self.limits.keys < min(one.prompt.width(0) for one in [*again, *self._waiting, *self._long_ones]):
+        others = [*self._waiting, *self._patient, *self._long_ones]
+        if self.limits.keys < min(one.prompt.width(0) for one in [*again, *others]):
             raise ResourceError("one dialogue does not fit the device's memory", fix="use --device cpu") from None
         self._texts, self._rows, self._searches, self._long = [], self._new_rows(), {}, None
-        others = [*self._waiting, *self._long_ones]
-        self._waiting.clear()
-        self._long_ones.clear()
+        for waiting in (self._waiting, self._patient, self._long_ones):
+            waiting.clear()
         self.join([*again, *others])
         self.limits.keys //= 2
         torch.cuda.empty_cache()
@@ -234,16 +243,22 @@ class Batch:
         """Whether the keys of prompts have room beside those that are there; one alone always has."""
         if len(group) == 1 and not self._texts and not self._long:
             return True
+        share = 1.0
+        if group[0].patient:
+            share = PATIENT_SHARE
+            rows = sum(one.decoding.beams * len(one.prompt.branches) for one in (*group, *self._running.values()))
+            if rows > share * self.limits.rows:
+                return False
         longest = max(one.decoding.max_new_tokens for one in (*group, *self._running.values()))
         lanes = group[0].decoding.beams
-        return self._rows.keys([one.prompt for one in group], lanes, longest) <= self.limits.keys
+        return self._rows.keys([one.prompt for one in group], lanes, longest) <= share * self.limits.keys
 
-    def _that_join(self) -> list[Wanted]:
-        """Take off the waiting what there is room for; where nothing runs, at least one."""
+    def _that_join(self, waiting: deque[Wanted]) -> list[Wanted]:
+        """Take off those that wait what there is room for; where nothing runs, at least one."""
         group: list[Wanted] = []
         tokens = opened = 0
-        while self._waiting:
-            one = self._waiting[0]
+        while waiting:
+            one = waiting[0]
             lanes = one.decoding.beams
             if group and lanes != group[0].decoding.beams:
                 break
@@ -254,7 +269,7 @@ class Batch:
             crowded = tokens + held > self.limits.prompt_tokens or opened + new > JOIN_SHARE * self.limits.rows
             if group and self._rows.joins and crowded:
                 break
-            group.append(self._waiting.popleft())
+            group.append(waiting.popleft())
             tokens += held
             opened += new
         return group

@@ -33,7 +33,7 @@ class LiveEngine(Engine, Protocol):
 
     def open_batch(self, on_token: "OnToken | None" = None, whole: float = inf) -> "Batch": ...
 
-    def wanted(self, index: int, prompt: Prompt, decoding: Decoding) -> "Wanted": ...
+    def wanted(self, index: int, prompt: Prompt, decoding: Decoding, patient: bool = False) -> "Wanted": ...
 
     def text_of(self, ids: Sequence[int]) -> str: ...
 
@@ -52,6 +52,7 @@ class _Ask:
     texts: list[dict[int, Generation]] = field(default_factory=list)
     growing: dict[tuple[int, int], Growing] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
+    patient: bool = False
     failure: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -77,9 +78,10 @@ class _Ask:
 
 
 class Seat:
-    """One asker's place at a shared engine: an Engine, and the way to leave it."""
+    """One asker's place at a shared engine: an Engine, and the way to leave it. The `patient` let others go first."""
 
-    def __init__(self, shared: "SharedEngine") -> None:
+    def __init__(self, shared: "SharedEngine", patient: bool = False) -> None:
+        self._patient = patient
         self._shared, self._asks, self._left = shared, list[_Ask](), False
         self.name, self.layout = shared.engine.name, shared.engine.layout
         self._lock = threading.Lock()
@@ -92,7 +94,7 @@ class Seat:
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
         """As Engine.generate. Raises Withdrawn once the seat was left."""
-        ask = _Ask(prompts, decoding, on_done, on_text, texts=[{} for _ in prompts])
+        ask = _Ask(prompts, decoding, on_done, on_text, texts=[{} for _ in prompts], patient=self._patient)
         with self._lock:
             if self._left:
                 raise Withdrawn
@@ -138,12 +140,13 @@ class SharedEngine:
         self._closing = False
         self.encoding = threading.Lock()  # a tokenizer is not made for several threads
         self._numbers = itertools.count()
+        self._running: dict[int, tuple[_Ask, int]] = {}  # number of a prompt -> who asked for it, and its place there
         self.rows = 0  # texts that grow now
         self._thread = threading.Thread(target=self._run, name="rolesum-engine", daemon=True)
         self._thread.start()
 
-    def seat(self) -> Seat:
-        return Seat(self)
+    def seat(self, patient: bool = False) -> Seat:
+        return Seat(self, patient)
 
     @property
     def alive(self) -> bool:
@@ -163,7 +166,7 @@ class SharedEngine:
             for prompt in ask.prompts:
                 try:
                     with self.encoding:
-                        wanted.append(self.engine.wanted(next(self._numbers), prompt, ask.decoding))
+                        wanted.append(self.engine.wanted(next(self._numbers), prompt, ask.decoding, ask.patient))
                 except DataError as error:
                     problems += error.problems
             if problems:
@@ -191,7 +194,8 @@ class SharedEngine:
                 self._by_groups()
         finally:
             with self._wake:
-                left = list(self._arrived)
+                self._closing = True
+                left = [*self._arrived, *(ask for ask, _ in self._running.values())]
             for ask in left:
                 ask.fail(Withdrawn())
 
@@ -209,7 +213,7 @@ class SharedEngine:
     # An engine with live batches
 
     def _live(self, engine: LiveEngine) -> None:
-        running: dict[int, tuple[_Ask, int]] = {}
+        running = self._running
 
         def told(text: "Text") -> None:
             ask, number = running[text.owner[0]]
@@ -219,10 +223,11 @@ class SharedEngine:
         batch = engine.open_batch(told, WHOLE)
         while (arrived := self._arrivals(wait=not batch.busy)) is not None:
             for ask in arrived:
-                running |= {one.prompt.index: (ask, number) for number, one in enumerate(ask.wanted)}
-                batch.join(ask.wanted)
+                running.update({one.prompt.index: (ask, number) for number, one in enumerate(ask.wanted)})
             gone = [index for index, (ask, _) in running.items() if ask.over.is_set()]
             try:
+                for ask in arrived:
+                    batch.join(ask.wanted)
                 batch.leave(gone)
                 for index in gone:
                     del running[index]

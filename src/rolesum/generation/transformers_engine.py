@@ -84,11 +84,11 @@ class TransformersEngine:
         limits = replace(self._limits(self.token_budget), whole=whole)
         return Batch(self._rows, limits, self.loaded.check_numbers, on_token)
 
-    def wanted(self, index: int, prompt: Prompt, decoding: Decoding) -> Wanted:
+    def wanted(self, index: int, prompt: Prompt, decoding: Decoding, patient: bool = False) -> Wanted:
         """A prompt as a batch takes it. Raises DataError where it does not fit the model."""
         encoded = self.encode(index, prompt)
         self._check_lengths([prompt], [encoded], decoding.max_new_tokens)
-        return Wanted(encoded, decoding, prompt.dialogue.id)
+        return Wanted(encoded, decoding, prompt.dialogue.id, patient)
 
     def encode(self, index: int, prompt: Prompt) -> Encoded:
         encode, sides = self.loaded.encoder.encode, self.loaded.sides
