@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from rolesum.errors import Problem, RolesumError
 from rolesum.generation.shared import Withdrawn
@@ -36,7 +37,7 @@ class _Api(FastAPI):
         return self.openapi_schema
 
 
-def application(house: House, bulk: Bulk, keys: Keys, *, is_local: bool = True, origins: tuple[str, ...] = ()) -> Gate:
+def application(house: House, bulk: Bulk, keys: Keys, *, is_local: bool = True, origins: tuple[str, ...] = ()) -> Any:
     """The service as an ASGI application."""
 
     @asynccontextmanager
@@ -53,20 +54,26 @@ def application(house: House, bulk: Bulk, keys: Keys, *, is_local: bool = True, 
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.house, app.state.bulk = house, bulk
     for part in (summaries, batches, chat, system, page):
         app.include_router(part.router)
     _tell_errors(app)
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Api-Key", "Idempotency-Key"],
-        )
-    return Gate(app, keys=keys, limits=house.limits, metrics=house.metrics, is_local=is_local, origins=origins)
+    paths = [path for path in app.openapi()["paths"] if "{" not in path]
+    gate = Gate(
+        app, keys=keys, limits=house.limits, metrics=house.metrics, is_local=is_local, origins=origins, paths=paths
+    )
+    if not origins:
+        return gate
+    return CORSMiddleware(  # outside, so that another site's page can read what the gate says too
+        gate,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Api-Key", "Idempotency-Key"],
+        expose_headers=["Location", "Retry-After", "X-Request-Id"],
+    )
 
 
 def _tell_errors(app: FastAPI) -> None:
@@ -89,6 +96,11 @@ def _tell_errors(app: FastAPI) -> None:
         refusal = Refusal(503, "the service is ending, or nobody waits", fix="ask again", headers={"Retry-After": "5"})
         return told(of_refusal(refusal, request.url.path), refusal.headers)
 
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(request: Request, _: ClientDisconnect) -> Response:
+        request.app.state.house.metrics.withdrawn.inc()
+        return Response(status_code=400)  # which nobody reads
+
     @app.exception_handler(RequestValidationError)
     async def _not_valid(request: Request, error: RequestValidationError) -> Response:
         problems = [Problem(one["msg"], ".".join(map(str, one["loc"])), "see /openapi.json") for one in error.errors()]
@@ -96,7 +108,9 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        what = str(error.detail) if error.status_code in (400, 408, 413) else TITLES.get(error.status_code, "failed")
+        what = (
+            str(error.detail) if error.status_code in (400, 408, 413, 503) else TITLES.get(error.status_code, "failed")
+        )
         found = document(error.status_code, [Problem(what, request.url.path, "see /openapi.json")])
         return told(found, dict(error.headers or {}))
 

@@ -5,12 +5,11 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from rolesum.formats.jsonl import to_json
-from rolesum.service.asking import asked_of
+from rolesum.service.asking import sent_with
 from rolesum.service.bulk import Bulk
 from rolesum.service.docs import body_of, errors
 from rolesum.service.house import House
@@ -28,17 +27,21 @@ PAGE = 100
     status_code=202,
     response_model=BatchOut,
     openapi_extra=body_of(BatchRequest, form=True),
-    responses=errors(400, 401, 404, 409, 413, 415, 422, 503),
+    responses=errors(400, 401, 404, 409, 413, 415, 422, 429, 503, 504),
 )
 async def add(
-    request: Request, response: Response, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Any:
     """Accept dialogues, or a file of them, to be summarised in the background.
 
     With an Idempotency-Key, a batch that is sent again is the one that was sent before.
     """
-    asked, upload = await asked_of(request, BatchRequest)
-    made = await anyio.to_thread.run_sync(_add, request, asked, upload, idempotency_key)
+    house, _, owner = _parts(request)
+    sent = await sent_with(request, house.limits)
+    with house.place(owner):
+        made = await house.read_many(lambda: _add(request, sent.asked(BatchRequest), sent.upload, idempotency_key))
     response.headers["Location"] = f"/v1/batches/{made.id}"
     return made
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from rolesum.errors import ResourceError, RolesumError
@@ -28,6 +29,7 @@ class Bulk:
         self._news = threading.Condition()
         self._closing = False
         self._taken: dict[tuple[str, int], Seat] = {}
+        self._owners: dict[tuple[str, int], str] = {}  # of what is taken
 
     def start(self) -> None:
         for number in range(self.house.limits.bulk):
@@ -72,20 +74,22 @@ class Bulk:
                 log.exception("%s, dialogue %d failed", item.batch, item.number)
             finally:
                 with self._news:
-                    del self._taken[item.batch, item.number]
+                    del self._taken[item.batch, item.number], self._owners[item.batch, item.number]
 
     def _take(self) -> tuple[Item, Seat] | None:
         with self._news:
             while not self._closing:
                 try:
-                    item = self.store.next(self.house.served, self._taken)
+                    alive = [name for name, one in self.house.served.items() if one.shared.alive]
+                    item = self.store.next(alive, self._taken, Counter(self._owners.values()))
                 except Exception:
                     log.exception("the batches cannot be read")
                     self._news.wait_for(lambda: self._closing, PAUSE)
                     continue
                 if item:
-                    seat = self.house.model(item.model).shared.seat()
+                    seat = self.house.model(item.model).shared.seat(patient=True)
                     self._taken[item.batch, item.number] = seat
+                    self._owners[item.batch, item.number] = item.owner
                     return item, seat
                 self._news.wait()
         return None

@@ -7,10 +7,10 @@ that role's summary.
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import anyio.to_thread
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,7 +23,7 @@ from rolesum.service.asking import of_json
 from rolesum.service.docs import body_of, errors, event_stream
 from rolesum.service.house import House
 from rolesum.service.problems import Refusal
-from rolesum.service.reading import read, source_from
+from rolesum.service.reading import check_characters, read, source_from
 from rolesum.service.schema import Options, Reading, Wishes
 from rolesum.service.served import Served, decoding_of
 from rolesum.service.streaming import Event, stream
@@ -39,11 +39,14 @@ class Part(BaseModel):
     text: str
 
 
+Parts = Annotated[list[Part], Field(fail_fast=True)]
+
+
 class Message(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: str | Parts
 
     @property
     def text(self) -> str:
@@ -73,7 +76,7 @@ class ChatRequest(BaseModel):
     )
 
     model: str = Field(max_length=300)
-    messages: list[Message] = Field(min_length=1, max_length=100)
+    messages: list[Message] = Field(min_length=1, max_length=1000, fail_fast=True)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -127,14 +130,16 @@ def model(request: Request, name: str) -> dict[str, Any]:
 async def complete(request: Request) -> Any:
     """Answer messages, or summarise the transcript that they hold; see /v1/models."""
     house: House = request.app.state.house
-    asked = of_json(await request.body(), ChatRequest)
-    served, role = _asked_model(house, asked.model)
-    prepare = partial(_summary if role else _answer, house, served, asked, role)
-    work = await anyio.to_thread.run_sync(prepare)
-    head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": asked.model}
-    if asked.stream:
-        return _streamed(house, served, work, head, bool(asked.stream_options and asked.stream_options.include_usage))
-    with house.place():
+    raw = await request.body()
+    with ExitStack() as held:
+        held.enter_context(house.place(request.state.owner))
+        asked = await house.read(partial(of_json, raw, ChatRequest))
+        served, role = _asked_model(house, asked.model)
+        work = await house.read(partial(_summary if role else _answer, house, served, asked, role))
+        head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": asked.model}
+        if asked.stream:
+            with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+            return _streamed(house, served, work, head, with_usage, held.pop_all())
         text, tokens, reason, read_tokens = await house.answer(request, served, work)
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
@@ -144,7 +149,7 @@ async def complete(request: Request) -> Any:
 Made = tuple[str, int, str, int]  # the text, its tokens, why it ended, the prompt's tokens
 
 
-def _streamed(house: House, served: Served, work: Any, head: dict[str, Any], with_usage: bool) -> Any:
+def _streamed(house: House, served: Served, work: Any, head: dict[str, Any], with_usage: bool, held: ExitStack) -> Any:
     told: str | None = None
 
     def chunk(delta: dict[str, Any], reason: str | None = None) -> Event:
@@ -168,7 +173,7 @@ def _streamed(house: House, served: Served, work: Any, head: dict[str, Any], wit
             events.append((None, {**head, "object": "chat.completion.chunk", "choices": [], **usage}))
         return [*events, END]
 
-    return stream(house, served, work, growing=growing, ended=ended, failed=lambda found: [(None, found), END])
+    return stream(house, served, work, held, growing=growing, ended=ended, failed=lambda found: [(None, found), END])
 
 
 def _answer(house: House, served: Served, asked: ChatRequest, _: str) -> Any:
@@ -179,6 +184,7 @@ def _answer(house: House, served: Served, asked: ChatRequest, _: str) -> Any:
     if any(one.role == "assistant" for one in asked.messages):
         what = "an earlier answer is among the messages, and the model reads one message"
         raise UsageError(what, "messages", f"send what it is to read, or take {served.name}:ROLE, which reads the last")
+    check_characters(len(text), house.limits, "messages")
     decoding = decoding_of(asked.options(), house.limits)
     form = served.layout.chat
     dialogue = Dialogue("chat", (Turn("user", text),))

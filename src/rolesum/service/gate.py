@@ -3,7 +3,8 @@
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -34,10 +35,20 @@ class Gate:
     """The outermost part of the service. Bodies are counted as they come, whatever their header promised."""
 
     def __init__(
-        self, inner: Any, *, keys: Keys, limits: Limits, metrics: Metrics, is_local: bool, origins: tuple[str, ...] = ()
+        self,
+        inner: Any,
+        *,
+        keys: Keys,
+        limits: Limits,
+        metrics: Metrics,
+        is_local: bool,
+        origins: tuple[str, ...] = (),
+        paths: Collection[str] = (),
     ) -> None:
+        """`paths` are the fixed ones, by which a request that came no further is told in the log."""
         self._inner, self._keys, self._limits, self._metrics = inner, keys, limits, metrics
-        self._is_local, self._origins = is_local, origins
+        self._is_local, self._origins, self._paths = is_local, origins, frozenset(paths)
+        self._held = 0  # bytes of all bodies that are being taken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,14 +68,15 @@ class Gate:
         try:
             owner = self._owner(scope, headers)
             scope["state"] = {**scope.get("state", {}), "owner": owner, "request_id": request_id}
-            await self._inner(scope, self._counted(receive, self._most(scope)), sent)
+            with self._taking(receive, self._most(scope)) as counted:
+                await self._inner(scope, counted, sent)
         except Refusal as refusal:
             found = of_refusal(refusal, scope["path"])
             response = JSONResponse(found, refusal.status, refusal.headers, media_type=MEDIA_TYPE)
             await response(scope, receive, sent)
         finally:
             seconds = time.monotonic() - begun
-            path = getattr(scope.get("route"), "path", "other")
+            path = getattr(scope.get("route"), "path", scope["path"] if scope["path"] in self._paths else "other")
             self._metrics.requests.labels(path, _method(scope), str(status)).inc()
             self._metrics.request_seconds.labels(path).observe(seconds)
             log.info("%s %s %s %d %.3f s %s", request_id, _method(scope), path, status, seconds, owner or "-")
@@ -102,26 +114,36 @@ class Gate:
         """Bytes that a body may have."""
         return self._limits.batch_bytes if scope["path"] == BATCHES else self._limits.body_bytes
 
-    def _counted(self, receive: Receive, most: int) -> Receive:
+    @contextmanager
+    def _taking(self, receive: Receive, most: int) -> Iterator[Receive]:
+        """A `receive` that counts the body and its time, and what all bodies together hold until they are answered."""
         taken = 0
         whole = False
+        end = time.monotonic() + self._limits.seconds
 
         async def counted() -> Scope:
             nonlocal taken, whole
             if whole:
                 return await receive()
             try:
-                with anyio.fail_after(PATIENCE):
+                with anyio.fail_after(min(PATIENCE, end - time.monotonic())):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, f"nothing came for {PATIENCE:g} s") from None
-            taken += len(message.get("body", b""))
+                raise HTTPException(408, "the body did not come in time") from None
+            more = len(message.get("body", b""))
+            taken += more
+            self._held += more
             if taken > most:
                 raise HTTPException(413, _too_large(most).problem.what)
+            if self._held > self._limits.held_bytes:
+                raise HTTPException(503, "too many large bodies at once", {"Retry-After": "5"})
             whole = message["type"] != "http.request" or not message.get("more_body", False)
             return message
 
-        return counted
+        try:
+            yield counted
+        finally:
+            self._held -= taken
 
 
 _SAFE = (

@@ -67,7 +67,7 @@ def document(status: int, problems: Sequence[Problem], kind: str = "", instance:
 def of_error(error: RolesumError, instance: str = "") -> dict[str, Any]:
     """The document of one of our own errors."""
     kind, status = next(found for one, found in _KINDS.items() if isinstance(error, one))
-    return document(status, [_in_json(one) for one in error.problems], kind, instance)
+    return document(status, [_in_json(one) for one in error.problems[:SHOWN_PROBLEMS]], kind, instance)
 
 
 # An option of the command line -> the key that does the same here.

@@ -15,6 +15,8 @@ from rolesum.service.limits import Limits
 from rolesum.service.problems import Refusal
 from rolesum.service.schema import DialogueIn, Reading, Wishes
 
+# Characters of a speaker's label, or of an id.
+NAME = 1000
 ALONE = "dialogue"  # the id of a dialogue that came without one
 
 
@@ -78,10 +80,18 @@ def check_size(dialogue: Dialogue, limits: Limits) -> None:
     if len(dialogue.turns) > limits.turns:
         what = f"{len(dialogue.turns):,} turns; at most {limits.turns:,} are taken"
         raise Refusal(413, what, where=dialogue.place, fix="send it in parts, or use rolesum summarize")
-    characters = sum(len(turn.text) for turn in dialogue.turns)
+    for name in (dialogue.id, *dialogue.speakers()):
+        if len(name) > NAME:
+            what = f"an id or a speaker of {len(name):,} characters; at most {NAME} are taken"
+            raise Refusal(413, what, where=dialogue.place[:NAME], fix="check the format, or shorten it")
+    check_characters(sum(len(turn.text) for turn in dialogue.turns), limits, dialogue.place)
+
+
+def check_characters(characters: int, limits: Limits, where: str) -> None:
+    """Refuse a text that would hold the engine for too long."""
     if characters > limits.characters:
         what = f"{characters:,} characters; at most {limits.characters:,} are taken"
-        raise Refusal(413, what, where=dialogue.place, fix="send it in parts, or use rolesum summarize")
+        raise Refusal(413, what, where=where, fix="send it in parts, or use rolesum summarize")
 
 
 def sections_named(name: str | None) -> SectionSet | None:

@@ -24,14 +24,14 @@ class TurnIn(Asked):
     """One utterance and the label of who spoke it."""
 
     speaker: Name
-    text: str = Field(min_length=1, max_length=20_000)
+    text: str = Field(min_length=1, max_length=20_000, pattern=r"\S")
 
 
 class DialogueIn(Asked):
     """A dialogue that is known turn by turn."""
 
     id: Name | None = Field(None, description="Comes back with the summaries; decides sampled texts.")
-    turns: list[TurnIn] = Field(min_length=1, examples=[EXAMPLE_TURNS])
+    turns: list[TurnIn] = Field(min_length=1, fail_fast=True, examples=[EXAMPLE_TURNS])
     roles: dict[Name, Name] = Field({}, description="Who plays which role, where the speaker's label does not say it.")
 
 
@@ -62,7 +62,10 @@ class Wishes(Asked):
 
     model: Name | None = Field(None, description="One of /v1/models; the first, if left out.")
     roles: list[Name] | None = Field(
-        None, min_length=1, description="overall, user, agent, or names of `sections`; else all that are played."
+        None,
+        min_length=1,
+        fail_fast=True,
+        description="overall, user, agent, or names of `sections`; else all that are played.",
     )
     sections: Name | None = Field(None, description="A preset of sections, one of /v1/setup.")
     language: Literal["en", "zh"] | None = Field(None, description="Of the instructions; the dialogue's, if left out.")
@@ -116,7 +119,7 @@ class BatchRequest(Wishes, Reading):
         json_schema_extra={"examples": [{"dialogues": [{"id": "c-1", "turns": EXAMPLE_TURNS}], "roles": ["user"]}]}
     )
 
-    dialogues: list[DialogueIn] | None = Field(None, min_length=1)
+    dialogues: list[DialogueIn] | None = Field(None, min_length=1, fail_fast=True)
 
 
 class FlagOut(BaseModel):
@@ -244,7 +247,7 @@ class ResultOut(BaseModel):
 
     number: int
     id: str
-    status: Literal["waiting", "done", "failed"]
+    status: Literal["waiting", "done", "failed", "cancelled"]
     result: SummariesOut | None = None
     problem: dict[str, Any] | None = None
 

@@ -1,5 +1,6 @@
 """The service as a process: its socket, its signals, and how it ends."""
 
+import asyncio
 import logging
 import signal
 import socket
@@ -7,12 +8,33 @@ import traceback
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rolesum.progress import say
 from rolesum.service.house import House
 
 # Of the sockets that wait to be accepted.
 BACKLOG = 512
+# Seconds for the head of a connection's first request.
+HEAD = 15.0
+# Seconds after the grace in which what was sent away is told so.
+LAST = 3
+
+
+class _Protocol(H11Protocol):
+    """Closes a connection that has not sent the whole head of its first request in time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head = self.loop.call_later(HEAD, self._check_head)
+
+    def _check_head(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head.cancel()
+        super().connection_lost(exc)
 
 
 class Server(uvicorn.Server):
@@ -27,14 +49,21 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=30,
-                timeout_graceful_shutdown=int(house.limits.grace) + 1,
+                timeout_graceful_shutdown=int(house.limits.grace) + LAST,
+                http=_Protocol,
                 h11_max_incomplete_event_size=64 * 1024,
             )
         )
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
     def handle_exit(self, sig: int, frame: Any) -> None:
-        if not self._house.closing:
-            self._house.closing = True
+        house, loop = self._house, self._loop
+        if not house.closing:
+            house.closing = True
+            loop.call_soon_threadsafe(lambda: loop.call_later(house.limits.grace, house.send_away))
             say(f"ending: {self._house.inside} requests have {self._house.limits.grace:g} s; again to end at once")
         super().handle_exit(sig, frame)
 
@@ -42,6 +71,7 @@ class Server(uvicorn.Server):
 def serve(app: Any, house: House, bound: socket.socket) -> None:
     """Serve on a bound socket until SIGTERM or Ctrl-C."""
     bound.listen(BACKLOG)
+    _open_many_files()
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has ended: no more is to be done
         signal.signal(number, lambda *_: None)
     try:
@@ -50,6 +80,16 @@ def serve(app: Any, house: House, bound: socket.socket) -> None:
         bound.close()
         for one in house.served.values():
             one.shared.close()
+
+
+def _open_many_files() -> None:
+    """Each connection is one: take as many as this process may have."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _Formatter(logging.Formatter):

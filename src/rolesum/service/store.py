@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,7 @@ class Item:
     model: str
     wishes: str
     dialogue: str
+    owner: str
 
 
 class Store:
@@ -112,18 +113,35 @@ class Store:
             )
         return identity
 
-    def next(self, models: Collection[str], taken: Collection[tuple[str, int]]) -> Item | None:
-        """The first dialogue that waits for one of the models and is not `taken`, of the oldest batch."""
+    def next(
+        self, models: Collection[str], taken: Collection[tuple[str, int]], at_work: Mapping[str, int]
+    ) -> Item | None:
+        """The first dialogue that waits for one of the models and is not `taken`, of the owner's oldest batch.
+
+        Owners take turns: who has the fewest dialogues `at_work` comes first.
+        """
+        marks = ", ".join("?" * len(models))
+        query = f"""SELECT owner, min(rowid) FROM batches WHERE ended IS NULL AND model IN ({marks})
+            GROUP BY owner ORDER BY min(rowid)"""
+        with self._lock:
+            owners = [owner for owner, _ in self._db.execute(query, tuple(models))]
+        for owner in sorted(owners, key=lambda one: at_work.get(one, 0)):
+            if item := self._next_of(owner, models, taken):
+                return item
+        return None
+
+    def _next_of(self, owner: str, models: Collection[str], taken: Collection[tuple[str, int]]) -> Item | None:
         marks = ", ".join("?" * len(models))
         # Batches outside, items inside, as their indices have them: nothing is sorted, however much waits.
         query = f"""
-            SELECT items.batch, items.number, batches.model, batches.wishes, items.dialogue
+            SELECT items.batch, items.number, batches.model, batches.wishes, items.dialogue, batches.owner
             FROM batches CROSS JOIN items ON items.batch = batches.id
-            WHERE batches.ended IS NULL AND items.state = 'waiting' AND batches.model IN ({marks})
+            WHERE batches.ended IS NULL AND batches.owner = ? AND items.state = 'waiting'
+            AND batches.model IN ({marks})
             ORDER BY batches.rowid, items.number LIMIT ?
         """
         with self._lock:
-            rows = self._db.execute(query, (*models, len(taken) + 1)).fetchall()
+            rows = self._db.execute(query, (owner, *models, len(taken) + 1)).fetchall()
         return next((Item(*row) for row in rows if (row[0], row[1]) not in taken), None)
 
     def finish(self, item: Item, state: str, result: dict[str, Any]) -> bool:
@@ -143,7 +161,14 @@ class Store:
                     ended = CASE WHEN done + failed + 1 = total THEN ? ELSE ended END WHERE id = ?""",
                     (time.time(), item.batch),
                 )
+        if changed and self._has_ended(item.batch):
+            self._forget()
         return bool(changed)
+
+    def _has_ended(self, identity: str) -> bool:
+        with self._lock:
+            found = self._db.execute("SELECT ended IS NOT NULL FROM batches WHERE id = ?", (identity,)).fetchone()
+        return bool(found and found[0])
 
     def batch(self, identity: str, owner: str) -> BatchOut:
         """How far a batch is. Raises Refusal for one that this owner does not have."""
@@ -176,11 +201,19 @@ class Store:
                 "UPDATE batches SET cancelled = 1, ended = ? WHERE id = ? AND ended IS NULL", (time.time(), identity)
             )
             self._db.execute("UPDATE items SET dialogue = NULL WHERE batch = ?", (identity,))
+            self._db.execute("UPDATE items SET state = 'cancelled' WHERE batch = ? AND state = 'waiting'", (identity,))
+        self._forget()
 
     def delete(self, identity: str) -> None:
         """Remove a batch with its results."""
         with self._lock, self._change():
             self._db.execute("DELETE FROM batches WHERE id = ?", (identity,))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Empty the write-ahead log, where removed texts stand until then; the file itself overwrites them."""
+        with self._lock:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def waiting(self) -> int:
         """Dialogues that wait, of all batches."""

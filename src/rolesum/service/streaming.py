@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
+import anyio
 from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -23,6 +24,8 @@ log = logging.getLogger("rolesum.service")
 
 # Without a word for so long, a comment goes out, lest a proxy thinks that all is over.
 QUIET = 10.0
+# Seconds beyond the time limit for a client to take what is written.
+TAKING = 10.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Event = tuple[str | None, Any]  # its name, and its data: JSON, or text as it stands
@@ -33,12 +36,12 @@ class Stream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], held: ExitStack) -> None:
+    def __init__(self, events: AsyncIterator[bytes], held: ExitStack, seconds: float) -> None:
         super().__init__(events, headers=_HEADERS, media_type=self.media_type)
-        self._held = held
+        self._held, self._seconds = held, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held:
+        with self._held, anyio.move_on_after(self._seconds):
             await super().__call__(scope, receive, send)
 
 
@@ -46,6 +49,7 @@ def stream(
     house: House,
     served: Served,
     work: Callable[[Seat, OnText], Any],
+    held: ExitStack,
     *,
     growing: Callable[[int, str], Event],
     ended: Callable[[Any], list[Event]],
@@ -53,11 +57,9 @@ def stream(
 ) -> Stream:
     """Run `work` and tell it as events: what each addition to a text is, what the end is, and what a failure is.
 
-    Raises Refusal where no place is free.
+    `held` is the request's place, which it has until the last byte is out, or the client had time enough to take it.
     """
-    held = ExitStack()
-    held.enter_context(house.place())
-    return Stream(_events(house, served, work, growing, ended, failed), held)
+    return Stream(_events(house, served, work, growing, ended, failed), held, house.limits.seconds + TAKING)
 
 
 async def _events(
@@ -109,6 +111,8 @@ async def _events(
             for name, data in events:
                 yield _event(name, data)
     finally:
+        if not task.done():
+            house.metrics.withdrawn.inc()
         seat.leave()
         task.cancel()
 

@@ -1,9 +1,9 @@
 """POST /v1/summaries and POST /v1/dialogues: one dialogue in, a summary per role out; or how a text is read."""
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -11,7 +11,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.generation.engine import OnText
 from rolesum.generation.shared import Seat
 from rolesum.roles import default_roles
-from rolesum.service.asking import asked_of
+from rolesum.service.asking import sent_with
 from rolesum.service.docs import body_of, errors, event_stream
 from rolesum.service.house import House
 from rolesum.service.reading import Upload, read, sections_named, source_from
@@ -42,19 +42,18 @@ async def summarise(request: Request) -> Any:
     `done` the whole answer, `error` a problem document.
     """
     house: House = request.app.state.house
-    asked, upload = await asked_of(request, SummaryRequest)
-    served = house.model(asked.model)
-    if asked.stream:
-        return await _streamed(house, served, asked, upload)
-    with house.place():
-        task = await anyio.to_thread.run_sync(_task, house, served, asked, upload)
-        return await house.answer(request, served, partial(_written, house, served, task))
+    sent = await sent_with(request, house.limits)
+    with ExitStack() as held:
+        held.enter_context(house.place(request.state.owner))
+        asked = await house.read(partial(sent.asked, SummaryRequest))
+        served = house.model(asked.model)
+        task = await house.read(partial(_task, house, served, asked, sent.upload))  # refused before a stream begins
+        if not asked.stream:
+            return await house.answer(request, served, partial(_written, house, served, task))
+        return _streamed(house, served, task, held.pop_all())
 
 
-async def _streamed(house: House, served: Served, asked: SummaryRequest, upload: Upload | None) -> Response:
-    """What can be refused is refused before the stream begins."""
-    task = await anyio.to_thread.run_sync(_task, house, served, asked, upload)
-
+def _streamed(house: House, served: Served, task: Task, held: ExitStack) -> Response:
     def growing(role: int, added: str) -> Event:
         return "text", {"role": task.roles[role], "text": added}
 
@@ -65,7 +64,7 @@ async def _streamed(house: House, served: Served, asked: SummaryRequest, upload:
     def work(seat: Seat, on_text: OnText) -> SummariesOut:
         return _written(house, served, task, seat, on_text)
 
-    return stream(house, served, work, growing=growing, ended=ended, failed=lambda found: [("error", found)])
+    return stream(house, served, work, held, growing=growing, ended=ended, failed=lambda found: [("error", found)])
 
 
 def _task(house: House, served: Served, asked: SummaryRequest, upload: Upload | None) -> Task:
@@ -85,13 +84,14 @@ def _written(house: House, served: Served, task: Task, seat: Seat, on_text: OnTe
 @router.post(
     "/v1/dialogues",
     openapi_extra=body_of(ReadRequest, form=True),
-    responses=errors(400, 401, 413, 415, 422),
+    responses=errors(400, 401, 413, 415, 422, 429, 503, 504),
 )
 async def read_dialogues(request: Request) -> DialoguesOut:
     """Read a text or a file as dialogues, without summarising: its format, turns, speakers and their roles."""
     house: House = request.app.state.house
-    asked, upload = await asked_of(request, ReadRequest)
-    return await anyio.to_thread.run_sync(_read, house, asked, upload)
+    sent = await sent_with(request, house.limits)
+    with house.place(request.state.owner):
+        return await house.read(lambda: _read(house, sent.asked(ReadRequest), sent.upload))
 
 
 def _read(house: House, asked: ReadRequest, upload: Upload | None) -> DialoguesOut:
