@@ -130,6 +130,9 @@ def test_a_table_of_other_columns_is_mapped_and_turns_without_a_speaker_are_name
     form = {"columns": json.dumps(columns), "roles": "overall"}
     sent = service.client.post("/v1/summaries", data=form, files={"file": ("calls.csv", table.encode())})
     assert sent.json()["turns"] == 2
+    form = {"columns": "id=call,speaker=who,text=said", "speakers": "Customer=user", "roles": "user"}
+    sent = service.client.post("/v1/summaries", data=form, files={"file": ("calls.csv", table.encode())})
+    assert sent.json()["turns"] == 2
     captions = "WEBVTT\n\n00:01.000 --> 00:02.000\nwhere is it\n\n00:03.000 --> 00:04.000\non its way\n"
     assert "unknown_speaker" in service.post("/v1/dialogues", text=captions).json()["fix"]
     found = service.post("/v1/dialogues", text=captions, unknown_speaker="alternate=Anna,Tom").json()
@@ -172,6 +175,8 @@ def test_what_cannot_be_done_is_told_with_place_and_remedy(service):
         ({"text": TEXT, "options": {"top_p": 0.5}}, "sampling"),
         ({"text": TEXT, "options": {"choose": "best"}}, "choice"),
         ({"text": TEXT, "options": {"max_tokens": 5}}, "max_tokens"),
+        ({"text": TEXT, "formt": "plain"}, "formt"),
+        ({"dialogue": {"turns": [*TURNS, {"speaker": "Agent", "text": " "}]}}, "turns.4.text"),
         ({"text": '{"turns": [}'}, "broken JSON"),
         ({"text": "用户：你好\n客服：您好，请问有什么可以帮您"}, ""),
     ):
@@ -183,5 +188,6 @@ def test_what_cannot_be_done_is_told_with_place_and_remedy(service):
         assert answer.headers["content-type"] == "application/problem+json"
         assert words in problem["detail"] + problem["where"] and problem["fix"], problem
         assert problem["status"] == answer.status_code and problem["type"].startswith("urn:rolesum:")
+    assert '"format"' in service.post("/v1/summaries", text=TEXT, formt="plain").json()["fix"]
     missing = service.post("/v1/summaries", text=TEXT, model="gpt-5")
     assert missing.status_code == 404 and missing.json()["fix"]

@@ -63,6 +63,7 @@ class EndpointEngine:
         self.side = prompt_side.side if prompt_side else None
         self.concurrency, self.context = concurrency, context
         self._named, self._served, self._generous = served, "", prompt_side is not None
+        self._greeted = False
         self._logprobs = True  # until the server refuses to tell them
         self._limit_name = "max_tokens"
 
@@ -76,8 +77,10 @@ class EndpointEngine:
         if decoding.beams > 1:
             raise UsageError("an endpoint has no beams", fix="leave --beams out, or use --engine transformers")
         asked = self._asked(prompts, decoding)
-        if asked and not self._served:
-            self._greet(asked[0])
+        if asked and not self._greeted:
+            self.greet()
+            self._check_tokens(asked[0])
+            self._greeted = True
         jobs = [partial(self._text, one, decoding, on_text is not None) for one in asked]
         found: list[dict[int, Generation]] = [{} for _ in prompts]
         for one, made in concurrently(jobs, self.concurrency, on_text):
@@ -113,11 +116,14 @@ class EndpointEngine:
             for branch in range(len(prompt.branches))
         ]
 
-    def _greet(self, first: Asked) -> None:
+    def greet(self) -> None:
         """Learn what is served, before any dialogue leaves. Raises as EndpointClient.served does, and ModelError."""
         told = self.client.served()
         self._served = self._choose([str(one["id"]) for one in told])
         self._generous = self._generous or any(one.get("owned_by") in _GENEROUS for one in told)
+
+    def _check_tokens(self, first: Asked) -> None:
+        """Where prompts are token ids: whether they say the same there. Raises ModelError."""
         if self.prompt_side:
             shown = list(first.ids)
             theirs = self.client.text_of(shown, self._served)

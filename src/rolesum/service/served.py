@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from rolesum.dialogue import Dialogue, RoleSummary
-from rolesum.errors import DataError, ModelError
+from rolesum.errors import DataError
 from rolesum.evaluation.checks import check_summary
 from rolesum.evaluation.choosing import chooser
+from rolesum.generation.endpoint_engine import EndpointEngine
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
 from rolesum.generation.engines import EngineSpec, side_of
 from rolesum.generation.job import DeclaredRoles, Writer, Writing
@@ -20,6 +21,8 @@ from rolesum.service.limits import Limits
 from rolesum.service.problems import Refusal
 from rolesum.service.reading import roles_named, sections_named
 from rolesum.service.schema import FlagOut, Options, SentenceOut, SummariesOut, SummaryOut, Wishes
+
+_LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ class Served:
     def __init__(self, name: str, spec: EngineSpec, declared: DeclaredRoles) -> None:
         """Loads it. Raises as EngineSpec.open does."""
         self.name, self.spec, self.declared = name, spec, declared
-        self.shared = SharedEngine(spec.open())
+        engine = spec.open()
+        if isinstance(engine, EndpointEngine):
+            engine.greet()  # who cannot be reached now is told of now
+        self.shared = SharedEngine(engine)
         self.layout = self.shared.engine.layout
 
     @property
@@ -77,16 +83,20 @@ class Served:
             redact=options.redact,
             kept_labels=tuple(name for role, others in self.aliases(sections).items() for name in (role, *others)),
         )
-        if side := side_of(self.shared.engine):
-            try:
-                side.check_languages([dialogue])
-            except ModelError as error:
-                raise DataError(error.problems) from None
+        self._check_language(dialogue.language, dialogue.place)
+        if wishes.language:
+            self._check_language(wishes.language, "language")
         seat = self.shared.seat()
         seat.layout = layout
         roles = Writer(writing, seat).roles_of(dialogue)
         check_roles([dialogue], [roles], layout)
         return Task(dialogue, replace(writing, roles=roles), layout, options.checks)
+
+    def _check_language(self, language: str, where: str) -> None:
+        if language not in self.languages:
+            reads = " and ".join(_LANGUAGES.get(one, one) for one in self.languages)
+            what = f"{self.name} reads {reads}, and this is {_LANGUAGES.get(language, language)}"
+            raise DataError(what, where, "ask another of /v1/models, or serve one that reads it: rolesum models list")
 
     def write(self, task: Task, seat: Seat, on_text: OnText | None = None) -> SummariesOut:
         """The summaries, once they are all there. Raises DataError for what does not fit, Withdrawn."""
