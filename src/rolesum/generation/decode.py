@@ -138,8 +138,9 @@ class Batch:
 
     def _read_on(self) -> Iterator[Ended]:
         """A piece of a long prompt, if it is due: as much time goes to the rows that run."""
-        if not self._long and self._long_ones and self._is_open and self._fits([self._long_ones[0]]):
-            one = self._long_ones.popleft()
+        one = min(self._long_ones, key=lambda each: each.patient, default=None)
+        if one and not self._long and self._is_open and self._fits([one]):
+            self._long_ones.remove(one)
             self._running[one.prompt.index] = one
             self._long = _Long(one, time.monotonic(), self._rows.pieces(one.prompt, one.decoding.beams))
         if (long := self._long) and (not self._texts or time.monotonic() >= long.next):
