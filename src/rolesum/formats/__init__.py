@@ -29,7 +29,7 @@ from rolesum.formats import (
 )
 from rolesum.formats.source import Source, open_source
 from rolesum.formats.speakers import REFUSE, name_speakers, speaker_rule
-from rolesum.roles import resolve_role, role_of_speaker
+from rolesum.roles import resolve_role, roles_of_speakers
 
 __all__ = [
     "FORMATS",
@@ -115,6 +115,7 @@ def read_dialogues(
     *,
     skip: Collection[str] = (),
     limit: int | None = None,
+    most_problems: int | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
@@ -124,7 +125,8 @@ def read_dialogues(
 
     `custom_roles` maps a role of one's own to its aliases, `speakers` a speaker's label to the role that it plays;
     both add to what the file says. `columns` and `unknown_speaker` are those of `parse`. Raises DataError with all
-    problems of the file, UsageError for a label in `speakers` that nobody has. An id in `skip` that is absent is told.
+    problems of the file (with the first `most_problems`, where reading stops then), UsageError for a label in
+    `speakers` that nobody has. An id in `skip` that is absent is told.
     """
     dialogues: list[Dialogue] = []
     problems: list[Problem] = []
@@ -145,6 +147,8 @@ def read_dialogues(
                 unskipped.discard(skipped)
             else:
                 problems.append(item)
+                if most_problems is not None and len(problems) >= most_problems:
+                    break
         elif item.id in skip:
             unskipped.discard(item.id)
         else:
@@ -227,7 +231,7 @@ def _resolved(
     except UsageError as error:
         problem = error.problems[0]
         return Problem(problem.what, f"{dialogue.source}, id {dialogue.id}", problem.fix)
-    named = {label: role for label in labels if (role := role_of_speaker(label, aliases))} if aliases else {}
+    named = roles_of_speakers(labels, aliases) if aliases else {}
     told = {label: role for label, role in given.items() if label in labels}
     return replace(dialogue, roles={**named, **said, **told}, summaries=summaries)
 
