@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ STDIN = "-"
 SAMPLE = "sample:"
 
 # An object, or an array of values. A chat line such as "[客服]小王：…" begins with a bracket too.
+_TRIED = 100_000  # values of a file that are tried for one that can be read
+
 _ARRAY_START = re.compile(r"\s*\[")
 _BETWEEN = re.compile(r"[ \t\n,]*+")  # the values of an array
 _JSON_START = re.compile(r'\s*(\{|\[\s*([{\["\]]|$))')
@@ -56,8 +59,9 @@ class Source:
 
     @cached_property
     def first_record(self) -> Any:
-        """The first JSON value that can be read, for sniffing; None where there is none."""
-        return next((item.value for item in self.records() if isinstance(item, Record)), None)
+        """The first JSON value that can be read, for sniffing; None where there is none behind very many broken ones."""
+        begin = islice(self.records(), _TRIED)
+        return next((item.value for item in begin if isinstance(item, Record)), None)
 
     def records(self) -> Iterator[Record | Problem]:
         """The file's JSON values, from a JSON array or from JSON lines; what cannot be read comes as a Problem."""
