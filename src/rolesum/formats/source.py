@@ -59,7 +59,7 @@ class Source:
 
     @cached_property
     def first_record(self) -> Any:
-        """The first JSON value that can be read, for sniffing; None where there is none behind very many broken ones."""
+        """The first JSON value that can be read, for sniffing; None where none is found."""
         begin = islice(self.records(), _TRIED)
         return next((item.value for item in begin if isinstance(item, Record)), None)
 
