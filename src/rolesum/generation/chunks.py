@@ -9,7 +9,8 @@ from itertools import accumulate
 from rolesum.dialogue import Dialogue, Turn
 
 # Where a turn that does not fit by itself may be cut: behind a sentence, else behind a clause or a word.
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？!?…]+[”’」』）]*\s*|\n+")
+# A run of marks is read from its beginning; from within only a little of it, or long ones would be read ever again.
+_SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++|\.[.!?…]{0,20}+)[\"'”’)\]]*\s+|[。！？!?…]+[”’」』）]*\s*|\n+")
 _WORD_END = re.compile(r"\s+|[，、；]")
 
 # Characters are no tokens: text of so little more than some chunks' size may well go into that many.
