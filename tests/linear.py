@@ -10,9 +10,12 @@ SLACK, NOISE = 8, 0.2  # the latter in seconds
 
 
 def assert_linear(work: Callable[[Any], object], make: Callable[[int], Any], size: int) -> None:
-    """`work` on what `make` gives for `size`, and for four times that."""
-    small, large = (_seconds(work, make(count)) for count in (size, FACTOR * size))
-    assert large < SLACK * small + NOISE, f"{size}: {small:.2f} s, {FACTOR * size}: {large:.2f} s"
+    """`work` on what `make` gives for `size`, and for four times that; tried again where a busy machine was slow."""
+    for _ in range(3):
+        small, large = (_seconds(work, make(count)) for count in (size, FACTOR * size))
+        if large < SLACK * small + NOISE:
+            return
+    raise AssertionError(f"{size}: {small:.2f} s, {FACTOR * size}: {large:.2f} s")
 
 
 def _seconds(work: Callable[[Any], object], given: Any) -> float:
