@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 SHOWN_PROBLEMS = 20
+LONGEST_WORD = 200  # characters of a word for which a near one is sought: the time grows with their square
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +72,5 @@ class ResourceError(RolesumError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint like `did you mean "epochs"?`, or the known words where none is near."""
     words = sorted(known)
-    near = get_close_matches(word, words, n=1)
+    near = get_close_matches(word, words, n=1) if len(word) <= LONGEST_WORD else []
     return f'did you mean "{near[0]}"?' if near else f"known: {', '.join(words)}"

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 
+Names = Mapping[str, Sequence[str]]  # role -> its aliases
+
 OVERALL, USER, AGENT = "overall", "user", "agent"
 BUILT_IN = (OVERALL, USER, AGENT)
 
@@ -38,12 +40,24 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def resolve_role(name: str, custom: Mapping[str, Sequence[str]] | None = None) -> str:
+def _by_name(roles: Names) -> dict[str, str]:
+    """Every name of a role in lower case -> the role; of two that share one, the first has it."""
+    found: dict[str, str] = {}
+    for role, aliases in roles.items():
+        for name in (role, *aliases):
+            found.setdefault(name.lower(), role)
+    return found
+
+
+_BUILT_IN_NAMES = _by_name(ALIASES)
+
+
+def resolve_role(name: str, custom: Names | None = None) -> str:
     """The role that `name` stands for. `custom` maps the recipe's own roles to their aliases.
 
     Raises UsageError for a name that is neither a role nor an alias.
     """
-    role = _lookup(name, custom)
+    role = _lookup(name, _names(custom))
     if role is None:
         known = [*BUILT_IN, *(custom or {})]
         raise UsageError(
@@ -53,15 +67,15 @@ def resolve_role(name: str, custom: Mapping[str, Sequence[str]] | None = None) -
     return role
 
 
-def role_of_speaker(label: str, custom: Mapping[str, Sequence[str]] | None = None) -> str | None:
+def role_of_speaker(label: str, custom: Names | None = None) -> str | None:
     """The role that a speaker's label names ("Customer", "客服"), or None for a label such as a person's name."""
-    role = _lookup(label, custom) or _lookup(label.rstrip("0123456789 "), custom)
-    return None if role == OVERALL else role
+    return _of_speaker(label, _names(custom))
 
 
-def roles_of_speakers(labels: Sequence[str], custom: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
+def roles_of_speakers(labels: Sequence[str], custom: Names | None = None) -> dict[str, str]:
     """Speaker label -> role, for the labels that name one."""
-    found = {label: role_of_speaker(label, custom) for label in labels}
+    names = _names(custom)
+    found = {label: _of_speaker(label, names) for label in dict.fromkeys(labels)}
     return {label: role for label, role in found.items() if role is not None}
 
 
@@ -73,11 +87,14 @@ def default_roles(dialogue: Dialogue) -> tuple[str, ...]:
     return (OVERALL, *ordered, *(role for role in present if role not in ordered))
 
 
-def _lookup(name: str, custom: Mapping[str, Sequence[str]] | None) -> str | None:
-    wanted = name.strip().lower()
-    tables: list[Mapping[str, Sequence[str]]] = [custom or {}, ALIASES]
-    for table in tables:
-        for role, aliases in table.items():
-            if wanted == role.lower() or wanted in (alias.lower() for alias in aliases):
-                return role
-    return None
+def _names(custom: Names | None) -> Mapping[str, str]:
+    return {**_BUILT_IN_NAMES, **_by_name(custom)} if custom else _BUILT_IN_NAMES
+
+
+def _of_speaker(label: str, names: Mapping[str, str]) -> str | None:
+    role = _lookup(label, names) or _lookup(label.rstrip("0123456789 "), names)
+    return None if role == OVERALL else role
+
+
+def _lookup(name: str, names: Mapping[str, str]) -> str | None:
+    return names.get(name.strip().lower())

@@ -6,6 +6,7 @@ problems can be shown all at once.
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from rolesum.dialogue import Dialogue
@@ -29,7 +30,7 @@ from rolesum.formats import (
 )
 from rolesum.formats.source import Source, open_source
 from rolesum.formats.speakers import REFUSE, name_speakers, speaker_rule
-from rolesum.roles import resolve_role, role_of_speaker
+from rolesum.roles import resolve_role, roles_of_speakers
 
 __all__ = [
     "FORMATS",
@@ -63,13 +64,17 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def sniff(source: Source) -> Format:
-    """The one format that the source looks like. Raises DataError where it looks like none or several."""
+def sniff(source: Source, most_problems: int | None = None) -> Format:
+    """The one format that the source looks like. Raises DataError where it looks like none or several.
+
+    The error tells what of the JSON is broken, `most_problems` at most.
+    """
     candidates = [form for form in FORMATS.values() if form.matches(source)]
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        broken = [item for item in source.records() if isinstance(item, Problem)] if source.is_json else []
+        problems = (item for item in source.records() if isinstance(item, Problem))
+        broken = list(islice(problems, most_problems)) if source.is_json else []
         if broken:
             raise DataError(broken)
         if source.is_json:
@@ -92,11 +97,12 @@ def parse(
     *,
     columns: Mapping[str, str] | None = None,
     unknown_speaker: str = REFUSE,
+    most_problems: int | None = None,
 ) -> Iterator[Dialogue | Problem]:
     """The dialogues of a source and the problems between them. `form` names a format; None sniffs it.
 
     `columns` maps a field to its column in a CSV or TSV file; `unknown_speaker` says who speaks where the file does
-    not: refuse, name=LABEL, alternate=LABEL,LABEL or continue.
+    not: refuse, name=LABEL, alternate=LABEL,LABEL or continue. `most_problems` is that of `sniff`.
     """
     if form is not None and form not in FORMATS:
         raise UsageError(f'unknown format "{form}"', fix=did_you_mean(form, FORMATS))
@@ -105,7 +111,8 @@ def parse(
     if columns and form is None and source.is_json:
         raise UsageError("columns are mapped in CSV and TSV only, and this is JSON", "--columns", "leave it out")
     rule = speaker_rule(unknown_speaker)
-    items = table.read(source, columns) if columns else (FORMATS[form] if form else sniff(source)).read(source)
+    known = FORMATS[form] if form else None
+    items = table.read(source, columns) if columns else (known or sniff(source, most_problems)).read(source)
     return (name_speakers(item, rule) if isinstance(item, Dialogue) else item for item in items)
 
 
@@ -115,6 +122,7 @@ def read_dialogues(
     *,
     skip: Collection[str] = (),
     limit: int | None = None,
+    most_problems: int | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
@@ -124,7 +132,8 @@ def read_dialogues(
 
     `custom_roles` maps a role of one's own to its aliases, `speakers` a speaker's label to the role that it plays;
     both add to what the file says. `columns` and `unknown_speaker` are those of `parse`. Raises DataError with all
-    problems of the file, UsageError for a label in `speakers` that nobody has. An id in `skip` that is absent is told.
+    problems of the file (with the first `most_problems`, where reading stops then), UsageError for a label in
+    `speakers` that nobody has. An id in `skip` that is absent is told.
     """
     dialogues: list[Dialogue] = []
     problems: list[Problem] = []
@@ -136,6 +145,7 @@ def read_dialogues(
         speakers=speakers,
         columns=columns,
         unknown_speaker=unknown_speaker,
+        most_problems=most_problems,
     ):
         if limit is not None and len(dialogues) >= limit:
             whole = False
@@ -145,6 +155,8 @@ def read_dialogues(
                 unskipped.discard(skipped)
             else:
                 problems.append(item)
+                if most_problems is not None and len(problems) >= most_problems:
+                    break
         elif item.id in skip:
             unskipped.discard(item.id)
         else:
@@ -172,12 +184,13 @@ def read_items(
     speakers: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     unknown_speaker: str = REFUSE,
+    most_problems: int | None = None,
 ) -> Iterator[Dialogue | Problem]:
     """The dialogues and the problems of a file as they come, with every role's name resolved."""
     aliases = {role: tuple(names) for role, names in (custom_roles or {}).items()}
     given = {label: resolve_role(role, aliases) for label, role in (speakers or {}).items()}
     source = path if isinstance(path, Source) else open_source(path)
-    for item in parse(source, form, columns=columns, unknown_speaker=unknown_speaker):
+    for item in parse(source, form, columns=columns, unknown_speaker=unknown_speaker, most_problems=most_problems):
         yield item if isinstance(item, Problem) else _resolved(item, aliases, given)
 
 
@@ -227,7 +240,7 @@ def _resolved(
     except UsageError as error:
         problem = error.problems[0]
         return Problem(problem.what, f"{dialogue.source}, id {dialogue.id}", problem.fix)
-    named = {label: role for label in labels if (role := role_of_speaker(label, aliases))} if aliases else {}
+    named = roles_of_speakers(labels, aliases) if aliases else {}
     told = {label: role for label, role in given.items() if label in labels}
     return replace(dialogue, roles={**named, **said, **told}, summaries=summaries)
 

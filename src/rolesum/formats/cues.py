@@ -25,6 +25,7 @@ _NEAR_TIMING = re.compile(r"\s*(\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*\S{1,3}\s*(\d+:
 _TAG = re.compile(r"</?[A-Za-z]+\d?(?:[.\s][^<>]*)?/?>|</>|<\d+:[\d:.]+>|\{\\[^{}]*\}")
 _DASH = re.compile(r"^\s*(?:[-–—]|>>+)\s*")
 _LABEL_WORDS = 6
+_HOUR_DIGITS = 300  # more are no time, and too many for a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +43,32 @@ def read_cues(source: Source, first: int = 0, apart: tuple[str, ...] | None = No
     `apart` begins the blocks that hold no cue, as NOTE does in WebVTT. Where it is None (SRT), a block without a timing
     goes on with the cue before: there a text may hold a blank line.
     """
-    last: Cue | None = None
+    last: tuple[float, list[str], str] | None = None  # the parts of a cue, whose text may go on
     for number, block in _blocks(source.lines, first):
         place = f"{source.name}:{number}"
         at = next((index for index, line in enumerate(block[:2]) if ARROW in line), None)
         if at is not None:
             if last:
-                yield last
+                yield _cue(*last)
             last = None
             start = _start(block[at])
             if start is None:
                 fix = "write it as 00:01:02.500 --> 00:01:04.000, the end not before the start"
                 yield Problem(f"broken cue timing: {block[at].strip()[:60]!r}", f"{source.name}:{number + at}", fix)
             else:
-                last = Cue(start, "\n".join(block[at + 1 :]), place)
+                last = (start, ["\n".join(block[at + 1 :])], place)
         elif any(_NEAR_TIMING.match(line) for line in block[:2]):
             yield Problem(f"broken cue timing: {' '.join(block[:2])[:60]!r}", place, f"put {ARROW} between the times")
         elif apart is None and last:
-            last = Cue(last.start, f"{last.text}\n" + "\n".join(block), last.place)
+            last[1].extend(block)
         elif apart is None or not block[0].startswith(apart):
             yield Problem(f"text outside of any cue: {block[0].strip()[:60]!r}", place, "give it a timing or remove it")
     if last:
-        yield last
+        yield _cue(*last)
+
+
+def _cue(start: float, lines: Sequence[str], place: str) -> Cue:
+    return Cue(start, "\n".join(lines), place)
 
 
 def turns_by_label(texts: Sequence[str]) -> Iterator[Turn]:
@@ -77,14 +82,14 @@ def turns_by_label(texts: Sequence[str]) -> Iterator[Turn]:
     begun = sum(lines[0] is not None for lines in found)
     trusted = {label for label, count in heard.items() if count > 1 or 2 * begun >= len(texts)}
     for text, lines in zip(texts, found, strict=True):
-        speaker, said = "", ""
+        speaker, said = "", [""]
         for line, turn in zip(text.split("\n"), lines, strict=True):
             if turn and turn.speaker in trusted:
-                yield Turn(speaker, one_line(said))
-                speaker, said = turn.speaker, turn.text
+                yield Turn(speaker, one_line("\n".join(said)))
+                speaker, said = turn.speaker, [turn.text]
             else:
-                said = f"{said}\n{line}"
-        yield Turn(speaker, one_line(said))
+                said.append(line)
+        yield Turn(speaker, one_line("\n".join(said)))
 
 
 def without_tags(text: str) -> str:
@@ -115,6 +120,8 @@ def _start(line: str) -> float | None:
     if not found:
         return None
     hour, minute, second, part, *end = (group or "0" for group in found.groups())
+    if max(len(hour), len(end[0])) > _HOUR_DIGITS:
+        return None
     begin = int(hour) * 3600 + int(minute) * 60 + int(second) + float(f"0.{part}")
     finish = int(end[0]) * 3600 + int(end[1]) * 60 + int(end[2]) + float(f"0.{end[3]}")
     return begin if begin <= finish else None

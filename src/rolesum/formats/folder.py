@@ -35,8 +35,11 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         raise DataError(f"cannot read the file: {error.strerror}", str(error.filename), "check the path") from None
 
 
-def read_zip(raw: bytes, name: str) -> dict[str, bytes]:
-    """The files of a zipped Slack export; one folder around the whole is passed over. Raises DataError."""
+def read_zip(raw: bytes, name: str, most: int = MOST_BYTES) -> dict[str, bytes]:
+    """The files of a zipped Slack export; one folder around the whole is passed over.
+
+    Raises DataError, also where they unpack to more than `most` bytes.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
@@ -54,8 +57,8 @@ def read_zip(raw: bytes, name: str) -> dict[str, bytes]:
             }
             wanted = {path: entry for path, entry in inside.items() if _is_wanted(path)}
             size = sum(archive.getinfo(entry).file_size for entry in wanted.values())
-            if size > MOST_BYTES:
-                what = f"a zip of {size:,} bytes, unpacked; at most {MOST_BYTES:,} are read"
+            if size > most:
+                what = f"a zip of {size:,} bytes, unpacked; at most {most:,} are read"
                 raise DataError(what, name, "unpack it, and name the directory")
             return {path: archive.read(entry) for path, entry in wanted.items()}
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError) as error:

@@ -13,6 +13,7 @@ NAME = "rolesum"
 DESCRIPTION = "rolesum: JSON lines of {id, turns: [{speaker, text}], roles, summaries, language, meta}"
 
 FIELDS = ("id", "turns", "roles", "summaries", "language", "meta")
+_HINTS = 8  # unknown fields of a record for which one is sought that was meant
 
 
 def matches(source: Source) -> bool:
@@ -72,7 +73,11 @@ def _faults(value: Any) -> list[tuple[str, str]]:
     schema = "see docs/formats.md"
     if not isinstance(value, dict):
         return [("not a JSON object", schema)]
-    faults = [(f'unknown field "{key}"', did_you_mean(key, FIELDS)) for key in value if key not in FIELDS]
+    unknown = [key for key in value if key not in FIELDS]
+    faults = [
+        (f'unknown field "{key}"', did_you_mean(key, FIELDS) if place < _HINTS else schema)
+        for place, key in enumerate(unknown)
+    ]
     if not is_id(value.get("id")):
         faults.append(("no id", "give each dialogue an id that is a text or a whole number"))
     turns = value.get("turns")

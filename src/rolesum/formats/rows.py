@@ -20,19 +20,22 @@ def header(source: Source, delimiter: str = ",") -> list[str]:
 def rows(source: Source, delimiter: str = ",") -> Iterator[Record | Problem]:
     """Each row as a record of column -> cell; a row of the wrong length and broken quotes come as a Problem."""
     text = io.StringIO(source.text, newline="")
-    reader = csv.DictReader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
     line = 2  # where the row in hand begins
     try:
+        names = [name.strip() for name in next(reader, [])]
         for row in reader:
+            if not row:
+                continue
             while line < len(source.lines) and not source.lines[line - 1]:  # the csv module passes empty lines over
                 line += 1
             place, line = f"{source.name}:{line}", reader.line_num + 1
-            cells = [cell for cell in row.values() if isinstance(cell, str)]
-            if None in row or None in row.values():
-                if any(cell.strip() for cell in cells):
+            cells = dict(zip(names, row, strict=False))
+            if len(row) != len(names):  # told from the row alone: a header may be far wider
+                if any(cell.strip() for cell in cells.values()):
                     what = "the row has more or fewer cells than the header"
                     yield Problem(what, place, "put a text that holds commas in quotes")
                 continue
-            yield Record({key.strip(): value for key, value in row.items()}, place)
+            yield Record(cells, place)
     except csv.Error as error:
         yield Problem(f"broken CSV: {error}", f"{source.name}:{line}", "check the quotes of the row that begins here")

@@ -154,5 +154,7 @@ def _plain(text: str, names: Mapping[str, str]) -> str:
             return ("#" if kind == "#" else "@") + (name or what.partition("^")[0]).lstrip("@#")
         return name or what.removeprefix("mailto:")
 
-    text = _MENTION.sub(lambda found: "@" + (names.get(found["id"]) or found["name"] or found["id"]), text)
-    return html.unescape(one_line(_SPECIAL.sub(special, text)))
+    # behind the last > no mention ends, and none is looked for from every <@
+    head, end, rest = text.rpartition(">")
+    head = _MENTION.sub(lambda found: "@" + (names.get(found["id"]) or found["name"] or found["id"]), head + end)
+    return html.unescape(one_line(_SPECIAL.sub(special, head + rest)))

@@ -8,16 +8,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rolesum.errors import DataError, Problem, did_you_mean
-from rolesum.formats.folder import is_zip, read_folder, read_zip
+from rolesum.formats.folder import MOST_BYTES, is_zip, read_folder, read_zip
 
 STDIN = "-"
 SAMPLE = "sample:"
 
 # An object, or an array of values. A chat line such as "[客服]小王：…" begins with a bracket too.
+_TRIED = 100_000  # values of a file that are tried for one that can be read
+
+_ARRAY_START = re.compile(r"\s*\[")
+_BETWEEN = re.compile(r"[ \t\n,]*+")  # the values of an array
 _JSON_START = re.compile(r'\s*(\{|\[\s*([{\["\]]|$))')
 
 
@@ -54,13 +59,14 @@ class Source:
 
     @cached_property
     def first_record(self) -> Any:
-        """The first JSON value that can be read, for sniffing; None where there is none."""
-        return next((item.value for item in self.records() if isinstance(item, Record)), None)
+        """The first JSON value that can be read, for sniffing; None where none is found."""
+        begin = islice(self.records(), _TRIED)
+        return next((item.value for item in begin if isinstance(item, Record)), None)
 
     def records(self) -> Iterator[Record | Problem]:
         """The file's JSON values, from a JSON array or from JSON lines; what cannot be read comes as a Problem."""
         try:
-            yield from self._array() if self.text.lstrip().startswith("[") else self._lines()
+            yield from self._array() if _ARRAY_START.match(self.text) else self._lines()
         except RecursionError:
             yield Problem("JSON nested too deeply", self.name, "this is no file of dialogues")
 
@@ -86,7 +92,7 @@ class Source:
         decoder, text = json.JSONDecoder(), self.text
         position, line, counted = text.index("[") + 1, 1, 0
         while True:
-            position = _skip(text, position)
+            position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches anywhere
             if text[position : position + 1] == "]":
                 if rest := text[position + 1 :].strip():
                     place = f"{self.name}:{text.count(chr(10), 0, position) + 1}"
@@ -141,12 +147,12 @@ def open_source(path: str | Path) -> Source:
     return source_of(raw, name)
 
 
-def source_of(raw: bytes, name: str) -> Source:
-    """What a file holds: text, or a zipped export. Raises DataError."""
+def source_of(raw: bytes, name: str, *, most: int = MOST_BYTES) -> Source:
+    """What a file holds: text, or a zipped export, which may unpack to `most` bytes. Raises DataError."""
     if is_zip(raw):
-        return _export(name, read_zip(raw, name))
+        return _export(name, read_zip(raw, name, most))
     text = _decoded(raw, name)
-    if not text.strip():
+    if not text or text.isspace():
         raise DataError("the file is empty", name, "give it at least one dialogue")
     return Source(name, text)
 
@@ -195,12 +201,6 @@ def _sample(name: str) -> bytes:
     if name not in known:
         raise DataError(f'no bundled sample "{name}"', fix=did_you_mean(name, known))
     return folder.joinpath(f"{name}.jsonl").read_bytes()
-
-
-def _skip(text: str, position: int) -> int:
-    while position < len(text) and text[position] in " \t\n,":
-        position += 1
-    return position
 
 
 def _excerpt(text: str, position: int) -> str:

@@ -51,7 +51,8 @@ def name_speakers(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Problem:
     if rule.kind == "continue" and not dialogue.turns[0].speaker:
         return Problem("the first turn names no speaker, so none can go on", place, "use name=LABEL or alternate=A,B")
     turns = _joined_to_named(dialogue.turns, list(_labels(dialogue.turns, rule)))
-    new = [label for label in rule.labels if any(turn.speaker == label for turn in turns)]
+    spoken = {turn.speaker for turn in turns}
+    new = [label for label in rule.labels if label in spoken]
     return replace(
         dialogue,
         turns=tuple(turns),

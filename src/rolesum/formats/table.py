@@ -94,12 +94,13 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
 
 
 def _dialogue_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> Iterator[Dialogue | Problem]:
+    stem = source.stem
     for number, record in enumerate(rows(source, delimiter), 1):
         if isinstance(record, Problem):
             yield record
             continue
         cells = {name: record.value[column].strip() for name, column in columns.items()}
-        identity = cells.get("id", f"{source.stem}-{number}")
+        identity = cells.get("id", f"{stem}-{number}")
         place = f"{record.place}, id {identity}"
         turns, stray = turns_of_text(cells["dialogue"])
         if not identity:
@@ -134,6 +135,7 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
     """
     groups: dict[str, _Group] = {}
     last: _Group | None = None
+    stem = source.stem
     for record in rows(source, delimiter):
         if isinstance(record, Problem):
             yield record
@@ -141,7 +143,7 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
                 last.broken = True
             continue
         cells = {name: record.value[column].strip() for name, column in columns.items()}
-        identity = cells.get("id", source.stem)
+        identity = cells.get("id", stem)
         if not identity:
             yield Problem("the row has no id", record.place, "give each row the id of its dialogue")
             continue
@@ -156,11 +158,12 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
             place = f"{group.place}, id {identity}"
             yield Problem("the dialogue has no turns", place, "mend or remove its rows, or skip its id")
             continue
-        labels = [turn.speaker for turn in group.turns]
+        labels = {turn.speaker: None for turn in group.turns}
+        told = {who: role for who, role in group.roles.items() if who in labels}
         yield Dialogue(
             id=identity,
             turns=tuple(group.turns),
-            roles={**roles_of_speakers(labels), **{who: role for who, role in group.roles.items() if who in labels}},
+            roles={**roles_of_speakers(list(labels)), **told},
             summaries={OVERALL: tuple(group.summaries)} if group.summaries else {},
             source=group.place,
         )

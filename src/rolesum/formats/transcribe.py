@@ -79,18 +79,19 @@ def _labelled(results: Mapping[str, Any]) -> Iterator[Turn]:
         for segment in (results.get("speaker_labels") or {}).get("segments", ())
         for item in segment.get("items", ())
     }
-    speaker, text = "", ""
+    speaker, said = "", list[str]()
     for item in results.get("items", ()):
         content = item["alternatives"][0]["content"]
         if item.get("type") == "punctuation":
-            text += content
+            said.append(content)
             continue
         now = _speaker(item) or by_start.get(item.get("start_time"), "")
-        if now != speaker and text:
-            yield Turn(speaker, text)
-            text = ""
-        speaker, text = now, f"{text} {content}".strip()
-    yield Turn(speaker, text)
+        if now != speaker and said:
+            yield Turn(speaker, "".join(said))
+            said = []
+        speaker = now
+        said.append(f" {content}".rstrip())
+    yield Turn(speaker, "".join(said))
 
 
 def _speaker(entry: Mapping[str, Any]) -> str:

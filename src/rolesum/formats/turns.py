@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from rolesum.dialogue import Turn
 
 # A label has no colon, is short, and is no clock time or URL scheme ("10:30", "https://…").
-_LABELLED = re.compile(r"^(?P<speaker>[^:：\n]{1,60}?)\s*(?::(?!//)|：)\s*(?P<text>.*)$")
+_LABELLED = re.compile(r"^(?P<speaker>[^:：\n]{0,59}[^:：\s])\s*+(?::(?!//)|：)\s*(?P<text>.*)$")
 _NO_LABEL = re.compile(r"^[\d\s.,\-/]*$")
 # A clock time in front of the label, as chat exports write it: "[10:30] Anna: …", "10:30:05 Anna: …".
-_CLOCK = re.compile(r"^(\[\s*\d{1,2}:\d{2}(:\d{2})?\s*\]|\d{1,2}:\d{2}(:\d{2})?(?=\s+\S+.*[:：]))\s*")
+_CLOCK = re.compile(r"^(\[\s*\d{1,2}:\d{2}(:\d{2})?\s*\]|\d{1,2}:\d{2}(:\d{2})?(?=\s+\S.*[:：]))\s*")
 # Scripts that are written without spaces between words, their punctuation included.
 _UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff60]")
 
@@ -20,19 +20,19 @@ def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
     A clock time in front of a label is dropped. A line without a label continues the turn before it. Blank lines and
     turns without text are dropped.
     """
-    turns: list[Turn] = []
+    turns: list[tuple[str, list[str]]] = []
     stray: list[int] = []
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if not line.strip():
             continue
         labelled = labelled_line(line)
         if labelled:
-            turns.append(labelled)
+            turns.append((labelled.speaker, [labelled.text] if labelled.text else []))
         elif turns:
-            turns[-1] = Turn(turns[-1].speaker, f"{turns[-1].text} {line.strip()}".strip())
+            turns[-1][1].append(line.strip())
         else:
             stray.append(number)
-    return [turn for turn in turns if turn.text], stray
+    return [Turn(speaker, " ".join(pieces)) for speaker, pieces in turns if pieces], stray
 
 
 def labelled_line(line: str) -> Turn | None:
@@ -50,11 +50,13 @@ def one_line(text: str) -> str:
 
 def joined(pieces: Iterable[str]) -> str:
     """Pieces of speech as one text: a space between them, none between two Chinese or Japanese characters."""
-    text = ""
+    kept: list[str] = []
     for piece in pieces:
-        gap = "" if not (text and piece) or (_UNSPACED.match(text[-1]) and _UNSPACED.match(piece[0])) else " "
-        text += gap + piece
-    return text
+        if piece and kept and not (_UNSPACED.match(kept[-1][-1]) and _UNSPACED.match(piece[0])):
+            kept.append(" ")
+        if piece:
+            kept.append(piece)
+    return "".join(kept)
 
 
 def merged(turns: Iterable[Turn]) -> list[Turn]:

@@ -13,7 +13,7 @@ from rolesum.formats.turns import one_line
 NAME = "vtt"
 DESCRIPTION = 'WebVTT (Teams, Zoom): cues with <v Anna> or "Anna: text"'
 
-_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:\s+(?P<name>[^<>]*))?>")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:\s++(?P<name>[^<>]*))?>")
 _NO_CUE = ("NOTE", "STYLE", "REGION")
 
 

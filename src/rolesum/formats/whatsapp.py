@@ -26,7 +26,7 @@ _SPACES = re.compile(r"[\u00a0\u202f]")
 _DATE = r"\d{1,4}(?:[./-]\s?\d{1,2}[./-]\s?\d{1,4}\.?|年\s?\d{1,2}月\s?\d{1,2}日)"
 _BEFORE = r"(?:上午|下午|凌晨|清晨|早上|中午|晚上|오전|오후|午前|午後|klo|kl\.)"
 _AFTER = r"(?:[AaPp]\.?\s?[Mm]\.?)"
-_WHEN = rf"{_DATE}[,،]?\s*{_BEFORE}?\s*\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?\s*{_AFTER}?"
+_WHEN = rf"{_DATE}[,،]?\s*(?:{_BEFORE}\s*)?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?\s*{_AFTER}?"
 _IOS = re.compile(rf"\s*\[(?P<when>{_WHEN})\]\s?")
 _ANDROID = re.compile(rf"\s*(?P<when>{_WHEN})\s[-–]\s")
 _SENDER = re.compile(r"(?P<sender>[^:]{1,60}):(?:\s+|$)")
@@ -44,7 +44,7 @@ _PLACEHOLDER = re.compile(
 )
 _ATTACHED = re.compile(r"\u200e<[^<>]+>|<(?:attached|附件)[:：][^<>]+>")
 _EDITED = re.compile(
-    r"\s*\u200e?<(?:This message was edited|此消息已编辑|此訊息已編輯|Diese Nachricht wurde bearbeitet\.?)>\s*$"
+    r"(?<!\s)\s*\u200e?<(?:This message was edited|此消息已编辑|此訊息已編輯|Diese Nachricht wurde bearbeitet\.?)>\s*$"
 )
 _DELETED = re.compile(
     r"(?:This message was deleted|You deleted this message|此消息已删除|你删除了此消息|您删除了此消息|此訊息已刪除"
@@ -112,9 +112,10 @@ def _message(line: str) -> _Message | None:
     if not found:
         return None
     # the marks behind the date are kept: they tell a notice from a message
-    at, left = 0, len(_MARKS.sub("", plain[: found.end()]))
-    while left:
-        left -= not _MARKS.match(spaced[at])
+    at = found.end()
+    for mark in _MARKS.finditer(spaced):
+        if mark.start() >= at:
+            break
         at += 1
     return _Message(found["when"].strip(), [spaced[at:]])
 

@@ -29,7 +29,10 @@ def _dialogue(record: Record, identity: str) -> Dialogue | Problem:
         return Problem("not Whisper's JSON: segments are needed", record.place, "see docs/formats.md")
     if not all(_is_segment(segment) for segment in segments):
         return Problem("a segment needs a text; its speaker must be one too", record.place, "mend the segment")
-    segments = sorted(segments, key=lambda segment: _seconds(segment.get("start")))
+    try:
+        segments = sorted(segments, key=lambda segment: _seconds(segment.get("start")))
+    except OverflowError:
+        return Problem("a segment's start is too large for a time", record.place, "mend the segment")
     return dialogue_of_speech((turn for segment in segments for turn in _turns(segment)), identity, record.place)
 
 

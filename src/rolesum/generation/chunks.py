@@ -4,12 +4,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from rolesum.dialogue import Dialogue, Turn
 
 # Where a turn that does not fit by itself may be cut: behind a sentence, else behind a clause or a word.
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？!?…]+[”’」』）]*\s*|\n+")
+# A run of marks is read from its beginning; from within only a little of it, or long ones would be read ever again.
+_SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++|\.[.!?…]{0,20}+)[\"'”’)\]]*\s+|[。！？!?…]+[”’」』）]*\s*|\n+")
 _WORD_END = re.compile(r"\s+|[，、；]")
 
 # Characters are no tokens: text of so little more than some chunks' size may well go into that many.
@@ -59,8 +59,9 @@ def next_chunk(pieces: Pieces, fits: Fits) -> tuple[Pieces, Pieces] | None:
     largest, rest = taken
     if largest[-1] not in pieces:  # the one turn was cut
         return largest, rest
-    count = max(2, math.ceil(_size(pieces) / _size(largest) - _A_HAIR))
-    many = min(len(_even(pieces, count)[0]), len(largest))
+    size = _size(pieces)
+    count = max(2, math.ceil(size / _size(largest) - _A_HAIR))
+    many = min(_even_share(pieces, size, count), len(largest))
     return pieces[:many], pieces[many:]
 
 
@@ -119,24 +120,29 @@ def _evened(chunks: Sequence[Pieces], fits: Fits) -> list[Pieces] | None:
     None where too much is left for the last one.
     """
     found, rest = [], tuple(piece for chunk in chunks for piece in chunk)
+    size = _size(rest)
     for left in range(len(chunks), 0, -1):
-        share = _even(rest, left)[0]
+        share = rest[: _even_share(rest, size, left)]
         many = len(share) if fits(share) else _how_many(share, fits)
         found.append(rest[:many])
+        size -= _size(rest[:many])
         rest = rest[many:]
         if not rest:
             return found
     return None
 
 
-def _even(pieces: Sequence[Piece], count: int) -> list[Pieces]:
-    """The pieces in `count` chunks of about as many characters; in fewer where single turns are long."""
-    sizes = [_size((piece,)) for piece in pieces]
-    total = sum(sizes)
-    chunks: list[list[Piece]] = [[] for _ in range(count)]
-    for piece, size, end in zip(pieces, sizes, accumulate(sizes), strict=True):
-        chunks[int((end - size / 2) * count / total)].append(piece)
-    return [tuple(chunk) for chunk in chunks if chunk]
+def _even_share(pieces: Pieces, total: int, count: int) -> int:
+    """How many pieces are the first of `count` chunks of about as many of the `total` characters."""
+    end, chunk = 0, -1
+    for place, piece in enumerate(pieces):
+        size = _size((piece,))
+        end += size
+        now = int((end - size / 2) * count / total)
+        if place and now != chunk:
+            return place
+        chunk = now
+    return len(pieces)
 
 
 def _size(pieces: Sequence[Piece]) -> int:

@@ -53,6 +53,10 @@ _CARDS = (
     (re.compile(r"30[0-5]|36|38|39"), (14, 16, 19)),  # Diners Club
     (re.compile(r"50|5[6-8]|6[379]"), (16, 17, 18, 19)),  # Maestro
 )
+_CARD_STARTS = {
+    length: re.compile("|".join(first.pattern for first, lengths in _CARDS if length in lengths))
+    for length in sorted({length for _, lengths in _CARDS for length in lengths})
+}
 
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _ID_CHECKS = "10X98765432"
@@ -116,21 +120,24 @@ def _numbers(text: str, lengths: range, is_one: Callable[[str], bool]) -> Iterat
     """Neighbouring groups of digits that together have a length, and pass a test."""
     for chain in _GROUPS.finditer(text):
         groups = [(chain.start() + one.start(), chain.start() + one.end()) for one in re.finditer(r"[\dXx]+", chain[0])]
-        for first in range(len(groups)):
-            digits = ""
-            for start, end in groups[first:]:
-                digits += text[start:end].upper()
-                if len(digits) >= lengths.stop:
-                    break
-                if len(digits) in lengths and is_one(digits):
-                    yield groups[first][0], end
+        digits = "".join(text[start:end] for start, end in groups).upper()
+        count, begins, ends = 0, list[tuple[int, int]](), dict[int, int]()
+        for start, end in groups:  # by the number of digits before and up to its end
+            begins.append((count, start))
+            count += end - start
+            ends[count] = end
+        for count, start in begins:
+            for length in lengths:
+                if count + length in ends and is_one(digits[count : count + length]):
+                    yield start, ends[count + length]
 
 
 def is_card(digits: str) -> bool:
     """Whether a card network gives out such numbers, and the Luhn check digit is right (ISO/IEC 7812-1)."""
     if not (digits.isascii() and digits.isdigit()):
         return False
-    if not any(first.match(digits) and len(digits) in lengths for first, lengths in _CARDS):
+    starts = _CARD_STARTS.get(len(digits))
+    if not (starts and starts.match(digits)):
         return False
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
     return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0

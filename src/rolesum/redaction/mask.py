@@ -1,13 +1,14 @@
 """Placeholders in the place of what is personal, one for each value of a dialogue, and the way back."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rolesum.dialogue import Dialogue, RoleSummary, Turn
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.redaction.find import KINDS, NAME, Span, find
-from rolesum.redaction.names import name_places, names_in, with_capitals
+from rolesum.redaction.names import NamePlaces, names_in, with_capitals
 
 _WORDS = "|".join(kind.upper() for kind in KINDS)
 PLACEHOLDER = re.compile(rf"(\[(?:{_WORDS})_[1-9]\d{{0,8}}\])", re.A)
@@ -65,7 +66,8 @@ def redact(
     chosen = frozenset(kinds)
     if unknown := chosen - set(KINDS):
         raise UsageError(f'cannot mask "{min(unknown)}"', fix=did_you_mean(min(unknown), KINDS))
-    labels = [label for label in dialogue.speakers() if label not in set(keep)]
+    kept = set(keep)
+    labels = [label for label in dialogue.speakers() if label not in kept]
     texts = [text for turn in dialogue.turns for text in (turn.speaker, turn.text)]
     texts += [text for several in dialogue.summaries.values() for text in several]
     taken = frozenset(found[1].upper() for text in texts for found in _LOOSE.finditer(text))
@@ -121,6 +123,11 @@ class _Mask:
     taken: frozenset[str]
     values: dict[str, str] = field(default_factory=dict)
     _placeholders: dict[tuple[str, str], str] = field(default_factory=dict)
+    _places: NamePlaces = field(init=False)
+    _numbers: Counter[str] = field(default_factory=Counter)  # the last one given out, by kind
+
+    def __post_init__(self) -> None:
+        self._places = NamePlaces(self.names)
 
     def text(self, text: str) -> str:
         """Until nothing is found: what stood across the edge of a longer match may be whole without it."""
@@ -133,13 +140,15 @@ class _Mask:
 
     def _once(self, text: str) -> str:
         spans = list(find(text, self.kinds))
-        spans += [Span(start, end, NAME) for start, end in name_places(text, self.names)]
+        spans += [Span(start, end, NAME) for start, end in self._places.of(text)]
         order = {kind: place for place, kind in enumerate(KINDS)}
         spans.sort(key=lambda span: (span.start - span.end, span.start, order[span.kind]))
         chosen: list[Span] = []
-        for span in spans:  # the longest first
-            if all(span.end <= other.start or other.end <= span.start for other in chosen):
+        covered = bytearray(len(text))
+        for span in spans:  # the longest first: one that overlaps covers an end of this one
+            if not (covered[span.start] or covered[span.end - 1]):
                 chosen.append(span)
+                covered[span.start : span.end] = b"\1" * (span.end - span.start)
         pieces, at = [], 0
         for span in sorted(chosen):
             pieces += [text[at : span.start], self._placeholder(span.kind, text[span.start : span.end])]
@@ -148,9 +157,10 @@ class _Mask:
 
     def _placeholder(self, kind: str, value: str) -> str:
         if (kind, value) not in self._placeholders:
-            number = 1
+            number = self._numbers[kind] + 1
             while f"[{kind.upper()}_{number}]" in self.values or f"{kind.upper()}_{number}" in self.taken:
                 number += 1
+            self._numbers[kind] = number
             self._placeholders[kind, value] = f"[{kind.upper()}_{number}]"
             self.values[f"[{kind.upper()}_{number}]"] = value
         return self._placeholders[kind, value]

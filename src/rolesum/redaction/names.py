@@ -9,6 +9,8 @@ from rolesum.roles import role_of_speaker
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LETTER = r"[^\W\u3400-\u9fff]"
 _WORD = re.compile(rf"{_LETTER}(?:(?:{_LETTER}|['’·-])*{_LETTER})?|[\u3400-\u9fff]+(?:·[\u3400-\u9fff]+)*")
+_LETTERS = re.compile(rf"{_LETTER}+")
+_HEAD = re.compile(rf"{_LETTER}+|.", re.S)
 _POSSESSIVE = re.compile(r"['’]s$", re.I)
 
 # Words of labels that tell no person: what recorders call unknown speakers, relatives, titles, particles.
@@ -29,9 +31,10 @@ def names_in(labels: Iterable[str]) -> list[str]:
     for label in labels:
         if role_of_speaker(label) is not None:
             continue
+        letters = list(label)
         for span in find(label, FORMS):  # of an address, no part is a name that may stand elsewhere
-            label = label[: span.start] + " " * (span.end - span.start) + label[span.end :]
-        for word in _WORD.findall(label):
+            letters[span.start : span.end] = " " * (span.end - span.start)
+        for word in _WORD.findall("".join(letters)):
             name = _POSSESSIVE.sub("", word)
             if not _NOBODY.fullmatch(name) and role_of_speaker(name) is None:
                 names[name] = None
@@ -44,16 +47,26 @@ def with_capitals(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*forms, *(name.upper() for name in forms if len(name) >= _SHORTEST_CAPITALS))))
 
 
-def name_places(text: str, names: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Where names stand as whole words; places may overlap."""
-    for name in names:
-        start = text.find(name)
-        while start >= 0:
-            end = start + len(name)
-            joined = _joined(text[start - 1 : start], name[0]) or _joined(name[-1], text[end : end + 1])
-            if not joined and text[end : end + 2].lower() not in ("'t", "’t"):  # Don is not in "Don't"
-                yield start, end
-            start = text.find(name, start + 1)
+class NamePlaces:
+    """Looks for many names at once: for each by its first word, or by its first character where that is Chinese."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names: dict[str, dict[int, set[str]]] = {}  # first word -> length of a name -> names
+        for name in names:
+            self._names.setdefault(_HEAD.findall(name)[0], {}).setdefault(len(name), set()).add(name)
+        single = "".join(re.escape(head) for head in self._names if not _LETTERS.match(head))
+        self._heads = re.compile(f"{_LETTERS.pattern}|[{single}]") if single else _LETTERS
+
+    def of(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where names stand as whole words; places may overlap."""
+        for head in self._heads.finditer(text):
+            start = head.start()
+            for length, names in self._names.get(head[0], {}).items():
+                end = start + length
+                if text[start:end] not in names or _joined(text[end - 1], text[end : end + 1]):
+                    continue
+                if text[end : end + 2].lower() not in ("'t", "’t"):  # Don is not in "Don't"
+                    yield start, end
 
 
 def _joined(left: str, right: str) -> bool:

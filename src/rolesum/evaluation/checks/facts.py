@@ -24,7 +24,7 @@ _AMOUNT_ZH = re.compile(
     r"(?P<before>[¥$£€])?\s?(?P<number>\d[\d,]*(?:\.\d+)?|[一二三四五六七八九十百千万两]+)\s?(?P<after>元|块钱|块|美元|%)?"
 )
 _AMOUNT_EN = re.compile(
-    r"(?P<before>[$£€])?\s?(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<k>k|m|million|thousand)?\b\s?"
+    r"(?P<before>[$£€])?\s?(?P<number>(?<!\d)\d[\d,]*(?:\.\d+)?)\s?(?P<k>k|m|million|thousand)?\b\s?"
     r"(?P<after>%|\$|€|£|per ?cent\b|dollars?\b|bucks?\b|euros?\b|pounds?\b|quid\b|usd\b|eur\b|gbp\b)?"
 )
 _SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6}
@@ -166,11 +166,10 @@ def _weekday_said(key: Key, known: Said) -> bool:
     day = int(key[0])
     if known.language == "zh":
         return day > 4 and "周末" in known.text
-    words = {word for word in _WORD.findall(known.text) if word.startswith(_WEEKDAY_STEMS[day])}
+    heard = set(_WORD.findall(known.text))
+    words = {word for word in heard if word.startswith(_WEEKDAY_STEMS[day])}
     full = WEEKDAYS_EN[day]
-    return bool(words & {full[: len(word)] for word in words}) or bool(
-        get_close_matches(full, _WORD.findall(known.text), 1, 0.8)
-    )
+    return bool(words & {full[: len(word)] for word in words}) or bool(get_close_matches(full, heard, 1, 0.8))
 
 
 def _span_said(key: Key, known: Said) -> bool:

@@ -79,9 +79,14 @@ def knows(words: frozenset[str], name: str, text: str) -> bool:
             continue
         if (len(word) > 2 and whole.startswith(word)) or (len(root) > 3 and word.startswith(root)):
             return True
-        if len(whole) > 3 and SequenceMatcher(None, whole, word).ratio() >= _CLOSE:
+        if len(whole) > 3 and _is_close(whole, word):
             return True
     return len(whole) <= 4 and whole.isalpha() and name.isupper() and _spelt(whole, text)
+
+
+def _is_close(name: str, word: str) -> bool:
+    matcher = SequenceMatcher(None, name, word)  # the two bounds cost far less than the ratio
+    return all(of() >= _CLOSE for of in (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio))
 
 
 def _spelt(letters: str, text: str) -> bool:

@@ -74,7 +74,9 @@ def said_numbers(text: str, language: str) -> set[float]:
         words = set(re.findall(r"[a-z]+", text.lower()))
         found |= {float(value) for word, value in {**_ORDINALS_EN, **_OTHER_EN}.items() if word in words}
         found |= {_WORDS_EN[word] for word in words if word in _WORDS_EN}
-    scaled = re.finditer(r"(\d+(?:\.\d+)?)\s*(k|w|万|千|百|亿|m|million|thousand|hundred)\b", text, re.IGNORECASE)
+    scaled = re.finditer(
+        r"((?<!\d)\d++(?:\.\d++)?+)\s*(k|w|万|千|百|亿|m|million|thousand|hundred)\b", text, re.IGNORECASE
+    )
     scales = {"k": 1e3, "w": 1e4, "万": 1e4, "千": 1e3, "百": 1e2, "亿": 1e8, "m": 1e6, "million": 1e6}
     scales |= {"thousand": 1e3, "hundred": 1e2}
     return found | {float(one[1]) * scales[one[2].lower()] for one in scaled}

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 _ENDS_ZH = re.compile(r"[。！？!?\n]+[”’」』）)\"']*")
-_ENDS_EN = re.compile(r"[.!?]+[”’)\"'\]]*(?=\s|$)|\n+")
+_ENDS_EN = re.compile(r"(?<![.!?])[.!?]++[”’)\"'\]]*(?=\s|$)|\n+")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:(?:[A-Z]\.)*[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|approx|Inc|Ltd|[ap]\.m)\.$",
     re.IGNORECASE,

@@ -53,7 +53,7 @@ def duplicates(sentences: Sequence[Sentence]) -> Iterator[Flag]:
     """Sentences that stand in the summary before, letter by letter but for the closing mark."""
     seen: set[str] = set()
     for sentence in sentences:
-        text = re.sub(r"[\s。.!！?？]+$", "", sentence.text).casefold()
+        text = re.sub(r"(?<![\s。.!！?？])[\s。.!！?？]++$", "", sentence.text).casefold()
         if text in seen:
             yield Flag("duplicate", sentence.start, sentence.end, "this sentence stands in the summary before")
         seen.add(text)

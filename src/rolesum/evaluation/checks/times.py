@@ -8,7 +8,9 @@ from rolesum.evaluation.checks.numerals import numbers_of
 
 Key = tuple[str | float, ...]
 
-_NUM_ZH = r"(?:\d+(?:\.\d+)?|[零〇一二三四五六七八九十百两半]+|\[数字\])"
+# A run of numerals is read from its beginning and as a whole: what does not fit from there fits from no place within.
+_RUN_ZH = r"(?<![一二三四五六七八九十])[一二三四五六七八九十]++"
+_NUM_ZH = r"(?:(?<!\d)\d++(?:\.\d++)?|(?<![零〇一二三四五六七八九十百两半])[零〇一二三四五六七八九十百两半]++|\[数字\])"
 _NUM_EN = (
     r"(?:\d+(?:\.\d+)?|(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|"
     r"forty|fifty|sixty|ninety|half an|a couple of|a few|several)(?=[\s-]))"
@@ -28,17 +30,15 @@ _CLOCK_EN = re.compile(
     r"\b(half past|quarter past|quarter to)\s+(\d{1,2}|[a-z]+)\b|\b(noon|midnight)\b"
 )
 _CLOCK_ZH = re.compile(
-    r"(上午|下午|早上|晚上|中午|凌晨|傍晚|今晚|明早)?(\d{1,2}|[一二三四五六七八九十两]+)点(?!击|评|开|选|儿|了|心|播|的|卡)"
-    r"(半|一刻|三刻|(?:\d{1,2}|[一二三四五六七八九十]+)分)?"
+    r"(上午|下午|早上|晚上|中午|凌晨|傍晚|今晚|明早)?(\d{1,2}|(?<![一二三四五六七八九十两])[一二三四五六七八九十两]++)点(?!击|评|开|选|儿|了|心|播|的|卡)"
+    r"(半|一刻|三刻|(?:\d{1,2}|[一二三四五六七八九十]++)分)?"
 )
 _MINUTES_ZH = {"": 0.0, "半": 30.0, "一刻": 15.0, "三刻": 45.0}
 _HALVES_ZH = {
     **dict.fromkeys(("上午", "早上", "凌晨", "明早"), "a"),
     **dict.fromkeys(("下午", "晚上", "今晚", "傍晚"), "p"),
 }
-_DATE_ZH = re.compile(
-    r"(?:(\d{1,2}|[一二三四五六七八九十]+)月(?:份)?)?(\d{1,2}|[一二三四五六七八九十]+)[号日](?!线|楼|店|码|常|用|期|志|电)"
-)
+_DATE_ZH = re.compile(rf"(?:(\d{{1,2}}|{_RUN_ZH})月(?:份)?)?(\d{{1,2}}|{_RUN_ZH})[号日](?!线|楼|店|码|常|用|期|志|电)")
 _WEEKDAY_ZH = re.compile(r"(?:周|星期|礼拜)([一二三四五六日天])(?!次|个)")
 WEEKDAYS_EN = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS_EN = (
