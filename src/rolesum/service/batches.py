@@ -52,7 +52,7 @@ def _add(request: Request, asked: BatchRequest, upload: Upload | None, mark: str
     aliases = served.aliases(sections_named(asked.sections))
     roles_named(asked, aliases, house.limits)
     decoding_of(asked.options, house.limits)
-    source = source_from(dialogues=asked.dialogues or (), text=asked.text, upload=upload)
+    source = source_from(house.limits, dialogues=asked.dialogues or (), text=asked.text, upload=upload)
     _, found = read(source, house.limits, asked, aliases=aliases, most=house.limits.dialogues)
     wishes = asked.model_dump_json(include={"roles", "sections", "language", "options"})
     lines = [(one.id, to_json(one)) for one in found]

@@ -202,7 +202,7 @@ def _answer(house: House, served: Served, asked: ChatRequest, _: str) -> Any:
 def _summary(house: House, served: Served, asked: ChatRequest, role: str) -> Any:
     """Work that summarises the transcript in the user's last message; what was said before does not matter."""
     transcript = next((one.text for one in reversed(asked.messages) if one.role == "user"), "")
-    source = source_from(text=transcript or " ")
+    source = source_from(house.limits, text=transcript or " ")
     _, found = read(source, house.limits, Reading(), aliases=served.aliases(None), most=1)
     wishes = Wishes(roles=None if role == ALL else [role], options=asked.options())
     task = served.task(found[0], wishes, house.limits)

@@ -11,6 +11,7 @@ class Limits:
 
     body_bytes: int = 4 * 2**20
     batch_bytes: int = 64 * 2**20
+    unpacked_bytes: int = 128 * 2**20  # of an upload that is a zip
     held_bytes: int = 512 * 2**20  # of all bodies at once
     turns: int = 5000
     characters: int = 500_000

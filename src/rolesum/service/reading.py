@@ -15,6 +15,8 @@ from rolesum.service.limits import Limits
 from rolesum.service.problems import Refusal
 from rolesum.service.schema import DialogueIn, Reading, Wishes
 
+# Of a text: so many are found and no more.
+PROBLEMS = 100
 # Characters of a speaker's label, or of an id.
 NAME = 1000
 ALONE = "dialogue"  # the id of a dialogue that came without one
@@ -29,7 +31,11 @@ class Upload:
 
 
 def source_from(
-    *, dialogues: Sequence[DialogueIn] = (), text: str | None = None, upload: Upload | None = None
+    limits: Limits,
+    *,
+    dialogues: Sequence[DialogueIn] = (),
+    text: str | None = None,
+    upload: Upload | None = None,
 ) -> Source:
     """What is to be read, of the one thing that was sent. Raises Refusal where it was none or several."""
     given = [one for one in (dialogues or None, text, upload) if one is not None]
@@ -37,7 +43,7 @@ def source_from(
         what = "no dialogue" if not given else "several things to read"
         raise Refusal(422, what, fix='send one of "dialogue", "text", or a file')
     if upload is not None:
-        return source_of(upload.raw, upload.name)
+        return source_of(upload.raw, upload.name, most=limits.unpacked_bytes)
     if text is not None:
         return source_of(text.encode("utf-8", "surrogatepass"), "text")
     records = []
@@ -57,7 +63,7 @@ def read(
     most: int,
 ) -> tuple[str, list[Dialogue]]:
     """The name of the format and at most `most` dialogues. Raises DataError with all problems, Refusal, UsageError."""
-    form = how.format or (table.NAME if how.columns else sniff(source).name)
+    form = how.format or (table.NAME if how.columns else sniff(source, PROBLEMS).name)
     found = read_dialogues(
         source,
         form,
@@ -66,6 +72,7 @@ def read(
         speakers=how.speakers,
         columns=how.columns,
         unknown_speaker=how.unknown_speaker,
+        most_problems=PROBLEMS,
     )
     if len(found) > most:
         fix = "send many to /v1/batches" if most == 1 else "send them in several batches"

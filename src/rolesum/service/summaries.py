@@ -69,7 +69,7 @@ def _streamed(house: House, served: Served, task: Task, held: ExitStack) -> Resp
 
 def _task(house: House, served: Served, asked: SummaryRequest, upload: Upload | None) -> Task:
     dialogues = [asked.dialogue] if asked.dialogue else []
-    source = source_from(dialogues=dialogues, text=asked.text, upload=upload)
+    source = source_from(house.limits, dialogues=dialogues, text=asked.text, upload=upload)
     aliases = served.aliases(sections_named(asked.sections))
     _, found = read(source, house.limits, asked, aliases=aliases, most=1)
     return served.task(found[0], asked, house.limits)
@@ -95,7 +95,9 @@ async def read_dialogues(request: Request) -> DialoguesOut:
 
 
 def _read(house: House, asked: ReadRequest, upload: Upload | None) -> DialoguesOut:
-    source = source_from(dialogues=[asked.dialogue] if asked.dialogue else [], text=asked.text, upload=upload)
+    source = source_from(
+        house.limits, dialogues=[asked.dialogue] if asked.dialogue else [], text=asked.text, upload=upload
+    )
     sections = sections_named(asked.sections)
     aliases = house.model(None).aliases(sections)
     name, found = read(source, house.limits, asked, aliases=aliases, most=house.limits.dialogues)
