@@ -196,8 +196,8 @@ def test_killed_from_outside_again_and_again_a_run_ends_as_if_never_killed(tmp_p
     tidied = LEFT_BY_A_RUN
     if not run.adapter.exists():
         train(recipe(), run.path, resume=True, device="cpu")
-    elif run.checkpoints.exists():  # killed between its last two acts
-        tidied = LEFT_BY_A_RUN | {"checkpoints"}
+    else:  # killed among its last acts, or not at all
+        tidied = LEFT_BY_A_RUN | {one.name for one in (run.checkpoints, run.path / ".lock") if one.exists()}
     assert_as_if_never_killed(run, unkilled(), tidied)
 
 
