@@ -2,6 +2,10 @@
 
 const FIELDS = ["format", "unknown_speaker", "columns"];
 
+for (const place of document.querySelectorAll("details.reading")) {
+  place.append(document.getElementById("reading").content.cloneNode(true));
+}
+
 // What was chosen in a panel's fields, as the service takes it; fields that were left alone are not there.
 export function readingOf(panel) {
   const found = {};
