@@ -1,12 +1,13 @@
 """Whether work takes time in proportion to what it is given: a service reads texts that are made to freeze it."""
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
 
 FACTOR = 4
 # Four times as much may take up to eight times as long: what is quadratic takes sixteen times.
-SLACK, NOISE = 8, 0.2  # the latter in seconds
+SLACK, NOISE = 8, 0.5  # the latter in seconds
 
 
 def assert_linear(work: Callable[[Any], object], make: Callable[[int], Any], size: int) -> None:
@@ -19,6 +20,11 @@ def assert_linear(work: Callable[[Any], object], make: Callable[[int], Any], siz
 
 
 def _seconds(work: Callable[[Any], object], given: Any) -> float:
-    begun = time.process_time()
-    work(given)
-    return time.process_time() - begun
+    gc.collect()
+    gc.disable()  # its time is that of all that the process holds
+    try:
+        begun = time.process_time()
+        work(given)
+        return time.process_time() - begun
+    finally:
+        gc.enable()
