@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfil
 .PHONY: help setup demo test test-fast lint format clean
 
 help:
-	@echo "make demo       the main job on the bundled dialogues: fine-tune, score, summarise, report"
+	@echo "make demo       the main job on the bundled dialogues: fine-tune, score, summarize, report"
 	@echo "make test       the whole test suite (fetches the embedded model once)"
 	@echo "make test-fast  without the tests that are slow or need the embedded model"
 	@echo "make lint       ruff and mypy"

@@ -19,14 +19,14 @@ from typing import Any
 import sides
 from record import Job, answer, arguments, probe, rows_before, run_child, write_record
 
+from rolesum.atomic_io import write_whole
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.results import evaluation_results
-from rolesum.evaluation.statistics import compare_paired, mean
-from rolesum.files import write_whole
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.instructions import PromptLayout, Segment
 from rolesum.instructions.prompt import DIALOGUE_END
+from rolesum.metrics.bootstrap import compare_paired, mean
 from rolesum.recipe import Recipe, load_recipe, parse_recipe
 
 NAME = "ablations"
@@ -121,10 +121,10 @@ def _is_new(name: str, options: Namespace) -> bool:
 
 
 def child(job: Job) -> Job:
-    """Train a cell, or take a finished run, and summarise both validation sets."""
+    """Train a cell, or take a finished run, and summarize both validation sets."""
     from rolesum.evaluation.evaluate import evaluate, with_checks
     from rolesum.generation import Decoding
-    from rolesum.generation.transformers_engine import TransformersEngine
+    from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models import load_model, loading
 
     if job["prompt"] == INSTRUCTION_FIRST:

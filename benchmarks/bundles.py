@@ -63,7 +63,7 @@ def same_weights(job: Job) -> Job:
     from rolesum.training.collate import collate
     from rolesum.training.data import read_validation_data
     from rolesum.training.forward import training_forward
-    from rolesum.training.trainable import trainable
+    from rolesum.training.prepare_model import trainable
 
     recipe = sides.recipe_of(job, validation=True)
     loaded = load_model(recipe.base, dtype=recipe.dtype, device=job["device"])

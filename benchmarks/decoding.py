@@ -14,15 +14,15 @@ from pathlib import Path
 
 from record import Job, answer, arguments, probe, run_child, write_record
 
+from rolesum.atomic_io import write_whole
+from rolesum.checks import check_predictions
 from rolesum.dialogue import Dialogue
-from rolesum.evaluation.checks import check_predictions
-from rolesum.evaluation.choosing import chooser
 from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.scorers import score
-from rolesum.evaluation.statistics import intervals
-from rolesum.files import write_whole
 from rolesum.formats import read_dialogues
 from rolesum.generation import Generation
+from rolesum.generation.rerank import chooser
+from rolesum.metrics.bootstrap import intervals
+from rolesum.metrics.scorers import score
 from rolesum.roles import OVERALL
 
 NAME = "decoding"
@@ -81,10 +81,10 @@ def _written(name: str, work: Path, job: Job) -> tuple[list[list[Generation]], f
 
 def child(job: Job) -> Job:
     """Write a strategy's texts. Loading is not counted."""
+    from rolesum.console import TOGETHER, meter
     from rolesum.generation import Decoding
-    from rolesum.generation.transformers_engine import TransformersEngine
+    from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models import load_model
-    from rolesum.progress import TOGETHER, meter
 
     loaded = load_model(job["base"], adapter=job["adapter"], device=job["device"], dtype=job["dtype"])
     engine = TransformersEngine(loaded)

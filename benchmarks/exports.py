@@ -15,8 +15,8 @@ from record import Job, arguments, probe, write_record
 
 from rolesum.errors import ModelError, UsageError
 from rolesum.models.adapters import save_adapter
-from rolesum.models.export import export
-from rolesum.models.export_gguf import export_gguf
+from rolesum.models.export.export import export
+from rolesum.models.export.gguf import export_gguf
 from rolesum.models.loading import load_model
 from rolesum.models.tiny import CONFIGS, write_tiny
 

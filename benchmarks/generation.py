@@ -1,4 +1,4 @@
-"""Measures how fast dialogues are summarised: rolesum beside transformers' generate, llama.cpp and vLLM.
+"""Measures how fast dialogues are summarized: rolesum beside transformers' generate, llama.cpp and vLLM.
 
 All sides run the same tuned weights, greedily, on the same prompts by token ids, with the same limit of new tokens,
 each in a process of its own. A cell (data, number of roles, side) that has been measured is kept under --work, so that
@@ -219,7 +219,7 @@ def _timed(engine: Any, prompts: list[Any], job: Job) -> tuple[float, int]:
 
 
 def _by_rolesum(job: Job, dialogues: list[Any]) -> tuple[float, int]:
-    from rolesum.generation.transformers_engine import TransformersEngine
+    from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.loading import load_model
 
     loaded = load_model(job["model"], dtype=job["dtype"], device=job["device"])
@@ -264,7 +264,7 @@ def _generated(loaded: Any, batch: list[list[int]], most: int) -> list[list[int]
 
 
 def _by_llamacpp(job: Job, dialogues: list[Any]) -> tuple[float, int]:
-    from rolesum.generation.engines import EngineSpec
+    from rolesum.generation.factory import EngineSpec
 
     gguf = Path(job[job["side"].removeprefix("llamacpp-")])
     engine = EngineSpec("llamacpp", model=job["model"], gguf=gguf, concurrency=SLOTS, device="cpu").open()
@@ -272,7 +272,7 @@ def _by_llamacpp(job: Job, dialogues: list[Any]) -> tuple[float, int]:
 
 
 def _by_vllm(job: Job, dialogues: list[Any]) -> tuple[float, int]:
-    from rolesum.generation.engines import EngineSpec
+    from rolesum.generation.factory import EngineSpec
 
     engine = EngineSpec("vllm", model=job["model"], dtype=job["dtype"]).open()
     return _timed(engine, [engine.layout.prompt(one, ROLES[job["roles"]]) for one in dialogues], job)
@@ -281,7 +281,7 @@ def _by_vllm(job: Job, dialogues: list[Any]) -> tuple[float, int]:
 def _equality(job: Job, dialogues: list[Any]) -> Job:
     """In float32 rolesum's tokens are those of generate, run on one prompt at a time. Raises AssertionError."""
     from rolesum.generation import Decoding
-    from rolesum.generation.transformers_engine import TransformersEngine
+    from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.loading import load_model
 
     loaded = load_model(job["model"], dtype="float32", device=job["device"])

@@ -115,9 +115,9 @@ def synthetic_bundles(shape: Job, count: int, vocabulary: int, budget: int) -> l
     from rolesum.training.encode import EncodedBranch, EncodedBundle
 
     random = np.random.default_rng(1)
-    centre = math.log(shape["prefix"]) - shape["spread"] ** 2 / 2  # so that the mean is the one wanted
+    center = math.log(shape["prefix"]) - shape["spread"] ** 2 / 2  # so that the mean is the one wanted
     longest = budget - shape["branches"] * shape["branch"]
-    lengths = np.clip(random.lognormal(centre, shape["spread"], count), 16, longest).astype(int)
+    lengths = np.clip(random.lognormal(center, shape["spread"], count), 16, longest).astype(int)
 
     def ids(length: int) -> tuple[int, ...]:
         return tuple(random.integers(PAD + 1, vocabulary, length).tolist())
@@ -155,14 +155,14 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
     from transformers import PrinterCallback
 
     from rolesum.models.families import family_of
-    from rolesum.training.arguments import training_arguments
-    from rolesum.training.batch import optimizer_steps, token_budget_batches
+    from rolesum.training.batching import optimizer_steps, token_budget_batches
     from rolesum.training.collate import collate
+    from rolesum.training.distributed import Processes
     from rolesum.training.forward import training_forward
-    from rolesum.training.processes import Processes
-    from rolesum.training.run import Run
-    from rolesum.training.trainable import trainable
+    from rolesum.training.prepare_model import trainable
+    from rolesum.training.run_directory import Run
     from rolesum.training.trainer import BundleDataset, RoleTrainer
+    from rolesum.training.training_arguments import training_arguments
 
     recipe = _recipe(job)
     if job["variant"] != "shared prefix":
@@ -255,7 +255,7 @@ def _warm_up(causal_lm: Any, job: Job) -> None:
     """One forward and backward outside the clock, which loads the GPU's kernels."""
     import torch
 
-    from rolesum.models.causal import body
+    from rolesum.models.lm_head import body
 
     ids = torch.ones(1, job["tokens_per_batch"] // 2, dtype=torch.long, device=causal_lm.device)
     causal_lm.train()

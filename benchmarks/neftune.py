@@ -91,7 +91,7 @@ def transformers_noise() -> Any:
 
 
 def measure(job: Job) -> Job:
-    """In the child: train one setting, or take its finished run, and summarise."""
+    """In the child: train one setting, or take its finished run, and summarize."""
     from rolesum.training import loss
 
     noise = transformers_noise()
@@ -110,7 +110,7 @@ def work(job: Job) -> Job:
 
 def _rouge(job: Job, adapter: Path) -> Job:
     """ROUGE of the first validation dialogues' summaries, with its bootstrap intervals."""
-    from rolesum.evaluation.job import evaluate_model
+    from rolesum.evaluation.run import evaluate_model
 
     recipe = sides.recipe_of(job, validation=True)
     done = evaluate_model(

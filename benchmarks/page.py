@@ -15,11 +15,11 @@ from pathlib import Path
 from markupsafe import Markup
 from record import RESULTS, Job
 
-from rolesum.evaluation.checks.catalog import CHECKS
-from rolesum.evaluation.published import published_by_hash
+from rolesum.atomic_io import write_whole
+from rolesum.checks.registry import CHECKS
 from rolesum.evaluation.report.svg import Scale, line, marker, number, polygon, spread, text, ticks
-from rolesum.evaluation.scorers import HEADINGS
-from rolesum.files import write_whole
+from rolesum.metrics.published import published_by_hash
+from rolesum.metrics.scorers import HEADINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("docs/results.md", "README.md", "src/rolesum/adapters/smollm2-135m/README.md")
@@ -27,12 +27,12 @@ IMAGES = "docs/img"
 DATA = {"samsum": "SAMSum", "tweetsumm": "TweetSumm", "csds": "CSDS"}
 ROLES = ("overall", "user", "agent")
 ROUGE = ("R-1", "R-2", "R-L")
-COLOURS = ("#2f6db5", "#c4581f", "#3a8a4d")
+COLORS = ("#2f6db5", "#c4581f", "#3a8a4d")
 STYLE = (
     "text{font:12px sans-serif;fill:#666}.name{font-weight:600;fill:#222}.axis{stroke:#888}.grid{stroke:#ddd}"
     + "".join(
-        f".c{place}{{stroke:{colour};fill:{colour}}}.trend.c{place},.range.c{place}{{fill:none;stroke-width:1.5}}"
-        for place, colour in enumerate(COLOURS)
+        f".c{place}{{stroke:{color};fill:{color}}}.trend.c{place},.range.c{place}{{fill:none;stroke-width:1.5}}"
+        for place, color in enumerate(COLORS)
     )
 )
 _PART = re.compile(r"(<!-- from (\w+)\.json: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)

@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rolesum.files import write_whole
+from rolesum.atomic_io import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "rolesum")
@@ -187,7 +187,7 @@ def _linear_shapes(base: str, config: Mapping[str, Any]) -> Counter[tuple[int, i
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
-    from rolesum.models.causal import body
+    from rolesum.models.lm_head import body
     from rolesum.models.loading import load_text_side
 
     chosen = LlamaConfig(**config) if config else AutoConfig.from_pretrained(load_text_side(base).path)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from record import Job, arguments, probe, rows_before, write_record
 
-from rolesum.evaluation.published import references_hash
 from rolesum.formats import read_dialogues
+from rolesum.metrics.published import references_hash
 from rolesum.models.catalog import DEFAULT_MODEL
 
 NAME = "released"

@@ -104,14 +104,14 @@ def _ours(pairs: list[tuple[str, str]], job: Job) -> dict[str, float]:
     """ROUGE alone, as the other sides compute; one thread for up to a thousand pairs, two beyond, as in use."""
     from dataclasses import replace
 
-    from rolesum.evaluation import scorers
+    from rolesum.metrics import scorers
 
     scorers.SCORERS["rouge alone"] = replace(scorers.SCORERS[job["scorer"]], bleu_tokenize=None)
     return dict(scorers.score("rouge alone", [(made, (written,)) for made, written in pairs]).means)
 
 
 def _all_measures(pairs: list[tuple[str, str]], job: Job) -> dict[str, float]:
-    from rolesum.evaluation import scorers
+    from rolesum.metrics import scorers
 
     scorers.THREADS = job["threads"]
     return dict(scorers.score(job["scorer"], [(made, (written,)) for made, written in pairs]).means)

@@ -105,7 +105,7 @@ def train_with_trl(job: Job) -> Job:
 
 
 def trl_rows(encoded: Sequence[Any]) -> list[dict[str, list[int]]]:
-    """Every example of the encoded bundles as SFTTrainer takes tokenised data; label -100 carries no loss."""
+    """Every example of the encoded bundles as SFTTrainer takes tokenized data; label -100 carries no loss."""
     return [
         {
             "input_ids": [*bundle.prefix, *branch.ids],

@@ -7,8 +7,16 @@ import pytest
 
 # The longest files, longest first: a worker that began one of them last would be alone at it.
 LONGEST = (
-    *("test_fsdp", "test_processes", "test_ray", "test_export", "test_plan", "test_demo", "test_baichuan_recipe"),
-    "test_batch_on_ray",
+    *(
+        "test_fsdp",
+        "test_distributed",
+        "test_training_ray",
+        "test_export",
+        "test_plan",
+        "test_demo",
+        "test_baichuan_recipe",
+    ),
+    "test_batch_ray",
 )
 
 ROOT = Path(__file__).resolve().parent.parent

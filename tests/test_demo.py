@@ -3,15 +3,15 @@ from pathlib import Path
 
 import pytest
 
+from helpers.tiny import model_dir, short_dialogues
 from rolesum.demo import run_demo
 from rolesum.errors import UsageError
-from rolesum.evaluation.job import Task, evaluate_model
+from rolesum.evaluation.run import Task, evaluate_model
 from rolesum.generation import Decoding
-from rolesum.generation.engines import EngineSpec
-from rolesum.generation.job import Writing
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.summarizer import Writing
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training import train
-from tiny import model_dir, short_dialogues
 
 
 def tiny_recipe():
@@ -26,7 +26,7 @@ def tiny_recipe():
     )
 
 
-def test_the_demo_scores_before_and_after_summarises_and_reports(tmp_path):
+def test_the_demo_scores_before_and_after_summarizes_and_reports(tmp_path):
     result = run_demo(tmp_path / "demo", "cpu", tiny_recipe())
     assert set(result.table()) == {"overall", "user", "agent"}
     assert [one.role for one in result.summaries["fine-tuned"]] == ["overall", "user", "agent"]

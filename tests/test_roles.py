@@ -79,11 +79,11 @@ def test_by_default_overall_comes_first_then_user_agent_and_custom_roles_that_ar
     )
 
 
-def test_by_default_a_role_that_nobody_plays_is_not_summarised():
+def test_by_default_a_role_that_nobody_plays_is_not_summarized():
     assert default_roles(played_by(Tom="agent")) == ("overall", "agent")
     assert default_roles(played_by()) == ("overall",)
 
 
-def test_a_role_that_no_turn_speaks_is_not_summarised_by_default():
+def test_a_role_that_no_turn_speaks_is_not_summarized_by_default():
     alone = Dialogue("1", (Turn("Customer", "Hello?"),), roles={"Customer": "user", "Agent": "agent"})
     assert default_roles(alone) == ("overall", "user")

@@ -1,4 +1,4 @@
-"""rolesum fine-tunes a language model to summarise a dialogue for each of its roles, and does the summarising."""
+"""rolesum fine-tunes a language model to summarize a dialogue for each of its roles, and does the summarizing."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,7 @@
 """The demo: the whole job on the bundled samples, small enough for two cores and six minutes.
 
 Held-out dialogues are scored zero-shot and by the released adapter; then comes a short fine-tuning with its scores
-beside them, one dialogue summarised for three roles, and the report.
+beside them, one dialogue summarized for three roles, and the report.
 """
 
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rolesum.console import say
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.evaluation.evaluate import Evaluation, evaluate, with_checks
 from rolesum.evaluation.report import System, write_report
 from rolesum.evaluation.results import write_evaluation
-from rolesum.generation import Decoding, summarise
-from rolesum.progress import say
+from rolesum.generation import Decoding, summarize
 from rolesum.recipe import Recipe, load_recipe
 
 RECIPE = "sample"
@@ -48,9 +48,9 @@ class DemoResult:
 
 def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> DemoResult:
     """Run it all, by the recipe `sample` unless another is given. An earlier run in `out` is replaced."""
-    from rolesum.generation.transformers_engine import TransformersEngine
+    from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models import load_model
-    from rolesum.models.released import adapter_for
+    from rolesum.models.bundled_adapters import adapter_for
     from rolesum.training import Interrupted, Run, train
 
     recipe = recipe or load_recipe(RECIPE, OVERRIDES)
@@ -73,7 +73,7 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         )
         systems[label] = with_checks(done, test)
         if adapter:
-            summaries[label] = summarise([shown], engine, recipe.roles, Decoding(MAX_NEW_TOKENS))[0]
+            summaries[label] = summarize([shown], engine, recipe.roles, Decoding(MAX_NEW_TOKENS))[0]
 
     released = adapter_for(recipe.base)
     beside = ", then with the released adapter" if released else ""

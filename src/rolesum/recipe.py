@@ -108,7 +108,7 @@ class Validation(_Section):
 
     per_epoch: Whole = Field(2, ge=1, description="Evaluations in an epoch.")
     summaries: Whole = Field(
-        0, ge=0, description="Also summarise the first N validation dialogues each time, and log their ROUGE."
+        0, ge=0, description="Also summarize the first N validation dialogues each time, and log their ROUGE."
     )
     max_new_tokens: Whole = Field(128, ge=1, description="The longest of these summaries in tokens.")
     best_by: Literal["loss", "rouge"] = Field("loss", description="What tells the best: loss, or the mean ROUGE-L.")
@@ -149,7 +149,7 @@ class Recipe(_Section):
     name: str = Field(description="Names the run's directory: runs/NAME.")
     note: str = Field("", description="What the run is for, and where its settings come from.")
     base: str = Field(
-        "smollm2-135m", min_length=1, description="An alias of the catalogue, a hub id, or a local directory."
+        "smollm2-135m", min_length=1, description="An alias of the catalog, a hub id, or a local directory."
     )
     data: Data
     roles: tuple[str, ...] = Field(

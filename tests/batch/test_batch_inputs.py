@@ -7,11 +7,11 @@ import sys
 from itertools import islice
 
 import pytest
-from echo_engine import dialogue, lines
 
+from helpers.echo_engine import dialogue, lines
 from rolesum.batch import Failure, Reading
+from rolesum.batch.index import Blocks, take_survey
 from rolesum.batch.inputs import Mark, expand, fingerprint, read_from
-from rolesum.batch.survey import Blocks, take_survey
 from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
 
@@ -157,7 +157,7 @@ MEASURE = r"""
 import re, sys
 from pathlib import Path
 from rolesum.batch import Reading
-from rolesum.batch.survey import Blocks, take_survey
+from rolesum.batch.index import Blocks, take_survey
 path = Path(sys.argv[1])
 survey = take_survey([path], Reading(), 16, path.parent)
 blocks = Blocks([path], Reading(), survey)

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rolesum.cli.main import app
-from rolesum.metrics import read_metrics
+from rolesum.training.metrics_file import read_metrics
 
 
 def rolesum(*words):

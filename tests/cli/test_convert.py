@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from command import rolesum
+from helpers.command import rolesum
 from rolesum.formats import read_dialogues
 
 VTT = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Anna>Hi</v>\n\n00:03.000 --> 00:04.000\n<v Tom>Hello</v>\n"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from command import rolesum
+from helpers.command import rolesum
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_outputs_of_ones_own_are_scored_as_the_engines_were(runs):
     assert json.loads(beside.stdout)["roles"]["user"]["checks"] == before["user"]["checks"]
 
 
-def test_judgements_that_nobody_gave_are_no_results(runs, tmp_path):
+def test_judgments_that_nobody_gave_are_no_results(runs, tmp_path):
     done = rolesum("judge", runs / "lead-2", runs / "oracle", "--results", "--store", tmp_path / "none.sqlite")
     assert done.returncode == 2
-    assert "name the judgements with --store" in done.stderr
+    assert "name the judgments with --store" in done.stderr
     assert not (tmp_path / "none.sqlite").exists()

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from command import rolesum
-from tiny import model_dir
+from helpers.command import rolesum
+from helpers.tiny import model_dir
 
 CHAT = "Customer: My lamp broke, call 020 7946 0958.\nAgent: Sorry! We send a new one.\n"
 FEW = ("--max-new-tokens", 4)

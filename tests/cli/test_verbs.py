@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from command import rolesum
-from tiny import model_dir, short_dialogues
+from helpers.command import rolesum
+from helpers.tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
 CHAT = "Customer: My parcel 4417 is late.\nAgent: I am sorry, it arrives on Monday.\nCustomer: Fine."

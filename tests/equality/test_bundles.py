@@ -4,15 +4,15 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from helpers.tiny import model_dir
 from rolesum.dialogue import bundle_of
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_model
 from rolesum.training import loss
-from rolesum.training.batch import Draw
+from rolesum.training.batching import Draw
 from rolesum.training.collate import collate
 from rolesum.training.encode import encode_bundles
 from rolesum.training.loss import summing_loss
-from tiny import model_dir
 
 KINDS = ("llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom")
 ROLES = ("overall", "user", "agent")
@@ -142,17 +142,17 @@ def test_of_a_frozen_head_no_more_than_a_chunk_of_logits_exists_at_a_time(monkey
     assert max(rows) == 7 and sum(rows) == sum(branch.targets for bundle in encoded for branch in bundle.branches)
 
 
-class NormalisedHead(torch.nn.Linear):
+class NormalizedHead(torch.nn.Linear):
     """Baichuan2's: every word's row has length one."""
 
     def forward(self, hidden):
         return torch.nn.functional.linear(hidden, torch.nn.functional.normalize(self.weight))
 
 
-def test_a_normalised_head_gives_the_librarys_loss_and_gradients(monkeypatch):
+def test_a_normalized_head_gives_the_librarys_loss_and_gradients(monkeypatch):
     monkeypatch.setattr(loss, "FROZEN_CHUNK", {"cpu": 7})
     loaded, model, encoded = prepared("llama")
-    head = NormalisedHead(32, 600, bias=False).requires_grad_(False)
+    head = NormalizedHead(32, 600, bias=False).requires_grad_(False)
     plain = as_batches(loaded, model, [encoded])[0]
     loaded.language_model.lm_head = head
     ours = as_batches(loaded, model, [encoded])

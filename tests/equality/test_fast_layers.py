@@ -8,7 +8,7 @@ from transformers import Gemma3TextConfig, LlamaConfig
 from transformers.models.gemma3.modeling_gemma3 import Gemma3MLP, Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
-from rolesum.training.fast_layers import PIECE, GatedUnit, RmsNorm, fast_layers
+from rolesum.training.kernels.layers import PIECE, GatedUnit, RmsNorm, fast_layers
 
 SIZES = {"hidden_size": 12, "intermediate_size": 20, "num_attention_heads": 4}
 MODULES = {

@@ -10,7 +10,7 @@ from test_bundles import as_batches, assert_same, prepared
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from rolesum.training.fast_lora import LoraProduct, fast_lora
+from rolesum.training.kernels.lora import LoraProduct, fast_lora
 
 WIDTH, HIDDEN, OUT = 24, 40, 16
 
@@ -156,7 +156,7 @@ def with_two_active(model):
 
 
 class Unusual(nn.Linear):
-    """A linear layer of another kind, as quantised ones are: its weights may not be what one multiplies with."""
+    """A linear layer of another kind, as quantized ones are: its weights may not be what one multiplies with."""
 
     def forward(self, x):
         return 2 * super().forward(x)
@@ -183,7 +183,7 @@ def test_pefts_forward_stays_in_place_for(name):
         assert torch.equal(model(x), expected)
 
 
-def test_a_base_layer_of_another_kind_keeps_pefts_forward_and_its_neighbour_is_covered():
+def test_a_base_layer_of_another_kind_keeps_pefts_forward_and_its_neighbor_is_covered():
     model, x = adapted(TwoLayers(kind=Unusual)), an_input(3, 5)
     theirs = ran(model, x)
     with fast_lora(model) as covered:

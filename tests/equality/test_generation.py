@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from helpers.tiny import model_dir
 from rolesum.formats import read_dialogues
-from rolesum.generation import Decoding, blocks, slots, transformers_engine
-from rolesum.generation.decode import Wanted
-from rolesum.generation.transformers_engine import TransformersEngine
+from rolesum.generation import Decoding
+from rolesum.generation.decoding import kv_cache, prefix_shared
+from rolesum.generation.decoding.scheduler import Wanted
+from rolesum.generation.engines import transformers as transformers_engine
+from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
-from tiny import model_dir
 
 KINDS = ("llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom")
 ROLES = ("overall", "user", "agent")
@@ -69,12 +71,12 @@ def test_rows_that_end_leave_the_batch_and_others_enter_and_nothing_changes(kind
 @pytest.mark.parametrize("beams", [1, 2])
 def test_many_blocks_that_grow_and_shrink_change_nothing(kind, rows, beams, monkeypatch):
     monkeypatch.setattr(transformers_engine, "ROWS", rows)
-    monkeypatch.setattr(blocks, "GROWTH", 1)
+    monkeypatch.setattr(kv_cache, "GROWTH", 1)
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     loaded.stop_ids = tuple(range(2, 600, 9))
     running = []
-    growing = blocks.Block.grow
-    monkeypatch.setattr(blocks.Block, "grow", lambda block: running.append(block) or growing(block))
+    growing = kv_cache.Block.grow
+    monkeypatch.setattr(kv_cache.Block, "grow", lambda block: running.append(block) or growing(block))
     decoding = Decoding(12, beams=beams)
     assert_equal(loaded, read_dialogues("sample:en-test")[:8], None, decoding, num_beams=beams, max_new_tokens=12)
     assert len(set(running)) > 3
@@ -84,7 +86,7 @@ def test_many_blocks_that_grow_and_shrink_change_nothing(kind, rows, beams, monk
 @pytest.mark.parametrize("beams", [1, 2])
 def test_prompts_that_are_read_in_pieces_give_the_same(kind, beams, monkeypatch):
     """While others are written, which join and leave meanwhile."""
-    monkeypatch.setattr(slots, "PIECE", 23)
+    monkeypatch.setattr(prefix_shared, "PIECE", 23)
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     loaded.stop_ids = tuple(range(2, 600, 9))
     engine, dialogues = TransformersEngine(loaded), read_dialogues("sample:en-test")[:5]

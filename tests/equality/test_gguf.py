@@ -8,11 +8,11 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
+from helpers.tiny import GROUPED, IDS, SPECIAL, model_dir, tokenizer
 from rolesum.formats import read_dialogues
-from rolesum.models.llamacpp import LlamaCpp
-from rolesum.models.sentencepiece import fast_tokenizer
-from rolesum.models.to_gguf import write_gguf
-from tiny import GROUPED, IDS, SPECIAL, model_dir, tokenizer
+from rolesum.models.architectures.sentencepiece import fast_tokenizer
+from rolesum.models.export.gguf_writer import write_gguf
+from rolesum.models.export.llamacpp import LlamaCpp
 
 pytest.importorskip("xllamacpp", reason="llama.cpp is absent: pip install xllamacpp")
 

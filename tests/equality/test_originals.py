@@ -181,7 +181,7 @@ def baichuan_logits(tensors, config, ids):
 def glm_logits(tensors, config, ids):
     heads, groups, width = (config[name] for name in ("num_attention_heads", "multi_query_group_num", "kv_channels"))
     eps, theta = config["layernorm_epsilon"], 10_000.0 * config.get("rope_ratio", 1)
-    pairs = [(2 * k, 2 * k + 1) for k in range(width // 4)]  # neighbours, in the first half of the dimensions
+    pairs = [(2 * k, 2 * k + 1) for k in range(width // 4)]  # neighbors, in the first half of the dimensions
     x = tensors["transformer.embedding.word_embeddings.weight"][ids]
     for layer in range(config["num_layers"]):
         own = {name.removeprefix(f"transformer.encoder.layers.{layer}."): one for name, one in tensors.items()}
@@ -249,7 +249,7 @@ def test_sharded_files_and_safetensors_give_the_same(tmp_path, name, layout):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_a_normalised_head_is_a_fixed_point_in_bfloat16(tmp_path):
+def test_a_normalized_head_is_a_fixed_point_in_bfloat16(tmp_path):
     checkpoint(tmp_path, "baichuan2-7b")
     model = read_weights(tmp_path, torch.bfloat16, torch.device("cpu"), None)
     model.save_pretrained(tmp_path / "again")

@@ -7,10 +7,10 @@ import pytest
 import sacrebleu
 from rouge_score import rouge_scorer
 
-from rolesum.evaluation import bleu, statistics
-from rolesum.evaluation.rouge import rouge
-from rolesum.evaluation.scorers import score
-from rolesum.evaluation.tokens import characters, characters_without_space, mteval, stems, words
+from rolesum.metrics import bleu, bootstrap
+from rolesum.metrics.rouge import rouge
+from rolesum.metrics.scorers import score
+from rolesum.metrics.tokenizers import characters, characters_without_space, mteval, stems, words
 
 MEASURES = ["rouge1", "rouge2", "rouge3", "rougeL", "rougeLsum"]
 HAN = "用户询问退款客服表示可以。 \t\n\n😀A"
@@ -146,4 +146,4 @@ def test_many_pairs_in_blocks_score_as_each_alone():
     assert found.means["bleu"] == pytest.approx(
         sacrebleu.corpus_bleu(predictions, references, tokenize="char").score, abs=1e-9
     )
-    assert found.means["rougeLsum"] == pytest.approx(statistics.mean(wanted).value)
+    assert found.means["rougeLsum"] == pytest.approx(bootstrap.mean(wanted).value)

@@ -7,13 +7,13 @@ import torch
 from test_bundles import as_batches, assert_same, gradients, one_by_one, prepared
 from torch.nn import functional
 
-from rolesum.models import segments
-from rolesum.models.attention import bundle_visibility
-from rolesum.models.segments import SegmentAttention, can_segment, segment_attention, segment_table
-from rolesum.training.batch import Draw
+from helpers.tiny import WINDOW
+from rolesum.models.attention import segments
+from rolesum.models.attention.masks import bundle_visibility
+from rolesum.models.attention.segments import SegmentAttention, can_segment, segment_attention, segment_table
+from rolesum.training.batching import Draw
 from rolesum.training.collate import collate
 from rolesum.training.forward import training_forward
-from tiny import WINDOW
 
 KINDS = ["llama", "tied-llama", "qwen2", "mistral", "gemma3", "baichuan2-7b", "chatglm3-6b"]
 

@@ -47,7 +47,7 @@ def ids(dialogues):
 
 
 @pytest.mark.parametrize(("name", "text"), EXAMPLES)
-def test_each_format_is_recognised_by_its_content_and_then_read(name, text):
+def test_each_format_is_recognized_by_its_content_and_then_read(name, text):
     source = Source("some-file", text)
     assert sniff(source).name == name
     assert all(isinstance(item, Dialogue) for item in parse(source))

@@ -59,13 +59,13 @@ def test_plain_transcripts_are_read_by_segments():
     assert turns == [("spk_0", "Hi there."), ("spk_1", "Yes.")]
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_older_transcripts_are_read_by_words_and_the_label_by_their_time(labelled):
+@pytest.mark.parametrize("labeled", [True, False])
+def test_older_transcripts_are_read_by_words_and_the_label_by_their_time(labeled):
     who = {"0.0": "spk_0", "0.4": "spk_0", "1.2": "spk_1"}
     spoken = [("Hi", "0.0"), ("there", "0.4"), (".", ""), ("Yes", "1.2"), (".", "")]
-    items = [item(content, who.get(start) if labelled else None, start) for content, start in spoken]
+    items = [item(content, who.get(start) if labeled else None, start) for content, start in spoken]
     segments = [{"speaker_label": label, "items": [{"start_time": start}]} for start, label in who.items()]
-    results = {"transcripts": [], "items": items, "speaker_labels": {} if labelled else {"segments": segments}}
+    results = {"transcripts": [], "items": items, "speaker_labels": {} if labeled else {"segments": segments}}
     assert only({"jobName": "j", "results": results})[1] == [("spk_0", "Hi there."), ("spk_1", "Yes.")]
 
 

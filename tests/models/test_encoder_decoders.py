@@ -6,14 +6,14 @@ import shutil
 import pytest
 from transformers import AutoModelForSeq2SeqLM, FSMTConfig, PLBartConfig
 
+from helpers.tiny_seq2seq import FAMILIES, LENGTH, seq2seq_dir, tokenizer_of
 from rolesum.dialogue import Dialogue, Example, Turn
 from rolesum.errors import DataError, ModelError
 from rolesum.generation import Decoding
-from rolesum.generation.transformers_engine import TransformersEngine
+from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import Segment
 from rolesum.models.families import OTHER_ENCODER_DECODER, family_of
 from rolesum.models.loading import load_model, load_text_side
-from tiny_seq2seq import FAMILIES, LENGTH, seq2seq_dir, tokenizer_of
 
 TEXT = "Anna: My lamp broke.\nTom: Oh dear!"
 ENGLISH = Dialogue("1", (Turn("Anna", "My lamp broke."), Turn("Tom", "Oh dear!")))

@@ -18,14 +18,14 @@ from transformers import (
     SmolLM3Config,
 )
 
+from helpers.small_runs import TRAIN, loss_of, recipe, trained, weights
+from helpers.tiny import GROUPED, IDS, model_dir, tokenizer
 from rolesum.formats import read_dialogues
-from rolesum.generation import Decoding, summarise
-from rolesum.generation.transformers_engine import TransformersEngine
+from rolesum.generation import Decoding, summarize
+from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.families import FAMILIES, OTHER
 from rolesum.models.loading import load_model
 from rolesum.models.tiny import CONFIGS as ORIGINALS
-from small_runs import TRAIN, loss_of, recipe, trained, weights
-from tiny import GROUPED, IDS, model_dir, tokenizer
 
 HEADS = {**GROUPED, **IDS, "head_dim": 8}
 # model_type -> a tiny config of it, or the name of a tiny checkpoint in its original layout.
@@ -90,6 +90,6 @@ def test_it_is_loaded_trained_saved_reloaded_and_speaks(row, tmp_path):
     after = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     assert loss_of(after, TRAIN) < loss_of(before, TRAIN)
     dialogues = read_dialogues("sample:en-test", limit=1)
-    spoken = summarise(dialogues, TransformersEngine(after), ("user", "agent"), decoding=Decoding(8))[0]
+    spoken = summarize(dialogues, TransformersEngine(after), ("user", "agent"), decoding=Decoding(8))[0]
     assert [one.role for one in spoken] == ["user", "agent"]
     assert all(0 < one.tokens <= 8 for one in spoken)

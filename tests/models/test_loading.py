@@ -7,14 +7,14 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MptConfig, OlmoConfig, Phi3Config
 
+from helpers.tiny import model_dir, tokenizer
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models import CATALOG, loading, on_disk, pull
 from rolesum.models.catalog import Entry, Wheel
+from rolesum.models.download import model_dir as cached_dir
 from rolesum.models.families import OTHER
-from rolesum.models.fetch import model_dir as cached_dir
 from rolesum.models.loading import fast_dtype, load_model, load_text_side, load_weights
-from tiny import model_dir, tokenizer
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_auto_dtype_is_the_faster_one_on_this_processor():
 
 @pytest.fixture
 def wheel_entry(tmp_path, monkeypatch):
-    """A catalogue entry whose wheel lies in a directory, with a cache of its own."""
+    """A catalog entry whose wheel lies in a directory, with a cache of its own."""
     monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "cache"))
     wheel = Wheel("some-model", "1.0", "0" * 64, "some_model/model.gguf")
     (tmp_path / "wheels").mkdir()

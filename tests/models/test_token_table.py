@@ -3,13 +3,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from helpers.tiny import model_dir
 from rolesum.cli.main import app
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_text_side
 from rolesum.models.token_table import token_rows
-from tiny import model_dir
 
 
 def test_a_row_counts_what_the_tokenizer_gives():

@@ -10,12 +10,12 @@ import pytest
 import torch
 import yaml
 
+from helpers.small_runs import TRAIN, raw_recipe, recipe, same, trained, weights
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.training import Interrupted, Run, finetune, train
 from rolesum.training.callbacks import RefuseNan
 from rolesum.training.checkpoints import is_whole
-from rolesum.training.run import locked
-from small_runs import TRAIN, raw_recipe, recipe, same, trained, weights
+from rolesum.training.run_directory import locked
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_a_recipe_that_is_no_text_is_another_one(run):
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_directory_that_another_process_trains_into_is_refused(resume, run, tmp_path):
     path = run.path if resume else tmp_path / "new"
-    script = "import time; from pathlib import Path; from rolesum.training.run import Run, locked\n"
+    script = "import time; from pathlib import Path; from rolesum.training.run_directory import Run, locked\n"
     script += f"with locked(Run(Path({str(path)!r}))): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"

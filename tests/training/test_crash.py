@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 from torch import distributed
 
-from rolesum import files
+from helpers.tiny import model_dir, short_dialogues
+from rolesum import atomic_io
 from rolesum.errors import ResourceError, UsageError
-from rolesum.metrics import read_metrics
 from rolesum.recipe import parse_recipe
 from rolesum.training import Interrupted, Run, train, trainer
-from tiny import model_dir, short_dialogues
+from rolesum.training.metrics_file import read_metrics
 
 # Children are forked from a process that has imported torch and done nothing with it.
 CHILDREN = multiprocessing.get_context("forkserver")
@@ -140,7 +140,7 @@ MOMENTS = {
     "with a checkpoint written and not named": ("rolesum.training.trainer:finish_checkpoint", 4, False, 3),
     "with a checkpoint named and the oldest not removed": ("pathlib:Path.rename", 4, True, 4),
     "after the last checkpoint": ("rolesum.training.finetune:_write", 1, False, STEPS),
-    "with the adapter half written": ("rolesum.files:flush_to_disk", "/.adapter.rolesum-", False, STEPS),
+    "with the adapter half written": ("rolesum.atomic_io:flush_to_disk", "/.adapter.rolesum-", False, STEPS),
 }
 
 
@@ -158,11 +158,11 @@ def test_killed_and_resumed_a_run_ends_as_if_never_killed(moment, tmp_path, unki
 
 BEST_MOMENTS = {
     "before a new best is written": ("rolesum.training.finetune:save_adapter", 2, False),
-    "with a new best half written": ("rolesum.files:flush_to_disk", "best/.6.rolesum-", False),
+    "with a new best half written": ("rolesum.atomic_io:flush_to_disk", "best/.6.rolesum-", False),
     "with a new best and no checkpoint that knows it": (f"{WATCH}:KeepBest.on_evaluate", 2, True),
     "with an older best not yet removed": (f"{WATCH}:KeepBest.on_save", 6, False),
     "between two evaluations": (f"{WATCH}:ProgressLine.on_step_end", 8, False),
-    "before the best takes its place": ("rolesum.training.run:Run.result", 1, False),
+    "before the best takes its place": ("rolesum.training.run_directory:Run.result", 1, False),
 }
 
 
@@ -249,7 +249,7 @@ TORN = RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 
         pytest.param(torch, "save", FULL, id="in torch.save"),
         pytest.param(torch, "save", TORN, id="in torch.save as torch tells it"),
         pytest.param(trainer.RoleTrainer, "save_model", FULL, id="in the weights"),
-        pytest.param(files, "flush_to_disk", FULL, id="on the way to the disk"),
+        pytest.param(atomic_io, "flush_to_disk", FULL, id="on the way to the disk"),
     ],
 )
 def test_a_full_disk_in_a_checkpoint_is_a_resource_error_and_keeps_the_ones_before(
@@ -296,18 +296,18 @@ def test_a_process_that_is_lost_while_a_checkpoint_is_written_is_not_told_as_a_f
 @pytest.mark.parametrize("write", ["a file", "a directory"])
 def test_what_is_written_whole_is_on_the_disk_before_it_has_its_name_and_then_its_name_is(write, tmp_path, monkeypatch):
     flushed = []
-    flush = files.flush_to_disk
+    flush = atomic_io.flush_to_disk
     target = tmp_path / "new"
 
     def noting(path):
         flushed.append((path.name, target.exists()))
         flush(path)
 
-    monkeypatch.setattr(files, "flush_to_disk", noting)
+    monkeypatch.setattr(atomic_io, "flush_to_disk", noting)
     if write == "a file":
-        files.write_whole(target, "text")
+        atomic_io.write_whole(target, "text")
         assert flushed == [(".new.tmp", False), (tmp_path.name, True)]
     else:
-        with files.whole_directory(target) as work:
+        with atomic_io.whole_directory(target) as work:
             (work / "inside").write_text("text")
         assert flushed == [("inside", False), (work.name, False), (tmp_path.name, True)]

@@ -1,11 +1,11 @@
 import pytest
 
+from helpers.tiny import model_dir
 from rolesum.dialogue import Dialogue, Turn, bundle_of
 from rolesum.errors import DataError
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_text_side
 from rolesum.training.encode import encode_bundles
-from tiny import model_dir
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The verbs over encoder-decoders: train, validate, summarise on the way, stop, go on, save, load, evaluate, plan."""
+"""The verbs over encoder-decoders: train, validate, summarize on the way, stop, go on, save, load, evaluate, plan."""
 
 import json
 
@@ -6,21 +6,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers.small_runs import HELD_OUT, TRAIN, cut_at, evaluations, raw_recipe, same, trained, weights
+from helpers.tiny_seq2seq import seq2seq_dir
 from rolesum.errors import DataError
-from rolesum.evaluation.job import Task, evaluate_model
-from rolesum.evaluation.validation import rouge
+from rolesum.evaluation.run import Task, evaluate_model
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
-from rolesum.generation.engines import EngineSpec
-from rolesum.generation.job import Writing, summarise_dialogues
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.summarizer import Writing, summarize_dialogues
 from rolesum.models.loading import load_model, load_text_side
 from rolesum.models.stored import stored_tensor
 from rolesum.recipe import parse_recipe
 from rolesum.training import data as training_data
+from rolesum.training.inspect import show_dialogue
 from rolesum.training.plan import plan
-from rolesum.training.show import show_dialogue
-from small_runs import HELD_OUT, TRAIN, cut_at, evaluations, raw_recipe, same, trained, weights
-from tiny_seq2seq import seq2seq_dir
+from rolesum.training.validation import rouge
 
 KINDS = ("bart", "mbart", "mbart50", "pegasus", "t5", "mt5")
 
@@ -30,7 +30,7 @@ def recipe(kind, **sections):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_training_lowers_the_loss_and_the_adapter_loads_and_summarises(kind, tmp_path):
+def test_training_lowers_the_loss_and_the_adapter_loads_and_summarizes(kind, tmp_path):
     chosen = recipe(kind, training={"epochs": 6, "learning_rate": 0.03}, neftune={"alpha": 5.0})
     run = trained(tmp_path / "run", chosen)
     losses = list(evaluations(run).values())
@@ -39,7 +39,7 @@ def test_training_lowers_the_loss_and_the_adapter_loads_and_summarises(kind, tmp
     assert loaded.path == seq2seq_dir(kind)
     assert json.loads((run.adapter / "adapter_config.json").read_text())["task_type"] == "SEQ_2_SEQ_LM"
     spec = EngineSpec(adapter=run.adapter, device="cpu")
-    texts = summarise_dialogues(read_dialogues(HELD_OUT), Writing(spec, decoding=Decoding(4)))
+    texts = summarize_dialogues(read_dialogues(HELD_OUT), Writing(spec, decoding=Decoding(4)))
     assert len(texts) == 3 and all(len(of_dialogue) == 3 for of_dialogue in texts)
 
 

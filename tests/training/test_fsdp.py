@@ -13,15 +13,15 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import UsageError
-from rolesum.metrics import read_metrics
+from rolesum.models.attention.segments import takes_segments
 from rolesum.models.loading import load_text_side
-from rolesum.models.segments import takes_segments
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run, finetune, loss, train
+from rolesum.training.distributed import Processes, join_processes
 from rolesum.training.forward import training_forward
-from rolesum.training.processes import Processes, join_processes
-from tiny import model_dir, short_dialogues
+from rolesum.training.metrics_file import read_metrics
 
 CHUNK = 16  # of the loss: the two processes' batches fall into different numbers of chunks
 

@@ -8,11 +8,7 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from rolesum.formats import read_dialogues
-from rolesum.instructions import instruction_set
-from rolesum.metrics import read_metrics
-from rolesum.models.loading import load_model
-from small_runs import (
+from helpers.small_runs import (
     HELD_OUT,
     evaluations,
     last,
@@ -22,7 +18,11 @@ from small_runs import (
     stopped_at,
     trained,
 )
-from tiny import model_dir
+from helpers.tiny import model_dir
+from rolesum.formats import read_dialogues
+from rolesum.instructions import instruction_set
+from rolesum.models.loading import load_model
+from rolesum.training.metrics_file import read_metrics
 
 TWO = ("user", "overall")
 

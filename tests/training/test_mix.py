@@ -5,13 +5,13 @@ from collections import Counter
 
 import pytest
 
+from helpers.small_runs import TRAIN, raw_recipe, recipe, same, stopped_at, trained, weights
+from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_text_side
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training.data import left_out_notes, read_training_data
-from small_runs import TRAIN, raw_recipe, recipe, same, stopped_at, trained, weights
-from tiny import model_dir, short_dialogues
 
 MORE = short_dialogues("en-test", 3, 2)
 

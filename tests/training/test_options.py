@@ -7,14 +7,7 @@ import torch
 import yaml
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-from rolesum.errors import UsageError
-from rolesum.formats import read_dialogues
-from rolesum.models.loading import load_model, load_text_side, load_weights
-from rolesum.recipe import load_recipe
-from rolesum.training import Interrupted, Run
-from rolesum.training.data import read_training_data
-from rolesum.training.trainable import trainable
-from small_runs import (
+from helpers.small_runs import (
     TRAIN,
     evaluations,
     loss_of,
@@ -23,7 +16,14 @@ from small_runs import (
     trained,
     weights,
 )
-from tiny import model_dir
+from helpers.tiny import model_dir
+from rolesum.errors import UsageError
+from rolesum.formats import read_dialogues
+from rolesum.models.loading import load_model, load_text_side, load_weights
+from rolesum.recipe import load_recipe
+from rolesum.training import Interrupted, Run
+from rolesum.training.data import read_training_data
+from rolesum.training.prepare_model import trainable
 
 # Stopping
 

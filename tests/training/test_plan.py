@@ -11,14 +11,14 @@ import psutil
 import pytest
 import torch
 
+from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.models.loading import load_text_side, load_weights
 from rolesum.recipe import parse_recipe
 from rolesum.training import plan as planning
 from rolesum.training import train
+from rolesum.training.cost_model import INTERPRETER_BYTES, Shape
 from rolesum.training.plan import plan
-from rolesum.training.reckon import INTERPRETER_BYTES, Shape
-from tiny import model_dir, short_dialogues
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
 
@@ -127,10 +127,10 @@ def test_an_example_larger_than_a_batch_is_named_with_the_setting_that_would(tmp
 
 
 def test_a_run_that_does_not_fit_the_memory_is_told_what_would_and_is_not_tried(monkeypatch):
+    from rolesum.training import cost_model
     from rolesum.training import plan as module
-    from rolesum.training import reckon
 
-    monkeypatch.setattr(reckon, "INTERPRETER_BYTES", 0)
+    monkeypatch.setattr(cost_model, "INTERPRETER_BYTES", 0)
     large = recipe(tokens_per_batch=100_000)
     needed = plan(large, device="cpu").peak_memory
     monkeypatch.setattr(module, "_free_memory", lambda device: int(needed * 0.97))

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
+from helpers.small_runs import recipe, trained
+from helpers.tiny import model_dir
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.evaluation.validation import rouge
-from rolesum.generation import Decoding, summarise
-from rolesum.generation.transformers_engine import TransformersEngine
+from rolesum.generation import Decoding, summarize
+from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import ChatForm, PromptLayout, load_sections
 from rolesum.models import load_model
-from small_runs import recipe, trained
-from tiny import model_dir
+from rolesum.training.validation import rouge
 
 SECTIONS = """
 name: own
@@ -57,9 +57,9 @@ def test_a_run_trains_the_sections_and_its_adapter_asks_for_them_in_the_same_wor
     assert "A: It is torn." in kept.prefix(CHAT)[1].text
 
 
-def test_a_runs_sections_are_summarised_though_nobody_plays_them_and_a_given_set_comes_before_them(run):
+def test_a_runs_sections_are_summarized_though_nobody_plays_them_and_a_given_set_comes_before_them(run):
     loaded = load_model(model_dir("llama"), adapter=run.adapter, device="cpu")
-    written = summarise([CHAT], TransformersEngine(loaded, loaded.layout()), ("issue", "outcome"), Decoding(4))
+    written = summarize([CHAT], TransformersEngine(loaded, loaded.layout()), ("issue", "outcome"), Decoding(4))
     assert [one.role for one in written[0]] == ["issue", "outcome"]
     given = load_sections("meeting-recap")
     wanted = PromptLayout(ChatForm(), sections=given).branch(CHAT, "decisions")[0]

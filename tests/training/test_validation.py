@@ -8,18 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from transformers import TrainerControl, TrainerState
 
-from rolesum.errors import DataError, UsageError
-from rolesum.evaluation.evaluate import evaluate
-from rolesum.evaluation.validation import rouge
-from rolesum.formats import read_dialogues
-from rolesum.generation import Decoding
-from rolesum.generation.transformers_engine import TransformersEngine
-from rolesum.metrics import read_metrics
-from rolesum.models.loading import load_model
-from rolesum.recipe import parse_recipe
-from rolesum.roles import BUILT_IN
-from rolesum.training import Run, callbacks, finetune
-from small_runs import (
+from helpers.small_runs import (
     HELD_OUT,
     STEPS_PER_EPOCH,
     TRAIN,
@@ -33,7 +22,18 @@ from small_runs import (
     trained,
     weights,
 )
-from tiny import short_dialogues
+from helpers.tiny import short_dialogues
+from rolesum.errors import DataError, UsageError
+from rolesum.evaluation.evaluate import evaluate
+from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.models.loading import load_model
+from rolesum.recipe import parse_recipe
+from rolesum.roles import BUILT_IN
+from rolesum.training import Run, callbacks, finetune
+from rolesum.training.metrics_file import read_metrics
+from rolesum.training.validation import rouge
 
 # When to evaluate
 
@@ -277,7 +277,7 @@ def test_chinese_summaries_log_the_rouge_l_of_their_scorer(tmp_path):
 def test_summaries_without_a_way_to_score_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UsageError, match="summaries needs a way to score") as caught:
         trained(tmp_path / "run", recipe(validation={"summaries": 1}))
-    assert "rolesum.evaluation.validation.rouge" in str(caught.value)
+    assert "rolesum.training.validation.rouge" in str(caught.value)
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
@@ -307,7 +307,7 @@ def too_long(folder):
 
 
 @pytest.mark.parametrize("made", [one_sided, too_long], ids=["no speaker for a role", "too long without drop-middle"])
-def test_a_validation_dialogue_that_cannot_be_summarised_does_not_end_a_run_that_has_begun(made, tmp_path):
+def test_a_validation_dialogue_that_cannot_be_summarized_does_not_end_a_run_that_has_begun(made, tmp_path):
     chosen = recipe(
         data={"train": {"path": str(TRAIN)}, "validation": {"path": str(made(tmp_path))}},
         validation={"summaries": 1, "max_new_tokens": 4},

@@ -3,8 +3,8 @@
 The way of the data: inputs -> survey (what is there, once) -> blocks of whole dialogues -> summarize_block -> shards.
 """
 
-from rolesum.batch.block import BlockResult, Failure, summarize_block
 from rolesum.batch.inputs import Reading
-from rolesum.batch.job import Outcome, run_batch
+from rolesum.batch.run import Outcome, run_batch
+from rolesum.batch.worker import BlockResult, Failure, summarize_block
 
 __all__ = ["BlockResult", "Failure", "Outcome", "Reading", "run_batch", "summarize_block"]

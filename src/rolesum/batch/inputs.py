@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from rolesum.batch.block import Failure
+from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import FORMATS, Source, read_items, sniff

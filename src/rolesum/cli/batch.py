@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.asked import AskedInPrivate, takes
+from rolesum.cli.generation_options import AskedInPrivate, takes
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
@@ -38,9 +38,9 @@ def batch(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Summarise any number of dialogues into shards of JSON lines; the same command goes on after any interruption.
+    """Summarize any number of dialogues into shards of JSON lines; the same command goes on after any interruption.
 
-    Dialogues that cannot be read or summarised go into OUT/failed-*.jsonl with their reason. Exit code 3 where that is
+    Dialogues that cannot be read or summarized go into OUT/failed-*.jsonl with their reason. Exit code 3 where that is
     all of them.
 
     Example: rolesum batch "calls/*.jsonl" out --adapter runs/NAME/adapter --roles user,agent
@@ -48,7 +48,7 @@ def batch(
     import json
 
     from rolesum.batch import Reading, run_batch
-    from rolesum.batch.job import RunBlocks, in_this_process
+    from rolesum.batch.run import RunBlocks, in_this_process
 
     *given, out = paths
     if not given:
@@ -59,7 +59,7 @@ def batch(
     reading = Reading(asked.format_, skip=tuple(asked.skip or ()), **asked.reading())
     run_blocks: RunBlocks = in_this_process
     if ray:
-        from rolesum.batch.ray_data import on_ray
+        from rolesum.batch.ray import on_ray
 
         run_blocks = on_ray(ray, workers, 0 if asked.device == "cpu" else gpus)
     outcome = run_batch(
@@ -72,7 +72,7 @@ def batch(
         run_blocks=run_blocks,
     )
     if json_:
-        typer.echo(json.dumps({"out": out, "summarised": outcome.summarised, "failed": outcome.failed}))
+        typer.echo(json.dumps({"out": out, "summarized": outcome.summarized, "failed": outcome.failed}))
     else:
         typer.echo(f"{outcome}", err=True)
     raise typer.Exit(outcome.exit_code)

@@ -29,12 +29,12 @@ def compare(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Say whether systems differ: paired bootstrap, approximate randomisation, and the size of the effect.
+    """Say whether systems differ: paired bootstrap, approximate randomization, and the size of the effect.
 
     Example: rolesum compare runs/zero runs/tuned --out runs/zero-tuned
     """
-    from rolesum.evaluation.compare_job import compare_runs
-    from rolesum.evaluation.tables import print_comparison
+    from rolesum.evaluation.compare_run import compare_runs
+    from rolesum.evaluation.report.terminal import print_comparison
 
     how = several_references(several) if several else None
     done = compare_runs(runs, scorer, how, data, out, shlex.join(["rolesum", *sys.argv[1:]]))

@@ -100,7 +100,7 @@ def convert(
     """
     from functools import partial
 
-    from rolesum.files import write_whole
+    from rolesum.atomic_io import write_whole
     from rolesum.formats import open_source
     from rolesum.formats.convert import convert as convert_source
     from rolesum.formats.table import columns_of
@@ -140,8 +140,8 @@ def convert(
 
 def _check_out(file: str, out: Path) -> None:
     """Raise UsageError or ResourceError where a conversion's OUT cannot be what the user meant."""
+    from rolesum.atomic_io import check_not_input, check_writable
     from rolesum.errors import UsageError
-    from rolesum.files import check_not_input, check_writable
 
     if out.suffix != ".jsonl":
         fix = "give OUT the ending .jsonl, or - for standard output"
@@ -207,10 +207,10 @@ def show(
 
     from rolesum.formats import find_dialogue
     from rolesum.formats.table import columns_of
-    from rolesum.generation.job import declared_roles
+    from rolesum.generation.summarizer import declared_roles
     from rolesum.models.loading import load_text_side
     from rolesum.roles import default_roles
-    from rolesum.training.show import show_dialogue
+    from rolesum.training.inspect import show_dialogue
 
     declared = declared_roles(adapter, recipe)
     dialogue = find_dialogue(

@@ -18,7 +18,7 @@ def demo(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Fine-tune, score before and after, and summarise, on the bundled dialogues.
+    """Fine-tune, score before and after, and summarize, on the bundled dialogues.
 
     Example: rolesum demo
     """
@@ -27,7 +27,7 @@ def demo(
     from rich.table import Table
 
     from rolesum.demo import run_demo
-    from rolesum.evaluation.scorers import HEADINGS
+    from rolesum.metrics.scorers import HEADINGS
 
     result = run_demo(out, device)
     table = result.table()
@@ -37,7 +37,7 @@ def demo(
         return
     console = Console()
     for name, made in result.summaries.items():
-        console.print(f"\n[bold]{result.dialogue.id}[/bold], summarised for each role, {name}")
+        console.print(f"\n[bold]{result.dialogue.id}[/bold], summarized for each role, {name}")
         for one in made:
             console.print(f"[bold]{one.role}[/bold]  {escape(one.text)}", highlight=False)
     first = next(iter(next(iter(result.systems.values())).scores.values()))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.asked import Asked, takes
+from rolesum.cli.generation_options import Asked, takes
 from rolesum.cli.options import Json, Limit, References, several_references
 from rolesum.errors import UsageError
 
@@ -72,17 +72,17 @@ def evaluate(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Summarise dialogues that have references, score and check. A --model without an adapter: the zero-shot baseline.
+    """Summarize dialogues that have references, score and check. A --model without an adapter: the zero-shot baseline.
 
     Example: rolesum evaluate --adapter runs/sample/adapter --data sample:en-test --out runs/sample/test
 
     Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
     """
-    from rolesum.evaluation import job
-    from rolesum.evaluation.neural.options import ModelMeasures
+    from rolesum.evaluation import run
+    from rolesum.evaluation.model_metrics.options import ModelMeasures
+    from rolesum.evaluation.report.terminal import print_agreement, print_results
     from rolesum.evaluation.results import evaluation_results
-    from rolesum.evaluation.tables import print_agreement, print_results
-    from rolesum.generation.engines import ENGINES
+    from rolesum.generation.factory import ENGINES
 
     baseline = engine if engine not in (None, *ENGINES) else None
     given = {"--model": asked.model or asked.adapter, "--engine": baseline, "--predictions": predictions}
@@ -91,7 +91,7 @@ def evaluate(
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
     reading = asked.reading()
     writing = asked.writing(engine if engine and not baseline else "transformers")
-    task = job.Task(
+    task = run.Task(
         data,
         name=name,
         roles=asked.role_names,
@@ -122,11 +122,11 @@ def evaluate(
         command=shlex.join(["rolesum", *sys.argv[1:]]),
     )
     if predictions:
-        evaluation = job.evaluate_outputs(task, predictions)
+        evaluation = run.evaluate_outputs(task, predictions)
     elif baseline is not None:
-        evaluation = job.evaluate_baseline(task, baseline)
+        evaluation = run.evaluate_baseline(task, baseline)
     else:
-        evaluation = job.evaluate_model(task, writing)
+        evaluation = run.evaluate_model(task, writing)
     results = evaluation_results(evaluation)
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))

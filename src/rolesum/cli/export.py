@@ -36,7 +36,7 @@ def export(
     Example: rolesum export runs/sample --to merged --out sample-merged
     """
     from rolesum.errors import UsageError
-    from rolesum.models.export import KINDS, export
+    from rolesum.models.export.export import KINDS, export
 
     if to not in (*KINDS, "gguf"):
         raise UsageError(f'cannot export to "{to}"', fix=f"one of {', '.join((*KINDS, 'gguf'))}")
@@ -60,7 +60,7 @@ def export(
 
 
 def _export_gguf(run: str, out: Path, precision: str, model: str | None, device: str, json_: bool) -> None:
-    from rolesum.models.export_gguf import export_gguf
+    from rolesum.models.export.gguf import export_gguf
 
     done = export_gguf(run, out, precision=precision, model=model, device=device)
     if json_:
@@ -89,7 +89,7 @@ def convert_adapter(
 
     Example: rolesum convert-adapter old-adapter --model baichuan2-7b --out new-adapter
     """
-    from rolesum.models.convert_adapter import convert_adapter
+    from rolesum.models.export.convert_adapter import convert_adapter
 
     done = convert_adapter(adapter, out, model, device=device)
     if json_:

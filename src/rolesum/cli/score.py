@@ -27,9 +27,9 @@ def score(
     """
     from rolesum.evaluation.evaluate import score_roles
     from rolesum.evaluation.pairs import read_pairs
+    from rolesum.evaluation.report.terminal import print_results
     from rolesum.evaluation.results import score_results
-    from rolesum.evaluation.scorers import get_scorer
-    from rolesum.evaluation.tables import print_results
+    from rolesum.metrics.scorers import get_scorer
 
     get_scorer(scorer)
     how = several_references(several)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.asked import AskedEngine, takes
+from rolesum.cli.generation_options import AskedEngine, takes
 from rolesum.cli.options import EngineOption
 from rolesum.errors import UsageError
-from rolesum.service.limits import Limits
+from rolesum.server.limits import Limits
 
 LIMITS = Limits()
 
@@ -57,13 +57,13 @@ def serve(
     Example: rolesum serve, then http://127.0.0.1:8000
     """
     if new_key is not None:
-        from rolesum.service.keys import new_key as make
+        from rolesum.server.auth import new_key as make
 
         key, line = make(new_key)
         typer.echo(f"key, for {new_key} alone, shown this once:\n  {key}\nline for the file of --keys:\n  {line}")
         return
     try:
-        from rolesum.service.job import Serving, beside, name_of, run_service
+        from rolesum.server.run import Serving, beside, name_of, run_service
     except ImportError as error:
         what = f"the web server is not installed: no {error.name}"
         raise UsageError(what, fix="pip install 'rolesum[service]'") from None

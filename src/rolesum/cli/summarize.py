@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.asked import AskedInPrivate, takes
+from rolesum.cli.generation_options import AskedInPrivate, takes
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
@@ -23,22 +23,22 @@ def summarize(
         bool | None, typer.Option("--stream/--no-stream", help="Show tokens as they come. Default: on a terminal.")
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Stay, and summarise anew when the file has grown; end with Ctrl-C.")
+        bool, typer.Option("--watch", help="Stay, and summarize anew when the file has grown; end with Ctrl-C.")
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write here in place of standard output.")] = None,
     json_: Json = False,
 ) -> None:
-    """Summarise dialogues for each of their roles.
+    """Summarize dialogues for each of their roles.
 
     Text in gives one block per role; JSON in gives JSON lines out, by id, in order. Without --roles: overall, and the
     roles that the speakers' labels name.
 
     Example: rolesum summarize chat.txt --roles user,agent --speaker "Anna=user" --speaker "Tom=agent"
     """
-    from rolesum.files import check_not_input, check_writable, write_whole
+    from rolesum.atomic_io import check_not_input, check_writable, write_whole
     from rolesum.formats import open_source, read_dialogues
-    from rolesum.generation import live
-    from rolesum.generation.job import Writer, as_blocks, as_json_lines, summarise_dialogues
+    from rolesum.generation import streaming
+    from rolesum.generation.summarizer import Writer, as_blocks, as_json_lines, summarize_dialogues
 
     if out:
         check_not_input(out, file)
@@ -60,16 +60,16 @@ def summarize(
 
     if watch:
         writer = Writer(writing)
-        live.watch_file(Path(file), writer, write, form=asked.format_, **reading)
+        streaming.watch_file(Path(file), writer, write, form=asked.format_, **reading)
         return
     source = open_source(file)
     dialogues = read_dialogues(source, asked.format_, skip=asked.skip or (), **reading)
     as_json = json_ or source.is_json
     alone = len(dialogues) == 1 and not as_json and not out
     if alone and (sys.stdout.isatty() if stream is None else stream):
-        live.stream(dialogues[0], Writer(writing), write)
+        streaming.stream(dialogues[0], Writer(writing), write)
         return
-    summaries = summarise_dialogues(dialogues, writing)
+    summaries = summarize_dialogues(dialogues, writing)
     text = as_json_lines(summaries) if as_json else as_blocks(summaries)
     if out:
         write_whole(out, text)

@@ -44,9 +44,9 @@ def train(
         typer.echo(dump_recipe(loaded), nl=False)
         return
 
-    from rolesum.evaluation.validation import rouge
     from rolesum.training import train as train_here
-    from rolesum.training.ray_launcher import train_on_ray
+    from rolesum.training.ray import train_on_ray
+    from rolesum.training.validation import rouge
 
     train_run = partial(train_on_ray, workers=ray_workers) if ray_workers else train_here
     run = train_run(loaded, out, resume=resume, device=device, max_minutes=max_minutes, rouge=rouge(loaded))

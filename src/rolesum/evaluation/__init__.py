@@ -1,5 +1,5 @@
 """Evaluation: named scorers, intervals, predictions and results, the report page."""
 
-from rolesum.evaluation.scorers import SCORERS, Score, Scorer, score
+from rolesum.metrics.scorers import SCORERS, Score, Scorer, score
 
 __all__ = ["SCORERS", "Score", "Scorer", "score"]

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from rolesum.checks import CHECKS, check_statistics
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation import statistics
-from rolesum.evaluation.checks import CHECKS, check_statistics
 from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
 from rolesum.evaluation.results import SCORES
-from rolesum.evaluation.runs import EvaluatedRun
-from rolesum.evaluation.scorers import HEADINGS, Several
-from rolesum.evaluation.statistics import Comparison, Statistic
+from rolesum.evaluation.run_reader import EvaluatedRun
 from rolesum.formats.source import Record, open_source
+from rolesum.metrics import bootstrap
+from rolesum.metrics.bootstrap import Comparison, Statistic
+from rolesum.metrics.scorers import HEADINGS, Several
 
 OF_CHECKS = "checks"  # stands in the place of a scorer
 OF_MODELS = "models"
@@ -24,7 +24,7 @@ OF_MODELS = "models"
 
 @dataclass(frozen=True)
 class CompareRow:
-    """One figure of two systems. `p_adjusted` is the randomisation test's, by Holm over all rows of the same scorer."""
+    """One figure of two systems. `p_adjusted` is the randomization test's, by Holm over all rows of the same scorer."""
 
     role: str
     scorer: str
@@ -84,7 +84,7 @@ def compare(
             other = evaluations[b]
             of_b = [(score.scorer, other.scores[role].statistics), *_others(other, role, models[b] if models else {})]
             for (kind, left), (_, right) in zip(of_a, of_b, strict=True):
-                for measure, compared in statistics.compare_paired(left, right).items():
+                for measure, compared in bootstrap.compare_paired(left, right).items():
                     if np.isnan(compared.difference):  # a rate of nothing
                         continue
                     if kind == OF_CHECKS:  # of a check's rate less may be better, or neither
@@ -105,7 +105,7 @@ def model_statistics(runs: Sequence[EvaluatedRun]) -> list[dict[str, dict[str, S
             if "." in measure and _same_settings(runs, role, measure.partition(".")[0]):
                 for place, rows in enumerate(found):
                     values = [rows.get(key, {}).get(measure, np.nan) for key in keys]
-                    answer[place].setdefault(role, {})[measure] = statistics.mean(values)
+                    answer[place].setdefault(role, {})[measure] = bootstrap.mean(values)
     return answer
 
 
@@ -145,7 +145,7 @@ def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
     answer = list(rows)
     for kind in dict.fromkeys(row.scorer for row in rows):
         places = [place for place, row in enumerate(rows) if row.scorer == kind]
-        p_values = statistics.holm([rows[place].comparison.p_randomisation for place in places])
+        p_values = bootstrap.holm([rows[place].comparison.p_randomization for place in places])
         for place, p_value in zip(places, p_values, strict=True):
             answer[place] = replace(rows[place], p_adjusted=p_value)
     return answer

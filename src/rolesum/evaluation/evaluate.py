@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
+from rolesum.checks import RoleChecks, check_predictions
+from rolesum.console import TOGETHER, meter
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
-from rolesum.evaluation.checks import RoleChecks, check_predictions
-from rolesum.evaluation.groups import groups_of
-from rolesum.evaluation.neural.model_score import ModelScore
+from rolesum.evaluation.breakdown import groups_of
+from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.scorers import Score, Several, check_language, default_scorer, get_scorer, score
-from rolesum.generation import Decoding, Engine, summarise
-from rolesum.progress import TOGETHER, meter
+from rolesum.generation import Decoding, Engine, summarize
+from rolesum.metrics.scorers import Score, Several, check_language, default_scorer, get_scorer, score
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Evaluation:
         return [one for one in self.predictions if one.role == role]
 
 
-# How dialogues become summaries: generation.summarise, or with strategies for long ones and choices among samples.
+# How dialogues become summaries: generation.summarize, or with strategies for long ones and choices among samples.
 Writer = Callable[..., list[list[RoleSummary]]]
 
 
@@ -49,11 +49,11 @@ def evaluate(
     scorer: str | None = None,
     references: Several = "mean",
     decoding: Decoding,
-    write: Writer = summarise,
+    write: Writer = summarize,
     about: Mapping[str, Any] | None = None,
-    label: str = "summarise",
+    label: str = "summarize",
 ) -> Evaluation:
-    """Summarise each dialogue for the roles that it has references for (of `roles`, if given), and score.
+    """Summarize each dialogue for the roles that it has references for (of `roles`, if given), and score.
 
     The scorer follows the references' language unless named. Raises DataError where there is nothing to compare with.
     """

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rolesum.evaluation import statistics
-from rolesum.evaluation.checks import RoleChecks
+from rolesum.atomic_io import write_whole
+from rolesum.checks import RoleChecks
 from rolesum.evaluation.evaluate import Evaluation
 from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.scorers import Score
-from rolesum.files import write_whole
+from rolesum.metrics import bootstrap
+from rolesum.metrics.scorers import Score
 
 PREDICTIONS, RESULTS, SCORES, CHECKS_FILE = "predictions.jsonl", "results.json", "scores.jsonl", "checks.jsonl"
 
@@ -44,7 +44,7 @@ def score_results(found: Score) -> dict[str, Any]:
         "means": {measure: round(value, 2) for measure, value in found.means.items()},
         "intervals": {
             measure: [round(bound, 2) for bound in interval]
-            for measure, interval in statistics.intervals(found.statistics).items()
+            for measure, interval in bootstrap.intervals(found.statistics).items()
             if interval
         },
     }

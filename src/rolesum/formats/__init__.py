@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How one file format is recognised and read."""
+    """How one file format is recognized and read."""
 
     name: str
     description: str
@@ -164,7 +164,7 @@ def read_dialogues(
     if problems:
         raise DataError(problems)
     if unskipped and whole:  # no error: a recipe names the known broken records of a file, and a copy may be mended
-        from rolesum.progress import say
+        from rolesum.console import say
 
         say(f"{_name(path)}: no dialogue {', '.join(sorted(unskipped))}, which was to be skipped")
     heard = {label for dialogue in dialogues for label in dialogue.speakers()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Source
-from rolesum.formats.turns import labelled_line, merged, one_line
+from rolesum.formats.turns import labeled_line, merged, one_line
 from rolesum.roles import roles_of_speakers
 
 ARROW = "-->"
@@ -110,7 +110,7 @@ def dialogue_of_speech(turns: Iterable[Turn], identity: str, place: str) -> Dial
 
 
 def _label(line: str) -> Turn | None:
-    turn = labelled_line(_DASH.sub("", line))
+    turn = labeled_line(_DASH.sub("", line))
     return turn if turn and len(turn.speaker.split()) <= _LABEL_WORDS else None
 
 

@@ -37,7 +37,7 @@ def speaker_rule(text: str) -> SpeakerRule:
 def name_speakers(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Problem:
     """The dialogue with a speaker for each turn, or what is wrong where the rule does not give one.
 
-    A turn that the rule named is one with its neighbour of the same speaker; the meta says which rule it was.
+    A turn that the rule named is one with its neighbor of the same speaker; the meta says which rule it was.
     """
     unnamed = sum(not turn.speaker for turn in dialogue.turns)
     if not unnamed:

@@ -45,7 +45,7 @@ def _dialogue(record: Record, stem: str) -> Dialogue | Problem:
     identity = next((str(value[key]) for key in ("JobName", "jobName") if is_id(value.get(key))), stem)
     try:
         if _is_plain(value):
-            return dialogue_of_speech(_labelled(value["results"]), identity, record.place)
+            return dialogue_of_speech(_labeled(value["results"]), identity, record.place)
         played = _participants(value)
         turns = [_analytics_turn(entry, played) for entry in value["Transcript"]]
         dialogue = dialogue_of_speech(turns, identity, record.place)
@@ -69,7 +69,7 @@ def _analytics_turn(entry: Mapping[str, Any], played: Mapping[str, str]) -> Turn
     return Turn(str(named or ""), entry.get("Content") or "")
 
 
-def _labelled(results: Mapping[str, Any]) -> Iterator[Turn]:
+def _labeled(results: Mapping[str, Any]) -> Iterator[Turn]:
     if results.get("audio_segments"):
         for segment in results["audio_segments"]:
             yield Turn(_speaker(segment), segment["transcript"])

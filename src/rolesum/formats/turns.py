@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from rolesum.dialogue import Turn
 
 # A label has no colon, is short, and is no clock time or URL scheme ("10:30", "https://…").
-_LABELLED = re.compile(r"^(?P<speaker>[^:：\n]{0,59}[^:：\s])\s*+(?::(?!//)|：)\s*(?P<text>.*)$")
+_LABELED = re.compile(r"^(?P<speaker>[^:：\n]{0,59}[^:：\s])\s*+(?::(?!//)|：)\s*(?P<text>.*)$")
 _NO_LABEL = re.compile(r"^[\d\s.,\-/]*$")
 # A clock time in front of the label, as chat exports write it: "[10:30] Anna: …", "10:30:05 Anna: …".
 _CLOCK = re.compile(r"^(\[\s*\d{1,2}:\d{2}(:\d{2})?\s*\]|\d{1,2}:\d{2}(:\d{2})?(?=\s+\S.*[:：]))\s*")
@@ -25,9 +25,9 @@ def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if not line.strip():
             continue
-        labelled = labelled_line(line)
-        if labelled:
-            turns.append((labelled.speaker, [labelled.text] if labelled.text else []))
+        labeled = labeled_line(line)
+        if labeled:
+            turns.append((labeled.speaker, [labeled.text] if labeled.text else []))
         elif turns:
             turns[-1][1].append(line.strip())
         else:
@@ -35,9 +35,9 @@ def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
     return [Turn(speaker, " ".join(pieces)) for speaker, pieces in turns if pieces], stray
 
 
-def labelled_line(line: str) -> Turn | None:
+def labeled_line(line: str) -> Turn | None:
     """The turn that a line of the form "Speaker: text" begins, perhaps without text; None for any other line."""
-    found = _LABELLED.match(_CLOCK.sub("", line.strip()))
+    found = _LABELED.match(_CLOCK.sub("", line.strip()))
     if found and not _NO_LABEL.match(found["speaker"]):
         return Turn(found["speaker"].strip(), found["text"].strip())
     return None

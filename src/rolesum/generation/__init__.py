@@ -1,6 +1,6 @@
-"""Generation: the Engine protocol, its engines, and summarising one dialogue or many."""
+"""Generation: the Engine protocol, its engines, and summarizing one dialogue or many."""
 
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, Engine, Generation
-from rolesum.generation.summarise import summarise
+from rolesum.generation.summarize import summarize
 
-__all__ = ["DEFAULT_MAX_NEW_TOKENS", "Decoding", "Engine", "Generation", "summarise"]
+__all__ = ["DEFAULT_MAX_NEW_TOKENS", "Decoding", "Engine", "Generation", "summarize"]

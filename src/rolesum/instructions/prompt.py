@@ -23,7 +23,7 @@ DIALOGUE_END = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a prompt that is tokenised by itself. Text kinds hold a str, control segments their pieces.
+    """A piece of a prompt that is tokenized by itself. Text kinds hold a str, control segments their pieces.
 
     One that `continues` goes on from the text before it: tokenizers that put a space before every text put none there.
     """
@@ -76,7 +76,7 @@ class PromptLayout:
     sections: SectionSet | None = None
 
     def needs_speaker(self, role: str) -> bool:
-        """Whether a role can be summarised only where somebody plays it: overall and sections are of all speakers."""
+        """Whether a role can be summarized only where somebody plays it: overall and sections are of all speakers."""
         return role != OVERALL and not (self.sections and role in self.sections.sections)
 
     def form_for(self, dialogue: Dialogue) -> ChatForm:

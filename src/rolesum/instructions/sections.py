@@ -37,7 +37,7 @@ class Entry(BaseModel):
 
 
 class SectionExample(BaseModel):
-    """A dialogue with its summaries, shown before the dialogue that is to be summarised."""
+    """A dialogue with its summaries, shown before the dialogue that is to be summarized."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,12 +1,12 @@
-"""Models: the catalogue, families as rows of facts, loading, tokens, adapters, attention masks.
+"""Models: the catalog, families as rows of facts, loading, tokens, adapters, attention masks.
 
-Names are resolved here, so that the catalogue can be listed without importing torch.
+Names are resolved here, so that the catalog can be listed without importing torch.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry
-from rolesum.models.fetch import on_disk, pull
+from rolesum.models.download import on_disk, pull
 
 if TYPE_CHECKING:
     from rolesum.models.loading import LoadedModel, load_model

@@ -17,12 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rolesum.atomic_io import whole_directory
 from rolesum.errors import ModelError, ResourceError
-from rolesum.files import whole_directory
 from rolesum.instructions import InstructionSet, SectionSet
+from rolesum.models.bundled_adapters import released_adapters
 from rolesum.models.checkpoint import in_short, refuse_tensors
-from rolesum.models.plain import is_native, write_original
-from rolesum.models.released import released_adapters
+from rolesum.models.export.stock_layout import is_native, write_original
 from rolesum.models.stored import stored_tensor
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
     """
     config = model.config.get_text_config()
     matrices = [(name, parameter) for name, parameter in sorted(model.named_parameters()) if parameter.dim() >= 2]
-    if getattr(config, "norm_head", False):  # normalised after it is rounded to the dtype that is loaded
+    if getattr(config, "norm_head", False):  # normalized after it is rounded to the dtype that is loaded
         matrices = [(name, parameter) for name, parameter in matrices if name != "lm_head.weight"]
     digest = hashlib.sha256()
     for name, parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
@@ -76,7 +76,7 @@ def note_beside(weights: Path) -> dict[str, Any]:
         told = json.loads(note.read_text(encoding="utf-8"))
     except ValueError:
         told = None
-    # The mark of a model from the catalogue has the same file name, and none of these.
+    # The mark of a model from the catalog has the same file name, and none of these.
     wanted = {"fingerprint": dict | None, "instructions": dict | None, "sections": dict | None, "roles": list | None}
     wanted |= dict.fromkeys(("instruction_sets", "definitions", "aliases"), dict)
     if not isinstance(told, dict) or not all(isinstance(told[key], wanted[key]) for key in wanted.keys() & told.keys()):

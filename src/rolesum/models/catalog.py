@@ -1,4 +1,4 @@
-"""The catalogue: short names for models that rolesum is tried with, where they come from, and what they read."""
+"""The catalog: short names for models that rolesum is tried with, where they come from, and what they read."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Entry:
     alias: str
     parameters: str
     languages: tuple[str, ...]
-    licence: str
+    license: str
     family: str
     hub_id: str = ""
     wheels: tuple[Wheel, ...] = ()
@@ -83,12 +83,12 @@ _ENTRIES = (
     Entry("qwen3-0.6b", "596M", BOTH, "Apache-2.0", "qwen", hub_id="Qwen/Qwen3-0.6B"),
     Entry("bloom-560m", "559M", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-560m"),
     Entry("bloom-7b1", "7.1B", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-7b1"),
-    Entry("llama2-7b", "6.7B", ("en",), "Llama 2 licence", "llama", hub_id="meta-llama/Llama-2-7b-chat-hf"),
+    Entry("llama2-7b", "6.7B", ("en",), "Llama 2 license", "llama", hub_id="meta-llama/Llama-2-7b-chat-hf"),
     Entry(
         "baichuan2-7b",
         "7.5B",
         BOTH,
-        "Baichuan 2 licence",
+        "Baichuan 2 license",
         "baichuan2",
         hub_id="baichuan-inc/Baichuan2-7B-Base",
     ),
@@ -96,7 +96,7 @@ _ENTRIES = (
         "baichuan2-7b-chat",
         "7.5B",
         BOTH,
-        "Baichuan 2 licence",
+        "Baichuan 2 license",
         "baichuan2",
         hub_id="baichuan-inc/Baichuan2-7B-Chat",
     ),
@@ -104,12 +104,12 @@ _ENTRIES = (
         "baichuan2-13b",
         "13.9B",
         BOTH,
-        "Baichuan 2 licence",
+        "Baichuan 2 license",
         "baichuan2",
         hub_id="baichuan-inc/Baichuan2-13B-Base",
     ),
-    Entry("chatglm2-6b", "6.2B", BOTH, "ChatGLM2 licence", "chatglm2", hub_id="zai-org/chatglm2-6b"),
-    Entry("chatglm3-6b", "6.2B", BOTH, "ChatGLM3 licence", "chatglm3", hub_id="zai-org/chatglm3-6b"),
+    Entry("chatglm2-6b", "6.2B", BOTH, "ChatGLM2 license", "chatglm2", hub_id="zai-org/chatglm2-6b"),
+    Entry("chatglm3-6b", "6.2B", BOTH, "ChatGLM3 license", "chatglm3", hub_id="zai-org/chatglm3-6b"),
 )
 
 CATALOG: dict[str, Entry] = {entry.alias: entry for entry in _ENTRIES}

@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError
-from rolesum.models import baichuan, chatglm
-from rolesum.models.sentencepiece import MODEL_FILE, fast_tokenizer
+from rolesum.models.architectures import baichuan, chatglm
+from rolesum.models.architectures.sentencepiece import MODEL_FILE, fast_tokenizer
 
 _WHOLE = "is it a whole language model?"
 _AGAIN = "fetch the model again"
@@ -191,7 +191,7 @@ def _listed(names: set[str]) -> str:
 
 
 def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """QLoRA's form of a frozen base: NF4 with double quantisation (arXiv 2305.14314)."""
+    """QLoRA's form of a frozen base: NF4 with double quantization (arXiv 2305.14314)."""
     if not importlib.util.find_spec("bitsandbytes"):
         raise UsageError("quantize: 4bit needs bitsandbytes", fix="pip install 'rolesum[qlora]'")
     return BitsAndBytesConfig(

@@ -1,4 +1,4 @@
-"""The catalogue as a table: what is on disk, and what each family supports."""
+"""The catalog as a table: what is on disk, and what each family supports."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from rolesum.models.bundled_adapters import released_adapters
 from rolesum.models.catalog import CATALOG
+from rolesum.models.download import on_disk
 from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
-from rolesum.models.fetch import on_disk
-from rolesum.models.released import released_adapters
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One model of the catalogue as it is on this machine."""
+    """One model of the catalog as it is on this machine."""
 
     alias: str
     parameters: str
@@ -23,12 +23,12 @@ class ModelRow:
     on_disk: bool
     family: str
     shares_prefix: bool
-    licence: str
+    license: str
     note: str
 
 
 def model_rows() -> list[ModelRow]:
-    """The catalogue, in its order."""
+    """The catalog, in its order."""
     families = {family.name: family for family in FAMILIES}
     rows = []
     for entry in CATALOG.values():
@@ -41,7 +41,7 @@ def model_rows() -> list[ModelRow]:
                 on_disk=on_disk(entry),
                 family=entry.family,
                 shares_prefix=families[entry.family].shares_prefix,
-                licence=entry.licence,
+                license=entry.license,
                 note=entry.note,
             )
         )
@@ -52,9 +52,9 @@ def print_models(rows: list[ModelRow]) -> None:
     """Two tables: the models, and the families that decide how they are spoken to and trained."""
     said = {True: "yes", False: "no"}
     console = Console()
-    models = Table("model", "size", "reads", "on disk", "family", "licence", box=SIMPLE_HEAD)
+    models = Table("model", "size", "reads", "on disk", "family", "license", box=SIMPLE_HEAD)
     for row in rows:
-        models.add_row(row.alias, row.parameters, " ".join(row.reads), said[row.on_disk], row.family, row.licence)
+        models.add_row(row.alias, row.parameters, " ".join(row.reads), said[row.on_disk], row.family, row.license)
     console.print(models)
     families = Table("family", "model_type", "chat form", "LoRA on linear", "shares prefix", box=SIMPLE_HEAD)
     for family in (*FAMILIES, OTHER, OTHER_ENCODER_DECODER):

@@ -22,16 +22,16 @@ from rolesum.models.adapters import (
     sections_of,
     sets_of,
 )
+from rolesum.models.attention.probe import check_masks
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
-from rolesum.models.causal import check_head
-from rolesum.models.chat import chat_form, chat_tokens
+from rolesum.models.chat_template import chat_form, chat_tokens
 from rolesum.models.checkpoint import load_config, load_tokenizer, read_config, read_json, read_weights
+from rolesum.models.download import ENTRY_FILE, pull
+from rolesum.models.encoder_decoder import Sides, check_halves, sides_of
 from rolesum.models.families import Family, family_of
-from rolesum.models.fetch import ENTRY_FILE, pull
-from rolesum.models.masks_check import check_masks
-from rolesum.models.quiet import quiet_transformers
-from rolesum.models.seq2seq import Sides, check_halves, sides_of
-from rolesum.models.tokens import SegmentEncoder
+from rolesum.models.lm_head import check_head
+from rolesum.models.segment_encoder import SegmentEncoder
+from rolesum.models.transformers_logging import quiet_transformers
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -78,7 +78,7 @@ class TextSide:
         return PromptLayout(self.chat, own, language or note.get("language"), defined, forms, sets_of(note), chosen)
 
     def check_languages(self, dialogues: list[Dialogue]) -> None:
-        """Raise ModelError for dialogues in a language that the catalogue says the base cannot read."""
+        """Raise ModelError for dialogues in a language that the catalog says the base cannot read."""
         if self.entry is None:
             return
         unread = [dialogue for dialogue in dialogues if dialogue.language not in self.entry.languages]
@@ -159,7 +159,7 @@ def _max_length(config: Any) -> int:
     """The tokens that a model's positions reach.
 
     Where rotary factors change with the longest row of a batch, up to where they change: behind it, an example's loss
-    and summary would depend on its neighbours.
+    and summary would depend on its neighbors.
     """
     stated = int(getattr(config, "max_position_embeddings", 0) or UNSTATED_LENGTH)
     rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
@@ -175,7 +175,7 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
 ) -> LoadedModel:
-    """Load a base by catalogue alias, hub id or local directory, with an adapter on it if one is given.
+    """Load a base by catalog alias, hub id or local directory, with an adapter on it if one is given.
 
     Without a name, the base that the adapter was trained on, or the default model. `dtype` is float32, bfloat16 or
     auto (bfloat16 where the device computes it fast). Raises ModelError, or ResourceError where a download fails.
@@ -255,7 +255,7 @@ def find_model(name: str) -> Path:
 
 
 def _entry(name: str, path: Path) -> Entry | None:
-    """The catalogue's entry, also where a converted directory is given by its path."""
+    """The catalog's entry, also where a converted directory is given by its path."""
     named = next((entry for entry in CATALOG.values() if name in (entry.alias, entry.hub_id)), None)
     if named is not None:
         return named

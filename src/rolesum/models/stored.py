@@ -8,7 +8,7 @@ from safetensors import safe_open
 from transformers import PretrainedConfig
 
 from rolesum.errors import ModelError
-from rolesum.models.chatglm import RENAMED
+from rolesum.models.architectures.chatglm import RENAMED
 
 
 def stored_tensor(checkpoint: Path, name: str, config: PretrainedConfig) -> torch.Tensor:

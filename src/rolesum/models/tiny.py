@@ -18,13 +18,11 @@ from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM
 
+from rolesum.atomic_io import whole_directory
 from rolesum.errors import ResourceError, UsageError, did_you_mean
-from rolesum.files import whole_directory
 from rolesum.formats import read_dialogues
-from rolesum.models import chatglm
-from rolesum.models.checkpoint import load_config
-from rolesum.models.quiet import quiet_transformers
-from rolesum.models.sentencepiece import (
+from rolesum.models.architectures import chatglm
+from rolesum.models.architectures.sentencepiece import (
     BYTE,
     CONTROL,
     MODEL_FILE,
@@ -36,6 +34,8 @@ from rolesum.models.sentencepiece import (
     proto,
     read_model,
 )
+from rolesum.models.checkpoint import load_config
+from rolesum.models.transformers_logging import quiet_transformers
 
 _LLAMA = {
     "hidden_act": "silu",
@@ -142,7 +142,7 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
                     parameter.normal_(std=1 / math.sqrt(parameter.shape[1]))
         model.save_pretrained(work / "saved")
     tensors = load_file(work / "saved" / "model.safetensors")
-    if "lm_head.weight" in tensors:  # stored heads are not normalised
+    if "lm_head.weight" in tensors:  # stored heads are not normalized
         tensors["lm_head.weight"] *= torch.rand(len(tensors["lm_head.weight"]), 1) + 0.5
     torch.save(tensors, work / "pytorch_model.bin")
     shutil.rmtree(work / "saved")

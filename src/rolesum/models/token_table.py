@@ -18,7 +18,7 @@ from rolesum.errors import UsageError
 from rolesum.instructions.sets import instruction_set
 from rolesum.models.checkpoint import load_config, load_tokenizer, read_config
 from rolesum.models.loading import find_model
-from rolesum.models.quiet import quiet_transformers
+from rolesum.models.transformers_logging import quiet_transformers
 
 _CACHE_BYTES = 2  # of an element in bfloat16
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -43,7 +43,7 @@ class TokenRow:
 
 
 def token_rows(dialogues: Sequence[Dialogue], models: Sequence[str]) -> list[TokenRow]:
-    """A row per model: catalogue aliases, hub ids, directories of checkpoints or of tokenizers alone."""
+    """A row per model: catalog aliases, hub ids, directories of checkpoints or of tokenizers alone."""
     if not dialogues or not models:
         raise UsageError("nothing to compare", fix="give a file with dialogues, and --models A,B")
     texts = [instruction_set(one.language).dialogue_text(one) for one in dialogues]

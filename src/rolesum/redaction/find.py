@@ -117,7 +117,7 @@ def _identities(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _numbers(text: str, lengths: range, is_one: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
-    """Neighbouring groups of digits that together have a length, and pass a test."""
+    """Neighboring groups of digits that together have a length, and pass a test."""
     for chain in _GROUPS.finditer(text):
         groups = [(chain.start() + one.start(), chain.start() + one.end()) for one in re.finditer(r"[\dXx]+", chain[0])]
         digits = "".join(text[start:end] for start, end in groups).upper()

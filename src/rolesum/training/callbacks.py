@@ -14,11 +14,11 @@ import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rolesum.atomic_io import write_whole
+from rolesum.console import Meter, say
 from rolesum.errors import RolesumError
-from rolesum.files import write_whole
-from rolesum.metrics import read_metrics
-from rolesum.progress import Meter, say
-from rolesum.training.run import Run
+from rolesum.training.metrics_file import read_metrics
+from rolesum.training.run_directory import Run
 
 # A second signal sooner than this is the same one, sent twice.
 TWICE_SECONDS = 2.0

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from rolesum.files import flush_all_to_disk, flush_to_disk, remove_if_empty
+from rolesum.atomic_io import flush_all_to_disk, flush_to_disk, remove_if_empty
 
 UNFINISHED = ".unfinished"
 KEPT = 2

@@ -12,7 +12,7 @@ from typing import TypedDict
 import torch
 
 from rolesum.models.loading import LoadedModel
-from rolesum.training.batch import Draw
+from rolesum.training.batching import Draw
 from rolesum.training.encode import EncodedBundle
 
 PAD_BRANCH = -1

@@ -8,7 +8,7 @@ from rolesum.formats import read_dialogues
 from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import TextSide
 from rolesum.recipe import DataFile, Recipe, TrainFile
-from rolesum.training.batch import Draw, optimizer_steps, padding_share, split_to_budget, token_budget_batches
+from rolesum.training.batching import Draw, optimizer_steps, padding_share, split_to_budget, token_budget_batches
 from rolesum.training.encode import EncodedBundle, EncodedData, encode_bundles
 
 

@@ -7,7 +7,7 @@ from rolesum.dialogue import Bundle, Dialogue
 from rolesum.errors import DataError, Problem
 from rolesum.instructions import PromptLayout
 from rolesum.instructions.fit import drop_middle
-from rolesum.models.tokens import SegmentEncoder
+from rolesum.models.segment_encoder import SegmentEncoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,14 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
+from rolesum.console import meter, say
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ResourceError, UsageError
 from rolesum.models.adapters import save_adapter, save_model
 from rolesum.models.loading import LoadedModel, TextSide, load_text_side, load_weights, pick_device, pick_dtype
-from rolesum.models.quiet import quiet_transformers
-from rolesum.progress import meter, say
+from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
-from rolesum.training.arguments import check_loggers, tensorboard_in, training_arguments
-from rolesum.training.batch import batches_per_process
+from rolesum.training.batching import batches_per_process
 from rolesum.training.callbacks import (
     Agree,
     EvaluateEvenly,
@@ -34,15 +33,16 @@ from rolesum.training.callbacks import (
     StopOnInterrupt,
     no_number,
 )
-from rolesum.training.card import model_card
 from rolesum.training.checkpoints import checkpoints
 from rolesum.training.collate import collator
 from rolesum.training.data import TrainingData, left_out_notes, read_training_data, read_validation_data
+from rolesum.training.distributed import Processes, join_processes
 from rolesum.training.forward import joins_rows, training_forward
-from rolesum.training.processes import Processes, join_processes
-from rolesum.training.run import Interrupted, Run, begin, check_run, finish, locked, note_of, peak_memory
-from rolesum.training.trainable import trainable
+from rolesum.training.model_card import model_card
+from rolesum.training.prepare_model import trainable
+from rolesum.training.run_directory import Interrupted, Run, begin, check_run, finish, locked, note_of, peak_memory
 from rolesum.training.trainer import BundleDataset, RoleTrainer
+from rolesum.training.training_arguments import check_loggers, tensorboard_in, training_arguments
 
 DEFAULT_RUNS = Path("runs")
 
@@ -123,7 +123,7 @@ def _check_wishes(recipe: Recipe, processes: Processes, device: str, rouge: Roug
         fix = f"CUDA_VISIBLE_DEVICES={device.removeprefix('cuda:')} rolesum train … --device cuda"
         raise UsageError("training runs on the first GPU that it sees", fix=fix)
     if recipe.validation.summaries and rouge is None:
-        fix = "pass train(…, rouge=rolesum.evaluation.validation.rouge(recipe)), or leave validation.summaries out"
+        fix = "pass train(…, rouge=rolesum.training.validation.rouge(recipe)), or leave validation.summaries out"
         raise UsageError("validation.summaries needs a way to score", fix=fix)
     if recipe.validation.summaries and processes.sharded:
         raise UsageError("a sharded model cannot write summaries during training", fix="leave validation.summaries out")
@@ -181,7 +181,7 @@ class _Job:
 
     @property
     def looked_at(self) -> list[Dialogue]:
-        """The dialogues that are summarised on the way."""
+        """The dialogues that are summarized on the way."""
         return self.validation.dialogues[: self.recipe.validation.summaries] if self.validation else []
 
     @property

@@ -7,10 +7,10 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from rolesum.models.attention.segments import can_segment, segment_attention
 from rolesum.models.families import OTHER, Family
-from rolesum.models.segments import can_segment, segment_attention
-from rolesum.training.fast_layers import fast_layers
-from rolesum.training.fast_lora import fast_lora
+from rolesum.training.kernels.layers import fast_layers
+from rolesum.training.kernels.lora import fast_lora
 from rolesum.training.loss import summing_loss
 
 

@@ -14,11 +14,11 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from rolesum.models.attention import bundle_visibility, model_mask
-from rolesum.models.causal import body, logits
-from rolesum.models.segments import segment_mask, segment_table, takes_segments
-from rolesum.models.seq2seq import decoded, encoded
-from rolesum.training.noise import neftune_noise
+from rolesum.models.attention.masks import bundle_visibility, model_mask
+from rolesum.models.attention.segments import segment_mask, segment_table, takes_segments
+from rolesum.models.encoder_decoder import decoded, encoded
+from rolesum.models.lm_head import body, logits
+from rolesum.training.neftune import neftune_noise
 
 # Target positions whose logits exist at one time: 1,024 rows of 262,144 words are 1 GiB in float32.
 CHUNK = 1024

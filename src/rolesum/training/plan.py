@@ -11,15 +11,15 @@ from typing import Any
 import psutil
 import torch
 
+from rolesum.console import meter
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
 from rolesum.models.loading import TextSide, load_text_side, load_weights, pick_device, pick_dtype
-from rolesum.models.quiet import quiet_transformers
-from rolesum.progress import meter
+from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
-from rolesum.training.arguments import check_loggers
-from rolesum.training.batch import Draw
+from rolesum.training.batching import Draw
 from rolesum.training.collate import collator
+from rolesum.training.cost_model import Shape
 from rolesum.training.data import (
     TrainingData,
     encode,
@@ -31,9 +31,9 @@ from rolesum.training.data import (
 from rolesum.training.encode import Limits
 from rolesum.training.forward import training_forward
 from rolesum.training.gpus import Gpu, gpu_named
-from rolesum.training.reckon import Shape
-from rolesum.training.run import peak_memory
-from rolesum.training.trainable import trainable
+from rolesum.training.prepare_model import trainable
+from rolesum.training.run_directory import peak_memory
+from rolesum.training.training_arguments import check_loggers
 
 TIMED_BATCHES = 4
 UNLIMITED = 10**9

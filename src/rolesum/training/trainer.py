@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, Trainer
 
 from rolesum.errors import ResourceError
-from rolesum.training.batch import Draw, deal
+from rolesum.training.batching import Draw, deal
 from rolesum.training.checkpoints import UNFINISHED, finish_checkpoint
 from rolesum.training.collate import Item
+from rolesum.training.distributed import Processes
 from rolesum.training.encode import EncodedBundle
-from rolesum.training.processes import Processes
 
 Steps = Sequence[list[list[Draw]]]
 

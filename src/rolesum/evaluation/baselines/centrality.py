@@ -50,7 +50,7 @@ def cosines_of(terms: Terms, idf: bool = True) -> Floats:
 
 
 def pagerank(weights: Floats) -> Floats:
-    """Solves rank = (1 - d) + d * sum of the neighbours' rank, each shared out by its weights, for (turns, turns).
+    """Solves rank = (1 - d) + d * sum of the neighbors' rank, each shared out by its weights, for (turns, turns).
 
     The rank of n linked turns sums to n; a turn without links keeps 1 - d.
     """

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Hashable, Sequence
 
-from rolesum.evaluation.tokens import Tokens, characters, stems
+from rolesum.metrics.tokenizers import Tokens, characters, stems
 
 _HAN = re.compile(r"[\u3400-\u9fff]+")
 _WORD = re.compile(r"[a-z0-9]+")

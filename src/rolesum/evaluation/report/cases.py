@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rolesum.checks.types import Checked
 from rolesum.dialogue import Dialogue, language_of
-from rolesum.evaluation.checks.findings import Checked
-from rolesum.evaluation.groups import main_measure
+from rolesum.evaluation.breakdown import main_measure
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.report.marks import NOTHING, overlap, sentences
 from rolesum.evaluation.report.tables import System, roles_of
-from rolesum.evaluation.scorers import HEADINGS, Score
+from rolesum.metrics.scorers import HEADINGS, Score
 
 # How many of each kind a page of one system shows for a role; several systems share them.
 SHOWN = {"worst": 8, "median": 6, "best": 4, "flagged": 8}

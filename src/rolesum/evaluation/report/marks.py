@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rolesum.evaluation.checks.findings import Checked, Evidence, Flag
+from rolesum.checks.types import Checked, Evidence, Flag
 
 # How long a run must be to be marked: in characters for Chinese, in words for other languages.
 RUN = {"zh": 3, "en": 2}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rolesum.atomic_io import write_whole
+from rolesum.checks import CHECKS
 from rolesum.dialogue import Dialogue
-from rolesum.evaluation.checks import CHECKS
 from rolesum.evaluation.report.cases import cases_of, signed
 from rolesum.evaluation.report.plots import curve, plots_of, rates
 from rolesum.evaluation.report.tables import (
@@ -22,7 +23,6 @@ from rolesum.evaluation.report.tables import (
     published_sources,
     score_tables,
 )
-from rolesum.files import write_whole
 
 if TYPE_CHECKING:
     from rolesum.evaluation.compare import CompareRow

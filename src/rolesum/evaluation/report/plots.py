@@ -7,11 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from rolesum.checks import Rate
 from rolesum.dialogue import Dialogue
-from rolesum.evaluation.checks import Rate
-from rolesum.evaluation.groups import SMALL, groups_of, main_measure
+from rolesum.evaluation.breakdown import SMALL, groups_of, main_measure
 from rolesum.evaluation.report.svg import (
-    COLOURS,
+    COLORS,
     WIDTH,
     Scale,
     figure,
@@ -27,8 +27,8 @@ from rolesum.evaluation.report.svg import (
     ticks,
 )
 from rolesum.evaluation.report.tables import System, roles_of
-from rolesum.evaluation.scorers import HEADINGS
-from rolesum.metrics import read_metrics
+from rolesum.metrics.scorers import HEADINGS
+from rolesum.training.metrics_file import read_metrics
 
 FEWEST = 5  # summaries: fewer make no distribution
 BIN = 5  # points of a score
@@ -79,7 +79,7 @@ def distribution(names: Sequence[str], values: Mapping[int, Sequence[float]]) ->
         mean = statistics.fmean(scores)
         told = f"mean {mean:.1f}, median {statistics.median(scores):.1f}"
         parts += [
-            polygon([*points, (across(100), floor)], f"area c{place % COLOURS}"),
+            polygon([*points, (across(100), floor)], f"area c{place % COLORS}"),
             line(across(0), floor, across(100), floor, "axis"),
             line(across(mean), floor, across(mean), floor - tall - 3, "mean"),
             text(across(0), floor - tall - 8, shortened(names[place], 165), kind="name"),
@@ -129,16 +129,14 @@ def by_group(names: Sequence[str], series: Mapping[int, Sequence[Mapping[str, An
     for order, (place, groups) in enumerate(series.items()):
         shift = (order - (len(series) - 1) / 2) * step
         spots = [(LEFT + slot * (column + 0.5) + shift, up(group["mean"])) for column, group in enumerate(groups)]
-        parts.append(polygon(spots, f"trend c{place % COLOURS}", closed=False))
+        parts.append(polygon(spots, f"trend c{place % COLORS}", closed=False))
         for (x, y), group in zip(spots, groups, strict=True):
             if group["interval"]:
-                parts.append(
-                    line(x, up(group["interval"][0]), x, up(group["interval"][1]), f"range c{place % COLOURS}")
-                )
+                parts.append(line(x, up(group["interval"][0]), x, up(group["interval"][1]), f"range c{place % COLORS}"))
             parts.append(marker(place, x, y, group["small"]))
         last[place] = spots[-1][1]
     for place, y in zip(last, spread(list(last.values()), 14, 14, 176), strict=True) if labels else ():
-        parts.append(text(WIDTH - room + 8, y + 4, labels[place], kind=f"name c{place % COLOURS}"))
+        parts.append(text(WIDTH - room + 8, y + 4, labels[place], kind=f"name c{place % COLORS}"))
     said = "; ".join(
         f"{names[place]}: " + ", ".join(f"{group['label']} {group['mean']:.1f}" for group in groups)
         for place, groups in series.items()
@@ -188,7 +186,7 @@ def _rates_of_role(
         middle = begin + RATE_ROW * (row + 0.5)
         parts.append(text(0, middle + 4, shortened(names[place], 108)))
         if rate.low is not None and rate.high is not None:
-            parts.append(line(across(rate.low), middle, across(rate.high), middle, f"range c{place % COLOURS}"))
+            parts.append(line(across(rate.low), middle, across(rate.high), middle, f"range c{place % COLORS}"))
         if rate.value is not None:
             parts.append(marker(place, across(rate.value), middle))
             parts.append(text(WIDTH, middle + 4, f"{rate.value:.1f}", "end"))

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 # As wide as a phone's page, so that a plot is never scaled down and its text stays readable.
 WIDTH = 352
-COLOURS = 6  # of page.css: .c0 to .c5
+COLORS = 6  # of page.css: .c0 to .c5
 SHAPES = ("circle", "square", "triangle", "diamond", "plus", "cross")
 
 
@@ -66,9 +66,9 @@ def polygon(points: Sequence[tuple[float, float]], kind: str, closed: bool = Tru
 
 
 def marker(number: int, x: float, y: float, hollow: bool = False) -> Markup:
-    """The mark of system `number`: its shape tells it from the others as well as its colour."""
+    """The mark of system `number`: its shape tells it from the others as well as its color."""
     shape = SHAPES[number % len(SHAPES)]
-    kind = f"mark c{number % COLOURS}{' hollow' if hollow else ''}"
+    kind = f"mark c{number % COLORS}{' hollow' if hollow else ''}"
     if shape == "circle":
         return Markup('<circle cx="{}" cy="{}" r="4" class="{}"/>').format(round(x, 1), round(y, 1), kind)
     outlines = {

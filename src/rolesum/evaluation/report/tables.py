@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rolesum.evaluation.checks import CHECKS, Rate
+from rolesum.checks import CHECKS, Rate
 from rolesum.evaluation.evaluate import Evaluation
-from rolesum.evaluation.published import published_rows
 from rolesum.evaluation.results import score_results
-from rolesum.evaluation.scorers import HEADINGS, SCORERS
+from rolesum.metrics.published import published_rows
+from rolesum.metrics.scorers import HEADINGS, SCORERS
 
 if TYPE_CHECKING:
     from rolesum.evaluation.compare import CompareRow

@@ -1,0 +1,146 @@
+"""A bulk run's blocks on a Ray cluster, by Ray Data: each of its actors holds an engine (extra: ray).
+
+What travels are the blocks' numbers. An actor reads its block's dialogues itself, whole, so that all prompts of a
+dialogue are its own, and writes its shard; so an actor that dies costs one block, which another does again.
+"""
+
+import logging
+import os
+import pickle
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rolesum.batch.index import Blocks
+from rolesum.batch.run import RunBlocks, Work
+from rolesum.errors import ResourceError, RolesumError, UsageError
+from rolesum.generation.summarizer import Writer
+
+LOCAL = "local"
+# A Ray block is done again as a whole where its actor dies; more of them than this only weigh on the driver.
+MOST_RAY_BLOCKS = 10_000
+
+
+def on_ray(address: str = LOCAL, workers: int | None = None, gpus: float | None = None) -> RunBlocks:
+    """Blocks done by `workers` actors of the cluster at `address`, or of one that is started here for the run.
+
+    An actor takes `gpus` GPUs, or one core where that is 0; without it, one GPU where the cluster has any. Without
+    `workers`, as many actors as that allows. The working directory, inputs, OUT and models must be the same files for
+    all of them: on one machine, or on shared storage.
+    """
+
+    def run(work: Work, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
+        ray = _import_ray()
+        with _cluster(ray, address, workers):
+            there = ray.cluster_resources()
+            share = (1.0 if there.get("GPU", 0) >= 1 else 0.0) if gpus is None else gpus
+            size = workers or max(1, int(there.get("GPU", 0) / share if share else there.get("CPU", 1)))
+            try:
+                for row in _dataset(ray, work, todo, min(size, len(todo)), share).iter_rows():
+                    if row["error"]:
+                        raise pickle.loads(row["error"])
+                    yield int(row["summarized"]), int(row["failed"])
+            except ray.exceptions.RayError as error:
+                told = str(error).strip().splitlines() or [type(error).__name__]
+                raise ResourceError(f"Ray failed: {told[0]}", address, "look at the logs that Ray keeps") from None
+        missing = set(todo) - work.out.done()
+        if missing:
+            fix = "let OUT lie on storage that this machine and all workers share"
+            raise UsageError("the workers' shards are not to be seen from here", str(work.out.path), fix)
+
+    return run
+
+
+def _dataset(ray: Any, work: Work, todo: Sequence[int], size: int, gpus: float) -> Any:
+    """The rows that tell of blocks which are done, in the order in which they are."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    numbers = ray.data.from_items(
+        [{"block": number} for number in todo], override_num_blocks=min(len(todo), MOST_RAY_BLOCKS)
+    )
+    # One task at a time: a block may take minutes, and none should wait behind another while an actor idles.
+    actors = ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1)
+    takes = {"num_gpus": gpus} if gpus else {"num_cpus": 1}
+    return numbers.map_batches(
+        _Actor, fn_constructor_args=(work, str(Path.cwd())), batch_size=1, compute=actors, **takes
+    )
+
+
+class _Actor:
+    """One engine, and the blocks that it is given by their numbers. Errors travel as rows: Ray would wrap them."""
+
+    def __init__(self, work: Work, folder: str) -> None:
+        for shown in logging.getLogger().handlers:  # Ray's, for every library's chatter
+            shown.setLevel(logging.WARNING)
+        self.work, self.folder = work, folder
+        self.opened: tuple[Blocks, Writer] | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        row: dict[str, Any] = {"summarized": 0, "failed": 0, "error": b""}
+        (number,) = batch["block"]
+        try:
+            row["summarized"], row["failed"] = self._do(int(number))
+        except RolesumError as error:
+            row["error"] = pickle.dumps(error)
+        except Exception as error:
+            what = f"a Ray worker failed: {type(error).__name__}: {error}"
+            row["error"] = pickle.dumps(ResourceError(what, fix="look at the logs that Ray keeps"))
+        return {name: [value] for name, value in row.items()}
+
+    def _do(self, number: int) -> tuple[int, int]:
+        self.opened = self.opened or self._open()
+        if self.work.out.shard(number).exists():  # written by an actor that died before it could tell
+            return self.work.out.counts(number)
+        return self.work.do(number, *self.opened)
+
+    def _open(self) -> tuple[Blocks, Writer]:
+        try:
+            os.chdir(self.folder)  # paths are relative to the driver's directory, not to one of Ray's
+        except OSError:
+            fix = "start it in a directory on storage that all workers share"
+            raise UsageError("the working directory is not there on a worker's machine", self.folder, fix) from None
+        return self.work.open()
+
+
+def _import_ray() -> Any:
+    try:
+        import pandas  # noqa: F401 - Ray Data needs both, and says so late
+        import pyarrow  # noqa: F401
+        import ray
+        import ray.data
+    except ImportError:
+        raise UsageError("--ray needs Ray Data", fix="pip install 'rolesum[ray]'") from None
+    return ray
+
+
+@contextmanager
+def _cluster(ray: Any, address: str, workers: int | None) -> Iterator[None]:
+    """A connection to the cluster, which is there already or ends with the run."""
+    mine = not ray.is_initialized()
+    try:
+        if mine:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+            quiet = {"logging_level": "ERROR", "log_to_driver": False}
+            if address == LOCAL:
+                ray.init(address=LOCAL, num_cpus=workers, include_dashboard=False, **quiet)
+            else:
+                _check_port(address)
+                ray.init(address=address, **quiet)
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        what = f"no Ray cluster: {str(error).strip().splitlines()[0]}"
+        raise ResourceError(what, address, "ray status says what is there") from None
+    try:
+        yield
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _check_port(address: str) -> None:
+    """Raise OSError where nothing listens at HOST:PORT: Ray would try for minutes, and then end the process."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()

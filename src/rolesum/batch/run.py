@@ -1,0 +1,214 @@
+"""A bulk run from its inputs to its shards: survey, blocks, what is done already, and how it ends."""
+
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from rolesum.batch.index import FOLDER, Blocks, Survey, take_survey
+from rolesum.batch.inputs import Reading, expand, fingerprint
+from rolesum.batch.output_directory import OutputDirectory, check_same
+from rolesum.batch.worker import summarize_block
+from rolesum.console import TOGETHER, meter, say
+from rolesum.errors import DataError, ResourceError, RolesumError
+from rolesum.generation.summarizer import Writer, Writing
+
+DEFAULT_BLOCK = 256
+# Of an engine: how fast it goes, and who pays, but not what it writes.
+UNDECIDING = ("concurrency", "api_key_env")
+TOLD_ITEMS = 100_000  # between two lines on how far the survey is
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What lies in OUT at the end: over all runs that wrote into it."""
+
+    out: Path
+    summarized: int
+    failed: int
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of a DataError where no dialogue at all could be summarized."""
+        return 0 if self.summarized else DataError.exit_code
+
+    def __str__(self) -> str:
+        told = f"{self.summarized:,} dialogues summarized"
+        return f"{told}, {self.failed:,} failed: see {self.out}/failed-*.jsonl" if self.failed else told
+
+
+class Stopped(RolesumError):
+    """The user stopped a bulk run; it can go on."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every process of a run needs to do a block of it. `out` and `files` are the same files for all of them."""
+
+    files: tuple[Path, ...]
+    reading: Reading
+    survey: Survey
+    out: OutputDirectory
+    writing: Writing
+    open_writer: Callable[[Writing], Writer]
+
+    def open(self) -> tuple[Blocks, Writer]:
+        """What a process needs once for all its blocks. Raises as EngineSpec.open does."""
+        return Blocks(self.files, self.reading, self.survey), self.open_writer(self.writing)
+
+    def do(
+        self, number: int, blocks: Blocks, writer: Writer, on_done: Callable[[int], None] | None = None
+    ) -> tuple[int, int]:
+        """Do a block and write its files; how many were summarized and how many failed."""
+        dialogues, unread = blocks.read(number)
+        result = summarize_block(dialogues, writer, on_done)
+        failures = [*unread, *result.failures]
+        self.out.write(number, result.summaries, failures)
+        return len(result.summaries), len(failures)
+
+
+# Does blocks by their numbers, in any order, and tells of each when it is done: how many were summarized and failed.
+# Meanwhile it may tell how many dialogues were finished.
+RunBlocks = Callable[[Work, Sequence[int], Callable[[int], None]], Iterator[tuple[int, int]]]
+
+
+def in_this_process(work: Work, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
+    blocks, writer = work.open()
+    for number in todo:
+        yield work.do(number, blocks, writer, on_done)
+
+
+def run_batch(
+    inputs: Sequence[str],
+    out: str | Path,
+    writing: Writing | None = None,
+    *,
+    reading: Reading | None = None,
+    settings: Mapping[str, Any] | None = None,
+    block: int = DEFAULT_BLOCK,
+    run_blocks: RunBlocks = in_this_process,
+    open_writer: Callable[[Writing], Writer] = Writer,
+) -> Outcome:
+    """Summarize all dialogues of `inputs` into the directory `out`, or go on with the run that was begun there.
+
+    A run goes on only with the inputs and with all that decides its summaries as they were when it was begun;
+    `settings` says in JSON what of that only the caller knows, such as the name of `writing.choose`. Raises UsageError,
+    DataError, ResourceError, what the engine raises but for single dialogues, and Stopped on Ctrl-C: whatever it
+    raises, the same call goes on.
+    """
+    writing, reading = writing or Writing(), reading or Reading()
+    directory = OutputDirectory(Path(out))
+    files = expand(inputs, directory.path, reading.form)
+    decided = {**_settings(writing, reading), "block": block, **(settings or {})}
+    with directory.locked():
+        survey = _survey(directory, files, reading, decided, block)
+        done = directory.done()
+        todo = [number for number in range(survey.blocks) if number not in done]
+        summarized = failed = 0
+        for number in done:
+            made, bad = directory.counts(number)
+            summarized, failed = summarized + made, failed + bad
+        if done:
+            say(f"{len(done):,} of {survey.blocks:,} blocks are there already")
+        work = Work(tuple(files), reading, survey, directory, writing, open_writer)
+        if todo:
+            with _told_how_to_go_on(directory.path), meter("summarize", survey.items, steady=TOGETHER) as bar:
+                bar.start_at(summarized + failed)
+                for made, bad in _with_progress(run_blocks, work, todo, bar.done, bar.advance):
+                    summarized, failed = summarized + made, failed + bad
+        return Outcome(directory.path, summarized, failed)
+
+
+def _with_progress(
+    run_blocks: RunBlocks, work: Work, todo: Sequence[int], done: int, advance: Callable[[int], None]
+) -> Iterator[tuple[int, int]]:
+    """The blocks' counts; `advance` is told of dialogues as they are finished, and of failures with their block."""
+    told = whole = done
+
+    def tell(steps: int) -> None:
+        nonlocal told
+        steps = min(steps, whole + work.survey.block - told)  # a dialogue that is tried again is told again
+        if steps > 0:
+            told += steps
+            advance(steps)
+
+    for made, bad in run_blocks(work, todo, tell):
+        whole += made + bad
+        advance(whole - told)
+        told = whole
+        yield made, bad
+
+
+def _survey(
+    directory: OutputDirectory, files: Sequence[Path], reading: Reading, settings: Mapping[str, Any], block: int
+) -> Survey:
+    """The survey of the run that was begun in the directory, or a new one."""
+    prints = [fingerprint(path) for path in files]
+    folder = directory.path / FOLDER
+    state = directory.read_state()
+    try:
+        if state is not None:
+            check_same(state, settings, prints)
+            return Survey.read(folder, state["counts"])
+        for left in directory.path.glob(".ids-*"):  # by a run that was killed in its survey
+            shutil.rmtree(left, ignore_errors=True)
+
+        def tell(items: int) -> None:
+            if items % TOLD_ITEMS == 0:
+                say(f"survey: {items:,} dialogues")
+
+        survey = take_survey(files, reading, block, directory.path, tell)
+        if not survey.items:
+            raise DataError("no dialogue in the inputs", ", ".join(map(str, files[:3])), "check the files")
+        survey.write(folder)
+    except OSError as error:
+        fix = "check the permissions and the free disk space"
+        raise ResourceError(f"cannot keep the survey: {error.strerror}", str(directory.path), fix) from None
+    directory.write_state(settings, prints, survey.counts())
+    say(
+        f"{survey.items:,} dialogues in {len(files):,} files, {survey.blocks:,} blocks; "
+        f"{survey.unreadable:,} cannot be read, {survey.repeats:,} repeat an id"
+    )
+    return survey
+
+
+def _settings(writing: Writing, reading: Reading) -> dict[str, Any]:
+    """What decides the summaries of given files; a callable is the caller's to name."""
+    spec = {name: value for name, value in _plain(writing.spec).items() if name not in UNDECIDING}
+    paths = (spec["model"], spec["adapter"], spec["gguf"])
+    files = [fingerprint(Path(path)) for path in paths if path is not None and Path(path).exists()]
+    how = {name: value for name, value in _plain(replace(writing, choose=None)).items() if name != "spec"}
+    return {**spec, "model_files": files, **how.pop("decoding"), **how, **_plain(replace(reading, skip=()))}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextmanager
+def _told_how_to_go_on(out: Path) -> Iterator[None]:
+    """Errors and Ctrl-C say that nothing is lost."""
+    go_on = "what is written stays; go on with the same command"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("stopped", str(out), go_on) from None
+    except RolesumError as error:
+        first, *rest = error.problems
+        told = replace(first, fix=f"{first.fix}; {go_on}" if first.fix else go_on)
+        raise type(error)([told, *rest]) from None

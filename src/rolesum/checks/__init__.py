@@ -1,0 +1,21 @@
+"""Checks of summaries that need no model: what the dialogue does not say, mixed roles, repetition, copying, evidence.
+
+Each check counts cases and hits; docs/checks.md says what each finds, and how often on references and known systems.
+"""
+
+from rolesum.checks.registry import CHECKS, Check
+from rolesum.checks.runner import Rate, RoleChecks, check_predictions, check_statistics, check_summary
+from rolesum.checks.types import Checked, Evidence, Flag
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Checked",
+    "Evidence",
+    "Flag",
+    "Rate",
+    "RoleChecks",
+    "check_predictions",
+    "check_statistics",
+    "check_summary",
+]

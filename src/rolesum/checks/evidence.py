@@ -1,0 +1,82 @@
+"""The turns that support each sentence of a summary, and sentences that the other side's turns support far better."""
+
+import re
+
+from rolesum.checks.index import Prepared
+from rolesum.checks.sentences import Sentence
+from rolesum.checks.types import Evidence
+from rolesum.checks.words import content_grams
+
+TURNS = 3
+LEAST = 0.15  # of the sentence's weight: what the first turn must hold to count as support
+NEXT = 0.12  # what each further turn must add
+
+# A sentence is the other side's where that side's turns hold at least this share of it, and its own at most so little.
+OTHERS, OWN, GRAMS = 0.75, 0.15, 3
+# An answer takes its words from the question (客服表示可以取消: the user asked it). So the other side's turn
+# must state something, or the sentence must itself ask.
+_QUESTION = {
+    "zh": re.compile(
+        r"[?？]|吗|吧|么|嘛|是否|怎么|如何|什么|多久|多少|哪|几[天个时]"
+        r"|麻烦|请您?|帮|[能会可]不[能会可]|是不是|有没有|不$|呢$"
+    ),
+    "en": re.compile(
+        r"\?|\b(?:can|could|do|does|did|is|are|will|would|what|when|where|how|why|who)\s+"
+        r"(?:you|i|we|it|they|the|your|this)\b"
+    ),
+}
+_ASKS = {
+    "zh": re.compile(r"询问|想知道|咨询|是否|怎么|如何|什么|多久|吗|会不会|能不能|哪"),
+    "en": re.compile(r"\b(?:asks?|asked|asking|enquir\w+|inquir\w+|wonder\w*|whether)\b"),
+}
+
+
+def evidence_of(sentence: Sentence, prepared: Prepared) -> Evidence:
+    """Up to three turns, each the one that adds most n-grams (weighted by rarity in the dialogue) to those before it.
+
+    Of turns that add equally much, those of the role that leads the sentence come first.
+    """
+    grams = grams_of(sentence, prepared)
+    weights = {gram: prepared.weight(gram) for gram in grams}
+    whole, covered = sum(weights.values()), set[str]()
+    chosen: list[int] = []
+    leader = prepared.leads.of(sentence.text)
+    while len(chosen) < TURNS and whole:
+        gains: dict[int, float] = {}
+        for gram, weight in weights.items():
+            if gram not in covered:
+                for place in prepared.holders.get(gram, ()):
+                    gains[place] = gains.get(place, 0.0) + weight
+        if not gains:
+            break
+        turns = prepared.dialogue.turns
+        best = max(
+            gains, key=lambda place: (gains[place], prepared.dialogue.roles.get(turns[place].speaker) == leader, -place)
+        )
+        if gains[best] < (NEXT if chosen else LEAST) * whole:
+            break
+        chosen.append(best)
+        covered |= prepared.turns[best] & weights.keys()
+    held = sum(weight for gram, weight in weights.items() if gram in covered)
+    return Evidence(sentence.start, sentence.end, tuple(chosen), round(held / whole, 4) if whole and chosen else 0.0)
+
+
+def grams_of(sentence: Sentence, prepared: Prepared) -> set[str]:
+    """The sentence's n-grams without the name that leads it."""
+    return set(content_grams(sentence.text[prepared.leads.end(sentence.text) :], prepared.language))
+
+
+def is_attributed(sentence: Sentence, leader: str, prepared: Prepared) -> tuple[bool, tuple[int, ...]]:
+    """Whether the sentence is its leader's by what the turns say; if not, the other side's turns that say it."""
+    grams = grams_of(sentence, prepared)
+    others = set[int]().union(*(places for role, places in prepared.places.items() if role != leader))
+    if len(grams) < GRAMS or prepared.share(grams, prepared.places.get(leader, set())) > OWN:
+        return True, ()
+    if prepared.share(grams, others) < OTHERS:
+        return True, ()
+    turns = tuple(place for place in evidence_of(sentence, prepared).turns if place in others)
+    text = prepared.dialogue.turns[turns[0]].text.strip().lower() if turns else ""
+    asks = _ASKS[prepared.language].search(sentence.text.lower())
+    if not turns or (_QUESTION[prepared.language].search(text) and not asks):
+        return True, ()
+    return False, turns

@@ -1,0 +1,210 @@
+"""The options of every verb that writes or serves summaries, once: what they are called, and what they come to."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from rolesum.cli.options import (
+    Adapter,
+    ApiKeyEnv,
+    Beams,
+    Choose,
+    Columns,
+    Concurrency,
+    Context,
+    Device,
+    Dtype,
+    Format,
+    Gguf,
+    Language,
+    LengthPenalty,
+    MaxNewTokens,
+    MinNewTokens,
+    Model,
+    OnLong,
+    RecipeRoles,
+    Redact,
+    RedactNames,
+    Roles,
+    Samples,
+    Sections,
+    Seed,
+    ServedModel,
+    Skip,
+    Speakers,
+    Temperature,
+    TopK,
+    TopP,
+    UnknownSpeaker,
+    Url,
+    VllmOptions,
+    role_list,
+    speaker_map,
+    vllm_options,
+)
+from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
+
+if TYPE_CHECKING:
+    from rolesum.generation.factory import EngineSpec
+    from rolesum.generation.summarizer import DeclaredRoles, Writing
+
+
+@dataclass(frozen=True)
+class AskedEngine:
+    """By what is summarized: each field is an option, with its default."""
+
+    model: Model = None
+    adapter: Adapter = None
+    sections: Sections = None
+    recipe: RecipeRoles = None
+    language: Language = None
+    gguf: Gguf = None
+    url: Url = None
+    served_model: ServedModel = None
+    api_key_env: ApiKeyEnv = None
+    concurrency: Concurrency = None
+    context: Context = None
+    vllm_option: VllmOptions = None
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+
+    @cached_property
+    def declared(self) -> "DeclaredRoles":
+        """What the adapter, the recipe and the sections say of roles."""
+        from rolesum.generation.summarizer import declared_roles
+
+        return declared_roles(self.adapter, self.recipe, self.sections)
+
+    def spec(self, engine: str) -> "EngineSpec":
+        from rolesum.generation.factory import EngineSpec
+
+        return EngineSpec(
+            engine,
+            self.model,
+            self.adapter or self._released(engine),
+            gguf=self.gguf,
+            url=self.url,
+            served_model=self.served_model,
+            api_key_env=self.api_key_env,
+            concurrency=self.concurrency,
+            context=self.context,
+            vllm_options=vllm_options(self.vllm_option),
+            language=self.language,
+            definitions=self.declared.definitions,
+            sections=self.declared.sections,
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+    def _released(self, engine: str) -> Path | None:
+        """The adapter that comes with rolesum, where no model is named; other engines bring weights of their own."""
+        from rolesum.models.bundled_adapters import default_adapter
+
+        return default_adapter() if self.model is None and engine in ("transformers", "vllm") else None
+
+
+@dataclass(frozen=True)
+class Asked(AskedEngine):
+    """With how dialogues are read, and how their summaries are chosen."""
+
+    roles: Roles = None
+    format_: Format = None
+    columns: Columns = None
+    unknown_speaker: UnknownSpeaker = "refuse"
+    speaker: Speakers = None
+    skip: Skip = None
+    on_long: OnLong = None
+    max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS
+    min_new_tokens: MinNewTokens = 0
+    temperature: Temperature = 0.0
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    beams: Beams = 1
+    length_penalty: LengthPenalty = 1.0
+    samples: Samples = 1
+    choose: Choose = None
+    seed: Seed = 1
+
+    @cached_property
+    def role_names(self) -> tuple[str, ...] | None:
+        return role_list(self.roles, self.declared.aliases)
+
+    def reading(self) -> dict[str, Any]:
+        """How formats.read_dialogues and read_items are to read."""
+        from rolesum.formats.table import columns_of
+
+        return {
+            "custom_roles": self.declared.aliases,
+            "speakers": speaker_map(self.speaker),
+            "columns": columns_of(self.columns) if self.columns else None,
+            "unknown_speaker": self.unknown_speaker,
+        }
+
+    def writing(self, engine: str, on_long: str = "refuse") -> "Writing":
+        """How to write, `on_long` where neither the options nor a recipe say what to do with long dialogues."""
+        from rolesum.generation import Decoding
+        from rolesum.generation.rerank import chooser
+        from rolesum.generation.summarizer import Writing
+
+        return Writing(
+            self.spec(engine),
+            self.role_names,
+            Decoding(
+                self.max_new_tokens,
+                self.min_new_tokens,
+                self.temperature,
+                self.top_k,
+                self.top_p,
+                self.beams,
+                self.length_penalty,
+                self.seed,
+            ),
+            on_long=self.on_long or self.declared.on_long or on_long,
+            samples=self.samples,
+            choose=chooser(self.choose) if self.choose else None,
+        )
+
+
+@dataclass(frozen=True)
+class AskedInPrivate(Asked):
+    """With what is masked before the model sees a dialogue."""
+
+    redact: Redact = False
+    redact_name: RedactNames = None
+
+    def writing(self, engine: str, on_long: str = "refuse") -> "Writing":
+        aliases = self.declared.aliases
+        return replace(
+            super().writing(engine, on_long),
+            redact=self.redact or bool(self.redact_name),
+            hidden_names=tuple(self.redact_name or ()),
+            kept_labels=tuple(alias for role, others in aliases.items() for alias in (role, *others)),
+        )
+
+
+def takes(kind: type[AskedEngine]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Makes a command of a function with a parameter `asked`: the fields of `kind` take its place among the options."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(kind, include_extras=True)
+        own = [
+            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
+            for one in fields(kind)
+        ]
+        signature = inspect.signature(function)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            parameters += own if parameter.name == "asked" else [parameter]
+
+        @wraps(function)
+        def command(**given: Any) -> None:
+            asked = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
+            function(asked=asked, **given)
+
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate

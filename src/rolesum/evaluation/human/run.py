@@ -1,0 +1,114 @@
+"""Human evaluation as a user asks for it: read the runs, open the store, serve the page or tell the results."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rolesum.atomic_io import check_writable
+from rolesum.console import say
+from rolesum.errors import DataError, UsageError
+from rolesum.evaluation.human.export import check_form, export_judgments
+from rolesum.evaluation.human.results import judging_results
+from rolesum.evaluation.human.server import JudgeServer
+from rolesum.evaluation.human.session import Desk
+from rolesum.evaluation.human.store import Judgment, Store
+from rolesum.evaluation.human.study import Settings, Study, check_record, make_study, settle
+from rolesum.evaluation.run_reader import EvaluatedRun, dialogues_of, read_run, read_runs
+
+
+def serve_judging(
+    directories: Sequence[Path],
+    asked: Mapping[str, Any],
+    *,
+    store: Path,
+    data: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    open_page: bool = False,
+) -> None:
+    """Serve the page until Ctrl-C. `asked` are the Settings that the user gave; the store keeps them all.
+
+    Raises UsageError, DataError, ResourceError; a store of other runs is refused.
+    """
+    runs = _runs(directories)
+    dialogues = dialogues_of(runs, data)
+    if not dialogues:
+        raise UsageError("the runs' dialogues are not at hand", fix="name their file with --data")
+    make_study(runs, settle(asked, _kept(store), str(store)))  # before a file is made: may this be judged at all?
+    opened = Store(store)
+    try:
+        record = opened.record()
+        settings = settle(asked, record and record["settings"], str(store))
+        study = make_study(_in_order(runs, record), settings, dialogues)
+        if record is None:
+            opened.begin(study.record())
+        else:
+            check_record(study, record, str(store))
+        server = JudgeServer(Desk(study, opened), host, port)
+        say(f"judging {_what(study)}: {server.url}")
+        say(f"answers are kept in {store}; Ctrl-C ends, the same command goes on")
+        server.run(open_page)
+        say(f"ended: {len(opened.judgments())} judgments in {store}; see them with --results")
+    finally:
+        opened.close()
+
+
+def judged(
+    directories: Sequence[Path], asked: Mapping[str, Any], *, store: Path, export: Path | None = None
+) -> dict[str, Any]:
+    """The results of a store's judgments; with `export`, also write them all to a .csv or .jsonl file."""
+    if export:
+        check_form(export)
+        check_writable(export)
+    if not store.is_file():
+        raise UsageError(f"there is no {store}", fix="name the judgments with --store")
+    runs = _runs(directories)
+    opened = Store(store)
+    try:
+        record = opened.record()
+        settings = settle(asked, record and record["settings"], str(store))
+        study = make_study(_in_order(runs, record), settings)
+        if record is not None:
+            check_record(study, record, str(store))
+        judgments = opened.judgments()
+    finally:
+        opened.close()
+    _check_values(judgments, settings, store)
+    results = judging_results(study, judgments)
+    if export:
+        export_judgments(judgments, export)
+    return results
+
+
+def _check_values(judgments: Sequence[Judgment], settings: Settings, store: Path) -> None:
+    """Raise DataError for an answer that the page cannot have given."""
+    allowed = range(1, settings.scale + 1) if settings.mode == "rate" else range(-1, 2)
+    if bad := next((one for one in judgments if one.value not in allowed), None):
+        what = f"the answer {bad.value!r} of {bad.annotator} to dialogue {bad.dialogue} is none that could be given"
+        raise DataError(what, str(store), "the store was changed from outside: restore it from a copy")
+
+
+def _runs(directories: Sequence[Path]) -> list[EvaluatedRun]:
+    return [read_run(directories[0])] if len(directories) == 1 else read_runs(directories)
+
+
+def _in_order(runs: Sequence[EvaluatedRun], record: Mapping[str, Any] | None) -> list[EvaluatedRun]:
+    """The runs in the order in which the store was begun with them, which labels and pairs follow."""
+    names = list(record["systems"]) if record else []
+    return sorted(runs, key=lambda run: names.index(run.name) if run.name in names else len(names))
+
+
+def _kept(store: Path) -> Mapping[str, Any] | None:
+    if not store.is_file():
+        return None
+    opened = Store(store)
+    try:
+        record = opened.record()
+        return record["settings"] if record else None
+    finally:
+        opened.close()
+
+
+def _what(study: Study) -> str:
+    systems = f"{len(study.systems)} systems" if len(study.systems) > 1 else "1 system"
+    return f"{len(study.items)} summaries of {systems}"

@@ -1,0 +1,85 @@
+"""The language model that judges, at an OpenAI-compatible endpoint: one question in, one answer out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rolesum.errors import ResourceError, UsageError
+from rolesum.evaluation.llm_judge.prompt import Messages
+from rolesum.generation.engines.openai_client import KEY_VARIABLE, EndpointClient, Refused
+from rolesum.generation.engines.openai_client import NoAnswer as NoAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the endpoint said; tokens are None where it does not count them."""
+
+    text: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    retries: int = 0
+    cut: bool = False
+
+
+@dataclass
+class Endpoint:
+    """Whom to ask, and how; see EndpointClient for the rest.
+
+    `temperature`, `seed` and `max_tokens` are not sent where they are None.
+    """
+
+    url: str
+    model: str
+    temperature: float | None = 0.0
+    seed: int | None = 1
+    max_tokens: int | None = 2048
+    timeout: float = 120.0
+    retries: int = 6
+    key_variable: str = KEY_VARIABLE
+    json_object: bool = field(default=True, init=False)
+    _client: EndpointClient = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._client = EndpointClient(self.url, self.key_variable, self.timeout, self.retries)
+        if not self.model:
+            raise UsageError("no judge model is named", self.url, "name the model that the endpoint serves")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is sent beside the messages, but for the form of the answer."""
+        sent = {"temperature": self.temperature, "seed": self.seed, "max_tokens": self.max_tokens}
+        return {name: value for name, value in sent.items() if value is not None}
+
+    def ask(self, messages: Messages) -> Answer:
+        """The endpoint's answer. Raises NoAnswer; ModelError where no other question would fare better."""
+        asked_json = self.json_object
+        form: Mapping[str, Any] = {"response_format": {"type": "json_object"}} if asked_json else {}
+        try:
+            said, retries = self._client.ask(
+                "chat/completions", self.model, {"messages": messages, **self.parameters, **form}
+            )
+        except Refused as error:
+            if asked_json and "response_format" in str(error):
+                self.json_object = False  # the answer's object is looked for in its text instead
+                return self.ask(messages)
+            raise
+        return _answer(said, retries)
+
+
+def _answer(said: Mapping[str, Any], retries: int) -> Answer:
+    """The parts of a completion that matter. Raises NoAnswer for one that is none."""
+    try:
+        choice, usage = said["choices"][0], said.get("usage") or {}
+        text = choice["message"]["content"] or ""
+    except (KeyError, IndexError, TypeError):
+        raise NoAnswer("the endpoint's answer is no chat completion") from None
+    tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return Answer(text, *tokens, retries, choice.get("finish_reason") == "length")
+
+
+def unreachable(endpoint: Endpoint, failures: int, last: str) -> ResourceError:
+    """The error after too many failures in a row."""
+    what = f"{failures} questions in a row got no answer; the last: {last}"
+    return ResourceError(
+        what, endpoint.url, "what was answered is kept in the cache: run again when the server is well"
+    )

@@ -1,0 +1,213 @@
+"""A language model as judge: each summary rated 1 to 5 on five criteria, by any OpenAI-compatible endpoint."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rolesum.console import meter
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, UsageError
+from rolesum.evaluation.llm_judge.cache import JudgeCache, cache_key
+from rolesum.evaluation.llm_judge.endpoint import Answer, Endpoint, NoAnswer, unreachable
+from rolesum.evaluation.llm_judge.prompt import CRITERIA, LANGUAGES, JudgePrompt, Messages, judge_prompt, read_answer
+from rolesum.evaluation.model_metrics.model_score import ModelScore
+from rolesum.evaluation.prediction import Prediction
+
+ATTEMPTS = 3  # questions asked until an answer can be used
+GIVE_UP = 10  # questions in a row without any answer
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the judge said of one summary: all criteria, or none and the `failure`. Never a score made up for it."""
+
+    id: str
+    role: str
+    scores: Mapping[str, int]
+    reasons: Mapping[str, str]
+    failure: str = ""
+    cached: bool = False
+
+
+@dataclass
+class Usage:
+    """Tokens as the endpoint counts them; `uncounted` answers came without a count."""
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    uncounted: int = 0
+
+    def add(self, answer: Answer) -> None:
+        self.requests += 1
+        self.retries += answer.retries
+        self.prompt_tokens += answer.prompt_tokens or 0
+        self.completion_tokens += answer.completion_tokens or 0
+        self.uncounted += answer.prompt_tokens is None
+
+    def cost(self, prices: tuple[float, float] | None) -> float | None:
+        """In the currency of `prices`, which are for a million prompt and completion tokens."""
+        if prices is None:
+            return None
+        return round((self.prompt_tokens * prices[0] + self.completion_tokens * prices[1]) / 1e6, 6)
+
+
+@dataclass(frozen=True)
+class JudgeResult:
+    """A verdict for each prediction, in the predictions' order."""
+
+    facts: Mapping[str, Any]
+    verdicts: Sequence[Verdict] = field(repr=False)
+
+    def score(self, places: Sequence[int] | None = None) -> ModelScore:
+        """The ratings, 1 to 5, of all predictions or of those in `places`; failures are undefined (NaN)."""
+        chosen = self.verdicts if places is None else [self.verdicts[place] for place in places]
+        values = {name: [float(one.scores.get(name, math.nan)) for one in chosen] for name in CRITERIA}
+        return ModelScore("judge", {**self.facts, "failures": sum(bool(one.failure) for one in chosen)}, values)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [asdict(one) for one in self.verdicts]
+
+
+def judge(
+    dialogues: Sequence[Dialogue],
+    predictions: Sequence[Prediction],
+    endpoint: Endpoint,
+    *,
+    language: str | None = None,
+    cache: Path | None = None,
+    concurrency: int = 4,
+    prices: tuple[float, float] | None = None,
+) -> JudgeResult:
+    """Rate each prediction. The prompt is in the dialogue's language unless `language` (en or zh) is given.
+
+    `cache` keeps every usable answer as it comes, by model, prompt, question and parameters. `prices` are for a million
+    prompt and completion tokens. An answer that cannot be used is asked for again, then recorded as a failure. Raises
+    ModelError where the endpoint refuses key or model, ResourceError where it stops answering.
+    """
+    if concurrency < 1:
+        raise UsageError(f"concurrency {concurrency}", fix="at least 1")
+    by_id = {one.id: one for one in dialogues}
+    if missing := dict.fromkeys(one.id for one in predictions if one.id not in by_id):
+        what = f"no dialogue for {len(missing)} of the predictions' ids, first: {next(iter(missing))}"
+        raise DataError(what, fix="give the data that was summarized")
+    questions: dict[str, tuple[JudgePrompt, Messages]] = {}  # by key: the same question is asked once
+    keys = []
+    for one in predictions:
+        dialogue = by_id[one.id]
+        prompt = judge_prompt(language or (dialogue.language if dialogue.language in LANGUAGES else "en"))
+        messages = prompt.messages(dialogue, one)
+        key = cache_key(endpoint.url, endpoint.model, prompt.told, messages, endpoint.parameters)
+        questions[key] = prompt, messages
+        keys.append(key)
+    store, spent, saved = JudgeCache(cache), Usage(), Usage()
+    try:
+        answers = _known(questions, store, saved)
+        known = set(answers)
+        with meter("judge", len(questions), unit="summaries") as bar:
+            bar.start_at(len(known))
+            for key, found, used in _asked(questions, known, endpoint, concurrency):
+                for each in used:
+                    spent.add(each)
+                if isinstance(found, Answer):
+                    store.put(key, found)
+                answers[key] = found
+                bar.advance(1)
+    finally:
+        store.close()
+    verdicts = [_verdict(one, answers[key], key in known) for one, key in zip(predictions, keys, strict=True)]
+    told = {prompt.language: prompt.told for prompt, _ in questions.values()}
+    return JudgeResult(_facts(endpoint, told, spent, saved, prices), verdicts)
+
+
+def _known(
+    questions: Mapping[str, tuple[JudgePrompt, Messages]], store: JudgeCache, saved: Usage
+) -> dict[str, Answer | str]:
+    """The answers that the cache holds."""
+    found: dict[str, Answer | str] = {}
+    for key in questions:
+        if answer := store.get(key):
+            found[key] = answer
+            saved.add(answer)
+    return found
+
+
+def _asked(
+    questions: Mapping[str, tuple[JudgePrompt, Messages]], known: set[str], endpoint: Endpoint, concurrency: int
+) -> Iterator[tuple[str, Answer | str, list[Answer]]]:
+    """Key, usable answer or failure, and all answers paid for, as they come. Raises where nothing more is to be had."""
+    silent = 0
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="judge")
+    try:
+        waiting: dict[Future[tuple[Answer | str, list[Answer]]], str] = {
+            pool.submit(_ask, endpoint, *question): key for key, question in questions.items() if key not in known
+        }
+        enough = min(GIVE_UP, len(waiting))
+        for done in as_completed(waiting):
+            found, used = done.result()
+            yield waiting[done], found, used
+            silent = 0 if used else silent + 1
+            if silent == enough:
+                raise unreachable(endpoint, silent, str(found))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ask(endpoint: Endpoint, prompt: JudgePrompt, messages: Messages) -> tuple[Answer | str, list[Answer]]:
+    """The first usable answer, or why there is none; and all answers that came."""
+    used: list[Answer] = []
+    asked, fault = messages, ""
+    for _ in range(ATTEMPTS):
+        try:
+            answer = endpoint.ask(asked)
+        except NoAnswer as error:
+            return f"no answer: {error}", used
+        used.append(answer)
+        try:
+            read_answer(answer.text)
+            return answer, used
+        except ValueError as error:
+            fault = f"{error} (cut at {endpoint.max_tokens} tokens)" if answer.cut else str(error)
+            asked = [*messages, *prompt.again(answer.text, str(error))]
+    return f"{ATTEMPTS} answers could not be used; the last: {fault}", used
+
+
+def _verdict(prediction: Prediction, found: Answer | str, cached: bool) -> Verdict:
+    if isinstance(found, str):
+        return Verdict(prediction.id, prediction.role, {}, {}, found)
+    ratings = read_answer(found.text)
+    return Verdict(prediction.id, prediction.role, ratings.scores, ratings.reasons, cached=cached)
+
+
+def _facts(
+    endpoint: Endpoint, told: Mapping[str, Any], spent: Usage, saved: Usage, prices: tuple[float, float] | None
+) -> dict[str, Any]:
+    return {
+        "model": endpoint.model,
+        "url": endpoint.url,
+        "unit": "rating 1 to 5",
+        "prompts": [told[language] for language in sorted(told)],
+        **endpoint.parameters,
+        "response_format": "json_object" if endpoint.json_object else "none: taken out of the text",
+        "usage": asdict(spent),
+        "usage_cached": asdict(saved),
+        "prices_per_million": list(prices) if prices else None,
+        "cost": spent.cost(prices),
+        "cost_with_cached": Usage.cost(_sum(spent, saved), prices),
+        "libraries": {"openai": metadata.version("openai")},
+    }
+
+
+def _sum(a: Usage, b: Usage) -> Usage:
+    return Usage(**{name: value + asdict(b)[name] for name, value in asdict(a).items()})
+
+
+def verdict_lines(result: JudgeResult) -> str:
+    """The verdicts as JSON lines."""
+    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in result.as_json())

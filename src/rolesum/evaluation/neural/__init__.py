@@ -1,9 +1,0 @@
-"""Measures and checks that need a model of the user's choice: BERTScore, MoverScore, entailment, a judge.
-
-All are optional, none is a headline by itself, and each result states its model, layer, settings and versions. Nothing
-heavy is imported before a measure is asked for.
-"""
-
-from rolesum.evaluation.neural.model_score import ModelScore
-
-__all__ = ["ModelScore"]

@@ -1,0 +1,173 @@
+"""Scores, checks and comparisons as tables: in the terminal, and as Markdown and LaTeX files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rolesum.atomic_io import write_whole
+from rolesum.checks import CHECKS
+from rolesum.evaluation.compare import OF_CHECKS, CompareRow
+from rolesum.evaluation.evaluate import Evaluation
+from rolesum.evaluation.report.paper import as_latex, as_markdown
+from rolesum.evaluation.results import evaluation_results
+from rolesum.metrics.published import published_rows
+from rolesum.metrics.scorers import HEADINGS
+
+WIDE = 100  # columns of a terminal that has room for all of a comparison
+
+
+def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
+    """One row per role: the figures, each with its 95 % interval; then the checks and the measures of models."""
+    first = next(iter(roles.values()))
+    measures = [measure for measure in HEADINGS if measure in first["means"]]
+    libraries = ", ".join(f"{name} {version}" for name, version in first["libraries"].items())
+    several = {"mean": "; mean over several references", "best": "; best of several references"}
+    joined = next((several[of["references"]] for of in roles.values() if of["references"] in several), "")
+    title = f"scorer {first['scorer']} v{first['scorer_version']} ({libraries}){joined}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("role")
+    table.add_column("pairs", justify="right")
+    for measure in measures:
+        table.add_column(HEADINGS[measure], justify="right")
+    for role, found in roles.items():
+        cells = [_spread(found["means"][measure], found["intervals"].get(measure), "\n") for measure in measures]
+        table.add_row(escape(role), str(found["pairs"]), *cells)
+    Console().print(table)
+    if any("checks" in found for found in roles.values()):
+        Console().print(_checks(roles))
+    if any("models" in found for found in roles.values()):
+        Console().print(_models(roles))
+
+
+def print_comparison(rows: Sequence[CompareRow]) -> None:
+    """For each two systems B - A with its interval, the tests and the effect; checks that agree are left out."""
+    console = Console()
+    wide = console.width >= WIDE
+    for a, b in dict.fromkeys((row.a_name, row.b_name) for row in rows):
+        table = Table(
+            title=f"A = {escape(a)}, B = {escape(b)}",
+            title_justify="left",
+            box=box.SIMPLE,
+            pad_edge=False,
+            collapse_padding=True,
+        )
+        table.add_column("", no_wrap=True)
+        for heading in ("A", "B", "B - A", "95 %", "boot", "rand", "Holm", *(("d_z", "win/tie/loss") if wide else ())):
+            table.add_column(heading, justify="right", no_wrap=True)
+        chosen = [row for row in rows if (row.a_name, row.b_name) == (a, b)]
+        for role in dict.fromkeys(row.role for row in chosen):
+            table.add_row(f"[bold]{escape(role)}[/bold]")
+            shown = [
+                row for row in chosen if row.role == role and (row.scorer != OF_CHECKS or row.comparison.difference)
+            ]
+            for row in shown:
+                table.add_row(*_cells(row, wide), end_section=row is shown[-1])
+        console.print(table)
+    resamples = min(row.comparison.resamples for row in rows)
+    told = "boot, rand: p of the paired bootstrap and of approximate randomization"
+    console.print(f"[dim]{told} ({resamples:,} resamples, seeded);[/dim]")
+    console.print("[dim]Holm: the latter, adjusted over all rows of its scorer; bold below 0.05[/dim]")
+
+
+def print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
+    """How far the judge agrees with people, by criterion."""
+    headings = ("criterion", "pairs", "raters", "judge", "people", "rho", "tau-b", "alpha", "people's alpha")
+    keys = ("criterion", "pairs", "raters", "judge_mean", "people_mean", "spearman", "kendall", "alpha", "alpha_people")
+    table = Table(title="the judge against people", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "criterion" else "right")
+    for row in rows:
+        values = [row[key] for key in keys]
+        table.add_row(*(f"{one:.2f}" if isinstance(one, float) else "–" if one is None else str(one) for one in values))
+    Console().print(table)
+
+
+def write_tables(directory: Path, systems: Mapping[str, Evaluation]) -> None:
+    """table.md and table.tex of the systems' results, with published rows of the same data and scorer."""
+    first = next(iter(systems.values()))
+    published = {
+        role: published_rows(score.scorer, [one.references[0] for one in first.of(role)])
+        for role, score in first.scores.items()
+    }
+    results = {name: evaluation_results(one) for name, one in systems.items()}
+    write_whole(directory / "table.md", as_markdown(results, published))
+    write_whole(directory / "table.tex", as_latex(results, published))
+
+
+def _cells(row: CompareRow, wide: bool) -> list[str]:
+    found = row.comparison
+    adjusted = _p_value(row.p_adjusted)
+    cells = [
+        " " + escape(row.heading),
+        f"{found.a:.2f}",
+        f"{found.b:.2f}",
+        f"{found.difference:+.2f}",
+        f"[dim]{_signed(found.low)} {_signed(found.high)}[/dim]",
+        _p_value(found.p_bootstrap),
+        _p_value(found.p_randomization),
+        f"[bold]{adjusted}[/bold]" if row.p_adjusted < 0.05 else adjusted,
+    ]
+    if wide:
+        cells.append("" if found.effect is None else f"{found.effect:+.2f}")
+        cells.append("" if found.wins is None else f"{found.wins}/{found.ties}/{found.losses}")
+    return cells
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if abs(value) < 10 else f"{value:+.1f}"
+
+
+def _p_value(p_value: float) -> str:
+    return "<.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _checks(roles: Mapping[str, Mapping[str, Any]]) -> Table:
+    title = "checks without a model: the system's rate, and gold's"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("check")
+    for role in roles:
+        table.add_column(escape(role), justify="right")
+    for name, check in CHECKS.items():
+        rates = [found.get("checks", {}).get(name) for found in roles.values()]
+        if any(rate and rate["value"] is not None for rate in rates):
+            unit = "" if check.unit == "x" else f" [dim]{escape(check.unit)}[/dim]"
+            table.add_row(escape(check.heading) + unit, *map(_rate, rates))
+    return table
+
+
+def _rate(rate: Mapping[str, Any] | None) -> str:
+    if not rate or rate["value"] is None:
+        return "–"
+    gold = "" if rate["gold"] is None else f" [dim]gold {rate['gold']:.2f}[/dim]"
+    return f"{rate['value']:.2f}{gold}"
+
+
+def _models(roles: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(title="measures by a model", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("measure", *roles):
+        table.add_column(escape(heading), justify="left" if heading == "measure" else "right")
+    named = dict.fromkeys(
+        (name, measure)
+        for found in roles.values()
+        for name, of_model in found.get("models", {}).items()
+        for measure in of_model["means"]
+    )
+    for name, measure in named:
+        cells = []
+        for found in roles.values():
+            of_model = found.get("models", {}).get(name)
+            value = of_model["means"].get(measure) if of_model else None
+            lost = of_model["undefined"].get(measure, 0) if of_model else 0
+            cell = "–" if value is None or of_model is None else _spread(value, of_model["intervals"].get(measure))
+            cells.append(f"{cell} [dim]{lost} undefined[/dim]" if lost else cell)
+        table.add_row(f"{escape(name)} {escape(measure)}", *cells)
+    return table
+
+
+def _spread(value: float, interval: Sequence[float] | None, between: str = " ") -> str:
+    return f"{value:.2f}" + (f"{between}[dim]{interval[0]:.1f}–{interval[1]:.1f}[/dim]" if interval else "")

@@ -1,0 +1,275 @@
+"""Evaluation as a user asks for it: read, summarize or take given outputs, score, check, and write the directory."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rolesum.atomic_io import check_writable, write_whole
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, Problem, UsageError
+from rolesum.evaluation.evaluate import Evaluation, evaluate, score_roles, with_checks
+from rolesum.evaluation.llm_judge.agreement import agreement_with_people, check_ratings, read_ratings
+from rolesum.evaluation.model_metrics.options import ModelMeasures, measure
+from rolesum.evaluation.pairs import read_predictions
+from rolesum.evaluation.predictions import read_outputs
+from rolesum.evaluation.report import System, write_report
+from rolesum.evaluation.report.terminal import write_tables
+from rolesum.evaluation.results import write_evaluation
+from rolesum.formats import Source, open_source, read_dialogues
+from rolesum.generation import Decoding, Engine
+from rolesum.generation.factory import EngineSpec, side_of
+from rolesum.generation.long_dialogues.strategies import summarize_any_length
+from rolesum.generation.summarizer import DeclaredRoles, Writing
+from rolesum.metrics.scorers import Several, get_scorer
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to evaluate on, how to score, and where to write."""
+
+    data: str | None
+    roles: Sequence[str] | None = None
+    declared: DeclaredRoles = field(default_factory=lambda: DeclaredRoles({}, {}))
+    name: str | None = None  # of the system; by default after what made it
+    scorer: str | None = None
+    references: Several = "mean"
+    choice: str | None = None  # the name of the choice among samples
+    form: str | None = None
+    columns: Mapping[str, str] | None = None
+    unknown_speaker: str = "refuse"
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    skip: Collection[str] = ()
+    checks: bool = True
+    measures: ModelMeasures | None = None
+    judge_labels: str | None = None  # people's ratings, to hold the judge's against
+    out: Path | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.scorer:
+            get_scorer(self.scorer)
+        if self.judge_labels and not (self.measures and self.measures.judge):
+            raise UsageError("--judge-labels needs a judge", fix="add --judge and --judge-model")
+
+    def read(self, whole: bool = False) -> tuple[Source, list[Dialogue]]:
+        """The data, `whole` or up to the limit. Raises UsageError for no data, ResourceError for a bad `out`."""
+        if self.data is None:
+            raise UsageError("no data to evaluate on", fix="name it: --data FILE")
+        source = open_source(self.data)
+        dialogues = read_dialogues(
+            source,
+            self.form,
+            skip=self.skip,
+            limit=None if whole else self.limit,
+            custom_roles=self.declared.aliases,
+            speakers=self.speakers,
+            columns=self.columns,
+            unknown_speaker=self.unknown_speaker,
+        )
+        _check_ids(dialogues)
+        self.check_room()
+        return source, dialogues
+
+    def check_room(self) -> None:
+        if self.out:
+            check_writable(self.out / "results.json")
+
+
+def evaluate_model(task: Task, writing: Writing) -> Evaluation:
+    """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report."""
+    source, dialogues = task.read()
+    spec = writing.spec
+    engine = spec.open()
+    side = side_of(engine)
+    if side:
+        side.check_languages(dialogues)
+    done = evaluate(
+        engine,
+        dialogues,
+        roles=task.roles or (side.note.get("roles") if side else None),
+        scorer=task.scorer,
+        references=task.references,
+        decoding=writing.decoding,
+        write=partial(summarize_any_length, on_long=writing.on_long, samples=writing.samples, choose=writing.choose),
+        about={**_about_model(spec, engine), **_about_writing(writing, task.choice), **_about_data(task, source)},
+        label="evaluate",
+    )
+    return _finish(task, done, dialogues, spec.adapter.parent / "metrics.jsonl" if spec.adapter else None)
+
+
+def evaluate_baseline(task: Task, engine: str) -> Evaluation:
+    """Evaluate a system that needs no model: lead-3, longest-3, lexrank, oracle …"""
+    from rolesum.evaluation.baselines import baseline_engine
+
+    chosen = baseline_engine(engine)
+    source, dialogues = task.read()
+    about = {"system": engine, **_about_data(task, source)}
+    done = evaluate(
+        chosen,
+        dialogues,
+        roles=task.roles,
+        scorer=task.scorer,
+        references=task.references,
+        decoding=Decoding(),
+        about=about,
+        label="evaluate",
+    )
+    told = {key: value for key, value in done.about.items() if key != "max_new_tokens"}
+    return _finish(task, replace(done, about=told), dialogues)
+
+
+def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
+    """Evaluate any system's outputs without running a model.
+
+    Without data the outputs must hold their references, as predictions.jsonl does; there is nothing to check then.
+    """
+    if task.data is None and len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
+        if task.limit or task.skip or task.speakers:
+            raise UsageError("--limit, --skip and --speaker are of the data, and none is named", fix="name --data")
+        found = read_predictions(given[0])
+        chosen = [one for one in found if not task.roles or one.role in task.roles]
+        if not chosen:
+            raise UsageError(f"no outputs for {', '.join(task.roles or ())}", given[0], "ask for other --roles")
+        task.check_room()
+        dialogues: list[Dialogue] = []
+        about: dict[str, Any] = {}
+    else:
+        source, dialogues = task.read(whole=True)
+        chosen = read_outputs(given, dialogues, task.roles, task.declared.aliases, task.limit)
+        ids = {one.id for one in chosen}
+        dialogues = [one for one in dialogues if one.id in ids]
+        about = _about_data(task, source)
+    told = {
+        "system": _readable(", ".join(dict.fromkeys(map(_system_of, given)))),
+        "predictions": [_readable(one) for one in given],
+        **about,
+        "rolesum": metadata.version("rolesum"),
+    }
+    done = Evaluation(tuple(chosen), score_roles(chosen, task.scorer, task.references), told)
+    return _finish(task, done, dialogues)
+
+
+def _system_of(given: str) -> str:
+    """What a file of outputs tells of who made them: its name, or its directory's."""
+    path = Path(given if Path(given).is_file() else given.partition("=")[2])
+    return path.resolve().parent.name if path.stem in ("predictions", "summaries", "outputs") else path.stem
+
+
+def _readable(text: str) -> str:
+    """A file's name that is no UTF-8 with marks in the place of what cannot be written."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _check_ids(dialogues: Sequence[Dialogue]) -> None:
+    """Raise DataError where two dialogues have one id: outputs and scores could not be told apart."""
+    seen: dict[str, str] = {}
+    problems = []
+    for one in dialogues:
+        if one.id in seen:
+            fix = "give each dialogue an id of its own"
+            problems.append(Problem(f"id {one.id} stands in {seen[one.id]} too", one.source, fix))
+        seen.setdefault(one.id, one.source)
+    if problems:
+        raise DataError(problems)
+
+
+def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
+    """What was evaluated, with the versions behind it."""
+    side = side_of(engine)
+    name = side.name if side else spec.served_model or spec.url
+    tuned = f"{name} + {side.note.get('recipe', spec.adapter)}" if side and spec.adapter else ""
+    about = {"system": tuned or f"{name}, zero-shot"}
+    if loaded := getattr(engine, "loaded", None):
+        about |= {"dtype": str(loaded.model.dtype).removeprefix("torch."), "device": str(loaded.device)}
+        about |= {"torch": metadata.version("torch"), "transformers": metadata.version("transformers")}
+    return about
+
+
+def _about_writing(writing: Writing, choice: str | None) -> dict[str, Any]:
+    """How texts were decoded, where it was not plainly greedy."""
+    plain, chosen = Decoding(), writing.decoding
+    told_elsewhere = {"max_new_tokens"} if chosen.temperature else {"max_new_tokens", "seed"}
+    about: dict[str, Any] = {
+        key: value
+        for key, value in asdict(chosen).items()
+        if key not in told_elsewhere and (value != getattr(plain, key) or key == "seed")
+    }
+    if writing.on_long != "refuse":
+        about["on_long"] = writing.on_long
+    if writing.samples > 1:
+        about |= {"samples": writing.samples, "choose": choice}
+    return {"decoding": about} if about else {}
+
+
+def _about_data(task: Task, source: Source) -> dict[str, Any]:
+    """On what it was evaluated, so that it can be read again in the same way."""
+    about: dict[str, Any] = {
+        "data": _readable(source.name),
+        "data_sha256": hashlib.sha256(source.text.encode()).hexdigest(),
+        "limit": task.limit,
+    }
+    if task.form:
+        about["format"] = task.form
+    if task.columns:
+        about["columns"] = dict(task.columns)
+    if task.unknown_speaker != "refuse":
+        about["unknown_speaker"] = task.unknown_speaker
+    if task.speakers:
+        about["speakers"] = dict(task.speakers)
+    if task.declared.aliases:
+        about["custom_roles"] = {role: list(aliases) for role, aliases in task.declared.aliases.items()}
+    return about
+
+
+def _finish(task: Task, done: Evaluation, dialogues: Sequence[Dialogue], metrics: Path | None = None) -> Evaluation:
+    """Checks, measures of models, and the files: predictions, scores, checks, results, tables and a report."""
+    if task.name:
+        done = replace(done, about={**done.about, "system": task.name})
+    if task.command:
+        done = replace(done, about={**done.about, "command": _readable(task.command)})
+    if task.checks and dialogues:
+        done = with_checks(done, dialogues)
+    if task.measures and task.measures.any:
+        if task.out:
+            write_evaluation(done, task.out)  # before a model's measures, which may take long and fail
+        done = _measured(task, done, dialogues)
+    if not task.out:
+        return done
+    write_evaluation(done, task.out)
+    system = str(done.about["system"])
+    title = f"{system} on {Path(str(done.about['data'])).name}" if done.about.get("data") else system
+    write_tables(task.out, {system: done})
+    write_report(task.out / "report.html", title, [System(system, done)], dialogues, metrics=metrics, about=done.about)
+    return done
+
+
+def _measured(task: Task, done: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:
+    """With the measures of models; sentences that nothing entails are flagged, and the judge's reasons are written."""
+    assert task.measures
+    ratings = read_ratings(task.judge_labels) if task.judge_labels else []
+    if ratings:
+        check_ratings([str(done.about["system"])], ratings)  # before the judge is paid
+    found = measure(task.measures, done.predictions, dialogues)
+    checks = {}
+    for role, of_role in done.checks.items():
+        places = [place for place, one in enumerate(done.predictions) if one.role == role]
+        flags = found.flags()
+        checked = [
+            replace(one, flags=(*one.flags, *flags[place])) if flags else one
+            for place, one in zip(places, of_role.checked, strict=True)
+        ]
+        checks[role] = replace(of_role, checked=tuple(checked))
+    about = dict(done.about)
+    if found.verdicts and task.out:
+        rows = (json.dumps(one, ensure_ascii=False) + "\n" for one in found.verdicts.as_json())
+        write_whole(task.out / "verdicts.jsonl", "".join(rows))
+    if found.verdicts and ratings:
+        compared = agreement_with_people({str(about["system"]): found.verdicts.verdicts}, ratings)
+        about["judge_agreement"] = [one.as_json() for one in compared]
+    return replace(done, checks=checks, model_scores=found.scores, about=about)

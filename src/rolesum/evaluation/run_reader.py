@@ -1,0 +1,158 @@
+"""What `rolesum evaluate --out` left, read again: predictions, what they were made of, and the dialogues if at hand."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from rolesum.console import say
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, Problem, UsageError
+from rolesum.evaluation.pairs import read_predictions
+from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.results import PREDICTIONS, RESULTS, digest
+from rolesum.formats import Source, open_source, read_dialogues
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """One system's predictions. `about` is its results.json; `name` is its directory's."""
+
+    name: str
+    directory: Path
+    predictions: tuple[Prediction, ...]
+    about: Mapping[str, Any]
+
+    @property
+    def scorer(self) -> str | None:
+        return next((str(of["scorer"]) for of in self.about.get("roles", {}).values()), None)
+
+
+def read_run(directory: str | Path) -> EvaluatedRun:
+    """The run in `directory`. Raises UsageError where there is none, DataError where its files are broken."""
+    home = Path(directory)
+    if not (home / PREDICTIONS).is_file():
+        fix = f"name a directory that rolesum evaluate --out wrote; it holds {PREDICTIONS}"
+        raise UsageError(f"no evaluated run in {home}", fix=fix)
+    predictions = tuple(read_predictions(home / PREDICTIONS))
+    about = _about(home / RESULTS) if (home / RESULTS).is_file() else {}
+    known = about.get("predictions_sha256")
+    if known and known != digest((home / PREDICTIONS).read_text(encoding="utf-8")):
+        what = f"{PREDICTIONS} is not the one that {RESULTS} is of: an evaluation was cut short, or one was edited"
+        raise DataError(what, str(home), f"run rolesum evaluate again, or remove {RESULTS}")
+    return EvaluatedRun(home.resolve().name, home, predictions, about)
+
+
+class _Results(BaseModel):
+    """What is asked of a results.json; the rest of it is let be."""
+
+    roles: dict[str, dict[str, Any]] = {}
+    data: str | None = None
+    data_sha256: str | None = None
+    format: str | None = None
+    columns: dict[str, str] | None = None
+    unknown_speaker: str = "refuse"
+    speakers: dict[str, str] = {}
+    custom_roles: dict[str, list[str]] = {}
+    predictions_sha256: str | None = None
+
+
+def _about(path: Path) -> Mapping[str, Any]:
+    """A results.json. Raises DataError where it is broken, or was edited into something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        _Results.model_validate(found)
+    except (OSError, ValueError, RecursionError) as error:
+        said = error.errors()[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, said['loc'])) or 'all of it'}: {said['msg']}" if said else str(error)
+        raise DataError(f"broken: {what}", str(path), "run rolesum evaluate again") from None
+    return dict(found)
+
+
+def read_runs(directories: Sequence[str | Path]) -> list[EvaluatedRun]:
+    """At least two runs of the same dialogues and roles, with names that differ, their predictions in one order.
+
+    Raises DataError with what one has and another lacks.
+    """
+    runs = [read_run(directory) for directory in directories]
+    if len({run.directory.resolve() for run in runs}) < max(2, len(runs)):
+        raise UsageError("two or more different runs are needed", fix="rolesum compare runs/a runs/b")
+    first, problems, aligned = runs[0], [], []
+    names = _names(runs)
+    wanted = {(one.id, one.role): one for one in first.predictions}
+    for name, run in zip(names, runs, strict=True):
+        found = {(one.id, one.role): one for one in run.predictions}
+        if not found.keys() & wanted.keys():
+            what = f"no summary of this run is of a dialogue and role of {first.directory}"
+            raise DataError(what, str(run.directory), "evaluate both on the same data and roles")
+        for have, lack, key in (
+            *((first, run, key) for key in wanted if key not in found),
+            *((run, first, key) for key in found if key not in wanted),
+        ):
+            what = f"id {key[0]}, role {key[1]} is in {have.directory} and not here"
+            problems.append(Problem(what, str(lack.directory), "evaluate both on the same data and roles"))
+        other = [key for key in wanted if key in found and found[key].references != wanted[key].references]
+        problems += [
+            Problem(f"id {key[0]}, role {key[1]}: not the references of {first.directory}", str(run.directory))
+            for key in other
+        ]
+        if not problems:
+            aligned.append(EvaluatedRun(name, run.directory, tuple(found[key] for key in wanted), run.about))
+    if problems:
+        raise DataError(problems)
+    return aligned
+
+
+def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[Dialogue]:
+    """The dialogues that were summarized, in the order of the predictions: from `data`, or where the runs say they lie.
+
+    An empty list where the file is not there any more and none was named.
+    """
+    where = data or next((str(run.about["data"]) for run in runs if run.about.get("data")), None)
+    if where is None:
+        return []
+    if data is None and not where.startswith("sample:") and not Path(where).is_file():
+        say(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
+        return []
+    ids = dict.fromkeys(one.id for one in runs[0].predictions)
+    how: Mapping[str, Any] = next((run.about for run in runs if run.about.get("data")), {})
+    source = open_source(where)
+    if data is None and (changed := _of_other_data(runs, source)):
+        what = f"this is not the data that {changed} was made from: it has changed, or the runs are of different data"
+        raise DataError(what, where, "name the dialogues that were summarized with --data")
+    found = {
+        one.id: one
+        for one in read_dialogues(
+            source,
+            how.get("format") if data is None else None,
+            speakers=how.get("speakers", {}),
+            columns=how.get("columns"),
+            unknown_speaker=how.get("unknown_speaker", "refuse"),
+            custom_roles=how.get("custom_roles", {}),
+        )
+    }
+    if missing := [identity for identity in ids if identity not in found]:
+        what = f"{len(missing)} of the runs' {len(ids)} dialogues are not in this file, first: {missing[0]}"
+        raise DataError(what, where, "name the file that the runs were made from with --data")
+    return [found[identity] for identity in ids]
+
+
+def _of_other_data(runs: Sequence[EvaluatedRun], source: Source) -> str | None:
+    """The first run that says it was made from another text than this."""
+    found = hashlib.sha256(source.text.encode()).hexdigest()
+    others = (str(run.directory) for run in runs if run.about.get("data_sha256") not in (None, found))
+    return next(others, None)
+
+
+def _names(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """The shortest ends of the directories' paths that differ."""
+    parts = [run.directory.resolve().parts for run in runs]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(run.directory) for run in runs]

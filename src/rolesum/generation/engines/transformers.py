@@ -1,0 +1,155 @@
+"""The transformers engine: a loaded model, its prompts as ids, and texts by continuous batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from math import inf
+
+import torch
+
+from rolesum.errors import DataError, Problem
+from rolesum.generation.decoding.decoder import Encoded, Rows
+from rolesum.generation.decoding.encoder_decoder import Seq2SeqRows
+from rolesum.generation.decoding.padded import PaddedRows
+from rolesum.generation.decoding.prefix_shared import SlotRows, can_slot
+from rolesum.generation.decoding.scheduler import Batch, Limits, Wanted, decode
+from rolesum.generation.decoding.search import Ended, OnToken
+from rolesum.generation.engine import Decoding, Generation, OnText
+from rolesum.generation.engines.prompt_encoder import Growing
+from rolesum.instructions import Prompt, PromptLayout
+from rolesum.models.allocator import keep_freed_memory
+from rolesum.models.loading import LoadedModel
+
+# Memory that a batch's keys and values may take on a processor; on a GPU it is a share of what is free.
+CACHE_BYTES = 2**31
+CACHE_SHARE = 0.5
+# Rows that run at once, and tokens of the prompts that are computed at once. More rows make a step cheaper for each
+# only as long as reading the weights is what it costs: on a processor, up to some dozens.
+ROWS, PROMPT_TOKENS = 96, 4096
+GPU_ROWS, GPU_PROMPT_TOKENS = 512, 2**15
+
+
+class TransformersEngine:
+    """Decoding with a loaded model. In float32 its texts equal `model.generate` on one prompt at a time."""
+
+    name = "transformers"
+
+    def __init__(
+        self, loaded: LoadedModel, layout: PromptLayout | None = None, token_budget: int | None = None
+    ) -> None:
+        """`token_budget` is the number of cache positions of a batch; by default what `CACHE_BYTES` hold."""
+        self.loaded = loaded
+        self.layout = layout or loaded.layout()
+        self.token_budget = token_budget or _token_budget(loaded)
+        if loaded.device.type == "cpu":
+            keep_freed_memory()
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+        on_text: OnText | None = None,
+    ) -> list[list[Generation]]:
+        encoded = [self.encode(index, prompt) for index, prompt in enumerate(prompts)]
+        self._check_lengths(prompts, encoded, decoding.max_new_tokens)
+        results: list[dict[int, Generation]] = [{} for _ in prompts]
+        growing: dict[tuple[int, int], Growing] = {}
+
+        def tell(owner: tuple[int, int], text: str) -> None:
+            if on_text and (added := growing.setdefault(owner, Growing()).new(text)):
+                on_text(*owner, added)
+
+        on_token = (lambda text: tell(text.owner, self.text_of(text.ids))) if on_text else None
+        for ended in self.texts(encoded, [prompt.dialogue.id for prompt in prompts], decoding, on_token):
+            index, branch = ended.text.owner
+            results[index][branch] = made = self.generation_of(ended)
+            tell(ended.text.owner, made.text)
+            if on_done and len(results[index]) == len(encoded[index].branches):
+                on_done(1)
+        return [[row[branch] for branch in sorted(row)] for row in results]
+
+    def texts(
+        self,
+        encoded: Sequence[Encoded],
+        identities: Sequence[str],
+        decoding: Decoding,
+        on_token: OnToken | None = None,
+    ) -> Iterator[Ended]:
+        """All texts of the prompts, as they end."""
+        pairs = zip(encoded, identities, strict=True)
+        return decode(self.open_batch(on_token), [Wanted(one, decoding, identity) for one, identity in pairs])
+
+    def open_batch(self, on_token: OnToken | None = None, whole: float = inf) -> Batch:
+        """A batch that prompts may join at any time; those of more than `whole` tokens a piece at a time. See Batch."""
+        limits = replace(self._limits(self.token_budget), whole=whole)
+        return Batch(self._rows, limits, self.loaded.check_numbers, on_token)
+
+    def wanted(self, index: int, prompt: Prompt, decoding: Decoding, patient: bool = False) -> Wanted:
+        """A prompt as a batch takes it. Raises DataError where it does not fit the model."""
+        encoded = self.encode(index, prompt)
+        self._check_lengths([prompt], [encoded], decoding.max_new_tokens)
+        return Wanted(encoded, decoding, prompt.dialogue.id, patient)
+
+    def encode(self, index: int, prompt: Prompt) -> Encoded:
+        encode, sides = self.loaded.encoder.encode, self.loaded.sides
+        begin = sides.begin(self.layout.form_for(prompt.dialogue)) if sides else []
+        return Encoded(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches], begin)
+
+    def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
+        """Whether the model takes a prompt and as many new tokens."""
+        return not self._too_long(prompt, self.encode(0, prompt), max_new_tokens)
+
+    def _limits(self, keys: int) -> Limits:
+        stops = torch.tensor(self.loaded.stop_ids, device=self.loaded.device)
+        if self.loaded.device.type == "cpu":
+            return Limits(stops, keys, ROWS, PROMPT_TOKENS)
+        return Limits(stops, keys, GPU_ROWS, GPU_PROMPT_TOKENS)
+
+    def _rows(self) -> Rows:
+        if self.loaded.sides:
+            return Seq2SeqRows(self.loaded)
+        return SlotRows(self.loaded) if can_slot(self.loaded) else PaddedRows(self.loaded)
+
+    def _check_lengths(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], max_new_tokens: int) -> None:
+        pairs = zip(prompts, encoded, strict=True)
+        found = [self._too_long(prompt, one, max_new_tokens) for prompt, one in pairs]
+        if problems := [problem for problem in found if problem]:
+            raise DataError(problems)
+
+    def _too_long(self, prompt: Prompt, one: Encoded, max_new_tokens: int) -> Problem | None:
+        """What is wrong with a prompt's length, if anything is."""
+        limit, sides = self.loaded.max_length, self.loaded.sides
+        fix = "use --on-long drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"
+        if sides is None and one.width(max_new_tokens) > limit:
+            what = f"{one.width(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}"
+            return Problem(what, prompt.dialogue.place, fix)
+        if sides and one.width(0) > limit:
+            return Problem(f"{one.width(0)} tokens; {self.loaded.name} reads {limit}", prompt.dialogue.place, fix)
+        if sides and len(one.begin) + max_new_tokens - 1 > sides.target_length:
+            what = f"up to {max_new_tokens} new tokens; {self.loaded.name} writes {sides.target_length}"
+            return Problem(what, prompt.dialogue.place, "lower --max-new-tokens")
+        return None
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        ended = bool(ids) and ids[-1] in self.loaded.stop_ids
+        kept = list(ids[:-1] if ended else ids)
+        return str(self.loaded.tokenizer.decode(kept, skip_special_tokens=True)).strip()
+
+    def generation_of(self, ended: Ended) -> Generation:
+        ids, logprobs = ended.text.ids, ended.text.logprobs
+        reason = "stop" if ended.stopped else "length"
+        mean = sum(logprobs) / len(logprobs)
+        return Generation(self.text_of(ids), len(ids), reason, mean, min(logprobs), ended.seconds)
+
+
+def _token_budget(loaded: LoadedModel) -> int:
+    """Cache positions that the device's memory has room for."""
+    config = loaded.language_model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None) or 16
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    one = 2 * config.num_hidden_layers * key_heads * width * loaded.model.dtype.itemsize
+    room = CACHE_BYTES
+    if loaded.device.type == "cuda":
+        room = int(CACHE_SHARE * torch.cuda.mem_get_info(loaded.device)[0])
+    return max(1024, room // one)

@@ -1,0 +1,163 @@
+"""From what a user asks for to an engine that is ready: one place, for one process or many."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from rolesum.console import say
+from rolesum.errors import ModelError, Problem, UsageError, did_you_mean
+from rolesum.generation.engine import Engine
+from rolesum.generation.engines.openai_client import KEY_VARIABLE, EndpointClient, check_url
+from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
+from rolesum.instructions.sections import SectionSet
+from rolesum.instructions.sets import check_language_name
+from rolesum.models.bundled_adapters import terms_of
+
+if TYPE_CHECKING:
+    from rolesum.models.loading import TextSide
+
+EngineName = Literal["transformers", "vllm", "llamacpp", "endpoint"]
+ENGINES: tuple[str, ...] = get_args(EngineName)
+
+# The option of each field that not every engine has, and the engines that have it.
+_OPTIONS = {
+    "gguf": ("--gguf", ("llamacpp",)),
+    "url": ("--url", ("endpoint",)),
+    "served_model": ("--served-model", ("endpoint",)),
+    "api_key_env": ("--api-key-env", ("endpoint",)),
+    "concurrency": ("--concurrency", ("endpoint", "llamacpp")),
+    "context": ("--context", ("endpoint", "llamacpp", "vllm")),
+    "device": ("--device", ("transformers", "llamacpp")),
+    "dtype": ("--dtype", ("transformers", "vllm")),
+    "vllm_options": ("--vllm-option", ("vllm",)),
+}
+_UNSET = (None, "auto")
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """All that decides an engine, as plain values that travel to other processes.
+
+    `model` and `adapter` give the prompts to every engine; transformers and vLLM run them too. A GGUF file and an
+    endpoint run weights of their own, which must be those of `model` with `adapter` merged into it. An endpoint without
+    a `model` is sent plain messages. `api_key_env` names an environment variable. `context` lowers the model's length;
+    of an endpoint without `model`, it is all that is known of it. `vllm_options` are arguments of `vllm.LLM`.
+    """
+
+    engine: str = "transformers"
+    model: str | None = None
+    adapter: Path | None = None
+    gguf: Path | None = None
+    url: str | None = None
+    served_model: str | None = None
+    api_key_env: str | None = None
+    concurrency: int | None = None
+    context: int | None = None
+    language: str | None = None
+    definitions: Mapping[str, str] | None = None
+    instructions: InstructionSet | None = None
+    sections: SectionSet | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    vllm_options: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what does not go together, before anything is loaded."""
+        if self.engine not in ENGINES:
+            raise UsageError(f'no engine "{self.engine}"', fix=did_you_mean(self.engine, ENGINES))
+        check_language_name(self.language)
+        for name, (option, engines) in _OPTIONS.items():
+            if getattr(self, name) not in _UNSET and self.engine not in engines:
+                what = f"{option} is not for the engine {self.engine}"
+                raise UsageError(what, fix=f"leave it out, or use --engine {' or '.join(engines)}")
+        for name, number in (("--concurrency", self.concurrency), ("--context", self.context)):
+            if number is not None and number < 1:
+                raise UsageError(f"{name} {number}", fix="at least 1")
+        if self.engine == "endpoint":
+            if self.url is None:
+                raise UsageError("which endpoint?", fix="add --url http://localhost:8000/v1")
+            check_url(self.url, self.api_key_env or KEY_VARIABLE)
+        if self.engine == "llamacpp":
+            if self.gguf is None:
+                raise UsageError("which GGUF file?", fix="add --gguf FILE; rolesum export RUN --to gguf makes one")
+            if self.device not in ("auto", "cpu"):
+                raise UsageError(
+                    f"llama.cpp takes its devices itself, not {self.device}", fix="use --device cpu or auto"
+                )
+
+    def open(self) -> Engine:
+        """The engine, ready. Raises UsageError where its extra is not installed, ModelError, ResourceError."""
+        return open_engine(self)
+
+
+def open_engine(spec: EngineSpec) -> Engine:
+    """The engine that a spec asks for; see EngineSpec.open."""
+    if spec.adapter is not None and (terms := terms_of(spec.adapter)):
+        say(terms)
+    if spec.engine == "transformers":
+        return _transformers(spec)
+    if spec.engine == "endpoint":
+        return _endpoint(spec)
+    from rolesum.generation.engines.prompt_encoder import PromptSide
+
+    side = PromptSide(_text_side(spec), spec.context)
+    layout = _layout(spec, side.side)
+    if spec.engine == "vllm":
+        from rolesum.generation.engines.vllm import VLLMEngine
+
+        engine: Engine = VLLMEngine(side, layout, dtype=spec.dtype, **(spec.vllm_options or {}))
+        return engine
+    from rolesum.generation.engines.llamacpp import SLOTS, LlamaCppEngine
+
+    assert spec.gguf is not None
+    slots, on_gpu = spec.concurrency or SLOTS, spec.device != "cpu"
+    local: Engine = LlamaCppEngine(spec.gguf, side, layout, slots=slots, on_gpu=on_gpu)
+    return local
+
+
+def side_of(engine: Engine) -> "TextSide | None":
+    """How an engine's model was trained, and which languages it reads; None for an endpoint that is sent messages."""
+    side: TextSide | None = getattr(engine, "loaded", None) or getattr(engine, "side", None)
+    return side
+
+
+def _transformers(spec: EngineSpec) -> Engine:
+    from rolesum.generation.engines.transformers import TransformersEngine
+    from rolesum.models.loading import load_model
+
+    loaded = load_model(spec.model, adapter=spec.adapter, device=spec.device, dtype=spec.dtype)
+    made: Engine = TransformersEngine(loaded, _layout(spec, loaded))
+    return made
+
+
+def _endpoint(spec: EngineSpec) -> Engine:
+    from rolesum.generation.engines.openai import CONCURRENCY, EndpointEngine
+
+    assert spec.url is not None
+    client = EndpointClient(spec.url, spec.api_key_env or KEY_VARIABLE)
+    client.opened()
+    options: dict[str, Any] = {"served": spec.served_model, "concurrency": spec.concurrency or CONCURRENCY}
+    if spec.model is None and spec.adapter is None:
+        plain = PromptLayout(ChatForm(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
+        return EndpointEngine(client, plain, context=spec.context, **options)
+    from rolesum.generation.engines.prompt_encoder import PromptSide
+
+    try:
+        side = PromptSide(_text_side(spec), spec.context)
+    except ModelError as error:
+        fix = "; for a model that only the endpoint has, give its name to --served-model, without --model"
+        raise ModelError([Problem(one.what, one.where, one.fix + fix) for one in error.problems]) from None
+    return EndpointEngine(client, _layout(spec, side.side), prompt_side=side, **options)
+
+
+def _text_side(spec: EngineSpec) -> "TextSide":
+    from rolesum.models.loading import load_text_side
+
+    side: TextSide = load_text_side(spec.model, spec.adapter)
+    return side
+
+
+def _layout(spec: EngineSpec, side: "TextSide") -> PromptLayout:
+    layout: PromptLayout = side.layout(spec.language, spec.instructions, spec.definitions, spec.sections)
+    return layout

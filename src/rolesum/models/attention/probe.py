@@ -1,0 +1,44 @@
+"""Whether a model takes our masks and positions: asked of the model itself where no family row vouches for it."""
+
+import torch
+from transformers import PreTrainedModel
+
+from rolesum.errors import ModelError
+from rolesum.models.attention.masks import bundle_visibility, can_mask, model_mask
+from rolesum.models.families import OTHER, Family
+from rolesum.models.lm_head import body, logits
+
+_PREFIX, _BRANCH = 4, 3
+
+
+def check_masks(model: PreTrainedModel, family: Family, place: str) -> None:
+    """Raise ModelError for a model in which two branches behind one prefix would not be what each is alone.
+
+    Families of the table are covered by tests. Another model packs two branches, and must give for the second what its
+    own forward gives without the first: models whose positions come from elsewhere (ALiBi, recurrence) do not.
+    """
+    config = model.config.get_text_config()
+    fix = "use a model of a family that rolesum models lists"
+    if family.shares_prefix and not can_mask(config):
+        kinds = ", ".join(sorted(set(config.layer_types)))
+        raise ModelError(f"{type(model).__name__} has layers whose masks rolesum cannot make ({kinds})", place, fix)
+    if family is OTHER and not _second_branch_is_alone(model):
+        raise ModelError(f"{type(model).__name__} does not take ready masks and positions", place, fix)
+
+
+def _second_branch_is_alone(model: PreTrainedModel) -> bool:
+    device, length = model.device, _PREFIX + 2 * _BRANCH
+    ids = torch.arange(10, 10 + length, device=device)[None] % model.config.get_text_config().vocab_size
+    branches = torch.tensor([[0] * _PREFIX + [1] * _BRANCH + [2] * _BRANCH], device=device)
+    behind = torch.arange(_PREFIX, _PREFIX + _BRANCH, device=device)
+    positions = torch.cat([torch.arange(_PREFIX, device=device), behind, behind])[None]
+    mask = model_mask(model.config.get_text_config(), bundle_visibility(branches), positions, positions, model.dtype)
+    try:
+        packed = body(model)(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)[0]
+        found = logits(model, packed[0, -_BRANCH:])
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return False
+    alone = torch.cat([ids[:, :_PREFIX], ids[:, -_BRANCH:]], dim=1)
+    expected = model(input_ids=alone, use_cache=False).logits[0, -_BRANCH:].float()
+    tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())

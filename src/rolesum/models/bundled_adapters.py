@@ -1,0 +1,37 @@
+"""The adapters that come with rolesum: what they are called, and where they lie."""
+
+from importlib import resources
+from pathlib import Path
+
+from rolesum.models.catalog import DEFAULT_MODEL
+
+_PREFIX = "rolesum-"
+_FOLDER = Path(str(resources.files("rolesum.adapters")))
+
+
+def released_adapters() -> dict[str, Path]:
+    """Name -> directory of each adapter that comes with rolesum, such as rolesum-smollm2-135m."""
+    return {f"{_PREFIX}{entry.name}": entry for entry in sorted(_FOLDER.iterdir()) if (entry / "README.md").is_file()}
+
+
+def adapter_for(base: str) -> Path | None:
+    """The one that comes with rolesum for a base of the catalog."""
+    return released_adapters().get(f"{_PREFIX}{base}")
+
+
+def default_adapter() -> Path | None:
+    """The one that summarizes where neither a model nor an adapter is named."""
+    return adapter_for(DEFAULT_MODEL)
+
+
+def terms_of(adapter: Path) -> str:
+    """What one must know who summarizes with an adapter that comes with rolesum; nothing for another."""
+    name = next((name for name, path in released_adapters().items() if path == adapter), "")
+    fix = "--adapter or --model takes another"
+    return f"{name} summarizes: the data it was trained on allow non-commercial use only; {fix}" if name else ""
+
+
+def adapter_path(name_or_path: str | Path) -> Path:
+    """An adapter's directory: the path itself, or the place of one that comes with rolesum by its name."""
+    path = Path(name_or_path)
+    return path if path.exists() else released_adapters().get(str(name_or_path), path)

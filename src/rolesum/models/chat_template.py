@@ -1,0 +1,75 @@
+"""The chat form of a checkpoint, from its family's row or from its tokenizer: its chat template, or its frame."""
+
+from dataclasses import replace
+
+from transformers import PreTrainedTokenizerBase
+
+from rolesum.errors import ModelError
+from rolesum.instructions import ChatForm
+from rolesum.models.architectures.sentencepiece import without_prefix
+from rolesum.models.encoder_decoder import frame
+from rolesum.models.families import PLAIN, Family
+
+_USER_TEXT, _ANSWER = "ROLESUM-USER-TEXT", "ROLESUM-ANSWER"
+
+
+def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) -> ChatForm:
+    """What stands before and after one user message, and what ends the answer. `place` is named in errors."""
+    if family.chat == "frame":
+        return frame(tokenizer, place)
+    if family.chat != "template":
+        return _completed(family.chat, tokenizer, place)
+    if getattr(tokenizer, "chat_template", None):
+        return _from_template(tokenizer, place)
+    return _completed(PLAIN, tokenizer, place)
+
+
+def chat_tokens(tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> set[int]:
+    """The added tokens that the form uses, special or not: `<think>`, say. Text must not become one of them."""
+    pieces = (*chat.head, *chat.tail, *chat.start, *chat.end)
+    used = {
+        index
+        for piece in pieces
+        for index in ([piece] if isinstance(piece, int) else tokenizer.encode(piece, add_special_tokens=False))
+    }
+    return {
+        index
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if index in used and not token.content.isspace()
+    }
+
+
+def _completed(chat: ChatForm, tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
+    """A form with the tokenizer's own begin and end of text where the form names none."""
+    if chat.end:
+        return chat
+    if tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
+    begin = tuple(index for index in tokenizer("").input_ids if index != tokenizer.eos_token_id)
+    return replace(chat, head=(*begin, *chat.head), end=(tokenizer.eos_token_id,))
+
+
+def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
+    """Render the template once around marks, and cut at the marks. The texts come from the checkpoint: trusted."""
+    question = {"role": "user", "content": _USER_TEXT}
+    answer = {"role": "assistant", "content": _ANSWER}
+    options = {"tokenize": False, "enable_thinking": False}
+    fix = "mend the chat_template of the tokenizer, or remove it for a plain prompt"
+    try:
+        asked = tokenizer.apply_chat_template([question], add_generation_prompt=True, **options)
+        answered = tokenizer.apply_chat_template([question, answer], **options)
+    except Exception as error:  # a template may raise what it likes
+        raise ModelError(f"the chat template cannot be rendered: {error}", place, fix) from None
+    head, user_mark, tail = str(asked).partition(_USER_TEXT)
+    before, answer_mark, end = str(answered).partition(_ANSWER)
+    # What the template writes between the prompt and an answer is for the model to write: ChatGLM3's line break.
+    start = before.removeprefix(str(asked)).rstrip(" ") if before.startswith(str(asked)) else ""
+    if not user_mark or not answer_mark:
+        raise ModelError("the chat template does not show the message that it is given", place, fix)
+    end = end.strip() or str(tokenizer.eos_token or "")
+    if not end:
+        raise ModelError("neither the chat template nor the tokenizer says how an answer ends", place, fix)
+    spaced = head.endswith(" ") and without_prefix(tokenizer) is not None  # the tokenizer puts that space itself
+    head = head.removesuffix(" ") if spaced else head
+    parts = [(text,) if text else () for text in (head, tail, end, start)]
+    return ChatForm(*parts, joined=bool(head) and not spaced)

@@ -1,0 +1,160 @@
+"""Encoder-decoders: what stands around a source and a target, how the decoder begins, and the model's two halves.
+
+The tokenizer itself is asked what it puts around a text, so that a source is what it was trained on: `<s> … </s>` for
+BART, `… </s>` for T5, a language code before or behind for mBART.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EncoderDecoderCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from rolesum.errors import ModelError
+from rolesum.instructions import ChatForm
+from rolesum.models.checkpoint import read_json
+from rolesum.models.families import OTHER_ENCODER_DECODER, Family
+from rolesum.models.lm_head import logits
+
+# mBART's codes of the languages that dialogues are told in.
+LANGUAGE_CODES = {"en": "en_XX", "zh": "zh_CN"}
+# For checkpoints that state no length (T5 v1.1, mT5): relative positions have no limit of their own.
+UNSTATED_LENGTH = 2048
+# A tokenizer without a length of its own says 10^30.
+_NO_LENGTH = 10**6
+_PROBE = "x"
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What the two sides of an encoder-decoder want.
+
+    Lengths are in tokens. `decoder_start` is None where the decoder begins with the last token of its target. `forms`
+    are by language, where tokens of a language stand around a text.
+    """
+
+    source_length: int
+    target_length: int
+    decoder_start: int | None
+    forms: Mapping[str, ChatForm]
+
+    def begin(self, form: ChatForm) -> list[int]:
+        """What the decoder is given before it writes: its start, and what every target begins with."""
+        start = form.end[-1] if self.decoder_start is None else self.decoder_start
+        return [int(start), *map(int, form.start)]
+
+
+def sides_of(path: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, family: Family) -> Sides | None:
+    """The sides of a checkpoint; None for a causal model. Raises ModelError where it does not say what it must."""
+    if not family.encoder_decoder:
+        return None
+    source, target = _lengths(config, tokenizer)
+    return Sides(source, target, _decoder_start(path, config, family), _forms(tokenizer, str(path)))
+
+
+def frame(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
+    """What the tokenizer puts around a source (head, tail) and around a target (start, end), by id."""
+    try:
+        head, tail = _around(tokenizer, tokenizer(_PROBE).input_ids)
+        start, end = _around(tokenizer, tokenizer(text_target=_PROBE).input_ids)
+    except Exception as error:  # tokenizers of languages raise many kinds where none is set
+        what = f"the tokenizer does not encode a source and a target: {error}"
+        raise ModelError(what, place, "set src_lang and tgt_lang in tokenizer_config.json") from None
+    if not end and tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
+    return ChatForm(head, tail, end or (tokenizer.eos_token_id,), start)
+
+
+def encoded(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What the encoder makes of sources (rows, length), padded where `mask` is 0: (rows, length, width)."""
+    return model.get_encoder()(input_ids=ids, attention_mask=mask)[0]
+
+
+def decoded(
+    model: PreTrainedModel,
+    ids: torch.Tensor,
+    memory: torch.Tensor,
+    mask: torch.Tensor,
+    cache: EncoderDecoderCache | None = None,
+) -> torch.Tensor:
+    """The decoder's hidden states of ids (rows, length) behind those in the cache, over the encoder's `memory`."""
+    return model.get_decoder()(
+        input_ids=ids,
+        encoder_hidden_states=memory,
+        encoder_attention_mask=mask,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    )[0]
+
+
+def check_halves(model: PreTrainedModel, family: Family, sides: Sides, place: str) -> None:
+    """Raise ModelError where the halves together are not the model's own forward, or its decoder begins otherwise.
+
+    Families of the table are covered by tests; another model is tried on a few tokens.
+    """
+    if family is OTHER_ENCODER_DECODER and not _halves_are_the_whole(model, sides):
+        what = f"{type(model).__name__} computes its logits in a way of its own"
+        raise ModelError(what, place, "use a model of a family that rolesum models lists")
+
+
+def _halves_are_the_whole(model: PreTrainedModel, sides: Sides) -> bool:
+    words = torch.arange(10, 22, device=model.device)[None] % model.config.get_text_config().vocab_size
+    source, target = words[:, :7], words[:, 7:]
+    start = target.new_full((1, 1), sides.decoder_start or 0)
+    try:
+        with torch.no_grad():
+            expected = model(input_ids=source, labels=target).logits[0].float()
+            mask = torch.ones_like(source)
+            hidden = decoded(model, torch.cat([start, target[:, :-1]], dim=1), encoded(model, source, mask), mask)
+            found = logits(model, hidden[0])
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return False
+    tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def _lengths(config: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    stated = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if not stated and tokenizer.model_max_length < _NO_LENGTH:
+        stated = tokenizer.model_max_length
+    both = int(stated or UNSTATED_LENGTH)
+    source, target = (getattr(config, f"max_{side}_position_embeddings", None) for side in ("encoder", "decoder"))
+    return int(source or both), int(target or both)
+
+
+def _decoder_start(path: Path, config: PretrainedConfig, family: Family) -> int | None:
+    if family.wraps_target:
+        return None
+    generation = read_json(path / "generation_config.json")
+    for said in (getattr(config, "decoder_start_token_id", None), generation.get("decoder_start_token_id")):
+        if isinstance(said, int):
+            return said
+    fix = "set decoder_start_token_id in config.json: T5's is the padding token's id"
+    raise ModelError("the checkpoint does not say with which token its decoder begins", str(path), fix)
+
+
+def _forms(tokenizer: PreTrainedTokenizerBase, place: str) -> dict[str, ChatForm]:
+    """The frame for each language of LANGUAGE_CODES that the tokenizer knows. It is left as it was."""
+    if not hasattr(tokenizer, "src_lang"):
+        return {}
+    before, known = (tokenizer.src_lang, tokenizer.tgt_lang), tokenizer.get_vocab()
+    forms = {}
+    try:
+        for language, code in LANGUAGE_CODES.items():
+            if code in known:
+                tokenizer.src_lang = tokenizer.tgt_lang = code
+                forms[language] = frame(tokenizer, place)
+    finally:
+        tokenizer.src_lang, tokenizer.tgt_lang = before
+    return forms
+
+
+def _around(tokenizer: PreTrainedTokenizerBase, whole: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids before and behind the probe's own."""
+    plain = tokenizer.encode(_PROBE, add_special_tokens=False)
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+    raise ValueError(f"{plain} is not in {whole}")

@@ -1,0 +1,274 @@
+"""A trained run, or a base as it comes, as a directory that other tools read; each is checked by reading it again."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners import lora
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from rolesum.atomic_io import check_directory, whole_directory
+from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.formats import read_dialogues
+from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE
+from rolesum.models.bundled_adapters import adapter_path
+from rolesum.models.export import parity
+from rolesum.models.export.stock_layout import PLAIN_TYPES, is_native, why_not_plain, write_original, write_plain
+from rolesum.models.loading import DTYPES, LoadedModel, load_model, load_text_side, load_weights
+from rolesum.models.stored import stored_tensor
+from rolesum.models.transformers_logging import quiet_transformers
+
+KINDS = ("adapter", "merged", "llama")
+# The largest difference of logits that is rounding, as a share of the largest logit; more is an error.
+ROUNDING = {"float32": 3e-5, "float16": 0.01, "bfloat16": 0.1}
+_WATCHED = 8  # layers whose merged weights are compared with the formula
+# What is compared: the logits of the last positions of prompts on bundled dialogues.
+_PROMPTS, _POSITIONS = ("sample:en-test", "sample:zh-test"), 32
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written, and how far what is read again lies from the model that it was made from."""
+
+    path: Path
+    kind: str
+    architecture: str
+    dtype: str
+    bytes: int
+    largest_difference: float  # of the logits
+    largest_logit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is exported: a base, with an adapter or without, or a model that was tuned whole."""
+
+    base: str | None
+    adapter: Path | None
+    note: Path | None
+
+
+def find_source(given: str, model: str | None = None) -> Source:
+    """A run's directory, an adapter's, a checkpoint's, or a model's name. Raises UsageError."""
+    path = adapter_path(given)
+    for adapter in (path, path / "adapter"):
+        if (adapter / CONFIG_FILE).is_file():
+            return Source(model, adapter, adapter / NOTE_FILE)
+    if model is not None:
+        raise UsageError("--model goes with an adapter, and there is none", given, "leave --model out")
+    for whole in (path / "model", path):
+        if (whole / "config.json").is_file():
+            return Source(str(whole), None, whole / NOTE_FILE)
+    if path.is_dir():
+        fix = "give runs/NAME, its adapter, or the directory of a model"
+        raise UsageError("neither a finished run nor an adapter nor a model", given, fix)
+    return Source(given, None, None)
+
+
+def export(
+    given: str, to: str, out: Path, *, model: str | None = None, dtype: str | None = None, device: str = "cpu"
+) -> Exported:
+    """Write `given` (see find_source) as `to`, whole or not at all, and compare what is read again with the model.
+
+    `dtype` is that of the weights, by default the base's own; an adapter's weights stay as they are unless it is given.
+    Raises UsageError, ModelError or ResourceError; a ModelError too where the logits differ by more than rounding.
+    """
+    if to not in KINDS:
+        raise UsageError(f'cannot export to "{to}"', fix=did_you_mean(to, KINDS))
+    check_new_directory(out)
+    source = find_source(given, model)
+    if to == "adapter" and source.adapter is None:
+        raise UsageError("this has no adapter to export", given, "use --to merged")
+    rounds = to == "adapter" and dtype is not None
+    loaded, dtype = load_source(source, to, dtype, device)
+    questions = Questions.to(loaded, dtype, native=to != "llama" and is_native(loaded.language_model))
+    with quiet_transformers(), _written(out) as work:
+        before = questions.answers_of(loaded.model)
+        if to == "adapter":
+            shutil.copytree(source.adapter or "", work, dirs_exist_ok=True)
+            if rounds:
+                _round_adapter(work, dtype)
+            del loaded
+            _empty_cache()
+            again = load_model(source.base, adapter=work, dtype=dtype, device=device)
+            after = {"logits": questions.answers_of(again.model), "class": type(again.language_model).__name__}
+        else:
+            _check_files(write_model(loaded, to, work), work)
+            if source.note and source.note.is_file():
+                shutil.copyfile(source.note, work / NOTE_FILE)
+            del loaded
+            _empty_cache()
+            after = _read_again(work, questions)
+        difference, largest = _compared(before, after["logits"], dtype, given)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return Exported(out, to, after["class"], dtype, size, difference, largest)
+
+
+def _round_adapter(directory: Path, dtype: str) -> None:
+    """Round the adapter's weights to a dtype, where they lie."""
+    file = directory / SAFETENSORS_WEIGHTS_NAME
+    if not file.is_file():
+        fix = "export it without --dtype first, or save it again with PEFT"
+        raise ModelError("an adapter of the old kind cannot be rounded", str(directory), fix)
+    rounded = {name: one.to(getattr(torch, dtype)) for name, one in load_file(file).items()}
+    save_file(rounded, file, metadata={"format": "pt"})
+
+
+def check_new_directory(out: Path) -> None:
+    """Raise UsageError where something lies in the directory already, ResourceError where it cannot be written."""
+    check_directory(out)
+    if out.is_symlink() or out.is_mount() or out.absolute() == Path.cwd():  # cannot be replaced by a rename
+        raise UsageError("this cannot be made anew", str(out), "give the name of a new directory in it")
+    if out.exists() and any(out.iterdir()):
+        raise UsageError("this directory is not empty", str(out), "give another --out")
+
+
+def load_source(source: Source, to: str, dtype: str | None, device: str) -> tuple[LoadedModel, str]:
+    """The model that is exported, and the dtype of its weights. Raises ModelError where it cannot become `to`."""
+    side = load_text_side(source.base, source.adapter)
+    if to == "llama" and side.config.model_type not in PLAIN_TYPES:
+        what = f"{side.name} is neither a Llama nor a GLM by another name"
+        raise ModelError(what, str(side.path), "use --to merged: stock transformers reads it")
+    if to == "llama" and (why := why_not_plain(side.config)):
+        raise ModelError(why, str(side.path), "use --to merged: the original's layout, which rolesum reads")
+    if dtype is None:
+        stored = str(getattr(side.config, "dtype", None)).removeprefix("torch.")
+        dtype = stored if stored in DTYPES else "float32"
+    return load_weights(side, dtype=dtype, device=device), dtype
+
+
+def write_model(loaded: LoadedModel, to: str, work: Path) -> PreTrainedModel:
+    """Write the model with its adapter merged, in the layout of its base or as a plain directory; give that model."""
+    model = loaded.model
+    merged = _merge(model) if isinstance(model, PeftModel) else model
+    if to == "merged" and is_native(merged):
+        write_original(merged, loaded.path, work)
+        return merged
+    return write_plain(loaded, merged, work)
+
+
+def _merge(model: PeftModel) -> PreTrainedModel:
+    """Add the adapter to the weights. Raises ModelError where layers did not get s B A, as far as their dtype holds it.
+
+    In 16 bits the logits cannot tell: an adapter that is not there moves them little more than rounding does.
+    """
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, lora.Linear)]
+    expected = {
+        name: _expected(layer)
+        for name, layer in layers[:: max(1, len(layers) // _WATCHED)]
+        if not any(layer.use_dora.values())
+    }
+    merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
+    for name, (weight, added) in expected.items():
+        found = merged.get_submodule(name.removeprefix("base_model.model.")).weight
+        rounding = torch.finfo(found.dtype).eps * (weight.abs() + added.abs())
+        if ((found.float() - weight - added).abs() > rounding + 1e-6).any():
+            raise ModelError(f"the adapter was not merged into {name}", fix="please report this")
+    return merged
+
+
+def _expected(layer: lora.Linear) -> tuple[torch.Tensor, torch.Tensor]:
+    """A layer's weight and what its adapters add to it, float32, by LoRA's formula."""
+    weight = layer.get_base_layer().weight.detach().float().clone()
+    added = torch.zeros_like(weight)
+    for name in layer.active_adapters:
+        b, a = layer.lora_B[name].weight.detach().float(), layer.lora_A[name].weight.detach().float()
+        added += layer.scaling[name] * (b @ a)
+    return weight, added
+
+
+def _check_files(model: PreTrainedModel, work: Path) -> None:
+    """Raise ModelError where a tensor in the files is not the model's own, bit for bit."""
+    skipped = set(model.all_tied_weights_keys)
+    if getattr(model.config, "norm_head", False):
+        skipped.add("lm_head.weight")  # normalized once more as it is written
+    for name, parameter in model.named_parameters():
+        if name not in skipped and not torch.equal(stored_tensor(work, name, model.config), parameter.detach().cpu()):
+            raise ModelError(f"{name} was not written as it is", fix="nothing was written; please report this")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of a model before and after: prompts' ids, whose logits are compared, and texts to tokenize."""
+
+    ids: list[list[int]]
+    texts: list[str]
+    ids_of_texts: list[list[int]]
+    native: bool  # what is written is read by rolesum only
+    encoder_decoder: bool
+    dtype: str
+    device: str
+
+    @classmethod
+    def to(cls, loaded: LoadedModel, dtype: str, native: bool) -> "Questions":
+        dialogues = [one for name in _PROMPTS for one in read_dialogues(name, limit=2)]
+        layout, longest = loaded.layout(), loaded.max_length
+        segments = [(*layout.prefix(one), *layout.branch(one, "overall")) for one in dialogues]
+        texts = [segment.text for one in segments for segment in one if segment.kind == "dialogue"]
+        texts += [" a text that begins  with a space", "</s><s>", ""]
+        encode = loaded.tokenizer.encode
+        return cls(
+            ids=[loaded.encoder.encode(one)[-longest:] for one in segments],
+            texts=texts,
+            ids_of_texts=[encode(text, add_special_tokens=False, split_special_tokens=True) for text in texts],
+            native=native,
+            encoder_decoder=bool(loaded.config.is_encoder_decoder),
+            dtype=dtype,
+            device=str(loaded.device),
+        )
+
+    def answers_of(self, model: torch.nn.Module) -> list[torch.Tensor]:
+        return [parity.last_logits(model, ids, _POSITIONS) for ids in self.ids]
+
+
+def _read_again(directory: Path, questions: Questions) -> dict[str, Any]:
+    """The answers of what lies in a directory, in a fresh process with stock transformers. Raises ModelError."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked, told = Path(folder) / "asked.pt", Path(folder) / "told.pt"
+        torch.save({**asdict(questions), "positions": _POSITIONS}, asked)
+        # -P: the modules beside the program must not be taken for libraries
+        command = [sys.executable, "-P", parity.__file__, str(directory), str(asked), str(told)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+            raise ModelError(f"what was written cannot be read again: {said}", fix="please report this")
+        answers: dict[str, Any] = torch.load(told, weights_only=True)
+    if answers["ids_of_texts"] and answers["ids_of_texts"] != questions.ids_of_texts:
+        raise ModelError("the tokenizer that was written gives other ids", fix="please report this")
+    return answers
+
+
+def _compared(before: list[torch.Tensor], after: list[torch.Tensor], dtype: str, what: str) -> tuple[float, float]:
+    """The largest difference and the largest logit. Raises ModelError where it is more than rounding."""
+    largest = max(float(one.abs().max()) for one in before)
+    difference = max(float((one - other).abs().max()) for one, other in zip(before, after, strict=True))
+    if not difference <= ROUNDING[dtype] * largest:
+        told = f"the logits differ by up to {difference:.3g} (the largest is {largest:.3g}), more than {dtype} rounds"
+        raise ModelError(told, what, "nothing was written; please report this")
+    return difference, largest
+
+
+def _empty_cache() -> None:
+    """Give back the GPU memory of a model that is gone: another process needs it."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[Path]:
+    try:
+        with whole_directory(out) as work:
+            yield work
+    except (OSError, SafetensorError) as error:
+        raise ResourceError(f"cannot write: {error}", str(out), "free some disk space") from None

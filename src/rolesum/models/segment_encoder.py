@@ -1,0 +1,69 @@
+"""Segments to token ids, so that what a person typed can never become a control token.
+
+Control segments are ours: their text may hold control tokens by surface, or ids. All other segments are other
+people's text: `<|im_end|>` or `</s>` typed by a customer is encoded as the characters that it is.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+
+from transformers import PreTrainedTokenizerBase
+
+from rolesum.errors import ModelError
+from rolesum.instructions import Segment
+from rolesum.models.architectures.sentencepiece import without_prefix
+
+
+class SegmentEncoder:
+    """Encodes segments with one tokenizer. `control_ids` are ids that text must never produce, beside the special.
+
+    `rows` are the embedding's, if known; an id beyond them is a ModelError.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, control_ids: Collection[int] = (), rows: int | None = None
+    ) -> None:
+        self.tokenizer = tokenizer
+        self._rows = rows
+        self._continuing = without_prefix(tokenizer)
+        special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self.control_ids = frozenset(special | set(tokenizer.all_special_ids) | set(control_ids))
+        surfaces = sorted((tokenizer.convert_ids_to_tokens(i) for i in self.control_ids), key=len, reverse=True)
+        self._surface = (
+            re.compile("|".join(re.escape(surface) for surface in surfaces if surface)) if surfaces else None
+        )
+
+    def encode(self, segments: Iterable[Segment]) -> list[int]:
+        """The ids of the segments, each tokenized by itself."""
+        ids = [index for segment in segments for index in self.encode_segment(segment)]
+        if self._rows is not None and ids and max(ids) >= self._rows:
+            what = f"the tokenizer gives the token {max(ids)}, and the model has {self._rows} rows"
+            raise ModelError(what, fix="give the tokenizer that belongs to the model")
+        return ids
+
+    def encode_segment(self, segment: Segment) -> list[int]:
+        if segment.kind != "control":
+            return self._encode_text(segment.text, segment.continues)
+        ids: list[int] = []
+        for piece in segment.control:
+            ids += [piece] if isinstance(piece, int) else self._ids(piece, segment.continues, split=False)
+        return ids
+
+    def _encode_text(self, text: str, continues: bool) -> list[int]:
+        """Text as text. Where the tokenizer still finds a control token, its surface is cut apart and tried again."""
+        ids = self._ids(text, continues, split=True)
+        if self.control_ids.isdisjoint(ids) or self._surface is None:
+            return ids
+        ids, start = [], 0
+        for found in self._surface.finditer(text):
+            cut = found.start() + 1
+            ids += self._ids(text[start:cut], continues or start > 0, split=True)
+            start = cut
+        return ids + self._ids(text[start:], continues or start > 0, split=True)
+
+    def _ids(self, text: str, continues: bool, split: bool) -> list[int]:
+        """The ids of a text; with `split`, control tokens in it are read as text."""
+        if continues and self._continuing is not None:
+            self._continuing.encode_special_tokens = split
+            return list(self._continuing.encode(text, add_special_tokens=False).ids)
+        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=split)

@@ -1,0 +1,103 @@
+// The dialogue as a chat: turns that can be edited, and speakers whose roles can be set.
+
+import { word, roleWord } from "./i18n.js";
+
+const list = document.getElementById("chat");
+const speakersBox = document.getElementById("speakers");
+
+export const tintOf = (role) => (["user", "agent", "overall"].includes(role) ? `tint-${role}` : "tint-other");
+
+let dialogue = null;
+let changed = () => {};
+let choices = ["user", "agent"];
+
+export const current = () => dialogue;
+
+export function onChange(call) { changed = call; }
+
+// Roles that a speaker can be given: user, agent, and those of the chosen sections.
+export function offer(roles) {
+  choices = ["user", "agent", ...roles.filter((role) => !["user", "agent", "overall"].includes(role))];
+  if (dialogue) drawSpeakers();
+}
+
+export function show(given) {
+  dialogue = { id: given.id, turns: given.turns.map((turn) => ({ ...turn })), roles: Object.assign(Object.create(null), given.roles) };
+  drawSpeakers();
+  list.replaceChildren(...dialogue.turns.map(turnOf));
+}
+
+// What is sent: turns that were emptied are gone, and so are the roles of speakers without a turn.
+export function asked() {
+  const turns = dialogue.turns.filter((turn) => turn.text.trim());
+  const heard = new Set(turns.map((turn) => turn.speaker));
+  const roles = Object.fromEntries(Object.entries(dialogue.roles).filter(([label, role]) => role && heard.has(label)));
+  return { id: dialogue.id, turns, roles };
+}
+
+// The places of the turns that are sent, among those that are shown.
+export const shownPlaces = () => dialogue.turns.flatMap((turn, place) => (turn.text.trim() ? [place] : []));
+
+export function highlight(places) {
+  const rows = [...list.children];
+  rows.forEach((row, place) => row.classList.toggle("evidence", places.includes(place)));
+  const first = rows[Math.min(...places)];
+  if (!first) return;
+  list.scrollTop = first.offsetTop - list.offsetTop - 40;
+  const { top, bottom } = first.getBoundingClientRect();
+  if (top < 0 || bottom > window.innerHeight) first.scrollIntoView({ block: "center" }); // a narrow screen has one column
+}
+
+function drawSpeakers() {
+  const labels = [...new Set(dialogue.turns.map((turn) => turn.speaker))];
+  speakersBox.replaceChildren(...labels.map((label) => {
+    const box = document.createElement("label");
+    box.className = tintOf(dialogue.roles[label]);
+    const select = document.createElement("select");
+    select.setAttribute("aria-label", word("roleof", { speaker: label }));
+    for (const role of ["", ...choices]) select.add(new Option(role ? roleWord(role) : word("noone"), role));
+    select.value = dialogue.roles[label] ?? "";
+    select.addEventListener("change", () => {
+      if (select.value) dialogue.roles[label] = select.value; else delete dialogue.roles[label];
+      box.className = tintOf(select.value);
+      [...list.children].forEach((row, place) => {
+        if (dialogue.turns[place].speaker === label) row.className = tintOf(select.value);
+      });
+      changed();
+    });
+    box.append(label, select);
+    return box;
+  }));
+}
+
+function turnOf(turn, place) {
+  const row = document.createElement("li");
+  row.className = tintOf(dialogue.roles[turn.speaker]);
+  const who = document.createElement("span");
+  who.className = "who";
+  who.textContent = `${place + 1} · ${turn.speaker}`;
+  const said = document.createElement("span");
+  said.className = "said";
+  said.contentEditable = "plaintext-only";
+  said.setAttribute("role", "textbox");
+  said.setAttribute("aria-label", word("turnedit", { n: place + 1 }));
+  said.textContent = turn.text;
+  said.addEventListener("input", () => {
+    turn.text = said.textContent;
+    changed();
+  });
+  let before = turn.text;
+  said.addEventListener("focus", () => { before = turn.text; });
+  said.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && turn.text !== before) {
+      turn.text = before;
+      said.textContent = before;
+    }
+    if (event.key === "Escape" || (event.key === "Enter" && !event.ctrlKey && !event.metaKey)) {
+      event.preventDefault();
+      said.blur();
+    }
+  });
+  row.append(who, said);
+  return row;
+}

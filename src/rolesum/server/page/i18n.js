@@ -1,0 +1,85 @@
+// The page's words in its languages, and two chats to try it with.
+
+const WORDS = {
+  en: {
+    skip: "To the page", one: "One dialogue", many: "Many", interface: "Language of the page", transcript: "Transcript",
+    sample: "Try a sample", open: "Open a file", read: "Read it", dialogue: "Dialogue", back: "Another one",
+    paste: "Paste a transcript or drop a file: “Speaker: text” lines, VTT, SRT, WhatsApp, Zoom, JSON, CSV …",
+    preset: "Sections", model: "Model", against: "Beside", roles: "A summary for", options: "Options",
+    length: "Longest, in tokens", instructions: "Instructions in", asdialogue: "the dialogue's language",
+    reading: "How it is read", formatname: "Format", anyformat: "told from the text", unnamed: "Turns without a speaker",
+    columns: "Columns of a table", redact: "Mask numbers and names before the model sees them", go: "Summarize", stop: "Stop",
+    shortcut: "Ctrl + Enter", copyall: "Copy all", copy: "Copy", copied: "Copied", noone: "nobody",
+    byroles: "By roles", noother: "no other", format: "read as {format}", of: "{n} of {total} shown",
+    confidence: "confidence {value}", seconds: "{value} s", cut: "cut by the length limit", evidence: "turns {turns}",
+    noevidence: "no turn supports this", manytitle: "Many dialogues",
+    manynote: "JSON lines, CSV or any other file of dialogues. They are summarized in the background and stay until you delete them.",
+    openmany: "Choose a file", more: "More", keytitle: "This service wants an API key", keyuse: "Use it",
+    waiting: "waits", running: "runs", done: "done", canceled: "canceled", failed: "{n} failed", cancel: "Cancel",
+    remove: "Delete", show: "Show", id: "dialogue", flagscolumn: "flags", coverage: "{read} of {turns} turns read",
+    sure: "Delete this batch and its summaries?", lost: "The connection broke.", again: "Ask again.",
+    norole: "Choose a role to summarize for.", stopped: "stopped", keywrong: "This key is not known here. ",
+    overall: "overall", user: "user", agent: "agent", turnedit: "Text of turn {n}", roleof: "Role of {speaker}",
+  },
+  zh: {
+    skip: "跳到正文", one: "单个对话", many: "批量", interface: "界面语言", transcript: "对话原文",
+    sample: "试用示例", open: "打开文件", read: "读取", dialogue: "对话", back: "换一个",
+    paste: "粘贴对话或拖入文件：“说话人：内容”、VTT、SRT、WhatsApp、Zoom、JSON、CSV……",
+    preset: "栏目", model: "模型", against: "对照", roles: "为谁写摘要", options: "选项",
+    length: "最长词元数", instructions: "指令语言", asdialogue: "与对话相同",
+    reading: "读取方式", formatname: "格式", anyformat: "自动识别", unnamed: "未注明说话人的内容",
+    columns: "表格列名", redact: "先遮盖号码和姓名再交给模型", go: "生成摘要", stop: "停止",
+    shortcut: "Ctrl + Enter", copyall: "全部复制", copy: "复制", copied: "已复制", noone: "无",
+    byroles: "按角色", noother: "无", format: "识别为 {format}", of: "显示 {n} / {total}",
+    confidence: "置信度 {value}", seconds: "{value} 秒", cut: "因长度上限截断", evidence: "第 {turns} 轮",
+    noevidence: "没有对话支持此句", manytitle: "批量对话",
+    manynote: "JSON lines、CSV 或其他对话文件。在后台生成摘要，保留到您删除为止。",
+    openmany: "选择文件", more: "更多", keytitle: "此服务需要 API 密钥", keyuse: "使用",
+    waiting: "等待", running: "进行中", done: "完成", canceled: "已取消", failed: "{n} 个失败", cancel: "取消",
+    remove: "删除", show: "查看", id: "对话", flagscolumn: "提示", coverage: "已读 {turns} 轮中的 {read} 轮",
+    sure: "删除这一批及其摘要？", lost: "连接中断。", again: "请重试。",
+    norole: "请选择为谁写摘要。", stopped: "已停止", keywrong: "此密钥无效。",
+    overall: "整体", user: "用户", agent: "客服", turnedit: "第 {n} 轮内容", roleof: "{speaker} 的角色",
+  },
+};
+
+export const SAMPLES = {
+  en: `Customer: Hi, my order 4417 was due on Monday and it's still not here.
+Agent: I'm sorry about that. Let me look it up.
+Agent: It left our depot yesterday and is with the courier now.
+Customer: I need it before Friday, it's a birthday present.
+Agent: The courier says Thursday before noon. I've marked it as urgent.
+Customer: And if it doesn't come?
+Agent: Then call us and we refund the £6 delivery fee and send a new one by express.
+Customer: OK, thanks.`,
+  zh: `用户：你好，我的订单显示周一送到，现在还没收到
+客服：非常抱歉，我帮您查询一下
+客服：包裹昨天已经出库，现在在配送员手上
+用户：周五之前一定要到，是生日礼物
+客服：配送员说周四中午前送到，我已经备注加急
+用户：要是没到呢
+客服：那您联系我们，退您6元运费，并用特快重新发一件
+用户：好的，谢谢`,
+};
+
+let locale = localStorage.getItem("rolesum.locale") || (navigator.language.startsWith("zh") ? "zh" : "en");
+
+export const language = () => locale;
+
+export function word(name, values = {}) {
+  const text = WORDS[locale][name] ?? WORDS.en[name] ?? name;
+  return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+}
+
+export const roleWord = (role) => (["overall", "user", "agent"].includes(role) ? word(role) : role);
+
+export function speak(chosen = locale) {
+  locale = chosen;
+  localStorage.setItem("rolesum.locale", locale);
+  document.documentElement.lang = locale;
+  for (const one of document.querySelectorAll("[data-word]")) one.textContent = word(one.dataset.word);
+  for (const one of document.querySelectorAll("[data-placeholder]")) {
+    one.placeholder = word(one.dataset.placeholder);
+    one.setAttribute("aria-label", word("transcript"));
+  }
+}

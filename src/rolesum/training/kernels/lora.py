@@ -1,0 +1,85 @@
+"""LoRA's forward and backward with nothing done twice: x W' + s (x A') B' as one addition in place.
+
+PEFT's own layer scales and adds in passes of their own over the whole output, casts the input to the adapter's
+float32, and keeps what those passes leave for the backward. Here the thin products run in the base's dtype and are
+added where the large product lies. The numbers are PEFT's up to rounding (tests/equality/test_fast_lora.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from torch import nn
+
+
+class LoraProduct(torch.autograd.Function):
+    """y = x W' + bias + s (x A') B' for a frozen W (out, in), with A (rank, in) and B (out, rank) trained."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        flat = x.flatten(0, -2)
+        a_cast, b_cast = a.to(x.dtype), b.to(x.dtype)
+        thin = flat @ a_cast.T  # (tokens, rank)
+        out = flat @ weight.T if bias is None else torch.addmm(bias, flat, weight.T)
+        out.addmm_(thin, b_cast.T, alpha=scale)
+        ctx.save_for_backward(flat, weight, a_cast, b_cast, thin)
+        ctx.scale, ctx.shape = scale, x.shape
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        flat, weight, a, b, thin = ctx.saved_tensors
+        grad = grads[0].flatten(0, -2)
+        thin_grad = (grad @ b).mul_(ctx.scale)  # (tokens, rank)
+        b_grad = (grad.T @ thin).mul_(ctx.scale)
+        a_grad = thin_grad.T @ flat
+        x_grad = (grad @ weight).addmm_(thin_grad, a).view(ctx.shape) if ctx.needs_input_grad[0] else None
+        return x_grad, None, None, a_grad, b_grad, None
+
+
+@contextmanager
+def fast_lora(model: nn.Module) -> Iterator[int]:
+    """Inside, every LoRA layer that this covers computes so; gives their number. Others keep PEFT's forward.
+
+    Covered are plain ones: an unquantized linear layer with one unmerged adapter, without dropout, DoRA or a bias of
+    the adapter's own.
+    """
+    covered = [layer for layer in model.modules() if isinstance(layer, LoraLinear) and _is_plain(layer)]
+    for layer in covered:
+        layer.forward = MethodType(_forward, layer)
+    try:
+        yield len(covered)
+    finally:
+        for layer in covered:
+            del layer.forward
+
+
+def _is_plain(layer: LoraLinear) -> bool:
+    adapters = layer.active_adapters
+    return (
+        type(layer.base_layer) is nn.Linear
+        and len(adapters) == 1
+        and adapters[0] in layer.lora_A
+        and not layer.merged
+        and not layer.disable_adapters
+        and adapters[0] not in layer.lora_variant
+        and isinstance(layer.lora_dropout[adapters[0]], nn.Identity)
+        and not layer.lora_bias[adapters[0]]
+    )
+
+
+def _forward(self: LoraLinear, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    name, base = self.active_adapters[0], self.base_layer
+    a, b = self.lora_A[name].weight, self.lora_B[name].weight  # read at each call: FSDP puts others in their place
+    return LoraProduct.apply(x, base.weight, base.bias, a, b, self.scaling[name])

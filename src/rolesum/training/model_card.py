@@ -1,0 +1,51 @@
+"""The model card of an adapter, or of a model that was tuned whole: what it is, how it was made, how it is used."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rolesum.recipe import Recipe
+
+
+def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
+    """The card as Markdown with the hub's front matter."""
+    full = recipe.method == "full"
+    lora, options = recipe.lora, recipe.training
+    switches = (("rsLoRA", lora.rslora), ("DoRA", lora.dora), ("base in 4 bits", recipe.quantize))
+    kinds = [name for name, on in switches if on]
+    trained = "all weights"
+    if not full:
+        trained = ", ".join([f"LoRA, rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}", *kinds])
+    files = ", ".join(file.path for file in recipe.data.trained)
+    rows = [
+        ("Base model", f"{recipe.base} ({note['fingerprint']['architecture']})"),
+        ("Roles", ", ".join(recipe.roles)),
+        ("Training data", f"{files}, {dialogues} dialogues; its license binds what you do with this"),
+        ("Trained", trained),
+        ("NEFTune", f"alpha {recipe.neftune.alpha:g}, scaled by each example's own length"),
+        ("Training", f"{options.epochs} epochs, learning rate {options.learning_rate:g}, {options.schedule} schedule"),
+        ("Seed", str(options.seed)),
+        ("Made with", f"rolesum {note['rolesum']}, recipe {recipe.name}"),
+    ]
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    use = "--model DIRECTORY" if full else f"--model {recipe.base} --adapter DIRECTORY"
+    return f"""---
+library_name: {"transformers" if full else "peft"}
+base_model: {recipe.base}
+tags: [dialogue-summarization, rolesum{"" if full else ", lora"}]
+---
+
+# {recipe.name}
+
+{"A model" if full else "An adapter"} that summarizes a dialogue for each of its roles.
+
+| | |
+|---|---|
+{table}
+
+```
+rolesum summarize chat.txt {use}
+```
+
+`recipe.yaml` and `environment.json` beside this directory say how to make it again. Summaries can be wrong: check
+names, amounts and dates before you rely on them.
+"""

@@ -1,0 +1,76 @@
+"""What is trained: LoRA adapters on a frozen base, or all weights of the base."""
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from rolesum.errors import UsageError
+from rolesum.models.families import Family
+from rolesum.recipe import Recipe
+
+# What the library calls embeddings that hold no learned weights.
+SINES = "SinusoidalPositionalEmbedding"
+
+
+def trainable(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
+    """The model as the recipe's method trains it: with fresh LoRA layers, seeded by the recipe, or all unfrozen."""
+    _check_head(model, family, recipe)
+    torch.manual_seed(recipe.training.seed)
+    if recipe.training.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if recipe.method == "full":
+        return _unfrozen(model)
+    return _with_lora(model, family, recipe)
+
+
+def _check_head(model: PreTrainedModel, family: Family, recipe: Recipe) -> None:
+    """Raise UsageError where a head would be trained whose rows must keep the length 1."""
+    fixed = family.fixed_head and model.config.norm_head
+    named = {target.rpartition(".")[2] for target in recipe.lora.targets or ()}
+    if fixed and (recipe.method == "full" or "lm_head" in named):
+        what = (
+            f"{recipe.base} normalizes the rows of its lm_head (NormHead): trained like a plain one, it would get "
+            "gradients along its rows, which the model cannot follow"
+        )
+        fix = "use method: lora" if recipe.method == "full" else "leave lm_head out of lora.targets"
+        raise UsageError(what, fix=fix)
+
+
+def trained_and_all(model: torch.nn.Module) -> tuple[int, int]:
+    """How many parameters are trained, and how many there are."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+
+
+def _unfrozen(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with all weights trained but tables of sines (Pegasus), which its forward takes as they are."""
+    model.requires_grad_(True)
+    for module in model.modules():
+        if type(module).__name__.endswith(SINES):
+            module.requires_grad_(False)
+    return model
+
+
+def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftModel:
+    """Float32 adapters over a frozen base."""
+    targets = recipe.lora.targets or family.lora_targets
+    config = LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        use_rslora=recipe.lora.rslora,
+        use_dora=recipe.lora.dora,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="SEQ_2_SEQ_LM" if family.encoder_decoder else "CAUSAL_LM",
+    )
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise UsageError(f"lora.targets do not fit {recipe.base}: {error}", fix="leave lora.targets out") from None
+    if recipe.lora.targets:  # PEFT is content if one of them matches
+        names = adapted.base_model.targeted_module_names
+        lost = [name for name in recipe.lora.targets if not any(f".{one}".endswith(f".{name}") for one in names)]
+        if lost:
+            what = f"lora.targets: {recipe.base} has no module {', '.join(lost)}"
+            raise UsageError(what, fix="leave lora.targets out for all linear layers")
+    return adapted

@@ -1,0 +1,79 @@
+"""The figures of the checks on published references and systems, as docs/checks.md states them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from rolesum.checks import RoleChecks, check_predictions
+from rolesum.checks.sentences import sentences_of
+from rolesum.dialogue import Dialogue
+from rolesum.evaluation.prediction import Prediction
+from rolesum.formats import read_dialogues
+
+
+@pytest.fixture(scope="module")
+def csds(shared: Path) -> list[Dialogue]:
+    return read_dialogues(str(shared / "data/csds/test.json"))
+
+
+@pytest.fixture(scope="module")
+def pgn(shared: Path, csds: list[Dialogue]) -> Mapping[str, RoleChecks]:
+    """The system's overall summaries; of the other roles the references only, which takes half the time."""
+    lines = (shared / "data/csds-system-outputs/final/PGN.txt").read_text(encoding="utf-8").split("\n")
+    predictions = [
+        Prediction(dialogue.id, role, line if role == "overall" else "", dialogue.summaries[role])
+        for dialogue, line in zip(csds, lines[: len(csds)], strict=True)
+        for role in ("overall", "user", "agent")
+    ]
+    return check_predictions(predictions, csds)
+
+
+@pytest.mark.parametrize(
+    ("role", "users", "agents"), [("user", 93.4, 0.1), ("agent", 0.2, 98.0), ("overall", 46.6, 49.1)]
+)
+def test_sentences_begin_with_the_two_words_as_often_as_published(
+    csds: list[Dialogue], role: str, users: float, agents: float
+) -> None:
+    found = [one.text for dialogue in csds for one in sentences_of(dialogue.summaries[role][0], "zh")]
+    shares = [100 * sum(text.startswith(word) for text in found) / len(found) for word in ("用户", "客服")]
+    assert shares == pytest.approx([users, agents], abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("role", "check", "gold", "system"),
+    [
+        ("overall", "repetition", 5.10, 9.96),
+        ("overall", "duplicate", 0.13, 2.16),
+        ("user", "role_led", 99.15, None),
+        ("user", "role_slip", 0.07, None),
+        ("agent", "role_led", 97.98, None),
+        ("agent", "role_slip", 0.52, None),
+        ("overall", "agent_led", 49.13, 49.50),
+        ("overall", "truncated", 0.0, 3.50),
+        ("overall", "echo", 0.0, 0.0),
+        ("overall", "number", 0.0, 0.0),
+    ],
+)
+def test_rates_on_csds_are_those_of_the_docs(
+    pgn: Mapping[str, RoleChecks], role: str, check: str, gold: float, system: float | None
+) -> None:
+    rate = pgn[role].rates[check]
+    assert (rate.gold, rate.value) == (pytest.approx(gold, abs=0.006), system and pytest.approx(system, abs=0.006))
+    assert rate.gold_low is not None and rate.gold_high is not None
+    assert rate.gold_low <= gold + 0.006 and gold - 0.006 <= rate.gold_high
+
+
+def test_flags_are_rare_on_references(pgn: Mapping[str, RoleChecks]) -> None:
+    for checks in pgn.values():
+        for name in ("number", "amount", "time", "attribution", "echo", "empty", "truncated"):
+            assert (checks.rates[name].gold or 0.0) <= 0.5
+        assert (checks.rates["placeholder"].gold or 0.0) < 3
+
+
+def test_names_in_english_references_are_known_to_the_dialogue(shared: Path) -> None:
+    dialogues = read_dialogues(str(shared / "data/samsum/test.json"))[:300]
+    made = [Prediction(one.id, "overall", "", one.summaries["overall"]) for one in dialogues]
+    rates = check_predictions(made, dialogues)["overall"].rates
+    assert rates["name"].gold is not None and rates["name"].gold < 1.0
+    assert rates["empty"].value == 100.0

@@ -1,0 +1,61 @@
+"""An engine whose texts are functions of the prompt alone: what a bulk run does with dialogues needs no model."""
+
+import os
+import time
+from pathlib import Path
+
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import DataError, Problem, ResourceError
+from rolesum.formats.jsonl import to_json
+from rolesum.generation import Generation
+from rolesum.instructions import ChatForm, PromptLayout
+from rolesum.roles import roles_of_speakers
+
+
+class Echo:
+    """Says who is summarized and the last words. Refuses dialogues that say LONG, by their place as engines do."""
+
+    name = "echo"
+
+    def __init__(self, seconds=0.0):
+        self.layout = PromptLayout(ChatForm())
+        self.seconds = seconds
+        self.calls = []
+
+    def generate(self, prompts, decoding, on_done=None, on_text=None):
+        self.calls.append([prompt.dialogue.id for prompt in prompts])
+        bad = [prompt.dialogue for prompt in prompts if not self.fits(prompt, decoding.max_new_tokens)]
+        if bad:
+            raise DataError([Problem("too many tokens", one.place, "split the dialogue") for one in bad])
+        time.sleep(self.seconds)
+        if on_done:
+            on_done(len(prompts))
+        return [[self._text(prompt.dialogue, role) for role in prompt.roles] for prompt in prompts]
+
+    def fits(self, prompt, max_new_tokens):
+        return all("LONG" not in turn.text for turn in prompt.dialogue.turns)
+
+    def _text(self, dialogue, role):
+        return Generation(f"{role} of {dialogue.id}: {dialogue.turns[-1].text}", 5, "stop", -0.25, -1.5)
+
+
+class SlowEcho(Echo):
+    """One that leaves its process's id in a directory, and takes its time."""
+
+    def __init__(self, pids, seconds):
+        super().__init__(seconds)
+        (Path(pids) / str(os.getpid())).touch()
+
+
+class Unreachable(Echo):
+    def generate(self, *_, **__):
+        raise ResourceError("the endpoint does not answer", fix="start it")
+
+
+def dialogue(identity, *texts, speakers=("Customer", "Agent")):
+    turns = tuple(Turn(speakers[n % 2], text) for n, text in enumerate(texts or ("Hello.", f"This is {identity}.")))
+    return Dialogue(identity, turns, roles_of_speakers([turn.speaker for turn in turns]))
+
+
+def lines(*dialogues):
+    return "".join(to_json(one) + "\n" for one in dialogues)

@@ -1,0 +1,98 @@
+"""The adapters that come with rolesum: which are there, by what names, and when they summarize."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from rolesum.cli.generation_options import Asked
+from rolesum.cli.main import app
+from rolesum.errors import ModelError
+from rolesum.evaluation.evaluate import evaluate
+from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
+from rolesum.generation.factory import EngineSpec
+from rolesum.models import bundled_adapters
+from rolesum.models.export.export import find_source
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A package folder with one adapter in it, in the place of the real one."""
+    folder = tmp_path / "adapters"
+    for name in ("smollm2-135m", "__pycache__"):
+        (folder / name).mkdir(parents=True)
+    for file in ("README.md", "adapter_config.json"):
+        (folder / "smollm2-135m" / file).write_text("{}")
+    (folder / "__init__.py").write_text("")
+    monkeypatch.setattr(bundled_adapters, "_FOLDER", folder)
+    return folder / "smollm2-135m"
+
+
+def test_an_adapter_is_named_after_its_base(shipped):
+    assert bundled_adapters.released_adapters() == {"rolesum-smollm2-135m": shipped}
+    assert bundled_adapters.default_adapter() == shipped == bundled_adapters.adapter_for("smollm2-135m")
+    assert bundled_adapters.adapter_for("gemma3-270m") is None
+
+
+def test_a_name_stands_for_its_directory_and_a_path_for_itself(shipped, tmp_path, monkeypatch):
+    assert bundled_adapters.adapter_path("rolesum-smollm2-135m") == shipped
+    assert bundled_adapters.adapter_path("runs/mine/adapter") == Path("runs/mine/adapter")
+    assert find_source("rolesum-smollm2-135m").adapter == shipped
+    monkeypatch.chdir(tmp_path)
+    Path("rolesum-smollm2-135m").mkdir()
+    assert bundled_adapters.adapter_path("rolesum-smollm2-135m") == Path("rolesum-smollm2-135m")
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_without_a_model_and_an_adapter_the_released_one_summarizes(shipped, tmp_path, engine):
+    mine = shutil.copytree(shipped, tmp_path / "mine")
+    assert Asked().spec(engine).adapter == shipped
+    assert Asked(model="smollm2-135m").spec(engine).adapter is None  # a model that is named is taken as it comes
+    assert Asked(adapter=mine).spec(engine).adapter == mine
+
+
+def test_the_list_of_models_names_it(shipped):
+    shown = CliRunner().invoke(app, ["models"]).stdout
+    assert "Adapters that come with rolesum: rolesum-smollm2-135m" in shown
+
+
+def test_who_summarizes_with_it_is_told_its_terms(shipped, capsys):
+    with pytest.raises(ModelError):  # this adapter has no weights
+        EngineSpec(adapter=shipped).open()
+    assert "rolesum-smollm2-135m summarizes: the data it was trained on allow non-commercial" in capsys.readouterr().err
+    assert bundled_adapters.terms_of(Path("runs/mine/adapter")) == ""
+
+
+def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):
+    assert Asked(gguf=tmp_path / "some.gguf").spec("llamacpp").adapter is None
+    assert Asked(url="http://localhost:1/v1").spec("endpoint").adapter is None
+
+
+def test_the_one_that_is_here_is_small_and_names_no_place_of_its_making():
+    here = bundled_adapters.default_adapter()
+    assert here is not None
+    assert sum(file.stat().st_size for file in here.iterdir()) < 12e6
+    weights = load_file(here / "adapter_model.safetensors")
+    assert len(weights) == 30 * 7 * 2 and {one.dtype for one in weights.values()} == {torch.bfloat16}
+    assert json.loads((here / "adapter_config.json").read_text())["base_model_name_or_path"] == "smollm2-135m"
+    told = "".join(file.read_text(encoding="utf-8") for file in here.glob("*.[jm]*"))
+    assert "CC BY-NC" in told and not any(word in told for word in ("/home/", "/root/", "/work/", "/tmp/"))
+
+
+@pytest.mark.embedded
+@pytest.mark.slow
+def test_it_summarizes_each_role_far_better_than_its_base():
+    dialogues = read_dialogues("sample:en-test")[:6]
+    roles = ("overall", "user", "agent")
+    means = {}
+    for adapter in (None, bundled_adapters.default_adapter()):
+        engine = EngineSpec(model=None if adapter else "smollm2-135m", adapter=adapter).open()
+        scores = evaluate(engine, dialogues, roles=roles, decoding=Decoding(64)).scores
+        means[adapter] = {role: float(scores[role].means["rouge1"]) for role in roles}
+    before, after = means.values()
+    assert all(after[role] > before[role] + 5 for role in roles), means
