@@ -66,7 +66,7 @@ def serve(
         from rolesum.server.run import Serving, beside, name_of, run_service
     except ImportError as error:
         what = f"the web server is not installed: no {error.name}"
-        raise UsageError(what, fix="pip install 'rolesum[service]'") from None
+        raise UsageError(what, fix="pip install 'rolesum[server]'") from None
     first = asked.spec(engine)
     models = [(name_of(first), first, asked.declared), *(beside(first, one) for one in also or ())]
     limits = Limits(

@@ -33,7 +33,7 @@ OF_A_KEY = 0.75
 READERS = 2
 
 
-class House:
+class AdmissionController:
     """The served models and the requests that are being answered."""
 
     def __init__(self, served: Sequence[Served], limits: Limits, metrics: Metrics) -> None:
@@ -59,7 +59,7 @@ class House:
         return not self.closing and all(one.shared.alive for one in self.served.values())
 
     @contextmanager
-    def place(self, owner: str) -> Iterator[None]:
+    def acquire(self, owner: str) -> Iterator[None]:
         """Inside, a request of a key's owner has its place. Raises Refusal where there is none, or the end is near.
 
         One key has three quarters of the places at most, so that others find one too.

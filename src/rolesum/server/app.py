@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from rolesum.errors import Problem, RolesumError
 from rolesum.generation.async_engine import Withdrawn
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.auth import Keys
 from rolesum.server.jobs.worker import Bulk
 from rolesum.server.middleware import Gate
@@ -37,7 +37,7 @@ class _Api(FastAPI):
         return self.openapi_schema
 
 
-def application(house: House, bulk: Bulk, keys: Keys, *, is_local: bool = True, origins: tuple[str, ...] = ()) -> Any:
+def application(house: AdmissionController, bulk: Bulk, keys: Keys, *, is_local: bool = True, origins: tuple[str, ...] = ()) -> Any:
     """The service as an ASGI application."""
 
     @asynccontextmanager

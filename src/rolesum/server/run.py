@@ -11,7 +11,7 @@ from rolesum.errors import UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import DeclaredRoles, declared_roles
 from rolesum.models.bundled_adapters import released_adapters
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.app import application
 from rolesum.server.auth import VARIABLE, read_keys
 from rolesum.server.jobs.store import Store
@@ -86,7 +86,7 @@ def run_service(asked: Serving) -> None:
     store = Store(asked.store or default_store())
     try:
         say(f"loading {', '.join(names)}")
-        house = House([Served(*one) for one in asked.models], asked.limits, metrics)
+        house = AdmissionController([Served(*one) for one in asked.models], asked.limits, metrics)
         bulk = Bulk(house, store)
         _gauges(metrics, house, bulk)
         say(f"serving {', '.join(names)}: {url_of(bound, asked.host)}  (Ctrl-C ends)")
@@ -97,7 +97,7 @@ def run_service(asked: Serving) -> None:
         store.close()
 
 
-def _gauges(metrics: Metrics, house: House, bulk: Bulk) -> None:
+def _gauges(metrics: Metrics, house: AdmissionController, bulk: Bulk) -> None:
     metrics.gauge("inside", "Requests that are being answered or wait", lambda: house.inside)
     metrics.gauge("rows", "Texts that grow now", lambda: sum(one.shared.rows for one in house.served.values()))
     metrics.gauge("batch_dialogues_waiting", "Dialogues of batches that wait", bulk.store.waiting)

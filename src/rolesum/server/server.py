@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rolesum.console import say
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 
 # Of the sockets that wait to be accepted.
 BACKLOG = 512
@@ -40,7 +40,7 @@ class _Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """uvicorn, which tells the house when it is to end: what runs has its time, and what comes is sent away."""
 
-    def __init__(self, app: Any, house: House) -> None:
+    def __init__(self, app: Any, house: AdmissionController) -> None:
         self._house = house
         super().__init__(
             uvicorn.Config(
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(app: Any, house: House, bound: socket.socket) -> None:
+def serve(app: Any, house: AdmissionController, bound: socket.socket) -> None:
     """Serve on a bound socket until SIGTERM or Ctrl-C."""
     bound.listen(BACKLOG)
     _open_many_files()

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from rolesum.errors import RolesumError
 from rolesum.generation.async_engine import Seat, Withdrawn
 from rolesum.generation.engine import OnText
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.problems import Refusal, of_error, of_refusal
 from rolesum.server.served_model import Served
 
@@ -46,7 +46,7 @@ class Stream(StreamingResponse):
 
 
 def stream(
-    house: House,
+    house: AdmissionController,
     served: Served,
     work: Callable[[Seat, OnText], Any],
     held: ExitStack,
@@ -63,7 +63,7 @@ def stream(
 
 
 async def _events(
-    house: House,
+    house: AdmissionController,
     served: Served,
     work: Callable[[Seat, OnText], Any],
     growing: Callable[[int, str], Event],

@@ -60,7 +60,7 @@ class JudgeServer:
             import fastapi  # noqa: F401
             import uvicorn
         except ImportError:
-            raise UsageError("the web server is not installed", fix="pip install 'rolesum[service]'") from None
+            raise UsageError("the web server is not installed", fix="pip install 'rolesum[server]'") from None
         self.is_local = is_loopback(host)
         self._socket = bind(host, port)
         self._socket.listen(128)

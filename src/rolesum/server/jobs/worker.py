@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rolesum.errors import ResourceError, RolesumError
 from rolesum.formats import Source
 from rolesum.generation.async_engine import Seat, Withdrawn
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.jobs.store import Item, Store
 from rolesum.server.problems import Refusal, of_error, of_refusal
 from rolesum.server.reading import read, sections_named
@@ -23,7 +23,7 @@ PAUSE = 5.0
 class Bulk:
     """Dialogues of batches, so many at once as the limits say."""
 
-    def __init__(self, house: House, store: Store) -> None:
+    def __init__(self, house: AdmissionController, store: Store) -> None:
         self.house, self.store = house, store
         self._threads: list[threading.Thread] = []
         self._news = threading.Condition()

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from rolesum.formats.jsonl import to_json
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.jobs.worker import Bulk
 from rolesum.server.openapi import body_of, errors
 from rolesum.server.reading import Upload, read, roles_named, sections_named, source_from
@@ -40,7 +40,7 @@ async def add(
     """
     house, _, owner = _parts(request)
     sent = await sent_with(request, house.limits)
-    with house.place(owner):
+    with house.acquire(owner):
         made = await house.read_many(lambda: _add(request, sent.asked(BatchRequest), sent.upload, idempotency_key))
     response.headers["Location"] = f"/v1/batches/{made.id}"
     return made
@@ -125,5 +125,5 @@ def delete(request: Request, identity: str) -> None:
     bulk.cancel(identity, bulk.store.delete)
 
 
-def _parts(request: Request) -> tuple[House, Bulk, str]:
+def _parts(request: Request) -> tuple[AdmissionController, Bulk, str]:
     return request.app.state.house, request.app.state.bulk, request.state.owner

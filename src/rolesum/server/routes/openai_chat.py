@@ -19,7 +19,7 @@ from rolesum.errors import UsageError
 from rolesum.generation.async_engine import Seat
 from rolesum.generation.engine import OnText
 from rolesum.instructions import Prompt, Segment
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.openapi import body_of, errors, event_stream
 from rolesum.server.problems import Refusal
 from rolesum.server.reading import check_characters, read, source_from
@@ -110,7 +110,7 @@ class ChatRequest(BaseModel):
 @router.get("/models", responses=errors(401))
 def models(request: Request) -> dict[str, Any]:
     """The models: each by its name, and as NAME:ROLE."""
-    house: House = request.app.state.house
+    house: AdmissionController = request.app.state.house
     names = [name for one in house.served.values() for name in (one.name, *_by_role(one))]
     return {"object": "list", "data": [_model(name) for name in names]}
 
@@ -129,10 +129,10 @@ def model(request: Request, name: str) -> dict[str, Any]:
 )
 async def complete(request: Request) -> Any:
     """Answer messages, or summarize the transcript that they hold; see /v1/models."""
-    house: House = request.app.state.house
+    house: AdmissionController = request.app.state.house
     raw = await request.body()
     with ExitStack() as held:
-        held.enter_context(house.place(request.state.owner))
+        held.enter_context(house.acquire(request.state.owner))
         asked = await house.read(partial(of_json, raw, ChatRequest))
         served, role = _asked_model(house, asked.model)
         work = await house.read(partial(_summary if role else _answer, house, served, asked, role))
@@ -149,7 +149,7 @@ async def complete(request: Request) -> Any:
 Made = tuple[str, int, str, int]  # the text, its tokens, why it ended, the prompt's tokens
 
 
-def _streamed(house: House, served: Served, work: Any, head: dict[str, Any], with_usage: bool, held: ExitStack) -> Any:
+def _streamed(house: AdmissionController, served: Served, work: Any, head: dict[str, Any], with_usage: bool, held: ExitStack) -> Any:
     told: str | None = None
 
     def chunk(delta: dict[str, Any], reason: str | None = None) -> Event:
@@ -176,7 +176,7 @@ def _streamed(house: House, served: Served, work: Any, head: dict[str, Any], wit
     return stream(house, served, work, held, growing=growing, ended=ended, failed=lambda found: [(None, found), END])
 
 
-def _answer(house: House, served: Served, asked: ChatRequest, _: str) -> Any:
+def _answer(house: AdmissionController, served: Served, asked: ChatRequest, _: str) -> Any:
     """Work that answers the messages as they stand, joined to the one message that the model was trained to read."""
     text = "\n\n".join(one.text for one in asked.messages if one.text.strip())
     if not text.strip():
@@ -199,7 +199,7 @@ def _answer(house: House, served: Served, asked: ChatRequest, _: str) -> Any:
     return work
 
 
-def _summary(house: House, served: Served, asked: ChatRequest, role: str) -> Any:
+def _summary(house: AdmissionController, served: Served, asked: ChatRequest, role: str) -> Any:
     """Work that summarizes the transcript in the user's last message; what was said before does not matter."""
     transcript = next((one.text for one in reversed(asked.messages) if one.role == "user"), "")
     source = source_from(house.limits, text=transcript or " ")
@@ -222,7 +222,7 @@ def _summary(house: House, served: Served, asked: ChatRequest, role: str) -> Any
     return work
 
 
-def _asked_model(house: House, name: str) -> tuple[Served, str]:
+def _asked_model(house: AdmissionController, name: str) -> tuple[Served, str]:
     """The model, and the role behind its name; empty without one."""
     if name in house.served:
         return house.served[name], ""

@@ -11,7 +11,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.generation.async_engine import Seat
 from rolesum.generation.engine import OnText
 from rolesum.roles import default_roles
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.openapi import body_of, errors, event_stream
 from rolesum.server.reading import Upload, read, sections_named, source_from
 from rolesum.server.request_parsing import sent_with
@@ -41,10 +41,10 @@ async def summarize(request: Request) -> Any:
     With `stream`, server-sent events: `text` {role, text} is what a summary grows by, `summary` a whole one,
     `done` the whole answer, `error` a problem document.
     """
-    house: House = request.app.state.house
+    house: AdmissionController = request.app.state.house
     sent = await sent_with(request, house.limits)
     with ExitStack() as held:
-        held.enter_context(house.place(request.state.owner))
+        held.enter_context(house.acquire(request.state.owner))
         asked = await house.read(partial(sent.asked, SummaryRequest))
         served = house.model(asked.model)
         task = await house.read(partial(_task, house, served, asked, sent.upload))  # refused before a stream begins
@@ -53,7 +53,7 @@ async def summarize(request: Request) -> Any:
         return _streamed(house, served, task, held.pop_all())
 
 
-def _streamed(house: House, served: Served, task: Task, held: ExitStack) -> Response:
+def _streamed(house: AdmissionController, served: Served, task: Task, held: ExitStack) -> Response:
     def growing(role: int, added: str) -> Event:
         return "text", {"role": task.roles[role], "text": added}
 
@@ -67,7 +67,7 @@ def _streamed(house: House, served: Served, task: Task, held: ExitStack) -> Resp
     return stream(house, served, work, held, growing=growing, ended=ended, failed=lambda found: [("error", found)])
 
 
-def _task(house: House, served: Served, asked: SummaryRequest, upload: Upload | None) -> Task:
+def _task(house: AdmissionController, served: Served, asked: SummaryRequest, upload: Upload | None) -> Task:
     dialogues = [asked.dialogue] if asked.dialogue else []
     source = source_from(house.limits, dialogues=dialogues, text=asked.text, upload=upload)
     aliases = served.aliases(sections_named(asked.sections))
@@ -75,7 +75,7 @@ def _task(house: House, served: Served, asked: SummaryRequest, upload: Upload | 
     return served.task(found[0], asked, house.limits)
 
 
-def _written(house: House, served: Served, task: Task, seat: Seat, on_text: OnText | None = None) -> SummariesOut:
+def _written(house: AdmissionController, served: Served, task: Task, seat: Seat, on_text: OnText | None = None) -> SummariesOut:
     made = served.write(task, seat, on_text)
     house.metrics.count(made)
     return made
@@ -88,13 +88,13 @@ def _written(house: House, served: Served, task: Task, seat: Seat, on_text: OnTe
 )
 async def read_dialogues(request: Request) -> DialoguesOut:
     """Read a text or a file as dialogues, without summarizing: its format, turns, speakers and their roles."""
-    house: House = request.app.state.house
+    house: AdmissionController = request.app.state.house
     sent = await sent_with(request, house.limits)
-    with house.place(request.state.owner):
+    with house.acquire(request.state.owner):
         return await house.read(lambda: _read(house, sent.asked(ReadRequest), sent.upload))
 
 
-def _read(house: House, asked: ReadRequest, upload: Upload | None) -> DialoguesOut:
+def _read(house: AdmissionController, asked: ReadRequest, upload: Upload | None) -> DialoguesOut:
     source = source_from(
         house.limits, dialogues=[asked.dialogue] if asked.dialogue else [], text=asked.text, upload=upload
     )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from rolesum.checks import CHECKS
 from rolesum.formats import FORMATS
 from rolesum.instructions.sections import load_sections, preset_names
-from rolesum.server.admission import House
+from rolesum.server.admission import AdmissionController
 from rolesum.server.openapi import errors
 from rolesum.server.problems import Refusal
 
@@ -24,7 +24,7 @@ async def health() -> dict[str, str]:
 @router.get("/ready", responses=errors(503))
 async def ready(request: Request) -> dict[str, Any]:
     """Ready: the models are loaded, their threads run, and the service is not ending."""
-    house: House = request.app.state.house
+    house: AdmissionController = request.app.state.house
     if not house.is_ready:
         raise Refusal(503, "not ready", fix="ask again", headers={"Retry-After": "5"})
     return {"status": "ready", "models": list(house.served), "inside": house.inside, "room": house.limits.waiting}
@@ -33,14 +33,14 @@ async def ready(request: Request) -> dict[str, Any]:
 @router.get("/metrics", responses=errors(401), response_class=Response)
 async def counters(request: Request) -> Response:
     """Counters for Prometheus, in its text format."""
-    house: House = request.app.state.house
+    house: AdmissionController = request.app.state.house
     return Response(house.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/v1/setup", responses=errors(401))
 async def setup(request: Request) -> dict[str, Any]:
     """The models with their roles, the presets, the formats, the checks and the limits."""
-    house: House = request.app.state.house
+    house: AdmissionController = request.app.state.house
     limits = house.limits
     return {
         "version": metadata.version("rolesum"),
