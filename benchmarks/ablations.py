@@ -19,7 +19,7 @@ from typing import Any
 import sides
 from record import Job, answer, arguments, probe, rows_before, run_child, write_record
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.results import evaluation_results
 from rolesum.formats import read_dialogues
@@ -251,7 +251,7 @@ def _write_validation(options: Namespace) -> None:
     """The dialogues whose loss is taken: the last of both validation sets, so that few of them are scored too."""
     chats = read_dialogues(f"{options.samsum}/val.json")[-options.loss_dialogues[0] :]
     service = read_dialogues(f"{options.tweetsumm}/derived_valid.jsonl")[-options.loss_dialogues[1] :]
-    write_whole(_validation(options), "".join(to_json(one) + "\n" for one in (*chats, *service)))
+    atomic_write_text(_validation(options), "".join(to_json(one) + "\n" for one in (*chats, *service)))
 
 
 def _generic(options: Namespace) -> Path:
@@ -263,7 +263,7 @@ def _generic(options: Namespace) -> Path:
     built_in = instruction_set("en")
     asked = built_in.instructions["overall"]
     same = built_in.model_copy(update={"name": "generic-en", "instructions": dict.fromkeys(ROLES, asked)})
-    write_whole(options.work / "generic.yaml", yaml.safe_dump(same.model_dump(), sort_keys=False))
+    atomic_write_text(options.work / "generic.yaml", yaml.safe_dump(same.model_dump(), sort_keys=False))
     return Path(options.work / "generic.yaml")
 
 

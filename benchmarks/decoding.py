@@ -14,7 +14,7 @@ from pathlib import Path
 
 from record import Job, answer, arguments, probe, run_child, write_record
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import check_predictions
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.prediction import Prediction
@@ -75,13 +75,13 @@ def _written(name: str, work: Path, job: Job) -> tuple[list[list[Generation]], f
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     if found.get("job") != job:
         found = run_child(__file__, job | {"name": name}) | {"job": job}
-        write_whole(kept, json.dumps(found, ensure_ascii=False))
+        atomic_write_text(kept, json.dumps(found, ensure_ascii=False))
     return [[Generation(**one) for one in texts] for texts in found["texts"]], found["seconds"]
 
 
 def child(job: Job) -> Job:
     """Write a strategy's texts. Loading is not counted."""
-    from rolesum.console import TOGETHER, meter
+    from rolesum.console import DIALOGUES_BEFORE_ETA, progress_bar
     from rolesum.generation import Decoding
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models import load_model
@@ -94,7 +94,7 @@ def child(job: Job) -> Job:
     prompts = [engine.layout.prompt(dialogue, [OVERALL] * samples) for dialogue in dialogues]
     decoding = Decoding(max_new_tokens=job["max_new_tokens"], seed=job["seed"], **how)
     begin = time.perf_counter()
-    with meter(job["name"], len(prompts), steady=TOGETHER) as bar:
+    with progress_bar(job["name"], len(prompts), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
         made = engine.generate(prompts, decoding, bar.advance)
     return {"seconds": time.perf_counter() - begin, "texts": [[asdict(one) for one in texts] for texts in made]}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from markupsafe import Markup
 from record import RESULTS, Job
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 from rolesum.checks.registry import CHECKS
 from rolesum.evaluation.report.svg import Scale, line, marker, number, polygon, spread, text, ticks
 from rolesum.metrics.published import published_by_hash
@@ -51,7 +51,7 @@ def main() -> int:
         return int(bool(stale))
     (options.root / IMAGES).mkdir(exist_ok=True)
     for name in stale:
-        write_whole(options.root / name, made[name])
+        atomic_write_text(options.root / name, made[name])
         print(f"wrote {name}")
     return 0
 

@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "rolesum")
@@ -116,7 +116,7 @@ def write_record(
         "rows": list(rows),
         "headline": dict(headline),
     }
-    write_whole(folder / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(folder / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     columns = [{key: row[key] for key in shown if key in row} for row in rows] if shown else rows
     print_rows(f"{name}, {machine['device']}, {machine['gemm']['dtype']}", columns)
     for key, value in headline.items():

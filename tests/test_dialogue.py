@@ -1,6 +1,6 @@
 import pytest
 
-from rolesum.dialogue import Bundle, Dialogue, Example, Turn, bundle_of, language_of
+from rolesum.dialogue import Bundle, Dialogue, Example, Turn, bundle_of, detect_language
 
 CHAT = Dialogue(
     id="7",
@@ -23,7 +23,7 @@ CHAT = Dialogue(
     ],
 )
 def test_a_text_is_chinese_where_han_characters_are_common(text, language):
-    assert language_of(text) == language
+    assert detect_language(text) == language
 
 
 def test_a_dialogue_takes_the_language_of_its_turns():
@@ -45,8 +45,8 @@ def test_speakers_of_a_role_are_those_who_play_it():
 
 
 def test_the_place_names_the_source_and_the_id():
-    assert CHAT.place == "chats.jsonl:3, dialogue 7"
-    assert Dialogue("7", CHAT.turns).place == "dialogue 7"
+    assert CHAT.location == "chats.jsonl:3, dialogue 7"
+    assert Dialogue("7", CHAT.turns).location == "dialogue 7"
 
 
 def test_other_turns_change_nothing_else():

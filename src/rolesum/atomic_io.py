@@ -1,4 +1,4 @@
-"""Files and directories written whole or not at all."""
+"""Atomic writes: a file or a directory appears complete under its name, or not at all; checks of output paths."""
 
 import os
 import platform
@@ -12,8 +12,8 @@ from pathlib import Path
 from rolesum.errors import ResourceError, UsageError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file by way of a temporary one beside it. Raises ResourceError."""
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write a text file through a temporary file beside it and a rename. Raises ResourceError."""
     check_writable(path)
     work = path.with_name(f".{path.name}.tmp")
     try:
@@ -31,13 +31,13 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_directory(target: Path) -> Iterator[Path]:
-    """A new directory beside `target` to write into, which takes its place when all went well. Lets OSError through."""
-    work = workshop(target)
+def atomic_directory(target: Path) -> Iterator[Path]:
+    """Yield a temporary directory beside `target`, which replaces `target` if the block succeeds. May raise OSError."""
+    work = make_temp_dir(target)
     try:
         yield work
-        _as_the_user_has_it(work)
-        flush_all_to_disk(work)
+        _apply_umask(work)
+        flush_tree_to_disk(work)
         if target.exists():
             shutil.rmtree(target)
         work.rename(target)
@@ -46,18 +46,18 @@ def whole_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _as_the_user_has_it(work: Path) -> None:
-    """Modes as the user's umask would give them: mkdtemp, and some libraries, make things private."""
+def _apply_umask(work: Path) -> None:
+    """Set the modes that the user's umask gives: mkdtemp and some libraries create private files."""
     mask = os.umask(0)
     os.umask(mask)
     for path in [work, *work.rglob("*")]:
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
-def workshop(target: Path) -> Path:
-    """A new hidden directory beside `target`. Those that killed processes of this machine left for it are removed.
+def make_temp_dir(target: Path) -> Path:
+    """Create a hidden directory beside `target`, and remove those that killed processes of this machine left there.
 
-    Its name says whose it is: another's directory, or that of a process at work, is never touched.
+    The name holds the host and the process id: a directory of another host or of a running process is never touched.
     """
     import psutil  # here: files are written by commands that must start quickly
 
@@ -72,7 +72,7 @@ def workshop(target: Path) -> Path:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on the disk itself, where the system can."""
+    """fsync a file or a directory, where the system can."""
     with suppress(PermissionError):  # Windows does not open directories
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -81,20 +81,20 @@ def flush_to_disk(path: Path) -> None:
             os.close(handle)
 
 
-def flush_all_to_disk(directory: Path) -> None:
-    """flush_to_disk for all that lies in a directory, and for the directory itself."""
+def flush_tree_to_disk(directory: Path) -> None:
+    """fsync a directory and everything in it."""
     for path in [*directory.rglob("*"), directory]:
         flush_to_disk(path)
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove a directory if it is one and nothing lies in it."""
+    """Remove `folder` if it is an empty directory."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
 def check_writable(path: Path) -> None:
-    """Raise ResourceError where `path` cannot become a file, before hours of work are done for it."""
+    """Raise ResourceError if a file cannot be written at `path`: called before the work is done for it."""
     fix = "give the name of a file in a directory that you may write to"
     if path.is_dir() or not path.name:
         raise ResourceError("cannot write: this is a directory", str(path), fix)
@@ -104,13 +104,13 @@ def check_writable(path: Path) -> None:
 
 
 def check_not_input(out: Path, source: str) -> None:
-    """Raise UsageError where what is to be written is the file that is read."""
+    """Raise UsageError if the output file is the input file."""
     if out.exists() and Path(source).exists() and out.samefile(source):
-        raise UsageError("OUT is IN itself", str(out), "give another name")
+        raise UsageError("the output file is the input file", str(out), "give another name")
 
 
 def check_directory(path: Path) -> None:
-    """Raise ResourceError where `path` is not a directory that one may write to, and cannot become one."""
+    """Raise ResourceError if `path` is not a writable directory and cannot be created as one."""
     fix = "give a directory that you may write to"
     try:
         above = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())

@@ -1,4 +1,4 @@
-"""Progress on standard error: what is done, at what rate, how long it will take."""
+"""Output on standard error: progress bars with rate and time left, and single lines of information."""
 
 import os
 import time
@@ -10,58 +10,58 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-# Of several processes of one run, the first speaks.
+# Of several processes of one run, only the first prints.
 console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
 
-LOG_SECONDS = 30
-# Of dialogues that are summarized side by side, so many must have ended before their rate says something.
-TOGETHER = 8
+LOG_INTERVAL = 30  # seconds between two lines where standard error is not a terminal
+# Dialogues are summarized side by side and end together, so the time left is estimated from this many on.
+DIALOGUES_BEFORE_ETA = 8
 
 
 @dataclass
-class Meter:
-    """One progress bar. Behind it stand the rate in `unit` per second, or what the caller says, and the time left.
+class ProgressBar:
+    """A progress bar with the rate in `unit` per second (or the caller's note) and the time left.
 
-    The time left is told once `steady` steps are done: what is computed together ends together, and the first of many
-    to end says little of how long the others take. Where standard error is no terminal, such as a log file, a line
-    comes every half minute instead.
+    The time left is shown from `steps_before_eta` finished steps on: the first of several steps that run side by side
+    says little about the others. Where standard error is not a terminal, one line is printed every LOG_INTERVAL
+    seconds instead of a bar.
     """
 
     progress: Progress
     label: str
     total: int
     unit: str
-    steady: int = 1
-    begin: float = field(default_factory=time.monotonic)
+    steps_before_eta: int = 1
+    started: float = field(default_factory=time.monotonic)
     done: int = 0
 
     def __post_init__(self) -> None:
         self.task = self.progress.add_task(self.label, total=self.total, note="", left="")
-        self.first = 0
-        self.told = self.begin
+        self.resumed_at = 0
+        self.last_logged = self.started
 
     def start_at(self, done: int) -> None:
-        """Begin with some steps done, as a resumed run does."""
-        self.first = self.done = done
+        """Count `done` steps as finished before the start, as a resumed run does."""
+        self.resumed_at = self.done = done
         self.progress.update(self.task, completed=done)
 
     def advance(self, steps: int, note: str = "") -> None:
         self.done += steps
         now = time.monotonic()
-        rate = (self.done - self.first) / max(now - self.begin, 1e-9)
+        rate = (self.done - self.resumed_at) / max(now - self.started, 1e-9)
         text = note or f"{rate:.2f} {self.unit}/s"
         seconds = round((self.total - self.done) / max(rate, 1e-9))
-        told = self.steady <= self.done - self.first and self.done < self.total
-        left = f"{timedelta(seconds=seconds)} left" if told else ""
+        known = self.steps_before_eta <= self.done - self.resumed_at and self.done < self.total
+        left = f"{timedelta(seconds=seconds)} left" if known else ""
         self.progress.update(self.task, completed=self.done, note=text, left=left)
-        if not console.is_terminal and now - self.told >= LOG_SECONDS:
-            self.told = now
-            say(", ".join(filter(None, (f"{self.label}: {self.done} of {self.total}", text, left))))
+        if not console.is_terminal and now - self.last_logged >= LOG_INTERVAL:
+            self.last_logged = now
+            log(", ".join(filter(None, (f"{self.label}: {self.done} of {self.total}", text, left))))
 
 
 @contextmanager
-def meter(label: str, total: int, unit: str = "dialogues", steady: int = 1) -> Iterator[Meter]:
-    """A progress bar of `total` steps with its rate and the time left; see Meter."""
+def progress_bar(label: str, total: int, unit: str = "dialogues", steps_before_eta: int = 1) -> Iterator[ProgressBar]:
+    """Show a ProgressBar of `total` steps while the block runs."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -70,9 +70,9 @@ def meter(label: str, total: int, unit: str = "dialogues", steady: int = 1) -> I
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
-        yield Meter(progress, label, total, unit, steady)
+        yield ProgressBar(progress, label, total, unit, steps_before_eta)
 
 
-def say(text: str) -> None:
-    """One line of information on standard error."""
+def log(text: str) -> None:
+    """Print one line of information to standard error."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rolesum.console import say
+from rolesum.console import log
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.evaluation.evaluate import Evaluation, evaluate, with_checks
@@ -77,18 +77,18 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
 
     released = adapter_for(recipe.base)
     beside = ", then with the released adapter" if released else ""
-    say(f"1/3  {recipe.base} as it comes{beside}, on {len(test)} held-out dialogues")
+    log(f"1/3  {recipe.base} as it comes{beside}, on {len(test)} held-out dialogues")
     scored(None, BEFORE)
     if released:
         scored(released, RELEASED)
     Run(out).remove()
-    say("2/3  fine-tuning on the bundled dialogues")
+    log("2/3  fine-tuning on the bundled dialogues")
     try:
         run = train(recipe, out, device=device)
     except Interrupted:
         Run(out).remove()
         raise Interrupted("the demo was stopped", fix="run it again: it begins anew") from None
-    say("3/3  the tuned model on the same held-out dialogues")
+    log("3/3  the tuned model on the same held-out dialogues")
     scored(run.adapter, AFTER)
     for name, evaluation in systems.items():
         write_evaluation(evaluation, out / name)

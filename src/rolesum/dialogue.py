@@ -38,10 +38,10 @@ class Dialogue:
 
     def __post_init__(self) -> None:
         if not self.language:
-            object.__setattr__(self, "language", language_of(" ".join(turn.text for turn in self.turns)))
+            object.__setattr__(self, "language", detect_language(" ".join(turn.text for turn in self.turns)))
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where to look: the source and the id."""
         return f"{self.source}, dialogue {self.id}" if self.source else f"dialogue {self.id}"
 
@@ -51,7 +51,7 @@ class Dialogue:
         return tuple(label for label in labels if role is None or self.roles.get(label) == role)
 
     @property
-    def spoken(self) -> tuple[tuple[str, str], ...]:
+    def normalized_turns(self) -> tuple[tuple[str, str], ...]:
         """Speaker and text of every turn, whitespace evened out: the same for two records of one conversation."""
         return tuple((" ".join(turn.speaker.split()), " ".join(turn.text.split())) for turn in self.turns)
 
@@ -116,7 +116,7 @@ def bundle_of(dialogue: Dialogue, roles: Sequence[str], references: str = "all")
     return Bundle(dialogue, tuple(examples)) if examples else None
 
 
-def language_of(text: str) -> str:
+def detect_language(text: str) -> str:
     """ "zh" where Han characters are common, else "en"."""
     letters = [character for character in text if character.isalpha()]
     han = sum("\u4e00" <= character <= "\u9fff" for character in letters)

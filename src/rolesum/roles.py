@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 
-Names = Mapping[str, Sequence[str]]  # role -> its aliases
+RoleAliases = Mapping[str, Sequence[str]]  # role -> its aliases
 
 OVERALL, USER, AGENT = "overall", "user", "agent"
 BUILT_IN = (OVERALL, USER, AGENT)
@@ -40,7 +40,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _by_name(roles: Names) -> dict[str, str]:
+def _by_name(roles: RoleAliases) -> dict[str, str]:
     """Every name of a role in lower case -> the role; of two that share one, the first has it."""
     found: dict[str, str] = {}
     for role, aliases in roles.items():
@@ -52,7 +52,7 @@ def _by_name(roles: Names) -> dict[str, str]:
 _BUILT_IN_NAMES = _by_name(ALIASES)
 
 
-def resolve_role(name: str, custom: Names | None = None) -> str:
+def resolve_role(name: str, custom: RoleAliases | None = None) -> str:
     """The role that `name` stands for. `custom` maps the recipe's own roles to their aliases.
 
     Raises UsageError for a name that is neither a role nor an alias.
@@ -67,12 +67,12 @@ def resolve_role(name: str, custom: Names | None = None) -> str:
     return role
 
 
-def role_of_speaker(label: str, custom: Names | None = None) -> str | None:
+def role_of_speaker(label: str, custom: RoleAliases | None = None) -> str | None:
     """The role that a speaker's label names ("Customer", "客服"), or None for a label such as a person's name."""
     return _of_speaker(label, _names(custom))
 
 
-def roles_of_speakers(labels: Sequence[str], custom: Names | None = None) -> dict[str, str]:
+def roles_of_speakers(labels: Sequence[str], custom: RoleAliases | None = None) -> dict[str, str]:
     """Speaker label -> role, for the labels that name one."""
     names = _names(custom)
     found = {label: _of_speaker(label, names) for label in dict.fromkeys(labels)}
@@ -87,7 +87,7 @@ def default_roles(dialogue: Dialogue) -> tuple[str, ...]:
     return (OVERALL, *ordered, *(role for role in present if role not in ordered))
 
 
-def _names(custom: Names | None) -> Mapping[str, str]:
+def _names(custom: RoleAliases | None) -> Mapping[str, str]:
     return {**_BUILT_IN_NAMES, **_by_name(custom)} if custom else _BUILT_IN_NAMES
 
 

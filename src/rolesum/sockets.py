@@ -1,4 +1,4 @@
-"""Sockets that the pages and the service listen on, and which addresses are this machine's own."""
+"""Listening sockets of the HTTP servers, and helpers for host names: URL, Host header, loopback."""
 
 import ipaddress
 import socket
@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from rolesum.errors import ResourceError
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that is bound and does not listen yet; port 0 takes a free one. Raises ResourceError."""
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Return a bound socket that does not listen yet; port 0 takes a free port. Raises ResourceError."""
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind)
@@ -21,15 +21,15 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def url_of(bound: socket.socket, host: str) -> str:
-    """Where a browser finds the socket; for one that listens everywhere, under this machine's name."""
+def socket_url(bound: socket.socket, host: str) -> str:
+    """The URL of a bound socket; with this machine's name where it listens on all addresses."""
     shown = socket.gethostname() if host in ("0.0.0.0", "::") else host
     address = f"[{shown}]" if ":" in shown else shown
     return f"http://{address}:{bound.getsockname()[1]}"
 
 
 def hostname(host: str) -> str:
-    """The name in a Host header, without its port; empty for one that is none."""
+    """The name in a Host header, without the port; empty if the header is not valid."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -37,7 +37,7 @@ def hostname(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether `host` is an address that only this machine reaches."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

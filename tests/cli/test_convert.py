@@ -96,7 +96,7 @@ def test_unknown_speakers_and_columns_are_said_by_options(file, tmp_path):
     ("out", "options", "code", "told"),
     [
         ("out.csv", (), 2, "give OUT the ending .jsonl"),
-        ("call.jsonl", (), 2, "OUT is IN itself"),
+        ("call.jsonl", (), 2, "the output file is the input file"),
         ("o.jsonl", ("--speaker", "Ann=user"), 2, 'did you mean "Anna"?'),
         ("o.jsonl", ("--speaker", "Anna=usr"), 2, 'did you mean "user"?'),
         ("o.jsonl", ("--unknown-speaker", "guess"), 2, "is no rule"),

@@ -72,7 +72,7 @@ def test_the_file_that_is_read_is_not_written_over(tmp_path):
     chat = tmp_path / "chat.txt"
     chat.write_text("Customer: My lamp broke.\n", encoding="utf-8")
     done = rolesum("summarize", chat, "--model", model_dir("llama"), "--out", chat)
-    assert done.returncode == 2 and "OUT is IN itself" in done.stderr
+    assert done.returncode == 2 and "the output file is the input file" in done.stderr
     assert chat.read_text(encoding="utf-8") == "Customer: My lamp broke.\n"
 
 

@@ -20,7 +20,7 @@ from rolesum.server.auth import new_key
 from rolesum.server.jobs.store import Store
 from rolesum.server.limits import Limits
 from rolesum.server.sse import Stream
-from rolesum.sockets import bind
+from rolesum.sockets import bind_socket
 
 MODEL = ("--model", model_dir("llama"), "--dtype", "float32")
 LONG = {"max_new_tokens": 1000, "min_new_tokens": 1000}
@@ -185,7 +185,7 @@ def test_a_connection_that_says_nothing_is_closed(monkeypatch):
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
-    bound = bind("127.0.0.1", 0)
+    bound = bind_socket("127.0.0.1", 0)
     bound.listen()
     running = server.Server(app, SimpleNamespace(limits=Limits(), closing=False, inside=0))
     thread = threading.Thread(target=lambda: running.run(sockets=[bound]), daemon=True)

@@ -305,9 +305,9 @@ def test_what_is_written_whole_is_on_the_disk_before_it_has_its_name_and_then_it
 
     monkeypatch.setattr(atomic_io, "flush_to_disk", noting)
     if write == "a file":
-        atomic_io.write_whole(target, "text")
+        atomic_io.atomic_write_text(target, "text")
         assert flushed == [(".new.tmp", False), (tmp_path.name, True)]
     else:
-        with atomic_io.whole_directory(target) as work:
+        with atomic_io.atomic_directory(target) as work:
             (work / "inside").write_text("text")
         assert flushed == [("inside", False), (work.name, False), (tmp_path.name, True)]

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from rolesum.atomic_io import check_directory, write_whole
+from rolesum.atomic_io import atomic_write_text, check_directory
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import RoleSummary
 from rolesum.errors import ResourceError, UsageError
@@ -40,10 +40,10 @@ class OutputDirectory:
     def write(self, number: int, summaries: Sequence[Sequence[RoleSummary]], failures: Sequence[Failure]) -> None:
         """Write a block's files, the shard last. An earlier try's failures give way."""
         if failures:
-            write_whole(self.failed(number), _lines([asdict(one) for one in failures]))
+            atomic_write_text(self.failed(number), _lines([asdict(one) for one in failures]))
         else:
             self.failed(number).unlink(missing_ok=True)
-        write_whole(self.shard(number), _lines([record_of(one) for one in summaries]))
+        atomic_write_text(self.shard(number), _lines([record_of(one) for one in summaries]))
 
     def done(self) -> set[int]:
         """The numbers of the blocks that are done."""
@@ -93,7 +93,7 @@ class OutputDirectory:
 
     def write_state(self, settings: Mapping[str, Any], inputs: Sequence[Any], counts: Mapping[str, int]) -> None:
         value = {"form": FORM, "settings": settings, "inputs": inputs, "counts": counts}
-        write_whole(self.path / STATE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        atomic_write_text(self.path / STATE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def check_same(state: Mapping[str, Any], settings: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from rolesum.batch.index import FOLDER, Blocks, Survey, take_survey
 from rolesum.batch.inputs import Reading, expand, fingerprint
 from rolesum.batch.output_directory import OutputDirectory, check_same
 from rolesum.batch.worker import summarize_block
-from rolesum.console import TOGETHER, meter, say
+from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.errors import DataError, ResourceError, RolesumError
 from rolesum.generation.summarizer import Writer, Writing
 
@@ -115,10 +115,13 @@ def run_batch(
             made, bad = directory.counts(number)
             summarized, failed = summarized + made, failed + bad
         if done:
-            say(f"{len(done):,} of {survey.blocks:,} blocks are there already")
+            log(f"{len(done):,} of {survey.blocks:,} blocks are there already")
         work = Work(tuple(files), reading, survey, directory, writing, open_writer)
         if todo:
-            with _told_how_to_go_on(directory.path), meter("summarize", survey.items, steady=TOGETHER) as bar:
+            with (
+                _told_how_to_go_on(directory.path),
+                progress_bar("summarize", survey.items, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar,
+            ):
                 bar.start_at(summarized + failed)
                 for made, bad in _with_progress(run_blocks, work, todo, bar.done, bar.advance):
                     summarized, failed = summarized + made, failed + bad
@@ -161,7 +164,7 @@ def _survey(
 
         def tell(items: int) -> None:
             if items % TOLD_ITEMS == 0:
-                say(f"survey: {items:,} dialogues")
+                log(f"survey: {items:,} dialogues")
 
         survey = take_survey(files, reading, block, directory.path, tell)
         if not survey.items:
@@ -171,7 +174,7 @@ def _survey(
         fix = "check the permissions and the free disk space"
         raise ResourceError(f"cannot keep the survey: {error.strerror}", str(directory.path), fix) from None
     directory.write_state(settings, prints, survey.counts())
-    say(
+    log(
         f"{survey.items:,} dialogues in {len(files):,} files, {survey.blocks:,} blocks; "
         f"{survey.unreadable:,} cannot be read, {survey.repeats:,} repeat an id"
     )

@@ -63,7 +63,7 @@ def _summaries(
         try:
             return dict(zip(dialogues, writer.write(list(dialogues.values()), on_done), strict=True))
         except DataError as error:
-            of = {number: [p for p in error.problems if p.where == one.place] for number, one in dialogues.items()}
+            of = {number: [p for p in error.problems if p.where == one.location] for number, one in dialogues.items()}
             faulty = {number: problems for number, problems in of.items() if problems}
             if not faulty and len(dialogues) > 1:
                 numbers = list(dialogues)

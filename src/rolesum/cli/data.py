@@ -100,7 +100,7 @@ def convert(
     """
     from functools import partial
 
-    from rolesum.atomic_io import write_whole
+    from rolesum.atomic_io import atomic_write_text
     from rolesum.formats import open_source
     from rolesum.formats.convert import convert as convert_source
     from rolesum.formats.table import columns_of
@@ -130,7 +130,7 @@ def convert(
     for problem in found.problems:
         typer.echo(str(problem), err=True)
     if to_file:
-        write_whole(Path(out), found.text)
+        atomic_write_text(Path(out), found.text)
     else:
         typer.echo(found.text, nl=False)
     counts = found.as_json()

@@ -35,7 +35,7 @@ def summarize(
 
     Example: rolesum summarize chat.txt --roles user,agent --speaker "Anna=user" --speaker "Tom=agent"
     """
-    from rolesum.atomic_io import check_not_input, check_writable, write_whole
+    from rolesum.atomic_io import atomic_write_text, check_not_input, check_writable
     from rolesum.formats import open_source, read_dialogues
     from rolesum.generation import streaming
     from rolesum.generation.summarizer import Writer, as_blocks, as_json_lines, summarize_dialogues
@@ -72,6 +72,6 @@ def summarize(
     summaries = summarize_dialogues(dialogues, writing)
     text = as_json_lines(summaries) if as_json else as_blocks(summaries)
     if out:
-        write_whole(out, text)
+        atomic_write_text(out, text)
     else:
         write(text)

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rolesum.atomic_io import check_writable, write_whole
+from rolesum.atomic_io import atomic_write_text, check_writable
 from rolesum.errors import UsageError
 from rolesum.evaluation.compare import CompareRow, compare, evaluate_runs, model_statistics
 from rolesum.evaluation.report import System, write_report
@@ -64,7 +64,7 @@ def compare_runs(
     }
     done = Compared(rows, about)
     if out:
-        write_whole(out / COMPARISON, json.dumps(done.results(), indent=1, ensure_ascii=False) + "\n")
+        atomic_write_text(out / COMPARISON, json.dumps(done.results(), indent=1, ensure_ascii=False) + "\n")
         systems = [System(name, evaluation) for name, evaluation in zip(names, evaluations, strict=True)]
         write_tables(out, {system.name: system.evaluation for system in systems})
         title = " against ".join(names)

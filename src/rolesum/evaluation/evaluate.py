@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from rolesum.checks import RoleChecks, check_predictions
-from rolesum.console import TOGETHER, meter
+from rolesum.console import DIALOGUES_BEFORE_ETA, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.evaluation.breakdown import groups_of
@@ -72,7 +72,7 @@ def evaluate(
     check_language(get_scorer(name), pairs)  # before hours of work, not after
     chosen = [dialogues[place] for place in wanted]
     begin = time.monotonic()
-    with meter(label, total, steady=TOGETHER) as bar:
+    with progress_bar(label, total, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
         written = write(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
     predictions = tuple(
         Prediction(dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason)

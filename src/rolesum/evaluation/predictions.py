@@ -51,10 +51,10 @@ def read_outputs(
                 answer.append(Prediction(dialogue.id, role, made[key][1], tuple(references)))
             elif references:
                 problems.append(
-                    Problem(f"no output for role {role}", dialogue.place, "add it, or ask for other --roles")
+                    Problem(f"no output for role {role}", dialogue.location, "add it, or ask for other --roles")
                 )
             elif key in made:
-                problems.append(Problem(f"no reference for role {role}", dialogue.place, "leave the output out"))
+                problems.append(Problem(f"no reference for role {role}", dialogue.location, "leave the output out"))
     problems += [
         Problem(f"no dialogue with id {identity}", place, "leave the output out, or name its --data")
         for (identity, role), (place, _) in made.items()

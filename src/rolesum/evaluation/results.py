@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import RoleChecks
 from rolesum.evaluation.evaluate import Evaluation
 from rolesum.evaluation.prediction import Prediction
@@ -60,14 +60,14 @@ def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
 
     results.json holds a digest of the predictions, so that what was cut short is not taken for a whole.
     """
-    write_whole(directory / PREDICTIONS, _predictions(evaluation))
-    write_whole(directory / SCORES, _lines(_scores(evaluation)))
+    atomic_write_text(directory / PREDICTIONS, _predictions(evaluation))
+    atomic_write_text(directory / SCORES, _lines(_scores(evaluation)))
     if evaluation.checks:
-        write_whole(directory / CHECKS_FILE, _lines(_checks(evaluation)))
+        atomic_write_text(directory / CHECKS_FILE, _lines(_checks(evaluation)))
     else:
         (directory / CHECKS_FILE).unlink(missing_ok=True)  # of an evaluation before this one
     results = evaluation_results(evaluation)
-    write_whole(directory / RESULTS, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(directory / RESULTS, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 def _predictions(evaluation: Evaluation) -> str:

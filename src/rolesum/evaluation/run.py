@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rolesum.atomic_io import check_writable, write_whole
+from rolesum.atomic_io import atomic_write_text, check_writable
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.evaluate import Evaluation, evaluate, score_roles, with_checks
@@ -268,7 +268,7 @@ def _measured(task: Task, done: Evaluation, dialogues: Sequence[Dialogue]) -> Ev
     about = dict(done.about)
     if found.verdicts and task.out:
         rows = (json.dumps(one, ensure_ascii=False) + "\n" for one in found.verdicts.as_json())
-        write_whole(task.out / "verdicts.jsonl", "".join(rows))
+        atomic_write_text(task.out / "verdicts.jsonl", "".join(rows))
     if found.verdicts and ratings:
         compared = agreement_with_people({str(about["system"]): found.verdicts.verdicts}, ratings)
         about["judge_agreement"] = [one.as_json() for one in compared]

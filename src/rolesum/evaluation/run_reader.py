@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from rolesum.console import say
+from rolesum.console import log
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.pairs import read_predictions
@@ -116,7 +116,7 @@ def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[
     if where is None:
         return []
     if data is None and not where.startswith("sample:") and not Path(where).is_file():
-        say(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
+        log(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
         return []
     ids = dict.fromkeys(one.id for one in runs[0].predictions)
     how: Mapping[str, Any] = next((run.about for run in runs if run.about.get("data")), {})

@@ -164,9 +164,9 @@ def read_dialogues(
     if problems:
         raise DataError(problems)
     if unskipped and whole:  # no error: a recipe names the known broken records of a file, and a copy may be mended
-        from rolesum.console import say
+        from rolesum.console import log
 
-        say(f"{_name(path)}: no dialogue {', '.join(sorted(unskipped))}, which was to be skipped")
+        log(f"{_name(path)}: no dialogue {', '.join(sorted(unskipped))}, which was to be skipped")
     heard = {label for dialogue in dialogues for label in dialogue.speakers()}
     if dialogues and (unheard := set(speakers or ()) - heard):
         what = f"no turn is spoken by {', '.join(sorted(unheard))}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from rolesum.console import say
+from rolesum.console import log
 from rolesum.errors import ModelError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Engine
 from rolesum.generation.engines.openai_client import KEY_VARIABLE, EndpointClient, check_url
@@ -94,7 +94,7 @@ class EngineSpec:
 def open_engine(spec: EngineSpec) -> Engine:
     """The engine that a spec asks for; see EngineSpec.open."""
     if spec.adapter is not None and (terms := terms_of(spec.adapter)):
-        say(terms)
+        log(terms)
     if spec.engine == "transformers":
         return _transformers(spec)
     if spec.engine == "endpoint":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rolesum.checks import check_summary
-from rolesum.dialogue import Dialogue, language_of
+from rolesum.dialogue import Dialogue, detect_language
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.generation.engine import Generation
 from rolesum.generation.summarize import Chooser
@@ -77,7 +77,7 @@ def _scorer_for(dialogue: Dialogue, texts: Sequence[str]) -> Scorer:
     """By words of a-z, or by characters for Chinese and for scripts of which the word scorers would see nothing."""
     letters = [character for character in "".join(texts) if character.isalpha()]
     foreign = 2 * sum(not character.isascii() for character in letters) > len(letters)
-    chinese = dialogue.language == "zh" or language_of("".join(texts)) == "zh"
+    chinese = dialogue.language == "zh" or detect_language("".join(texts)) == "zh"
     return SCORERS["csds" if chinese or foreign else "samsum"]
 
 

@@ -84,6 +84,8 @@ def check_roles(dialogues: Sequence[Dialogue], chosen: Sequence[Sequence[str]], 
         if absent:
             speakers = ", ".join(dialogue.speakers())
             fix = f'say who it is, as in --speaker "{dialogue.speakers()[0]}={absent[0]}", or ask for --roles overall'
-            problems.append(Problem(f"no speaker plays {', '.join(absent)}; speakers: {speakers}", dialogue.place, fix))
+            problems.append(
+                Problem(f"no speaker plays {', '.join(absent)}; speakers: {speakers}", dialogue.location, fix)
+            )
     if problems:
         raise DataError(problems)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rolesum.console import TOGETHER, meter, say
+from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.generation.engine import Decoding, Engine, OnText
@@ -91,7 +91,7 @@ class Writer:
             return found
         restored, left = restore_summaries(found, masked)
         if left:
-            say(f"{left} placeholders in the summaries stand for nothing: the model made them up")
+            log(f"{left} placeholders in the summaries stand for nothing: the model made them up")
         return restored
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
@@ -113,7 +113,7 @@ def _restoring(on_text: OnText, masked: Sequence[Redacted]) -> OnText:
 def summarize_dialogues(dialogues: Sequence[Dialogue], writing: Writing) -> list[list[RoleSummary]]:
     """Load the model and summarize, with a progress bar."""
     writer = Writer(writing)
-    with meter("summarize", len(dialogues), steady=TOGETHER) as bar:
+    with progress_bar("summarize", len(dialogues), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
         return writer.write(dialogues, on_done=bar.advance)
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rolesum.dialogue import language_of
+from rolesum.dialogue import detect_language
 from rolesum.errors import DataError, UsageError, did_you_mean
 from rolesum.metrics import bleu, bootstrap
 from rolesum.metrics.bootstrap import Statistic
@@ -164,7 +164,7 @@ def get_scorer(name: str) -> Scorer:
 
 def default_scorer(pairs: Pairs) -> str:
     """The usual scorer for the references' language."""
-    return DEFAULT_SCORER[language_of(" ".join(text for _, several in pairs for text in several))]
+    return DEFAULT_SCORER[detect_language(" ".join(text for _, several in pairs for text in several))]
 
 
 def score(name: str, pairs: Pairs, references: Several = "mean") -> Score:
@@ -245,10 +245,10 @@ def check_language(scorer: Scorer, pairs: Pairs) -> None:
         bad = [place for place, text in enumerate(references) if not _is_latin(text)]
         if bad:
             what = f"scorer {scorer.name} reads a-z and 0-9 only; another script in {len(bad)} of {len(references)}"
-            chinese = language_of(references[bad[0]]) == "zh"
+            chinese = detect_language(references[bad[0]]) == "zh"
             fix = "use --scorer csds for Chinese" if chinese else "leave these texts out"
             raise DataError(f"{what} references, first: {references[bad[0]][:40]!r}", fix=fix)
-    elif language_of(" ".join(references)) != scorer.language:
+    elif detect_language(" ".join(references)) != scorer.language:
         raise DataError(f"scorer {scorer.name} is for Chinese; the references are not", fix="use --scorer samsum")
 
 

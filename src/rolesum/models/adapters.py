@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rolesum.atomic_io import whole_directory
+from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError, ResourceError
 from rolesum.instructions import InstructionSet, SectionSet
 from rolesum.models.bundled_adapters import released_adapters
@@ -162,7 +162,7 @@ def save_model(
 def _saved(directory: Path, what: str, note: Mapping[str, Any], card: str) -> Iterator[Path]:
     """A directory to write weights into, which note and card join, whole or not at all."""
     try:
-        with whole_directory(directory) as work:
+        with atomic_directory(directory) as work:
             yield work
             (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             (work / "README.md").write_text(card, encoding="utf-8")

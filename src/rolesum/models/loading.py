@@ -88,7 +88,7 @@ class TextSide:
             what = f"{self.name} does not read {name}, and {len(unread)} of the dialogues are in it"
             readers = " or ".join(readers_of(language))
             fix = f"leave them out with --skip, or use a base that reads it, without this adapter: --model {readers}"
-            raise ModelError([Problem(what, unread[0].place, fix)])
+            raise ModelError([Problem(what, unread[0].location, fix)])
 
 
 @dataclass

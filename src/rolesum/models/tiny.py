@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM
 
-from rolesum.atomic_io import whole_directory
+from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ResourceError, UsageError, did_you_mean
 from rolesum.formats import read_dialogues
 from rolesum.models.architectures import chatglm
@@ -118,7 +118,7 @@ def write_tiny(name: str, directory: Path, tokenizer: Path | None = None, seed: 
     if tokenizer is not None:
         read_model(tokenizer)
     try:
-        with whole_directory(directory) as work:
+        with atomic_directory(directory) as work:
             _write(name, work, tokenizer, seed)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
         raise ResourceError(f"cannot write: {error}", str(directory), "free some disk space") from None

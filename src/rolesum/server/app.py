@@ -37,7 +37,9 @@ class _Api(FastAPI):
         return self.openapi_schema
 
 
-def application(house: AdmissionController, bulk: Bulk, keys: Keys, *, is_local: bool = True, origins: tuple[str, ...] = ()) -> Any:
+def application(
+    house: AdmissionController, bulk: Bulk, keys: Keys, *, is_local: bool = True, origins: tuple[str, ...] = ()
+) -> Any:
     """The service as an ASGI application."""
 
     @asynccontextmanager

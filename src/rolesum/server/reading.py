@@ -86,12 +86,12 @@ def check_size(dialogue: Dialogue, limits: Limits) -> None:
     """Refuse what would hold the engine for too long."""
     if len(dialogue.turns) > limits.turns:
         what = f"{len(dialogue.turns):,} turns; at most {limits.turns:,} are taken"
-        raise Refusal(413, what, where=dialogue.place, fix="send it in parts, or use rolesum summarize")
+        raise Refusal(413, what, where=dialogue.location, fix="send it in parts, or use rolesum summarize")
     for name in (dialogue.id, *dialogue.speakers()):
         if len(name) > NAME:
             what = f"an id or a speaker of {len(name):,} characters; at most {NAME} are taken"
-            raise Refusal(413, what, where=dialogue.place[:NAME], fix="check the format, or shorten it")
-    check_characters(sum(len(turn.text) for turn in dialogue.turns), limits, dialogue.place)
+            raise Refusal(413, what, where=dialogue.location[:NAME], fix="check the format, or shorten it")
+    check_characters(sum(len(turn.text) for turn in dialogue.turns), limits, dialogue.location)
 
 
 def check_characters(characters: int, limits: Limits, where: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from rolesum.console import say
+from rolesum.console import log
 from rolesum.errors import UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import DeclaredRoles, declared_roles
@@ -20,7 +20,7 @@ from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
 from rolesum.server.served_model import Served
 from rolesum.server.server import serve, write_log
-from rolesum.sockets import bind, is_loopback, url_of
+from rolesum.sockets import bind_socket, is_loopback, socket_url
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,15 @@ def run_service(asked: Serving) -> None:
     if len(set(names)) < len(names):
         raise UsageError(f"two models are called {max(names, key=names.count)}", fix="rename a run's directory")
     write_log(asked.log)
-    bound = bind(asked.host, asked.port)
+    bound = bind_socket(asked.host, asked.port)
     metrics = Metrics()
     store = Store(asked.store or default_store())
     try:
-        say(f"loading {', '.join(names)}")
+        log(f"loading {', '.join(names)}")
         house = AdmissionController([Served(*one) for one in asked.models], asked.limits, metrics)
         bulk = Bulk(house, store)
         _gauges(metrics, house, bulk)
-        say(f"serving {', '.join(names)}: {url_of(bound, asked.host)}  (Ctrl-C ends)")
+        log(f"serving {', '.join(names)}: {socket_url(bound, asked.host)}  (Ctrl-C ends)")
         app = application(house, bulk, keys, is_local=is_local, origins=asked.origins)
         serve(app, house, bound)
     finally:

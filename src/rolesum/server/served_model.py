@@ -83,7 +83,7 @@ class Served:
             redact=options.redact,
             kept_labels=tuple(name for role, others in self.aliases(sections).items() for name in (role, *others)),
         )
-        self._check_language(dialogue.language, dialogue.place)
+        self._check_language(dialogue.language, dialogue.location)
         if wishes.language:
             self._check_language(wishes.language, "language")
         seat = self.shared.seat()

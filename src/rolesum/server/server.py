@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rolesum.console import say
+from rolesum.console import log
 from rolesum.server.admission import AdmissionController
 
 # Of the sockets that wait to be accepted.
@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
         if not house.closing:
             house.closing = True
             loop.call_soon_threadsafe(lambda: loop.call_later(house.limits.grace, house.send_away))
-            say(f"ending: {self._house.inside} requests have {self._house.limits.grace:g} s; again to end at once")
+            log(f"ending: {self._house.inside} requests have {self._house.limits.grace:g} s; again to end at once")
         super().handle_exit(sig, frame)
 
 

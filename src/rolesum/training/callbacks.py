@@ -14,8 +14,8 @@ import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rolesum.atomic_io import write_whole
-from rolesum.console import Meter, say
+from rolesum.atomic_io import atomic_write_text
+from rolesum.console import ProgressBar, log
 from rolesum.errors import RolesumError
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.run_directory import Run
@@ -25,13 +25,13 @@ TWICE_SECONDS = 2.0
 
 
 class ProgressLine(TrainerCallback):
-    """Moves a meter by optimizer step, notes loss and tokens per second, and keeps the time that the steps take.
+    """Advances the progress bar by optimizer step, notes loss and tokens per second, and times the steps.
 
     `tokens` holds each step's, of all processes.
     """
 
-    def __init__(self, meter: Meter, tokens: Sequence[int]) -> None:
-        self.meter, self.tokens = meter, tokens
+    def __init__(self, progress_bar: ProgressBar, tokens: Sequence[int]) -> None:
+        self.progress_bar, self.tokens = progress_bar, tokens
         self.loss = ""
         self.first = self.last = 0
         self.begin = 0.0
@@ -44,7 +44,7 @@ class ProgressLine(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.first = self.last = state.global_step
-        self.meter.start_at(state.global_step)
+        self.progress_bar.start_at(state.global_step)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.begin = time.monotonic()
@@ -54,7 +54,7 @@ class ProgressLine(TrainerCallback):
             torch.cuda.synchronize()  # else the clock stops while the step still runs
         self.seconds += time.monotonic() - self.begin
         self.last = state.global_step
-        self.meter.advance(1, f"{self.rate:.0f} tokens/s{self.loss}")
+        self.progress_bar.advance(1, f"{self.rate:.0f} tokens/s{self.loss}")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
@@ -73,7 +73,7 @@ class MetricsFile(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         kept = [row for row in read_metrics(self.path) if row["step"] <= state.global_step]
-        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        atomic_write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
@@ -167,7 +167,7 @@ class KeepBest(TrainerCallback):
             row["step"] for row in state.log_history if self.metric in row and row["step"] > state.best_global_step
         }
         if self.patience and len(since) >= self.patience:
-            say(f"no better {self.metric} in {len(since)} evaluations: stopping, the best was {state.best_metric:.4g}")
+            log(f"no better {self.metric} in {len(since)} evaluations: stopping, the best was {state.best_metric:.4g}")
             self.stopped = control.should_training_stop = True
             control.should_save = False  # resumed from a checkpoint of this moment, the run would not stop here
 
@@ -227,4 +227,4 @@ class StopOnInterrupt(TrainerCallback):
                 raise KeyboardInterrupt
             return
         self.interrupted, self._at = True, time.monotonic()
-        say("stopping after this step and writing a checkpoint (again: stop at once, without one) …")
+        log("stopping after this step and writing a checkpoint (again: stop at once, without one) …")

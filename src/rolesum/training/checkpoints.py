@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from rolesum.atomic_io import flush_all_to_disk, flush_to_disk, remove_if_empty
+from rolesum.atomic_io import flush_to_disk, flush_tree_to_disk, remove_if_empty
 
 UNFINISHED = ".unfinished"
 KEPT = 2
@@ -18,7 +18,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 def finish_checkpoint(written: Path, folder: Path) -> None:
     """Give a written checkpoint its place in `folder`, whole or not at all, and drop those older than the last two."""
     (written / SIZES).write_text(json.dumps(_sizes(written)), encoding="utf-8")
-    flush_all_to_disk(written)
+    flush_tree_to_disk(written)
     finished = folder / written.name
     shutil.rmtree(finished, ignore_errors=True)
     written.rename(finished)

@@ -146,9 +146,11 @@ def _read_apart(recipe: Recipe, file: TrainFile) -> _Part:
     """
     bundles, left_out = read_bundles(recipe, file)
     seen = {
-        dialogue.spoken for path in file.apart_from for dialogue in read_dialogues(path, custom_roles=recipe.aliases)
+        dialogue.normalized_turns
+        for path in file.apart_from
+        for dialogue in read_dialogues(path, custom_roles=recipe.aliases)
     }
-    kept = [bundle for bundle in bundles if bundle.dialogue.spoken not in seen]
+    kept = [bundle for bundle in bundles if bundle.dialogue.normalized_turns not in seen]
     if not kept:
         what = f"all its dialogues stand in {' or '.join(file.apart_from)}"
         raise DataError(what, file.path, "train on other data, or leave out apart_from")

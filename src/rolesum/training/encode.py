@@ -152,10 +152,10 @@ def _too_long(
         what = f"{counted} tokens to read, target up to {longest}; the limits are {limits.length} and {limits.target}"
     hopeless = limits.target_too_long(encoded)
     if hopeless and limits.target is not None:
-        return Problem(what, dialogue.place, "the target alone does not fit: shorten it, or skip the id")
+        return Problem(what, dialogue.location, "the target alone does not fit: shorten it, or skip the id")
     might_help = readable is None or counted <= readable
     ways = ["raise training.max_length" if might_help else "take a model that reads more"]
     if on_long != "drop-middle" and not hopeless:
         ways.append("set training.on_long: drop-middle")
     alone = "the target alone does not fit: " if hopeless else ""
-    return Problem(what, dialogue.place, f"{alone}{', '.join(ways)}, or skip the id")
+    return Problem(what, dialogue.location, f"{alone}{', '.join(ways)}, or skip the id")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
-from rolesum.console import meter, say
+from rolesum.console import log, progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ResourceError, UsageError
 from rolesum.models.adapters import save_adapter, save_model
@@ -73,9 +73,9 @@ def train(
     _check_wishes(recipe, processes, device, rouge)
     side, data, validation = processes.all_do(lambda: _read(recipe))
     target, loaded = processes.all_do(lambda: _load(recipe, side, processes, device))
-    say(f"training {recipe.base} on {data.told(joins_rows(loaded.language_model, side.family, target))}")
+    log(f"training {recipe.base} on {data.told(joins_rows(loaded.language_model, side.family, target))}")
     for note in left_out_notes(data, validation):
-        say(note)
+        log(note)
     note = note_of(recipe, loaded)
     with _memory_errors():
         loaded.model = trainable(loaded.model, side.family, recipe)
@@ -134,7 +134,7 @@ def _check_wishes(recipe: Recipe, processes: Processes, device: str, rouge: Roug
 def _read(recipe: Recipe) -> tuple[TextSide, TrainingData, TrainingData | None]:
     side = load_text_side(recipe.base)
     if recipe.training.share_prefix and not side.family.shares_prefix:
-        say(f"{side.family.name} models {side.family.why_not_shared}: each example is computed with its own prefix")
+        log(f"{side.family.name} models {side.family.why_not_shared}: each example is computed with its own prefix")
     return side, read_training_data(recipe, side), read_validation_data(recipe, side)
 
 
@@ -156,9 +156,9 @@ def _last_checkpoint(run: Run, processes: Processes) -> Path | None:
     for broken in checkpoints(run.checkpoints)[::-1]:
         if broken == last:
             break
-        say(f"{broken.name} is not whole: it is passed over")
+        log(f"{broken.name} is not whole: it is passed over")
     if last is None:
-        say("no whole checkpoint here: the run begins anew")
+        log("no whole checkpoint here: the run begins anew")
     elif any(last.glob("pytorch_model_fsdp*")) != processes.sharded:
         fix = "leave FSDP out" if processes.sharded else "start it as before, with FSDP in accelerate's configuration"
         raise UsageError("this run began " + ("without FSDP" if processes.sharded else "with FSDP"), str(last), fix)
@@ -199,7 +199,7 @@ def _fit(job: _Job, checkpoint: Path | None, deadline: float | None) -> dict[str
         quiet_transformers(),
         tensorboard_in(job.run.path),
         training_forward(job.loaded.model, job.loaded.family, job.recipe.neftune.alpha, job.device),
-        meter("train", steps, "steps") as bar,
+        progress_bar("train", steps, "steps") as bar,
     ):
         progress = ProgressLine(bar, job.step_tokens)
         trainer = _trainer(job)

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import torch
 
-from rolesum.console import meter
+from rolesum.console import progress_bar
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
 from rolesum.models.loading import TextSide, load_text_side, load_weights, pick_device, pick_dtype
@@ -234,7 +234,7 @@ def _measure(recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[l
         quiet_transformers(),
         training_forward(model, loaded.family, recipe.neftune.alpha, loaded.device),
         torch.autocast(loaded.device.type, torch.bfloat16, enabled=autocast),
-        meter("measure", len(timed) + 1, "batches") as bar,
+        progress_bar("measure", len(timed) + 1, "batches") as bar,
     ):
         model.train()
         step(ordered[-1])

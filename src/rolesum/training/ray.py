@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rolesum.console import console, say
+from rolesum.console import console, log
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.recipe import Recipe
 from rolesum.training.finetune import DEFAULT_RUNS, Rouge, train
@@ -50,7 +50,7 @@ def train_on_ray(
         wanted = dict(resources or {"GPU" if on_gpus else "CPU": 1})
         for name, share in wanted.items():
             if workers * share > there.get(name, 0):
-                say(f"waiting for {workers * share:g} {name}: the cluster has {there.get(name, 0):g}")
+                log(f"waiting for {workers * share:g} {name}: the cluster has {there.get(name, 0):g}")
         place = "cuda" if on_gpus else "cpu"
 
         def work() -> None:

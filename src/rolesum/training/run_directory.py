@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from rolesum.atomic_io import check_directory, remove_if_empty, write_whole
+from rolesum.atomic_io import atomic_write_text, check_directory, remove_if_empty
 from rolesum.errors import RolesumError, UsageError
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
@@ -164,16 +164,16 @@ def begin(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, res
             raise UsageError(what, str(run.environment), "go on where it began, or train anew with that dtype set")
     if not resume:
         run.remove_bests()
-    write_whole(run.environment, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(run.environment, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
     if not resume:
-        write_whole(run.metrics, "")
-    write_whole(run.recipe, dump_recipe(recipe))
+        atomic_write_text(run.metrics, "")
+    atomic_write_text(run.recipe, dump_recipe(recipe))
 
 
 def finish(run: Run, costs: dict[str, Any]) -> None:
     """Note what the run cost beside its versions, and drop what it needs no more."""
     known = _environment(run)
-    write_whole(run.environment, json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(run.environment, json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n")
     run.remove_work()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rolesum.console import say
+from rolesum.console import log
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
 from rolesum.evaluation.evaluate import evaluate
@@ -35,7 +35,7 @@ class RougeOnTheWay:
         """Before training: say which dialogues cannot be summarized. Raises DataError where none can."""
         chosen = _that_can_be_scored(dialogues, self._engine(loaded), self.recipe)
         if without := len(dialogues) - len(chosen):
-            say(f"{without} of {len(dialogues)} validation dialogues cannot be summarized: too long, or roles unplayed")
+            log(f"{without} of {len(dialogues)} validation dialogues cannot be summarized: too long, or roles unplayed")
 
     def __call__(self, loaded: "LoadedModel", dialogues: Sequence[Dialogue]) -> dict[str, float]:
         engine = self._engine(loaded)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from helpers.tiny import model_dir
 from helpers.tiny_seq2seq import seq2seq_dir
-from rolesum.atomic_io import workshop
+from rolesum.atomic_io import make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models.adapters import save_adapter
@@ -259,9 +259,9 @@ def test_hidden_directories_of_others_beside_the_target_are_let_be(tmp_path, to)
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    left, mine = workshop(tmp_path / "out"), workshop(tmp_path / "out")
+    left, mine = make_temp_dir(tmp_path / "out"), make_temp_dir(tmp_path / "out")
     dead = left.rename(left.with_name(left.name.replace(f"-{os.getpid()}-", "-4194305-")))  # no process has this number
-    again = workshop(tmp_path / "out")
+    again = make_temp_dir(tmp_path / "out")
     assert not dead.exists() and mine.exists() and again.exists()
 
 

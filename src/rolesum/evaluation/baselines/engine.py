@@ -111,11 +111,11 @@ class BaselineEngine:
         case = self._case(dialogue, role)
         if not case.turns:
             fix = f'say who it is, as in --speaker "LABEL={case.role}", or take another baseline or other roles'
-            return Problem(f"nobody plays {case.role}", dialogue.place, fix)
+            return Problem(f"nobody plays {case.role}", dialogue.location, fix)
         if self.name == "oracle" and not dialogue.summaries.get(role):
-            return Problem(f"no reference for {role}", dialogue.place, "the oracle needs one: take another baseline")
+            return Problem(f"no reference for {role}", dialogue.location, "the oracle needs one: take another baseline")
         if self.name.startswith("csds-") and dialogue.language != "zh":
             return Problem(
-                f"{self.name} is for Chinese, and its budgets too", dialogue.place, f"take {_PLAIN[self.name]}"
+                f"{self.name} is for Chinese, and its budgets too", dialogue.location, f"take {_PLAIN[self.name]}"
             )
         return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import UsageError
 from rolesum.evaluation.human.store import Judgment
 
@@ -25,10 +25,10 @@ def export_judgments(judgments: Sequence[Judgment], path: Path) -> None:
     check_form(path)
     rows = [asdict(one) for one in judgments]
     if path.suffix.lower() == ".jsonl":
-        write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        atomic_write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return
     text = io.StringIO()
     writer = csv.DictWriter(text, Judgment.__dataclass_fields__, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    atomic_write_text(path, text.getvalue())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.atomic_io import check_writable
-from rolesum.console import say
+from rolesum.console import log
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.human.export import check_form, export_judgments
 from rolesum.evaluation.human.results import judging_results
@@ -45,10 +45,10 @@ def serve_judging(
         else:
             check_record(study, record, str(store))
         server = JudgeServer(Desk(study, opened), host, port)
-        say(f"judging {_what(study)}: {server.url}")
-        say(f"answers are kept in {store}; Ctrl-C ends, the same command goes on")
+        log(f"judging {_what(study)}: {server.url}")
+        log(f"answers are kept in {store}; Ctrl-C ends, the same command goes on")
         server.run(open_page)
-        say(f"ended: {len(opened.judgments())} judgments in {store}; see them with --results")
+        log(f"ended: {len(opened.judgments())} judgments in {store}; see them with --results")
     finally:
         opened.close()
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.evaluation.human.session import Desk
-from rolesum.sockets import bind, hostname, is_loopback, url_of
+from rolesum.sockets import bind_socket, hostname, is_loopback, socket_url
 
 DEFAULT_PORT = 8765
 MOST_BYTES = 65_536  # of a request
@@ -62,11 +62,11 @@ class JudgeServer:
         except ImportError:
             raise UsageError("the web server is not installed", fix="pip install 'rolesum[server]'") from None
         self.is_local = is_loopback(host)
-        self._socket = bind(host, port)
+        self._socket = bind_socket(host, port)
         self._socket.listen(128)
         self.token = None if self.is_local else secrets.token_urlsafe(16)
         asked = f"?token={quote(self.token)}" if self.token else ""
-        self.url = f"{url_of(self._socket, host)}/{asked}"
+        self.url = f"{socket_url(self._socket, host)}/{asked}"
         config = uvicorn.Config(
             Gate(_application(desk), self.token),
             log_level="warning",

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rolesum.console import meter
+from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.llm_judge.cache import JudgeCache, cache_key
@@ -110,7 +110,7 @@ def judge(
     try:
         answers = _known(questions, store, saved)
         known = set(answers)
-        with meter("judge", len(questions), unit="summaries") as bar:
+        with progress_bar("judge", len(questions), unit="summaries") as bar:
             bar.start_at(len(known))
             for key, found, used in _asked(questions, known, endpoint, concurrency):
                 for each in used:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rolesum.checks.sentences import Sentence, sentences_of
 from rolesum.checks.types import Flag
-from rolesum.console import meter
+from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.evaluation.model_metrics.encoder import Checkpoint, load_checkpoint
@@ -112,7 +112,7 @@ def nli_support(
     for place, one in enumerate(predictions):
         places.setdefault(one.id, []).append(place)
     found: list[tuple[SentenceSupport, ...]] = [()] * len(predictions)
-    with meter(CHECK, len(places)) as bar:
+    with progress_bar(CHECK, len(places)) as bar:
         for identity, own in places.items():
             dialogue = by_id[identity]
             split = [sentences_of(predictions[place].prediction, dialogue.language) for place in own]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rolesum.checks.types import Checked
-from rolesum.dialogue import Dialogue, language_of
+from rolesum.dialogue import Dialogue, detect_language
 from rolesum.evaluation.breakdown import main_measure
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.report.marks import NOTHING, overlap, sentences
@@ -169,7 +169,7 @@ def _case(
             continue
         one, checked = column.predictions[place], column.checked[place]
         references = references or one.references
-        language = language_of(" ".join(one.references))
+        language = detect_language(" ".join(one.references))
         figures = {HEADINGS.get(name, name): values[place] for name, values in column.figures.items()}
         shown.append(column.values[place])
         flags += [(column.system, flag.check) for flag in checked.flags]

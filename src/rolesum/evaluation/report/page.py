@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.report.cases import cases_of, signed
@@ -76,7 +76,7 @@ def write_report(
         flags=_flags(sections),
         about={key: _fact(value) for key, value in (about or {}).items() if value is not None},
     )
-    write_whole(path, page)
+    atomic_write_text(path, page)
 
 
 def _fact(value: Any) -> Any:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rolesum.atomic_io import write_whole
+from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
 from rolesum.evaluation.compare import OF_CHECKS, CompareRow
 from rolesum.evaluation.evaluate import Evaluation
@@ -95,8 +95,8 @@ def write_tables(directory: Path, systems: Mapping[str, Evaluation]) -> None:
         for role, score in first.scores.items()
     }
     results = {name: evaluation_results(one) for name, one in systems.items()}
-    write_whole(directory / "table.md", as_markdown(results, published))
-    write_whole(directory / "table.tex", as_latex(results, published))
+    atomic_write_text(directory / "table.md", as_markdown(results, published))
+    atomic_write_text(directory / "table.tex", as_latex(results, published))
 
 
 def _cells(row: CompareRow, wide: bool) -> list[str]:

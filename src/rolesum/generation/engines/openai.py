@@ -104,7 +104,9 @@ class EndpointEngine:
         if self.prompt_side:
             return self.prompt_side.asked(prompts, decoding)
         problems = [
-            Problem(f"about {self._guess(prompt)} tokens, for a context of {self.context}", prompt.dialogue.place, LESS)
+            Problem(
+                f"about {self._guess(prompt)} tokens, for a context of {self.context}", prompt.dialogue.location, LESS
+            )
             for prompt in prompts
             if not self.fits(prompt, decoding.max_new_tokens)
         ]
@@ -152,13 +154,13 @@ class EndpointEngine:
             answer = self._answer(one, decoding, tell if growing else None)
         except Refused as error:
             if _TOO_LONG.search(str(error)):
-                raise DataError(f"the endpoint says: {error}", one.prompt.dialogue.place, LESS) from None
+                raise DataError(f"the endpoint says: {error}", one.prompt.dialogue.location, LESS) from None
             if self.prompt_side and _NO_TOKEN.search(str(error)):
                 raise self._other_tokens(self.prompt_side) from None
             raise UsageError(f"the endpoint refuses: {error}", self.client.url, "leave that option out") from None
         except NoAnswer as error:
             fix = "run again when the server is well, or with a lower --concurrency"
-            raise ResourceError(f"no answer to {one.prompt.dialogue.place}: {error}", self.client.url, fix) from None
+            raise ResourceError(f"no answer to {one.prompt.dialogue.location}: {error}", self.client.url, fix) from None
         return one, self._generation(one, answer, decoding, time.monotonic() - started)
 
     def _answer(self, one: Asked, decoding: Decoding, tell: OnText | None) -> _Answer:
@@ -210,7 +212,7 @@ class EndpointEngine:
     def _generation(self, one: Asked, answer: _Answer, decoding: Decoding, seconds: float) -> Generation:
         if answer.finish_reason not in ("stop", "length"):
             what = f'the endpoint ended the text with "{answer.finish_reason}"'
-            raise DataError(what, one.prompt.dialogue.place, "leave the dialogue out, or use another model")
+            raise DataError(what, one.prompt.dialogue.location, "leave the dialogue out, or use another model")
         if answer.tokens < decoding.min_new_tokens:
             raise UsageError("the endpoint passes over min_tokens", self.client.url, "leave --min-new-tokens out")
         stopped, text = answer.finish_reason == "stop", answer.text.strip()

@@ -58,7 +58,7 @@ class PromptSide:
             longest = max(map(len, rows))
             if longest + decoding.max_new_tokens > self.limit:
                 what = f"{longest} tokens and up to {decoding.max_new_tokens} new ones; at most {self.limit} are read"
-                problems.append(Problem(what, prompt.dialogue.place, LESS))
+                problems.append(Problem(what, prompt.dialogue.location, LESS))
             found += [
                 Asked(index, branch, prompt, ids, seed_of(decoding, prompt, branch)) for branch, ids in enumerate(rows)
             ]

@@ -122,12 +122,12 @@ class TransformersEngine:
         fix = "use --on-long drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"
         if sides is None and one.width(max_new_tokens) > limit:
             what = f"{one.width(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}"
-            return Problem(what, prompt.dialogue.place, fix)
+            return Problem(what, prompt.dialogue.location, fix)
         if sides and one.width(0) > limit:
-            return Problem(f"{one.width(0)} tokens; {self.loaded.name} reads {limit}", prompt.dialogue.place, fix)
+            return Problem(f"{one.width(0)} tokens; {self.loaded.name} reads {limit}", prompt.dialogue.location, fix)
         if sides and len(one.begin) + max_new_tokens - 1 > sides.target_length:
             what = f"up to {max_new_tokens} new tokens; {self.loaded.name} writes {sides.target_length}"
-            return Problem(what, prompt.dialogue.place, "lower --max-new-tokens")
+            return Problem(what, prompt.dialogue.location, "lower --max-new-tokens")
         return None
 
     def text_of(self, ids: Sequence[int]) -> str:

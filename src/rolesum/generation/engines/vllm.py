@@ -100,7 +100,7 @@ class VLLMEngine:
             parameters = self._parameters(text.asked, decoding)
             self._engine.add_request(text.name, prompt, parameters, lora_request=self._adapter)
         except ValueError as error:
-            raise UsageError(f"vLLM refuses: {in_short(error)}", text.asked.prompt.dialogue.place) from None
+            raise UsageError(f"vLLM refuses: {in_short(error)}", text.asked.prompt.dialogue.location) from None
 
     def _step(self) -> Sequence[Any]:
         try:

@@ -144,7 +144,7 @@ def chunks_for_all(desk: Desk, summaries: Sequence[LongSummary]) -> dict[int, li
         chunks = chunks_of(one.rest, desk.fitting(one, one.roles))
         if chunks is None:
             what = f"not one turn fits beside its instruction and {desk.decoding.max_new_tokens} new tokens"
-            problems[one.number] = Problem(what, one.dialogue.place, LESS_ROOM)
+            problems[one.number] = Problem(what, one.dialogue.location, LESS_ROOM)
         else:
             found[one.number] = chunks
     if problems:
@@ -191,7 +191,7 @@ def _joining(desk: Desk, summaries: Sequence[LongSummary]) -> list[Plan]:
         groups = chunks_of(pieces_of(one.dialogue.with_turns(turns)), desk.fitting(one, [one.role]), whole=True)
         if groups is None or len(groups) == len(turns):
             what = f"no two summaries of up to {desk.decoding.max_new_tokens} tokens fit together, to be joined"
-            problems.append(Problem(what, one.dialogue.place, LESS_ROOM))
+            problems.append(Problem(what, one.dialogue.location, LESS_ROOM))
             continue
         texts: list[Text | Generation] = []
         for group in groups:
@@ -214,7 +214,7 @@ def refine(desk: Desk, summaries: Sequence[LongSummary]) -> None:
         if lacking := [one for one, text in zip(waiting, texts, strict=True) if text is None]:
             what = f"no turn fits beside the summary so far and {desk.decoding.max_new_tokens} new tokens"
             fix = f"use --on-long map-reduce; or {LESS_ROOM}"
-            raise DataError([Problem(what, one.dialogue.place, fix) for one in lacking])
+            raise DataError([Problem(what, one.dialogue.location, fix) for one in lacking])
         wanted = [text for text in texts if text is not None]
         for text, made in zip(wanted, desk.write(wanted), strict=True):
             text.summary.keep([made, *text.summary.texts])

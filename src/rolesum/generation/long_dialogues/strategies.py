@@ -76,7 +76,7 @@ def _or_refuse(write: Write, desk: Desk, dialogues: Sequence[Dialogue], chosen: 
         return write(dialogues, roles=chosen, on_text=desk.on_text)
     except DataError as error:
         pairs = zip(dialogues, chosen, strict=True)
-        long = {one.place for one, wanted in pairs if not desk.fits(one, one, wanted)}
+        long = {one.location for one, wanted in pairs if not desk.fits(one, one, wanted)}
         ways = f"add --on-long {', '.join(STRATEGIES[1:-1])} or {STRATEGIES[-1]}"
         raise DataError(
             [replace(one, fix=f"{ways}; or {one.fix}") if one.where in long else one for one in error.problems]
@@ -93,13 +93,13 @@ def _without_middles(
         cut = drop_middle(whole, lambda one, wanted=wanted: desk.fits(one, one, wanted))  # type: ignore[misc]
         if cut is None:
             what = "not even the first and the last turn fit"
-            problems.append(Problem(what, whole.place, f"use --on-long map-reduce or refine; or {LESS_ROOM}"))
+            problems.append(Problem(what, whole.location, f"use --on-long map-reduce or refine; or {LESS_ROOM}"))
             continue
         shown[number], dropped = cut
         lost = [role for role in wanted if whole.speakers(role) and not shown[number].speakers(role)]
         if lost:
             what = f"without the {dropped} turns in its middle, nobody who plays {', '.join(lost)} speaks"
-            problems.append(Problem(what, whole.place, "use --on-long map-reduce or refine, or leave the role out"))
+            problems.append(Problem(what, whole.location, "use --on-long map-reduce or refine, or leave the role out"))
         coverages[number] = Coverage("drop-middle", len(whole.turns), len(whole.turns) - dropped)
     if problems:
         raise DataError(problems)

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rolesum.atomic_io import whole_directory
+from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError
 from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE, attach_adapter
 from rolesum.models.architectures.chatglm import RENAMED
@@ -89,7 +89,7 @@ def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> 
         "fingerprint": loaded.fingerprint,
     }
     try:
-        with whole_directory(out) as work:
+        with atomic_directory(out) as work:
             save_file(new, work / WEIGHTS, metadata={"format": "pt"})
             (work / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
             (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

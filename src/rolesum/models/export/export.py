@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from rolesum.atomic_io import check_directory, whole_directory
+from rolesum.atomic_io import atomic_directory, check_directory
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.formats import read_dialogues
 from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE
@@ -268,7 +268,7 @@ def _empty_cache() -> None:
 @contextmanager
 def _written(out: Path) -> Iterator[Path]:
     try:
-        with whole_directory(out) as work:
+        with atomic_directory(out) as work:
             yield work
     except (OSError, SafetensorError) as error:
         raise ResourceError(f"cannot write: {error}", str(out), "free some disk space") from None

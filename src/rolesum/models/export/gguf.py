@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
-from rolesum.atomic_io import check_writable, workshop
+from rolesum.atomic_io import check_writable, make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.models.checkpoint import read_config
 from rolesum.models.export import llamacpp, parity
@@ -76,7 +76,7 @@ def export_gguf(
 def _workshop(out: Path) -> Iterator[Path]:
     """A directory beside the target, as /tmp may be too small for the weights. OSError becomes ResourceError."""
     try:
-        folder = workshop(out)
+        folder = make_temp_dir(out)
         try:
             yield folder
         finally:

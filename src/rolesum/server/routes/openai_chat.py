@@ -149,7 +149,9 @@ async def complete(request: Request) -> Any:
 Made = tuple[str, int, str, int]  # the text, its tokens, why it ended, the prompt's tokens
 
 
-def _streamed(house: AdmissionController, served: Served, work: Any, head: dict[str, Any], with_usage: bool, held: ExitStack) -> Any:
+def _streamed(
+    house: AdmissionController, served: Served, work: Any, head: dict[str, Any], with_usage: bool, held: ExitStack
+) -> Any:
     told: str | None = None
 
     def chunk(delta: dict[str, Any], reason: str | None = None) -> Event:

@@ -75,7 +75,9 @@ def _task(house: AdmissionController, served: Served, asked: SummaryRequest, upl
     return served.task(found[0], asked, house.limits)
 
 
-def _written(house: AdmissionController, served: Served, task: Task, seat: Seat, on_text: OnText | None = None) -> SummariesOut:
+def _written(
+    house: AdmissionController, served: Served, task: Task, seat: Seat, on_text: OnText | None = None
+) -> SummariesOut:
     made = served.write(task, seat, on_text)
     house.metrics.count(made)
     return made
