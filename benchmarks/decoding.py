@@ -20,7 +20,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.evaluation.prediction import Prediction
 from rolesum.formats import read_dialogues
 from rolesum.generation import Generation
-from rolesum.generation.rerank import chooser
+from rolesum.generation.rerank import get_reranker
 from rolesum.metrics.bootstrap import intervals
 from rolesum.metrics.scorers import score
 from rolesum.roles import OVERALL
@@ -54,7 +54,7 @@ def main() -> int:
     for choice in CHOICES:
         made, seconds = written[several]
         begin = time.perf_counter()
-        pick = chooser(choice)
+        pick = get_reranker(choice)
         chosen = [texts[pick(one, OVERALL, texts)] for one, texts in zip(dialogues, made, strict=True)]
         spent = time.perf_counter() - begin
         rows.append(_row(f"{choice} of {several}", dialogues, chosen, seconds + spent))

@@ -288,7 +288,7 @@ def _equality(job: Job, dialogues: list[Any]) -> Job:
     engine, prompts = TransformersEngine(loaded), _prompts(loaded, dialogues, job["roles"])
     encoded = [engine.encode(number, prompt) for number, prompt in enumerate(prompts)]
     ended = list(engine.texts(encoded, [one.id for one in dialogues], Decoding(job["max_new_tokens"])))
-    ours = {one.text.owner: one.text.ids for one in ended}
+    ours = {one.hypothesis.key: one.hypothesis.ids for one in ended}
     for one in encoded:
         for number, branch in enumerate(one.branches):
             alone = _generated(loaded, [[*one.prefix, *branch]], job["max_new_tokens"])[0]

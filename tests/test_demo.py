@@ -9,7 +9,7 @@ from rolesum.errors import UsageError
 from rolesum.evaluation.run import Task, evaluate_model
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import Writing
+from rolesum.generation.summarizer import SummarizerConfig
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training import train
 
@@ -57,7 +57,7 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
     for adapter in (None, run.adapter):
         done = evaluate_model(
             Task("sample:en-test", roles=["user"], limit=4),
-            Writing(EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(40)),
+            SummarizerConfig(EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(40)),
         )
         scores.append(done.scores["user"].means["rouge1"])
     assert scores[1] > scores[0] + 4

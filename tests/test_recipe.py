@@ -76,7 +76,7 @@ def test_a_later_set_wins_over_an_earlier_one(recipe_file):
         ("training.learning_rate=5e-4", lambda recipe: recipe.training.learning_rate, 5e-4),
         ("training.learning_rate=0.001", lambda recipe: recipe.training.learning_rate, 1e-3),
         ("training.max_length=null", lambda recipe: recipe.training.max_length, None),
-        ("training.on_long=drop-middle", lambda recipe: recipe.training.on_long, "drop-middle"),
+        ("training.long_dialogues=drop-middle", lambda recipe: recipe.training.long_dialogues, "drop-middle"),
         ("neftune.alpha=0", lambda recipe: recipe.neftune.alpha, 0.0),
         ("roles=[user, 客服]", lambda recipe: recipe.roles, ("user", "agent")),
         ("lora.targets=[q_proj, v_proj]", lambda recipe: recipe.lora.targets, ("q_proj", "v_proj")),

@@ -134,7 +134,7 @@ class Training(_Section):
     max_length: Whole | None = Field(
         None, ge=32, description="Longest example (encoder-decoder: source) in tokens; by default the model's limit."
     )
-    on_long: Literal["refuse", "drop-middle"] = Field(
+    long_dialogues: Literal["refuse", "drop-middle"] = Field(
         "refuse", description="A dialogue that does not fit: an error, or drop whole turns from its middle (counted)."
     )
     save_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
@@ -166,7 +166,7 @@ class Recipe(_Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Of the base; the adapter is float32.")
     method: Literal["lora", "full"] = Field("lora", description="Train LoRA adapters, or all weights of the base.")
     quantize: Literal["4bit"] | None = Field(None, description="Hold the base in 4 bits (QLoRA; needs rolesum[qlora]).")
-    on_long: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
+    long_dialogues: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
         "refuse", description="In summarizing, a dialogue that does not fit: see docs/long-dialogues.md."
     )
     lora: Lora = Lora()

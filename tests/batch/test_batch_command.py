@@ -32,7 +32,7 @@ def test_a_model_summarizes_files_and_directories_and_the_same_command_goes_on(t
     records = [json.loads(line) for shard in shards for line in shard.read_text(encoding="utf-8").splitlines()]
     assert [one["id"] for one in records] == [*(one.id for one in read_dialogues(first)), "chat"]
     assert all(list(one["summaries"]) == ["overall", "user"] for one in records)
-    assert all(one["figures"]["user"]["mean_logprob"] < 0 for one in records)
+    assert all(one["stats"]["user"]["mean_logprob"] < 0 for one in records)
     shards[0].unlink()  # as if the run had been stopped before
     again = command(*asked, "--roles", "overall,customer")
     assert json.loads(again.stdout) == json.loads(done.stdout) and shards[0].exists()

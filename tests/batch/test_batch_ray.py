@@ -16,7 +16,7 @@ from helpers.echo_engine import SlowEcho, Unreachable, dialogue, lines
 from rolesum.batch import run_batch
 from rolesum.batch.ray import on_ray
 from rolesum.errors import ResourceError, UsageError
-from rolesum.generation.summarizer import Writer
+from rolesum.generation.summarizer import Summarizer
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,11 +41,11 @@ def given(tmp_path, monkeypatch):
 
 
 def slow(pids, seconds, writing):
-    return Writer(writing, SlowEcho(pids, seconds))
+    return Summarizer(writing, SlowEcho(pids, seconds))
 
 
 def unreachable(writing):
-    return Writer(writing, Unreachable())
+    return Summarizer(writing, Unreachable())
 
 
 def kill_first(pids, killed, shards):

@@ -23,13 +23,13 @@ from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import Writer, Writing
+from rolesum.generation.summarizer import Summarizer, SummarizerConfig
 
 BAD = '{"id": "cut\n'
 
 
 def echo(writing):
-    return Writer(writing, Echo())
+    return Summarizer(writing, Echo())
 
 
 def run(given, out, writing=None, block=4, open_writer=echo, **options):
@@ -52,7 +52,7 @@ def records(out, kind="summaries"):
     for path in sorted(out.glob(f"{kind}-*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             value = json.loads(line)
-            for figures in value.get("figures", {}).values():
+            for figures in value.get("stats", {}).values():
                 assert figures.pop("seconds") >= 0
             found.append(value)
     return found
@@ -151,9 +151,11 @@ def test_a_run_that_is_killed_again_and_again_leaves_what_a_quiet_run_leaves(tmp
 
 @needs_fork
 def test_a_model_that_is_killed_again_and_again_writes_what_it_would_have_written(tmp_path):
-    writing = Writing(EngineSpec(model=str(model_dir("llama")), dtype="float32", device="cpu"), decoding=Decoding(16))
+    writing = SummarizerConfig(
+        EngineSpec(model=str(model_dir("llama")), dtype="float32", device="cpu"), decoding=Decoding(16)
+    )
     given = short_dialogues("en-train", 12, 3)
-    writer = Writer(writing)  # loaded once: forks have it
+    writer = Summarizer(writing)  # loaded once: forks have it
     options = {"block": 2, "open_writer": lambda _: writer}
     run(given, tmp_path / "first", writing, **options)
     begin = time.monotonic()
@@ -178,7 +180,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_does_each_block_once(given, tmp_p
 
     def open_writer(writing):
         engines.append(Stopping())
-        return Writer(writing, engines[-1])
+        return Summarizer(writing, engines[-1])
 
     with pytest.raises(Stopped, match="go on with the same command") as stopped:
         run(given, tmp_path / "out", open_writer=open_writer)
@@ -192,7 +194,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_does_each_block_once(given, tmp_p
 
 def test_an_error_of_the_engine_stops_the_run_and_nothing_is_lost(given, tmp_path):
     with pytest.raises(ResourceError, match="start it; what is written stays; go on with the same command"):
-        run(given, tmp_path / "out", open_writer=lambda writing: Writer(writing, Unreachable()))
+        run(given, tmp_path / "out", open_writer=lambda writing: Summarizer(writing, Unreachable()))
     assert run(given, tmp_path / "out").summarized == 8
 
 
@@ -217,7 +219,7 @@ def test_where_the_disk_takes_no_more_the_run_stops_and_can_go_on(given, tmp_pat
 
 
 def test_a_run_goes_on_with_its_own_settings_only(given, tmp_path):
-    writing = Writing(roles=("overall",))
+    writing = SummarizerConfig(roles=("overall",))
     run(given, tmp_path / "out", writing)
     others = [
         (replace(writing, roles=("user",)), r'roles was \["overall"\], now \["user"\]'),
@@ -253,7 +255,7 @@ def test_a_retrained_adapter_is_another(given, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_bytes(b"some weights")
-    writing = Writing(EngineSpec(adapter=adapter))
+    writing = SummarizerConfig(EngineSpec(adapter=adapter))
     run(given, tmp_path / "out", writing)
     (adapter / "adapter_model.safetensors").write_bytes(b"more weights")
     with pytest.raises(UsageError, match="model_files was"):
@@ -261,7 +263,7 @@ def test_a_retrained_adapter_is_another(given, tmp_path):
 
 
 def test_how_fast_an_endpoint_is_asked_decides_no_summary(given, tmp_path):
-    writing = Writing(EngineSpec("endpoint", url="http://localhost:1/v1", concurrency=4))
+    writing = SummarizerConfig(EngineSpec("openai", url="http://localhost:1/v1", concurrency=4))
     first = run(given, tmp_path / "out", writing)
     faster = replace(writing, spec=replace(writing.spec, concurrency=8, api_key_env="KEY"))
     assert run(given, tmp_path / "out", faster) == first

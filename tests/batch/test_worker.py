@@ -9,14 +9,14 @@ from helpers.echo_engine import Echo, Unreachable, dialogue
 from rolesum.batch import Failure, summarize_block
 from rolesum.errors import DataError, ModelError, Problem, ResourceError
 from rolesum.evaluation.predictions import read_outputs
-from rolesum.generation.summarizer import Writer, Writing, record_of
+from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
 from rolesum.roles import BUILT_IN
 
 GOOD = [dialogue(f"d{number}") for number in range(5)]
 
 
 def summarize(block, engine=None, **writing):
-    return summarize_block(block, Writer(Writing(**writing), engine or Echo()))
+    return summarize_block(block, Summarizer(SummarizerConfig(**writing), engine or Echo()))
 
 
 def ids(result):
@@ -39,7 +39,7 @@ def test_a_dialogue_that_does_not_fit_fails_alone_with_its_reason():
     assert result.summaries == summarize(GOOD).summaries
     (failure,) = result.failures
     assert (failure.id, failure.where, failure.reason) == ("x", "in.jsonl:7", "too many tokens")
-    assert "split the dialogue" in failure.fix and "--on-long" in failure.fix
+    assert "split the dialogue" in failure.fix and "--long-dialogues" in failure.fix
 
 
 def test_a_dialogue_in_which_nobody_plays_an_asked_role_fails_alone():
@@ -101,7 +101,7 @@ def test_a_block_of_bad_dialogues_only_is_no_error():
 
 def test_records_are_outputs_that_can_be_scored(tmp_path):
     references = [replace(one, summaries={"overall": ("A reference.",)}) for one in GOOD]
-    records = [record_of(one) for one in summarize(GOOD).summaries]
+    records = [summary_record(one) for one in summarize(GOOD).summaries]
     (tmp_path / "shard.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
     read = read_outputs([str(tmp_path / "shard.jsonl")], references, roles=["overall"])
     assert [one.id for one in read] == ["d0", "d1", "d2", "d3", "d4"]

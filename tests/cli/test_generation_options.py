@@ -43,8 +43,8 @@ def test_options_come_to_its_fields():
     )
     asked = AskedInPrivate(roles="user", speaker=["A=user", "B=agent"], beams=3, redact_name=["Li"])
     assert command(AskedInPrivate, "chat.txt", *said) == ("chat.txt", asked, True)
-    writing = asked.writing("transformers", on_long="refine")
-    assert (writing.roles, writing.decoding.beams, writing.on_long) == (("user",), 3, "refine")
+    writing = asked.writing("transformers", long_dialogues="refine")
+    assert (writing.roles, writing.decoding.beams, writing.long_dialogues) == (("user",), 3, "refine")
     assert writing.redact and writing.hidden_names == ("Li",)
     assert asked.reading()["speakers"] == {"A": "user", "B": "agent"}
 

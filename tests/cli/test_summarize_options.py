@@ -22,8 +22,8 @@ def texts(done):
 
 def test_json_tells_the_figures_of_every_text():
     record = json.loads(summarize("--json").stdout)
-    assert set(record["figures"]) == {"overall", "user", "agent"}
-    for figures in record["figures"].values():
+    assert set(record["stats"]) == {"overall", "user", "agent"}
+    for figures in record["stats"].values():
         assert figures["lowest_logprob"] <= figures["mean_logprob"] <= 0
         assert figures["tokens"] == 4 and figures["seconds"] >= 0
 
@@ -51,11 +51,11 @@ def test_sections_are_asked_for_in_the_place_of_roles():
 def test_a_long_dialogue_is_refused_by_place_and_read_whole_by_map_reduce():
     long = "".join(f"Customer: My lamp {n} broke again.\nAgent: We send another one.\n" for n in range(160))
     refused = summarize("--roles", "user", stdin=long)
-    assert refused.returncode == 3 and "--on-long" in refused.stderr
-    done = summarize("--roles", "user", "--on-long", "map-reduce", "--json", stdin=long)
-    seen = json.loads(done.stdout)["figures"]["user"]["coverage"]
+    assert refused.returncode == 3 and "--long-dialogues" in refused.stderr
+    done = summarize("--roles", "user", "--long-dialogues", "map-reduce", "--json", stdin=long)
+    seen = json.loads(done.stdout)["stats"]["user"]["coverage"]
     assert seen["turns"] == seen["read"] == 320 and seen["chunks"] > 1
-    assert "320 of 320 turns read" in summarize("--roles", "user", "--on-long", "map-reduce", stdin=long).stdout
+    assert "320 of 320 turns read" in summarize("--roles", "user", "--long-dialogues", "map-reduce", stdin=long).stdout
 
 
 def test_a_table_is_read_by_its_columns(tmp_path):
@@ -95,11 +95,11 @@ def test_tokens_are_streamed_into_a_pipe_where_one_asks_for_it():
         (("--speaker", "Customer=user", "--speaker", "Customer=agent"), 2, "gives Customer two roles"),
         (("--stream", "--out", "out.txt"), 2, "--stream shows"),
         (("--sections", "meeting"), 2, "meeting-recap"),
-        (("--on-long", "cut"), 2, "unknown strategy"),
+        (("--long-dialogues", "cut"), 2, "unknown strategy"),
         (("--engine", "vlm"), 2, 'did you mean "vllm"'),
         (("--engine", "llamacpp"), 2, "--gguf"),
-        (("--engine", "endpoint"), 2, "--url"),
-        (("--url", "http://localhost:1/v1"), 2, "--engine endpoint"),
+        (("--engine", "openai"), 2, "--url"),
+        (("--url", "http://localhost:1/v1"), 2, "--engine openai"),
         (("--vllm-option", "eager"), 2, "KEY=VALUE"),
         (("--watch",), 2, "name the file"),
         (("--columns", "id"), 2, "--columns"),

@@ -12,7 +12,7 @@ from helpers.tiny_seq2seq import FAMILIES, seq2seq_dir
 from rolesum.dialogue import bundle_of
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
-from rolesum.generation.decoding.decoder import Encoded
+from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
 from rolesum.training import loss
@@ -198,9 +198,9 @@ def by_the_library(loaded, source, begin, forced=None, **how):
 def greedy_targets(loaded, sources, begins, most, beams=1):
     """The engine's new ids of each source, in one batch."""
     pairs = zip(sources, begins, strict=True)
-    encoded = [Encoded(number, [], [source], begin) for number, (source, begin) in enumerate(pairs)]
+    encoded = [EncodedPrompt(number, [], [source], begin) for number, (source, begin) in enumerate(pairs)]
     ended = list(TransformersEngine(loaded).texts(encoded, [""] * len(encoded), Decoding(most, beams=beams)))
-    return [one.text.ids for one in sorted(ended, key=lambda one: one.text.owner)]
+    return [one.hypothesis.ids for one in sorted(ended, key=lambda one: one.hypothesis.key)]
 
 
 def pairs_of(loaded, dialogues):

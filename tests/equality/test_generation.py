@@ -7,7 +7,7 @@ from helpers.tiny import model_dir
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.decoding import kv_cache, prefix_shared
-from rolesum.generation.decoding.scheduler import Wanted
+from rolesum.generation.decoding.scheduler import GenerationRequest
 from rolesum.generation.engines import transformers as transformers_engine
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
@@ -35,7 +35,7 @@ def texts_of(engine, dialogues, decoding, roles=ROLES):
     encoded = [engine.encode(index, prompt) for index, prompt in enumerate(prompts)]
     ended = list(engine.texts(encoded, [one.id for one in dialogues], decoding))
     assert len(ended) == sum(len(one.branches) for one in encoded)
-    return encoded, {one.text.owner: one.text.ids for one in ended}
+    return encoded, {one.hypothesis.key: one.hypothesis.ids for one in ended}
 
 
 def assert_equal(loaded, dialogues, token_budget=None, decoding=None, **how):
@@ -70,13 +70,13 @@ def test_rows_that_end_leave_the_batch_and_others_enter_and_nothing_changes(kind
 @pytest.mark.parametrize("rows", [12, 24])
 @pytest.mark.parametrize("beams", [1, 2])
 def test_many_blocks_that_grow_and_shrink_change_nothing(kind, rows, beams, monkeypatch):
-    monkeypatch.setattr(transformers_engine, "ROWS", rows)
-    monkeypatch.setattr(kv_cache, "GROWTH", 1)
+    monkeypatch.setattr(transformers_engine, "CPU_ROWS", rows)
+    monkeypatch.setattr(kv_cache, "GROWTH_TOKENS", 1)
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     loaded.stop_ids = tuple(range(2, 600, 9))
     running = []
-    growing = kv_cache.Block.grow
-    monkeypatch.setattr(kv_cache.Block, "grow", lambda block: running.append(block) or growing(block))
+    growing = kv_cache.KVBlock.grow
+    monkeypatch.setattr(kv_cache.KVBlock, "grow", lambda block: running.append(block) or growing(block))
     decoding = Decoding(12, beams=beams)
     assert_equal(loaded, read_dialogues("sample:en-test")[:8], None, decoding, num_beams=beams, max_new_tokens=12)
     assert len(set(running)) > 3
@@ -86,21 +86,21 @@ def test_many_blocks_that_grow_and_shrink_change_nothing(kind, rows, beams, monk
 @pytest.mark.parametrize("beams", [1, 2])
 def test_prompts_that_are_read_in_pieces_give_the_same(kind, beams, monkeypatch):
     """While others are written, which join and leave meanwhile."""
-    monkeypatch.setattr(prefix_shared, "PIECE", 23)
+    monkeypatch.setattr(prefix_shared, "PREFILL_CHUNK", 23)
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     loaded.stop_ids = tuple(range(2, 600, 9))
     engine, dialogues = TransformersEngine(loaded), read_dialogues("sample:en-test")[:5]
     encoded = [engine.encode(index, engine.layout.prompt(one, ROLES)) for index, one in enumerate(dialogues)]
-    shortest = min(one.held() for one in encoded)
-    batch = engine.open_batch(whole=shortest)  # all but that one are long
-    wanted = [Wanted(one, Decoding(12, beams=beams), "") for one in encoded]
-    batch.join(wanted[:3])
+    shortest = min(one.cached_tokens() for one in encoded)
+    batch = engine.new_scheduler(chunked_prefill_threshold=shortest)  # all but that one are long
+    wanted = [GenerationRequest(one, Decoding(12, beams=beams), "") for one in encoded]
+    batch.add(wanted[:3])
     ended, steps = batch.step(), 1
-    batch.join(wanted[3:])
+    batch.add(wanted[3:])
     while batch.busy:
         ended += batch.step()
         steps += 1
-    found = {one.text.owner: one.text.ids for one in ended}
+    found = {one.hypothesis.key: one.hypothesis.ids for one in ended}
     assert len(found) == len(ended) == 15
     assert not loaded.shares_prefix or steps > 30  # many pieces
     for one in encoded:

@@ -11,8 +11,8 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, summarize
-from rolesum.generation.async_engine import SharedEngine, Withdrawn
-from rolesum.generation.decoding.prefix_shared import SlotRows
+from rolesum.generation.async_engine import AsyncEngine, RequestCanceled
+from rolesum.generation.decoding.prefix_shared import PrefixSharedDecoder
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
 
@@ -60,9 +60,9 @@ def texts(summaries):
 def test_askers_with_different_decodings_get_what_they_get_alone(engine):
     dialogues = read_dialogues("sample:en-test")[:6]
     alone = [texts(summarize([one], engine, ROLES, how)) for one, how in zip(dialogues, HOW, strict=True)]
-    shared = SharedEngine(engine)
+    shared = AsyncEngine(engine)
     threads = [
-        InThread(lambda one=one, how=how: texts(summarize([one], shared.seat(), ROLES, how)))
+        InThread(lambda one=one, how=how: texts(summarize([one], shared.client(), ROLES, how)))
         for one, how in zip(dialogues, HOW, strict=True)
     ]
     assert [thread.ended().result for thread in threads] == alone
@@ -72,16 +72,16 @@ def test_askers_with_different_decodings_get_what_they_get_alone(engine):
 def test_who_comes_late_joins_and_changes_nothing_for_the_others(engine):
     long, late = read_dialogues("sample:en-test")[:2]
     alone = [texts(summarize([one], engine, ROLES, Decoding(n))) for one, n in ((long, 120), (late, 5))]
-    shared, growing, order = SharedEngine(engine), threading.Event(), []
+    shared, growing, order = AsyncEngine(engine), threading.Event(), []
 
     def first():
-        found = summarize([long], shared.seat(), ROLES, Decoding(120), on_text=lambda *_: growing.set())
+        found = summarize([long], shared.client(), ROLES, Decoding(120), on_text=lambda *_: growing.set())
         order.append("first")
         return texts(found)
 
     def second():
         growing.wait(30)
-        found = summarize([late], shared.seat(), ROLES, Decoding(5))
+        found = summarize([late], shared.client(), ROLES, Decoding(5))
         order.append("second")
         return texts(found)
 
@@ -94,10 +94,10 @@ def test_who_comes_late_joins_and_changes_nothing_for_the_others(engine):
 
 def test_what_grows_is_the_text(engine):
     dialogue = read_dialogues("sample:en-test")[0]
-    shared, told = SharedEngine(engine), {}
+    shared, told = AsyncEngine(engine), {}
     found = summarize(
         [dialogue],
-        shared.seat(),
+        shared.client(),
         ROLES,
         Decoding(16),
         on_text=lambda _, role, added: told.__setitem__(role, told.get(role, "") + added),
@@ -109,28 +109,28 @@ def test_what_grows_is_the_text(engine):
 
 def test_a_seat_that_is_left_ends_and_frees_its_rows(engine):
     dialogues = read_dialogues("sample:en-test")[:2]
-    shared, growing = SharedEngine(engine), threading.Event()
-    seat = shared.seat()
+    shared, growing = AsyncEngine(engine), threading.Event()
+    seat = shared.client()
     thread = InThread(lambda: summarize([dialogues[0]], seat, ROLES, Decoding(1500), on_text=lambda *_: growing.set()))
     assert growing.wait(30)
-    seat.leave()
-    assert isinstance(thread.ended(5).error, Withdrawn)
-    assert texts(summarize([dialogues[1]], shared.seat(), ROLES, Decoding(6))) == texts(
+    seat.cancel()
+    assert isinstance(thread.ended(5).error, RequestCanceled)
+    assert texts(summarize([dialogues[1]], shared.client(), ROLES, Decoding(6))) == texts(
         summarize([dialogues[1]], engine, ROLES, Decoding(6))
     )
-    assert shared.rows == 0 or not engine.loaded.shares_prefix
-    with pytest.raises(Withdrawn):
+    assert shared.num_rows == 0 or not engine.loaded.shares_prefix
+    with pytest.raises(RequestCanceled):
         summarize([dialogues[0]], seat, ROLES, Decoding(4))
     shared.close()
 
 
 def test_a_prompt_that_does_not_fit_is_refused_and_the_others_go_on(engine):
     dialogue = read_dialogues("sample:en-test")[0]
-    shared = SharedEngine(engine)
+    shared = AsyncEngine(engine)
     if engine.loaded.max_length < 100_000:
         with pytest.raises(DataError, match="new ones"):
-            summarize([dialogue], shared.seat(), ROLES, Decoding(100_000))
-    assert summarize([dialogue], shared.seat(), ROLES, Decoding(3))[0][0].tokens <= 3
+            summarize([dialogue], shared.client(), ROLES, Decoding(100_000))
+    assert summarize([dialogue], shared.client(), ROLES, Decoding(3))[0][0].tokens <= 3
     shared.close()
 
 
@@ -143,11 +143,11 @@ def test_an_engine_that_breaks_breaks_for_those_who_wait_and_works_again(engine,
             raise faults.pop()
 
     monkeypatch.setattr(type(engine.loaded), "check_numbers", check)
-    shared = SharedEngine(engine)
+    shared = AsyncEngine(engine)
     with pytest.raises(ZeroDivisionError):
-        summarize([dialogue], shared.seat(), ROLES, Decoding(3))
+        summarize([dialogue], shared.client(), ROLES, Decoding(3))
     assert shared.alive
-    assert summarize([dialogue], shared.seat(), ROLES, Decoding(3))
+    assert summarize([dialogue], shared.client(), ROLES, Decoding(3))
     shared.close()
 
 
@@ -156,7 +156,7 @@ def test_where_memory_runs_out_all_begins_anew_and_no_text_is_lost_or_told_twice
     dialogues = read_dialogues("sample:en-test")[:3]
     how = Decoding(12), Decoding(1), Decoding(7)
     alone = [texts(summarize([one], engine, ROLES, each)) for one, each in zip(dialogues, how, strict=True)]
-    batch = engine.open_batch()
+    batch = engine.new_scheduler()
     kind, steps, fail_at = type(batch._rows), [], {2, 5}
     step = kind.step
 
@@ -168,15 +168,17 @@ def test_where_memory_runs_out_all_begins_anew_and_no_text_is_lost_or_told_twice
 
     monkeypatch.setattr(kind, "step", out_of_memory)
     prompts = [engine.layout.prompt(one, ROLES) for one in dialogues]
-    wanted = [engine.wanted(index, prompt, each) for index, (prompt, each) in enumerate(zip(prompts, how, strict=True))]
-    keys = batch.limits.keys
-    batch.join(wanted[:1])
+    wanted = [
+        engine.make_request(index, prompt, each) for index, (prompt, each) in enumerate(zip(prompts, how, strict=True))
+    ]
+    keys = batch.config.max_cache_tokens
+    batch.add(wanted[:1])
     ended = batch.step()
-    batch.join(wanted[1:])
+    batch.add(wanted[1:])
     while batch.busy:
         ended += batch.step()
-    assert batch.limits.keys == keys // 4 and len(steps) > 5
-    found = {one.text.owner: engine.generation_of(one) for one in ended}
+    assert batch.config.max_cache_tokens == keys // 4 and len(steps) > 5
+    found = {one.hypothesis.key: engine.to_generation(one) for one in ended}
     assert len(found) == len(ended) == 9
     for index, rows in enumerate(alone):
         for branch, (role, text, tokens, reason) in enumerate(rows[0]):
@@ -187,31 +189,31 @@ def test_where_memory_runs_out_all_begins_anew_and_no_text_is_lost_or_told_twice
 @pytest.fixture
 def reading(monkeypatch):
     """A model that reads whatever is longer than 100 tokens 10 at a time; two dialogues; and when it has begun."""
-    monkeypatch.setattr("rolesum.generation.async_engine.WHOLE", 100)
-    monkeypatch.setattr("rolesum.generation.decoding.prefix_shared.PIECE", 10)
+    monkeypatch.setattr("rolesum.generation.async_engine.CHUNKED_PREFILL_THRESHOLD", 100)
+    monkeypatch.setattr("rolesum.generation.decoding.prefix_shared.PREFILL_CHUNK", 10)
     engine = TransformersEngine(load_model(model_dir("llama"), dtype="float32", device="cpu"))
     short = Dialogue("short", (Turn("Customer", "hello"),), {"Customer": "user"})
     long = Dialogue("long", tuple(Turn("Customer", f"line {n}") for n in range(120)), {"Customer": "user"})
     started = threading.Event()
-    read = SlotRows._read
+    read = PrefixSharedDecoder._read
 
     def slowly(self, *arguments):
         started.set()
         time.sleep(0.01)
         return read(self, *arguments)
 
-    monkeypatch.setattr(SlotRows, "_read", slowly)
-    assert engine.encode(0, engine.layout.prompt(short, ["user"])).held() <= 100
+    monkeypatch.setattr(PrefixSharedDecoder, "_read", slowly)
+    assert engine.encode(0, engine.layout.prompt(short, ["user"])).cached_tokens() <= 100
     return engine, short, long, started
 
 
 def test_a_short_dialogue_does_not_wait_until_a_long_one_is_read(reading):
     engine, short, long, started = reading
     alone = [texts(summarize([one], engine, ["user"], Decoding(6))) for one in (long, short)]
-    shared, order = SharedEngine(engine), []
+    shared, order = AsyncEngine(engine), []
 
     def ask(dialogue):
-        found = texts(summarize([dialogue], shared.seat(), ["user"], Decoding(6)))
+        found = texts(summarize([dialogue], shared.client(), ["user"], Decoding(6)))
         order.append(dialogue.id)
         return found
 
@@ -226,17 +228,18 @@ def test_a_short_dialogue_does_not_wait_until_a_long_one_is_read(reading):
 def test_memory_that_runs_out_while_a_long_dialogue_is_read_loses_nothing(reading, monkeypatch):
     engine, short, long, _ = reading
     alone = [texts(summarize([one], engine, ["user"], Decoding(6))) for one in (long, short)]
-    faults, read = [torch.OutOfMemoryError("as a GPU says it")], SlotRows._read
+    faults, read = [torch.OutOfMemoryError("as a GPU says it")], PrefixSharedDecoder._read
 
     def out_of_memory(self, block, laid, start, end):
         if start > 200 and faults:
             raise faults.pop()
         return read(self, block, laid, start, end)
 
-    monkeypatch.setattr(SlotRows, "_read", out_of_memory)
-    shared = SharedEngine(engine)
+    monkeypatch.setattr(PrefixSharedDecoder, "_read", out_of_memory)
+    shared = AsyncEngine(engine)
     threads = [
-        InThread(lambda one=one: texts(summarize([one], shared.seat(), ["user"], Decoding(6)))) for one in (long, short)
+        InThread(lambda one=one: texts(summarize([one], shared.client(), ["user"], Decoding(6))))
+        for one in (long, short)
     ]
     assert [thread.ended().result for thread in threads] == alone and not faults
     shared.close()
@@ -244,13 +247,13 @@ def test_memory_that_runs_out_while_a_long_dialogue_is_read_loses_nothing(readin
 
 def test_a_client_that_goes_away_while_its_dialogue_is_read_ends_the_reading(reading):
     engine, short, long, started = reading
-    shared = SharedEngine(engine)
-    seat = shared.seat()
+    shared = AsyncEngine(engine)
+    seat = shared.client()
     thread = InThread(lambda: summarize([long], seat, ["user"], Decoding(6)))
     assert started.wait(20)
-    seat.leave()
-    assert isinstance(thread.ended(5).error, Withdrawn)
-    summarize([short], shared.seat(), ["user"], Decoding(3))
+    seat.cancel()
+    assert isinstance(thread.ended(5).error, RequestCanceled)
+    summarize([short], shared.client(), ["user"], Decoding(3))
     started.clear()
     assert not started.wait(0.3)  # no piece is read any more
     shared.close()
@@ -275,9 +278,9 @@ class ByGroups:
 def test_an_engine_without_live_batches_is_given_groups(engine):
     dialogues = read_dialogues("sample:en-test")[:8]
     groups = ByGroups(engine)
-    shared = SharedEngine(groups)
+    shared = AsyncEngine(groups)
     threads = [
-        InThread(lambda one=one: texts(summarize([one], shared.seat(), ROLES, Decoding(40)))) for one in dialogues
+        InThread(lambda one=one: texts(summarize([one], shared.client(), ROLES, Decoding(40)))) for one in dialogues
     ]
     found = [thread.ended().result for thread in threads]
     assert found == [texts(summarize([one], engine, ROLES, Decoding(40))) for one in dialogues]

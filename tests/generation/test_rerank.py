@@ -7,7 +7,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
 from rolesum.generation import Generation
-from rolesum.generation.rerank import CHOICES, chooser, faults, likeness
+from rolesum.generation.rerank import RERANKERS, count_flags, get_reranker, pairwise_rouge
 from rolesum.metrics.scorers import get_scorer
 
 DIALOGUE = Dialogue(
@@ -31,7 +31,7 @@ def samples(*texts, logprobs=None):
 
 
 def choice(name, texts, dialogue=DIALOGUE, role="overall"):
-    return texts[chooser(name)(dialogue, role, texts)].text
+    return texts[get_reranker(name)(dialogue, role, texts)].text
 
 
 def test_mbr_takes_the_text_that_the_others_resemble_most():
@@ -55,9 +55,9 @@ def test_mbr_is_the_mean_of_rouge_to_the_other_samples_as_rouge_score_has_it():
         return np.mean([found.fmeasure for found in scorer.score(other, one).values()])
 
     gains = [np.mean([alike(texts[i], texts[j]) for j in range(9) if j != i]) for i in range(9)]
-    assert chooser("mbr")(DIALOGUE, "overall", samples(*texts)) == int(np.argmax(np.round(gains, 9)))
+    assert get_reranker("mbr")(DIALOGUE, "overall", samples(*texts)) == int(np.argmax(np.round(gains, 9)))
     expected = [[alike(one, other) for other in texts] for one in texts]
-    assert np.allclose(likeness(get_scorer("samsum"), texts), expected, atol=1e-9)
+    assert np.allclose(pairwise_rouge(get_scorer("samsum"), texts), expected, atol=1e-9)
 
 
 def test_mbr_counts_a_text_as_often_as_it_was_sampled():
@@ -77,7 +77,7 @@ def test_mbr_reads_chinese_by_characters_and_scripts_that_the_word_scorers_do_no
 def test_a_scorer_may_be_named():
     texts = samples("cookie baked", "cookies baking", "cookies baking more", "cookie baked most")
     assert choice("mbr:hf", texts) in {"cookie baked", "cookies baking"}
-    assert chooser("mbr:csds")(CHAT, "overall", samples("用户问。", "客服答。", "客服答。")) == 1
+    assert get_reranker("mbr:csds")(CHAT, "overall", samples("用户问。", "客服答。", "客服答。")) == 1
 
 
 def test_checks_prefer_what_the_dialogue_supports():
@@ -98,9 +98,9 @@ def test_checks_prefer_a_summary_of_the_role_that_was_asked_for():
 
 def test_a_text_caught_in_a_loop_is_a_fault_and_so_is_a_sentence_said_twice():
     loop = "Amanda baked cookies " + "and baked some cookies " * 6 + "."
-    assert faults(DIALOGUE, "overall", loop) == 1
-    assert faults(DIALOGUE, "overall", "Amanda baked cookies. Amanda baked cookies.") == 1
-    assert faults(DIALOGUE, "overall", "Amanda baked cookies.") == 0
+    assert count_flags(DIALOGUE, "overall", loop) == 1
+    assert count_flags(DIALOGUE, "overall", "Amanda baked cookies. Amanda baked cookies.") == 1
+    assert count_flags(DIALOGUE, "overall", "Amanda baked cookies.") == 0
 
 
 def test_of_as_many_faults_the_likelier_text_is_taken_and_then_the_first():
@@ -117,22 +117,22 @@ def test_the_likeliest_needs_log_probabilities():
         choice("likeliest", samples("a", "b", logprobs=[None, None]))
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", RERANKERS)
 def test_a_text_without_words_is_taken_only_where_none_has_any(name):
     texts = samples("", "", "Amanda baked 99 cookies with Peter", " ", logprobs=[-0.1, -0.1, -9.0, -0.1])
     assert choice(name, texts) == "Amanda baked 99 cookies with Peter"
-    assert chooser(name)(DIALOGUE, "overall", samples("", " ")) == 0
+    assert get_reranker(name)(DIALOGUE, "overall", samples("", " ")) == 0
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", RERANKERS)
 def test_equally_good_texts_in_any_number_give_the_first(name):
-    assert chooser(name)(DIALOGUE, "overall", samples(*["Amanda baked cookies."] * 32)) == 0
-    assert chooser(name)(DIALOGUE, "overall", samples("Jerry agrees.")) == 0
+    assert get_reranker(name)(DIALOGUE, "overall", samples(*["Amanda baked cookies."] * 32)) == 0
+    assert get_reranker(name)(DIALOGUE, "overall", samples("Jerry agrees.")) == 0
 
 
 @pytest.mark.parametrize(("name", "hint"), [("mbrr", "mbr"), ("mbr:samsun", "samsum"), ("check", "checks")])
 def test_an_unknown_choice_is_a_usage_error_with_a_hint(name, hint):
     with pytest.raises(UsageError, match=f'did you mean "{hint}'):
-        chooser(name)
+        get_reranker(name)
     with pytest.raises(UsageError, match="unknown choice"):
-        chooser("checks:samsum")
+        get_reranker("checks:samsum")

@@ -9,8 +9,8 @@ from rolesum.errors import DataError
 from rolesum.formats import find_dialogue
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.streaming import Streamed, stream, watch
-from rolesum.generation.summarizer import Writer, Writing, as_blocks
+from rolesum.generation.streaming import BlockStreamer, stream, watch
+from rolesum.generation.summarizer import Summarizer, SummarizerConfig, format_blocks
 
 CHAT = Dialogue(
     "c",
@@ -22,19 +22,19 @@ CHAT = Dialogue(
 @pytest.fixture(scope="module")
 def writer():
     spec = EngineSpec(model=str(model_dir("llama")), device="cpu", dtype="float32")
-    return Writer(Writing(spec, decoding=Decoding(24)))
+    return Summarizer(SummarizerConfig(spec, decoding=Decoding(24)))
 
 
 def test_what_is_streamed_is_what_is_printed_at_the_end(writer):
     written = []
     stream(CHAT, writer, written.append)
     assert len(written) > 10  # it came in pieces
-    assert "".join(written) == as_blocks([writer.write([CHAT])[0]])
+    assert "".join(written) == format_blocks([writer.summarize([CHAT])[0]])
 
 
 def test_every_engine_tells_each_text_from_its_begin_to_its_end(writer):
     told = {}
-    found = writer.write([CHAT], on_text=lambda *one: told.setdefault(one[:2], []).append(one[2]))
+    found = writer.summarize([CHAT], on_text=lambda *one: told.setdefault(one[:2], []).append(one[2]))
     assert {key: "".join(parts).strip() for key, parts in told.items()} == {
         (0, number): one.text for number, one in enumerate(found[0])
     }
@@ -42,7 +42,7 @@ def test_every_engine_tells_each_text_from_its_begin_to_its_end(writer):
 
 def test_roles_that_grow_side_by_side_are_shown_one_after_the_other():
     written = []
-    shown = Streamed(["user", "agent"], written.append)
+    shown = BlockStreamer(["user", "agent"], written.append)
     for role, added in [(1, "B1 "), (0, "A1 "), (1, "B2"), (0, "A2")]:
         shown(0, role, added)
     shown.end([RoleSummary("c", "user", "A1 A2", 2, "stop"), RoleSummary("c", "agent", "B1 B2", 2, "length")])
@@ -51,7 +51,7 @@ def test_roles_that_grow_side_by_side_are_shown_one_after_the_other():
 
 def test_an_engine_that_does_not_stream_is_shown_at_the_end():
     written = []
-    Streamed(["user"], written.append).end([RoleSummary("c", "user", "A", 1, "stop")])
+    BlockStreamer(["user"], written.append).end([RoleSummary("c", "user", "A", 1, "stop")])
     assert "".join(written) == "[user]\nA\n"
 
 
@@ -92,7 +92,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_the_model_sees_placeholders_and_the_reader_the_values(writer):
-    hidden = Writer(Writing(writer.writing.spec, decoding=Decoding(4), redact=True), writer.engine)
+    hidden = Summarizer(SummarizerConfig(writer.config.spec, decoding=Decoding(4), redact=True), writer.engine)
     prompts = []
     inner = writer.engine.generate
 
@@ -105,5 +105,5 @@ def test_the_model_sees_placeholders_and_the_reader_the_values(writer):
             return [[type(one)("Call [PHONE_1].", 4, "stop") for one in row] for row in found]
 
     hidden.engine = Watching()
-    assert {one.text for one in hidden.write([CHAT])[0]} == {"Call 020 7946 0958."}
+    assert {one.text for one in hidden.summarize([CHAT])[0]} == {"Call 020 7946 0958."}
     assert "7946" not in str(prompts) and "[PHONE_1]" in str(prompts)

@@ -26,7 +26,7 @@ class Echo:
         self.calls.append([prompt.dialogue.id for prompt in prompts])
         bad = [prompt.dialogue for prompt in prompts if not self.fits(prompt, decoding.max_new_tokens)]
         if bad:
-            raise DataError([Problem("too many tokens", one.place, "split the dialogue") for one in bad])
+            raise DataError([Problem("too many tokens", one.location, "split the dialogue") for one in bad])
         time.sleep(self.seconds)
         if on_done:
             on_done(len(prompts))

@@ -70,7 +70,7 @@ def test_who_summarizes_with_it_is_told_its_terms(shipped, capsys):
 
 def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):
     assert Asked(gguf=tmp_path / "some.gguf").spec("llamacpp").adapter is None
-    assert Asked(url="http://localhost:1/v1").spec("endpoint").adapter is None
+    assert Asked(url="http://localhost:1/v1").spec("openai").adapter is None
 
 
 def test_the_one_that_is_here_is_small_and_names_no_place_of_its_making():

@@ -46,7 +46,7 @@ def test_a_target_that_does_not_fit_is_an_error_with_the_dialogues_id(side):
 def test_drop_middle_counts_the_turns_and_keeps_the_first_and_the_last(side):
     turns = tuple(Turn("AB"[i % 2], f"utterance number {i} with some words") for i in range(60))
     bundle = bundle_of(Dialogue("d", turns, summaries={"overall": ("Short.",)}), ("overall",))
-    data = encode_bundles([bundle], side.layout(), side.encoder, max_length=300, on_long="drop-middle")
+    data = encode_bundles([bundle], side.layout(), side.encoder, max_length=300, long_dialogues="drop-middle")
     text = side.tokenizer.decode(data.bundles[0].prefix)
     kept = [i for i in range(60) if f"number {i} " in text]
     assert data.dropped_turns == 60 - len(kept) > 0

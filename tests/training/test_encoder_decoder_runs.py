@@ -13,7 +13,7 @@ from rolesum.evaluation.run import Task, evaluate_model
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import Writing, summarize_dialogues
+from rolesum.generation.summarizer import SummarizerConfig, summarize_dialogues
 from rolesum.models.loading import load_model, load_text_side
 from rolesum.models.stored import stored_tensor
 from rolesum.recipe import parse_recipe
@@ -39,7 +39,7 @@ def test_training_lowers_the_loss_and_the_adapter_loads_and_summarizes(kind, tmp
     assert loaded.path == seq2seq_dir(kind)
     assert json.loads((run.adapter / "adapter_config.json").read_text())["task_type"] == "SEQ_2_SEQ_LM"
     spec = EngineSpec(adapter=run.adapter, device="cpu")
-    texts = summarize_dialogues(read_dialogues(HELD_OUT), Writing(spec, decoding=Decoding(4)))
+    texts = summarize_dialogues(read_dialogues(HELD_OUT), SummarizerConfig(spec, decoding=Decoding(4)))
     assert len(texts) == 3 and all(len(of_dialogue) == 3 for of_dialogue in texts)
 
 
@@ -90,7 +90,9 @@ def test_all_weights_are_trained_saved_and_loaded(kind, tmp_path):
 def test_evaluation_leaves_predictions_and_a_report(tmp_path):
     done = evaluate_model(
         Task(str(HELD_OUT), limit=2, out=tmp_path / "out"),
-        Writing(EngineSpec(model=str(seq2seq_dir("bart")), device="cpu", dtype="float32"), decoding=Decoding(6)),
+        SummarizerConfig(
+            EngineSpec(model=str(seq2seq_dir("bart")), device="cpu", dtype="float32"), decoding=Decoding(6)
+        ),
     )
     assert set(done.scores) == {"overall", "user", "agent"}
     assert {"predictions.jsonl", "results.json", "report.html"} <= {path.name for path in (tmp_path / "out").iterdir()}
@@ -104,11 +106,17 @@ def test_a_source_that_does_not_fit_is_refused_or_shortened_and_a_target_never(t
     value = json.loads(TRAIN.read_text().splitlines()[0])
     turn = {**value["turns"][0], "text": "My lamp broke again."}
     long.write_text(json.dumps({**value, "turns": [value["turns"][0], *[turn] * 30, value["turns"][0]]}))
-    chosen = recipe("bart", training={"max_length": 250, "on_long": "drop-middle"}, data={"train": {"path": str(long)}})
+    chosen = recipe(
+        "bart", training={"max_length": 250, "long_dialogues": "drop-middle"}, data={"train": {"path": str(long)}}
+    )
     found = training_data.read_training_data(chosen, load_text_side(seq2seq_dir("bart")))
     assert found.shortened == 1 and max(one.longest_source for one in found.encoded) <= 250
     long.write_text(json.dumps({**value, "summaries": {"overall": "word " * 3000}}))
-    sections = {"training": {"on_long": "drop-middle"}, "data": {"train": {"path": str(long)}}, "roles": ["overall"]}
+    sections = {
+        "training": {"long_dialogues": "drop-middle"},
+        "data": {"train": {"path": str(long)}},
+        "roles": ["overall"],
+    }
     with pytest.raises(DataError, match="the target alone does not fit: shorten it"):
         trained(tmp_path / "run", recipe("bart", **sections))
     assert not (tmp_path / "run").exists()

@@ -158,7 +158,7 @@ def test_dialogues_that_do_not_fit_are_all_named_and_nothing_is_trained(tmp_path
 
 
 def test_drop_middle_trains_on_what_is_left(tmp_path, capsys):
-    run = train(recipe(max_length=320, on_long="drop-middle"), tmp_path / "run", device="cpu")
+    run = train(recipe(max_length=320, long_dialogues="drop-middle"), tmp_path / "run", device="cpu")
     assert run.adapter.is_dir()
     said = capsys.readouterr().err
     assert re.search(r"turns dropped from the middle of \d+ dialogues", said)

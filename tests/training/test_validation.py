@@ -311,7 +311,7 @@ def test_a_validation_dialogue_that_cannot_be_summarized_does_not_end_a_run_that
     chosen = recipe(
         data={"train": {"path": str(TRAIN)}, "validation": {"path": str(made(tmp_path))}},
         validation={"summaries": 1, "max_new_tokens": 4},
-        training={"on_long": "drop-middle", "tokens_per_batch": 2048},
+        training={"long_dialogues": "drop-middle", "tokens_per_batch": 2048},
     )
     try:
         run = trained(tmp_path / "run", chosen, rouge=rouge(chosen))

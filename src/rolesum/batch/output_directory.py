@@ -18,7 +18,7 @@ from rolesum.atomic_io import atomic_write_text, check_directory
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import RoleSummary
 from rolesum.errors import ResourceError, UsageError
-from rolesum.generation.summarizer import record_of
+from rolesum.generation.summarizer import summary_record
 
 FORM = 1  # of the directory; raised when it changes
 STATE = "state.json"
@@ -43,7 +43,7 @@ class OutputDirectory:
             atomic_write_text(self.failed(number), _lines([asdict(one) for one in failures]))
         else:
             self.failed(number).unlink(missing_ok=True)
-        atomic_write_text(self.shard(number), _lines([record_of(one) for one in summaries]))
+        atomic_write_text(self.shard(number), _lines([summary_record(one) for one in summaries]))
 
     def done(self) -> set[int]:
         """The numbers of the blocks that are done."""

@@ -16,7 +16,7 @@ from typing import Any
 from rolesum.batch.index import Blocks
 from rolesum.batch.run import RunBlocks, Work
 from rolesum.errors import ResourceError, RolesumError, UsageError
-from rolesum.generation.summarizer import Writer
+from rolesum.generation.summarizer import Summarizer
 
 LOCAL = "local"
 # A Ray block is done again as a whole where its actor dies; more of them than this only weigh on the driver.
@@ -75,7 +75,7 @@ class _Actor:
         for shown in logging.getLogger().handlers:  # Ray's, for every library's chatter
             shown.setLevel(logging.WARNING)
         self.work, self.folder = work, folder
-        self.opened: tuple[Blocks, Writer] | None = None
+        self.opened: tuple[Blocks, Summarizer] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         row: dict[str, Any] = {"summarized": 0, "failed": 0, "error": b""}
@@ -95,7 +95,7 @@ class _Actor:
             return self.work.out.counts(number)
         return self.work.do(number, *self.opened)
 
-    def _open(self) -> tuple[Blocks, Writer]:
+    def _open(self) -> tuple[Blocks, Summarizer]:
         try:
             os.chdir(self.folder)  # paths are relative to the driver's directory, not to one of Ray's
         except OSError:

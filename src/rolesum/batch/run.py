@@ -15,7 +15,7 @@ from rolesum.batch.output_directory import OutputDirectory, check_same
 from rolesum.batch.worker import summarize_block
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.errors import DataError, ResourceError, RolesumError
-from rolesum.generation.summarizer import Writer, Writing
+from rolesum.generation.summarizer import Summarizer, SummarizerConfig
 
 DEFAULT_BLOCK = 256
 # Of an engine: how fast it goes, and who pays, but not what it writes.
@@ -55,15 +55,15 @@ class Work:
     reading: Reading
     survey: Survey
     out: OutputDirectory
-    writing: Writing
-    open_writer: Callable[[Writing], Writer]
+    writing: SummarizerConfig
+    open_writer: Callable[[SummarizerConfig], Summarizer]
 
-    def open(self) -> tuple[Blocks, Writer]:
+    def open(self) -> tuple[Blocks, Summarizer]:
         """What a process needs once for all its blocks. Raises as EngineSpec.open does."""
         return Blocks(self.files, self.reading, self.survey), self.open_writer(self.writing)
 
     def do(
-        self, number: int, blocks: Blocks, writer: Writer, on_done: Callable[[int], None] | None = None
+        self, number: int, blocks: Blocks, writer: Summarizer, on_done: Callable[[int], None] | None = None
     ) -> tuple[int, int]:
         """Do a block and write its files; how many were summarized and how many failed."""
         dialogues, unread = blocks.read(number)
@@ -87,13 +87,13 @@ def in_this_process(work: Work, todo: Sequence[int], on_done: Callable[[int], No
 def run_batch(
     inputs: Sequence[str],
     out: str | Path,
-    writing: Writing | None = None,
+    writing: SummarizerConfig | None = None,
     *,
     reading: Reading | None = None,
     settings: Mapping[str, Any] | None = None,
     block: int = DEFAULT_BLOCK,
     run_blocks: RunBlocks = in_this_process,
-    open_writer: Callable[[Writing], Writer] = Writer,
+    open_writer: Callable[[SummarizerConfig], Summarizer] = Summarizer,
 ) -> Outcome:
     """Summarize all dialogues of `inputs` into the directory `out`, or go on with the run that was begun there.
 
@@ -102,7 +102,7 @@ def run_batch(
     DataError, ResourceError, what the engine raises but for single dialogues, and Stopped on Ctrl-C: whatever it
     raises, the same call goes on.
     """
-    writing, reading = writing or Writing(), reading or Reading()
+    writing, reading = writing or SummarizerConfig(), reading or Reading()
     directory = OutputDirectory(Path(out))
     files = expand(inputs, directory.path, reading.form)
     decided = {**_settings(writing, reading), "block": block, **(settings or {})}
@@ -181,12 +181,12 @@ def _survey(
     return survey
 
 
-def _settings(writing: Writing, reading: Reading) -> dict[str, Any]:
+def _settings(writing: SummarizerConfig, reading: Reading) -> dict[str, Any]:
     """What decides the summaries of given files; a callable is the caller's to name."""
     spec = {name: value for name, value in _plain(writing.spec).items() if name not in UNDECIDING}
     paths = (spec["model"], spec["adapter"], spec["gguf"])
     files = [fingerprint(Path(path)) for path in paths if path is not None and Path(path).exists()]
-    how = {name: value for name, value in _plain(replace(writing, choose=None)).items() if name != "spec"}
+    how = {name: value for name, value in _plain(replace(writing, reranker=None)).items() if name != "spec"}
     return {**spec, "model_files": files, **how.pop("decoding"), **how, **_plain(replace(reading, skip=()))}
 
 

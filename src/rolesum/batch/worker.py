@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError, ModelError, Problem
 from rolesum.generation.factory import side_of
-from rolesum.generation.summarizer import Writer
+from rolesum.generation.summarizer import Summarizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class BlockResult:
 
 
 def summarize_block(
-    block: Sequence[Dialogue], writer: Writer, on_done: Callable[[int], None] | None = None
+    block: Sequence[Dialogue], writer: Summarizer, on_done: Callable[[int], None] | None = None
 ) -> BlockResult:
     """Summarize dialogues, all roles of each together. What is wrong with one fails that one alone.
 
@@ -51,7 +51,7 @@ def summarize_block(
 
 def _summaries(
     dialogues: dict[int, Dialogue],
-    writer: Writer,
+    writer: Summarizer,
     failures: dict[int, Failure],
     on_done: Callable[[int], None] | None,
 ) -> dict[int, list[RoleSummary]]:
@@ -61,7 +61,7 @@ def _summaries(
     """
     while dialogues:
         try:
-            return dict(zip(dialogues, writer.write(list(dialogues.values()), on_done), strict=True))
+            return dict(zip(dialogues, writer.summarize(list(dialogues.values()), on_done), strict=True))
         except DataError as error:
             of = {number: [p for p in error.problems if p.where == one.location] for number, one in dialogues.items()}
             faulty = {number: problems for number, problems in of.items() if problems}
@@ -76,7 +76,7 @@ def _summaries(
     return {}
 
 
-def _unread(dialogue: Dialogue, writer: Writer) -> Sequence[Problem]:
+def _unread(dialogue: Dialogue, writer: Summarizer) -> Sequence[Problem]:
     """What is wrong where the model does not read the dialogue's language."""
     try:
         if side := side_of(writer.engine):

@@ -207,12 +207,12 @@ def show(
 
     from rolesum.formats import find_dialogue
     from rolesum.formats.table import columns_of
-    from rolesum.generation.summarizer import declared_roles
+    from rolesum.generation.summarizer import load_role_config
     from rolesum.models.loading import load_text_side
     from rolesum.roles import default_roles
     from rolesum.training.inspect import show_dialogue
 
-    declared = declared_roles(adapter, recipe)
+    declared = load_role_config(adapter, recipe)
     dialogue = find_dialogue(
         file,
         id_,

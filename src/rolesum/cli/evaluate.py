@@ -20,7 +20,7 @@ def evaluate(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", help="vllm, llamacpp, endpoint; or a baseline: lead-3, longest-3, lexrank, oracle …"),
+        typer.Option("--engine", help="vllm, llamacpp, openai; or a baseline: lead-3, longest-3, lexrank, oracle …"),
     ] = None,
     predictions: Annotated[
         list[str] | None,

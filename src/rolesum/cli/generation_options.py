@@ -21,10 +21,10 @@ from rolesum.cli.options import (
     Gguf,
     Language,
     LengthPenalty,
+    LongDialogues,
     MaxNewTokens,
     MinNewTokens,
     Model,
-    OnLong,
     RecipeRoles,
     Redact,
     RedactNames,
@@ -49,7 +49,7 @@ from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from rolesum.generation.factory import EngineSpec
-    from rolesum.generation.summarizer import DeclaredRoles, Writing
+    from rolesum.generation.summarizer import RoleConfig, SummarizerConfig
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class AskedEngine:
     dtype: Dtype = "auto"
 
     @cached_property
-    def declared(self) -> "DeclaredRoles":
+    def declared(self) -> "RoleConfig":
         """What the adapter, the recipe and the sections say of roles."""
-        from rolesum.generation.summarizer import declared_roles
+        from rolesum.generation.summarizer import load_role_config
 
-        return declared_roles(self.adapter, self.recipe, self.sections)
+        return load_role_config(self.adapter, self.recipe, self.sections)
 
     def spec(self, engine: str) -> "EngineSpec":
         from rolesum.generation.factory import EngineSpec
@@ -116,7 +116,7 @@ class Asked(AskedEngine):
     unknown_speaker: UnknownSpeaker = "refuse"
     speaker: Speakers = None
     skip: Skip = None
-    on_long: OnLong = None
+    long_dialogues: LongDialogues = None
     max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS
     min_new_tokens: MinNewTokens = 0
     temperature: Temperature = 0.0
@@ -143,13 +143,13 @@ class Asked(AskedEngine):
             "unknown_speaker": self.unknown_speaker,
         }
 
-    def writing(self, engine: str, on_long: str = "refuse") -> "Writing":
-        """How to write, `on_long` where neither the options nor a recipe say what to do with long dialogues."""
+    def writing(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
+        """How to write, `long_dialogues` where neither the options nor a recipe say what to do with long dialogues."""
         from rolesum.generation import Decoding
-        from rolesum.generation.rerank import chooser
-        from rolesum.generation.summarizer import Writing
+        from rolesum.generation.rerank import get_reranker
+        from rolesum.generation.summarizer import SummarizerConfig
 
-        return Writing(
+        return SummarizerConfig(
             self.spec(engine),
             self.role_names,
             Decoding(
@@ -162,9 +162,9 @@ class Asked(AskedEngine):
                 self.length_penalty,
                 self.seed,
             ),
-            on_long=self.on_long or self.declared.on_long or on_long,
+            long_dialogues=self.long_dialogues or self.declared.long_dialogues or long_dialogues,
             samples=self.samples,
-            choose=chooser(self.choose) if self.choose else None,
+            reranker=get_reranker(self.choose) if self.choose else None,
         )
 
 
@@ -175,10 +175,10 @@ class AskedInPrivate(Asked):
     redact: Redact = False
     redact_name: RedactNames = None
 
-    def writing(self, engine: str, on_long: str = "refuse") -> "Writing":
+    def writing(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
         aliases = self.declared.aliases
         return replace(
-            super().writing(engine, on_long),
+            super().writing(engine, long_dialogues),
             redact=self.redact or bool(self.redact_name),
             hidden_names=tuple(self.redact_name or ()),
             kept_labels=tuple(alias for role, others in aliases.items() for alias in (role, *others)),

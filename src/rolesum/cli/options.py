@@ -61,19 +61,17 @@ Sections = Annotated[
     str | None, typer.Option("--sections", help="Sections or roles of one's own: a preset or a YAML file.")
 ]
 
-EngineOption = Annotated[str, typer.Option("--engine", help="transformers, vllm, llamacpp or endpoint.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="transformers, vllm, llamacpp or openai.")]
 Gguf = Annotated[Path | None, typer.Option("--gguf", help="llamacpp: the GGUF file of --model with its adapter.")]
-Url = Annotated[str | None, typer.Option("--url", help="endpoint: of an OpenAI-compatible API, http://…/v1.")]
-ServedModel = Annotated[str | None, typer.Option("--served-model", help="endpoint: the model's name there.")]
+Url = Annotated[str | None, typer.Option("--url", help="openai: of an OpenAI-compatible API, http://…/v1.")]
+ServedModel = Annotated[str | None, typer.Option("--served-model", help="openai: the model's name there.")]
 ApiKeyEnv = Annotated[
-    str | None, typer.Option("--api-key-env", help="endpoint: the environment variable that holds the key.")
+    str | None, typer.Option("--api-key-env", help="openai: the environment variable that holds the key.")
 ]
-Concurrency = Annotated[
-    int | None, typer.Option("--concurrency", min=1, help="endpoint, llamacpp: prompts at one time.")
-]
+Concurrency = Annotated[int | None, typer.Option("--concurrency", min=1, help="openai, llamacpp: prompts at one time.")]
 Context = Annotated[
     int | None,
-    typer.Option("--context", min=1, help="endpoint, llamacpp, vllm: prompt and answer may have so many tokens."),
+    typer.Option("--context", min=1, help="openai, llamacpp, vllm: prompt and answer may have so many tokens."),
 ]
 VllmOptions = Annotated[
     list[str] | None, typer.Option("--vllm-option", help="vllm: KEY=VALUE of vllm.LLM, enforce_eager=true. Repeatable.")
@@ -90,9 +88,9 @@ Samples = Annotated[int, typer.Option("--samples", min=1, help="Sample so many t
 Choose = Annotated[
     str | None, typer.Option("--choose", help="Which of them: mbr (most like the others), checks, likeliest.")
 ]
-OnLong = Annotated[
+LongDialogues = Annotated[
     str | None,
-    typer.Option("--on-long", help="A dialogue that does not fit: refuse, drop-middle, map-reduce or refine."),
+    typer.Option("--long-dialogues", help="A dialogue that does not fit: refuse, drop-middle, map-reduce or refine."),
 ]
 Redact = Annotated[
     bool, typer.Option("--redact", help="Mask phone numbers, e-mail, cards, IDs and names before the model sees them.")

@@ -38,7 +38,7 @@ def summarize(
     from rolesum.atomic_io import atomic_write_text, check_not_input, check_writable
     from rolesum.formats import open_source, read_dialogues
     from rolesum.generation import streaming
-    from rolesum.generation.summarizer import Writer, as_blocks, as_json_lines, summarize_dialogues
+    from rolesum.generation.summarizer import Summarizer, format_blocks, format_json_lines, summarize_dialogues
 
     if out:
         check_not_input(out, file)
@@ -52,14 +52,14 @@ def summarize(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
         )
     reading = asked.reading()
-    writing = asked.writing(engine, on_long="refine" if watch else "refuse")
+    writing = asked.writing(engine, long_dialogues="refine" if watch else "refuse")
 
     def write(text: str) -> None:
         typer.echo(text, nl=False)
         sys.stdout.flush()
 
     if watch:
-        writer = Writer(writing)
+        writer = Summarizer(writing)
         streaming.watch_file(Path(file), writer, write, form=asked.format_, **reading)
         return
     source = open_source(file)
@@ -67,10 +67,10 @@ def summarize(
     as_json = json_ or source.is_json
     alone = len(dialogues) == 1 and not as_json and not out
     if alone and (sys.stdout.isatty() if stream is None else stream):
-        streaming.stream(dialogues[0], Writer(writing), write)
+        streaming.stream(dialogues[0], Summarizer(writing), write)
         return
     summaries = summarize_dialogues(dialogues, writing)
-    text = as_json_lines(summaries) if as_json else as_blocks(summaries)
+    text = format_json_lines(summaries) if as_json else format_blocks(summaries)
     if out:
         atomic_write_text(out, text)
     else:

@@ -24,7 +24,7 @@ from rolesum.formats import Source, open_source, read_dialogues
 from rolesum.generation import Decoding, Engine
 from rolesum.generation.factory import EngineSpec, side_of
 from rolesum.generation.long_dialogues.strategies import summarize_any_length
-from rolesum.generation.summarizer import DeclaredRoles, Writing
+from rolesum.generation.summarizer import RoleConfig, SummarizerConfig
 from rolesum.metrics.scorers import Several, get_scorer
 
 
@@ -34,7 +34,7 @@ class Task:
 
     data: str | None
     roles: Sequence[str] | None = None
-    declared: DeclaredRoles = field(default_factory=lambda: DeclaredRoles({}, {}))
+    declared: RoleConfig = field(default_factory=lambda: RoleConfig({}, {}))
     name: str | None = None  # of the system; by default after what made it
     scorer: str | None = None
     references: Several = "mean"
@@ -81,7 +81,7 @@ class Task:
             check_writable(self.out / "results.json")
 
 
-def evaluate_model(task: Task, writing: Writing) -> Evaluation:
+def evaluate_model(task: Task, writing: SummarizerConfig) -> Evaluation:
     """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report."""
     source, dialogues = task.read()
     spec = writing.spec
@@ -96,7 +96,12 @@ def evaluate_model(task: Task, writing: Writing) -> Evaluation:
         scorer=task.scorer,
         references=task.references,
         decoding=writing.decoding,
-        write=partial(summarize_any_length, on_long=writing.on_long, samples=writing.samples, choose=writing.choose),
+        write=partial(
+            summarize_any_length,
+            long_dialogues=writing.long_dialogues,
+            samples=writing.samples,
+            reranker=writing.reranker,
+        ),
         about={**_about_model(spec, engine), **_about_writing(writing, task.choice), **_about_data(task, source)},
         label="evaluate",
     )
@@ -191,7 +196,7 @@ def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
     return about
 
 
-def _about_writing(writing: Writing, choice: str | None) -> dict[str, Any]:
+def _about_writing(writing: SummarizerConfig, choice: str | None) -> dict[str, Any]:
     """How texts were decoded, where it was not plainly greedy."""
     plain, chosen = Decoding(), writing.decoding
     told_elsewhere = {"max_new_tokens"} if chosen.temperature else {"max_new_tokens", "seed"}
@@ -200,8 +205,8 @@ def _about_writing(writing: Writing, choice: str | None) -> dict[str, Any]:
         for key, value in asdict(chosen).items()
         if key not in told_elsewhere and (value != getattr(plain, key) or key == "seed")
     }
-    if writing.on_long != "refuse":
-        about["on_long"] = writing.on_long
+    if writing.long_dialogues != "refuse":
+        about["long_dialogues"] = writing.long_dialogues
     if writing.samples > 1:
         about |= {"samples": writing.samples, "choose": choice}
     return {"decoding": about} if about else {}

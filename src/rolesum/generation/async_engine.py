@@ -10,49 +10,53 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rolesum.errors import DataError, Problem
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import Growing
+from rolesum.generation.engines.prompt_encoder import IncrementalDetokenizer
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
-    from rolesum.generation.decoding.scheduler import Batch, Wanted
-    from rolesum.generation.decoding.search import Ended, OnToken, Text
+    from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler
+    from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
 
 # Prompts that an engine without live batches is given at once.
-TOGETHER = 32
+MAX_GROUP_PROMPTS = 32
 # Tokens of a prompt that is read at once; a longer one is read in pieces, and lets the others go on.
-WHOLE = 2048
+CHUNKED_PREFILL_THRESHOLD = 2048
 
 
-class Withdrawn(Exception):
+class RequestCanceled(Exception):
     """Nobody waits for the texts any more."""
 
 
 @runtime_checkable
-class LiveEngine(Engine, Protocol):
+class ContinuousBatchingEngine(Engine, Protocol):
     """An engine whose batches take new prompts while others are being written."""
 
-    def open_batch(self, on_token: "OnToken | None" = None, whole: float = inf) -> "Batch": ...
+    def new_scheduler(
+        self, on_token: "OnToken | None" = None, chunked_prefill_threshold: float = inf
+    ) -> "Scheduler": ...
 
-    def wanted(self, index: int, prompt: Prompt, decoding: Decoding, patient: bool = False) -> "Wanted": ...
+    def make_request(
+        self, index: int, prompt: Prompt, decoding: Decoding, low_priority: bool = False
+    ) -> "GenerationRequest": ...
 
-    def text_of(self, ids: Sequence[int]) -> str: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
 
-    def generation_of(self, ended: "Ended") -> Generation: ...
+    def to_generation(self, ended: "Completion") -> Generation: ...
 
 
 @dataclass(eq=False)
-class _Ask:
+class _Request:
     """One call of `generate`, and what has come of it."""
 
     prompts: Sequence[Prompt]
     decoding: Decoding
     on_done: Callable[[int], None] | None
     on_text: OnText | None
-    wanted: "Sequence[Wanted]" = ()
+    wanted: "Sequence[GenerationRequest]" = ()
     texts: list[dict[int, Generation]] = field(default_factory=list)
-    growing: dict[tuple[int, int], Growing] = field(default_factory=dict)
+    growing: dict[tuple[int, int], IncrementalDetokenizer] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
-    patient: bool = False
+    low_priority: bool = False
     failure: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -62,7 +66,7 @@ class _Ask:
 
     def tell(self, number: int, branch: int, whole: str) -> None:
         """Hand on what is new of a growing text."""
-        if self.on_text and (added := self.growing.setdefault((number, branch), Growing()).new(whole)):
+        if self.on_text and (added := self.growing.setdefault((number, branch), IncrementalDetokenizer()).new(whole)):
             self.on_text(number, branch, added)
 
     def keep(self, number: int, branch: int, made: Generation) -> None:
@@ -77,12 +81,12 @@ class _Ask:
             self.over.set()
 
 
-class Seat:
+class EngineClient:
     """One asker's place at a shared engine: an Engine, and the way to leave it. The `patient` let others go first."""
 
-    def __init__(self, shared: "SharedEngine", patient: bool = False) -> None:
-        self._patient = patient
-        self._shared, self._asks, self._left = shared, list[_Ask](), False
+    def __init__(self, shared: "AsyncEngine", low_priority: bool = False) -> None:
+        self._patient = low_priority
+        self._shared, self._asks, self._left = shared, list[_Request](), False
         self.name, self.layout = shared.engine.name, shared.engine.layout
         self._lock = threading.Lock()
 
@@ -93,15 +97,15 @@ class Seat:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
-        """As Engine.generate. Raises Withdrawn once the seat was left."""
-        ask = _Ask(prompts, decoding, on_done, on_text, texts=[{} for _ in prompts], patient=self._patient)
+        """As Engine.generate. Raises RequestCanceled once the client was canceled."""
+        ask = _Request(prompts, decoding, on_done, on_text, texts=[{} for _ in prompts], low_priority=self._patient)
         with self._lock:
             if self._left:
-                raise Withdrawn
+                raise RequestCanceled
             self._asks.append(ask)
         try:
             if prompts:
-                self._shared.put(ask)
+                self._shared.submit(ask)
                 ask.over.wait()
         finally:
             with self._lock:
@@ -113,12 +117,12 @@ class Seat:
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         return self._shared.fits(prompt, max_new_tokens)
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         """From any thread: what is being written for this asker ends, and its rows are free for others."""
         with self._lock:
             self._left = True
             for ask in self._asks:
-                ask.fail(Withdrawn())
+                ask.fail(RequestCanceled())
         self._shared.wake()
 
     @property
@@ -130,23 +134,25 @@ class Seat:
         return getattr(self._shared.engine, "side", None)
 
 
-class SharedEngine:
+class AsyncEngine:
     """An engine and the thread that runs it. Texts are those that the engine writes for each asker alone."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._arrived: deque[_Ask] = deque()
+        self._arrived: deque[_Request] = deque()
         self._wake = threading.Condition()
         self._closing = False
-        self.encoding = threading.Lock()  # a tokenizer is not made for several threads
+        self.tokenizer_lock = threading.Lock()  # a tokenizer is not made for several threads
         self._numbers = itertools.count()
-        self._running: dict[int, tuple[_Ask, int]] = {}  # number of a prompt -> who asked for it, and its place there
-        self.rows = 0  # texts that grow now
+        self._running: dict[
+            int, tuple[_Request, int]
+        ] = {}  # number of a prompt -> who asked for it, and its place there
+        self.num_rows = 0  # texts that grow now
         self._thread = threading.Thread(target=self._run, name="rolesum-engine", daemon=True)
         self._thread.start()
 
-    def seat(self, patient: bool = False) -> Seat:
-        return Seat(self, patient)
+    def client(self, low_priority: bool = False) -> EngineClient:
+        return EngineClient(self, low_priority)
 
     @property
     def alive(self) -> bool:
@@ -159,14 +165,16 @@ class SharedEngine:
             self._wake.notify()
         self._thread.join()
 
-    def put(self, ask: _Ask) -> None:
+    def submit(self, ask: _Request) -> None:
         """Let an ask wait for the engine. Raises DataError for prompts that do not fit."""
-        if isinstance(self.engine, LiveEngine):
+        if isinstance(self.engine, ContinuousBatchingEngine):
             problems, wanted = list[Problem](), []
             for prompt in ask.prompts:
                 try:
-                    with self.encoding:
-                        wanted.append(self.engine.wanted(next(self._numbers), prompt, ask.decoding, ask.patient))
+                    with self.tokenizer_lock:
+                        wanted.append(
+                            self.engine.make_request(next(self._numbers), prompt, ask.decoding, ask.low_priority)
+                        )
                 except DataError as error:
                     problems += error.problems
             if problems:
@@ -174,12 +182,12 @@ class SharedEngine:
             ask.wanted = wanted
         with self._wake:
             if self._closing or not self.alive:
-                raise Withdrawn
+                raise RequestCanceled
             self._arrived.append(ask)
             self._wake.notify()
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        with self.encoding:
+        with self.tokenizer_lock:
             return self.engine.fits(prompt, max_new_tokens)
 
     def wake(self) -> None:
@@ -188,7 +196,7 @@ class SharedEngine:
 
     def _run(self) -> None:
         try:
-            if isinstance(self.engine, LiveEngine):
+            if isinstance(self.engine, ContinuousBatchingEngine):
                 self._live(self.engine)
             else:
                 self._by_groups()
@@ -197,9 +205,9 @@ class SharedEngine:
                 self._closing = True
                 left = [*self._arrived, *(ask for ask, _ in self._running.values())]
             for ask in left:
-                ask.fail(Withdrawn())
+                ask.fail(RequestCanceled())
 
-    def _arrivals(self, wait: bool) -> list[_Ask] | None:
+    def _arrivals(self, wait: bool) -> list[_Request] | None:
         """What has come since; with `wait`, at least something, or None at the end."""
         with self._wake:
             while wait and not self._arrived:
@@ -212,23 +220,23 @@ class SharedEngine:
 
     # An engine with live batches
 
-    def _live(self, engine: LiveEngine) -> None:
+    def _live(self, engine: ContinuousBatchingEngine) -> None:
         running = self._running
 
-        def told(text: "Text") -> None:
-            ask, number = running[text.owner[0]]
+        def told(text: "Hypothesis") -> None:
+            ask, number = running[text.key[0]]
             if ask.on_text and not ask.over.is_set():
-                ask.tell(number, text.owner[1], engine.text_of(text.ids))
+                ask.tell(number, text.key[1], engine.decode(text.ids))
 
-        batch = engine.open_batch(told, WHOLE)
+        batch = engine.new_scheduler(told, CHUNKED_PREFILL_THRESHOLD)
         while (arrived := self._arrivals(wait=not batch.busy)) is not None:
             for ask in arrived:
                 running.update({one.prompt.index: (ask, number) for number, one in enumerate(ask.wanted)})
             gone = [index for index, (ask, _) in running.items() if ask.over.is_set()]
             try:
                 for ask in arrived:
-                    batch.join(ask.wanted)
-                batch.leave(gone)
+                    batch.add(ask.wanted)
+                batch.cancel(gone)
                 for index in gone:
                     del running[index]
                 self._keep(engine, batch.step(), running)
@@ -236,35 +244,39 @@ class SharedEngine:
                 for ask, _ in running.values():
                     ask.fail(error)
                 running.clear()
-                batch = engine.open_batch(told, WHOLE)
-            self.rows = batch.rows
+                batch = engine.new_scheduler(told, CHUNKED_PREFILL_THRESHOLD)
+            self.num_rows = batch.num_rows
 
-    def _keep(self, engine: LiveEngine, ended: "Sequence[Ended]", running: dict[int, tuple[_Ask, int]]) -> None:
+    def _keep(
+        self, engine: ContinuousBatchingEngine, ended: "Sequence[Completion]", running: dict[int, tuple[_Request, int]]
+    ) -> None:
         for one in ended:
-            index, branch = one.text.owner
+            index, branch = one.hypothesis.key
             ask, number = running[index]
-            ask.keep(number, branch, engine.generation_of(one))
+            ask.keep(number, branch, engine.to_generation(one))
             if len(ask.texts[number]) == len(ask.prompts[number].branches):
                 del running[index]
 
     # An engine that takes prompts by groups
 
     def _by_groups(self) -> None:
-        waiting: deque[_Ask] = deque()
+        waiting: deque[_Request] = deque()
         while (arrived := self._arrivals(wait=not waiting)) is not None:
             waiting.extend(arrived)
-            group, prompts = list[_Ask](), 0
+            group, prompts = list[_Request](), 0
             for ask in list(waiting):
                 if ask.over.is_set():
                     waiting.remove(ask)
-                elif not group or (ask.decoding == group[0].decoding and prompts + len(ask.prompts) <= TOGETHER):
+                elif not group or (
+                    ask.decoding == group[0].decoding and prompts + len(ask.prompts) <= MAX_GROUP_PROMPTS
+                ):
                     waiting.remove(ask)
                     group.append(ask)
                     prompts += len(ask.prompts)
             if group:
                 self._written(group)
 
-    def _written(self, group: Sequence[_Ask]) -> None:
+    def _written(self, group: Sequence[_Request]) -> None:
         """Write for several askers; where one's prompts are refused, for each alone."""
         places = [(ask, number) for ask in group for number in range(len(ask.prompts))]
 
@@ -274,7 +286,7 @@ class SharedEngine:
                 ask.on_text(number, branch, added)
 
         streams = any(ask.on_text for ask in group)
-        self.rows = sum(len(ask.prompts[number].branches) for ask, number in places)
+        self.num_rows = sum(len(ask.prompts[number].branches) for ask, number in places)
         try:
             prompts = [ask.prompts[number] for ask, number in places]
             made = self.engine.generate(prompts, group[0].decoding, on_text=told if streams else None)
@@ -287,7 +299,7 @@ class SharedEngine:
                 ask.fail(error)
             return
         finally:
-            self.rows = 0
+            self.num_rows = 0
         for (ask, number), texts in zip(places, made, strict=True):
             ask.on_text, on_text = None, ask.on_text  # it was told all by the engine
             for branch, text in enumerate(texts):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from rolesum.console import log
 from rolesum.errors import ModelError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Engine
-from rolesum.generation.engines.openai_client import KEY_VARIABLE, EndpointClient, check_url
+from rolesum.generation.engines.openai_client import API_KEY_VARIABLE, OpenAIClient, check_endpoint_url
 from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
@@ -17,17 +17,17 @@ from rolesum.models.bundled_adapters import terms_of
 if TYPE_CHECKING:
     from rolesum.models.loading import TextSide
 
-EngineName = Literal["transformers", "vllm", "llamacpp", "endpoint"]
+EngineName = Literal["transformers", "vllm", "llamacpp", "openai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 
 # The option of each field that not every engine has, and the engines that have it.
 _OPTIONS = {
     "gguf": ("--gguf", ("llamacpp",)),
-    "url": ("--url", ("endpoint",)),
-    "served_model": ("--served-model", ("endpoint",)),
-    "api_key_env": ("--api-key-env", ("endpoint",)),
-    "concurrency": ("--concurrency", ("endpoint", "llamacpp")),
-    "context": ("--context", ("endpoint", "llamacpp", "vllm")),
+    "url": ("--url", ("openai",)),
+    "served_model": ("--served-model", ("openai",)),
+    "api_key_env": ("--api-key-env", ("openai",)),
+    "concurrency": ("--concurrency", ("openai", "llamacpp")),
+    "context": ("--context", ("openai", "llamacpp", "vllm")),
     "device": ("--device", ("transformers", "llamacpp")),
     "dtype": ("--dtype", ("transformers", "vllm")),
     "vllm_options": ("--vllm-option", ("vllm",)),
@@ -74,10 +74,10 @@ class EngineSpec:
         for name, number in (("--concurrency", self.concurrency), ("--context", self.context)):
             if number is not None and number < 1:
                 raise UsageError(f"{name} {number}", fix="at least 1")
-        if self.engine == "endpoint":
+        if self.engine == "openai":
             if self.url is None:
                 raise UsageError("which endpoint?", fix="add --url http://localhost:8000/v1")
-            check_url(self.url, self.api_key_env or KEY_VARIABLE)
+            check_endpoint_url(self.url, self.api_key_env or API_KEY_VARIABLE)
         if self.engine == "llamacpp":
             if self.gguf is None:
                 raise UsageError("which GGUF file?", fix="add --gguf FILE; rolesum export RUN --to gguf makes one")
@@ -97,12 +97,12 @@ def open_engine(spec: EngineSpec) -> Engine:
         log(terms)
     if spec.engine == "transformers":
         return _transformers(spec)
-    if spec.engine == "endpoint":
+    if spec.engine == "openai":
         return _endpoint(spec)
-    from rolesum.generation.engines.prompt_encoder import PromptSide
+    from rolesum.generation.engines.prompt_encoder import PromptEncoder
 
-    side = PromptSide(_text_side(spec), spec.context)
-    layout = _layout(spec, side.side)
+    side = PromptEncoder(_text_side(spec), spec.context)
+    layout = _layout(spec, side.model)
     if spec.engine == "vllm":
         from rolesum.generation.engines.vllm import VLLMEngine
 
@@ -132,23 +132,23 @@ def _transformers(spec: EngineSpec) -> Engine:
 
 
 def _endpoint(spec: EngineSpec) -> Engine:
-    from rolesum.generation.engines.openai import CONCURRENCY, EndpointEngine
+    from rolesum.generation.engines.openai import CONCURRENCY, OpenAIEngine
 
     assert spec.url is not None
-    client = EndpointClient(spec.url, spec.api_key_env or KEY_VARIABLE)
-    client.opened()
-    options: dict[str, Any] = {"served": spec.served_model, "concurrency": spec.concurrency or CONCURRENCY}
+    client = OpenAIClient(spec.url, spec.api_key_env or API_KEY_VARIABLE)
+    client.sdk_client()
+    options: dict[str, Any] = {"served_model": spec.served_model, "concurrency": spec.concurrency or CONCURRENCY}
     if spec.model is None and spec.adapter is None:
         plain = PromptLayout(ChatForm(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
-        return EndpointEngine(client, plain, context=spec.context, **options)
-    from rolesum.generation.engines.prompt_encoder import PromptSide
+        return OpenAIEngine(client, plain, context=spec.context, **options)
+    from rolesum.generation.engines.prompt_encoder import PromptEncoder
 
     try:
-        side = PromptSide(_text_side(spec), spec.context)
+        side = PromptEncoder(_text_side(spec), spec.context)
     except ModelError as error:
         fix = "; for a model that only the endpoint has, give its name to --served-model, without --model"
         raise ModelError([Problem(one.what, one.where, one.fix + fix) for one in error.problems]) from None
-    return EndpointEngine(client, _layout(spec, side.side), prompt_side=side, **options)
+    return OpenAIEngine(client, _layout(spec, side.model), prompt_encoder=side, **options)
 
 
 def _text_side(spec: EngineSpec) -> "TextSide":

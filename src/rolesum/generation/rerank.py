@@ -11,12 +11,12 @@ from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, detect_language
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.generation.engine import Generation
-from rolesum.generation.summarize import Chooser
+from rolesum.generation.summarize import Reranker
 from rolesum.metrics.rouge import rouge
 from rolesum.metrics.scorers import SCORERS, Scorer, get_scorer
 
 # Name -> what it takes. Behind mbr may stand a scorer: mbr:samsum.
-CHOICES = {
+RERANKERS = {
     "mbr": "the text that is most like the others by ROUGE (minimum Bayes risk); mbr:SCORER names the scorer",
     "checks": "the text with the fewest faults that the model-free checks find",
     "likeliest": "the text with the highest mean log-probability of its tokens",
@@ -26,17 +26,17 @@ ROUGE_MEASURES = 3  # of a scorer's: ROUGE-1, ROUGE-2 and ROUGE-L
 
 # A larger share of repeated 4-grams is a fault: the text is caught in a loop. None of 300 references of SAMSum's and of
 # 450 of CSDS's repeats a fifth of its 4-grams.
-LOOP = 0.25
+MAX_REPEATED_SHARE = 0.25
 
 
-def chooser(name: str) -> Chooser:
+def get_reranker(name: str) -> Reranker:
     """The choice of that name. Raises UsageError for an unknown one.
 
     Of texts that are equally good the first is taken; one without words only where none has any.
     """
     kind, _, scorer = name.partition(":")
-    if kind not in CHOICES or (scorer and kind != "mbr"):
-        known = [*CHOICES, *(f"mbr:{one}" for one in SCORERS)]
+    if kind not in RERANKERS or (scorer and kind != "mbr"):
+        known = [*RERANKERS, *(f"mbr:{one}" for one in SCORERS)]
         raise UsageError(f'unknown choice "{name}"', fix=did_you_mean(name, known))
     if kind == "mbr":
         return partial(_by_likeness, get_scorer(scorer) if scorer else None)
@@ -50,14 +50,14 @@ def _by_likeness(scorer: Scorer | None, dialogue: Dialogue, role: str, texts: Se
     """
     counts = Counter(one.text for one in texts)
     different = list(counts)
-    alike = likeness(scorer or _scorer_for(dialogue, different), different)
+    alike = pairwise_rouge(scorer or _scorer_for(dialogue, different), different)
     weights = np.array([counts[text] for text in different])
     # Equal texts count as often as they were sampled, each but for itself.
     gain = dict(zip(different, alike @ weights - np.diag(alike), strict=True))
     return _best(texts, lambda one: (gain[one.text],))
 
 
-def likeness(scorer: Scorer, texts: Sequence[str]) -> NDArray[np.float64]:
+def pairwise_rouge(scorer: Scorer, texts: Sequence[str]) -> NDArray[np.float64]:
     """(texts, texts): the mean of the scorer's ROUGE-1, 2 and L F1 of text i as prediction and text j as reference."""
     count = len(texts)
     made, written = np.repeat(np.arange(count), count), np.tile(np.arange(count), count)
@@ -83,15 +83,15 @@ def _scorer_for(dialogue: Dialogue, texts: Sequence[str]) -> Scorer:
 
 def _by_checks(dialogue: Dialogue, role: str, texts: Sequence[Generation]) -> int:
     """The text with the fewest faults; of those with as few, the likeliest by its tokens' mean."""
-    found = {text: faults(dialogue, role, text) for text in {one.text for one in texts}}
+    found = {text: count_flags(dialogue, role, text) for text in {one.text for one in texts}}
     return _best(texts, lambda one: (-found[one.text], _logprob(one)))
 
 
-def faults(dialogue: Dialogue, role: str, text: str) -> int:
+def count_flags(dialogue: Dialogue, role: str, text: str) -> int:
     """The flags of the checks (numbers, names, roles, sentences said twice, broken output), and one more for a loop."""
     checked = check_summary(dialogue, role, text)
     repeated, of = checked.counts["repetition"]
-    return len(checked.flags) + (repeated > LOOP * of)
+    return len(checked.flags) + (repeated > MAX_REPEATED_SHARE * of)
 
 
 def _by_likelihood(dialogue: Dialogue, role: str, texts: Sequence[Generation]) -> int:

@@ -9,14 +9,14 @@ from typing import Any
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.formats import Source, find_dialogue
-from rolesum.generation.summarizer import Writer, heading, remarks
+from rolesum.generation.summarizer import Summarizer, block_heading, block_notes
 
 Write = Callable[[str], None]
 
 SECONDS = 2.0
 
 
-class Streamed:
+class BlockStreamer:
     """One dialogue's blocks on a terminal: the first role's text grows, the others' wait for their turn."""
 
     def __init__(self, roles: Sequence[str], write: Write) -> None:
@@ -39,20 +39,20 @@ class Streamed:
                 self._open(role)
             shown = self.texts[role].strip()
             rest = summary.text[len(shown) :] if summary.text.startswith(shown) else f"\n{summary.text}"
-            self.write(f"{rest}{remarks(summary)}\n")
+            self.write(f"{rest}{block_notes(summary)}\n")
 
     def _open(self, role: int) -> None:
-        self.write(("\n" if role else "") + heading(self.roles[role]) + self.texts[role])
+        self.write(("\n" if role else "") + block_heading(self.roles[role]) + self.texts[role])
         self.shown = role
 
 
-def stream(dialogue: Dialogue, writer: Writer, write: Write) -> None:
+def stream(dialogue: Dialogue, writer: Summarizer, write: Write) -> None:
     """Show a dialogue's summaries as they come."""
-    shown = Streamed(writer.roles_of(dialogue), write)
-    shown.end(writer.write([dialogue], on_text=shown)[0])
+    shown = BlockStreamer(writer.roles_for(dialogue), write)
+    shown.end(writer.summarize([dialogue], on_text=shown)[0])
 
 
-def watch_file(path: Path, writer: Writer, write: Write, form: str | None = None, **reading: Any) -> None:
+def watch_file(path: Path, writer: Summarizer, write: Write, form: str | None = None, **reading: Any) -> None:
     """Rolling summaries of the dialogue in a file that grows; `reading` is what read_dialogues takes."""
 
     def read(source: Source) -> Dialogue:

@@ -10,7 +10,7 @@ from rolesum.instructions import PromptLayout
 from rolesum.roles import default_roles
 
 # Picks one of several texts for a role of a dialogue, by its number.
-Chooser = Callable[[Dialogue, str, Sequence[Generation]], int]
+Reranker = Callable[[Dialogue, str, Sequence[Generation]], int]
 
 
 def summarize(
@@ -20,7 +20,7 @@ def summarize(
     decoding: Decoding | None = None,
     *,
     samples: int = 1,
-    choose: Chooser | None = None,
+    reranker: Reranker | None = None,
     on_done: Callable[[int], None] | None = None,
     on_text: OnText | None = None,
 ) -> list[list[RoleSummary]]:
@@ -33,7 +33,7 @@ def summarize(
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
     decoding = decoding or Decoding()
-    check_samples(samples, choose, decoding)
+    check_samples(samples, reranker, decoding)
     prompts = [
         engine.layout.prompt(dialogue, [role for role in wanted for _ in range(samples)])
         for dialogue, wanted in zip(dialogues, chosen, strict=True)
@@ -41,7 +41,7 @@ def summarize(
     generations = engine.generate(prompts, decoding, on_done, on_text if samples == 1 else None)
     return [
         [
-            role_summary(dialogue, role, _chosen(dialogue, role, texts[n * samples : (n + 1) * samples], choose))
+            role_summary(dialogue, role, _chosen(dialogue, role, texts[n * samples : (n + 1) * samples], reranker))
             for n, role in enumerate(wanted)
         ]
         for dialogue, wanted, texts in zip(dialogues, chosen, generations, strict=True)
@@ -53,7 +53,7 @@ def role_summary(dialogue: Dialogue, role: str, one: Generation, coverage: Cover
     return RoleSummary(dialogue.id, role, one.text, *figures, coverage)
 
 
-def _chosen(dialogue: Dialogue, role: str, texts: Sequence[Generation], choose: Chooser | None) -> Generation:
+def _chosen(dialogue: Dialogue, role: str, texts: Sequence[Generation], choose: Reranker | None) -> Generation:
     if len(texts) == 1 or choose is None:
         return texts[0]
     return replace(texts[choose(dialogue, role, texts)], seconds=max(one.seconds for one in texts))
@@ -70,9 +70,9 @@ def roles_of_each(
     return [tuple(each) for each in roles]
 
 
-def check_samples(samples: int, choose: Chooser | None, decoding: Decoding) -> None:
+def check_samples(samples: int, reranker: Reranker | None, decoding: Decoding) -> None:
     """Raise UsageError for several samples that would be alike, or of which none is chosen."""
-    if samples > 1 and (choose is None or not decoding.temperature):
+    if samples > 1 and (reranker is None or not decoding.temperature):
         raise UsageError("several samples need a temperature and a choice", fix="add --temperature 0.7 --choose mbr")
 
 

@@ -16,7 +16,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from rolesum.errors import did_you_mean
-from rolesum.generation.async_engine import Seat
+from rolesum.generation.async_engine import EngineClient
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
 from rolesum.server.problems import Refusal
@@ -43,7 +43,7 @@ class AdmissionController:
         self.inside = 0
         self._seconds = 1.0  # that a request takes
         self._inside_of: Counter[str] = Counter()  # requests of each key
-        self._seats: set[Seat] = set()
+        self._seats: set[EngineClient] = set()
         self._limiters: dict[str, anyio.CapacityLimiter] = {}  # of threads
 
     def model(self, name: str | None) -> Served:
@@ -104,16 +104,16 @@ class AdmissionController:
         except TimeoutError:
             raise Refusal(504, f"not read after {self.limits.seconds:g} s", fix="send less at once") from None
 
-    async def answer(self, request: Request, served: Served, work: Callable[[Seat], Result]) -> Result:
-        """What `work` comes to, in a thread. Raises Refusal after the time limit, Withdrawn if the client went away."""
-        seat = served.shared.seat()
+    async def answer(self, request: Request, served: Served, work: Callable[[EngineClient], Result]) -> Result:
+        """What `work` returns, in a thread. Raises Refusal after the time limit, RequestCanceled on disconnect."""
+        seat = served.shared.client()
         watching = asyncio.create_task(_watch(request, seat))
         try:
             return await self.in_time(seat, work)
         finally:
             watching.cancel()
 
-    async def in_time(self, seat: Seat, work: Callable[[Seat], Result]) -> Result:
+    async def in_time(self, seat: EngineClient, work: Callable[[EngineClient], Result]) -> Result:
         """As `answer`, for a caller that watches the client itself."""
         limiter = self._limiter("writers", self.limits.waiting)
         self._seats.add(seat)
@@ -126,7 +126,7 @@ class AdmissionController:
             raise Refusal(504, what, fix=fix) from None
         finally:
             self._seats.discard(seat)
-            seat.leave()
+            seat.cancel()
 
     def _limiter(self, which: str, at_once: int) -> anyio.CapacityLimiter:
         """Made when first asked for: it belongs to the loop that runs."""
@@ -137,11 +137,11 @@ class AdmissionController:
     def send_away(self) -> None:
         """End what runs: the time that it had is over."""
         for seat in list(self._seats):
-            seat.leave()
+            seat.cancel()
 
 
-async def _watch(request: Request, seat: Seat) -> None:
+async def _watch(request: Request, seat: EngineClient) -> None:
     """Leave the seat when the client goes away."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    seat.leave()
+    seat.cancel()

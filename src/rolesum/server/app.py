@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from rolesum.errors import Problem, RolesumError
-from rolesum.generation.async_engine import Withdrawn
+from rolesum.generation.async_engine import RequestCanceled
 from rolesum.server.admission import AdmissionController
 from rolesum.server.auth import Keys
 from rolesum.server.jobs.worker import Bulk
@@ -92,8 +92,8 @@ def _tell_errors(app: FastAPI) -> None:
     async def _refused(request: Request, refusal: Refusal) -> Response:
         return told(of_refusal(refusal, request.url.path), refusal.headers)
 
-    @app.exception_handler(Withdrawn)
-    async def _withdrawn(request: Request, _: Withdrawn) -> Response:
+    @app.exception_handler(RequestCanceled)
+    async def _withdrawn(request: Request, _: RequestCanceled) -> Response:
         request.app.state.house.metrics.withdrawn.inc()
         refusal = Refusal(503, "the service is ending, or nobody waits", fix="ask again", headers={"Retry-After": "5"})
         return told(of_refusal(refusal, request.url.path), refusal.headers)

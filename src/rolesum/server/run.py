@@ -9,7 +9,7 @@ from platformdirs import user_data_path
 from rolesum.console import log
 from rolesum.errors import UsageError
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import DeclaredRoles, declared_roles
+from rolesum.generation.summarizer import RoleConfig, load_role_config
 from rolesum.models.bundled_adapters import released_adapters
 from rolesum.server.admission import AdmissionController
 from rolesum.server.app import application
@@ -27,7 +27,7 @@ from rolesum.sockets import bind_socket, is_loopback, socket_url
 class Serving:
     """All that decides a service. `models` are served by their names, the first where a request names none."""
 
-    models: Sequence[tuple[str, EngineSpec, DeclaredRoles]]
+    models: Sequence[tuple[str, EngineSpec, RoleConfig]]
     host: str = "127.0.0.1"
     port: int = 8000
     keys: Path | None = None
@@ -53,7 +53,7 @@ def name_of(spec: EngineSpec) -> str:
     return Path(spec.model or spec.served_model or spec.engine).name
 
 
-def beside(first: EngineSpec, given: str) -> tuple[str, EngineSpec, DeclaredRoles]:
+def beside(first: EngineSpec, given: str) -> tuple[str, EngineSpec, RoleConfig]:
     """Another model on the same engine: an adapter by its directory or name, else a base by its alias or directory."""
     if first.engine != "transformers":
         raise UsageError(f"--also is not for the engine {first.engine}", fix="start one service for each model")
@@ -61,9 +61,9 @@ def beside(first: EngineSpec, given: str) -> tuple[str, EngineSpec, DeclaredRole
     path = adapters.get(given, Path(given))
     if (path / "adapter_config.json").is_file():
         spec = replace(first, model=None, adapter=path)
-        declared = declared_roles(path, None)
+        declared = load_role_config(path, None)
     else:
-        spec, declared = replace(first, model=given, adapter=None), DeclaredRoles({}, {})
+        spec, declared = replace(first, model=given, adapter=None), RoleConfig({}, {})
     spec = replace(spec, definitions=declared.definitions, sections=declared.sections)
     return name_of(spec), spec, declared
 
@@ -99,5 +99,5 @@ def run_service(asked: Serving) -> None:
 
 def _gauges(metrics: Metrics, house: AdmissionController, bulk: Bulk) -> None:
     metrics.gauge("inside", "Requests that are being answered or wait", lambda: house.inside)
-    metrics.gauge("rows", "Texts that grow now", lambda: sum(one.shared.rows for one in house.served.values()))
+    metrics.gauge("rows", "Texts that grow now", lambda: sum(one.shared.num_rows for one in house.served.values()))
     metrics.gauge("batch_dialogues_waiting", "Dialogues of batches that wait", bulk.store.waiting)

@@ -50,7 +50,7 @@ class Options(Asked):
     samples: int = Field(1, ge=1, description="Sample so many texts for each role, and choose one.")
     choose: str | None = Field(None, description="Which of them: mbr, checks or likeliest.")
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Decides sampled texts.")
-    on_long: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
+    long_dialogues: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
         "map-reduce", description="What happens to a dialogue that does not fit the model."
     )
     redact: bool = Field(False, description="Mask numbers, addresses and names before the model sees them.")

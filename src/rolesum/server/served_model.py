@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
-from rolesum.generation.async_engine import Seat, SharedEngine
+from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
-from rolesum.generation.engines.openai import EndpointEngine
+from rolesum.generation.engines.openai import OpenAIEngine
 from rolesum.generation.factory import EngineSpec, side_of
-from rolesum.generation.rerank import chooser
+from rolesum.generation.rerank import get_reranker
 from rolesum.generation.summarize import check_roles
-from rolesum.generation.summarizer import DeclaredRoles, Writer, Writing
+from rolesum.generation.summarizer import RoleConfig, Summarizer, SummarizerConfig
 from rolesum.instructions import Prompt, PromptLayout, SectionSet
 from rolesum.roles import BUILT_IN
 from rolesum.server.limits import Limits
@@ -30,7 +30,7 @@ class Task:
     """One dialogue with how its summaries are wanted, checked: nothing about it can be refused but its length."""
 
     dialogue: Dialogue
-    writing: Writing
+    writing: SummarizerConfig
     layout: PromptLayout
     checks: bool
 
@@ -43,13 +43,13 @@ class Task:
 class Served:
     """One of the service's models."""
 
-    def __init__(self, name: str, spec: EngineSpec, declared: DeclaredRoles) -> None:
+    def __init__(self, name: str, spec: EngineSpec, declared: RoleConfig) -> None:
         """Loads it. Raises as EngineSpec.open does."""
         self.name, self.spec, self.declared = name, spec, declared
         engine = spec.open()
-        if isinstance(engine, EndpointEngine):
-            engine.greet()  # who cannot be reached now is told of now
-        self.shared = SharedEngine(engine)
+        if isinstance(engine, OpenAIEngine):
+            engine.connect()  # who cannot be reached now is told of now
+        self.shared = AsyncEngine(engine)
         self.layout = self.shared.engine.layout
 
     @property
@@ -73,22 +73,22 @@ class Served:
             self.layout, language=wishes.language or self.layout.language, sections=sections or self.layout.sections
         )
         options = wishes.options
-        writing = Writing(
+        writing = SummarizerConfig(
             self.spec,
             roles_named(wishes, self.aliases(sections), limits),
             decoding_of(options, limits),
-            on_long=options.on_long,
+            long_dialogues=options.long_dialogues,
             samples=options.samples,
-            choose=chooser(options.choose) if options.choose else None,
+            reranker=get_reranker(options.choose) if options.choose else None,
             redact=options.redact,
             kept_labels=tuple(name for role, others in self.aliases(sections).items() for name in (role, *others)),
         )
         self._check_language(dialogue.language, dialogue.location)
         if wishes.language:
             self._check_language(wishes.language, "language")
-        seat = self.shared.seat()
+        seat = self.shared.client()
         seat.layout = layout
-        roles = Writer(writing, seat).roles_of(dialogue)
+        roles = Summarizer(writing, seat).roles_for(dialogue)
         check_roles([dialogue], [roles], layout)
         return Task(dialogue, replace(writing, roles=roles), layout, options.checks)
 
@@ -98,11 +98,11 @@ class Served:
             what = f"{self.name} reads {reads}, and this is {_LANGUAGES.get(language, language)}"
             raise DataError(what, where, "ask another of /v1/models, or serve one that reads it: rolesum models list")
 
-    def write(self, task: Task, seat: Seat, on_text: OnText | None = None) -> SummariesOut:
-        """The summaries, once they are all there. Raises DataError for what does not fit, Withdrawn."""
+    def write(self, task: Task, seat: EngineClient, on_text: OnText | None = None) -> SummariesOut:
+        """The summaries, once they are all there. Raises DataError for what does not fit, RequestCanceled."""
         begun = time.monotonic()
         seat.layout = task.layout
-        found = Writer(task.writing, seat).write([task.dialogue], on_text=on_text)[0]
+        found = Summarizer(task.writing, seat).summarize([task.dialogue], on_text=on_text)[0]
         return SummariesOut(
             id=task.dialogue.id,
             model=self.name,
@@ -117,7 +117,7 @@ class Served:
         side = side_of(self.shared.engine)
         if side is None:
             return 0
-        with self.shared.encoding:
+        with self.shared.tokenizer_lock:
             return sum(len(side.encoder.encode(part)) for part in (prompt.prefix, *prompt.branches))
 
     def title(self, task: Task, role: str) -> str:

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from rolesum.errors import RolesumError
-from rolesum.generation.async_engine import Seat, Withdrawn
+from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.generation.engine import OnText
 from rolesum.server.admission import AdmissionController
 from rolesum.server.problems import Refusal, of_error, of_refusal
@@ -48,7 +48,7 @@ class Stream(StreamingResponse):
 def stream(
     house: AdmissionController,
     served: Served,
-    work: Callable[[Seat, OnText], Any],
+    work: Callable[[EngineClient, OnText], Any],
     held: ExitStack,
     *,
     growing: Callable[[int, str], Event],
@@ -65,13 +65,13 @@ def stream(
 async def _events(
     house: AdmissionController,
     served: Served,
-    work: Callable[[Seat, OnText], Any],
+    work: Callable[[EngineClient, OnText], Any],
     growing: Callable[[int, str], Event],
     ended: Callable[[Any], list[Event]],
     failed: Callable[[dict[str, Any]], list[Event]],
 ) -> AsyncIterator[bytes]:
     begun, first = time.monotonic(), True
-    seat = served.shared.seat()
+    seat = served.shared.client()
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[list[Event] | None] = asyncio.Queue()
 
@@ -87,7 +87,7 @@ async def _events(
             events = failed(of_refusal(refusal))
         except RolesumError as error:
             events = failed(of_error(error))
-        except Withdrawn:
+        except RequestCanceled:
             events = failed(of_refusal(Refusal(503, "the service is ending", fix="ask again")))
         except Exception:
             log.exception("a stream failed")
@@ -113,7 +113,7 @@ async def _events(
     finally:
         if not task.done():
             house.metrics.withdrawn.inc()
-        seat.leave()
+        seat.cancel()
         task.cancel()
 
 

@@ -191,6 +191,6 @@ def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: in
         max_length=max_length or min(options.max_length or side.max_length, side.max_length),
         target_length=side.sides.target_length if side.sides else None,
         readable=side.max_length,
-        on_long=options.on_long,
+        long_dialogues=options.long_dialogues,
         share_prefix=options.share_prefix and side.family.shares_prefix,
     )

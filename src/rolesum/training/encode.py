@@ -86,14 +86,14 @@ def encode_bundles(
     max_length: int,
     target_length: int | None = None,
     readable: int | None = None,
-    on_long: str = "refuse",
+    long_dialogues: str = "refuse",
     share_prefix: bool = True,
 ) -> EncodedData:
     """Encode bundles; without `share_prefix` every example becomes a bundle of its own.
 
     `max_length` is the most tokens of one example, `readable` the most that the model could read of one. With a
     `target_length` they hold for what stands before the target, and it for the target, as an encoder-decoder counts.
-    `on_long` is "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
+    `long_dialogues` is "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
     """
     limits = Limits(max_length, target_length)
     encoded: list[EncodedBundle] = []
@@ -102,9 +102,9 @@ def encode_bundles(
     for bundle in bundles:
         result = _encode(bundle, layout, encoder, len(encoded))
         if not limits.hold(result):
-            cut = _shorten(bundle, layout, encoder, limits) if on_long == "drop-middle" else None
+            cut = _shorten(bundle, layout, encoder, limits) if long_dialogues == "drop-middle" else None
             if cut is None:
-                problems.append(_too_long(bundle.dialogue, result, limits, readable, on_long))
+                problems.append(_too_long(bundle.dialogue, result, limits, readable, long_dialogues))
                 continue
             dialogue, dropped = cut
             result = _encode(Bundle(dialogue, bundle.examples), layout, encoder, len(encoded))
@@ -142,7 +142,7 @@ def _shorten(
 
 
 def _too_long(
-    dialogue: Dialogue, encoded: EncodedBundle, limits: Limits, readable: int | None, on_long: str
+    dialogue: Dialogue, encoded: EncodedBundle, limits: Limits, readable: int | None, long_dialogues: str
 ) -> Problem:
     longest, counted = encoded.longest_target, limits.counted(encoded)
     if limits.target is None:
@@ -155,7 +155,7 @@ def _too_long(
         return Problem(what, dialogue.location, "the target alone does not fit: shorten it, or skip the id")
     might_help = readable is None or counted <= readable
     ways = ["raise training.max_length" if might_help else "take a model that reads more"]
-    if on_long != "drop-middle" and not hopeless:
-        ways.append("set training.on_long: drop-middle")
+    if long_dialogues != "drop-middle" and not hopeless:
+        ways.append("set training.long_dialogues: drop-middle")
     alone = "the target alone does not fit: " if hopeless else ""
     return Problem(what, dialogue.location, f"{alone}{', '.join(ways)}, or skip the id")

@@ -146,7 +146,7 @@ class _Figures:
 def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Recipe, list[str]]:
     """The recipe with the settings that its data needs, and what was changed."""
     options = recipe.training
-    if options.on_long == "drop-middle":
+    if options.long_dialogues == "drop-middle":
         return recipe, []
     encoded = encode(recipe, side, bundles, max_length=UNLIMITED).bundles
     limits = Limits(
@@ -159,13 +159,13 @@ def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Rec
     if need > limit:
         over = sum(limits.counted(one) > limit for one in encoded)
         fits = need <= side.max_length
-        changed |= {"max_length": need} if fits else {"on_long": "drop-middle"}
+        changed |= {"max_length": need} if fits else {"long_dialogues": "drop-middle"}
         notes.append(
             f"{over} dialogues do not fit {limit} tokens, the longest ({longest.id}) has {need}: "
-            + (f"training.max_length={need} would" if fits else "training.on_long=drop-middle would")
+            + (f"training.max_length={need} would" if fits else "training.long_dialogues=drop-middle would")
         )
     behind = max(one.longest_example - limits.counted(one) for one in encoded)  # targets that are counted apart
-    largest = max(one.longest_example for one in encoded) if "on_long" not in changed else limit + behind
+    largest = max(one.longest_example for one in encoded) if "long_dialogues" not in changed else limit + behind
     if largest > options.tokens_per_batch:
         changed["tokens_per_batch"] = largest
         notes.append(

@@ -83,7 +83,7 @@ def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngi
         whole = replace(dialogue, summaries=played)
         if fits(whole):
             chosen.append(whole)
-        elif recipe.training.on_long == "drop-middle" and (cut := drop_middle(whole, fits)):
+        elif recipe.training.long_dialogues == "drop-middle" and (cut := drop_middle(whole, fits)):
             chosen.append(cut[0])
     if not chosen:
         raise DataError("no validation dialogue fits the model with a summary", fix="leave validation.summaries out")

@@ -13,16 +13,16 @@ def test_every_mask_begins_at_an_address_of_16_bytes(monkeypatch):
     """With masks of odd sizes behind one another, CUDA's attention in bfloat16 ended with "misaligned address"."""
     loaded = load_model(model_dir("llama"), dtype="bfloat16", device="cpu")
     loaded.stop_ids = tuple(range(2, 600, 9))  # many, so that rows end at different steps and others join
-    monkeypatch.setattr(transformers_engine, "ROWS", 6)
+    monkeypatch.setattr(transformers_engine, "CPU_ROWS", 6)
     begins, odd = [], []
-    attending = kv_cache.View.attend
+    attending = kv_cache.KVView.attend
 
     def attend(view, query, layer, mask, scaling):
         begins.append(mask.storage_offset() * mask.element_size())
         odd.append(mask.numel() % 8 > 0)
         return attending(view, query, layer, mask, scaling)
 
-    monkeypatch.setattr(kv_cache.View, "attend", attend)
+    monkeypatch.setattr(kv_cache.KVView, "attend", attend)
     engine = TransformersEngine(loaded)
     prompts = [engine.layout.prompt(dialogue, ("overall", "user")) for dialogue in read_dialogues("sample:en-test")[:6]]
     encoded = [engine.encode(index, prompt) for index, prompt in enumerate(prompts)]

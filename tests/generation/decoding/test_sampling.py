@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rolesum.generation import Decoding
-from rolesum.generation.decoding.sampling import draw
+from rolesum.generation.decoding.sampling import sample
 
 
 def by_hand(row, at, decoding):
@@ -29,7 +29,7 @@ def test_a_word_is_drawn_as_a_computation_by_hand_draws_it(top_k):
     scores = torch.randn(200, 300) * 2
     scores[:100] = (scores[:100] * 2).round() / 2  # many words are equally likely, also at the edge
     decoding = Decoding(temperature=0.8, top_k=top_k)
-    drawn = draw(scores, decoding, [Random(row) for row in range(len(scores))]).tolist()
+    drawn = sample(scores, decoding, [Random(row) for row in range(len(scores))]).tolist()
     expected = [by_hand(row, Random(number).random(), decoding) for number, row in enumerate(scores.tolist())]
     assert drawn == expected
     assert len(set(drawn)) > 50 or top_k == 1
@@ -37,5 +37,5 @@ def test_a_word_is_drawn_as_a_computation_by_hand_draws_it(top_k):
 
 def test_words_below_the_likeliest_are_never_drawn():
     scores = torch.tensor([[0.0, 1.0, 1.0, 0.9, -1.0]]).repeat(500, 1)
-    drawn = draw(scores, Decoding(temperature=5.0, top_k=1), [Random(row) for row in range(500)])
+    drawn = sample(scores, Decoding(temperature=5.0, top_k=1), [Random(row) for row in range(500)])
     assert set(drawn.tolist()) == {1, 2}

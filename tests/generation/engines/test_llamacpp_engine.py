@@ -120,7 +120,7 @@ def test_llama_cpps_server_is_an_endpoint_that_gets_the_same_prompts_and_writes_
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     running = xllamacpp.Server(params)
-    spec = {"engine": "endpoint", "url": f"{running.listening_address}/v1", "api_key_env": "MY_KEY"}
+    spec = {"engine": "openai", "url": f"{running.listening_address}/v1", "api_key_env": "MY_KEY"}
     by_ids = EngineSpec(**spec, model=str(model_dir("llama"))).open()
     assert_expected(summarize(DIALOGUES, by_ids, ("overall",), SHORT), expected)
     with pytest.raises(DataError, match="dialogue long: the endpoint says"):  # 512 tokens in each of its slots

@@ -14,8 +14,8 @@ from helpers.tiny import model_dir, tokenizer
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError
 from rolesum.generation import Decoding, summarize
-from rolesum.generation.engines.openai import EndpointEngine
-from rolesum.generation.engines.openai_client import EndpointClient
+from rolesum.generation.engines.openai import OpenAIEngine
+from rolesum.generation.engines.openai_client import OpenAIClient
 from rolesum.generation.factory import EngineSpec, side_of
 from rolesum.instructions import ChatForm, PromptLayout
 
@@ -100,8 +100,8 @@ def server(rule, served=("tiny",)):
 
 
 def engine(url, **options):
-    client = EndpointClient(url, "MY_KEY", timeout=options.pop("timeout", 10), retries=options.pop("retries", 3))
-    return EndpointEngine(client, PromptLayout(ChatForm()), **options)
+    client = OpenAIClient(url, "MY_KEY", timeout=options.pop("timeout", 10), retries=options.pop("retries", 3))
+    return OpenAIEngine(client, PromptLayout(ChatForm()), **options)
 
 
 def question(request):
@@ -258,7 +258,7 @@ def test_with_the_models_tokenizer_prompts_are_its_ids_and_texts_are_read_by_it(
         return {"choices": [choice], "usage": {"completion_tokens": len(new)}}
 
     with server(rule) as (url, seen, _):
-        asking = EngineSpec("endpoint", url=url, model=str(model_dir("llama"))).open()
+        asking = EngineSpec("openai", url=url, model=str(model_dir("llama"))).open()
         found = summarize(DIALOGUES[:2], asking, ("overall",), SHORT)
     side = side_of(asking)
     prompt = side.layout().prompt(DIALOGUES[0], ["overall"])
@@ -272,7 +272,7 @@ def test_the_model_is_named_where_there_are_several():
     with server(lambda *_: chat("Hi"), served=("a", "b")) as (url, seen, _):
         with pytest.raises(UsageError, match="--served-model NAME; there are: a, b"):
             summarize(DIALOGUES[:1], engine(url), ("overall",), SHORT)
-        summarize(DIALOGUES[:1], engine(url, served="b"), ("overall",), SHORT)
+        summarize(DIALOGUES[:1], engine(url, served_model="b"), ("overall",), SHORT)
     assert [one["model"] for one in seen] == ["b"]
 
 
@@ -280,10 +280,10 @@ def test_the_model_is_named_where_there_are_several():
     ("options", "what"),
     [
         ({"engine": "vlm"}, 'did you mean "vllm"'),
-        ({"engine": "endpoint"}, "add --url"),
-        ({"engine": "endpoint", "url": "localhost:8000"}, "not the URL"),
-        ({"engine": "endpoint", "url": f"https://me:{KEY}@example.com/v1"}, "holds a password"),
-        ({"engine": "endpoint", "url": "http://localhost/v1", "dtype": "float32"}, "--dtype is not for"),
+        ({"engine": "openai"}, "add --url"),
+        ({"engine": "openai", "url": "localhost:8000"}, "not the URL"),
+        ({"engine": "openai", "url": f"https://me:{KEY}@example.com/v1"}, "holds a password"),
+        ({"engine": "openai", "url": "http://localhost/v1", "dtype": "float32"}, "--dtype is not for"),
         ({"engine": "llamacpp"}, "add --gguf FILE"),
         ({"gguf": "x.gguf"}, "--gguf is not for the engine transformers"),
         ({"engine": "vllm", "concurrency": 4}, "--concurrency is not for the engine vllm"),
@@ -297,5 +297,5 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_loaded(o
 
 
 def test_a_spec_travels_to_another_process():
-    spec = EngineSpec("endpoint", url="http://localhost/v1", served_model="x", api_key_env="MY_KEY")
+    spec = EngineSpec("openai", url="http://localhost/v1", served_model="x", api_key_env="MY_KEY")
     assert pickle.loads(pickle.dumps(spec)) == spec and KEY.encode() not in pickle.dumps(spec)

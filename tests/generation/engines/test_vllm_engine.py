@@ -10,7 +10,7 @@ from helpers.tiny_seq2seq import seq2seq_dir
 from rolesum.errors import ModelError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, summarize
-from rolesum.generation.engines.prompt_encoder import PromptSide
+from rolesum.generation.engines.prompt_encoder import PromptEncoder
 from rolesum.generation.engines.vllm import _rank_of
 from rolesum.generation.factory import EngineSpec
 from rolesum.models.loading import load_model, load_text_side
@@ -22,7 +22,7 @@ KINDS = ("llama", "gemma3", "baichuan2-7b")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_ids_that_end_a_text_are_known_without_the_weights(kind):
     loaded = load_model(model_dir(kind), device="cpu")
-    assert PromptSide(load_text_side(model_dir(kind))).stop_ids == loaded.stop_ids
+    assert PromptEncoder(load_text_side(model_dir(kind))).stop_ids == loaded.stop_ids
 
 
 def test_an_encoder_decoder_is_for_the_transformers_engine():
@@ -60,7 +60,7 @@ def test_greedy_texts_are_those_of_generate(monkeypatch):
     found = summarize(dialogues, engine, ("overall",), decoding, on_text=on_text)
     loaded = load_model("smollm2-135m", dtype="float32", device="cpu")
     for at, (one,) in enumerate(found):
-        (asked,) = engine.prompt_side.asked([engine.layout.prompt(dialogues[at], ["overall"])], decoding)
+        (asked,) = engine.prompt_encoder.asked([engine.layout.prompt(dialogues[at], ["overall"])], decoding)
         ids = torch.tensor([asked.ids])
         whole = loaded.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
         assert one.text == told[at, 0] == loaded.tokenizer.decode(whole[0, ids.shape[1] :]).strip()

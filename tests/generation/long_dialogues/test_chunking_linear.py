@@ -4,7 +4,7 @@ import pytest
 
 from helpers.linear_time import assert_linear
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.generation.long_dialogues.chunking import chunks_of, pieces_of
+from rolesum.generation.long_dialogues.chunking import split_into_chunks, turn_spans
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ def test_a_dialogue_is_cut_in_time_linear_in_its_length(make, room, size):
 
     def cut(turns):
         most = room(sum(len(turn.text) for turn in turns))
-        return chunks_of(
-            pieces_of(Dialogue("x", turns)), lambda pieces: sum(len(one.turn.text) for one in pieces) < most
+        return split_into_chunks(
+            turn_spans(Dialogue("x", turns)), lambda pieces: sum(len(one.turn.text) for one in pieces) < most
         )
 
     assert_linear(cut, make, size)

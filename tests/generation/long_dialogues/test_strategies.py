@@ -7,7 +7,7 @@ from rolesum.dialogue import Coverage, Dialogue, Turn
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, Generation, summarize
-from rolesum.generation.long_dialogues.chunking import chunks_of, next_chunk, pieces_of
+from rolesum.generation.long_dialogues.chunking import next_chunk, split_into_chunks, turn_spans
 from rolesum.generation.long_dialogues.strategies import summarize_any_length
 from rolesum.instructions import ChatForm, PromptLayout, instruction_set
 
@@ -35,7 +35,7 @@ class Spans:
     def generate(self, prompts, decoding, on_done=None, on_text=None):
         long = [one.dialogue for one in prompts if not self.fits(one, decoding.max_new_tokens)]
         if long:
-            raise DataError([Problem("too many words", one.place, "say less") for one in long])
+            raise DataError([Problem("too many words", one.location, "say less") for one in long])
         self.calls.append(len(prompts))
         self.prompts += prompts
         found = []
@@ -77,17 +77,19 @@ def meeting(turns=40, name="long", speakers="AB", size=3):
     return Dialogue(name, tuple(said), roles={"A": "user", "B": "agent"})
 
 
-def run(dialogues, engine, on_long, roles=("overall",), **more):
-    return summarize_any_length(dialogues, engine, roles, Decoding(max_new_tokens=NEW), on_long=on_long, **more)
+def run(dialogues, engine, long_dialogues, roles=("overall",), **more):
+    return summarize_any_length(
+        dialogues, engine, roles, Decoding(max_new_tokens=NEW), long_dialogues=long_dialogues, **more
+    )
 
 
-@pytest.mark.parametrize("on_long", ["map-reduce", "refine"])
-def test_every_turn_is_read_once_in_order_and_the_coverage_says_so(on_long):
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_every_turn_is_read_once_in_order_and_the_coverage_says_so(long_dialogues):
     engine = Spans()
-    summary = run([meeting()], engine, on_long)[0][0]
+    summary = run([meeting()], engine, long_dialogues)[0][0]
     assert summary.text == "overall t0-t39"
     assert engine.shown("overall") == dict.fromkeys(range(40), 1)
-    assert summary.coverage == Coverage(on_long, turns=40, read=40, chunks=4)
+    assert summary.coverage == Coverage(long_dialogues, turns=40, read=40, chunks=4)
     assert (summary.dialogue_id, summary.role, summary.finish_reason) == ("long", "overall", "stop")
     assert (summary.mean_logprob, summary.lowest_logprob) == (-0.5, -1.0)
 
@@ -113,12 +115,12 @@ def test_chunks_are_of_like_size():
 
 
 def test_chunks_are_of_like_size_where_the_model_counts_otherwise_than_by_characters():
-    pieces = pieces_of(meeting(100))
+    pieces = turn_spans(meeting(100))
 
     def tokens(chunk):
-        return sum(3 if 40 <= piece.place < 60 else 2 for piece in chunk)
+        return sum(3 if 40 <= piece.index < 60 else 2 for piece in chunk)
 
-    sizes = [tokens(chunk) for chunk in chunks_of(pieces, lambda chunk: tokens(chunk) <= 50)]
+    sizes = [tokens(chunk) for chunk in split_into_chunks(pieces, lambda chunk: tokens(chunk) <= 50)]
     assert sum(sizes) == 220 and len(sizes) == 5
     assert min(sizes) >= 40
 
@@ -147,28 +149,28 @@ def test_dialogues_that_fit_are_as_summarize_makes_them_and_all_come_in_input_or
     assert [of_dialogue[0].coverage is None for of_dialogue in summaries] == [True, False, True, False, True]
 
 
-@pytest.mark.parametrize("on_long", ["map-reduce", "refine"])
-def test_a_role_is_summarized_from_the_chunks_in_which_it_is_heard_and_the_others_do_not_count_as_read(on_long):
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_a_role_is_summarized_from_the_chunks_in_which_it_is_heard_and_the_others_do_not_count_as_read(long_dialogues):
     said = tuple(Turn("A" if n < 12 else "B", f"t{n} word word") for n in range(40))
     engine = Spans()
     dialogue = Dialogue("d", said, roles={"A": "user", "B": "agent"})
-    user, overall = run([dialogue], engine, on_long, ("user", "overall"))[0]
+    user, overall = run([dialogue], engine, long_dialogues, ("user", "overall"))[0]
     assert overall.text == "overall t0-t39" and overall.coverage.read == 40
     assert 12 <= user.coverage.read <= 20 and user.coverage.chunks == 2
     assert user.text == f"user t0-t{user.coverage.read - 1}"
     assert set(engine.shown("user")) == set(range(user.coverage.read))
 
 
-@pytest.mark.parametrize("on_long", ["map-reduce", "refine"])
-def test_the_last_prompt_has_the_layout_and_the_instruction_of_any_other_and_names_the_speakers(on_long):
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_the_last_prompt_has_the_layout_and_the_instruction_of_any_other_and_names_the_speakers(long_dialogues):
     engine = Spans()
-    run([meeting()], engine, on_long, ("user",))
+    run([meeting()], engine, long_dialogues, ("user",))
     last, first = engine.prompts[-1], engine.prompts[0]
     assert last.branches == (engine.layout.branch(meeting(), "user"),)
     assert "(A)" in last.branches[0][0].text
     assert [segment.kind for segment in last.prefix] == [segment.kind for segment in first.prefix]
     labels = [turn.speaker for turn in last.dialogue.turns if turn.speaker not in "AB"]
-    if on_long == "refine":
+    if long_dialogues == "refine":
         assert labels == ["Summary of the dialogue so far"]
     else:
         assert labels == [f"Summary of part {n} of 4" for n in range(1, 5)]
@@ -182,8 +184,8 @@ def test_the_labels_are_in_the_language_of_the_instructions():
     assert (old.part_label(1, 3), old.so_far_label()) == ("第1部分摘要（共3部分）", "前文摘要")
 
 
-@pytest.mark.parametrize("on_long", ["map-reduce", "refine"])
-def test_a_turn_that_does_not_fit_is_cut_at_sentences_and_nothing_of_it_is_lost(on_long):
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_a_turn_that_does_not_fit_is_cut_at_sentences_and_nothing_of_it_is_lost(long_dialogues):
     sentences = [f"Then t{n} came by." for n in range(3, 40)]
     said = (
         Turn("A", "t0 hi"),
@@ -193,7 +195,7 @@ def test_a_turn_that_does_not_fit_is_cut_at_sentences_and_nothing_of_it_is_lost(
         Turn("A", "t40"),
     )
     engine = Spans()
-    summary = run([Dialogue("d", tuple(said))], engine, on_long)[0][0]
+    summary = run([Dialogue("d", tuple(said))], engine, long_dialogues)[0][0]
     assert summary.text == "overall t0-t40"
     assert engine.shown("overall") == dict.fromkeys(range(41), 1)
     assert (summary.coverage.turns, summary.coverage.read) == (5, 5)
@@ -202,14 +204,14 @@ def test_a_turn_that_does_not_fit_is_cut_at_sentences_and_nothing_of_it_is_lost(
 
 
 def test_a_text_without_sentences_or_words_is_cut_all_the_same():
-    pieces = pieces_of(Dialogue("d", (Turn("客", "话" * 50), Turn("客", "完"))))
-    chunks = chunks_of(pieces, lambda chunk: sum(len(piece.turn.text) for piece in chunk) <= 12)
+    pieces = turn_spans(Dialogue("d", (Turn("客", "话" * 50), Turn("客", "完"))))
+    chunks = split_into_chunks(pieces, lambda chunk: sum(len(piece.turn.text) for piece in chunk) <= 12)
     assert "".join(piece.turn.text for chunk in chunks for piece in chunk) == "话" * 50 + "完"
-    assert [piece.place for chunk in chunks for piece in chunk] == [0] * 5 + [1]
+    assert [piece.index for chunk in chunks for piece in chunk] == [0] * 5 + [1]
 
 
 def test_the_next_chunk_leaves_no_crumb_for_the_last_one():
-    pieces = pieces_of(meeting(21))
+    pieces = turn_spans(meeting(21))
     sizes = []
     while pieces:
         chunk, pieces = next_chunk(pieces, lambda chunk: len(chunk) <= 10)
@@ -224,7 +226,7 @@ def test_refuse_names_every_dialogue_that_does_not_fit_and_the_other_ways():
     assert [problem.where for problem in caught.value.problems] == ["dialogue a", "dialogue c"]
     for problem in caught.value.problems:
         assert problem.what == "too many words"
-        assert problem.fix == "add --on-long drop-middle, map-reduce or refine; or say less"
+        assert problem.fix == "add --long-dialogues drop-middle, map-reduce or refine; or say less"
     assert engine.calls == []
 
 
@@ -245,20 +247,20 @@ def test_drop_middle_refuses_where_nobody_of_the_role_is_left():
     assert run([dialogue], Spans(), "map-reduce", ("user",))[0][0].text.startswith("user t")
 
 
-@pytest.mark.parametrize("on_long", ["drop-middle", "map-reduce", "refine"])
-def test_a_model_too_small_for_anything_is_told_for_all_dialogues_before_any_work(on_long):
+@pytest.mark.parametrize("long_dialogues", ["drop-middle", "map-reduce", "refine"])
+def test_a_model_too_small_for_anything_is_told_for_all_dialogues_before_any_work(long_dialogues):
     engine = Spans(limit=12)
     with pytest.raises(DataError) as caught:
-        run([meeting(name="a"), meeting(name="b")], engine, on_long)
+        run([meeting(name="a"), meeting(name="b")], engine, long_dialogues)
     assert [problem.where for problem in caught.value.problems] == ["dialogue a", "dialogue b"]
     assert engine.calls == []
 
 
-@pytest.mark.parametrize("on_long", ["map-reduce", "refine"])
-def test_a_model_too_small_for_the_summaries_on_the_way_is_told_and_does_not_go_on_for_ever(on_long):
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_a_model_too_small_for_the_summaries_on_the_way_is_told_and_does_not_go_on_for_ever(long_dialogues):
     engine = Spans(limit=32, text=lambda prompt, role: " ".join(["word"] * 20))
     with pytest.raises(DataError, match=r"dialogue long: no (two summaries|turn fits)"):
-        run([meeting()], engine, on_long)
+        run([meeting()], engine, long_dialogues)
 
 
 def test_a_chunk_of_which_nothing_is_written_leaves_no_empty_part():
@@ -272,20 +274,20 @@ def test_a_chunk_of_which_nothing_is_written_leaves_no_empty_part():
     assert re.fullmatch(r"overall t0-t\d+ t\d+-t39", summary.text)
 
 
-@pytest.mark.parametrize("on_long", ["map-reduce", "refine"])
-def test_a_model_that_writes_nothing_gives_an_empty_summary(on_long):
-    summary = run([meeting()], Spans(text=lambda prompt, role: " "), on_long)[0][0]
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_a_model_that_writes_nothing_gives_an_empty_summary(long_dialogues):
+    summary = run([meeting()], Spans(text=lambda prompt, role: " "), long_dialogues)[0][0]
     assert (summary.text.strip(), summary.coverage.chunks) == ("", 4)
 
 
-@pytest.mark.parametrize("on_long", ["refuse", "drop-middle", "map-reduce", "refine"])
-def test_only_last_texts_are_told_as_they_grow_with_the_places_of_the_input(on_long):
+@pytest.mark.parametrize("long_dialogues", ["refuse", "drop-middle", "map-reduce", "refine"])
+def test_only_last_texts_are_told_as_they_grow_with_the_places_of_the_input(long_dialogues):
     told, done = [], []
-    dialogues = [meeting(2, name="a"), meeting(30 if on_long != "refuse" else 2), meeting(2, name="b")]
+    dialogues = [meeting(2, name="a"), meeting(30 if long_dialogues != "refuse" else 2), meeting(2, name="b")]
     found = run(
         dialogues,
         Spans(),
-        on_long,
+        long_dialogues,
         ("overall", "user"),
         on_text=lambda *one: told.append(one),
         on_done=done.append,
@@ -295,8 +297,8 @@ def test_only_last_texts_are_told_as_they_grow_with_the_places_of_the_input(on_l
     assert sum(done) == 3
 
 
-@pytest.mark.parametrize("on_long", ["map-reduce", "refine"])
-def test_with_samples_each_text_is_chosen_by_what_it_is_about(on_long):
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_with_samples_each_text_is_chosen_by_what_it_is_about(long_dialogues):
     asked = []
 
     def choose(dialogue, role, texts):
@@ -306,13 +308,13 @@ def test_with_samples_each_text_is_chosen_by_what_it_is_about(on_long):
     engine = Spans()
     decoding = Decoding(max_new_tokens=NEW, temperature=0.7)
     found = summarize_any_length(
-        [meeting()], engine, ["overall"], decoding, on_long=on_long, samples=3, choose=choose
+        [meeting()], engine, ["overall"], decoding, long_dialogues=long_dialogues, samples=3, reranker=choose
     )[0]  # fmt: skip
     assert found[0].text == "overall t0-t39"
     assert {count for count, _ in asked} == {3}
     assert asked[0][1] < 40 and asked[-1][1] == 40
     with pytest.raises(UsageError, match="temperature"):
-        run([meeting()], Spans(), on_long, samples=3, choose=choose)
+        run([meeting()], Spans(), long_dialogues, samples=3, reranker=choose)
 
 
 def test_an_unknown_strategy_is_a_usage_error_with_a_hint():
@@ -329,10 +331,10 @@ def test_a_real_model_reads_a_dialogue_that_it_could_not_take_at_once():
     engine = TransformersEngine(loaded)
     dialogue = max(read_dialogues("sample:en-test"), key=lambda one: len(one.turns))
     loaded.max_length = 300  # tokens
-    with pytest.raises(DataError, match=r"takes 300\n.*--on-long drop-middle, map-reduce or refine"):
+    with pytest.raises(DataError, match=r"takes 300\n.*--long-dialogues drop-middle, map-reduce or refine"):
         run([dialogue], engine, "refuse")
-    for on_long in ("drop-middle", "map-reduce", "refine"):
-        for summary in run([dialogue], engine, on_long, ("overall", "user", "agent"))[0]:
-            assert summary.text and summary.coverage.strategy == on_long
+    for long_dialogues in ("drop-middle", "map-reduce", "refine"):
+        for summary in run([dialogue], engine, long_dialogues, ("overall", "user", "agent"))[0]:
+            assert summary.text and summary.coverage.strategy == long_dialogues
             assert summary.coverage.turns == len(dialogue.turns)
-            assert (summary.coverage.read < len(dialogue.turns)) == (on_long == "drop-middle")
+            assert (summary.coverage.read < len(dialogue.turns)) == (long_dialogues == "drop-middle")

@@ -61,7 +61,7 @@ def test_a_file_is_taken_and_what_fails_fails_alone(service):
     nobody = {"id": "nobody", "turns": [{"speaker": "Anna", "text": "hello there"}]}
     good = [to_json(one) for one in read_dialogues("sample:en-test")[:3]]
     raw = "\n".join([json.dumps(long), json.dumps(nobody), *good]).encode()
-    data = {"roles": "user", "options": json.dumps({**SHORT, "on_long": "refuse"})}
+    data = {"roles": "user", "options": json.dumps({**SHORT, "long_dialogues": "refuse"})}
     added = service.client.post("/v1/batches", data=data, files={"file": ("chats.jsonl", raw)})
     assert added.status_code == 202, added.text
     batch = ended(service, added.json()["id"])

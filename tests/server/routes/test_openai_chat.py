@@ -100,7 +100,7 @@ def test_the_endpoint_engine_summarizes_through_the_service(service):
     dialogues = read_dialogues("sample:en-test")[:3]
     loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
     expected = summarize(dialogues, TransformersEngine(loaded), ("user", "agent"), Decoding(12))
-    engine = EngineSpec("endpoint", url=f"{service.url}/v1", served_model=NAME, context=2000).open()
+    engine = EngineSpec("openai", url=f"{service.url}/v1", served_model=NAME, context=2000).open()
     found = summarize(dialogues, engine, ("user", "agent"), Decoding(12))
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in expected]
 
@@ -108,7 +108,7 @@ def test_the_endpoint_engine_summarizes_through_the_service(service):
 def test_a_service_may_stand_before_another(service):
     body = {"dialogue": {"turns": TURNS}, "roles": ["user", "agent"], "options": {"max_new_tokens": 12}}
     expected = [one["text"] for one in service.post("/v1/summaries", **body).json()["summaries"]]
-    behind = ("--engine", "endpoint", "--url", f"{service.url}/v1", "--served-model", NAME, "--context", 2000)
+    behind = ("--engine", "openai", "--url", f"{service.url}/v1", "--served-model", NAME, "--context", 2000)
     with serving(*behind) as front:
         found = front.post("/v1/summaries", **body).json()
         assert [one["text"] for one in found["summaries"]] == expected

@@ -6,8 +6,8 @@ from typing import Any
 
 from rolesum.errors import ResourceError, UsageError
 from rolesum.evaluation.llm_judge.prompt import Messages
-from rolesum.generation.engines.openai_client import KEY_VARIABLE, EndpointClient, Refused
-from rolesum.generation.engines.openai_client import NoAnswer as NoAnswer
+from rolesum.generation.engines.openai_client import API_KEY_VARIABLE, OpenAIClient, RequestRejected
+from rolesum.generation.engines.openai_client import RequestFailed as RequestFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Answer:
 
 @dataclass
 class Endpoint:
-    """Whom to ask, and how; see EndpointClient for the rest.
+    """Whom to ask, and how; see OpenAIClient for the rest.
 
     `temperature`, `seed` and `max_tokens` are not sent where they are None.
     """
@@ -35,12 +35,12 @@ class Endpoint:
     max_tokens: int | None = 2048
     timeout: float = 120.0
     retries: int = 6
-    key_variable: str = KEY_VARIABLE
+    key_variable: str = API_KEY_VARIABLE
     json_object: bool = field(default=True, init=False)
-    _client: EndpointClient = field(init=False, repr=False)
+    _client: OpenAIClient = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._client = EndpointClient(self.url, self.key_variable, self.timeout, self.retries)
+        self._client = OpenAIClient(self.url, self.key_variable, self.timeout, self.retries)
         if not self.model:
             raise UsageError("no judge model is named", self.url, "name the model that the endpoint serves")
 
@@ -51,14 +51,14 @@ class Endpoint:
         return {name: value for name, value in sent.items() if value is not None}
 
     def ask(self, messages: Messages) -> Answer:
-        """The endpoint's answer. Raises NoAnswer; ModelError where no other question would fare better."""
+        """The endpoint's answer. Raises RequestFailed; ModelError where no other question would fare better."""
         asked_json = self.json_object
         form: Mapping[str, Any] = {"response_format": {"type": "json_object"}} if asked_json else {}
         try:
-            said, retries = self._client.ask(
+            said, retries = self._client.complete(
                 "chat/completions", self.model, {"messages": messages, **self.parameters, **form}
             )
-        except Refused as error:
+        except RequestRejected as error:
             if asked_json and "response_format" in str(error):
                 self.json_object = False  # the answer's object is looked for in its text instead
                 return self.ask(messages)
@@ -67,12 +67,12 @@ class Endpoint:
 
 
 def _answer(said: Mapping[str, Any], retries: int) -> Answer:
-    """The parts of a completion that matter. Raises NoAnswer for one that is none."""
+    """The parts of a completion that matter. Raises RequestFailed for one that is none."""
     try:
         choice, usage = said["choices"][0], said.get("usage") or {}
         text = choice["message"]["content"] or ""
     except (KeyError, IndexError, TypeError):
-        raise NoAnswer("the endpoint's answer is no chat completion") from None
+        raise RequestFailed("the endpoint's answer is no chat completion") from None
     tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     return Answer(text, *tokens, retries, choice.get("finish_reason") == "length")
 

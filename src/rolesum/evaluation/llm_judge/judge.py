@@ -13,7 +13,7 @@ from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.llm_judge.cache import JudgeCache, cache_key
-from rolesum.evaluation.llm_judge.endpoint import Answer, Endpoint, NoAnswer, unreachable
+from rolesum.evaluation.llm_judge.endpoint import Answer, Endpoint, RequestFailed, unreachable
 from rolesum.evaluation.llm_judge.prompt import CRITERIA, LANGUAGES, JudgePrompt, Messages, judge_prompt, read_answer
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
@@ -166,7 +166,7 @@ def _ask(endpoint: Endpoint, prompt: JudgePrompt, messages: Messages) -> tuple[A
     for _ in range(ATTEMPTS):
         try:
             answer = endpoint.ask(asked)
-        except NoAnswer as error:
+        except RequestFailed as error:
             return f"no answer: {error}", used
         used.append(answer)
         try:

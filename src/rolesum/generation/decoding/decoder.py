@@ -8,37 +8,37 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedPrompt:
     """A prompt's ids: `index` is its place in the input. `begin` is what a decoder of its own is given."""
 
     index: int
     prefix: list[int]
     branches: list[list[int]]
-    begin: list[int]
+    decoder_start_ids: list[int]
 
-    def width(self, max_new_tokens: int) -> int:
+    def max_row_tokens(self, max_new_tokens: int) -> int:
         """Tokens of its longest row."""
         return len(self.prefix) + max(map(len, self.branches)) + max_new_tokens
 
-    def held(self) -> int:
+    def cached_tokens(self) -> int:
         """Tokens of the prefix and of its branches, those that are alike counted once."""
         return len(self.prefix) + sum(map(len, {tuple(branch) for branch in self.branches}))
 
 
-class Rows(Protocol):
+class Decoder(Protocol):
     """Texts that grow side by side, one row each, behind whatever the model keeps of them."""
 
-    joins: bool  # whether prompts may join while rows of others are there
+    can_join: bool  # whether prompts may join while rows of others are there
 
-    def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
+    def cache_size(self, prompts: Sequence[EncodedPrompt], lanes: int, max_new_tokens: int) -> int:
         """The cache positions that these rows would take beside those that are there, `lanes` for each branch."""
         ...
 
-    def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
+    def prefill(self, prompts: Sequence[EncodedPrompt], lanes: int) -> torch.Tensor:
         """A new row for every branch, behind the others; `lanes` may become of each. Their logits (new rows, words)."""
         ...
 
-    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
+    def prefill_chunked(self, prompt: EncodedPrompt, lanes: int) -> Iterator[torch.Tensor | None]:
         """As `admit` of one prompt, which is read a piece at a time: None after each, and the logits at the end.
 
         Between two pieces the rows that are there may go on. Where `joins` is False, it is one piece.
@@ -49,6 +49,6 @@ class Rows(Protocol):
         """One more token for every row; the logits behind them (rows, words)."""
         ...
 
-    def select(self, rows: Sequence[int]) -> None:
+    def reorder(self, rows: Sequence[int]) -> None:
         """Go on with these rows, in this order; one may stand there several times and grows on in several ways."""
         ...

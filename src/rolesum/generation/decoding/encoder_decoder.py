@@ -12,16 +12,16 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 
-from rolesum.generation.decoding.decoder import Encoded
+from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.models.encoder_decoder import decoded, encoded
 from rolesum.models.lm_head import logits
 from rolesum.models.loading import LoadedModel
 
 
-class Seq2SeqRows:
+class Seq2SeqDecoder:
     """Rows of targets with the memory of their sources."""
 
-    joins = False
+    can_join = False
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.device = loaded, loaded.device
@@ -29,25 +29,29 @@ class Seq2SeqRows:
         self.memory = self.mask = torch.zeros(0)
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
 
-    def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
-        return lanes * sum(len(one.branches) for one in prompts) * max(one.width(max_new_tokens) for one in prompts)
+    def cache_size(self, prompts: Sequence[EncodedPrompt], lanes: int, max_new_tokens: int) -> int:
+        return (
+            lanes
+            * sum(len(one.branches) for one in prompts)
+            * max(one.max_row_tokens(max_new_tokens) for one in prompts)
+        )
 
-    def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
+    def prefill(self, prompts: Sequence[EncodedPrompt], lanes: int) -> torch.Tensor:
         sources = [torch.tensor([*one.prefix, *branch]) for one in prompts for branch in one.branches]
         ids = pad_sequence(sources, batch_first=True).to(self.device)
         lengths = torch.tensor([len(source) for source in sources], device=self.device)
         self.mask = (torch.arange(ids.shape[1], device=self.device) < lengths[:, None]).long()  # (rows, longest source)
         self.memory = encoded(self.model, ids, self.mask)
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        return self._forward([one.begin for one in prompts for _ in one.branches])
+        return self._forward([one.decoder_start_ids for one in prompts for _ in one.branches])
 
-    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
-        yield self.admit([prompt], lanes)
+    def prefill_chunked(self, prompt: EncodedPrompt, lanes: int) -> Iterator[torch.Tensor | None]:
+        yield self.prefill([prompt], lanes)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         return self._forward([[token] for token in tokens])
 
-    def select(self, rows: Sequence[int]) -> None:
+    def reorder(self, rows: Sequence[int]) -> None:
         kept = torch.tensor(list(rows), dtype=torch.long, device=self.device)
         self.cache.batch_select_indices(kept)
         self.memory, self.mask = self.memory[kept], self.mask[kept]

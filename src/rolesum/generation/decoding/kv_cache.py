@@ -18,38 +18,38 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rolesum.models.attention.masks import Mask, attention_in_place, model_mask
 
-NAME = "rolesum_blocks"
+ATTENTION_NAME = "rolesum_blocks"
 # Each mask of a step begins at a multiple of so many numbers: GPUs' attention reads it from an address of 16 bytes.
-ALIGNED = 16
+MASK_ALIGNMENT = 16
 # A block has room for so many new tokens of each row at first, and grows by as many, or by a quarter.
-GROWTH = 64
+GROWTH_TOKENS = 64
 
 
-class Block:
+class KVBlock:
     """The slots of prompts that joined together, and the rows over them."""
 
     def __init__(self, held: Sequence[int], lanes: int, device: torch.device) -> None:
         """`held`: the keys that each slot has to begin with; `lanes`: the most rows that a slot may come to have."""
-        slots, self.keys = len(held), max(held) + GROWTH * lanes
+        slots, self.capacity = len(held), max(held) + GROWTH_TOKENS * lanes
         self.used = list(held)  # keys of each slot
-        self.widest = max(held)  # of a slot, before its rows grew
+        self.longest_prompt = max(held)  # of a slot, before its rows grew
         self.layers: list[list[torch.Tensor]] = []  # keys and values, (slots, heads, keys, width) each
         self.slot: list[int] = []  # of each row
         self.lane: list[int] = []
         self.position = torch.zeros(0, dtype=torch.long, device=device)  # of each row's next token
-        self.visible = torch.zeros(slots, lanes, self.keys, dtype=torch.bool, device=device)
+        self.visible = torch.zeros(slots, lanes, self.capacity, dtype=torch.bool, device=device)
         self.visible[:, :, 0] = True  # a line that no row has sees something too
-        self.key_positions = torch.zeros(slots, self.keys, dtype=torch.long, device=device)
+        self.key_positions = torch.zeros(slots, self.capacity, dtype=torch.long, device=device)
 
-    def most_keys(self, max_new_tokens: int) -> int:
+    def max_size(self, max_new_tokens: int) -> int:
         """Cache positions that it may come to take."""
         lanes = int(self.visible.shape[1])
-        return len(self.used) * (self.widest + lanes * max_new_tokens)
+        return len(self.used) * (self.longest_prompt + lanes * max_new_tokens)
 
     def write(self, layer: int, states: Sequence[torch.Tensor], slots: torch.Tensor, places: torch.Tensor) -> None:
         """Put a layer's new keys and values, (new, heads, width) each, where they belong."""
         if layer == len(self.layers):
-            sizes = [(len(self.used), one.shape[1], self.keys, one.shape[2]) for one in states]
+            sizes = [(len(self.used), one.shape[1], self.capacity, one.shape[2]) for one in states]
             self.layers.append([one.new_zeros(size) for one, size in zip(states, sizes, strict=True)])
         for stored, one in zip(self.layers[layer], states, strict=True):
             stored[slots, :, places] = one
@@ -60,8 +60,8 @@ class Block:
         for slot in self.slot:
             places.append(self.used[slot])
             self.used[slot] += 1
-        if (seen := max(self.used)) > self.keys:
-            self._resize(range(len(self.used)), seen + max(GROWTH * self.lanes, seen // 4))
+        if (seen := max(self.used)) > self.capacity:
+            self._resize(range(len(self.used)), seen + max(GROWTH_TOKENS * self.lanes, seen // 4))
         slot, lane, place = (self._index(each) for each in (self.slot, self.lane, places))
         self.visible[slot, lane, place] = True
         self.key_positions[slot, place] = self.position
@@ -72,7 +72,7 @@ class Block:
         """The most rows that a slot has."""
         return max(self.lane) + 1
 
-    def view(self, start: int, config: Any, dtype: torch.dtype) -> "tuple[View, Mask]":
+    def view(self, start: int, config: Any, dtype: torch.dtype) -> "tuple[KVView, Mask]":
         """How the rows, the first of which is the batch's row `start`, see their keys, and the mask for it."""
         seen, lanes = max(self.used[slot] for slot in self.slot), self.lanes
         slot, lane = self._index(self.slot), self._index(self.lane)
@@ -82,7 +82,7 @@ class Block:
         mask = model_mask(config, visible, query_positions, self.key_positions[:, :seen], dtype)
         heads = config.num_attention_heads
         groups = heads // (getattr(config, "num_key_value_heads", None) or heads)
-        return View(self, start, slot, lane, lanes, seen), _spread(mask, groups, dtype)
+        return KVView(self, start, slot, lane, lanes, seen), _spread(mask, groups, dtype)
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows."""
@@ -99,11 +99,11 @@ class Block:
         self.slot, self.lane, self.position = slot, lane, self.position[self._index(rows)]
         living = sorted(set(slot))
         if len(living) <= len(self.used) // 2:
-            self._resize(living, self.keys)
+            self._resize(living, self.capacity)
 
     def _resize(self, kept: Sequence[int], keys: int) -> None:
         """Only the slots `kept`, with room for so many keys."""
-        places, seen = self._index(kept), min(keys, self.keys)
+        places, seen = self._index(kept), min(keys, self.capacity)
 
         def moved(old: torch.Tensor, dim: int) -> torch.Tensor:
             shape = [len(kept), *old.shape[1:]]
@@ -118,22 +118,22 @@ class Block:
         to = {old: new for new, old in enumerate(kept)}
         self.slot = [to[slot] for slot in self.slot]
         self.used = [self.used[slot] for slot in kept]
-        self.keys = keys
+        self.capacity = keys
 
     def _index(self, numbers: Sequence[int]) -> torch.Tensor:
         return torch.tensor(list(numbers), dtype=torch.long, device=self.position.device)
 
 
 @dataclass(frozen=True)
-class View:
+class KVView:
     """What a block's rows see in one step."""
 
-    block: Block
+    block: KVBlock
     start: int  # number in the batch of the block's first row
     slot: torch.Tensor  # of each row
     lane: torch.Tensor
     lanes: int
-    seen: int
+    num_keys: int
 
     @property
     def rows(self) -> slice:
@@ -145,7 +145,7 @@ class View:
         The heads that share a key head, and the rows of a slot, stand beside each other as queries of one product: keys
         are read once for all of them.
         """
-        key, value = (states[:, :, : self.seen] for states in self.block.layers[layer])
+        key, value = (states[:, :, : self.num_keys] for states in self.block.layers[layer])
         slots, key_heads = key.shape[:2]
         heads, width = query.shape[1:]
         grid = query.new_zeros(slots, self.lanes, heads, width)
@@ -157,22 +157,22 @@ class View:
 
 
 @dataclass(frozen=True)
-class Write:
+class KVWrite:
     """Where a forward's new keys go: those of its tokens `tokens`, in order, to these slots and places of a block."""
 
-    block: Block
+    block: KVBlock
     tokens: slice | torch.Tensor
     slots: torch.Tensor
     places: torch.Tensor
 
 
-class Store:
+class KVCache:
     """In the place of transformers' cache: each layer's new keys and values go to the blocks."""
 
     def __init__(self) -> None:
-        self.writes: list[Write] = []  # of the forward under way
+        self.writes: list[KVWrite] = []  # of the forward under way
         self.layer = 0  # the one that is computed
-        self.earlier = 0  # tokens of a prompt that were read before, which those under way see too
+        self.num_cached = 0  # tokens of a prompt that were read before, which those under way see too
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Called by a layer with its new keys and values (rows, heads, new, width); gives them back as they are.
@@ -183,8 +183,8 @@ class Store:
         for one in self.writes:
             one.block.write(layer, [states[one.tokens] for states in by_token], one.slots, one.places)
         self.layer = layer
-        if self.earlier:
-            block, seen = self.writes[0].block, self.earlier + key.shape[2]
+        if self.num_cached:
+            block, seen = self.writes[0].block, self.num_cached + key.shape[2]
             key, value = (states[:, :, :seen] for states in block.layers[layer])
         return key, value
 
@@ -194,7 +194,7 @@ class Store:
 
 def block_attention(config: Any) -> AbstractContextManager[None]:
     """Inside, a model's attention takes `rolesum_store` and `rolesum_views`: one token a row, over the blocks."""
-    inside: AbstractContextManager[None] = attention_in_place(config, NAME, _attention)
+    inside: AbstractContextManager[None] = attention_in_place(config, ATTENTION_NAME, _attention)
     return inside
 
 
@@ -205,8 +205,8 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    rolesum_store: Store | None = None,
-    rolesum_views: Sequence[tuple[View, torch.Size, int]] = (),
+    rolesum_store: KVCache | None = None,
+    rolesum_views: Sequence[tuple[KVView, torch.Size, int]] = (),
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """query (1, heads, rows, width); the mask is that of `joined`, and its shape and start stand beside each view."""
@@ -221,7 +221,7 @@ def _attention(
     return torch.cat(parts)[None], None  # (1, rows, heads, width)
 
 
-def joined(pairs: Sequence[tuple[View, Mask]]) -> tuple[Mask, list[tuple[View, torch.Size, int]]]:
+def concat_masks(pairs: Sequence[tuple[KVView, Mask]]) -> tuple[Mask, list[tuple[KVView, torch.Size, int]]]:
     """The masks of several views as one tensor (1, 1, 1, all), as a model takes only one; their shapes and starts.
 
     A mask's start is a multiple of ALIGNED.
@@ -244,7 +244,7 @@ def _in_a_row(masks: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def _filling(mask: torch.Tensor) -> int:
     """How many numbers behind a mask let the next one begin at a multiple of ALIGNED."""
-    return int(-mask.numel() % ALIGNED)
+    return int(-mask.numel() % MASK_ALIGNMENT)
 
 
 def _spread(mask: Mask, groups: int, dtype: torch.dtype) -> Mask:

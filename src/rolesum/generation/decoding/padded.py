@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from rolesum.generation.decoding.decoder import Encoded
+from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.models.attention.masks import model_mask
 from rolesum.models.lm_head import body, logits
 from rolesum.models.loading import LoadedModel
 
 
-class PaddedRows:
+class PaddedDecoder:
     """Rows of a causal model, computed by its own attention."""
 
-    joins = False
+    can_join = False
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.device = loaded, loaded.device
@@ -28,24 +28,28 @@ class PaddedRows:
         self.key_valid = torch.zeros(0, 0, dtype=torch.bool, device=self.device)  # (rows, keys), False on padding
         self.position = torch.zeros(0, dtype=torch.long, device=self.device)
 
-    def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
-        return lanes * sum(len(one.branches) for one in prompts) * max(one.width(max_new_tokens) for one in prompts)
+    def cache_size(self, prompts: Sequence[EncodedPrompt], lanes: int, max_new_tokens: int) -> int:
+        return (
+            lanes
+            * sum(len(one.branches) for one in prompts)
+            * max(one.max_row_tokens(max_new_tokens) for one in prompts)
+        )
 
-    def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
+    def prefill(self, prompts: Sequence[EncodedPrompt], lanes: int) -> torch.Tensor:
         empty = torch.zeros(len(prompts), 0, device=self.device)
         self.cache, self.key_positions, self.key_valid = DynamicCache(), empty.long(), empty.bool()
         self.position = torch.zeros(len(prompts), dtype=torch.long, device=self.device)
         self._forward([one.prefix for one in prompts], want_logits=False)
-        self.select([row for row, one in enumerate(prompts) for _ in one.branches])
+        self.reorder([row for row, one in enumerate(prompts) for _ in one.branches])
         return self._forward([branch for one in prompts for branch in one.branches])
 
-    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
-        yield self.admit([prompt], lanes)
+    def prefill_chunked(self, prompt: EncodedPrompt, lanes: int) -> Iterator[torch.Tensor | None]:
+        yield self.prefill([prompt], lanes)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         return self._forward([[token] for token in tokens])
 
-    def select(self, rows: Sequence[int]) -> None:
+    def reorder(self, rows: Sequence[int]) -> None:
         kept = torch.tensor(list(rows), dtype=torch.long, device=self.device)
         self.cache.batch_select_indices(kept)
         self.key_positions, self.key_valid = self.key_positions[kept], self.key_valid[kept]

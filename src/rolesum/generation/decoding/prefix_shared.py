@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from rolesum.generation.decoding.decoder import Encoded
-from rolesum.generation.decoding.kv_cache import Block, Store, Write, block_attention, joined
+from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.kv_cache import KVBlock, KVCache, KVWrite, block_attention, concat_masks
 from rolesum.models.attention.masks import bundle_visibility, can_mask, model_mask
 from rolesum.models.attention.segments import TABLE, can_segment, segment_attention, segment_mask
 from rolesum.models.lm_head import body, logits
 from rolesum.models.loading import LoadedModel
 
 # Tokens of a long prompt that are read at once, while others wait for a token.
-PIECE = 512
+PREFILL_CHUNK = 512
 
 
-def can_slot(loaded: LoadedModel) -> bool:
+def can_share_prefix(loaded: LoadedModel) -> bool:
     """Whether a model's attention can be computed so: by position, and by a function that can be put in its place."""
     model: Any = loaded.language_model
     config = model.config.get_text_config()
@@ -31,7 +31,7 @@ def can_slot(loaded: LoadedModel) -> bool:
 class _Laid:
     """A prompt's tokens as they stand in its slot: prefix, then branches, those that are alike once."""
 
-    def __init__(self, one: Encoded) -> None:
+    def __init__(self, one: EncodedPrompt) -> None:
         shared = len(one.prefix)
         self.ids = list(one.prefix)
         self.branch, self.position = [0] * shared, list(range(shared))  # of each token; 0 is the prefix
@@ -46,37 +46,37 @@ class _Laid:
             self.spans.append((start, end))
 
 
-class SlotRows:
+class PrefixSharedDecoder:
     """Rows of a causal model that takes ready masks and positions."""
 
-    joins = True
+    can_join = True
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.device = loaded, loaded.device
         self.model = loaded.language_model
         self.config: Any = self.model.config.get_text_config()
         self.packs = can_segment(self.config, self.device)
-        self.store = Store()
-        self.blocks: list[Block] = []  # the rows of the first come first
-        self.coming: list[Block] = []  # whose prompts are read piece by piece
+        self.store = KVCache()
+        self.blocks: list[KVBlock] = []  # the rows of the first come first
+        self.coming: list[KVBlock] = []  # whose prompts are read piece by piece
 
-    def keys(self, prompts: Sequence[Encoded], lanes: int, max_new_tokens: int) -> int:
-        widths = [one.held() + lanes * len(one.branches) * max_new_tokens for one in prompts]
+    def cache_size(self, prompts: Sequence[EncodedPrompt], lanes: int, max_new_tokens: int) -> int:
+        widths = [one.cached_tokens() + lanes * len(one.branches) * max_new_tokens for one in prompts]
         there = (*self.blocks, *self.coming)
-        return sum(block.most_keys(max_new_tokens) for block in there) + len(prompts) * max(widths)
+        return sum(block.max_size(max_new_tokens) for block in there) + len(prompts) * max(widths)
 
-    def admit(self, prompts: Sequence[Encoded], lanes: int) -> torch.Tensor:
+    def prefill(self, prompts: Sequence[EncodedPrompt], lanes: int) -> torch.Tensor:
         laid = [_Laid(one) for one in prompts]
         block = self._block(prompts, laid, lanes)
         self.blocks.append(block)
         return logits(self.model, self._prefill(block, laid))
 
-    def pieces(self, prompt: Encoded, lanes: int) -> Iterator[torch.Tensor | None]:
+    def prefill_chunked(self, prompt: EncodedPrompt, lanes: int) -> Iterator[torch.Tensor | None]:
         laid = _Laid(prompt)
         block = self._block([prompt], [laid], lanes)
         self.coming.append(block)
         try:
-            ends = [*range(PIECE, len(prompt.prefix) - PIECE // 2, PIECE), len(laid.ids)]
+            ends = [*range(PREFILL_CHUNK, len(prompt.prefix) - PREFILL_CHUNK // 2, PREFILL_CHUNK), len(laid.ids)]
             for start, end in pairwise([0, *ends]):
                 hidden = self._read(block, laid, start, end)
                 if end < len(laid.ids):
@@ -86,12 +86,12 @@ class SlotRows:
         self.blocks.append(block)
         yield logits(self.model, hidden[[last - 1 - start for _, last in laid.spans]])
 
-    def _read(self, block: Block, one: _Laid, start: int, end: int) -> torch.Tensor:
+    def _read(self, block: KVBlock, one: _Laid, start: int, end: int) -> torch.Tensor:
         """Hidden states (tokens, width) of a prompt's tokens from `start` to `end`, which see those before them."""
         branch, place = torch.tensor(one.branch[:end], device=self.device), torch.arange(end, device=self.device)
         ids, positions = (torch.tensor([each[start:end]], device=self.device) for each in (one.ids, one.position))
-        self.store.writes = [Write(block, slice(None), torch.zeros_like(place[start:]), place[start:])]
-        self.store.earlier = start
+        self.store.writes = [KVWrite(block, slice(None), torch.zeros_like(place[start:]), place[start:])]
+        self.store.num_cached = start
         try:
             if self.packs:
                 table = _table([one]) if end == len(one.ids) else torch.tensor([[[(0, end, 0, 0)]]], dtype=TABLE)
@@ -102,11 +102,11 @@ class SlotRows:
             mask = model_mask(self.config, visible[None, None], positions, seen, self.model.dtype)
             return self._forward(ids, positions, mask)[0]
         finally:
-            self.store.earlier = 0
+            self.store.num_cached = 0
 
-    def _block(self, prompts: Sequence[Encoded], laid: Sequence[_Laid], lanes: int) -> Block:
+    def _block(self, prompts: Sequence[EncodedPrompt], laid: Sequence[_Laid], lanes: int) -> KVBlock:
         """The slots of prompts that are to be read, with a row for each branch."""
-        block = Block([len(one.ids) for one in laid], lanes * max(len(one.spans) for one in laid), self.device)
+        block = KVBlock([len(one.ids) for one in laid], lanes * max(len(one.spans) for one in laid), self.device)
         starts = []
         for slot, (prompt, one) in enumerate(zip(prompts, laid, strict=True)):
             block.key_positions[slot, : len(one.ids)] = torch.tensor(one.position, device=self.device)
@@ -119,7 +119,7 @@ class SlotRows:
         block.position = torch.tensor(starts, device=self.device)
         return block
 
-    def _prefill(self, block: Block, laid: Sequence[_Laid]) -> torch.Tensor:
+    def _prefill(self, block: KVBlock, laid: Sequence[_Laid]) -> torch.Tensor:
         """Hidden states of every branch's last token (rows, width); keys and values go to the block."""
         lengths = [len(one.ids) for one in laid]
         slots = torch.arange(len(laid)).repeat_interleave(torch.tensor(lengths)).to(self.device)
@@ -129,7 +129,7 @@ class SlotRows:
                 torch.tensor([list(chain.from_iterable(each))])
                 for each in ([one.ids for one in laid], [one.position for one in laid])
             )
-            self.store.writes = [Write(block, slice(None), slots, places)]
+            self.store.writes = [KVWrite(block, slice(None), slots, places)]
             with segment_attention(self.model):
                 hidden = self._forward(ids, positions, segment_mask(self.config, _table(laid)))[0]
             begins = accumulate([0, *lengths[:-1]])
@@ -139,7 +139,7 @@ class SlotRows:
         at = _padded([one.position for one in laid], longest, 0).to(self.device)
         of = _padded([one.branch for one in laid], longest, -1).to(self.device)
         mask = model_mask(self.config, bundle_visibility(of), at, at, self.model.dtype)
-        self.store.writes = [Write(block, (of >= 0).flatten(), slots, places)]
+        self.store.writes = [KVWrite(block, (of >= 0).flatten(), slots, places)]
         hidden = self._forward(tokens, at, mask)
         ends = [(row, end - 1) for row, one in enumerate(laid) for _, end in one.spans]
         return hidden[[row for row, _ in ends], [place for _, place in ends]]
@@ -150,8 +150,8 @@ class SlotRows:
         for start, end, block in zip(starts, starts[1:], self.blocks, strict=False):
             places = block.grow()
             pairs.append(block.view(start, self.config, self.model.dtype))
-            self.store.writes.append(Write(block, slice(start, end), pairs[-1][0].slot, places))
-        mask, views = joined(pairs)
+            self.store.writes.append(KVWrite(block, slice(start, end), pairs[-1][0].slot, places))
+        mask, views = concat_masks(pairs)
         ids = torch.tensor([list(tokens)], device=self.device)
         positions = torch.cat([block.position for block in self.blocks])
         with block_attention(self.config):
@@ -160,7 +160,7 @@ class SlotRows:
             block.position = block.position + 1
         return logits(self.model, hidden[0])
 
-    def select(self, rows: Sequence[int]) -> None:
+    def reorder(self, rows: Sequence[int]) -> None:
         """As in Rows; a block's rows stand behind one another in `rows` too."""
         starts = list(accumulate([0, *(len(block.slot) for block in self.blocks)]))
         left = []

@@ -9,16 +9,16 @@ import torch
 from rolesum.generation.engine import Decoding
 
 # Words among which top-p is sought before all are sorted.
-FIRST = 1024
+NUCLEUS_CANDIDATES = 1024
 
 
-def stream(seed: int, identity: str, branch: int) -> Random:
+def random_stream(seed: int, identity: str, branch: int) -> Random:
     """The random numbers of one text: of its own dialogue and branch, whatever else is in the batch."""
     digest = hashlib.sha256(f"{seed}\0{identity}\0{branch}".encode("utf-8", "surrogatepass")).digest()
     return Random(digest)
 
 
-def draw(scores: torch.Tensor, decoding: Decoding, streams: Sequence[Random]) -> torch.Tensor:
+def sample(scores: torch.Tensor, decoding: Decoding, streams: Sequence[Random]) -> torch.Tensor:
     """A token for each row of logits (rows, words), by the inverse of the distribution function at a random number."""
     words = None
     if decoding.top_k:
@@ -47,7 +47,7 @@ def _likeliest(scores: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Te
 def _nucleus(scaled: torch.Tensor, top_p: float) -> torch.Tensor:
     """Only the likeliest words that together reach `top_p` (arXiv 1904.09751), the one that crosses it among them."""
     total = scaled.logsumexp(-1, keepdim=True)
-    some = min(FIRST, scaled.shape[-1])
+    some = min(NUCLEUS_CANDIDATES, scaled.shape[-1])
     best = scaled.topk(some, dim=-1).values
     if some < scaled.shape[-1] and bool(((best - total).exp().sum(-1) < top_p).any()):
         best = scaled.sort(dim=-1, descending=True).values

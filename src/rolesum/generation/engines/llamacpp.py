@@ -15,8 +15,8 @@ import torch
 
 from rolesum.errors import ModelError, UsageError
 from rolesum.generation.engine import Decoding, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import Asked, Growing, PromptSide, generation
-from rolesum.generation.engines.thread_pool import concurrently
+from rolesum.generation.engines.prompt_encoder import IncrementalDetokenizer, PromptEncoder, TokenRequest, generation
+from rolesum.generation.engines.thread_pool import run_concurrently
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.export.llamacpp import Completed, LlamaCpp
 
@@ -26,14 +26,14 @@ _STEP = 256
 
 
 class LlamaCppEngine:
-    """Texts by a GGUF file whose prompts are those of `prompt_side`: the model that it was exported from."""
+    """Texts by a GGUF file whose prompts are those of `prompt_encoder`: the model that it was exported from."""
 
     name = "llamacpp"
 
     def __init__(
         self,
         file: Path,
-        prompt_side: PromptSide,
+        prompt_encoder: PromptEncoder,
         layout: PromptLayout | None = None,
         *,
         slots: int = SLOTS,
@@ -45,7 +45,7 @@ class LlamaCppEngine:
             raise UsageError(f"concurrency {slots}", fix="at least 1")
         if not file.is_file():
             raise ModelError("no such file", str(file), "rolesum export RUN --to gguf --out FILE makes one")
-        self.file, self.prompt_side, self.side = file, prompt_side, prompt_side.side
+        self.file, self.prompt_encoder, self.side = file, prompt_encoder, prompt_encoder.model
         self.layout = layout or self.side.layout()
         self.slots, self.on_gpu, self.exact = slots, on_gpu, exact
         self._llama: LlamaCpp | None = None
@@ -61,7 +61,7 @@ class LlamaCppEngine:
         if decoding.beams > 1 or decoding.min_new_tokens:
             what = "llama.cpp has no beams" if decoding.beams > 1 else "llama.cpp has no least length"
             raise UsageError(what, fix="leave the option out, or use --engine transformers")
-        asked = self.prompt_side.asked(prompts, decoding)
+        asked = self.prompt_encoder.requests(prompts, decoding)
         if not asked:
             return [[] for _ in prompts]
         llama = self._opened(max(len(one.ids) for one in asked) + decoding.max_new_tokens, len(prompts))
@@ -74,14 +74,14 @@ class LlamaCppEngine:
             for _, group in groupby(asked, key=lambda one: one.index)
         ]
         found: list[list[Generation]] = [[] for _ in prompts]
-        for index, texts in concurrently(jobs, self._lanes, on_text):
+        for index, texts in run_concurrently(jobs, self._lanes, on_text):
             found[index] = texts
             if on_done:
                 on_done(1)
         return found
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        return self.prompt_side.fits(prompt, max_new_tokens)
+        return self.prompt_encoder.fits(prompt, max_new_tokens)
 
     def _opened(self, needed: int, dialogues: int) -> LlamaCpp:
         """llama.cpp with room for the longest text in every slot; opened anew where there is not enough."""
@@ -100,7 +100,7 @@ class LlamaCppEngine:
             )
         return self._llama
 
-    def _check_tokens(self, llama: LlamaCpp, first: Asked) -> None:
+    def _check_tokens(self, llama: LlamaCpp, first: TokenRequest) -> None:
         """Raise ModelError where ids mean other texts to the file: it would answer to another question."""
         ours = self.side.tokenizer.decode(list(first.ids))
         theirs = llama.detokenize(first.ids) if max(first.ids) < llama.vocabulary() else ""
@@ -112,7 +112,7 @@ class LlamaCppEngine:
         self,
         llama: LlamaCpp,
         free: "SimpleQueue[int]",
-        asked: Sequence[Asked],
+        asked: Sequence[TokenRequest],
         decoding: Decoding,
         growing: bool,
         tell: OnText,
@@ -135,15 +135,15 @@ class LlamaCppEngine:
         ids, logprobs, tokens, stopped, text = made.ids, made.logprobs, made.tokens, made.stopped, made.text.strip()
         whole = len(logprobs) == tokens
         if ids:
-            end = next((place for place, token in enumerate(ids, 1) if token in self.prompt_side.stop_ids), None)
+            end = next((place for place, token in enumerate(ids, 1) if token in self.prompt_encoder.stop_ids), None)
             if end is not None:
                 ids, logprobs, tokens, stopped = ids[:end], logprobs[:end], end, True
-            text = self.prompt_side.text(ids, stopped)
+            text = self.prompt_encoder.decode(ids, stopped)
         return generation(text, tokens, stopped, logprobs if whole else None, seconds)
 
 
-def _teller(one: Asked, tell: OnText) -> Callable[[str], None]:
-    growing = Growing()
+def _teller(one: TokenRequest, tell: OnText) -> Callable[[str], None]:
+    growing = IncrementalDetokenizer()
 
     def told(whole: str) -> None:
         if added := growing.new(whole):
@@ -152,7 +152,7 @@ def _teller(one: Asked, tell: OnText) -> Callable[[str], None]:
     return told
 
 
-def _parameters(one: Asked, decoding: Decoding, slot: int) -> dict[str, Any]:
+def _parameters(one: TokenRequest, decoding: Decoding, slot: int) -> dict[str, Any]:
     """llama.cpp's parameters; all its other samplers are left out."""
     asked: dict[str, Any] = {"n_predict": decoding.max_new_tokens, "id_slot": slot}
     if decoding.greedy:

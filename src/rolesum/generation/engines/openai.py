@@ -14,9 +14,16 @@ from typing import Any
 
 from rolesum.errors import DataError, ModelError, Problem, ResourceError, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Generation, OnText
-from rolesum.generation.engines.openai_client import EndpointClient, NoAnswer, Refused, Way
-from rolesum.generation.engines.prompt_encoder import LESS, Asked, Growing, PromptSide, generation, seed_of
-from rolesum.generation.engines.thread_pool import concurrently
+from rolesum.generation.engines.openai_client import OpenAIClient, RequestFailed, RequestRejected, Route
+from rolesum.generation.engines.prompt_encoder import (
+    TOO_LONG_FIX,
+    IncrementalDetokenizer,
+    PromptEncoder,
+    TokenRequest,
+    generation,
+    sampling_seed,
+)
+from rolesum.generation.engines.thread_pool import run_concurrently
 from rolesum.instructions import Prompt, PromptLayout
 
 CONCURRENCY = 8
@@ -41,28 +48,28 @@ class _Answer:
     logprobs: tuple[float, ...]
 
 
-class EndpointEngine:
+class OpenAIEngine:
     """Texts by the model `served` at an endpoint; by the only one there, if it is not named."""
 
-    name = "endpoint"
+    name = "openai"
 
     def __init__(
         self,
-        client: EndpointClient,
+        client: OpenAIClient,
         layout: PromptLayout,
         *,
-        served: str | None = None,
-        prompt_side: PromptSide | None = None,
+        served_model: str | None = None,
+        prompt_encoder: PromptEncoder | None = None,
         concurrency: int = CONCURRENCY,
         context: int | None = None,
     ) -> None:
-        """With a `prompt_side`, prompts are token ids; else messages, whose length is guessed against `context`."""
+        """With a `prompt_encoder`, prompts are token ids; else messages, whose length is guessed against `context`."""
         if concurrency < 1:
             raise UsageError(f"concurrency {concurrency}", fix="at least 1")
-        self.client, self.layout, self.prompt_side = client, layout, prompt_side
-        self.side = prompt_side.side if prompt_side else None
+        self.client, self.layout, self.prompt_encoder = client, layout, prompt_encoder
+        self.side = prompt_encoder.model if prompt_encoder else None
         self.concurrency, self.context = concurrency, context
-        self._named, self._served, self._generous = served, "", prompt_side is not None
+        self._named, self._served, self._generous = served_model, "", prompt_encoder is not None
         self._greeted = False
         self._logprobs = True  # until the server refuses to tell them
         self._limit_name = "max_tokens"
@@ -78,12 +85,12 @@ class EndpointEngine:
             raise UsageError("an endpoint has no beams", fix="leave --beams out, or use --engine transformers")
         asked = self._asked(prompts, decoding)
         if asked and not self._greeted:
-            self.greet()
+            self.connect()
             self._check_tokens(asked[0])
             self._greeted = True
         jobs = [partial(self._text, one, decoding, on_text is not None) for one in asked]
         found: list[dict[int, Generation]] = [{} for _ in prompts]
-        for one, made in concurrently(jobs, self.concurrency, on_text):
+        for one, made in run_concurrently(jobs, self.concurrency, on_text):
             found[one.index][one.branch] = made
             if on_done and len(found[one.index]) == len(one.prompt.branches):
                 on_done(1)
@@ -91,21 +98,23 @@ class EndpointEngine:
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         """Exact with the tokenizer; guessed from bytes with a `context`; else True: the server will say."""
-        if self.prompt_side:
-            return self.prompt_side.fits(prompt, max_new_tokens)
+        if self.prompt_encoder:
+            return self.prompt_encoder.fits(prompt, max_new_tokens)
         return self.context is None or self._guess(prompt) + max_new_tokens <= self.context
 
     def _guess(self, prompt: Prompt) -> int:
-        longest = max(len(message(prompt, branch).encode()) for branch in range(len(prompt.branches)))
+        longest = max(len(chat_message(prompt, branch).encode()) for branch in range(len(prompt.branches)))
         return -(-longest // BYTES_PER_TOKEN) + CHAT_FORM_TOKENS
 
-    def _asked(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Asked]:
+    def _asked(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
         """The texts that are wanted; all branches of a prompt next to each other, for the server's prefix cache."""
-        if self.prompt_side:
-            return self.prompt_side.asked(prompts, decoding)
+        if self.prompt_encoder:
+            return self.prompt_encoder.requests(prompts, decoding)
         problems = [
             Problem(
-                f"about {self._guess(prompt)} tokens, for a context of {self.context}", prompt.dialogue.location, LESS
+                f"about {self._guess(prompt)} tokens, for a context of {self.context}",
+                prompt.dialogue.location,
+                TOO_LONG_FIX,
             )
             for prompt in prompts
             if not self.fits(prompt, decoding.max_new_tokens)
@@ -113,28 +122,28 @@ class EndpointEngine:
         if problems:
             raise DataError(problems)
         return [
-            Asked(index, branch, prompt, (), seed_of(decoding, prompt, branch))
+            TokenRequest(index, branch, prompt, (), sampling_seed(decoding, prompt, branch))
             for index, prompt in enumerate(prompts)
             for branch in range(len(prompt.branches))
         ]
 
-    def greet(self) -> None:
-        """Learn what is served, before any dialogue leaves. Raises as EndpointClient.served does, and ModelError."""
-        told = self.client.served()
+    def connect(self) -> None:
+        """Learn what is served, before any dialogue leaves. Raises as OpenAIClient.served does, and ModelError."""
+        told = self.client.list_models()
         self._served = self._choose([str(one["id"]) for one in told])
         self._generous = self._generous or any(one.get("owned_by") in _GENEROUS for one in told)
 
-    def _check_tokens(self, first: Asked) -> None:
+    def _check_tokens(self, first: TokenRequest) -> None:
         """Where prompts are token ids: whether they say the same there. Raises ModelError."""
-        if self.prompt_side:
+        if self.prompt_encoder:
             shown = list(first.ids)
-            theirs = self.client.text_of(shown, self._served)
-            ours = self.prompt_side.side.tokenizer.decode(shown)
+            theirs = self.client.detokenize(shown, self._served)
+            ours = self.prompt_encoder.model.tokenizer.decode(shown)
             if theirs is not None and "".join(theirs.split()) != "".join(ours.split()):
-                raise self._other_tokens(self.prompt_side)
+                raise self._other_tokens(self.prompt_encoder)
 
-    def _other_tokens(self, ours: PromptSide) -> ModelError:
-        what = f"{self._served} there reads other tokens than {ours.side.name} here"
+    def _other_tokens(self, ours: PromptEncoder) -> ModelError:
+        what = f"{self._served} there reads other tokens than {ours.model.name} here"
         return ModelError(what, self.client.url, "give --model the model that is served, or leave it out")
 
     def _choose(self, names: Sequence[str]) -> str:
@@ -148,37 +157,39 @@ class EndpointEngine:
         fix = f"add --served-model NAME; there are: {', '.join(names[:8])}" if names else "add --served-model NAME"
         raise UsageError("the endpoint's model is not named", self.client.url, fix)
 
-    def _text(self, one: Asked, decoding: Decoding, growing: bool, tell: OnText) -> tuple[Asked, Generation]:
+    def _text(
+        self, one: TokenRequest, decoding: Decoding, growing: bool, tell: OnText
+    ) -> tuple[TokenRequest, Generation]:
         started = time.monotonic()
         try:
             answer = self._answer(one, decoding, tell if growing else None)
-        except Refused as error:
+        except RequestRejected as error:
             if _TOO_LONG.search(str(error)):
-                raise DataError(f"the endpoint says: {error}", one.prompt.dialogue.location, LESS) from None
-            if self.prompt_side and _NO_TOKEN.search(str(error)):
-                raise self._other_tokens(self.prompt_side) from None
+                raise DataError(f"the endpoint says: {error}", one.prompt.dialogue.location, TOO_LONG_FIX) from None
+            if self.prompt_encoder and _NO_TOKEN.search(str(error)):
+                raise self._other_tokens(self.prompt_encoder) from None
             raise UsageError(f"the endpoint refuses: {error}", self.client.url, "leave that option out") from None
-        except NoAnswer as error:
+        except RequestFailed as error:
             fix = "run again when the server is well, or with a lower --concurrency"
             raise ResourceError(f"no answer to {one.prompt.dialogue.location}: {error}", self.client.url, fix) from None
         return one, self._generation(one, answer, decoding, time.monotonic() - started)
 
-    def _answer(self, one: Asked, decoding: Decoding, tell: OnText | None) -> _Answer:
-        """The answer to one question; asked again without what this server turns out not to have. Raises NoAnswer."""
+    def _answer(self, one: TokenRequest, decoding: Decoding, tell: OnText | None) -> _Answer:
+        """The answer to one request, sent again without what this server does not support. Raises RequestFailed."""
         body = self._body(one, decoding)
-        way: Way = "completions" if self.prompt_side else "chat/completions"
+        way: Route = "completions" if self.prompt_encoder else "chat/completions"
         try:
             if tell is None:
-                return read([self.client.ask(way, self._served, body)[0]], lambda _: None)
-            growing = Growing()
+                return parse_completion([self.client.complete(way, self._served, body)[0]], lambda _: None)
+            growing = IncrementalDetokenizer()
 
             def told(whole: str) -> None:
                 if added := growing.new(whole):
                     tell(one.index, one.branch, added)
 
             body["stream_options"] = {"include_usage": True}
-            return read(self.client.stream(way, self._served, body), told)
-        except Refused as error:
+            return parse_completion(self.client.stream(way, self._served, body), told)
+        except RequestRejected as error:
             if "logprobs" in str(error) and "logprobs" in body:
                 self._logprobs = False
             elif "max_completion_tokens" in str(error) and self._limit_name in body and not self._generous:
@@ -187,17 +198,17 @@ class EndpointEngine:
                 raise
             return self._answer(one, decoding, tell)
 
-    def _body(self, one: Asked, decoding: Decoding) -> dict[str, Any]:
+    def _body(self, one: TokenRequest, decoding: Decoding) -> dict[str, Any]:
         """The question. A server of one's own is told all that might stand in its own settings otherwise."""
         body: dict[str, Any] = {self._limit_name: decoding.max_new_tokens, "temperature": decoding.temperature}
-        if self.prompt_side:
+        if self.prompt_encoder:
             # vLLM's names: its server tells ids and ends where we say. llama.cpp's passes over them.
-            body |= {"prompt": list(one.ids), "stop_token_ids": list(self.prompt_side.stop_ids)}
+            body |= {"prompt": list(one.ids), "stop_token_ids": list(self.prompt_encoder.stop_ids)}
             body["return_token_ids"] = True
         else:
-            body["messages"] = [{"role": "user", "content": message(one.prompt, one.branch)}]
+            body["messages"] = [{"role": "user", "content": chat_message(one.prompt, one.branch)}]
         if self._logprobs:
-            body["logprobs"] = 1 if self.prompt_side else True
+            body["logprobs"] = 1 if self.prompt_encoder else True
         if decoding.temperature:
             body |= {"seed": one.seed, "top_p": decoding.top_p}
         if decoding.top_k or self._generous:
@@ -209,28 +220,28 @@ class EndpointEngine:
             body |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
         return body
 
-    def _generation(self, one: Asked, answer: _Answer, decoding: Decoding, seconds: float) -> Generation:
+    def _generation(self, one: TokenRequest, answer: _Answer, decoding: Decoding, seconds: float) -> Generation:
         if answer.finish_reason not in ("stop", "length"):
             what = f'the endpoint ended the text with "{answer.finish_reason}"'
             raise DataError(what, one.prompt.dialogue.location, "leave the dialogue out, or use another model")
         if answer.tokens < decoding.min_new_tokens:
             raise UsageError("the endpoint passes over min_tokens", self.client.url, "leave --min-new-tokens out")
         stopped, text = answer.finish_reason == "stop", answer.text.strip()
-        if self.prompt_side and answer.ids:
-            text = self.prompt_side.text(answer.ids, stopped and answer.ids[-1] in self.prompt_side.stop_ids)
+        if self.prompt_encoder and answer.ids:
+            text = self.prompt_encoder.decode(answer.ids, stopped and answer.ids[-1] in self.prompt_encoder.stop_ids)
         untold = answer.tokens - len(answer.logprobs)  # hosts leave out the end, llama.cpp parts of characters
         whole = untold == 0 or (untold == 1 and stopped and not self._generous)
         return generation(text, answer.tokens, stopped, answer.logprobs if whole else None, seconds)
 
 
-def message(prompt: Prompt, branch: int) -> str:
+def chat_message(prompt: Prompt, branch: int) -> str:
     """The whole question as one text, without control tokens."""
     segments = (*prompt.prefix, *prompt.branches[branch])
     return "".join(segment.text for segment in segments if segment.kind != "control")
 
 
-def read(pieces: Any, on_text: Callable[[str], None]) -> _Answer:
-    """An answer out of one piece, or of those of a stream. Raises NoAnswer for what is none."""
+def parse_completion(pieces: Any, on_text: Callable[[str], None]) -> _Answer:
+    """An answer out of one piece, or of those of a stream. Raises RequestFailed for what is none."""
     text, reason, usage = "", "", None
     ids, logprobs = list[int](), list[float]()
     try:
@@ -245,9 +256,9 @@ def read(pieces: Any, on_text: Callable[[str], None]) -> _Answer:
             reason = choice.get("finish_reason") or reason
             on_text(text)
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise NoAnswer("the endpoint's answer is no completion") from None
+        raise RequestFailed("the endpoint's answer is no completion") from None
     if not reason:
-        raise NoAnswer("the answer broke off")
+        raise RequestFailed("the answer broke off")
     tokens = (usage or {}).get("completion_tokens") or len(ids) or len(logprobs)
     return _Answer(text, tuple(ids), int(tokens), reason, tuple(logprobs))
 

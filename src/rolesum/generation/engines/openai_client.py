@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from rolesum.errors import ModelError, ResourceError, UsageError
 
-KEY_VARIABLE = "OPENAI_API_KEY"
-Way = Literal["chat/completions", "completions"]
+API_KEY_VARIABLE = "OPENAI_API_KEY"
+Route = Literal["chat/completions", "completions"]
 
 # What the client would say of this machine and its user beside the question.
 _UNSAID = (
@@ -25,15 +25,15 @@ _UNSAID = (
 _FIRST_RETRIES = 2
 
 
-class NoAnswer(Exception):
+class RequestFailed(Exception):
     """One question got no answer, after all retries; the text says why."""
 
 
-class Refused(NoAnswer):
+class RequestRejected(RequestFailed):
     """The endpoint will not answer this question, however often it is asked."""
 
 
-def check_url(url: str, key_variable: str = KEY_VARIABLE) -> None:
+def check_endpoint_url(url: str, key_variable: str = API_KEY_VARIABLE) -> None:
     """Raise UsageError for what is no URL of an endpoint, or would show a password."""
     fix = "such as http://localhost:8000/v1"
     try:
@@ -49,7 +49,7 @@ def check_url(url: str, key_variable: str = KEY_VARIABLE) -> None:
 
 
 @dataclass
-class EndpointClient:
+class OpenAIClient:
     """Where to ask. The key comes from the environment variable `key_variable` and is written nowhere.
 
     `retries` counts those after a 408, 409, 429, a 5xx, a broken connection or `timeout` seconds, with pauses that
@@ -57,21 +57,21 @@ class EndpointClient:
     """
 
     url: str
-    key_variable: str = KEY_VARIABLE
+    api_key_env: str = API_KEY_VARIABLE
     timeout: float = 120.0
     retries: int = 6
     _client: Any = field(default=None, init=False, repr=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_url(self.url, self.key_variable)
+        check_endpoint_url(self.url, self.api_key_env)
 
-    def ask(self, way: Way, model: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    def complete(self, way: Route, model: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
         """The endpoint's answer as it came, and the retries that it took.
 
-        Raises NoAnswer, Refused; ModelError where no other question would fare better.
+        Raises RequestFailed, RequestRejected; ModelError where no other question would fare better.
         """
-        client = self.opened()
+        client = self.sdk_client()
         try:
             raw = self._calls(client, way).with_raw_response.create(**_arguments(way, model, body))
             said = raw.http_response.json()
@@ -81,9 +81,9 @@ class EndpointClient:
         except Exception as error:
             raise self._told(error, model) from None
 
-    def stream(self, way: Way, model: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def stream(self, way: Route, model: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The pieces of an answer as they come. Raises as `ask` does; one that breaks off is not asked for again."""
-        client = self.opened()
+        client = self.sdk_client()
         try:
             with self._calls(client, way).create(stream=True, **_arguments(way, model, body)) as pieces:
                 for piece in pieces:
@@ -91,12 +91,12 @@ class EndpointClient:
         except Exception as error:
             raise self._told(error, model) from None
 
-    def served(self) -> list[Mapping[str, Any]]:
+    def list_models(self) -> list[Mapping[str, Any]]:
         """What the endpoint says that it serves, as it says it; nothing where it does not tell.
 
         Raises ResourceError where nobody answers, ModelError where the key is refused.
         """
-        client = self.opened()
+        client = self.sdk_client()
         import openai
 
         try:
@@ -113,10 +113,10 @@ class EndpointClient:
         except (openai.OpenAIError, ValueError, KeyError, TypeError):
             return []
 
-    def text_of(self, ids: list[int], model: str) -> str | None:
+    def detokenize(self, ids: list[int], model: str) -> str | None:
         """The text of ids by the endpoint's own tokenizer, where it has a /detokenize, as vLLM and llama.cpp have."""
         root = self.url.rstrip("/").removesuffix("/v1")
-        client = self.opened().with_options(max_retries=0)
+        client = self.sdk_client().with_options(max_retries=0)
         try:
             told = client.post(f"{root}/detokenize", body={"model": model, "tokens": ids}, cast_to=object)
             text = told.get("content", told.get("prompt"))
@@ -124,7 +124,7 @@ class EndpointClient:
             return None
         return text if isinstance(text, str) else None
 
-    def opened(self) -> Any:
+    def sdk_client(self) -> Any:
         """The client library's own client. Raises UsageError where it is not installed."""
         try:
             import openai
@@ -135,14 +135,14 @@ class EndpointClient:
             if self._client is None:
                 self._client = openai.OpenAI(
                     base_url=self.url,
-                    api_key=os.environ.get(self.key_variable) or "none",  # a server of one's own may want none
+                    api_key=os.environ.get(self.api_key_env) or "none",  # a server of one's own may want none
                     timeout=self.timeout,
                     max_retries=self.retries,
                     default_headers={name: openai.Omit() for name in _UNSAID},  # type: ignore[misc]
                 )
         return self._client
 
-    def _calls(self, client: Any, way: Way) -> Any:
+    def _calls(self, client: Any, way: Route) -> Any:
         return client.chat.completions if way == "chat/completions" else client.completions
 
     def _told(self, error: Exception, model: str) -> Exception:
@@ -150,25 +150,25 @@ class EndpointClient:
         import openai
 
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            fix = f"set the environment variable {self.key_variable}"
+            fix = f"set the environment variable {self.api_key_env}"
             return ModelError(f"the endpoint refuses the key: {self._masked(error)}", self.url, fix)
         if isinstance(error, openai.NotFoundError):
             fix = "check the URL (it often ends in /v1) and the model's name"
             return ModelError(f"the endpoint does not know {model}: {self._masked(error)}", self.url, fix)
         if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError | openai.APIStatusError):
             refused = error.status_code in (400, 413, 422)
-            return (Refused if refused else NoAnswer)(self._masked(error))
+            return (RequestRejected if refused else RequestFailed)(self._masked(error))
         if isinstance(error, openai.OpenAIError | ValueError):
-            return NoAnswer(self._masked(error))
+            return RequestFailed(self._masked(error))
         return error
 
     def _masked(self, error: BaseException) -> str:
-        key = os.environ.get(self.key_variable)
+        key = os.environ.get(self.api_key_env)
         said = " ".join(str(error).split()) or type(error).__name__
         return (said.replace(key, "***") if key else said)[:300]
 
 
-def _arguments(way: Way, model: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(way: Route, model: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The library's arguments: it checks the names of those that it knows, so that all others go beside them."""
     question = "messages" if way == "chat/completions" else "prompt"
     rest = {name: value for name, value in body.items() if name != question}

@@ -12,14 +12,16 @@ from rolesum.instructions import Prompt
 if TYPE_CHECKING:
     from rolesum.models.loading import TextSide
 
-LESS = "use --on-long drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"
+TOO_LONG_FIX = (
+    "use --long-dialogues drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"
+)
 
 # What stands for a character of which some bytes are still to come.
-HALF_CHARACTER = "\ufffd"
+REPLACEMENT_CHARACTER = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TokenRequest:
     """One text that is wanted: of which branch of which prompt, behind which ids. The seed is for sampling."""
 
     index: int
@@ -29,53 +31,56 @@ class Asked:
     seed: int
 
 
-def seed_of(decoding: Decoding, prompt: Prompt, branch: int) -> int:
+def sampling_seed(decoding: Decoding, prompt: Prompt, branch: int) -> int:
     """The seed of one text, in 31 bits: of its own dialogue and branch, whatever is asked beside it."""
     identity = f"{decoding.seed}\0{prompt.dialogue.id}\0{branch}"
     return int.from_bytes(hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
 
 
-class PromptSide:
+class PromptEncoder:
     """Prompts as the ids that the transformers engine would give to the same model, and texts out of new ids."""
 
-    def __init__(self, side: "TextSide", context: int | None = None) -> None:
+    def __init__(self, model: "TextSide", context: int | None = None) -> None:
         """`context` lowers the model's own length. Raises UsageError for an encoder-decoder, or a longer `context`."""
-        if side.sides is not None:
-            what = f"{side.name} is an encoder-decoder, which only the transformers engine runs"
+        if model.sides is not None:
+            what = f"{model.name} is an encoder-decoder, which only the transformers engine runs"
             raise UsageError(what, fix="use --engine transformers")
-        if context is not None and context > side.max_length:
-            what = f"--context {context} is more than the {side.max_length} tokens of {side.name}"
+        if context is not None and context > model.max_length:
+            what = f"--context {context} is more than the {model.max_length} tokens of {model.name}"
             raise UsageError(what, fix="lower it, or leave it out")
-        self.side = side
-        self.limit = context or side.max_length
-        self.stop_ids = stop_ids(side)
+        self.model = model
+        self.max_length = context or model.max_length
+        self.stop_ids = stop_ids(model)
 
-    def asked(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Asked]:
+    def requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
         """One for each branch of each prompt, in order. Raises DataError with all the prompts that do not fit."""
-        found, problems = list[Asked](), list[Problem]()
+        found, problems = list[TokenRequest](), list[Problem]()
         for index, prompt in enumerate(prompts):
             rows = self._rows(prompt)
             longest = max(map(len, rows))
-            if longest + decoding.max_new_tokens > self.limit:
-                what = f"{longest} tokens and up to {decoding.max_new_tokens} new ones; at most {self.limit} are read"
-                problems.append(Problem(what, prompt.dialogue.location, LESS))
+            if longest + decoding.max_new_tokens > self.max_length:
+                what = (
+                    f"{longest} tokens and up to {decoding.max_new_tokens} new ones; at most {self.max_length} are read"
+                )
+                problems.append(Problem(what, prompt.dialogue.location, TOO_LONG_FIX))
             found += [
-                Asked(index, branch, prompt, ids, seed_of(decoding, prompt, branch)) for branch, ids in enumerate(rows)
+                TokenRequest(index, branch, prompt, ids, sampling_seed(decoding, prompt, branch))
+                for branch, ids in enumerate(rows)
             ]
         if problems:
             raise DataError(problems)
         return found
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        return max(map(len, self._rows(prompt))) + max_new_tokens <= self.limit
+        return max(map(len, self._rows(prompt))) + max_new_tokens <= self.max_length
 
-    def text(self, ids: Sequence[int], ended: bool) -> str:
+    def decode(self, ids: Sequence[int], ended: bool) -> str:
         """The text of new ids; with `ended`, the last of them ended it and is left out."""
         kept = list(ids[:-1] if ended else ids)
-        return str(self.side.tokenizer.decode(kept, skip_special_tokens=True)).strip()
+        return str(self.model.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
     def _rows(self, prompt: Prompt) -> list[tuple[int, ...]]:
-        encode = self.side.encoder.encode
+        encode = self.model.encoder.encode
         prefix = encode(prompt.prefix)
         return [(*prefix, *encode(branch)) for branch in prompt.branches]
 
@@ -100,7 +105,7 @@ def generation(text: str, tokens: int, stopped: bool, logprobs: Sequence[float] 
     return Generation(text, tokens, "stop" if stopped else "length", mean, lowest, seconds)
 
 
-class Growing:
+class IncrementalDetokenizer:
     """A text while it grows: what is new of it, without the space around it and without halves of characters."""
 
     def __init__(self) -> None:
@@ -109,7 +114,7 @@ class Growing:
     def new(self, whole: str) -> str:
         """What `whole` has beyond what was told before; empty where that is not yet certain."""
         now = whole.strip()
-        if now.endswith(HALF_CHARACTER) or not now.startswith(self._told):
+        if now.endswith(REPLACEMENT_CHARACTER) or not now.startswith(self._told):
             return ""
         added = now[len(self._told) :]
         self._told = now

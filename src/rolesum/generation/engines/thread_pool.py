@@ -10,7 +10,7 @@ from rolesum.generation.engine import OnText
 Result = TypeVar("Result")
 
 
-def concurrently(
+def run_concurrently(
     jobs: Sequence[Callable[[OnText], Result]], workers: int, on_text: OnText | None = None
 ) -> Iterator[Result]:
     """The results in the order in which they come. A job tells what it adds to texts to the function that it is given.

@@ -7,14 +7,14 @@ from math import inf
 import torch
 
 from rolesum.errors import DataError, Problem
-from rolesum.generation.decoding.decoder import Encoded, Rows
-from rolesum.generation.decoding.encoder_decoder import Seq2SeqRows
-from rolesum.generation.decoding.padded import PaddedRows
-from rolesum.generation.decoding.prefix_shared import SlotRows, can_slot
-from rolesum.generation.decoding.scheduler import Batch, Limits, Wanted, decode
-from rolesum.generation.decoding.search import Ended, OnToken
+from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt
+from rolesum.generation.decoding.encoder_decoder import Seq2SeqDecoder
+from rolesum.generation.decoding.padded import PaddedDecoder
+from rolesum.generation.decoding.prefix_shared import PrefixSharedDecoder, can_share_prefix
+from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig, decode
+from rolesum.generation.decoding.search import Completion, OnToken
 from rolesum.generation.engine import Decoding, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import Growing
+from rolesum.generation.engines.prompt_encoder import TOO_LONG_FIX, IncrementalDetokenizer
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.allocator import keep_freed_memory
 from rolesum.models.loading import LoadedModel
@@ -24,8 +24,8 @@ CACHE_BYTES = 2**31
 CACHE_SHARE = 0.5
 # Rows that run at once, and tokens of the prompts that are computed at once. More rows make a step cheaper for each
 # only as long as reading the weights is what it costs: on a processor, up to some dozens.
-ROWS, PROMPT_TOKENS = 96, 4096
-GPU_ROWS, GPU_PROMPT_TOKENS = 512, 2**15
+CPU_ROWS, CPU_PREFILL_TOKENS = 96, 4096
+GPU_ROWS, GPU_PREFILL_TOKENS = 512, 2**15
 
 
 class TransformersEngine:
@@ -53,93 +53,102 @@ class TransformersEngine:
         encoded = [self.encode(index, prompt) for index, prompt in enumerate(prompts)]
         self._check_lengths(prompts, encoded, decoding.max_new_tokens)
         results: list[dict[int, Generation]] = [{} for _ in prompts]
-        growing: dict[tuple[int, int], Growing] = {}
+        growing: dict[tuple[int, int], IncrementalDetokenizer] = {}
 
         def tell(owner: tuple[int, int], text: str) -> None:
-            if on_text and (added := growing.setdefault(owner, Growing()).new(text)):
+            if on_text and (added := growing.setdefault(owner, IncrementalDetokenizer()).new(text)):
                 on_text(*owner, added)
 
-        on_token = (lambda text: tell(text.owner, self.text_of(text.ids))) if on_text else None
+        on_token = (lambda text: tell(text.key, self.decode(text.ids))) if on_text else None
         for ended in self.texts(encoded, [prompt.dialogue.id for prompt in prompts], decoding, on_token):
-            index, branch = ended.text.owner
-            results[index][branch] = made = self.generation_of(ended)
-            tell(ended.text.owner, made.text)
+            index, branch = ended.hypothesis.key
+            results[index][branch] = made = self.to_generation(ended)
+            tell(ended.hypothesis.key, made.text)
             if on_done and len(results[index]) == len(encoded[index].branches):
                 on_done(1)
         return [[row[branch] for branch in sorted(row)] for row in results]
 
     def texts(
         self,
-        encoded: Sequence[Encoded],
+        encoded: Sequence[EncodedPrompt],
         identities: Sequence[str],
         decoding: Decoding,
         on_token: OnToken | None = None,
-    ) -> Iterator[Ended]:
+    ) -> Iterator[Completion]:
         """All texts of the prompts, as they end."""
         pairs = zip(encoded, identities, strict=True)
-        return decode(self.open_batch(on_token), [Wanted(one, decoding, identity) for one, identity in pairs])
+        return decode(
+            self.new_scheduler(on_token), [GenerationRequest(one, decoding, identity) for one, identity in pairs]
+        )
 
-    def open_batch(self, on_token: OnToken | None = None, whole: float = inf) -> Batch:
+    def new_scheduler(self, on_token: OnToken | None = None, chunked_prefill_threshold: float = inf) -> Scheduler:
         """A batch that prompts may join at any time; those of more than `whole` tokens a piece at a time. See Batch."""
-        limits = replace(self._limits(self.token_budget), whole=whole)
-        return Batch(self._rows, limits, self.loaded.check_numbers, on_token)
+        limits = replace(self._limits(self.token_budget), chunked_prefill_threshold=chunked_prefill_threshold)
+        return Scheduler(self._rows, limits, self.loaded.check_numbers, on_token)
 
-    def wanted(self, index: int, prompt: Prompt, decoding: Decoding, patient: bool = False) -> Wanted:
+    def make_request(
+        self, index: int, prompt: Prompt, decoding: Decoding, low_priority: bool = False
+    ) -> GenerationRequest:
         """A prompt as a batch takes it. Raises DataError where it does not fit the model."""
         encoded = self.encode(index, prompt)
         self._check_lengths([prompt], [encoded], decoding.max_new_tokens)
-        return Wanted(encoded, decoding, prompt.dialogue.id, patient)
+        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority)
 
-    def encode(self, index: int, prompt: Prompt) -> Encoded:
+    def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
         encode, sides = self.loaded.encoder.encode, self.loaded.sides
         begin = sides.begin(self.layout.form_for(prompt.dialogue)) if sides else []
-        return Encoded(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches], begin)
+        return EncodedPrompt(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches], begin)
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         """Whether the model takes a prompt and as many new tokens."""
         return not self._too_long(prompt, self.encode(0, prompt), max_new_tokens)
 
-    def _limits(self, keys: int) -> Limits:
+    def _limits(self, keys: int) -> SchedulerConfig:
         stops = torch.tensor(self.loaded.stop_ids, device=self.loaded.device)
         if self.loaded.device.type == "cpu":
-            return Limits(stops, keys, ROWS, PROMPT_TOKENS)
-        return Limits(stops, keys, GPU_ROWS, GPU_PROMPT_TOKENS)
+            return SchedulerConfig(stops, keys, CPU_ROWS, CPU_PREFILL_TOKENS)
+        return SchedulerConfig(stops, keys, GPU_ROWS, GPU_PREFILL_TOKENS)
 
-    def _rows(self) -> Rows:
+    def _rows(self) -> Decoder:
         if self.loaded.sides:
-            return Seq2SeqRows(self.loaded)
-        return SlotRows(self.loaded) if can_slot(self.loaded) else PaddedRows(self.loaded)
+            return Seq2SeqDecoder(self.loaded)
+        return PrefixSharedDecoder(self.loaded) if can_share_prefix(self.loaded) else PaddedDecoder(self.loaded)
 
-    def _check_lengths(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], max_new_tokens: int) -> None:
+    def _check_lengths(self, prompts: Sequence[Prompt], encoded: Sequence[EncodedPrompt], max_new_tokens: int) -> None:
         pairs = zip(prompts, encoded, strict=True)
         found = [self._too_long(prompt, one, max_new_tokens) for prompt, one in pairs]
         if problems := [problem for problem in found if problem]:
             raise DataError(problems)
 
-    def _too_long(self, prompt: Prompt, one: Encoded, max_new_tokens: int) -> Problem | None:
+    def _too_long(self, prompt: Prompt, one: EncodedPrompt, max_new_tokens: int) -> Problem | None:
         """What is wrong with a prompt's length, if anything is."""
         limit, sides = self.loaded.max_length, self.loaded.sides
-        fix = "use --on-long drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"
-        if sides is None and one.width(max_new_tokens) > limit:
-            what = f"{one.width(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}"
-            return Problem(what, prompt.dialogue.location, fix)
-        if sides and one.width(0) > limit:
-            return Problem(f"{one.width(0)} tokens; {self.loaded.name} reads {limit}", prompt.dialogue.location, fix)
-        if sides and len(one.begin) + max_new_tokens - 1 > sides.target_length:
+        if sides is None and one.max_row_tokens(max_new_tokens) > limit:
+            what = (
+                f"{one.max_row_tokens(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}"
+            )
+            return Problem(what, prompt.dialogue.location, TOO_LONG_FIX)
+        if sides and one.max_row_tokens(0) > limit:
+            return Problem(
+                f"{one.max_row_tokens(0)} tokens; {self.loaded.name} reads {limit}",
+                prompt.dialogue.location,
+                TOO_LONG_FIX,
+            )
+        if sides and len(one.decoder_start_ids) + max_new_tokens - 1 > sides.target_length:
             what = f"up to {max_new_tokens} new tokens; {self.loaded.name} writes {sides.target_length}"
             return Problem(what, prompt.dialogue.location, "lower --max-new-tokens")
         return None
 
-    def text_of(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         ended = bool(ids) and ids[-1] in self.loaded.stop_ids
         kept = list(ids[:-1] if ended else ids)
         return str(self.loaded.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
-    def generation_of(self, ended: Ended) -> Generation:
-        ids, logprobs = ended.text.ids, ended.text.logprobs
+    def to_generation(self, ended: Completion) -> Generation:
+        ids, logprobs = ended.hypothesis.ids, ended.hypothesis.logprobs
         reason = "stop" if ended.stopped else "length"
         mean = sum(logprobs) / len(logprobs)
-        return Generation(self.text_of(ids), len(ids), reason, mean, min(logprobs), ended.seconds)
+        return Generation(self.decode(ids), len(ids), reason, mean, min(logprobs), ended.seconds)
 
 
 def _token_budget(loaded: LoadedModel) -> int:

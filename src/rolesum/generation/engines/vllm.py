@@ -12,7 +12,7 @@ import torch
 
 from rolesum.errors import ModelError, UsageError
 from rolesum.generation.engine import Decoding, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import Asked, Growing, PromptSide, generation
+from rolesum.generation.engines.prompt_encoder import IncrementalDetokenizer, PromptEncoder, TokenRequest, generation
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.adapters import CONFIG_FILE
 from rolesum.models.checkpoint import in_short, read_json
@@ -27,15 +27,15 @@ _WAITING = 2048
 
 
 class VLLMEngine:
-    """Texts by vLLM in this process and its workers, of the model that `prompt_side` names, with its adapter."""
+    """Texts by vLLM in this process and its workers, of the model that `prompt_encoder` names, with its adapter."""
 
     name = "vllm"
 
     def __init__(
-        self, prompt_side: PromptSide, layout: PromptLayout | None = None, *, dtype: str = "auto", **options: Any
+        self, prompt_encoder: PromptEncoder, layout: PromptLayout | None = None, *, dtype: str = "auto", **options: Any
     ) -> None:
         """`options` are vLLM's own, as in `vllm.LLM`: gpu_memory_utilization, tensor_parallel_size …"""
-        self.prompt_side, self.side = prompt_side, prompt_side.side
+        self.prompt_encoder, self.side = prompt_encoder, prompt_encoder.model
         self.layout = layout or self.side.layout()
         self._vllm = _imported()
         adapter = self.side.adapter
@@ -44,7 +44,7 @@ class VLLMEngine:
             self._engine = self._vllm.LLM(
                 model=str(self.side.path),
                 dtype=_dtype(dtype),
-                max_model_len=prompt_side.limit,
+                max_model_len=prompt_encoder.max_length,
                 enable_prefix_caching=True,
                 skip_tokenizer_init=True,  # prompts and texts are ids to it
                 generation_config="vllm",  # nothing of the checkpoint's own
@@ -69,7 +69,7 @@ class VLLMEngine:
     ) -> list[list[Generation]]:
         if decoding.beams > 1:
             raise UsageError("the vLLM engine has no beams", fix="leave --beams out, or use --engine transformers")
-        waiting = self.prompt_side.asked(prompts, decoding)[::-1]
+        waiting = self.prompt_encoder.requests(prompts, decoding)[::-1]
         found: list[dict[int, Generation]] = [{} for _ in prompts]
         on_way: dict[str, _Text] = {}
         try:
@@ -81,7 +81,7 @@ class VLLMEngine:
                 for output in self._step():
                     text = on_way[output.request_id]
                     text.take(output.outputs[0])
-                    if on_text and (added := text.growing.new(self.prompt_side.text(text.ids, text.ended(self)))):
+                    if on_text and (added := text.growing.new(self.prompt_encoder.decode(text.ids, text.ended(self)))):
                         on_text(text.asked.index, text.asked.branch, added)
                     if output.finished:
                         del on_way[text.name]
@@ -92,7 +92,7 @@ class VLLMEngine:
         return [[texts[branch] for branch in sorted(texts)] for texts in found]
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        return self.prompt_side.fits(prompt, max_new_tokens)
+        return self.prompt_encoder.fits(prompt, max_new_tokens)
 
     def _add(self, text: "_Text", decoding: Decoding) -> None:
         prompt = {"prompt_token_ids": list(text.asked.ids)}
@@ -109,7 +109,7 @@ class VLLMEngine:
             fix = "see what vLLM says with VLLM_LOGGING_LEVEL=INFO, or use --engine transformers"
             raise ModelError(f"vLLM failed: {in_short(error)}", str(self.side.path), fix) from None
 
-    def _parameters(self, asked: Asked, decoding: Decoding) -> Any:
+    def _parameters(self, asked: TokenRequest, decoding: Decoding) -> Any:
         return self._vllm.SamplingParams(
             max_tokens=decoding.max_new_tokens,
             min_tokens=decoding.min_new_tokens,
@@ -117,7 +117,7 @@ class VLLMEngine:
             top_k=decoding.top_k,
             top_p=decoding.top_p,
             seed=asked.seed if decoding.temperature else None,
-            stop_token_ids=list(self.prompt_side.stop_ids),
+            stop_token_ids=list(self.prompt_encoder.stop_ids),
             logprobs=0,  # of the chosen tokens, by the model's own distribution
             detokenize=False,
             output_kind=self._vllm.sampling_params.RequestOutputKind.DELTA,
@@ -125,7 +125,7 @@ class VLLMEngine:
 
     def _keep(self, text: "_Text", found: list[dict[int, Generation]], on_done: Callable[[int], None] | None) -> None:
         asked, stopped = text.asked, text.ended(self)
-        words = self.prompt_side.text(text.ids, stopped)
+        words = self.prompt_encoder.decode(text.ids, stopped)
         whole = text.logprobs if len(text.logprobs) == len(text.ids) else None
         made = generation(words, len(text.ids), stopped, whole, time.monotonic() - text.started)
         found[asked.index][asked.branch] = made
@@ -136,11 +136,11 @@ class VLLMEngine:
 class _Text:
     """One text while vLLM writes it."""
 
-    def __init__(self, asked: Asked, number: int) -> None:
+    def __init__(self, asked: TokenRequest, number: int) -> None:
         self.asked, self.name = asked, str(number)
         self.ids: list[int] = []
         self.logprobs: list[float] = []
-        self.growing, self.started = Growing(), time.monotonic()
+        self.growing, self.started = IncrementalDetokenizer(), time.monotonic()
 
     def take(self, piece: Any) -> None:
         self.ids += piece.token_ids
@@ -148,7 +148,7 @@ class _Text:
             self.logprobs.append(told[token].logprob)
 
     def ended(self, engine: VLLMEngine) -> bool:
-        return bool(self.ids) and self.ids[-1] in engine.prompt_side.stop_ids
+        return bool(self.ids) and self.ids[-1] in engine.prompt_encoder.stop_ids
 
 
 def _imported() -> Any:

@@ -17,22 +17,22 @@ _A_HAIR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TurnSpan:
     """A turn, or a part of one that does not fit by itself; `place` is the turn's in its dialogue, from 0."""
 
-    place: int
+    index: int
     turn: Turn
 
 
-Pieces = tuple[Piece, ...]
-Fits = Callable[[Pieces], bool]
+Chunk = tuple[TurnSpan, ...]
+Fits = Callable[[Chunk], bool]
 
 
-def pieces_of(dialogue: Dialogue) -> Pieces:
-    return tuple(Piece(place, turn) for place, turn in enumerate(dialogue.turns))
+def turn_spans(dialogue: Dialogue) -> Chunk:
+    return tuple(TurnSpan(place, turn) for place, turn in enumerate(dialogue.turns))
 
 
-def chunks_of(pieces: Pieces, fits: Fits, *, whole: bool = False) -> list[Pieces] | None:
+def split_into_chunks(pieces: Chunk, fits: Fits, *, whole: bool = False) -> list[Chunk] | None:
     """All pieces, in order, in as few chunks as fit one after the other; of like size where such ones fit too.
 
     A turn that does not fit by itself is cut. With `whole` none is, and one that does not fit gives None. So does room
@@ -48,7 +48,7 @@ def chunks_of(pieces: Pieces, fits: Fits, *, whole: bool = False) -> list[Pieces
     return _evened(found, fits) or found
 
 
-def next_chunk(pieces: Pieces, fits: Fits) -> tuple[Pieces, Pieces] | None:
+def next_chunk(pieces: Chunk, fits: Fits) -> tuple[Chunk, Chunk] | None:
     """The first chunk and the rest. The chunk is no larger than it takes for those behind it to be of like size.
 
     None where there is room for not one character.
@@ -65,7 +65,7 @@ def next_chunk(pieces: Pieces, fits: Fits) -> tuple[Pieces, Pieces] | None:
     return pieces[:many], pieces[many:]
 
 
-def _largest_chunk(pieces: Pieces, fits: Fits, whole: bool) -> tuple[Pieces, Pieces] | None:
+def _largest_chunk(pieces: Chunk, fits: Fits, whole: bool) -> tuple[Chunk, Chunk] | None:
     """As many pieces as fit, or the part of the first one that does; and the rest."""
     many = _how_many(pieces, fits)
     if many:
@@ -74,7 +74,7 @@ def _largest_chunk(pieces: Pieces, fits: Fits, whole: bool) -> tuple[Pieces, Pie
         return None
     first = pieces[0]
 
-    def piece(text: str) -> Piece:
+    def piece(text: str) -> TurnSpan:
         return replace(first, turn=replace(first.turn, text=text))
 
     parts = _cut(first.turn.text.strip(), lambda text: fits((piece(text),)))
@@ -84,7 +84,7 @@ def _largest_chunk(pieces: Pieces, fits: Fits, whole: bool) -> tuple[Pieces, Pie
     return (piece(head),), (piece(tail), *pieces[1:])
 
 
-def _how_many(pieces: Pieces, fits: Fits) -> int:
+def _how_many(pieces: Chunk, fits: Fits) -> int:
     """As many pieces from the first on as fit."""
     return _most(len(pieces), lambda count: fits(pieces[:count]))
 
@@ -114,7 +114,7 @@ def _most(limit: int, holds: Callable[[int], bool]) -> int:
     return known
 
 
-def _evened(chunks: Sequence[Pieces], fits: Fits) -> list[Pieces] | None:
+def _evened(chunks: Sequence[Chunk], fits: Fits) -> list[Chunk] | None:
     """The same pieces in as many chunks, each the even share of what is left or, where that does not fit, what does.
 
     None where too much is left for the last one.
@@ -132,7 +132,7 @@ def _evened(chunks: Sequence[Pieces], fits: Fits) -> list[Pieces] | None:
     return None
 
 
-def _even_share(pieces: Pieces, total: int, count: int) -> int:
+def _even_share(pieces: Chunk, total: int, count: int) -> int:
     """How many pieces are the first of `count` chunks of about as many of the `total` characters."""
     end, chunk = 0, -1
     for place, piece in enumerate(pieces):
@@ -145,6 +145,6 @@ def _even_share(pieces: Pieces, total: int, count: int) -> int:
     return len(pieces)
 
 
-def _size(pieces: Sequence[Piece]) -> int:
+def _size(pieces: Sequence[TurnSpan]) -> int:
     """Characters, a few more for each turn's own."""
     return sum(len(piece.turn.speaker) + len(piece.turn.text) + 3 for piece in pieces)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from rolesum.dialogue import Coverage, Dialogue, RoleSummary, Turn
 from rolesum.errors import DataError, Problem
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
-from rolesum.generation.long_dialogues.chunking import Fits, Pieces, chunks_of, next_chunk, pieces_of
-from rolesum.generation.summarize import Chooser, role_summary
+from rolesum.generation.long_dialogues.chunking import Chunk, Fits, next_chunk, split_into_chunks, turn_spans
+from rolesum.generation.summarize import Reranker, role_summary
 from rolesum.instructions import Prompt
 
-LESS_ROOM = "lower --max-new-tokens, or use a model with a longer context"
+CONTEXT_FIX = "lower --max-new-tokens, or use a model with a longer context"
 
 
 @dataclass
-class LongSummary:
+class PartialSummary:
     """A role's summary of a long dialogue while it comes about.
 
     `number` and `place` are those of the dialogue in the input and of the role among `roles`. `texts` stand for what
@@ -25,7 +25,7 @@ class LongSummary:
     place: int
     dialogue: Dialogue
     roles: Sequence[str]
-    rest: Pieces
+    rest: Chunk
     texts: list[Generation] = field(default_factory=list)
     unread: set[int] = field(default_factory=set)
     chunks: int = 0
@@ -35,20 +35,20 @@ class LongSummary:
     def role(self) -> str:
         return self.roles[self.place]
 
-    def hears(self, chunk: Pieces) -> bool:
+    def role_speaks_in(self, chunk: Chunk) -> bool:
         """Whether somebody who plays the role speaks; where nobody in the dialogue does, it is of all speakers."""
         speakers = self.dialogue.speakers(self.role)
         return not speakers or any(piece.turn.speaker in speakers for piece in chunk)
 
-    def take(self, chunk: Pieces) -> bool:
+    def count_chunk(self, chunk: Chunk) -> bool:
         """Count a chunk, as one to be read or as one in which the role is not heard; and tell which."""
-        if heard := self.hears(chunk):
+        if heard := self.role_speaks_in(chunk):
             self.chunks += 1
         else:
-            self.unread |= {piece.place for piece in chunk}
+            self.unread |= {piece.index for piece in chunk}
         return heard
 
-    def keep(self, texts: Sequence[Generation]) -> None:
+    def set_texts(self, texts: Sequence[Generation]) -> None:
         """Only texts with words stand for anything; if none has, the first one says so."""
         self.texts = [one for one in texts if one.text.strip()] or list(texts[:1])
 
@@ -59,23 +59,23 @@ class LongSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SummaryStep:
     """A text that is wanted on the way to a summary: what is shown, and the dialogue that it is about."""
 
-    summary: LongSummary
+    summary: PartialSummary
     shown: Dialogue
     about: Dialogue
     is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class LongDialogueRunner:
     """The engine, and how it is asked."""
 
     engine: Engine
     decoding: Decoding
     samples: int = 1
-    choose: Chooser | None = None
+    reranker: Reranker | None = None
     on_text: OnText | None = None
 
     def prompt(self, shown: Dialogue, about: Dialogue, roles: Sequence[str]) -> Prompt:
@@ -86,14 +86,14 @@ class Desk:
     def fits(self, shown: Dialogue, about: Dialogue, roles: Sequence[str]) -> bool:
         return self.engine.fits(self.prompt(shown, about, roles), self.decoding.max_new_tokens)
 
-    def fitting(self, summary: LongSummary, roles: Sequence[str], before: Sequence[Turn] = ()) -> Fits:
+    def fitting(self, summary: PartialSummary, roles: Sequence[str], before: Sequence[Turn] = ()) -> Fits:
         """Whether a chunk fits, with turns before it, as the question is put for `roles`."""
         whole = summary.dialogue
         return lambda chunk: self.fits(whole.with_turns([*before, *(one.turn for one in chunk)]), whole, roles)
 
-    def write(self, wanted: Sequence[Text]) -> list[Generation]:
+    def run(self, wanted: Sequence[SummaryStep]) -> list[Generation]:
         """The texts, in order. Those that are shown the same share a prompt, and all go to the engine at once."""
-        together: dict[tuple[int, tuple[Turn, ...]], list[Text]] = {}
+        together: dict[tuple[int, tuple[Turn, ...]], list[SummaryStep]] = {}
         for text in wanted:
             together.setdefault((text.summary.number, text.shown.turns), []).append(text)
         groups = list(together.values())
@@ -115,10 +115,10 @@ class Desk:
             text.summary.seconds += slowest.pop(id(text.summary), 0.0)
         return [found[id(text)] for text in wanted]
 
-    def _pick(self, wanted: Text, texts: Sequence[Generation]) -> Generation:
-        return texts[self.choose(wanted.about, wanted.summary.role, texts)] if self.choose else texts[0]
+    def _pick(self, wanted: SummaryStep, texts: Sequence[Generation]) -> Generation:
+        return texts[self.reranker(wanted.about, wanted.summary.role, texts)] if self.reranker else texts[0]
 
-    def _teller(self, groups: Sequence[Sequence[Text]]) -> OnText | None:
+    def _teller(self, groups: Sequence[Sequence[SummaryStep]]) -> OnText | None:
         """Hands on how last texts grow, where there is one text of each."""
         on_text = self.on_text
         if on_text is None or self.samples > 1 or not any(one.is_last for group in groups for one in group):
@@ -132,19 +132,19 @@ class Desk:
         return tell
 
 
-def chunks_for_all(desk: Desk, summaries: Sequence[LongSummary]) -> dict[int, list[Pieces]]:
+def chunks_for_all(desk: LongDialogueRunner, summaries: Sequence[PartialSummary]) -> dict[int, list[Chunk]]:
     """Number of a dialogue -> its chunks, each of which fits with all of the dialogue's instructions.
 
     Raises DataError with all the dialogues of which not one turn fits.
     """
-    found, problems = dict[int, list[Pieces]](), dict[int, Problem]()
+    found, problems = dict[int, list[Chunk]](), dict[int, Problem]()
     for one in summaries:
         if one.number in found or one.number in problems:
             continue
-        chunks = chunks_of(one.rest, desk.fitting(one, one.roles))
+        chunks = split_into_chunks(one.rest, desk.fitting(one, one.roles))
         if chunks is None:
             what = f"not one turn fits beside its instruction and {desk.decoding.max_new_tokens} new tokens"
-            problems[one.number] = Problem(what, one.dialogue.location, LESS_ROOM)
+            problems[one.number] = Problem(what, one.dialogue.location, CONTEXT_FIX)
         else:
             found[one.number] = chunks
     if problems:
@@ -152,59 +152,61 @@ def chunks_for_all(desk: Desk, summaries: Sequence[LongSummary]) -> dict[int, li
     return found
 
 
-Plan = tuple[LongSummary, list[Text | Generation]]
+Plan = tuple[PartialSummary, list[SummaryStep | Generation]]
 
 
-def map_reduce(desk: Desk, summaries: Sequence[LongSummary], chunks: dict[int, list[Pieces]]) -> None:
+def map_reduce(desk: LongDialogueRunner, summaries: Sequence[PartialSummary], chunks: dict[int, list[Chunk]]) -> None:
     """Summarize each chunk, then the summaries of chunks, until one is left.
 
     Raises DataError where the model is too small for two summaries at once.
     """
     plans: list[Plan] = []
     for one in summaries:
-        heard = [_part(one, chunk) for chunk in chunks[one.number] if one.take(chunk)]
-        plans.append((one, [Text(one, part, part, len(heard) == 1) for part in heard]))
+        heard = [_part(one, chunk) for chunk in chunks[one.number] if one.count_chunk(chunk)]
+        plans.append((one, [SummaryStep(one, part, part, len(heard) == 1) for part in heard]))
     _carry_out(desk, plans)
     while waiting := [one for one in summaries if len(one.texts) > 1]:
         _carry_out(desk, _joining(desk, waiting))
 
 
-def _part(summary: LongSummary, chunk: Pieces) -> Dialogue:
+def _part(summary: PartialSummary, chunk: Chunk) -> Dialogue:
     """The chunk as a dialogue of its own, so that what is sampled for one chunk does not decide another's text."""
-    name = f"{summary.dialogue.id}, turns {chunk[0].place + 1} to {chunk[-1].place + 1}"
+    name = f"{summary.dialogue.id}, turns {chunk[0].index + 1} to {chunk[-1].index + 1}"
     return replace(summary.dialogue, id=name, turns=tuple(piece.turn for piece in chunk))
 
 
-def _carry_out(desk: Desk, plans: Sequence[Plan]) -> None:
+def _carry_out(desk: LongDialogueRunner, plans: Sequence[Plan]) -> None:
     """Write the texts that are wanted; those that are there already pass on in their places."""
-    made = iter(desk.write([text for _, texts in plans for text in texts if isinstance(text, Text)]))
+    made = iter(desk.run([text for _, texts in plans for text in texts if isinstance(text, SummaryStep)]))
     for summary, texts in plans:
-        summary.keep([next(made) if isinstance(text, Text) else text for text in texts])
+        summary.set_texts([next(made) if isinstance(text, SummaryStep) else text for text in texts])
 
 
-def _joining(desk: Desk, summaries: Sequence[LongSummary]) -> list[Plan]:
+def _joining(desk: LongDialogueRunner, summaries: Sequence[PartialSummary]) -> list[Plan]:
     """What each summary's texts are to be joined to: as few new ones as fit."""
     plans, problems = list[Plan](), list[Problem]()
     for one in summaries:
         label = desk.engine.layout.set_for(one.dialogue).part_label
         turns = [Turn(label(n, len(one.texts)), _on_one_line(text)) for n, text in enumerate(one.texts, 1)]
-        groups = chunks_of(pieces_of(one.dialogue.with_turns(turns)), desk.fitting(one, [one.role]), whole=True)
+        groups = split_into_chunks(
+            turn_spans(one.dialogue.with_turns(turns)), desk.fitting(one, [one.role]), whole=True
+        )
         if groups is None or len(groups) == len(turns):
             what = f"no two summaries of up to {desk.decoding.max_new_tokens} tokens fit together, to be joined"
-            problems.append(Problem(what, one.dialogue.location, LESS_ROOM))
+            problems.append(Problem(what, one.dialogue.location, CONTEXT_FIX))
             continue
-        texts: list[Text | Generation] = []
+        texts: list[SummaryStep | Generation] = []
         for group in groups:
             shown = one.dialogue.with_turns([piece.turn for piece in group])
-            joined = Text(one, shown, one.dialogue, len(groups) == 1)
-            texts.append(joined if len(group) > 1 else one.texts[group[0].place])
+            joined = SummaryStep(one, shown, one.dialogue, len(groups) == 1)
+            texts.append(joined if len(group) > 1 else one.texts[group[0].index])
         plans.append((one, texts))
     if problems:
         raise DataError(problems)
     return plans
 
 
-def refine(desk: Desk, summaries: Sequence[LongSummary]) -> None:
+def refine(desk: LongDialogueRunner, summaries: Sequence[PartialSummary]) -> None:
     """Read the chunks in order, each with the summary of all that came before it.
 
     Raises DataError where the model is too small for that summary and a turn.
@@ -213,15 +215,15 @@ def refine(desk: Desk, summaries: Sequence[LongSummary]) -> None:
         texts = [_next_text(desk, one) for one in waiting]
         if lacking := [one for one, text in zip(waiting, texts, strict=True) if text is None]:
             what = f"no turn fits beside the summary so far and {desk.decoding.max_new_tokens} new tokens"
-            fix = f"use --on-long map-reduce; or {LESS_ROOM}"
+            fix = f"use --long-dialogues map-reduce; or {CONTEXT_FIX}"
             raise DataError([Problem(what, one.dialogue.location, fix) for one in lacking])
         wanted = [text for text in texts if text is not None]
-        for text, made in zip(wanted, desk.write(wanted), strict=True):
-            text.summary.keep([made, *text.summary.texts])
+        for text, made in zip(wanted, desk.run(wanted), strict=True):
+            text.summary.set_texts([made, *text.summary.texts])
             del text.summary.texts[1:]
 
 
-def _next_text(desk: Desk, one: LongSummary) -> Text | None:
+def _next_text(desk: LongDialogueRunner, one: PartialSummary) -> SummaryStep | None:
     """The text for the next chunk in which the role is heard, beside the summary so far; None where no turn fits."""
     before = []
     if one.texts and one.texts[0].text.strip():
@@ -232,13 +234,13 @@ def _next_text(desk: Desk, one: LongSummary) -> Text | None:
         if taken is None:
             return None
         chunk, one.rest = taken
-        heard = one.take(chunk)
-    if not one.hears(one.rest):
-        one.take(one.rest)
+        heard = one.count_chunk(chunk)
+    if not one.role_speaks_in(one.rest):
+        one.count_chunk(one.rest)
         one.rest = ()
     part = _part(one, chunk)
     shown = part.with_turns([*before, *part.turns])
-    return Text(one, shown, one.dialogue if before else part, not one.rest)
+    return SummaryStep(one, shown, one.dialogue if before else part, not one.rest)
 
 
 def _on_one_line(text: Generation) -> str:

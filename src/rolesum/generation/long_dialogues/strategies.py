@@ -8,20 +8,20 @@ from typing import Literal, get_args
 from rolesum.dialogue import Coverage, Dialogue, RoleSummary
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Engine, OnText
-from rolesum.generation.long_dialogues.chunking import pieces_of
+from rolesum.generation.long_dialogues.chunking import turn_spans
 from rolesum.generation.long_dialogues.map_reduce import (
-    LESS_ROOM,
-    Desk,
-    LongSummary,
+    CONTEXT_FIX,
+    LongDialogueRunner,
+    PartialSummary,
     chunks_for_all,
     map_reduce,
     refine,
 )
-from rolesum.generation.summarize import Chooser, check_roles, roles_of_each, summarize
+from rolesum.generation.summarize import Reranker, check_roles, roles_of_each, summarize
 from rolesum.instructions.fit import drop_middle
 
-OnLong = Literal["refuse", "drop-middle", "map-reduce", "refine"]
-STRATEGIES: tuple[str, ...] = get_args(OnLong)
+LongDialogueStrategy = Literal["refuse", "drop-middle", "map-reduce", "refine"]
+STRATEGIES: tuple[str, ...] = get_args(LongDialogueStrategy)
 
 
 def summarize_any_length(
@@ -30,9 +30,9 @@ def summarize_any_length(
     roles: Sequence[str] | Sequence[Sequence[str]] | None = None,
     decoding: Decoding | None = None,
     *,
-    on_long: str = "refuse",
+    long_dialogues: str = "refuse",
     samples: int = 1,
-    choose: Chooser | None = None,
+    reranker: Reranker | None = None,
     on_done: Callable[[int], None] | None = None,
     on_text: OnText | None = None,
 ) -> list[list[RoleSummary]]:
@@ -44,17 +44,19 @@ def summarize_any_length(
     `samples`, every text on the way is chosen too. Seconds are those of each round's slowest text, in sum; the other
     figures, and what `on_text` is told, are those of the last text.
     """
-    check_strategy(on_long)
+    check_strategy(long_dialogues)
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
-    desk = Desk(engine, decoding or Decoding(), samples, choose, on_text)
-    write = partial(summarize, engine=engine, decoding=desk.decoding, samples=samples, choose=choose, on_done=on_done)
-    if on_long == "refuse":
+    desk = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text)
+    write = partial(
+        summarize, engine=engine, decoding=desk.decoding, samples=samples, reranker=reranker, on_done=on_done
+    )
+    if long_dialogues == "refuse":
         return _or_refuse(write, desk, dialogues, chosen)
     long = [n for n, (one, wanted) in enumerate(zip(dialogues, chosen, strict=True)) if not desk.fits(one, one, wanted)]
-    if on_long == "drop-middle":
+    if long_dialogues == "drop-middle":
         return _without_middles(write, desk, dialogues, chosen, long)
-    found = _in_chunks(write, desk, dialogues, chosen, long, on_long)
+    found = _in_chunks(write, desk, dialogues, chosen, long, long_dialogues)
     if on_done and long:
         on_done(len(long))
     return found
@@ -70,21 +72,23 @@ Write = Callable[..., list[list[RoleSummary]]]  # summarize, with all told but t
 Roles = Sequence[Sequence[str]]
 
 
-def _or_refuse(write: Write, desk: Desk, dialogues: Sequence[Dialogue], chosen: Roles) -> list[list[RoleSummary]]:
+def _or_refuse(
+    write: Write, desk: LongDialogueRunner, dialogues: Sequence[Dialogue], chosen: Roles
+) -> list[list[RoleSummary]]:
     """The summaries, or the engine's refusal with the other strategies named."""
     try:
         return write(dialogues, roles=chosen, on_text=desk.on_text)
     except DataError as error:
         pairs = zip(dialogues, chosen, strict=True)
         long = {one.location for one, wanted in pairs if not desk.fits(one, one, wanted)}
-        ways = f"add --on-long {', '.join(STRATEGIES[1:-1])} or {STRATEGIES[-1]}"
+        ways = f"add --long-dialogues {', '.join(STRATEGIES[1:-1])} or {STRATEGIES[-1]}"
         raise DataError(
             [replace(one, fix=f"{ways}; or {one.fix}") if one.where in long else one for one in error.problems]
         ) from None
 
 
 def _without_middles(
-    write: Write, desk: Desk, dialogues: Sequence[Dialogue], chosen: Roles, long: Iterable[int]
+    write: Write, desk: LongDialogueRunner, dialogues: Sequence[Dialogue], chosen: Roles, long: Iterable[int]
 ) -> list[list[RoleSummary]]:
     """Raises DataError with all the dialogues of which too little would be left, before any work."""
     shown, coverages, problems = list(dialogues), dict[int, Coverage](), list[Problem]()
@@ -93,13 +97,17 @@ def _without_middles(
         cut = drop_middle(whole, lambda one, wanted=wanted: desk.fits(one, one, wanted))  # type: ignore[misc]
         if cut is None:
             what = "not even the first and the last turn fit"
-            problems.append(Problem(what, whole.location, f"use --on-long map-reduce or refine; or {LESS_ROOM}"))
+            problems.append(
+                Problem(what, whole.location, f"use --long-dialogues map-reduce or refine; or {CONTEXT_FIX}")
+            )
             continue
         shown[number], dropped = cut
         lost = [role for role in wanted if whole.speakers(role) and not shown[number].speakers(role)]
         if lost:
             what = f"without the {dropped} turns in its middle, nobody who plays {', '.join(lost)} speaks"
-            problems.append(Problem(what, whole.location, "use --on-long map-reduce or refine, or leave the role out"))
+            problems.append(
+                Problem(what, whole.location, "use --long-dialogues map-reduce or refine, or leave the role out")
+            )
         coverages[number] = Coverage("drop-middle", len(whole.turns), len(whole.turns) - dropped)
     if problems:
         raise DataError(problems)
@@ -108,11 +116,16 @@ def _without_middles(
 
 
 def _in_chunks(
-    write: Write, desk: Desk, dialogues: Sequence[Dialogue], chosen: Roles, long: Sequence[int], strategy: str
+    write: Write,
+    desk: LongDialogueRunner,
+    dialogues: Sequence[Dialogue],
+    chosen: Roles,
+    long: Sequence[int],
+    strategy: str,
 ) -> list[list[RoleSummary]]:
     """By map-reduce or refine; dialogues that fit go first, in one call."""
     summaries = [
-        LongSummary(number, place, dialogues[number], chosen[number], pieces_of(dialogues[number]))
+        PartialSummary(number, place, dialogues[number], chosen[number], turn_spans(dialogues[number]))
         for number in long
         for place in range(len(chosen[number]))
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rolesum.errors import ResourceError, RolesumError
 from rolesum.formats import Source
-from rolesum.generation.async_engine import Seat, Withdrawn
+from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.server.admission import AdmissionController
 from rolesum.server.jobs.store import Item, Store
 from rolesum.server.problems import Refusal, of_error, of_refusal
@@ -28,7 +28,7 @@ class Bulk:
         self._threads: list[threading.Thread] = []
         self._news = threading.Condition()
         self._closing = False
-        self._taken: dict[tuple[str, int], Seat] = {}
+        self._taken: dict[tuple[str, int], EngineClient] = {}
         self._owners: dict[tuple[str, int], str] = {}  # of what is taken
 
     def start(self) -> None:
@@ -42,7 +42,7 @@ class Bulk:
         with self._news:
             self._closing = True
             for seat in self._taken.values():
-                seat.leave()
+                seat.cancel()
             self._news.notify_all()
         for thread in self._threads:
             thread.join()
@@ -59,7 +59,7 @@ class Bulk:
         with self._news:
             for (batch, _), seat in self._taken.items():
                 if batch == identity:
-                    seat.leave()
+                    seat.cancel()
 
     def _work(self) -> None:
         while taken := self._take():
@@ -76,7 +76,7 @@ class Bulk:
                 with self._news:
                     del self._taken[item.batch, item.number], self._owners[item.batch, item.number]
 
-    def _take(self) -> tuple[Item, Seat] | None:
+    def _take(self) -> tuple[Item, EngineClient] | None:
         with self._news:
             while not self._closing:
                 try:
@@ -87,19 +87,19 @@ class Bulk:
                     self._news.wait_for(lambda: self._closing, PAUSE)
                     continue
                 if item:
-                    seat = self.house.model(item.model).shared.seat(patient=True)
+                    seat = self.house.model(item.model).shared.client(low_priority=True)
                     self._taken[item.batch, item.number] = seat
                     self._owners[item.batch, item.number] = item.owner
                     return item, seat
                 self._news.wait()
         return None
 
-    def _finish(self, item: Item, seat: Seat) -> None:
+    def _finish(self, item: Item, seat: EngineClient) -> None:
         """Summarize a dialogue and write down what came of it; nothing, where it was withdrawn."""
         state, result = "failed", None
         try:
             made = self._written(item, seat)
-        except Withdrawn:
+        except RequestCanceled:
             return
         except Refusal as refusal:
             result = of_refusal(refusal)
@@ -113,7 +113,7 @@ class Bulk:
             self.house.metrics.count(made)
         self.store.finish(item, state, result)
 
-    def _written(self, item: Item, seat: Seat) -> SummariesOut:
+    def _written(self, item: Item, seat: EngineClient) -> SummariesOut:
         served = self.house.model(item.model)
         wishes = Wishes.model_validate_json(item.wishes)
         aliases = served.aliases(sections_named(wishes.sections))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
-from rolesum.generation.async_engine import Seat
+from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import OnText
 from rolesum.instructions import Prompt, Segment
 from rolesum.server.admission import AdmissionController
@@ -194,7 +194,7 @@ def _answer(house: AdmissionController, served: Served, asked: ChatRequest, _: s
     prefix = (Segment("control", control=form.head), Segment("dialogue", text, continues=form.joined))
     prompt = Prompt(dialogue, ("chat",), prefix, (tail,))
 
-    def work(seat: Seat, on_text: OnText | None = None) -> Made:
+    def work(seat: EngineClient, on_text: OnText | None = None) -> Made:
         made = seat.generate([prompt], decoding, on_text=on_text)[0][0]
         return made.text, made.tokens, made.finish_reason, served.tokens(prompt)
 
@@ -209,7 +209,7 @@ def _summary(house: AdmissionController, served: Served, asked: ChatRequest, rol
     wishes = Wishes(roles=None if role == ALL else [role], options=asked.options())
     task = served.task(found[0], wishes, house.limits)
 
-    def work(seat: Seat, on_text: OnText | None = None) -> Made:
+    def work(seat: EngineClient, on_text: OnText | None = None) -> Made:
         made = served.write(task, seat, on_text if role != ALL else None)
         house.metrics.count(made)
         cut = any(one.finish_reason == "length" for one in made.summaries)

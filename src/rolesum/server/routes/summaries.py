@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from rolesum.dialogue import Dialogue
-from rolesum.generation.async_engine import Seat
+from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import OnText
 from rolesum.roles import default_roles
 from rolesum.server.admission import AdmissionController
@@ -61,7 +61,7 @@ def _streamed(house: AdmissionController, served: Served, task: Task, held: Exit
         each: list[Event] = [("summary", one.model_dump()) for one in made.summaries]
         return [*each, ("done", made.model_dump())]
 
-    def work(seat: Seat, on_text: OnText) -> SummariesOut:
+    def work(seat: EngineClient, on_text: OnText) -> SummariesOut:
         return _written(house, served, task, seat, on_text)
 
     return stream(house, served, work, held, growing=growing, ended=ended, failed=lambda found: [("error", found)])
@@ -76,7 +76,7 @@ def _task(house: AdmissionController, served: Served, asked: SummaryRequest, upl
 
 
 def _written(
-    house: AdmissionController, served: Served, task: Task, seat: Seat, on_text: OnText | None = None
+    house: AdmissionController, served: Served, task: Task, seat: EngineClient, on_text: OnText | None = None
 ) -> SummariesOut:
     made = served.write(task, seat, on_text)
     house.metrics.count(made)
