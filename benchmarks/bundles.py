@@ -63,11 +63,11 @@ def same_weights(job: Job) -> Job:
     from rolesum.training.collate import collate
     from rolesum.training.data import read_validation_data
     from rolesum.training.forward import training_forward
-    from rolesum.training.prepare_model import trainable
+    from rolesum.training.prepare_model import prepare_model
 
     recipe = sides.recipe_of(job, validation=True)
     loaded = load_model(recipe.base, dtype=recipe.dtype, device=job["device"])
-    model = trainable(loaded.model, loaded.family, recipe).eval()
+    model = prepare_model(loaded.model, loaded.family, recipe).eval()
     found: Job = {}
     for layout, share in LAYOUTS.items():
         options = recipe.training.model_copy(update={"share_prefix": share})

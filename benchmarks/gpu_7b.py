@@ -157,9 +157,9 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
     from rolesum.models.families import family_of
     from rolesum.training.batching import optimizer_steps, token_budget_batches
     from rolesum.training.collate import collate
-    from rolesum.training.distributed import Processes
+    from rolesum.training.distributed import DistributedContext
     from rolesum.training.forward import training_forward
-    from rolesum.training.prepare_model import trainable
+    from rolesum.training.prepare_model import prepare_model
     from rolesum.training.run_directory import Run
     from rolesum.training.trainer import BundleDataset, RoleTrainer
     from rolesum.training.training_arguments import training_arguments
@@ -171,12 +171,12 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
     lengths = [bundle.tokens for bundle in bundles]
     steps = optimizer_steps(token_budget_batches(lengths, recipe.training.tokens_per_batch, seed=1, epochs=1), 1)
     family = family_of(job["model"] | {"model_type": "llama"})
-    adapted = trainable(model, family, recipe)
+    adapted = prepare_model(model, family, recipe)
     clock = sides.step_clock(model.device)
     settings = training_arguments(
         Run(Path(tempfile.gettempdir())),  # nothing is saved
         recipe,
-        Processes(),
+        DistributedContext(),
         on_cpu=model.device.type == "cpu",
         bf16=False,
         steps=len(steps),
@@ -191,7 +191,7 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
             steps=steps,
             epochs=1,
             collate=partial(collate, pad_id=PAD),
-            processes=Processes(),
+            processes=DistributedContext(),
         )
         trainer.pop_callback(PrinterCallback)
         _warm_up(adapted.get_base_model(), job)

@@ -56,7 +56,7 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     recipe = recipe or load_recipe(RECIPE, OVERRIDES)
     if recipe.data.test is None:
         raise UsageError(f"the recipe {recipe.name} names no test data", fix="add data.test")
-    test = recipe.data.test.dialogues(recipe.aliases)
+    test = recipe.data.test.read(recipe.aliases)
     shown = next((dialogue for dialogue in test if dialogue.id == SHOWN), test[0])
     _check_room(Run(out).recipe, recipe)
     about: dict[str, Any] = {"data": recipe.data.test.path, "base": recipe.base}

@@ -25,7 +25,7 @@ RECIPE_FOLDER = "recipes"
 _DIRECTORY = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]{1,100}")
 
 # An integer, and nothing that may be read as one, such as true.
-Whole = Annotated[int, Field(strict=True)]
+StrictInt = Annotated[int, Field(strict=True)]
 
 
 class _Section(BaseModel):
@@ -44,14 +44,14 @@ class DataFile(_Section):
 
     path: str = Field(description="A file, or sample:NAME for a bundled one. Relative to where rolesum is run.")
     format: str | None = Field(None, description="The file's format; sniffed if not given.")
-    offset: Whole = Field(0, ge=0, description="Leave out the first N dialogues.")
-    limit: Whole | None = Field(None, ge=1, description="Take the next N dialogues only.")
+    offset: StrictInt = Field(0, ge=0, description="Leave out the first N dialogues.")
+    limit: StrictInt | None = Field(None, ge=1, description="Take the next N dialogues only.")
     skip: tuple[str, ...] = Field((), description="Ids of dialogues to leave out, such as known broken records.")
     references: Literal["all", "first"] = Field(
         "all", description="With several annotators: one example for each summary, or only for the first."
     )
 
-    def dialogues(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> list[Dialogue]:
+    def read(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> list[Dialogue]:
         """Read what is to be taken of it. Raises DataError."""
         last = self.offset + self.limit if self.limit else None
         read = read_dialogues(self.path, self.format, skip=self.skip, limit=last, custom_roles=custom_roles)
@@ -64,7 +64,7 @@ class DataFile(_Section):
 class TrainFile(DataFile):
     """A data file that is trained on."""
 
-    repeat: Whole = Field(1, ge=1, description="Take it N times in an epoch, each time with noise of its own.")
+    repeat: StrictInt = Field(1, ge=1, description="Take it N times in an epoch, each time with noise of its own.")
     apart_from: tuple[str, ...] = Field(
         (), description="Files, such as the test set: a dialogue whose turns recur in one of them is left out."
     )
@@ -79,7 +79,7 @@ class Data(_Section):
     test: DataFile | None = Field(None, description="For rolesum evaluate; never seen in training.")
 
     @property
-    def trained(self) -> tuple[TrainFile, ...]:
+    def train_files(self) -> tuple[TrainFile, ...]:
         """All files that are trained on."""
         return (self.train, *self.mix)
 
@@ -87,7 +87,7 @@ class Data(_Section):
 class Lora(_Section):
     """LoRA (arXiv 2106.09685), as PEFT implements it."""
 
-    rank: Whole = Field(16, ge=1, description="The rank r of the adapters.")
+    rank: StrictInt = Field(16, ge=1, description="The rank r of the adapters.")
     alpha: float = Field(32, gt=0, le=1e6, description="The scale: an adapter adds alpha / r * B A.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on an adapter's input.")
     targets: tuple[str, ...] | None = Field(
@@ -106,41 +106,41 @@ class Neftune(_Section):
 class Validation(_Section):
     """What is looked at during training; needs data.validation."""
 
-    per_epoch: Whole = Field(2, ge=1, description="Evaluations in an epoch.")
-    summaries: Whole = Field(
+    per_epoch: StrictInt = Field(2, ge=1, description="Evaluations in an epoch.")
+    summaries: StrictInt = Field(
         0, ge=0, description="Also summarize the first N validation dialogues each time, and log their ROUGE."
     )
-    max_new_tokens: Whole = Field(128, ge=1, description="The longest of these summaries in tokens.")
+    max_new_tokens: StrictInt = Field(128, ge=1, description="The longest of these summaries in tokens.")
     best_by: Literal["loss", "rouge"] = Field("loss", description="What tells the best: loss, or the mean ROUGE-L.")
     keep: Literal["last", "best"] = Field("last", description="Which adapter the run ends with.")
-    patience: Whole = Field(0, ge=0, description="Stop after N evaluations in a row without a new best; 0 is off.")
+    patience: StrictInt = Field(0, ge=0, description="Stop after N evaluations in a row without a new best; 0 is off.")
 
 
 class Training(_Section):
     """How the adapter is trained."""
 
-    epochs: Whole = Field(1, ge=1, description="Passes over the training data.")
+    epochs: StrictInt = Field(1, ge=1, description="Passes over the training data.")
     learning_rate: float = Field(5e-4, gt=0, allow_inf_nan=False, description="The peak of the schedule.")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls after warm-up.")
     warmup: float = Field(0.05, ge=0, lt=1, description="The share of the steps in which the rate rises to its peak.")
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="AdamW's decay.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 is off.")
-    tokens_per_batch: Whole = Field(2048, ge=64, description="Most tokens of one batch, padding counted.")
-    gradient_accumulation: Whole = Field(
+    tokens_per_batch: StrictInt = Field(2048, ge=64, description="Most tokens of one batch, padding counted.")
+    gradient_accumulation: StrictInt = Field(
         1, ge=1, description="Batches per optimizer step, of all processes together: they share a step's batches."
     )
     gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward: less memory.")
     share_prefix: bool = Field(True, description="Compute a dialogue once for all its roles, where the family can.")
-    max_length: Whole | None = Field(
+    max_length: StrictInt | None = Field(
         None, ge=32, description="Longest example (encoder-decoder: source) in tokens; by default the model's limit."
     )
     long_dialogues: Literal["refuse", "drop-middle"] = Field(
         "refuse", description="A dialogue that does not fit: an error, or drop whole turns from its middle (counted)."
     )
     save_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
-    log_steps: Whole = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
+    log_steps: StrictInt = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
     report_to: tuple[str, ...] = Field((), description="transformers' logging integrations, such as tensorboard.")
-    seed: Whole = Field(1, ge=0, lt=2**32, description="Decides the order, the noise and the adapter's start.")
+    seed: StrictInt = Field(1, ge=0, lt=2**32, description="Decides the order, the noise and the adapter's start.")
 
 
 class Recipe(_Section):

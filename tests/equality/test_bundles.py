@@ -9,10 +9,10 @@ from rolesum.dialogue import bundle_of
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_model
 from rolesum.training import loss
-from rolesum.training.batching import Draw
+from rolesum.training.batching import SampleRef
 from rolesum.training.collate import collate
 from rolesum.training.encode import encode_bundles
-from rolesum.training.loss import summing_loss
+from rolesum.training.loss import summed_loss
 
 KINDS = ("llama", "tied-llama", "qwen2", "mistral", "gemma3", "bloom")
 ROLES = ("overall", "user", "agent")
@@ -56,9 +56,9 @@ def as_batches(loaded, model, batches):
     """Summed loss and gradients of batches of bundles through our forward."""
     model.zero_grad()
     total = 0.0
-    with summing_loss(loaded.language_model, 0.0):
+    with summed_loss(loaded.language_model, 0.0):
         for batch in batches:
-            items = [(Draw(0, bundle.index, 0), bundle) for bundle in batch]
+            items = [(SampleRef(0, bundle.index, 0), bundle) for bundle in batch]
             loss = model(**collate(items, pad_id=0))
             loss.backward()
             total += loss.item()
@@ -120,14 +120,14 @@ def test_a_branch_that_saw_its_sibling_would_be_noticed(monkeypatch):
 def test_the_head_in_chunks_equals_the_librarys_at_once(kind, trained, monkeypatch):
     loaded, model, encoded = prepared(kind)
     loaded.language_model.get_output_embeddings().weight.requires_grad_(trained)
-    monkeypatch.setattr(loss, "CHUNK" if trained else "FROZEN_CHUNK", 7 if trained else {"cpu": 7})
+    monkeypatch.setattr(loss, "LOGITS_CHUNK" if trained else "FROZEN_HEAD_CHUNK", 7 if trained else {"cpu": 7})
     ours, theirs = as_batches(loaded, model, [encoded]), one_by_one(model, encoded)
     assert any("lora" not in name for name in theirs[1]) is trained
     assert_same(ours, theirs)
 
 
 def test_of_a_frozen_head_no_more_than_a_chunk_of_logits_exists_at_a_time(monkeypatch):
-    monkeypatch.setattr(loss, "FROZEN_CHUNK", {"cpu": 7})
+    monkeypatch.setattr(loss, "FROZEN_HEAD_CHUNK", {"cpu": 7})
     loaded, model, encoded = prepared("llama")
     rows = []
     plain = loss.logits
@@ -150,7 +150,7 @@ class NormalizedHead(torch.nn.Linear):
 
 
 def test_a_normalized_head_gives_the_librarys_loss_and_gradients(monkeypatch):
-    monkeypatch.setattr(loss, "FROZEN_CHUNK", {"cpu": 7})
+    monkeypatch.setattr(loss, "FROZEN_HEAD_CHUNK", {"cpu": 7})
     loaded, model, encoded = prepared("llama")
     head = NormalizedHead(32, 600, bias=False).requires_grad_(False)
     plain = as_batches(loaded, model, [encoded])[0]

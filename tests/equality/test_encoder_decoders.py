@@ -16,11 +16,11 @@ from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
 from rolesum.training import loss
-from rolesum.training.batching import Draw
-from rolesum.training.collate import collator
+from rolesum.training.batching import SampleRef
+from rolesum.training.collate import make_collate_fn
 from rolesum.training.encode import encode_bundles
 from rolesum.training.forward import training_forward
-from rolesum.training.loss import summing_loss
+from rolesum.training.loss import summed_loss
 
 ROLES = ("overall", "user", "agent")
 NEW = 24
@@ -59,7 +59,7 @@ def prepared(kind, languages=("en",)):
 
 
 def items_of(encoded):
-    return [(Draw(0, bundle.index, 7 + bundle.index), bundle) for bundle in encoded]
+    return [(SampleRef(0, bundle.index, 7 + bundle.index), bundle) for bundle in encoded]
 
 
 def gradients(model):
@@ -82,8 +82,8 @@ def one_by_one(model, encoded):
 def as_batches(loaded, model, batches):
     """The same through our forward."""
     model.zero_grad()
-    total, made = 0.0, collator(loaded)
-    with summing_loss(loaded.language_model, 0.0):
+    total, made = 0.0, make_collate_fn(loaded)
+    with summed_loss(loaded.language_model, 0.0):
         for batch in batches:
             summed = model(**made(items_of(batch)))
             summed.backward()
@@ -126,7 +126,7 @@ def test_a_source_that_saw_padding_would_be_noticed(monkeypatch):
 def test_the_head_in_chunks_equals_the_librarys_at_once(kind, trained, monkeypatch):
     loaded, model, encoded = prepared(kind)
     loaded.language_model.get_output_embeddings().weight.requires_grad_(trained)
-    monkeypatch.setattr(loss, "CHUNK" if trained else "FROZEN_CHUNK", 7 if trained else {"cpu": 7})
+    monkeypatch.setattr(loss, "LOGITS_CHUNK" if trained else "FROZEN_HEAD_CHUNK", 7 if trained else {"cpu": 7})
     ours, theirs = as_batches(loaded, model, [encoded]), one_by_one(model, encoded)
     assert any("lora" not in name for name in theirs[1]) is trained
     assert_same(ours, theirs)
@@ -140,7 +140,7 @@ def test_the_forward_of_a_run_and_gradient_checkpointing_give_the_same(kind):
     model.train()
     with training_forward(model, loaded.family, 0.0, loaded.device):
         model.zero_grad()
-        summed = model(**collator(loaded)(items_of(encoded)))
+        summed = model(**make_collate_fn(loaded)(items_of(encoded)))
         summed.backward()
     assert_same((summed.item(), gradients(model)), expected)
 
@@ -148,14 +148,14 @@ def test_the_forward_of_a_run_and_gradient_checkpointing_give_the_same(kind):
 @pytest.mark.parametrize("kind", ["bart", "t5", "pegasus", "mbart", "led"])
 def test_noise_is_on_the_encoders_embeddings_by_each_sources_own_length(kind):
     loaded, model, encoded = prepared(kind)
-    batch, alpha = collator(loaded)(items_of(encoded)), 5.0
+    batch, alpha = make_collate_fn(loaded)(items_of(encoded)), 5.0
     embedding = loaded.language_model.get_encoder().get_input_embeddings()
     seen = []
 
     def of(alpha, training):
         model.train(training)
         seen.clear()
-        with summing_loss(loaded.language_model, alpha), torch.no_grad():
+        with summed_loss(loaded.language_model, alpha), torch.no_grad():
             watch = embedding.register_forward_hook(lambda *call: seen.append(call[2]))
             found = model(**batch).item()
             watch.remove()
@@ -169,7 +169,7 @@ def test_noise_is_on_the_encoders_embeddings_by_each_sources_own_length(kind):
     for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
         assert noise[row, :length].var().item() == pytest.approx(alpha**2 / (3 * length * width), rel=0.1)
         assert (noise[row, length:] == 0).all()
-    single = collator(loaded)(items_of(encoded)[:1])
+    single = make_collate_fn(loaded)(items_of(encoded)[:1])
     batch.update(single)
     alone = of(alpha, True)[1] - of(0.0, True)[1]
     length = int(single["attention_mask"].sum())

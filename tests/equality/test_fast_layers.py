@@ -8,7 +8,7 @@ from transformers import Gemma3TextConfig, LlamaConfig
 from transformers.models.gemma3.modeling_gemma3 import Gemma3MLP, Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
-from rolesum.training.kernels.layers import PIECE, GatedUnit, RmsNorm, fast_layers
+from rolesum.training.kernels.layers import CHUNK_TOKENS, GatedMLPFunction, RMSNormFunction, fused_layers
 
 SIZES = {"hidden_size": 12, "intermediate_size": 20, "num_attention_heads": 4}
 MODULES = {
@@ -37,7 +37,7 @@ def ran(module, dtype=torch.float32):
 
 
 def ran_fast(module, dtype=torch.float32):
-    with fast_layers(module) as covered:
+    with fused_layers(module) as covered:
         assert covered == 1
         found = ran(module, dtype)
     assert "forward" not in vars(module)
@@ -57,7 +57,7 @@ def test_outputs_and_gradients_are_the_librarys(name, trained):
 @pytest.mark.parametrize("size", [1, 4, 5, 6], ids=lambda size: f"pieces of {size}")
 @pytest.mark.parametrize("name", ["llama-norm", "gemma-norm"])
 def test_a_norm_of_several_pieces_is_the_librarys_however_its_input_lies_in_memory(name, size, monkeypatch):
-    monkeypatch.setitem(PIECE, "cpu", size)
+    monkeypatch.setitem(CHUNK_TOKENS, "cpu", size)
     norm = made(name)
     x = torch.randn(12, 5, 3).transpose(0, 2).requires_grad_()
     assert not x.is_contiguous()
@@ -69,7 +69,7 @@ def test_a_norm_of_several_pieces_is_the_librarys_however_its_input_lies_in_memo
         return [y.detach(), *torch.autograd.grad((y * weight).sum(), [x, norm.weight])]
 
     theirs = run()
-    with fast_layers(norm):
+    with fused_layers(norm):
         ours = run()
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
@@ -94,8 +94,8 @@ def test_the_gradients_are_those_of_the_formulas():
     x, gate, up = (torch.randn(3, 6, generator=random, dtype=torch.float64, requires_grad=True) for _ in range(3))
     weight = torch.randn(6, generator=random, dtype=torch.float64, requires_grad=True)
     for about_one in (False, True):
-        assert torch.autograd.gradcheck(lambda x, w, one=about_one: RmsNorm.apply(x, w, 1e-6, one), (x, weight))
-    assert torch.autograd.gradcheck(lambda gate, up: GatedUnit.apply(gate, up, nn.SiLU()), (gate, up))
+        assert torch.autograd.gradcheck(lambda x, w, one=about_one: RMSNormFunction.apply(x, w, 1e-6, one), (x, weight))
+    assert torch.autograd.gradcheck(lambda gate, up: GatedMLPFunction.apply(gate, up, nn.SiLU()), (gate, up))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -114,14 +114,14 @@ def test_less_is_kept_for_the_backward(name):
     module = made(name, torch.bfloat16, trained=False)
     x = torch.randn(3, 50, 12, dtype=torch.bfloat16, requires_grad=True)
     theirs = kept(lambda: module(x))
-    with fast_layers(module):
+    with fused_layers(module):
         assert kept(lambda: module(x)) < 0.8 * theirs
 
 
 def test_every_norm_and_unit_of_the_families_is_covered():
     for kind, per_layer in (("llama", 3), ("qwen2", 3), ("mistral", 3), ("gemma3", 7)):
         loaded, model, _ = prepared(kind)
-        with fast_layers(model) as covered:
+        with fused_layers(model) as covered:
             assert covered == per_layer * loaded.language_model.config.num_hidden_layers + 1
-    with fast_layers(prepared("bloom")[1]) as covered:
+    with fused_layers(prepared("bloom")[1]) as covered:
         assert covered == 0

@@ -10,7 +10,7 @@ from test_bundles import as_batches, assert_same, prepared
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from rolesum.training.kernels.lora import LoraProduct, fast_lora
+from rolesum.training.kernels.lora import LoRALinearFunction, fused_lora
 
 WIDTH, HIDDEN, OUT = 24, 40, 16
 
@@ -50,7 +50,7 @@ def ran(model, x, needs_grad=True):
 
 
 def ran_fast(model, x, needs_grad=True):
-    with fast_lora(model) as covered:
+    with fused_lora(model) as covered:
         assert covered == 2
         return ran(model, x, needs_grad)
 
@@ -92,7 +92,7 @@ def test_without_gradients_the_output_is_pefts_too():
     model, x = adapted(TwoLayers(bias=True)), an_input(3, 5)
     with torch.no_grad():
         expected = model(x)
-        with fast_lora(model) as covered:
+        with fused_lora(model) as covered:
             assert covered == 2
             torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-5)
 
@@ -104,8 +104,8 @@ def test_the_gradients_are_those_of_the_formula():
         torch.randn(*shape, generator=made, dtype=torch.float64) for shape in ((2, 3, 5), (4, 5), (4,), (2, 5), (4, 2))
     )
     trained = [one.requires_grad_() for one in (x, a, b)]
-    assert torch.autograd.gradcheck(lambda x, a, b: LoraProduct.apply(x, weight, bias, a, b, 0.7), trained)
-    assert torch.autograd.gradcheck(lambda x, a, b: LoraProduct.apply(x, weight, None, a, b, 0.7), trained)
+    assert torch.autograd.gradcheck(lambda x, a, b: LoRALinearFunction.apply(x, weight, bias, a, b, 0.7), trained)
+    assert torch.autograd.gradcheck(lambda x, a, b: LoRALinearFunction.apply(x, weight, None, a, b, 0.7), trained)
 
 
 def test_in_bfloat16_outputs_and_gradients_are_right_within_bfloat16s_rounding():
@@ -133,7 +133,7 @@ def test_the_scale_is_alpha_over_r_and_with_rslora_alpha_over_its_root(rslora):
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     scale = 6 / (math.sqrt(9) if rslora else 9)
     expected = x @ layer.base_layer.weight.T + scale * (x @ a.T @ b.T)
-    with fast_lora(model) as covered, torch.no_grad():
+    with fused_lora(model) as covered, torch.no_grad():
         assert covered == 2
         torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
 
@@ -177,7 +177,7 @@ def test_pefts_forward_stays_in_place_for(name):
     model, x = LEFT[name](), an_input(3, 5)
     torch.manual_seed(5)
     expected = model(x)
-    with fast_lora(model) as covered:
+    with fused_lora(model) as covered:
         assert covered == 0
         torch.manual_seed(5)
         assert torch.equal(model(x), expected)
@@ -186,7 +186,7 @@ def test_pefts_forward_stays_in_place_for(name):
 def test_a_base_layer_of_another_kind_keeps_pefts_forward_and_its_neighbor_is_covered():
     model, x = adapted(TwoLayers(kind=Unusual)), an_input(3, 5)
     theirs = ran(model, x)
-    with fast_lora(model) as covered:
+    with fused_lora(model) as covered:
         assert covered == 1
         ours = ran(model, x)
     assert_close(ours, theirs)
@@ -204,7 +204,7 @@ def test_gpt2s_transposed_linear_layer_keeps_pefts_forward():
     config = LoraConfig(r=4, init_lora_weights=False, target_modules=["first"], fan_in_fan_out=True)
     model, x = get_peft_model(Transposed(), config), an_input(3, 5)
     expected = model(x)
-    with fast_lora(model) as covered:
+    with fused_lora(model) as covered:
         assert covered == 0
         assert torch.equal(model(x), expected)
 
@@ -214,7 +214,7 @@ def test_a_layer_in_four_bits_keeps_pefts_forward():
     base = TwoLayers()
     base.first = four_bit(WIDTH, HIDDEN, bias=False, quant_type="nf4").to("cpu")
     config = LoraConfig(r=4, init_lora_weights=False, target_modules=["first"])
-    with fast_lora(get_peft_model(base, config)) as covered:
+    with fused_lora(get_peft_model(base, config)) as covered:
         assert covered == 0
 
 
@@ -229,10 +229,10 @@ def test_of_two_adapters_the_active_one_is_computed():
 def test_pefts_forward_is_back_after_the_context_also_after_an_error():
     model = adapted()
     layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
-    with fast_lora(model):
+    with fused_lora(model):
         assert all("forward" in vars(layer) for layer in layers)
     assert not any("forward" in vars(layer) for layer in layers)
-    with pytest.raises(KeyError), fast_lora(model):
+    with pytest.raises(KeyError), fused_lora(model):
         raise KeyError
     assert not any("forward" in vars(layer) for layer in layers)
 
@@ -241,7 +241,7 @@ def test_pefts_forward_is_back_after_the_context_also_after_an_error():
 def test_a_whole_models_loss_and_lora_gradients_are_those_of_pefts_layers(kind):
     loaded, model, encoded = prepared(kind)
     expected = as_batches(loaded, model, [encoded])
-    with fast_lora(model) as covered:
+    with fused_lora(model) as covered:
         assert covered == sum(isinstance(layer, LoraLinear) for layer in model.modules()) > 0
         ours = as_batches(loaded, model, [encoded])
     assert_same(ours, expected)
@@ -252,6 +252,6 @@ def test_with_activations_computed_again_the_gradients_are_the_same():
     expected = as_batches(loaded, model, [encoded])
     loaded.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
-    with fast_lora(model) as covered:
+    with fused_lora(model) as covered:
         assert covered == 21
         assert_same(as_batches(loaded, model, [encoded]), expected)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from test_bundles import prepared
 
-from rolesum.training.batching import Draw
+from rolesum.training.batching import SampleRef
 from rolesum.training.collate import collate
-from rolesum.training.loss import summing_loss
+from rolesum.training.loss import summed_loss
 from rolesum.training.neftune import neftune_noise
 
 ALPHA, WIDTH = 5.0, 64
@@ -33,7 +33,7 @@ def test_the_variance_is_alpha_squared_over_three_l_d_for_each_example_of_a_padd
 def test_in_a_bundle_the_prefix_goes_by_the_longest_example_and_each_branch_by_its_own():
     _, _, encoded = prepared("llama")
     bundle = encoded[0]
-    batch = collate([(Draw(0, 0, 7), bundle)], pad_id=0)
+    batch = collate([(SampleRef(0, 0, 7), bundle)], pad_id=0)
     shared = len(bundle.prefix)
     assert set(batch["example_lengths"][0, :shared].tolist()) == {bundle.longest_example}
     start = shared
@@ -44,7 +44,7 @@ def test_in_a_bundle_the_prefix_goes_by_the_longest_example_and_each_branch_by_i
 
 def test_a_bundles_noise_does_not_depend_on_its_batch():
     _, _, encoded = prepared("llama")
-    items = [(Draw(0, bundle.index, 100 + bundle.index), bundle) for bundle in encoded]
+    items = [(SampleRef(0, bundle.index, 100 + bundle.index), bundle) for bundle in encoded]
 
     def noise_of(some):
         batch = collate(some, pad_id=0)
@@ -59,11 +59,11 @@ def test_a_bundles_noise_does_not_depend_on_its_batch():
 
 def test_noise_is_added_in_training_only_and_is_what_alpha_says():
     loaded, model, encoded = prepared("llama")
-    batch = collate([(Draw(0, bundle.index, 3), bundle) for bundle in encoded], pad_id=0)
+    batch = collate([(SampleRef(0, bundle.index, 3), bundle) for bundle in encoded], pad_id=0)
 
     def loss_of(alpha, training):
         model.train(training)
-        with summing_loss(loaded.language_model, alpha), torch.no_grad():
+        with summed_loss(loaded.language_model, alpha), torch.no_grad():
             return model(**batch).item()
 
     quiet = loss_of(0.0, training=True)
@@ -73,12 +73,12 @@ def test_noise_is_added_in_training_only_and_is_what_alpha_says():
 
 def test_the_librarys_own_neftune_is_not_used_beside_ours(tmp_path):
     from rolesum.recipe import load_recipe
-    from rolesum.training.distributed import Processes
+    from rolesum.training.distributed import DistributedContext
     from rolesum.training.run_directory import Run
     from rolesum.training.training_arguments import training_arguments
 
     recipe = load_recipe("sample", ["neftune.alpha=5"])
     arguments = training_arguments(
-        Run(tmp_path), recipe, Processes(), on_cpu=True, bf16=False, steps=10, micro_batches=1
+        Run(tmp_path), recipe, DistributedContext(), on_cpu=True, bf16=False, steps=10, micro_batches=1
     )
     assert arguments.neftune_noise_alpha is None

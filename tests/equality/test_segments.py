@@ -11,7 +11,7 @@ from helpers.tiny import WINDOW
 from rolesum.models.attention import segments
 from rolesum.models.attention.masks import bundle_visibility
 from rolesum.models.attention.segments import SegmentAttention, can_segment, segment_attention, segment_table
-from rolesum.training.batching import Draw
+from rolesum.training.batching import SampleRef
 from rolesum.training.collate import collate
 from rolesum.training.forward import training_forward
 
@@ -50,7 +50,7 @@ def test_the_forward_of_a_run_equals_the_examples_one_by_one(kind):
     """All that a run puts in the library's place, together: loss, LoRA, norms, gated units and attention."""
     loaded, model, encoded = prepared(kind)
     model.train()
-    items = [(Draw(0, bundle.index, 0), bundle) for bundle in encoded]
+    items = [(SampleRef(0, bundle.index, 0), bundle) for bundle in encoded]
     model.zero_grad()
     with training_forward(model, loaded.family, 0.0, loaded.device):
         loss = model(**collate(items, pad_id=0))

@@ -13,9 +13,9 @@ import yaml
 from helpers.small_runs import TRAIN, raw_recipe, recipe, same, trained, weights
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.training import Interrupted, Run, finetune, train
-from rolesum.training.callbacks import RefuseNan
-from rolesum.training.checkpoints import is_whole
-from rolesum.training.run_directory import locked
+from rolesum.training.callbacks import StopOnNaN
+from rolesum.training.checkpoints import is_complete
+from rolesum.training.run_directory import lock_run
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def test_a_checkpoint_of_the_right_size_with_other_bytes_is_an_error_that_says_w
 @pytest.mark.parametrize("state", ["[]", "null", '{"global_step": 999}', '{"global_step": "2"}'])
 def test_a_state_of_another_step_is_no_whole_checkpoint(state, run):
     checkpoint = run.checkpoints / "checkpoint-2"
-    assert is_whole(checkpoint)
+    assert is_complete(checkpoint)
     (checkpoint / "trainer_state.json").write_text(state)
     sizes = json.loads((checkpoint / "sizes.json").read_text())
     (checkpoint / "sizes.json").write_text(json.dumps(sizes | {"trainer_state.json": len(state)}))
-    assert not is_whole(checkpoint)
+    assert not is_complete(checkpoint)
 
 
 @pytest.mark.parametrize("text", [None, "[]", "{"], ids=["gone", "no mapping", "broken"])
@@ -127,7 +127,7 @@ def test_a_run_that_was_finished_meanwhile_is_not_trained_over(tmp_path, monkeyp
 
 
 def test_the_lock_leaves_nothing(tmp_path):
-    with locked(Run(tmp_path / "run")):
+    with lock_run(Run(tmp_path / "run")):
         assert Run(tmp_path / "run").lock.exists()
     assert not (tmp_path / "run").exists()
 
@@ -179,8 +179,8 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path, monkeypatch):
 def test_a_loss_that_is_no_number_is_an_error_in_every_process():
     for logs in ({"loss": float("nan")}, {"eval_loss": float("inf")}):
         with pytest.raises(RolesumError, match="no longer a number"):
-            RefuseNan().on_log(None, type("State", (), {"global_step": 3}), None, logs=logs)
-    RefuseNan().on_log(None, None, None, logs={"loss": 1.0, "grad_norm": float("nan")})
+            StopOnNaN().on_log(None, type("State", (), {"global_step": 3}), None, logs=logs)
+    StopOnNaN().on_log(None, None, None, logs={"loss": 1.0, "grad_norm": float("nan")})
 
 
 def test_memory_that_a_processor_does_not_have_is_a_resource_error(tmp_path, monkeypatch):

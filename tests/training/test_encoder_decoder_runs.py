@@ -18,7 +18,7 @@ from rolesum.models.loading import load_model, load_text_side
 from rolesum.models.stored import stored_tensor
 from rolesum.recipe import parse_recipe
 from rolesum.training import data as training_data
-from rolesum.training.inspect import show_dialogue
+from rolesum.training.inspect import inspect_dialogue
 from rolesum.training.plan import plan
 from rolesum.training.validation import rouge
 
@@ -141,7 +141,7 @@ def test_a_plan_gives_the_settings_that_would_fit():
 def test_one_dialogue_is_shown_as_source_and_target():
     side = load_text_side(seq2seq_dir("mbart50"))
     dialogue = read_dialogues(HELD_OUT)[0]
-    shown = show_dialogue(side, dialogue, ("overall",), side.layout())
+    shown = inspect_dialogue(side, dialogue, ("overall",), side.layout())
     assert [(one.kind, one.loss) for one in shown] == [
         ("control", False),
         ("dialogue", False),

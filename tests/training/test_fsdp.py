@@ -19,7 +19,7 @@ from rolesum.models.attention.segments import takes_segments
 from rolesum.models.loading import load_text_side
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run, finetune, loss, train
-from rolesum.training.distributed import Processes, join_processes
+from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import training_forward
 from rolesum.training.metrics_file import read_metrics
 
@@ -39,8 +39,8 @@ def begin_as_on_gpus(self, *args, **kwargs):
         self.distributed_type = DistributedType.MULTI_GPU
 
 PartialState.__init__ = begin_as_on_gpus
-rolesum.training.loss.CHUNK = {CHUNK}
-rolesum.training.loss.FROZEN_CHUNK = {{}}
+rolesum.training.loss.LOGITS_CHUNK = {CHUNK}
+rolesum.training.loss.FROZEN_HEAD_CHUNK = {{}}
 run()
 """
 
@@ -77,8 +77,8 @@ def in_shards(file, out, *flags, on_cpu=True, **settings):
 
 
 def whole(file, out, monkeypatch):
-    monkeypatch.setattr(loss, "CHUNK", CHUNK)
-    monkeypatch.setattr(loss, "FROZEN_CHUNK", {})
+    monkeypatch.setattr(loss, "LOGITS_CHUNK", CHUNK)
+    monkeypatch.setattr(loss, "FROZEN_HEAD_CHUNK", {})
     return train(load_recipe(file), out, device="cpu")
 
 
@@ -148,22 +148,24 @@ def test_what_cannot_be_done_in_shards_is_refused(monkeypatch, settings, told):
     for name, value in (started | settings).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=told):
-        join_processes("cpu")
+        init_distributed("cpu")
 
 
 def test_a_run_begun_whole_is_not_resumed_in_shards(tmp_path):
     with pytest.raises(Interrupted):
         train(load_recipe(recipe_file(tmp_path)), tmp_path / "run", device="cpu", max_minutes=0.0001)
     run = Run(tmp_path / "run")
-    assert finetune._last_checkpoint(run, Processes()) == run.last_checkpoint()
+    assert finetune._last_checkpoint(run, DistributedContext()) == run.last_checkpoint()
     with pytest.raises(UsageError, match="began without FSDP"):
-        finetune._last_checkpoint(run, Processes(count=2, sharded=True))
+        finetune._last_checkpoint(run, DistributedContext(world_size=2, sharded=True))
 
 
 def test_a_model_that_is_to_be_sharded_over_gpus_is_computed_as_on_a_gpu_though_it_does_not_lie_there_yet(tmp_path):
     chosen = load_recipe(recipe_file(tmp_path))
     side = load_text_side(chosen.base)
-    target, loaded = finetune._load(chosen, side, Processes(2, gpu=torch.device("cuda:0"), sharded=True), "cuda")
+    target, loaded = finetune._load(
+        chosen, side, DistributedContext(2, gpu=torch.device("cuda:0"), sharded=True), "cuda"
+    )
     assert (target.type, loaded.device.type) == ("cuda", "cpu")
     with training_forward(loaded.model, loaded.family, 0.0, target):
         assert not takes_segments(loaded.language_model)

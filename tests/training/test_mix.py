@@ -11,7 +11,7 @@ from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_text_side
 from rolesum.recipe import load_recipe, parse_recipe
-from rolesum.training.data import left_out_notes, read_training_data
+from rolesum.training.data import data_notes, read_training_data
 
 MORE = short_dialogues("en-test", 3, 2)
 
@@ -67,8 +67,8 @@ def test_dialogues_that_recur_in_another_file_are_left_out_and_told(tmp_path):
     held_out = write(tmp_path / "test.jsonl", [again, other])
     data = read(of_files({"path": str(TRAIN), "apart_from": [held_out]}, {"path": str(MORE)}))
     assert {one.id for one in read_dialogues(TRAIN)} - {one.id for one in data.dialogues} == {records[1]["id"]}
-    assert data.recurring == 1
-    assert left_out_notes(data, None) == [
+    assert data.overlapping == 1
+    assert data_notes(data, None) == [
         "1 training dialogues recur in the files of apart_from: they are left out",
     ]
 
@@ -122,7 +122,7 @@ def test_the_card_names_every_file(tmp_path):
 
 def test_a_mix_can_be_set_on_the_command_line_and_its_keys_are_checked():
     chosen = load_recipe("sample", ["data.mix=[{path: more.jsonl, repeat: 2}]"])
-    assert [(file.path, file.repeat) for file in chosen.data.trained] == [("sample:en-train", 1), ("more.jsonl", 2)]
+    assert [(file.path, file.repeat) for file in chosen.data.train_files] == [("sample:en-train", 1), ("more.jsonl", 2)]
     with pytest.raises(UsageError, match=r'unknown key "data\.mix\.0\.repeats"') as caught:
         load_recipe("sample", ["data.mix=[{path: more.jsonl, repeats: 2}]"])
     assert "repeat" in caught.value.problems[0].fix

@@ -23,7 +23,7 @@ from rolesum.models.loading import load_model, load_text_side, load_weights
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run
 from rolesum.training.data import read_training_data
-from rolesum.training.prepare_model import trainable
+from rolesum.training.prepare_model import prepare_model
 
 # Stopping
 
@@ -126,7 +126,7 @@ def test_a_base_in_four_bits_has_the_same_gradients_before_and_after_an_evaluati
     chosen = recipe(base=str(model_dir("wide-llama")), quantize="4bit")
     side = load_text_side(chosen.base)
     loaded = load_weights(side, dtype="float32", device="cpu", quantize="4bit")
-    model = trainable(loaded.model, side.family, chosen)
+    model = prepare_model(loaded.model, side.family, chosen)
     ids = torch.arange(40, 60)[None]
 
     def gradient():

@@ -17,7 +17,7 @@ from rolesum.models.loading import load_text_side, load_weights
 from rolesum.recipe import parse_recipe
 from rolesum.training import plan as planning
 from rolesum.training import train
-from rolesum.training.cost_model import INTERPRETER_BYTES, Shape
+from rolesum.training.cost_model import INTERPRETER_BYTES, CostModel
 from rolesum.training.plan import plan
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
@@ -79,8 +79,8 @@ def test_a_base_in_four_bits_keeps_its_embedding_and_head_as_they_are():
     loaded = load_weights(side, dtype="float32", device="cpu", quantize="4bit")
     held = sum(one.numel() * one.element_size() for one in loaded.model.parameters())
     ends = (loaded.model.get_input_embeddings(), loaded.model.get_output_embeddings())
-    shape = Shape.of(side, chosen, torch.device("cpu"))
-    frozen = shape.memory(chosen, (), 0, torch.float32) - 16 * shape.trained - INTERPRETER_BYTES
+    shape = CostModel.from_recipe(side, chosen, torch.device("cpu"))
+    frozen = shape.peak_memory(chosen, (), 0, torch.float32) - 16 * shape.trained_parameters - INTERPRETER_BYTES
     assert held > 4 * sum(one.weight.numel() for one in ends)
     assert frozen == pytest.approx(held, rel=0.05)
 
@@ -88,16 +88,18 @@ def test_a_base_in_four_bits_keeps_its_embedding_and_head_as_they_are():
 def test_the_bias_of_alibi_is_reckoned_with_the_square_of_the_length():
     """A number for each head, query and key, in float32 and once more in the dtype of the step."""
     chosen = recipe("baichuan2-13b")
-    shape = Shape.of(load_text_side(chosen.base), chosen, torch.device("cpu"))
-    plain = replace(shape, bias_heads=0)
+    shape = CostModel.from_recipe(load_text_side(chosen.base), chosen, torch.device("cpu"))
+    plain = replace(shape, alibi_heads=0)
     rows = ((300, 200), 10, torch.bfloat16)
-    assert shape.memory(chosen, *rows) - plain.memory(chosen, *rows) == 5 * 2 * 300**2 * (4 + 2)
-    assert Shape.of(load_text_side(model_dir("baichuan2-7b")), chosen, torch.device("cpu")).bias_heads == 0
+    assert shape.peak_memory(chosen, *rows) - plain.peak_memory(chosen, *rows) == 5 * 2 * 300**2 * (4 + 2)
+    assert (
+        CostModel.from_recipe(load_text_side(model_dir("baichuan2-7b")), chosen, torch.device("cpu")).alibi_heads == 0
+    )
 
 
 def test_full_training_in_bfloat16_is_reckoned_in_bfloat16(monkeypatch):
     asked = []
-    monkeypatch.setattr(planning, "product_rate", lambda device, dtype, *shape: asked.append(dtype) or 1e9)
+    monkeypatch.setattr(planning, "matmul_flops", lambda device, dtype, *shape: asked.append(dtype) or 1e9)
     full = recipe().model_copy(update={"method": "full"})
     made = [plan(full.model_copy(update={"dtype": dtype}), device="cpu") for dtype in ("float32", "bfloat16")]
     assert asked == [torch.float32, torch.bfloat16]
@@ -207,7 +209,7 @@ def test_a_run_is_planned_for_a_gpu_that_is_not_here_by_its_data_sheet(monkeypat
 def test_batches_too_small_for_a_gpu_take_as_long_as_their_launches():
     chosen = recipe()
     made = [plan(chosen, gpu=name) for name in ("rtx-4090", "h100")]
-    layers = Shape.of(load_text_side(chosen.base), chosen, torch.device("cuda")).layers
+    layers = CostModel.from_recipe(load_text_side(chosen.base), chosen, torch.device("cuda")).layers
     least = made[0].batches * layers * planning.LAYER_SECONDS["cuda"]
     assert [one.train_seconds for one in made] == pytest.approx([least, least])
     here = plan(chosen, device="cpu")
@@ -225,5 +227,5 @@ def test_a_gpu_that_is_not_known_or_to_be_measured_is_refused():
     with pytest.raises(UsageError, match='no GPU "rtx-4900" is known') as caught:
         plan(chosen, gpu="rtx-4900")
     assert "rtx-4090" in str(caught.value)
-    with pytest.raises(UsageError, match="cannot be measured"):
+    with pytest.raises(UsageError, match="needs this GPU"):
         plan(chosen, gpu="rtx-4090", measure=True)

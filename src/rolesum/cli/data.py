@@ -210,7 +210,7 @@ def show(
     from rolesum.generation.summarizer import load_role_config
     from rolesum.models.loading import load_text_side
     from rolesum.roles import default_roles
-    from rolesum.training.inspect import show_dialogue
+    from rolesum.training.inspect import inspect_dialogue
 
     declared = load_role_config(adapter, recipe)
     dialogue = find_dialogue(
@@ -225,7 +225,7 @@ def show(
     wanted = role_list(roles, declared.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     side = load_text_side(model, adapter)
     layout = side.layout(language, definitions=declared.definitions, sections=declared.sections)
-    segments = show_dialogue(side, dialogue, wanted, layout)
+    segments = inspect_dialogue(side, dialogue, wanted, layout)
     if json_:
         typer.echo(json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
         return

@@ -25,7 +25,7 @@ def plan(
     device: Device = "auto",
     gpu: Annotated[
         str | None,
-        typer.Option("--for", help="Plan for a GPU that is not here: rtx-4090, a10, l4, l40s, a100-80, h100 …"),
+        typer.Option("--gpu", help="Plan for a GPU that is not here: rtx-4090, a10, l4, l40s, a100-80, h100 …"),
     ] = None,
     json_: Json = False,
 ) -> None:

@@ -18,17 +18,17 @@ WINDOW_BATCHES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class SampleRef:
     """One bundle's turn in one epoch; `seed` fixes its noise, whatever batch or process it falls to.
 
-    Where there is nothing left for a process to do in a step, it computes a draw with `counts` False, without a loss,
+    Where there is nothing left for a process to do in a step, it computes a draw with `has_loss` False, without a loss,
     because the others wait for its gradients.
     """
 
     epoch: int
     index: int
     seed: int
-    counts: bool = True
+    has_loss: bool = True
 
 
 def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[EncodedBundle]:
@@ -56,9 +56,9 @@ def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[Encod
     return fitting
 
 
-def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epochs: int) -> list[list[Draw]]:
+def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epochs: int) -> list[list[SampleRef]]:
     """The batches of all epochs in order. A batch's rows times its longest row is at most `budget` tokens."""
-    schedule: list[list[Draw]] = []
+    schedule: list[list[SampleRef]] = []
     for epoch in range(epochs):
         random = np.random.default_rng([seed, epoch])
         seeds = [
@@ -70,35 +70,35 @@ def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epoc
         for start in range(0, len(order), window):
             batches += _pack(sorted(order[start : start + window].tolist(), key=lengths.__getitem__), lengths, budget)
         for position in random.permutation(len(batches)):
-            schedule.append([Draw(epoch, index, seeds[index]) for index in batches[position]])
+            schedule.append([SampleRef(epoch, index, seeds[index]) for index in batches[position]])
     return schedule
 
 
-def optimizer_steps(schedule: Sequence[list[Draw]], accumulation: int) -> list[list[list[Draw]]]:
+def optimizer_steps(schedule: Sequence[list[SampleRef]], accumulation: int) -> list[list[list[SampleRef]]]:
     """The batches of each optimizer step: `accumulation` of them, the last step what is left."""
     return [list(schedule[start : start + accumulation]) for start in range(0, len(schedule), accumulation)]
 
 
-def batches_per_process(step: Sequence[list[Draw]], processes: int) -> int:
+def batches_per_process(step: Sequence[list[SampleRef]], processes: int) -> int:
     """How many batches of a step each of the processes computes, one after the other."""
     return max(1, -(-len(step) // processes))
 
 
-def deal(steps: Sequence[list[list[Draw]]], processes: int, rank: int) -> list[list[Draw]]:
+def shard_batches(steps: Sequence[list[list[SampleRef]]], processes: int, rank: int) -> list[list[SampleRef]]:
     """The batches that process `rank` computes, step by step. Every draw falls to one process and is computed once.
 
     A step of fewer batches than processes is cut by rows, so that each has some.
     """
-    mine: list[list[Draw]] = []
+    mine: list[list[SampleRef]] = []
     for step in steps:
         parts = _cut(step, processes)[rank::processes]
-        idle = [replace(step[0][0], counts=False)]
+        idle = [replace(step[0][0], has_loss=False)]
         mine += [part or idle for part in parts]
         mine += [idle] * (batches_per_process(step, processes) - len(parts))
     return mine
 
 
-def padding_share(schedule: Sequence[Sequence[Draw]], lengths: Sequence[int]) -> float:
+def padding_share(schedule: Sequence[Sequence[SampleRef]], lengths: Sequence[int]) -> float:
     """The share of the computed positions that are padding."""
     computed = sum(len(batch) * max(lengths[draw.index] for draw in batch) for batch in schedule)
     return 1 - sum(lengths[draw.index] for batch in schedule for draw in batch) / computed
@@ -115,11 +115,11 @@ def _pack(ordered: Sequence[int], lengths: Sequence[int], budget: int) -> list[l
     return batches
 
 
-def _cut(step: Sequence[list[Draw]], processes: int) -> list[list[Draw]]:
+def _cut(step: Sequence[list[SampleRef]], processes: int) -> list[list[SampleRef]]:
     """The step's batches, cut by rows into as many parts as there are processes where they are fewer."""
     if len(step) >= processes:
         return list(step)
-    parts: list[list[Draw]] = []
+    parts: list[list[SampleRef]] = []
     for number, batch in enumerate(step):
         pieces = processes // len(step) + (number < processes % len(step))
         ends = [len(batch) * (piece + 1) // pieces for piece in range(pieces)]

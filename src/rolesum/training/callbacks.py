@@ -85,7 +85,7 @@ class MetricsFile(TrainerCallback):
                 file.write(json.dumps({"step": state.global_step, **row}) + "\n")
 
 
-class RefuseNan(TrainerCallback):
+class StopOnNaN(TrainerCallback):
     """Ends the run, in every process, where a loss that is logged is no number."""
 
     def on_log(
@@ -93,10 +93,10 @@ class RefuseNan(TrainerCallback):
     ) -> None:
         for key, name in (("loss", "loss"), ("eval_loss", "validation loss")):
             if not math.isfinite((logs or {}).get(key, 0.0)):
-                raise no_number(f"the {name} is no longer a number at step {state.global_step}")
+                raise nan_error(f"the {name} is no longer a number at step {state.global_step}")
 
 
-def no_number(what: str) -> RolesumError:
+def nan_error(what: str) -> RolesumError:
     fix = "lower training.learning_rate, then train anew: from a checkpoint it would go the same way"
     return RolesumError(what, fix=fix)
 
@@ -177,7 +177,7 @@ class KeepBest(TrainerCallback):
             self.run.remove_bests(but=state.best_global_step)
 
 
-class Agree(TrainerCallback):
+class SyncControlFlags(TrainerCallback):
     """Lets all processes save, evaluate and stop together when one of them wants to. Must come after those who want."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

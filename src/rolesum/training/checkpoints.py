@@ -24,17 +24,17 @@ def finish_checkpoint(written: Path, folder: Path) -> None:
     written.rename(finished)
     remove_if_empty(written.parent)
     flush_to_disk(folder)
-    for older in checkpoints(folder)[:-KEPT]:
+    for older in list_checkpoints(folder)[:-KEPT]:
         shutil.rmtree(older, ignore_errors=True)
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """All that bear a checkpoint's name, the newest last."""
     found = [path for path in folder.glob("checkpoint-*") if _NAME.fullmatch(path.name) and path.is_dir()]
     return sorted(found, key=_step)
 
 
-def is_whole(checkpoint: Path) -> bool:
+def is_complete(checkpoint: Path) -> bool:
     """Whether all of its files are there, as long as they were, and of the step that its name says."""
     try:
         sizes = json.loads((checkpoint / SIZES).read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove what training wrote there, and the folder if nothing else lies in it."""
-    for one in [*checkpoints(folder), folder / UNFINISHED]:
+    for one in [*list_checkpoints(folder), folder / UNFINISHED]:
         shutil.rmtree(one, ignore_errors=True)
     remove_if_empty(folder)
 

@@ -12,12 +12,12 @@ from typing import TypedDict
 import torch
 
 from rolesum.models.loading import LoadedModel
-from rolesum.training.batching import Draw
+from rolesum.training.batching import SampleRef
 from rolesum.training.encode import EncodedBundle
 
 PAD_BRANCH = -1
 
-Item = tuple[Draw, EncodedBundle]
+Item = tuple[SampleRef, EncodedBundle]
 
 
 class Batch(TypedDict):
@@ -43,7 +43,7 @@ class Seq2SeqBatch(TypedDict):
     target_ids: torch.Tensor  # (targets,)
 
 
-def collator(loaded: LoadedModel) -> Callable[[Sequence[Item]], Batch | Seq2SeqBatch]:
+def make_collate_fn(loaded: LoadedModel) -> Callable[[Sequence[Item]], Batch | Seq2SeqBatch]:
     """What makes the batches of a model."""
     pad = loaded.tokenizer.pad_token_id
     pad = int(pad if pad is not None else loaded.stop_ids[0])
@@ -75,7 +75,7 @@ def collate(items: Sequence[Item], pad_id: int) -> Batch:
             branches[row, start:end] = number
             example_lengths[row, start:end] = shared + len(branch.ids)
             start = end
-            if draw.counts:
+            if draw.has_loss:
                 first = row * length + end - branch.targets
                 predicting += range(first - 1, first - 1 + branch.targets)
                 target_ids += branch.ids[len(branch.ids) - branch.targets :]
@@ -105,7 +105,7 @@ def collate_seq2seq(items: Sequence[Item], pad_id: int, decoder_start: int | Non
         attention_mask[row, : len(read)] = 1
         start = written[-1] if decoder_start is None else decoder_start
         decoder_input_ids[row, : len(written)] = torch.tensor([start, *written[:-1]])
-        if draw.counts:
+        if draw.has_loss:
             predicting += range(row * target, row * target + len(written))
             target_ids += written
     return Seq2SeqBatch(

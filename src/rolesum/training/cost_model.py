@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from rolesum.models.loading import TextSide
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
-from rolesum.training.forward import joins_rows
-from rolesum.training.loss import CHUNK, FROZEN_CHUNK
-from rolesum.training.prepare_model import trainable, trained_and_all
+from rolesum.training.forward import packs_rows
+from rolesum.training.loss import FROZEN_HEAD_CHUNK, LOGITS_CHUNK
+from rolesum.training.prepare_model import count_parameters, prepare_model
 
 # A process that has imported torch and transformers, before a model is loaded.
 INTERPRETER_BYTES = 550e6
@@ -24,37 +24,37 @@ FOUR_BIT_BYTES = 0.55
 
 
 @dataclass(frozen=True)
-class Shape:
+class CostModel:
     """A model's sizes, without its weights."""
 
     layers: int
     hidden: int
-    inner: int
-    heads_width: int  # of all heads together; keys_width of the key heads
-    keys_width: int
+    intermediate: int
+    query_width: int  # of all heads together; key_width: of the key heads
+    key_width: int
     vocabulary: int
     parameters: int
-    trained: int
-    body: int
-    passed: int  # parameters of the body that one token meets: of an encoder-decoder, its larger half's
+    trained_parameters: int
+    body_parameters: int
+    active_parameters: int  # parameters of the body that one token meets: of an encoder-decoder, its larger half's
     full: bool
     device: torch.device
-    joined: bool  # a batch's rows are joined without padding
-    bias_heads: int  # heads of a mask that holds ALiBi's bias for each; 0 for others
+    packed: bool  # a batch's rows are joined without padding
+    alibi_heads: int  # heads of a mask that holds ALiBi's bias for each; 0 for others
 
     @classmethod
-    def of(cls, side: TextSide, recipe: Recipe, device: torch.device) -> "Shape":
+    def from_recipe(cls, side: TextSide, recipe: Recipe, device: torch.device) -> "CostModel":
         with quiet_transformers(), torch.device("meta"):
             auto = AutoModelForSeq2SeqLM if side.sides else AutoModelForCausalLM
             model: Any = auto.from_config(side.config)
-        joined = joins_rows(model, side.family, device)
+        joined = packs_rows(model, side.family, device)
         table = model.get_input_embeddings().weight.numel()
         tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
         own = _size(model)
         half = _size(model.get_decoder()) - table if side.sides else None
         with torch.device("meta"):
-            model = trainable(model, side.family, recipe)
-        trained, everything = trained_and_all(model)
+            model = prepare_model(model, side.family, recipe)
+        trained, everything = count_parameters(model)
         body = own - table * (1 if tied else 2)
         config: Any = side.config.get_text_config()
         heads = config.num_attention_heads
@@ -62,18 +62,18 @@ class Shape:
         return cls(
             layers=config.num_hidden_layers,
             hidden=config.hidden_size,
-            inner=_inner(config),
-            heads_width=heads * width,
-            keys_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
+            intermediate=_inner(config),
+            query_width=heads * width,
+            key_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
             vocabulary=config.vocab_size,
             parameters=everything,
-            trained=trained,
-            body=body,
-            passed=body if half is None else half,
+            trained_parameters=trained,
+            body_parameters=body,
+            active_parameters=body if half is None else half,
             full=recipe.method == "full",
             device=device,
-            joined=joined,
-            bias_heads=config.num_attention_heads if getattr(config, "alibi", False) else 0,
+            packed=joined,
+            alibi_heads=config.num_attention_heads if getattr(config, "alibi", False) else 0,
         )
 
     @property
@@ -83,46 +83,46 @@ class Shape:
 
     def positions(self, lengths: Sequence[int]) -> int:
         """The tokens that are computed for rows of these lengths: padding too, where rows are not joined."""
-        return sum(lengths) if self.joined else len(lengths) * max(lengths, default=0)
+        return sum(lengths) if self.packed else len(lengths) * max(lengths, default=0)
 
-    def flop(self, lengths: Sequence[int], targets: int, recomputes: bool = False) -> float:
+    def step_flops(self, lengths: Sequence[int], targets: int, recomputes: bool = False) -> float:
         """Floating-point operations of a step on a batch: the body, attention, the head on the targets.
 
         `recomputes` where the body's forward is run again in the backward, as gradient checkpointing does.
         """
-        body = 2 * self.positions(lengths) * self.passed
+        body = 2 * self.positions(lengths) * self.active_parameters
         head = 2 * targets * self.hidden * self.vocabulary
-        pairs = sum(length**2 for length in lengths) / 2 if self.joined else len(lengths) * max(lengths) ** 2
-        attention = 2 * 2 * pairs * self.heads_width * self.layers
+        pairs = sum(length**2 for length in lengths) / 2 if self.packed else len(lengths) * max(lengths) ** 2
+        attention = 2 * 2 * pairs * self.query_width * self.layers
         step = (body + head) / self.forward_share + 3.5 * attention
         return step + (body + attention if recomputes else 0.0)
 
-    def token_bytes(self, recipe: Recipe, size: int) -> float:
+    def activation_bytes_per_token(self, recipe: Recipe, size: int) -> float:
         """What the forward keeps of a token for the backward, with elements of `size` bytes.
 
-        Inputs of norms and products, what attention and the gated unit need again; fast_layers.py, segments.py.
+        Inputs of norms and products, what attention and the gated unit need again; kernels/layers.py, segments.py.
         """
-        keys = self.keys_width if self.joined else self.heads_width
-        layer = 4 * self.hidden + 2 * self.heads_width + 2 * keys + 3 * self.inner
+        keys = self.key_width if self.packed else self.query_width
+        layer = 4 * self.hidden + 2 * self.query_width + 2 * keys + 3 * self.intermediate
         kept = self.hidden * self.layers + layer if recipe.training.gradient_checkpointing else layer * self.layers
         return kept * size * (HEAP_SHARE if self.device.type == "cpu" else 1)
 
-    def memory(self, recipe: Recipe, lengths: Sequence[int], targets: int, dtype: torch.dtype) -> float:
+    def peak_memory(self, recipe: Recipe, lengths: Sequence[int], targets: int, dtype: torch.dtype) -> float:
         """Peak bytes of a step: weights, gradients, AdamW's two moments in float32, activations, logits, ALiBi's bias.
 
         `dtype` is what the step computes in. In 4 bits lies the body only; weights that are trained all lie in float32
         and, where the step computes in less, in autocast's copies too.
         """
-        frozen = (self.parameters - self.trained) * dtype.itemsize
+        frozen = (self.parameters - self.trained_parameters) * dtype.itemsize
         if recipe.quantize:
-            frozen -= self.body * (dtype.itemsize - FOUR_BIT_BYTES)
-        trained = self.trained * 4 * (1 + 1 + 2)
+            frozen -= self.body_parameters * (dtype.itemsize - FOUR_BIT_BYTES)
+        trained = self.trained_parameters * 4 * (1 + 1 + 2)
         if self.full and dtype.itemsize < 4:
-            trained += self.trained * dtype.itemsize
-        chunk = CHUNK if self.full else FROZEN_CHUNK.get(self.device.type, CHUNK)
+            trained += self.trained_parameters * dtype.itemsize
+        chunk = LOGITS_CHUNK if self.full else FROZEN_HEAD_CHUNK.get(self.device.type, LOGITS_CHUNK)
         logits = 3 * min(targets, chunk) * self.vocabulary * 4  # with their log-softmax and its gradient, in float32
-        kept = self.positions(lengths) * self.token_bytes(recipe, dtype.itemsize)
-        bias = self.bias_heads * len(lengths) * max(lengths, default=0) ** 2 * (4 + dtype.itemsize)
+        kept = self.positions(lengths) * self.activation_bytes_per_token(recipe, dtype.itemsize)
+        bias = self.alibi_heads * len(lengths) * max(lengths, default=0) ** 2 * (4 + dtype.itemsize)
         held = frozen + trained + logits + kept + bias
         return held + (INTERPRETER_BYTES if self.device.type == "cpu" else 0)
 

@@ -8,7 +8,7 @@ from rolesum.formats import read_dialogues
 from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import TextSide
 from rolesum.recipe import DataFile, Recipe, TrainFile
-from rolesum.training.batching import Draw, optimizer_steps, padding_share, split_to_budget, token_budget_batches
+from rolesum.training.batching import SampleRef, optimizer_steps, padding_share, split_to_budget, token_budget_batches
 from rolesum.training.encode import EncodedBundle, EncodedData, encode_bundles
 
 
@@ -18,11 +18,11 @@ class TrainingData:
 
     dialogues: list[Dialogue]
     encoded: list[EncodedBundle]
-    steps: list[list[list[Draw]]]
+    steps: list[list[list[SampleRef]]]
     dropped_turns: int
     shortened: int
     left_out: int = 0  # dialogues without a summary for the roles
-    recurring: int = 0  # dialogues that stand in a file that training is to be apart from
+    overlapping: int = 0  # dialogues that stand in a file that training is to be apart from
 
     @property
     def lengths(self) -> list[int]:
@@ -30,7 +30,7 @@ class TrainingData:
         return [bundle.tokens for bundle in self.encoded]
 
     @property
-    def batches(self) -> list[list[Draw]]:
+    def batches(self) -> list[list[SampleRef]]:
         return [batch for step in self.steps for batch in step]
 
     @property
@@ -53,7 +53,7 @@ class TrainingData:
         """The share of the computed positions that are padding."""
         return padding_share(self.batches, self.lengths)
 
-    def told(self, joined: bool) -> str:
+    def describe(self, joined: bool) -> str:
         """In one line; `joined` where a batch's rows are computed as one without padding."""
         padding = "rows joined, no padding" if joined else f"{self.padding:.1%} padding"
         return (
@@ -66,12 +66,12 @@ class TrainingData:
 def read_training_data(recipe: Recipe, side: TextSide) -> TrainingData:
     """Read and encode data.train and data.mix. Raises DataError with all that is wrong or does not fit."""
     options = recipe.training
-    parts = [_read_apart(recipe, file) for file in recipe.data.trained]
+    parts = [_read_apart(recipe, file) for file in recipe.data.train_files]
     bundles = [bundle for part in parts for bundle in part.bundles]
     _check_roles(recipe, bundles)
     side.check_languages([bundle.dialogue for bundle in bundles])
     data = _encode_parts(recipe, side, [part.bundles for part in parts])
-    repeats = [file.repeat for file in recipe.data.trained]
+    repeats = [file.repeat for file in recipe.data.train_files]
     taken = [bundle for one, repeat in zip(data, repeats, strict=True) for bundle in one.bundles * repeat]
     encoded = split_to_budget(taken, options.tokens_per_batch)
     lengths = [bundle.tokens for bundle in encoded]
@@ -100,11 +100,11 @@ def read_validation_data(recipe: Recipe, side: TextSide) -> TrainingData | None:
     return TrainingData(dialogues, encoded, steps, data.dropped_turns, data.shortened, left_out)
 
 
-def left_out_notes(data: TrainingData, validation: TrainingData | None) -> list[str]:
+def data_notes(data: TrainingData, validation: TrainingData | None) -> list[str]:
     """What of the files is not trained on, or not evaluated, a line each."""
     notes = []
-    if data.recurring:
-        notes.append(f"{data.recurring} training dialogues recur in the files of apart_from: they are left out")
+    if data.overlapping:
+        notes.append(f"{data.overlapping} training dialogues recur in the files of apart_from: they are left out")
     for name, part in (("", data), ("validation ", validation)):
         if part and part.left_out:
             of = len(part.dialogues) + part.left_out
@@ -120,7 +120,7 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
 
     Raises DataError where none has.
     """
-    dialogues = file.dialogues(recipe.aliases)
+    dialogues = file.read(recipe.aliases)
     found = [bundle_of(dialogue, recipe.roles, file.references) for dialogue in dialogues]
     bundles = [bundle for bundle in found if bundle is not None]
     if not bundles:
@@ -176,7 +176,7 @@ def _check_roles(recipe: Recipe, bundles: list[Bundle]) -> None:
     has = {example.role for bundle in bundles for example in bundle.examples}
     if lost := [role for role in recipe.roles if role not in has]:
         fix = f"set roles in the recipe to those that the data has: --set roles=[{','.join(sorted(has))}]"
-        files = ", ".join(file.path for file in recipe.data.trained)
+        files = ", ".join(file.path for file in recipe.data.train_files)
         raise DataError(f"no summaries for {' or '.join(lost)}", files, fix)
 
 
@@ -190,7 +190,7 @@ def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: in
         side.encoder,
         max_length=max_length or min(options.max_length or side.max_length, side.max_length),
         target_length=side.sides.target_length if side.sides else None,
-        readable=side.max_length,
+        context_length=side.max_length,
         long_dialogues=options.long_dialogues,
         share_prefix=options.share_prefix and side.family.shares_prefix,
     )

@@ -19,34 +19,34 @@ from rolesum.errors import RolesumError, UsageError
 T = TypeVar("T")
 
 # How long processes wait for the first: it alone writes the summaries of an evaluation. torchrun ends them if it dies.
-PATIENCE = timedelta(hours=3)
+BARRIER_TIMEOUT = timedelta(hours=3)
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
+class DistributedContext:
     """`count` processes, of which this is number `rank`; `gpu` is the one that was given to it."""
 
-    count: int = 1
+    world_size: int = 1
     rank: int = 0
     gpu: torch.device | None = None
     sharded: bool = False  # FSDP, by accelerate's configuration: no process holds the whole model
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes the run's files and speaks."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
-        if self.count > 1:
+        if self.world_size > 1:
             distributed.barrier()
 
-    def first_does(self, work: Callable[[], T]) -> T:
+    def run_on_main(self, work: Callable[[], T]) -> T:
         """What `work` gives in the first process, in all of them; its errors are raised in all of them too."""
-        if self.count == 1:
+        if self.world_size == 1:
             return work()
         outcome: list[T | BaseException | None] = [None]
-        if self.first:
+        if self.is_main:
             try:
                 outcome = [work()]
             except Exception as error:
@@ -56,16 +56,16 @@ class Processes:
             raise outcome[0]
         return outcome[0]  # type: ignore[return-value]
 
-    def all_do(self, work: Callable[[], T]) -> T:
+    def run_on_all(self, work: Callable[[], T]) -> T:
         """`work` in every process; where it fails in one, all raise that error rather than wait for each other."""
-        if self.count == 1:
+        if self.world_size == 1:
             return work()
         done, failed = None, None
         try:
             done = work()
         except RolesumError as error:
             failed = error
-        outcomes: list[RolesumError | None] = [None] * self.count
+        outcomes: list[RolesumError | None] = [None] * self.world_size
         distributed.all_gather_object(outcomes, failed)
         for outcome in outcomes:
             if outcome is not None:
@@ -73,20 +73,20 @@ class Processes:
         return done  # type: ignore[return-value]
 
 
-def join_processes(device: str) -> Processes:
+def init_distributed(device: str) -> DistributedContext:
     """Join the other processes of torchrun (or Ray), over gloo on a CPU and NCCL on GPUs; alone without them."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     sharded = parse_flag_from_env("ACCELERATE_USE_FSDP")
     if sharded:
         _settle_sharding(count)
     if count == 1:
-        return Processes()
+        return DistributedContext()
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    state = PartialState(cpu=on_cpu, timeout=PATIENCE)
+    state = PartialState(cpu=on_cpu, timeout=BARRIER_TIMEOUT)
     if sharded and state.distributed_type is DistributedType.MULTI_CPU:  # accelerate would go on without a word
         raise UsageError("accelerate shards a model on GPUs only", fix="leave FSDP out, or give --device cuda")
     gpu = state.device if state.device.type == "cuda" else None
-    return Processes(state.num_processes, state.process_index, gpu, sharded)
+    return DistributedContext(state.num_processes, state.process_index, gpu, sharded)
 
 
 def _settle_sharding(count: int) -> None:

@@ -58,18 +58,18 @@ class EncodedData:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LengthLimits:
     """The most tokens of an example; or, with `target`, of what stands before its target and of the target."""
 
     length: int
     target: int | None = None
 
-    def counted(self, bundle: EncodedBundle) -> int:
+    def length_of(self, bundle: EncodedBundle) -> int:
         """What `length` limits."""
         return bundle.longest_example if self.target is None else bundle.longest_source
 
-    def hold(self, bundle: EncodedBundle) -> bool:
-        return self.counted(bundle) <= self.length and not self.target_too_long(bundle)
+    def fits(self, bundle: EncodedBundle) -> bool:
+        return self.length_of(bundle) <= self.length and not self.target_too_long(bundle)
 
     def target_too_long(self, bundle: EncodedBundle) -> bool:
         """Whether a target could not be written, however short the dialogue."""
@@ -85,26 +85,26 @@ def encode_bundles(
     *,
     max_length: int,
     target_length: int | None = None,
-    readable: int | None = None,
+    context_length: int | None = None,
     long_dialogues: str = "refuse",
     share_prefix: bool = True,
 ) -> EncodedData:
     """Encode bundles; without `share_prefix` every example becomes a bundle of its own.
 
-    `max_length` is the most tokens of one example, `readable` the most that the model could read of one. With a
+    `max_length` is the most tokens of one example, `context_length` the most that the model could read of one. With a
     `target_length` they hold for what stands before the target, and it for the target, as an encoder-decoder counts.
     `long_dialogues` is "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
     """
-    limits = Limits(max_length, target_length)
+    limits = LengthLimits(max_length, target_length)
     encoded: list[EncodedBundle] = []
     problems: list[Problem] = []
     dropped_turns = shortened = 0
     for bundle in bundles:
         result = _encode(bundle, layout, encoder, len(encoded))
-        if not limits.hold(result):
+        if not limits.fits(result):
             cut = _shorten(bundle, layout, encoder, limits) if long_dialogues == "drop-middle" else None
             if cut is None:
-                problems.append(_too_long(bundle.dialogue, result, limits, readable, long_dialogues))
+                problems.append(_too_long(bundle.dialogue, result, limits, context_length, long_dialogues))
                 continue
             dialogue, dropped = cut
             result = _encode(Bundle(dialogue, bundle.examples), layout, encoder, len(encoded))
@@ -133,18 +133,18 @@ def _alone(bundle: EncodedBundle, index: int) -> list[EncodedBundle]:
 
 
 def _shorten(
-    bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, limits: Limits
+    bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, limits: LengthLimits
 ) -> tuple[Dialogue, int] | None:
     def fits(dialogue: Dialogue) -> bool:
-        return limits.hold(_encode(Bundle(dialogue, bundle.examples), layout, encoder, 0))
+        return limits.fits(_encode(Bundle(dialogue, bundle.examples), layout, encoder, 0))
 
     return drop_middle(bundle.dialogue, fits)
 
 
 def _too_long(
-    dialogue: Dialogue, encoded: EncodedBundle, limits: Limits, readable: int | None, long_dialogues: str
+    dialogue: Dialogue, encoded: EncodedBundle, limits: LengthLimits, context_length: int | None, long_dialogues: str
 ) -> Problem:
-    longest, counted = encoded.longest_target, limits.counted(encoded)
+    longest, counted = encoded.longest_target, limits.length_of(encoded)
     if limits.target is None:
         parts = f"dialogue {len(encoded.prefix)}, target up to {longest}"
         what = f"{counted} tokens ({parts}); the limit is {limits.length}"
@@ -153,7 +153,7 @@ def _too_long(
     hopeless = limits.target_too_long(encoded)
     if hopeless and limits.target is not None:
         return Problem(what, dialogue.location, "the target alone does not fit: shorten it, or skip the id")
-    might_help = readable is None or counted <= readable
+    might_help = context_length is None or counted <= context_length
     ways = ["raise training.max_length" if might_help else "take a model that reads more"]
     if long_dialogues != "drop-middle" and not hopeless:
         ways.append("set training.long_dialogues: drop-middle")

@@ -21,28 +21,37 @@ from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.batching import batches_per_process
 from rolesum.training.callbacks import (
-    Agree,
     EvaluateEvenly,
     KeepBest,
     LogBeforeSaving,
     MetricsFile,
     ProgressLine,
-    RefuseNan,
     SaveByClock,
     StopAfter,
     StopOnInterrupt,
-    no_number,
+    StopOnNaN,
+    SyncControlFlags,
+    nan_error,
 )
-from rolesum.training.checkpoints import checkpoints
-from rolesum.training.collate import collator
-from rolesum.training.data import TrainingData, left_out_notes, read_training_data, read_validation_data
-from rolesum.training.distributed import Processes, join_processes
-from rolesum.training.forward import joins_rows, training_forward
+from rolesum.training.checkpoints import list_checkpoints
+from rolesum.training.collate import make_collate_fn
+from rolesum.training.data import TrainingData, data_notes, read_training_data, read_validation_data
+from rolesum.training.distributed import DistributedContext, init_distributed
+from rolesum.training.forward import packs_rows, training_forward
 from rolesum.training.model_card import model_card
-from rolesum.training.prepare_model import trainable
-from rolesum.training.run_directory import Interrupted, Run, begin, check_run, finish, locked, note_of, peak_memory
+from rolesum.training.prepare_model import prepare_model
+from rolesum.training.run_directory import (
+    Interrupted,
+    Run,
+    adapter_metadata,
+    check_run_directory,
+    finish_run,
+    lock_run,
+    peak_memory,
+    start_run,
+)
 from rolesum.training.trainer import BundleDataset, RoleTrainer
-from rolesum.training.training_arguments import check_loggers, tensorboard_in, training_arguments
+from rolesum.training.training_arguments import check_loggers, tensorboard_dir, training_arguments
 
 DEFAULT_RUNS = Path("runs")
 
@@ -67,22 +76,22 @@ def train(
     they come.
     """
     deadline = time.monotonic() + max_minutes * 60 if max_minutes is not None else None
-    processes = join_processes(device)
+    processes = init_distributed(device)
     run = Run(Path(out) if out else DEFAULT_RUNS / recipe.name)
-    processes.first_does(lambda: check_run(run, recipe, resume))
+    processes.run_on_main(lambda: check_run_directory(run, recipe, resume))
     _check_wishes(recipe, processes, device, rouge)
-    side, data, validation = processes.all_do(lambda: _read(recipe))
-    target, loaded = processes.all_do(lambda: _load(recipe, side, processes, device))
-    log(f"training {recipe.base} on {data.told(joins_rows(loaded.language_model, side.family, target))}")
-    for note in left_out_notes(data, validation):
+    side, data, validation = processes.run_on_all(lambda: _read(recipe))
+    target, loaded = processes.run_on_all(lambda: _load(recipe, side, processes, device))
+    log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, side.family, target))}")
+    for note in data_notes(data, validation):
         log(note)
-    note = note_of(recipe, loaded)
+    note = adapter_metadata(recipe, loaded)
     with _memory_errors():
-        loaded.model = trainable(loaded.model, side.family, recipe)
+        loaded.model = prepare_model(loaded.model, side.family, recipe)
     job = _Job(run, recipe, processes, target, loaded, data, validation, rouge, note)
     with ExitStack() as held:
-        processes.first_does(lambda: held.enter_context(locked(run)))
-        processes.first_does(lambda: check_run(run, recipe, resume))  # again: now nobody else writes there
+        processes.run_on_main(lambda: held.enter_context(lock_run(run)))
+        processes.run_on_main(lambda: check_run_directory(run, recipe, resume))  # again: now nobody else writes there
         _run(job, resume, deadline)
     return run
 
@@ -92,12 +101,14 @@ def _run(job: "_Job", resume: bool, deadline: float | None) -> None:
     run, processes = job.run, job.processes
     check = getattr(job.rouge, "check", None)  # of evaluation.validation
     if check and job.recipe.validation.summaries:
-        processes.first_does(lambda: check(job.loaded, job.looked_at))
-    processes.first_does(lambda: begin(run, job.recipe, job.loaded, pick_dtype(job.recipe.dtype, job.device), resume))
-    checkpoint = processes.first_does(lambda: _last_checkpoint(run, processes)) if resume else None
+        processes.run_on_main(lambda: check(job.loaded, job.looked_at))
+    processes.run_on_main(
+        lambda: start_run(run, job.recipe, job.loaded, pick_dtype(job.recipe.dtype, job.device), resume)
+    )
+    checkpoint = processes.run_on_main(lambda: _last_checkpoint(run, processes)) if resume else None
     with _memory_errors():
         costs = _fit(job, checkpoint, deadline)
-    processes.first_does(lambda: finish(run, costs))
+    processes.run_on_main(lambda: finish_run(run, costs))
 
 
 @contextmanager
@@ -116,7 +127,7 @@ def _told_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _check_wishes(recipe: Recipe, processes: Processes, device: str, rouge: Rouge | None) -> None:
+def _check_wishes(recipe: Recipe, processes: DistributedContext, device: str, rouge: Rouge | None) -> None:
     """Refuse what cannot be done before anything costly happens."""
     check_loggers(recipe.training.report_to)
     if device.startswith("cuda:") and device != "cuda:0":
@@ -138,7 +149,9 @@ def _read(recipe: Recipe) -> tuple[TextSide, TrainingData, TrainingData | None]:
     return side, read_training_data(recipe, side), read_validation_data(recipe, side)
 
 
-def _load(recipe: Recipe, side: TextSide, processes: Processes, device: str) -> tuple[torch.device, LoadedModel]:
+def _load(
+    recipe: Recipe, side: TextSide, processes: DistributedContext, device: str
+) -> tuple[torch.device, LoadedModel]:
     """The device that this process trains on, and the base there; a sharded one comes there by shards.
 
     Weights that are trained all are in float32.
@@ -150,10 +163,10 @@ def _load(recipe: Recipe, side: TextSide, processes: Processes, device: str) -> 
     return target, load_weights(side, dtype=name, device=first, quantize=recipe.quantize)
 
 
-def _last_checkpoint(run: Run, processes: Processes) -> Path | None:
+def _last_checkpoint(run: Run, processes: DistributedContext) -> Path | None:
     """What a resumed run goes on from. Raises UsageError where FSDP was in use and is not now, or the reverse."""
     last = run.last_checkpoint()
-    for broken in checkpoints(run.checkpoints)[::-1]:
+    for broken in list_checkpoints(run.checkpoints)[::-1]:
         if broken == last:
             break
         log(f"{broken.name} is not whole: it is passed over")
@@ -171,7 +184,7 @@ class _Job:
 
     run: Run
     recipe: Recipe
-    processes: Processes
+    processes: DistributedContext
     device: torch.device
     loaded: LoadedModel
     data: TrainingData
@@ -197,7 +210,7 @@ def _fit(job: _Job, checkpoint: Path | None, deadline: float | None) -> dict[str
     stop = StopOnInterrupt()
     with (
         quiet_transformers(),
-        tensorboard_in(job.run.path),
+        tensorboard_dir(job.run.path),
         training_forward(job.loaded.model, job.loaded.family, job.recipe.neftune.alpha, job.device),
         progress_bar("train", steps, "steps") as bar,
     ):
@@ -225,7 +238,7 @@ def _fit(job: _Job, checkpoint: Path | None, deadline: float | None) -> dict[str
         result = job.run.result(job.recipe.method)
         if job.recipe.validation.keep == "best":
             kept = job.run.best / str(trainer.state.best_global_step)
-            job.processes.first_does(lambda: kept.rename(result))
+            job.processes.run_on_main(lambda: kept.rename(result))
         else:
             _write(job, result)
         return _costs(job, progress)
@@ -241,7 +254,7 @@ def _trainer(job: _Job) -> RoleTrainer:
         on_cpu=job.device.type == "cpu",
         bf16=full_in_bf16,
         steps=len(job.data.steps),
-        micro_batches=batches_per_process(job.data.steps[0], job.processes.count),
+        micro_batches=batches_per_process(job.data.steps[0], job.processes.world_size),
     )
     trainer = RoleTrainer(
         model=loaded.model,
@@ -251,9 +264,9 @@ def _trainer(job: _Job) -> RoleTrainer:
         steps=job.data.steps,
         validation=job.validation.steps if job.validation else (),
         epochs=options.epochs,
-        collate=collator(loaded),
+        collate=make_collate_fn(loaded),
         processes=job.processes,
-        more_metrics=partial(_rouge, job) if job.recipe.validation.summaries else None,
+        extra_metrics=partial(_rouge, job) if job.recipe.validation.summaries else None,
     )
     trainer.pop_callback(PrinterCallback)
     return trainer
@@ -264,15 +277,15 @@ def _watchers(
 ) -> list[TrainerCallback]:
     """The callbacks, in the order in which they are asked."""
     options, steps = job.recipe.training, len(job.data.steps)
-    watchers: list[TrainerCallback] = [progress, RefuseNan(), SaveByClock(options.save_minutes), best, stop]
-    if job.processes.first:
+    watchers: list[TrainerCallback] = [progress, StopOnNaN(), SaveByClock(options.save_minutes), best, stop]
+    if job.processes.is_main:
         watchers.append(MetricsFile(job.run.metrics))
     if job.validation:
         watchers.append(EvaluateEvenly(steps, min(steps, job.recipe.validation.per_epoch * options.epochs)))
     if deadline is not None:
         watchers.append(StopAfter(deadline))
-    if job.processes.count > 1:
-        watchers.append(Agree())
+    if job.processes.world_size > 1:
+        watchers.append(SyncControlFlags())
     return [*watchers, LogBeforeSaving()]
 
 
@@ -290,13 +303,13 @@ def _write(job: _Job, directory: Path) -> None:
     def write() -> None:
         weights = {name: one for name, one in model.named_parameters() if one.requires_grad} if state is None else state
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
-            raise no_number("the trained weights are no longer numbers")
+            raise nan_error("the trained weights are no longer numbers")
         if job.recipe.method == "full":
             save_model(model, job.loaded.tokenizer, job.loaded.path, directory, job.note, card, state)
         else:
             save_adapter(model, directory, job.note, card, state)
 
-    job.processes.first_does(write)
+    job.processes.run_on_main(write)
 
 
 def _gathered(model: torch.nn.Module) -> dict[str, torch.Tensor]:

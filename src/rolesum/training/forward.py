@@ -9,12 +9,12 @@ from transformers import PreTrainedModel
 
 from rolesum.models.attention.segments import can_segment, segment_attention
 from rolesum.models.families import OTHER, Family
-from rolesum.training.kernels.layers import fast_layers
-from rolesum.training.kernels.lora import fast_lora
-from rolesum.training.loss import summing_loss
+from rolesum.training.kernels.layers import fused_layers
+from rolesum.training.kernels.lora import fused_lora
+from rolesum.training.loss import summed_loss
 
 
-def joins_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device) -> bool:
+def packs_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device) -> bool:
     """Whether a batch's rows are joined into one without padding, as attention by segments does."""
     known = family is not OTHER and family.shares_prefix
     return known and can_segment(causal_lm.config.get_text_config(), device)
@@ -30,9 +30,9 @@ def training_forward(
     """
     causal_lm = model.get_base_model() if isinstance(model, PeftModel) else model
     with ExitStack() as stack:
-        stack.enter_context(summing_loss(causal_lm, neftune_alpha))
-        stack.enter_context(fast_lora(model))
-        stack.enter_context(fast_layers(model))
-        if joins_rows(causal_lm, family, device):
+        stack.enter_context(summed_loss(causal_lm, neftune_alpha))
+        stack.enter_context(fused_lora(model))
+        stack.enter_context(fused_layers(model))
+        if packs_rows(causal_lm, family, device):
             stack.enter_context(segment_attention(causal_lm))
         yield

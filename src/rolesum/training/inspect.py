@@ -9,7 +9,7 @@ from rolesum.models.loading import TextSide
 
 
 @dataclass(frozen=True, slots=True)
-class ShownSegment:
+class InspectedSegment:
     """A segment's kind, its tokens as text, their ids, and whether they carry loss. `branch` is "" in the prefix."""
 
     branch: str
@@ -19,7 +19,9 @@ class ShownSegment:
     loss: bool
 
 
-def show_dialogue(side: TextSide, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout) -> list[ShownSegment]:
+def inspect_dialogue(
+    side: TextSide, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout
+) -> list[InspectedSegment]:
     """The shared prefix, then a branch per role, with its target where the dialogue has one."""
     shown = [_shown(side, "", segment, False) for segment in layout.prefix(dialogue)]
     for role in roles:
@@ -30,7 +32,7 @@ def show_dialogue(side: TextSide, dialogue: Dialogue, roles: Sequence[str], layo
     return [one for one in shown if one.ids]
 
 
-def _shown(side: TextSide, branch: str, segment: Segment, loss: bool) -> ShownSegment:
+def _shown(side: TextSide, branch: str, segment: Segment, loss: bool) -> InspectedSegment:
     ids = side.encoder.encode_segment(segment)
     tokens = tuple(side.tokenizer.decode([index]) for index in ids)
-    return ShownSegment(branch, segment.kind, tokens, tuple(ids), loss)
+    return InspectedSegment(branch, segment.kind, tokens, tuple(ids), loss)

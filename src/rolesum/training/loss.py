@@ -1,6 +1,6 @@
 """The training loss of a batch of bundles: the body, then the head on the positions that predict a target only.
 
-`summing_loss` puts this in the place of a model's forward while it trains, so that PEFT, DDP and the Trainer
+`summed_loss` puts this in the place of a model's forward while it trains, so that PEFT, DDP and the Trainer
 call it through their own wrappers as they would call the model's.
 """
 
@@ -21,13 +21,13 @@ from rolesum.models.lm_head import body, logits
 from rolesum.training.neftune import neftune_noise
 
 # Target positions whose logits exist at one time: 1,024 rows of 262,144 words are 1 GiB in float32.
-CHUNK = 1024
+LOGITS_CHUNK = 1024
 # The same under a frozen head: on a processor, so few that the logits stay in its cache.
-FROZEN_CHUNK = {"cpu": 128}
+FROZEN_HEAD_CHUNK = {"cpu": 128}
 
 
 @contextmanager
-def summing_loss(causal_lm: PreTrainedModel, neftune_alpha: float) -> Iterator[None]:
+def summed_loss(causal_lm: PreTrainedModel, neftune_alpha: float) -> Iterator[None]:
     """Inside, `causal_lm(**batch)` gives the summed loss over the batch's target tokens (a scalar, float32).
 
     In training mode with NEFTune noise of `neftune_alpha` (0 is none); never in evaluation mode.
@@ -136,9 +136,9 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
     def chunked(hidden: torch.Tensor) -> torch.Tensor:
         if not any(parameter.requires_grad for parameter in head.parameters()):
             return FrozenHeadLoss.apply(hidden, targets, lambda some: logits(model, some, plain))
-        if len(targets) <= CHUNK:
+        if len(targets) <= LOGITS_CHUNK:
             return _chunk_loss(model, plain, hidden, targets)
-        chunks = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+        chunks = zip(hidden.split(LOGITS_CHUNK), targets.split(LOGITS_CHUNK), strict=True)
         losses = [checkpoint(_chunk_loss, model, plain, *chunk, use_reentrant=False) for chunk in chunks]
         return torch.stack(losses).sum()
 
@@ -158,7 +158,7 @@ class FrozenHeadLoss(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, logits_of: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         wanted = ctx.needs_input_grad[0]
-        size = FROZEN_CHUNK.get(hidden.device.type, CHUNK)
+        size = FROZEN_HEAD_CHUNK.get(hidden.device.type, LOGITS_CHUNK)
         total, grads = torch.zeros((), dtype=torch.float32, device=hidden.device), []
         for some, expected in zip(hidden.split(size), targets.split(size), strict=True):
             with torch.set_grad_enabled(wanted):

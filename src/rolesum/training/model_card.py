@@ -15,7 +15,7 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
     trained = "all weights"
     if not full:
         trained = ", ".join([f"LoRA, rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}", *kinds])
-    files = ", ".join(file.path for file in recipe.data.trained)
+    files = ", ".join(file.path for file in recipe.data.train_files)
     rows = [
         ("Base model", f"{recipe.base} ({note['fingerprint']['architecture']})"),
         ("Roles", ", ".join(recipe.roles)),

@@ -17,21 +17,21 @@ from rolesum.errors import UsageError
 from rolesum.models.loading import TextSide, load_text_side, load_weights, pick_device, pick_dtype
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
-from rolesum.training.batching import Draw
-from rolesum.training.collate import collator
-from rolesum.training.cost_model import Shape
+from rolesum.training.batching import SampleRef
+from rolesum.training.collate import make_collate_fn
+from rolesum.training.cost_model import CostModel
 from rolesum.training.data import (
     TrainingData,
+    data_notes,
     encode,
-    left_out_notes,
     read_bundles,
     read_training_data,
     read_validation_data,
 )
-from rolesum.training.encode import Limits
+from rolesum.training.encode import LengthLimits
 from rolesum.training.forward import training_forward
-from rolesum.training.gpus import Gpu, gpu_named
-from rolesum.training.prepare_model import trainable
+from rolesum.training.gpus import GpuSpec, find_gpu
+from rolesum.training.prepare_model import prepare_model
 from rolesum.training.run_directory import peak_memory
 from rolesum.training.training_arguments import check_loggers
 
@@ -83,21 +83,21 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     With `measure`, load the base and train a few batches.
     """
     if gpu and measure:
-        raise UsageError("what is not here cannot be measured", fix="leave out --measure, or --for")
-    planned = gpu_named(gpu) if gpu else None
+        raise UsageError("--measure needs this GPU to be present", fix="leave out --measure, or --gpu")
+    planned = find_gpu(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
     side = load_text_side(recipe.base)
-    files = [file for file in (*recipe.data.trained, recipe.data.validation) if file]
+    files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]
     fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)[0]])
     if recipe.training.share_prefix and not side.family.shares_prefix:
         why = f"{side.family.name} models {side.family.why_not_shared}"
         notes.append(f"prefixes are not shared: {why}, so that each example is computed alone")
     data = read_training_data(fitted, side)
     validation = read_validation_data(fitted, side)
-    notes += left_out_notes(data, validation)
+    notes += data_notes(data, validation)
     on = torch.device("cuda") if planned else pick_device(device)
     dtype = torch.bfloat16 if planned and recipe.dtype == "auto" else pick_dtype(recipe.dtype, on)
-    shape = Shape.of(side, fitted, on)
+    shape = CostModel.from_recipe(side, fitted, on)
     free = planned.free_bytes if planned else _free_memory(on)
     figures = _reckon(shape, fitted, data, dtype, planned)
     notes += _memory_notes(figures, shape, fitted, data, dtype, free)
@@ -118,12 +118,12 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         bundles=len(data.encoded),
         tokens=tokens,
         tokens_shared=data.tokens_shared * recipe.training.epochs,
-        padding_share=0.0 if shape.joined else data.padding,
+        padding_share=0.0 if shape.packed else data.padding,
         batches=len(data.batches),
         steps=len(data.steps),
         longest_example=max(one.longest_example for one in data.encoded),
         largest_batch=_size(data, _by_size(shape, data)[-1]),
-        trained_parameters=shape.trained,
+        trained_parameters=shape.trained_parameters,
         parameters=shape.parameters,
         peak_memory=round(figures.memory),
         free_memory=free,
@@ -149,22 +149,22 @@ def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Rec
     if options.long_dialogues == "drop-middle":
         return recipe, []
     encoded = encode(recipe, side, bundles, max_length=UNLIMITED).bundles
-    limits = Limits(
+    limits = LengthLimits(
         min(options.max_length or side.max_length, side.max_length), side.sides.target_length if side.sides else None
     )
-    longest = max(encoded, key=limits.counted)
-    need, limit = limits.counted(longest), limits.length
+    longest = max(encoded, key=limits.length_of)
+    need, limit = limits.length_of(longest), limits.length
     changed: dict[str, Any] = {}
     notes = []
     if need > limit:
-        over = sum(limits.counted(one) > limit for one in encoded)
+        over = sum(limits.length_of(one) > limit for one in encoded)
         fits = need <= side.max_length
         changed |= {"max_length": need} if fits else {"long_dialogues": "drop-middle"}
         notes.append(
             f"{over} dialogues do not fit {limit} tokens, the longest ({longest.id}) has {need}: "
             + (f"training.max_length={need} would" if fits else "training.long_dialogues=drop-middle would")
         )
-    behind = max(one.longest_example - limits.counted(one) for one in encoded)  # targets that are counted apart
+    behind = max(one.longest_example - limits.length_of(one) for one in encoded)  # targets that are counted apart
     largest = max(one.longest_example for one in encoded) if "long_dialogues" not in changed else limit + behind
     if largest > options.tokens_per_batch:
         changed["tokens_per_batch"] = largest
@@ -177,24 +177,26 @@ def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Rec
     return recipe.model_copy(update={"training": options.model_copy(update=changed)}), notes
 
 
-def _reckon(shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype, gpu: Gpu | None) -> _Figures:
+def _reckon(shape: CostModel, recipe: Recipe, data: TrainingData, dtype: torch.dtype, gpu: GpuSpec | None) -> _Figures:
     """Figures from the model's shape and the rate of matrix products: this device's, or a GPU's by its data sheet.
 
     A batch takes as long as its arithmetic or, where that is more, as the launches of its layers.
     """
     largest = _by_size(shape, data)[-1]
     positions = shape.positions(_lengths(data, largest))
-    memory = shape.memory(recipe, _lengths(data, largest), _targets(data, largest), dtype)
+    memory = shape.peak_memory(recipe, _lengths(data, largest), _targets(data, largest), dtype)
     again = recipe.training.gradient_checkpointing
-    flop = [shape.flop(_lengths(data, batch), _targets(data, batch), again) for batch in data.batches]
-    rate = gpu.rate(dtype) if gpu else product_rate(shape.device, dtype, positions, shape.hidden, shape.inner)
+    flop = [shape.step_flops(_lengths(data, batch), _targets(data, batch), again) for batch in data.batches]
+    rate = (
+        gpu.peak_flops(dtype) if gpu else matmul_flops(shape.device, dtype, positions, shape.hidden, shape.intermediate)
+    )
     rate *= STEP_EFFICIENCY.get(shape.device.type, 0.5)
     least = LAYER_SECONDS.get(shape.device.type, 0.0) * shape.layers * (4 / 3 if again else 1)
     seconds = sum(max(one / rate, least) for one in flop)
     return _Figures(memory, data.tokens * recipe.training.epochs / seconds)
 
 
-def product_rate(device: torch.device, dtype: torch.dtype, rows: int, inner: int, columns: int) -> float:
+def matmul_flops(device: torch.device, dtype: torch.dtype, rows: int, inner: int, columns: int) -> float:
     """Floating-point operations per second of a matrix product of this shape."""
     left = torch.randn(rows, inner, dtype=dtype, device=device)
     right = torch.randn(columns, inner, dtype=dtype, device=device)
@@ -208,16 +210,18 @@ def product_rate(device: torch.device, dtype: torch.dtype, rows: int, inner: int
     return best
 
 
-def _measure(recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[list[Draw]], device: str) -> _Figures:
+def _measure(
+    recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[list[SampleRef]], device: str
+) -> _Figures:
     """Figures of the largest batch, the last of `ordered`, and of some others by time. The weights are thrown away."""
     dtype = "float32" if recipe.method == "full" else recipe.dtype
     loaded = load_weights(side, dtype=dtype, device=device, quantize=recipe.quantize)
-    loaded.model = model = trainable(loaded.model, side.family, recipe)
+    loaded.model = model = prepare_model(loaded.model, side.family, recipe)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.0)
-    collate = collator(loaded)
+    collate = make_collate_fn(loaded)
 
-    def step(draws: list[Draw]) -> float:
+    def step(draws: list[SampleRef]) -> float:
         begin = time.monotonic()
         batch = collate([(draw, data.encoded[draw.index]) for draw in draws])
         loss = model(**{name: value.to(loaded.device) for name, value in batch.items()}) / len(batch["target_ids"])
@@ -249,14 +253,14 @@ def _measure(recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[l
 
 
 def _memory_notes(
-    figures: _Figures, shape: Shape, recipe: Recipe, data: TrainingData, dtype: torch.dtype, free: int
+    figures: _Figures, shape: CostModel, recipe: Recipe, data: TrainingData, dtype: torch.dtype, free: int
 ) -> list[str]:
     """What to change where the memory does not suffice."""
     room = free * USABLE
     if figures.memory <= room:
         return []
     positions = shape.positions(_lengths(data, _by_size(shape, data)[-1]))
-    per_token = shape.token_bytes(recipe, dtype.itemsize)
+    per_token = shape.activation_bytes_per_token(recipe, dtype.itemsize)
     budget = int((room - (figures.memory - per_token * positions)) / per_token) // 64 * 64
     what = f"the memory does not suffice: {figures.memory / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
     if budget >= max(one.longest_example for one in data.encoded):
@@ -272,20 +276,20 @@ def _free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _by_size(shape: Shape, data: TrainingData) -> list[list[Draw]]:
+def _by_size(shape: CostModel, data: TrainingData) -> list[list[SampleRef]]:
     """The batches of the run by their computed positions, the largest last."""
     return sorted(data.batches, key=lambda batch: shape.positions(_lengths(data, batch)))
 
 
-def _lengths(data: TrainingData, batch: list[Draw]) -> list[int]:
+def _lengths(data: TrainingData, batch: list[SampleRef]) -> list[int]:
     return [data.encoded[draw.index].tokens for draw in batch]
 
 
-def _size(data: TrainingData, batch: list[Draw]) -> tuple[int, int]:
+def _size(data: TrainingData, batch: list[SampleRef]) -> tuple[int, int]:
     """Rows, and the longest of them in tokens."""
     lengths = _lengths(data, batch)
     return len(lengths), max(lengths)
 
 
-def _targets(data: TrainingData, batch: list[Draw]) -> int:
+def _targets(data: TrainingData, batch: list[SampleRef]) -> int:
     return sum(branch.targets for draw in batch for branch in data.encoded[draw.index].branches)

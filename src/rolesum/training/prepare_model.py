@@ -12,7 +12,7 @@ from rolesum.recipe import Recipe
 SINES = "SinusoidalPositionalEmbedding"
 
 
-def trainable(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
+def prepare_model(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
     """The model as the recipe's method trains it: with fresh LoRA layers, seeded by the recipe, or all unfrozen."""
     _check_head(model, family, recipe)
     torch.manual_seed(recipe.training.seed)
@@ -36,7 +36,7 @@ def _check_head(model: PreTrainedModel, family: Family, recipe: Recipe) -> None:
         raise UsageError(what, fix=fix)
 
 
-def trained_and_all(model: torch.nn.Module) -> tuple[int, int]:
+def count_parameters(model: torch.nn.Module) -> tuple[int, int]:
     """How many parameters are trained, and how many there are."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)

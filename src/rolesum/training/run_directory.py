@@ -24,7 +24,7 @@ from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
 from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
-from rolesum.training.checkpoints import checkpoints, is_whole, remove_checkpoints
+from rolesum.training.checkpoints import is_complete, list_checkpoints, remove_checkpoints
 
 _BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # by its step; the second while it is written
 
@@ -80,11 +80,11 @@ class Run:
         """Remove what a run leaves, and nothing else that lies in its directory."""
         for folder in (self.adapter, self.model):
             shutil.rmtree(folder, ignore_errors=True)
-        self.remove_work()
+        self.remove_intermediates()
         for file in (self.recipe, self.metrics, self.environment):
             file.unlink(missing_ok=True)
 
-    def remove_work(self) -> None:
+    def remove_intermediates(self) -> None:
         """Remove what only a run under way needs."""
         remove_checkpoints(self.checkpoints)
         self.remove_bests()
@@ -98,7 +98,7 @@ class Run:
 
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint."""
-        return next((one for one in reversed(checkpoints(self.checkpoints)) if is_whole(one)), None)
+        return next((one for one in reversed(list_checkpoints(self.checkpoints)) if is_complete(one)), None)
 
 
 class Interrupted(RolesumError):
@@ -108,7 +108,7 @@ class Interrupted(RolesumError):
 
 
 @contextmanager
-def locked(run: Run) -> Iterator[None]:
+def lock_run(run: Run) -> Iterator[None]:
     """Inside, no other process may train into the directory. Raises UsageError where one does."""
     run.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.lock, timeout=0)
@@ -126,7 +126,7 @@ def locked(run: Run) -> Iterator[None]:
         remove_if_empty(run.path)
 
 
-def check_run(run: Run, recipe: Recipe, resume: bool) -> None:
+def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     """Raise UsageError where the directory holds another run, or none to go on with. Nothing is written yet."""
     check_directory(run.path)
     path = str(run.path)
@@ -137,7 +137,7 @@ def check_run(run: Run, recipe: Recipe, resume: bool) -> None:
     if run.adapter.is_dir() or run.model.is_dir():
         done = "is finished already" if resume else "holds a finished run"
         raise UsageError(f"this directory {done}", path, "give another --out, or remove it")
-    if not resume and checkpoints(run.checkpoints):
+    if not resume and list_checkpoints(run.checkpoints):
         raise UsageError("this directory holds a run that was stopped", path, "add --resume, or remove it")
     folders = (run.adapter, run.model, run.checkpoints, run.best)
     files = () if _environment(run) else (run.recipe, run.metrics, run.environment)
@@ -147,12 +147,12 @@ def check_run(run: Run, recipe: Recipe, resume: bool) -> None:
         raise UsageError(what, path, "give another --out")
 
 
-def begin(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, resume: bool) -> None:
+def start_run(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, resume: bool) -> None:
     """Write recipe.yaml and environment.json. A resumed run must find the data and the base that it began with.
 
     Also the dtype that it computes in: "auto" may be another on another machine.
     """
-    now = environment(recipe, loaded, dtype)
+    now = describe_environment(recipe, loaded, dtype)
     if resume:
         began = _environment(run)
         changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
@@ -170,11 +170,11 @@ def begin(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, res
     atomic_write_text(run.recipe, dump_recipe(recipe))
 
 
-def finish(run: Run, costs: dict[str, Any]) -> None:
+def finish_run(run: Run, costs: dict[str, Any]) -> None:
     """Note what the run cost beside its versions, and drop what it needs no more."""
     known = _environment(run)
     atomic_write_text(run.environment, json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n")
-    run.remove_work()
+    run.remove_intermediates()
 
 
 def _environment(run: Run) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _environment(run: Run) -> dict[str, Any]:
     return known if isinstance(known, dict) and "rolesum" in known else {}
 
 
-def environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:
+def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:
     """Versions, machine, data hashes and seed: what one needs to make the run again."""
     return {
         "python": platform.python_version(),
@@ -209,10 +209,10 @@ def _data_files(recipe: Recipe) -> dict[str, str]:
     files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}
     if data.validation:
         files["validation"] = data.validation.path
-    return files | {f"apart_from: {path}": path for file in data.trained for path in file.apart_from}
+    return files | {f"apart_from: {path}": path for file in data.train_files for path in file.apart_from}
 
 
-def note_of(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
+def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
     """What an adapter (or a tuned model) must know of how it was made, to be used the same way."""
     own = load_instruction_set(recipe.instructions).whole().model_dump() if recipe.instructions else None
     built_in = {} if own else {language: instruction_set(language).model_dump() for language in LANGUAGES}

@@ -18,13 +18,13 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, Trainer
 
 from rolesum.errors import ResourceError
-from rolesum.training.batching import Draw, deal
+from rolesum.training.batching import SampleRef, shard_batches
 from rolesum.training.checkpoints import UNFINISHED, finish_checkpoint
 from rolesum.training.collate import Item
-from rolesum.training.distributed import Processes
+from rolesum.training.distributed import DistributedContext
 from rolesum.training.encode import EncodedBundle
 
-Steps = Sequence[list[list[Draw]]]
+Steps = Sequence[list[list[SampleRef]]]
 
 
 class BundleDataset(Dataset[Item]):
@@ -36,7 +36,7 @@ class BundleDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.bundles)
 
-    def __getitem__(self, draw: Draw) -> Item:
+    def __getitem__(self, draw: SampleRef) -> Item:
         return draw, self.bundles[draw.index]
 
 
@@ -45,7 +45,7 @@ class RoleTrainer(Trainer):
     summed loss (see loss.py).
 
     All epochs are one Trainer epoch, because the steps are one list; `epochs` puts the true epoch into the logs.
-    `more_metrics` is asked for the rest of an evaluation, in the first process.
+    `extra_metrics` is asked for the rest of an evaluation, in the first process.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class RoleTrainer(Trainer):
         validation: Steps = (),
         epochs: int,
         collate: Callable[[Sequence[Item]], Mapping[str, torch.Tensor]],
-        processes: Processes,
-        more_metrics: Callable[[], dict[str, float]] | None = None,
+        processes: DistributedContext,
+        extra_metrics: Callable[[], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -65,7 +65,7 @@ class RoleTrainer(Trainer):
         self.epochs = epochs
         self.collate = collate
         self.processes = processes
-        self.more_metrics = more_metrics
+        self.extra_metrics = extra_metrics
         self.loss_is_scaled_for_ga = True
         if processes.sharded:  # FSDP's own bfloat16 rounds the loss and the gradients' sums; ours is in _loss
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
@@ -100,19 +100,19 @@ class RoleTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """The mean loss per target token of the validation bundles, and what `more_metrics` gives."""
+        """The mean loss per target token of the validation bundles, and what `extra_metrics` gives."""
         self.model.eval()
         sums = torch.zeros(2, dtype=torch.float64)  # loss, target tokens
         with torch.no_grad():
             for batch in self._loader(self.eval_dataset, self.validation):
                 loss = self._loss(self.model, self._prepare_inputs(batch))
                 sums += torch.tensor([float(loss), batch["target_ids"].numel()], dtype=torch.float64)
-        if self.processes.count > 1:
+        if self.processes.world_size > 1:
             sums = sums.to(self.args.device)
             distributed.all_reduce(sums)
         metrics = {"loss": float(sums[0] / sums[1])}
-        if self.more_metrics:
-            metrics |= self.processes.first_does(self.more_metrics)
+        if self.extra_metrics:
+            metrics |= self.processes.run_on_main(self.extra_metrics)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -134,13 +134,13 @@ class RoleTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Write a checkpoint whole or not at all: under another name first, on the disk, then renamed."""
         unfinished = Path(self._get_output_dir(trial))
-        if self.processes.first:
+        if self.processes.is_main:
             shutil.rmtree(unfinished, ignore_errors=True)
-        self.processes.wait()
+        self.processes.barrier()
         with self._disk_errors(unfinished):
             super()._save_checkpoint(model, trial)
-        self.processes.wait()
-        if self.processes.first:
+        self.processes.barrier()
+        if self.processes.is_main:
             with self._disk_errors(unfinished):
                 written = unfinished / f"checkpoint-{self.state.global_step}"
                 finish_checkpoint(written, Path(self.args.output_dir))
@@ -187,7 +187,7 @@ class RoleTrainer(Trainer):
             raise ResourceError(what, str(self.args.output_dir), fix) from None
 
     def _loader(self, dataset: Any, steps: Steps) -> DataLoader[Item]:
-        mine = deal(steps, self.processes.count, self.processes.rank)
+        mine = shard_batches(steps, self.processes.world_size, self.processes.rank)
         return DataLoader(dataset, batch_sampler=mine, collate_fn=self.collate)
 
 

@@ -10,14 +10,14 @@ from transformers.integrations import get_available_reporting_integrations
 
 from rolesum.errors import UsageError
 from rolesum.recipe import Recipe
-from rolesum.training.distributed import Processes
+from rolesum.training.distributed import DistributedContext
 from rolesum.training.run_directory import Run
 
 TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
 
 
 def training_arguments(
-    run: Run, recipe: Recipe, processes: Processes, *, on_cpu: bool, bf16: bool, steps: int, micro_batches: int
+    run: Run, recipe: Recipe, processes: DistributedContext, *, on_cpu: bool, bf16: bool, steps: int, micro_batches: int
 ) -> TrainingArguments:
     """`steps` optimizer steps of `micro_batches` batches in each process. Checkpoints and evaluations: callbacks.py."""
     options = recipe.training
@@ -38,11 +38,11 @@ def training_arguments(
         logging_steps=options.log_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,  # a loss that is no number must be seen
-        report_to=_loggers(options.report_to) if processes.first else "none",
+        report_to=_loggers(options.report_to) if processes.is_main else "none",
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=on_cpu,
-        ddp_backend="gloo" if on_cpu and processes.count > 1 else None,
+        ddp_backend="gloo" if on_cpu and processes.world_size > 1 else None,
         ddp_find_unused_parameters=False,
         seed=options.seed,
         neftune_noise_alpha=None,  # ours is in the loss, scaled per example
@@ -53,7 +53,7 @@ def training_arguments(
 
 
 @contextmanager
-def tensorboard_in(folder: Path) -> Iterator[None]:
+def tensorboard_dir(folder: Path) -> Iterator[None]:
     """TensorBoard's files go to the run's directory, not beside the checkpoints; the user's variable goes first."""
     if TENSORBOARD in os.environ:
         yield

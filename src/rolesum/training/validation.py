@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
-def rouge(recipe: Recipe) -> "RougeOnTheWay":
+def rouge(recipe: Recipe) -> "ValidationRouge":
     """What `train` asks for the ROUGE of a model's summaries, by the text's usual scorer."""
-    return RougeOnTheWay(recipe)
+    return ValidationRouge(recipe)
 
 
-class RougeOnTheWay:
+class ValidationRouge:
     """Called, it gives the mean ROUGE over the recipe's roles, and each role's."""
 
     def __init__(self, recipe: Recipe) -> None:

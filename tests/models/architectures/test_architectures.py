@@ -16,7 +16,7 @@ from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.families import family_of
 from rolesum.models.loading import load_model
 from rolesum.models.tiny import write_tiny
-from rolesum.training.prepare_model import trainable
+from rolesum.training.prepare_model import prepare_model
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_checkpoint_without_its_tokenizer_model_says_so(copy_of):
 def test_training_a_normalized_head_is_refused_with_the_reason(change):
     loaded = load_model(model_dir("baichuan2-7b"), device="cpu")
     with pytest.raises(UsageError, match="NormHead"):
-        trainable(loaded.model, loaded.family, recipe(**change))
+        prepare_model(loaded.model, loaded.family, recipe(**change))
 
 
 def test_the_plain_head_of_the_first_baichuan_may_be_trained(copy_of):
@@ -152,7 +152,7 @@ def test_the_plain_head_of_the_first_baichuan_may_be_trained(copy_of):
     loaded = load_model(path, device="cpu", dtype="float32")
     stored = torch.load(path / "pytorch_model.bin", weights_only=True)["lm_head.weight"]
     assert torch.equal(loaded.model.lm_head.weight, stored)
-    assert trainable(loaded.model, loaded.family, recipe(method="full")).lm_head.weight.requires_grad
+    assert prepare_model(loaded.model, loaded.family, recipe(method="full")).lm_head.weight.requires_grad
 
 
 def test_a_pickle_beside_the_tensors_is_refused_unread(copy_of, tmp_path):

@@ -23,7 +23,7 @@ NORMS_ABOUT_ONE = {"GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm"}
 GATED_UNITS = {"LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "GemmaMLP", "Gemma2MLP", "Gemma3MLP"}
 
 # Tokens whose float32 copies exist at one time.
-PIECE = {"cpu": 256}
+CHUNK_TOKENS = {"cpu": 256}
 
 Backward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -41,7 +41,7 @@ ACTIVATIONS: dict[type[nn.Module], Backward] = {
 
 
 @contextmanager
-def fast_layers(model: nn.Module) -> Iterator[int]:
+def fused_layers(model: nn.Module) -> Iterator[int]:
     """Inside, every norm and gated unit that this covers computes so; gives their number."""
     covered: list[nn.Module] = []
     for module in model.modules():
@@ -60,7 +60,7 @@ def fast_layers(model: nn.Module) -> Iterator[int]:
             del module.forward
 
 
-class RmsNorm(torch.autograd.Function):
+class RMSNormFunction(torch.autograd.Function):
     """y = w x / rms, with rms = sqrt(mean(x^2) + eps).
 
     As Llama rounds it: x / rms to x's dtype, then times w. `about_one`: as Gemma does, (1 + w) x / rms in float32.
@@ -103,11 +103,11 @@ class RmsNorm(torch.autograd.Function):
 def _pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """Pieces of (…, width) tensors, the same tokens of each: on a processor, so few that they stay in its cache."""
     flat = [tensor.flatten(0, -2) for tensor in tensors]
-    size = PIECE.get(tensors[0].device.type, max(1, len(flat[0])))
+    size = CHUNK_TOKENS.get(tensors[0].device.type, max(1, len(flat[0])))
     return zip(*(tensor.split(size) for tensor in flat), strict=True)
 
 
-class GatedUnit(torch.autograd.Function):
+class GatedMLPFunction(torch.autograd.Function):
     """y = act(gate) * up."""
 
     @staticmethod
@@ -125,8 +125,8 @@ class GatedUnit(torch.autograd.Function):
 
 def _norm_forward(self: Any, x: torch.Tensor) -> torch.Tensor:
     about_one = type(self).__name__ in NORMS_ABOUT_ONE
-    return RmsNorm.apply(x, self.weight, self.eps if about_one else self.variance_epsilon, about_one)
+    return RMSNormFunction.apply(x, self.weight, self.eps if about_one else self.variance_epsilon, about_one)
 
 
 def _unit_forward(self: Any, x: torch.Tensor) -> torch.Tensor:
-    return self.down_proj(GatedUnit.apply(self.gate_proj(x), self.up_proj(x), self.act_fn))
+    return self.down_proj(GatedMLPFunction.apply(self.gate_proj(x), self.up_proj(x), self.act_fn))

@@ -15,7 +15,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 
 
-class LoraProduct(torch.autograd.Function):
+class LoRALinearFunction(torch.autograd.Function):
     """y = x W' + bias + s (x A') B' for a frozen W (out, in), with A (rank, in) and B (out, rank) trained."""
 
     @staticmethod
@@ -49,7 +49,7 @@ class LoraProduct(torch.autograd.Function):
 
 
 @contextmanager
-def fast_lora(model: nn.Module) -> Iterator[int]:
+def fused_lora(model: nn.Module) -> Iterator[int]:
     """Inside, every LoRA layer that this covers computes so; gives their number. Others keep PEFT's forward.
 
     Covered are plain ones: an unquantized linear layer with one unmerged adapter, without dropout, DoRA or a bias of
@@ -82,4 +82,4 @@ def _is_plain(layer: LoraLinear) -> bool:
 def _forward(self: LoraLinear, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     name, base = self.active_adapters[0], self.base_layer
     a, b = self.lora_A[name].weight, self.lora_B[name].weight  # read at each call: FSDP puts others in their place
-    return LoraProduct.apply(x, base.weight, base.bias, a, b, self.scaling[name])
+    return LoRALinearFunction.apply(x, base.weight, base.bias, a, b, self.scaling[name])
