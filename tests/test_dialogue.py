@@ -1,6 +1,6 @@
 import pytest
 
-from rolesum.dialogue import Bundle, Dialogue, Example, Turn, bundle_of, detect_language
+from rolesum.dialogue import Bundle, Dialogue, Example, Turn, detect_language, make_bundle
 
 CHAT = Dialogue(
     id="7",
@@ -58,16 +58,16 @@ def test_other_turns_change_nothing_else():
 
 
 def test_a_bundle_has_one_example_for_each_annotator_in_the_order_of_the_asked_roles():
-    bundle = bundle_of(CHAT, ("user", "overall"))
+    bundle = make_bundle(CHAT, ("user", "overall"))
     assert bundle == Bundle(
         CHAT, (Example(CHAT, "user", "First."), Example(CHAT, "user", "Second."), Example(CHAT, "overall", "Both."))
     )
 
 
 def test_a_bundle_of_first_references_has_one_example_for_each_role():
-    bundle = bundle_of(CHAT, ("overall", "user"), references="first")
+    bundle = make_bundle(CHAT, ("overall", "user"), references="first")
     assert [(example.role, example.target) for example in bundle.examples] == [("overall", "Both."), ("user", "First.")]
 
 
 def test_a_dialogue_without_references_for_the_asked_roles_gives_no_bundle():
-    assert bundle_of(CHAT, ("agent",)) is None
+    assert make_bundle(CHAT, ("agent",)) is None

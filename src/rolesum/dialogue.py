@@ -104,7 +104,7 @@ class RoleSummary:
     coverage: Coverage | None = None
 
 
-def bundle_of(dialogue: Dialogue, roles: Sequence[str], references: str = "all") -> Bundle | None:
+def make_bundle(dialogue: Dialogue, roles: Sequence[str], references: str = "all") -> Bundle | None:
     """The bundle of a dialogue's references for `roles`, or None where it has none.
 
     `references` is "all" (one example per annotator) or "first".

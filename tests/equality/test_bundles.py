@@ -5,7 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from helpers.tiny import model_dir
-from rolesum.dialogue import bundle_of
+from rolesum.dialogue import make_bundle
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_model
 from rolesum.training import loss
@@ -22,7 +22,7 @@ def prepared(kind, share_prefix=None):
     """A tiny model with random LoRA weights, and three encoded bundles of different lengths."""
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     dialogues = sorted(read_dialogues("sample:en-train"), key=lambda one: len(one.turns))[:3]
-    bundles = [bundle_of(dialogue, ROLES) for dialogue in dialogues]
+    bundles = [make_bundle(dialogue, ROLES) for dialogue in dialogues]
     share = loaded.shares_prefix if share_prefix is None else share_prefix
     encoded = encode_bundles(
         bundles, loaded.layout(), loaded.encoder, max_length=loaded.max_length, share_prefix=share

@@ -9,7 +9,7 @@ from test_bundles import assert_same as assert_as_near
 from transformers import GenerationConfig
 
 from helpers.tiny_seq2seq import FAMILIES, seq2seq_dir
-from rolesum.dialogue import bundle_of
+from rolesum.dialogue import make_bundle
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.decoding.decoder import EncodedPrompt
@@ -37,7 +37,7 @@ def prepared(kind, languages=("en",)):
         for language in languages
         for one in sorted(read_dialogues(f"sample:{language}-train"), key=lambda one: len(one.turns))[:2]
     ]
-    bundles = [bundle_of(dialogue, ROLES) for dialogue in dialogues]
+    bundles = [make_bundle(dialogue, ROLES) for dialogue in dialogues]
     encoded = encode_bundles(
         bundles,
         loaded.layout(),
@@ -209,7 +209,7 @@ def pairs_of(loaded, dialogues):
     for dialogue in dialogues:
         prompt = layout.prompt(dialogue, ROLES)
         sources += [[*encode(prompt.prefix), *encode(branch)] for branch in prompt.branches]
-        begins += [loaded.sides.begin(layout.form_for(dialogue))] * len(ROLES)
+        begins += [loaded.sides.begin(layout.chat_format_for(dialogue))] * len(ROLES)
     return sources, begins
 
 

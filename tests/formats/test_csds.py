@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rolesum.dialogue import Turn
-from rolesum.formats import Source, parse, read_dialogues
+from rolesum.formats import Source, parse_dialogues, read_dialogues
 from rolesum.formats.check import check_file
 
 OFFICIAL = {
@@ -34,7 +34,7 @@ FLAT = {
 
 
 def only(record):
-    (dialogue,) = parse(Source("csds.json", json.dumps([record], ensure_ascii=False)))
+    (dialogue,) = parse_dialogues(Source("csds.json", json.dumps([record], ensure_ascii=False)))
     return dialogue
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from rolesum.dialogue import Turn
 from rolesum.errors import DataError, Problem
-from rolesum.formats import Source, open_source, parse, read_dialogues
+from rolesum.formats import Source, open_source, parse_dialogues, read_dialogues
 
 TEAMS = """WEBVTT
 
@@ -67,7 +67,7 @@ def turns(text, name="call.vtt", rule="refuse"):
 
 
 def problems(text, name="call.vtt"):
-    return [item for item in parse(Source(name, text)) if isinstance(item, Problem)]
+    return [item for item in parse_dialogues(Source(name, text)) if isinstance(item, Problem)]
 
 
 def test_cues_of_one_voice_are_one_turn_without_tags_and_entities():
@@ -160,7 +160,7 @@ Tom: bye
         ("call.vtt:8", "broken cue timing"),
         ("call.vtt:11", "text outside of any cue"),
     ]
-    assert len(list(parse(Source("call.vtt", text)))) == 3
+    assert len(list(parse_dialogues(Source("call.vtt", text)))) == 3
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.vtt", "WEBVTT\n"), ("a.vtt", vtt((1, "<i></i>"))), ("a.srt", SRT[:32])])
@@ -191,7 +191,7 @@ def test_zooms_text_has_the_speaker_above_the_speech():
 
 
 def test_speech_above_zooms_first_speaker_is_a_problem():
-    (item,) = parse(Source("m.txt", "Hello\n[Anna] 10:02:11\nHi"), "zoom")
+    (item,) = parse_dialogues(Source("m.txt", "Hello\n[Anna] 10:02:11\nHi"), "zoom")
     assert item.where == "m.txt:1"
 
 

@@ -4,7 +4,16 @@ import pytest
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import FORMATS, Source, find_dialogue, open_source, parse, read_dialogues, read_items, sniff
+from rolesum.formats import (
+    FORMATS,
+    Source,
+    find_dialogue,
+    open_source,
+    parse_dialogues,
+    read_dialogues,
+    read_items,
+    sniff_format,
+)
 
 TURNS = [{"speaker": "Anna", "text": "hi"}, {"speaker": "Tom", "text": "hello"}]
 UTTERANCES = [{"speaker": "用户", "utterance": "你好"}, {"speaker": "客服", "utterance": "您好"}]
@@ -49,8 +58,8 @@ def ids(dialogues):
 @pytest.mark.parametrize(("name", "text"), EXAMPLES)
 def test_each_format_is_recognized_by_its_content_and_then_read(name, text):
     source = Source("some-file", text)
-    assert sniff(source).name == name
-    assert all(isinstance(item, Dialogue) for item in parse(source))
+    assert sniff_format(source).name == name
+    assert all(isinstance(item, Dialogue) for item in parse_dialogues(source))
     assert read_dialogues(source) == read_dialogues(source, name)
 
 
@@ -70,14 +79,14 @@ def test_every_format_of_one_file_has_an_example():
 def test_an_ambiguous_file_is_refused_with_its_candidates_and_read_when_told(text, candidates):
     source = Source("some-file", text)
     with pytest.raises(DataError, match=f"could be any of: {candidates}") as caught:
-        sniff(source)
+        sniff_format(source)
     assert "--format" in str(caught.value)
     assert ids(read_dialogues(source, "samsum" if "samsum" in candidates else "csds")) == ["1"]
 
 
 def test_a_file_of_no_known_format_is_refused_with_the_known_ones():
     with pytest.raises(DataError) as caught:
-        sniff(Source("notes.txt", "Just a note.\nAnd one more."))
+        sniff_format(Source("notes.txt", "Just a note.\nAnd one more."))
     assert "notes.txt: the file looks like no known format" in str(caught.value)
     for name in FORMATS:
         assert name in caught.value.problems[0].fix
@@ -103,7 +112,7 @@ def test_columns_are_not_mapped_in_json():
 
 def test_an_unknown_format_is_a_usage_error_with_the_nearest_one():
     with pytest.raises(UsageError, match='did you mean "samsum"'):
-        parse(Source("some-file", CSV), "samsun")
+        parse_dialogues(Source("some-file", CSV), "samsun")
 
 
 def test_a_file_whose_first_record_is_broken_is_known_by_its_next_one():
@@ -115,12 +124,12 @@ def test_a_file_whose_first_record_is_broken_is_known_by_its_next_one():
 
 def test_a_file_of_broken_json_only_is_told_as_broken_json():
     with pytest.raises(DataError, match=r"chats\.json:2: broken JSON"):
-        sniff(Source("chats.json", '[\n{"id" "1"}]'))
+        sniff_format(Source("chats.json", '[\n{"id" "1"}]'))
 
 
 @pytest.mark.parametrize("text", ["[客服]小王：您好\n[用户]小李：你好", "[Agent] Tom: hello\n[Customer] Anna: hi"])
 def test_a_chat_whose_lines_begin_with_a_bracket_is_not_taken_for_json(text):
-    assert sniff(Source("chat.txt", text)).name == "plain"
+    assert sniff_format(Source("chat.txt", text)).name == "plain"
 
 
 def test_all_problems_of_a_file_are_raised_at_once():
@@ -255,7 +264,7 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path, name, 
     ],
 )
 def test_a_record_whose_id_is_null_has_no_id(name, good, bad):
-    first, second = parse(lines(good, bad), name)
+    first, second = parse_dialogues(lines(good, bad), name)
     assert first.id == "1"
     assert isinstance(second, Problem)
     assert "id" in second.what
@@ -290,7 +299,7 @@ def test_a_record_whose_id_is_null_has_no_id(name, good, bad):
     ],
 )
 def test_a_record_that_cannot_be_used_is_a_problem_with_its_line_and_never_a_crash(name, bad):
-    (item,) = parse(Source("chats.json", f"[\n{json.dumps(bad)}]"), name)
+    (item,) = parse_dialogues(Source("chats.json", f"[\n{json.dumps(bad)}]"), name)
     assert isinstance(item, Problem)
     assert item.where.startswith("chats.json:2")
     assert item.fix

@@ -10,7 +10,7 @@ import pytest
 from helpers.linear_time import assert_linear
 from rolesum.errors import DataError, RolesumError
 from rolesum.formats import Source, read_dialogues
-from rolesum.formats.source import source_of
+from rolesum.formats.source import decode_source
 from rolesum.roles import roles_of_speakers
 
 CUE = "00:00:01,000 --> 00:00:02,000"
@@ -102,9 +102,9 @@ def test_a_zip_that_unpacks_to_more_than_the_caller_allows_is_refused():
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("users.json", json.dumps([{"id": "U1", "name": "Anna"}]))
         archive.writestr("general/2024-01-01.json", json.dumps([message]) + " " * 10_000)
-    assert len(read_dialogues(source_of(raw.getvalue(), "x.zip", most=20_000))) == 1
+    assert len(read_dialogues(decode_source(raw.getvalue(), "x.zip", max_bytes=20_000))) == 1
     with pytest.raises(DataError, match="at most 10,000 are read"):
-        source_of(raw.getvalue(), "x.zip", most=10_000)
+        decode_source(raw.getvalue(), "x.zip", max_bytes=10_000)
 
 
 @pytest.mark.parametrize("form", [None, "rolesum"])
@@ -112,5 +112,5 @@ def test_reading_stops_after_so_many_problems(form):
     source = Source("x.jsonl", "{\n" * 100)
     for most, found in ((3, 3), (None, 100)):
         with pytest.raises(DataError) as raised:
-            read_dialogues(source, form, most_problems=most)
+            read_dialogues(source, form, max_problems=most)
         assert len(raised.value.problems) == found

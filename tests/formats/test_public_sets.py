@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rolesum.errors import Problem
-from rolesum.formats import Source, parse, read_dialogues, sniff
+from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
 
 DIALOGUE = "#Person1#: Is it far?\n#Person2#: No: ten minutes.\nMaybe less."
 MEETING = {
@@ -32,7 +32,7 @@ def test_dialogsums_training_and_test_records_are_read_with_all_their_summaries(
         {"fname": "train_0", "dialogue": DIALOGUE, "summary": "They talk.", "topic": "way"},
         {"fname": "test_0", "dialogue": DIALOGUE, **{f"summary{n}": f"{n}." for n in "123"}, "topic1": "a"},
     )
-    assert sniff(source).name == "dialogsum"
+    assert sniff_format(source).name == "dialogsum"
     train, test = read_dialogues(source)
     assert [(turn.speaker, turn.text) for turn in train.turns] == [
         ("#Person1#", "Is it far?"),
@@ -43,7 +43,7 @@ def test_dialogsums_training_and_test_records_are_read_with_all_their_summaries(
 
 
 def test_a_record_with_an_id_is_samsums():
-    assert sniff(lines({"id": "1", "fname": "x", "dialogue": DIALOGUE})).name == "samsum"
+    assert sniff_format(lines({"id": "1", "fname": "x", "dialogue": DIALOGUE})).name == "samsum"
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_a_record_with_an_id_is_samsums():
 )
 def test_a_broken_dialogsum_record_is_a_problem_with_its_line(change):
     record = {"fname": "a", "dialogue": DIALOGUE, "summary": "x"}
-    first, second = parse(lines(record, {**record, "fname": "b", **change}))
+    first, second = parse_dialogues(lines(record, {**record, "fname": "b", **change}))
     assert first.id == "a"
     assert isinstance(second, Problem) and second.where.startswith("set.jsonl:2")
 
 
 def test_a_meeting_has_the_whole_summary_as_reference_and_the_other_queries_in_its_meta():
     source = Source("ES2002a.json", json.dumps(MEETING, indent=4))
-    assert sniff(source).name == "qmsum"
+    assert sniff_format(source).name == "qmsum"
     (dialogue,) = read_dialogues(source)
     assert [(turn.speaker, turn.text) for turn in dialogue.turns] == [
         ("Project Manager", "Okay , hello ."),
@@ -85,5 +85,5 @@ def test_meetings_of_one_file_are_numbered():
     ],
 )
 def test_a_broken_meeting_is_a_problem_with_its_line(change):
-    (item,) = parse(lines({**MEETING, **change}), "qmsum")
+    (item,) = parse_dialogues(lines({**MEETING, **change}), "qmsum")
     assert isinstance(item, Problem) and item.where.startswith("set.jsonl:1")

@@ -4,7 +4,7 @@ import zipfile
 import pytest
 
 from rolesum.errors import DataError, Problem
-from rolesum.formats import open_source, parse, read_dialogues, sniff
+from rolesum.formats import open_source, parse_dialogues, read_dialogues, sniff_format
 
 USERS = [
     {"id": "U1", "name": "anna", "profile": {"display_name": "Anna", "real_name": "Anna Weber"}},
@@ -66,7 +66,7 @@ DIALOGUES = {
 
 def test_a_thread_is_a_dialogue_over_its_days_and_the_rest_of_a_channels_day_is_one(export):
     path = export()
-    assert sniff(open_source(path)).name == "slack"
+    assert sniff_format(open_source(path)).name == "slack"
     assert by_id(path) == DIALOGUES
 
 
@@ -92,7 +92,7 @@ def test_a_zip_reads_as_its_directory_does(export, tmp_path, around):
 
 def test_a_day_with_a_broken_message_is_told_by_file_and_line_and_left_out(export):
     path = export({"D1/2024-01-06.json": '[\n{"ts": "1704499400.0001", "text": "a"},\n{"text": "no time"}\n]'})
-    items = list(parse(open_source(path)))
+    items = list(parse_dialogues(open_source(path)))
     (problem,) = [item for item in items if isinstance(item, Problem)]
     assert problem.where == f"{path}/D1/2024-01-06.json:3"
     assert {item.id for item in items if not isinstance(item, Problem)} == DIALOGUES.keys() - {"D1/2024-01-06"}

@@ -87,7 +87,7 @@ def test_every_broken_line_is_told():
 
 def test_blank_lines_are_passed_over_and_counted():
     records, _ = split(Source("chats.jsonl", '\n{"id": 1}\n\n \n{"id": 2}\n'))
-    assert [item.place for item in records] == ["chats.jsonl:2", "chats.jsonl:5"]
+    assert [item.location for item in records] == ["chats.jsonl:2", "chats.jsonl:5"]
 
 
 def test_records_of_an_array_are_placed_where_they_begin():
@@ -95,8 +95,8 @@ def test_records_of_an_array_are_placed_where_they_begin():
     records, problems = split(Source("chats.json", text))
     assert problems == []
     lines = text.split("\n")
-    assert [lines[int(item.place.partition(":")[2]) - 1].strip() for item in records] == ["{"] * 3
-    assert [item.place for item in records] == ["chats.json:2", "chats.json:7", "chats.json:12"]
+    assert [lines[int(item.location.partition(":")[2]) - 1].strip() for item in records] == ["{"] * 3
+    assert [item.location for item in records] == ["chats.json:2", "chats.json:7", "chats.json:12"]
 
 
 def test_a_broken_element_of_an_array_is_named_by_its_line_and_what_stands_before_it_is_read():
@@ -123,4 +123,4 @@ def test_text_after_the_end_of_an_array_is_a_problem_with_its_line():
 def test_one_object_over_several_lines_is_one_record():
     records, problems = split(Source("chat.json", "\n" + json.dumps(record(1), indent=2)))
     assert problems == []
-    assert [(item.value, item.place) for item in records] == [(record(1), "chat.json:2")]
+    assert [(item.value, item.location) for item in records] == [(record(1), "chat.json:2")]

@@ -2,7 +2,7 @@ import pytest
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError
-from rolesum.formats.speakers import name_speakers, speaker_rule
+from rolesum.formats.speakers import apply_speaker_rule, parse_speaker_rule
 
 
 def dialogue(*turns):
@@ -10,17 +10,17 @@ def dialogue(*turns):
 
 
 def named(rule, *turns):
-    found = name_speakers(dialogue(*turns), speaker_rule(rule))
+    found = apply_speaker_rule(dialogue(*turns), parse_speaker_rule(rule))
     return [(turn.speaker, turn.text) for turn in found.turns]
 
 
 def test_a_dialogue_whose_speakers_are_known_is_left_as_it_is():
     known = dialogue(("Anna", "Hi"), ("Anna", "again"))
-    assert name_speakers(known, speaker_rule("name=Tom")) is known
+    assert apply_speaker_rule(known, parse_speaker_rule("name=Tom")) is known
 
 
 def test_unknown_speakers_are_refused_with_the_remedies_and_those_who_are_known():
-    found = name_speakers(dialogue(("Anna", "Hi"), ("", "hm")), speaker_rule("refuse"))
+    found = apply_speaker_rule(dialogue(("Anna", "Hi"), ("", "hm")), parse_speaker_rule("refuse"))
     assert isinstance(found, Problem)
     assert found.where == "a.srt, id 1"
     assert "1 of 2 turns name no speaker (named: Anna)" in found.what
@@ -42,11 +42,11 @@ def test_unknown_ones_go_on_with_the_speaker_before():
 
 
 def test_nobody_can_go_on_before_the_first_speaker():
-    assert isinstance(name_speakers(dialogue(("", "a"), ("Tom", "b")), speaker_rule("continue")), Problem)
+    assert isinstance(apply_speaker_rule(dialogue(("", "a"), ("Tom", "b")), parse_speaker_rule("continue")), Problem)
 
 
 def test_the_rule_is_kept_in_the_meta_and_its_labels_give_roles():
-    found = name_speakers(dialogue(("", "a"), ("", "b")), speaker_rule("alternate=Customer,Agent"))
+    found = apply_speaker_rule(dialogue(("", "a"), ("", "b")), parse_speaker_rule("alternate=Customer,Agent"))
     assert found.roles == {"Customer": "user", "Agent": "agent"}
     assert found.meta == {"start": "10:02", "speakers": "2 turns named by the rule alternate=Customer,Agent"}
 
@@ -56,4 +56,4 @@ def test_the_rule_is_kept_in_the_meta_and_its_labels_give_roles():
 )
 def test_what_is_no_rule_is_a_usage_error_with_the_rules(rule):
     with pytest.raises(UsageError, match="write refuse, name=LABEL"):
-        speaker_rule(rule)
+        parse_speaker_rule(rule)

@@ -1,8 +1,8 @@
 import pytest
 
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import Source, parse, read_dialogues, sniff
-from rolesum.formats.table import columns_of
+from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats.table import parse_columns
 
 CALLS = """call_id;who;utterance;part
 c1;Anna;Hi;client
@@ -10,7 +10,7 @@ c2;Bob;Yo;
 c1;Tom;"Hello; yes
 indeed";agent
 """
-COLUMNS = columns_of("id=call_id,speaker=who,text=utterance,role=part")
+COLUMNS = parse_columns("id=call_id,speaker=who,text=utterance,role=part")
 
 
 def said(dialogue):
@@ -28,7 +28,7 @@ def test_mapped_columns_give_the_turns_grouped_by_id_whatever_parts_the_cells():
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_columns_of_the_plain_names_need_no_mapping(delimiter):
     source = Source("t", "ID,Speaker,Text\n1,Customer,Hi\n1,Agent,Hello\n".replace(",", delimiter))
-    assert sniff(source).name == "csv"
+    assert sniff_format(source).name == "csv"
     (dialogue,) = read_dialogues(source)
     assert said(dialogue) == [("Customer", "Hi"), ("Agent", "Hello")]
     assert dialogue.roles == {"Customer": "user", "Agent": "agent"}
@@ -64,23 +64,23 @@ def test_a_column_that_the_table_lacks_is_a_usage_error_with_the_nearest():
 @pytest.mark.parametrize("text", ["idd=x", "id", "id=", "id=a,id=b", "dialogue=a,text=b", ""])
 def test_a_mapping_that_makes_no_sense_is_a_usage_error(text):
     with pytest.raises(UsageError):
-        columns_of(text)
+        parse_columns(text)
 
 
 def test_columns_of_another_format_are_a_usage_error():
     with pytest.raises(UsageError, match="columns are mapped in csv only"):
-        parse(Source("t.txt", "Anna: hi"), "plain", columns=COLUMNS)
+        parse_dialogues(Source("t.txt", "Anna: hi"), "plain", columns=COLUMNS)
 
 
 def test_a_broken_row_is_told_with_its_line_and_its_dialogue_is_left_out():
-    items = list(parse(Source("t.csv", "id,speaker,text\n1,A,Hi\n2,A,Yo\n2,B\n3,A,Bye\n")))
+    items = list(parse_dialogues(Source("t.csv", "id,speaker,text\n1,A,Hi\n2,A,Yo\n2,B\n3,A,Bye\n")))
     (problem,) = [item for item in items if isinstance(item, Problem)]
     assert problem.where == "t.csv:4"
     assert [item.id for item in items if not isinstance(item, Problem)] == ["1", "3"]
 
 
 def test_two_roles_of_one_speaker_are_a_problem():
-    (item,) = parse(Source("t.csv", "id,speaker,text,role\n1,A,Hi,user\n1,A,Yo,agent\n"))
+    (item,) = parse_dialogues(Source("t.csv", "id,speaker,text,role\n1,A,Hi,user\n1,A,Yo,agent\n"))
     assert isinstance(item, Problem) and item.where == "t.csv:3, id 1"
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rolesum.errors import DataError, Problem
-from rolesum.formats import Source, parse, read_dialogues, sniff
+from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
 
 
 def source(value):
@@ -11,7 +11,7 @@ def source(value):
 
 
 def only(value):
-    assert sniff(source(value)).name == "transcribe"
+    assert sniff_format(source(value)).name == "transcribe"
     (dialogue,) = read_dialogues(source(value))
     return dialogue, [(turn.speaker, turn.text) for turn in dialogue.turns]
 
@@ -78,5 +78,5 @@ def test_a_transcript_without_speaker_labels_needs_a_rule():
 @pytest.mark.parametrize("entry", [5, {"ParticipantRole": "AGENT", "Content": 5}, None])
 def test_an_entry_of_another_form_is_a_problem_of_its_record(entry):
     value = {**analytics(("AGENT", "Hello.")), "Transcript": [entry]}
-    (found,) = parse(source(value))
+    (found,) = parse_dialogues(source(value))
     assert isinstance(found, Problem) and found.where == "call.json:1, id call-17"

@@ -1,7 +1,7 @@
 import pytest
 
 from rolesum.errors import Problem
-from rolesum.formats import Source, parse, read_dialogues, sniff
+from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
 
 MARK, THIN = "\u200e", "\u202f"
 
@@ -38,7 +38,7 @@ CHINESE = """2023/12/31 下午10:02 - 消息和通话均进行端到端加密。
 
 def only(text):
     source = Source("chat.txt", text)
-    assert sniff(source).name == "whatsapp"
+    assert sniff_format(source).name == "whatsapp"
     (dialogue,) = read_dialogues(source)
     return dialogue, [(turn.speaker, turn.text) for turn in dialogue.turns]
 
@@ -84,10 +84,10 @@ def test_dates_of_many_locales_begin_a_message(head):
 
 
 def test_text_before_the_first_message_is_a_problem_with_its_line():
-    (item,) = parse(Source("chat.txt", "exported by me\n" + ANDROID), "whatsapp")
+    (item,) = parse_dialogues(Source("chat.txt", "exported by me\n" + ANDROID), "whatsapp")
     assert isinstance(item, Problem) and item.where == "chat.txt:1"
 
 
 def test_a_chat_of_media_only_is_a_problem():
-    (item,) = parse(Source("chat.txt", "31.12.23, 22:04 - Tom: <Media omitted>\n"))
+    (item,) = parse_dialogues(Source("chat.txt", "31.12.23, 22:04 - Tom: <Media omitted>\n"))
     assert isinstance(item, Problem) and "no message with text" in item.what

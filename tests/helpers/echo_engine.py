@@ -8,7 +8,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, Problem, ResourceError
 from rolesum.formats.jsonl import to_json
 from rolesum.generation import Generation
-from rolesum.instructions import ChatForm, PromptLayout
+from rolesum.instructions import ChatFormat, PromptLayout
 from rolesum.roles import roles_of_speakers
 
 
@@ -18,7 +18,7 @@ class Echo:
     name = "echo"
 
     def __init__(self, seconds=0.0):
-        self.layout = PromptLayout(ChatForm())
+        self.layout = PromptLayout(ChatFormat())
         self.seconds = seconds
         self.calls = []
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.tiny import model_dir, short_dialogues
-from rolesum.dialogue import bundle_of
+from rolesum.dialogue import make_bundle
 from rolesum.formats import read_dialogues
 from rolesum.recipe import parse_recipe
 from rolesum.roles import BUILT_IN
@@ -57,7 +57,7 @@ def last(measured):
 
 def loss_of(loaded, file=HELD_OUT, roles=BUILT_IN):
     """The mean loss per target token by the library's own labels and loss, one example at a time."""
-    bundles = [bundle_of(dialogue, roles) for dialogue in read_dialogues(file)]
+    bundles = [make_bundle(dialogue, roles) for dialogue in read_dialogues(file)]
     encoded = encode_bundles(bundles, loaded.layout(), loaded.encoder, max_length=2048).bundles
     total, tokens = 0.0, 0
     for bundle in encoded:

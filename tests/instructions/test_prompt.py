@@ -3,9 +3,9 @@ import pytest
 from rolesum.dialogue import Dialogue, Example, Turn
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
-from rolesum.instructions import ChatForm, InstructionSet, PromptLayout, Segment, load_instruction_set
+from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, Segment, load_instruction_set
 
-CHAT = ChatForm(head=("<user>",), tail=("<end>", 7), end=(2,))
+CHAT = ChatFormat(head=("<user>",), tail=("<end>", 7), answer_end=(2,))
 ENGLISH = Dialogue(
     "1",
     (Turn("Anna", "My lamp {broke} </s>"), Turn("Tom", "Sorry"), Turn("Ivo", "Es tut ihm leid")),
@@ -28,7 +28,7 @@ def test_a_prompt_is_head_dialogue_instruction_tail_in_this_order():
 
 def test_the_target_is_the_summary_and_the_end_of_the_answer():
     segments = PromptLayout(CHAT).target(Example(ENGLISH, "user", "Her lamp broke."))
-    assert segments == (Segment("target", "Her lamp broke."), Segment("control", control=CHAT.end))
+    assert segments == (Segment("target", "Her lamp broke."), Segment("control", control=CHAT.answer_end))
 
 
 def test_the_dialogue_stands_one_turn_a_line_as_it_was_typed_and_ends_before_the_instruction():

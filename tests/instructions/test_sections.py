@@ -4,7 +4,7 @@ import yaml
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
-from rolesum.instructions import ChatForm, InstructionSet, PromptLayout, SectionSet, instruction_set, load_sections
+from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet, instruction_set, load_sections
 from rolesum.instructions.sections import preset_names
 from rolesum.recipe import dump_recipe, parse_recipe
 from rolesum.roles import resolve_role
@@ -47,7 +47,7 @@ def set_file(tmp_path):
 
 def layout(sections=OWN, **others):
     return PromptLayout(
-        ChatForm(head=("<user>",), tail=("<end>",)), sections=SectionSet.model_validate(sections), **others
+        ChatFormat(head=("<user>",), tail=("<end>",)), sections=SectionSet.model_validate(sections), **others
     )
 
 
@@ -66,7 +66,7 @@ def refusal(path):
 def test_a_preset_asks_for_each_of_its_sections_in_the_dialogues_language_and_in_words_of_its_own(name, sample):
     sections = load_sections(name)
     dialogue = read_dialogues(f"sample:{sample}", limit=1)[0]
-    asked = [instruction(dialogue, section, sections=sections) for section in sections.asked(dialogue)]
+    asked = [instruction(dialogue, section, sections=sections) for section in sections.names_for(dialogue)]
     assert sections.name == name and len(set(asked)) == len(asked) >= 2
     chinese = [any("\u4e00" <= letter <= "\u9fff" for letter in text) for text in asked]
     assert set(chinese) == {sample == "zh-test"}
@@ -85,7 +85,7 @@ def test_a_section_is_asked_for_by_its_title_and_definition_and_a_role_by_its_sp
 
 
 def test_built_in_and_custom_roles_are_asked_for_as_without_a_set():
-    plain = PromptLayout(ChatForm(), definitions={"guest": "Who visits."})
+    plain = PromptLayout(ChatFormat(), definitions={"guest": "Who visits."})
     for role in ("overall", "user", "guest"):
         assert instruction(ENGLISH, role, definitions={"guest": "Who visits."}) == plain.branch(ENGLISH, role)[0].text
 
@@ -94,8 +94,8 @@ def test_nobody_need_play_a_section_and_somebody_must_play_a_role():
     needed = {name: layout().needs_speaker(name) for name in ("risks", "chair", "overall", "user")}
     assert needed == {"risks": False, "chair": True, "overall": False, "user": True}
     sections = SectionSet.model_validate(OWN)
-    assert sections.asked(ENGLISH) == ("risks", "next-steps", "chair")
-    assert sections.asked(CHINESE) == ("risks", "next-steps")
+    assert sections.names_for(ENGLISH) == ("risks", "next-steps", "chair")
+    assert sections.names_for(CHINESE) == ("risks", "next-steps")
 
 
 def test_an_example_stands_before_the_dialogue_in_the_prefix_and_only_in_its_language():
@@ -105,8 +105,8 @@ def test_an_example_stands_before_the_dialogue_in_the_prefix_and_only_in_its_lan
     shown = prompt.prefix[1].text
     assert "Bo: It may {rain}.\nChairwoman: Bring a tent.\n\n" in shown
     assert "risks: Rain.\nnext steps: Bring a tent.\n" in shown
-    assert prompt.prefix[2].text == PromptLayout(ChatForm()).prefix(ENGLISH)[1].text
-    assert layout().prefix(CHINESE)[1:] == PromptLayout(ChatForm()).prefix(CHINESE)[1:]
+    assert prompt.prefix[2].text == PromptLayout(ChatFormat()).prefix(ENGLISH)[1].text
+    assert layout().prefix(CHINESE)[1:] == PromptLayout(ChatFormat()).prefix(CHINESE)[1:]
 
 
 def test_names_and_aliases_resolve_and_come_before_the_built_in_ones():
@@ -162,7 +162,7 @@ def test_an_instruction_set_without_the_newer_keys_takes_the_built_in_wording_an
         separator="",
     )
     assert layout(instructions=old).branch(ENGLISH, "risks") == layout().branch(ENGLISH, "risks")
-    assert old.whole().section == instruction_set("en").section
+    assert old.with_defaults().section == instruction_set("en").section
     other = old.model_copy(update={"language": "fr"})
     with pytest.raises(UsageError, match='"old" does not say how to write a section'):
         layout(instructions=other).branch(ENGLISH, "risks")

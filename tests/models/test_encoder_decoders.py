@@ -58,7 +58,7 @@ def test_mbarts_languages_follow_the_dialogues(kind, dialogue, code):
     assert target == known(text_target="灯 broke").input_ids
     known.src_lang = known.tgt_lang = "en_XX"
     number = known.convert_tokens_to_ids(code)
-    begin = side.sides.begin(side.layout().form_for(dialogue))
+    begin = side.sides.begin(side.layout().chat_format_for(dialogue))
     assert begin == ([number] if kind == "mbart" else [2, number])
     assert side.tokenizer.src_lang == side.tokenizer.tgt_lang == "en_XX"  # left as it was
 

@@ -97,9 +97,9 @@ def test_the_embedded_models_prompt_is_its_chat_templates():
     dialogue = Dialogue("d", (Turn("Anna", "Hi, is 10 a.m. fine?"), Turn("Tom", "Yes.")))
     layout = side.layout()
     text = (
-        layout.set_for(dialogue).dialogue_text(dialogue)
+        layout.instruction_set_for(dialogue).dialogue_text(dialogue)
         + "\n\n"
-        + layout.set_for(dialogue).instruction("overall", dialogue)
+        + layout.instruction_set_for(dialogue).instruction("overall", dialogue)
     )
     question = [{"role": "user", "content": text}]
     expected = side.tokenizer.apply_chat_template(question, add_generation_prompt=True, tokenize=False)

@@ -13,7 +13,7 @@ from rolesum.dialogue import Dialogue, RoleSummary, Turn
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
 from rolesum.redaction import RestoringText, redact, restore_summaries
-from rolesum.redaction.find import FORMS, find
+from rolesum.redaction.find import PATTERN_KINDS, find_personal_data
 from rolesum.redaction.mask import PLACEHOLDER
 
 PERSONAL = {
@@ -201,7 +201,12 @@ def test_whatever_is_typed_redaction_leaves_nothing_that_it_finds_does_no_more_t
     assert seen.restored_dialogue() == dialogue
     assert redact(seen.dialogue, names=names).dialogue == seen.dialogue
     texts = [text for turn in seen.dialogue.turns for text in (turn.speaker, turn.text)]
-    assert not [span for text in texts for part in PLACEHOLDER.split(text)[::2] for span in find(part, FORMS)]
+    assert not [
+        span
+        for text in texts
+        for part in PLACEHOLDER.split(text)[::2]
+        for span in find_personal_data(part, PATTERN_KINDS)
+    ]
 
 
 def test_in_real_chats_numbers_are_found_and_nothing_else_is_taken_for_one(shared):

@@ -9,7 +9,7 @@ from helpers.tiny import model_dir
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
-from rolesum.instructions import ChatForm, PromptLayout, load_sections
+from rolesum.instructions import ChatFormat, PromptLayout, load_sections
 from rolesum.models import load_model
 from rolesum.training.validation import rouge
 
@@ -62,5 +62,5 @@ def test_a_runs_sections_are_summarized_though_nobody_plays_them_and_a_given_set
     written = summarize([CHAT], TransformersEngine(loaded, loaded.layout()), ("issue", "outcome"), Decoding(4))
     assert [one.role for one in written[0]] == ["issue", "outcome"]
     given = load_sections("meeting-recap")
-    wanted = PromptLayout(ChatForm(), sections=given).branch(CHAT, "decisions")[0]
+    wanted = PromptLayout(ChatFormat(), sections=given).branch(CHAT, "decisions")[0]
     assert loaded.layout(sections=given).branch(CHAT, "decisions")[0] == wanted

@@ -15,7 +15,7 @@ from pathlib import Path
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import FORMATS, Source, read_items, sniff
+from rolesum.formats import FORMATS, Source, read_items, sniff_format
 from rolesum.formats.source import STDIN
 
 # Formats with one dialogue a line, each with an id of its own.
@@ -146,7 +146,7 @@ def _line_format(path: Path, reading: Reading) -> str | None:
         if not text.lstrip().startswith("{") or not isinstance(source.first_record, dict):
             continue
         form = reading.form or next((name for name in LINE_FORMATS if FORMATS[name].matches(source)), None)
-        return form if form and (reading.form or sniff(source).name == form) else None
+        return form if form and (reading.form or sniff_format(source).name == form) else None
     return None
 
 

@@ -48,7 +48,7 @@ def check(
     """
     from rolesum.errors import DataError
     from rolesum.formats.check import check_file
-    from rolesum.formats.table import columns_of
+    from rolesum.formats.table import parse_columns
     from rolesum.recipe import load_recipe
 
     loaded = load_recipe(recipe) if recipe else None
@@ -57,7 +57,7 @@ def check(
         format_,
         loaded.aliases if loaded else None,
         sections=loaded.section_set.sections if loaded and loaded.section_set else (),
-        columns=columns_of(columns) if columns else None,
+        columns=parse_columns(columns) if columns else None,
         unknown_speaker=unknown_speaker,
     )
     if json_:
@@ -103,7 +103,7 @@ def convert(
     from rolesum.atomic_io import atomic_write_text
     from rolesum.formats import open_source
     from rolesum.formats.convert import convert as convert_source
-    from rolesum.formats.table import columns_of
+    from rolesum.formats.table import parse_columns
     from rolesum.recipe import load_recipe
 
     to_file = out != "-"
@@ -116,7 +116,7 @@ def convert(
         source,
         format_,
         custom_roles=aliases,
-        columns=columns_of(columns) if columns else None,
+        columns=parse_columns(columns) if columns else None,
         unknown_speaker=unknown_speaker,
         skip_bad=skip_bad,
     )
@@ -206,7 +206,7 @@ def show(
     from rich.markup import escape
 
     from rolesum.formats import find_dialogue
-    from rolesum.formats.table import columns_of
+    from rolesum.formats.table import parse_columns
     from rolesum.generation.summarizer import load_role_config
     from rolesum.models.loading import load_text_side
     from rolesum.roles import default_roles
@@ -219,7 +219,7 @@ def show(
         format_,
         custom_roles=declared.aliases,
         speakers=speaker_map(speaker),
-        columns=columns_of(columns) if columns else None,
+        columns=parse_columns(columns) if columns else None,
         unknown_speaker=unknown_speaker,
     )
     wanted = role_list(roles, declared.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)

@@ -134,12 +134,12 @@ class Asked(AskedEngine):
 
     def reading(self) -> dict[str, Any]:
         """How formats.read_dialogues and read_items are to read."""
-        from rolesum.formats.table import columns_of
+        from rolesum.formats.table import parse_columns
 
         return {
             "custom_roles": self.declared.aliases,
             "speakers": speaker_map(self.speaker),
-            "columns": columns_of(self.columns) if self.columns else None,
+            "columns": parse_columns(self.columns) if self.columns else None,
             "unknown_speaker": self.unknown_speaker,
         }
 

@@ -125,7 +125,7 @@ def _own_scores(run: EvaluatedRun) -> dict[tuple[str, str], Mapping[str, Any]]:
             or not isinstance(value.get("id"), str)
             or not isinstance(value.get("role"), str)
         ):
-            problems.append(Problem("no id and role", record.place, "run rolesum evaluate again"))
+            problems.append(Problem("no id and role", record.location, "run rolesum evaluate again"))
         else:
             rows[value["id"], value["role"]] = value
     if problems:

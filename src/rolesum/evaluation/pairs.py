@@ -6,7 +6,7 @@ from typing import Any
 
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.prediction import Prediction
-from rolesum.formats.source import Record, Source, is_id, open_source
+from rolesum.formats.source import Record, Source, is_valid_id, open_source
 from rolesum.roles import resolve_role
 
 # Where a line of JSON may keep its text.
@@ -41,10 +41,10 @@ def read_predictions(path: str | Path) -> list[Prediction]:
             one = _written(record.value)
         except ValueError as error:
             fix = "give id, role, prediction and references; or name the dialogues with --data"
-            problems.append(Problem(str(error), record.place, fix))
+            problems.append(Problem(str(error), record.location, fix))
             continue
         if (one.id, one.role) in found:
-            problems.append(Problem(f"id {one.id}, role {one.role} stands twice", record.place, "remove one"))
+            problems.append(Problem(f"id {one.id}, role {one.role} stands twice", record.location, "remove one"))
         found[one.id, one.role] = one
     if problems:
         raise DataError(problems)
@@ -55,7 +55,7 @@ def read_predictions(path: str | Path) -> list[Prediction]:
 
 def _written(value: Any) -> Prediction:
     """The prediction of one line, whose role is taken as it stands. Raises ValueError that says what is wrong."""
-    if not isinstance(value, dict) or not is_id(value.get("id")):
+    if not isinstance(value, dict) or not is_valid_id(value.get("id")):
         raise ValueError("no id")
     references = value.get("references", value.get("reference"))
     references = [references] if isinstance(references, str) else references
@@ -132,8 +132,8 @@ def _texts(
             continue
         for key, texts in _of_record(record, keys, problems, custom_roles):
             if key in found:
-                problems.append(Problem(f"id {key[0]}, role {key[1]} stands twice", record.place, "remove one"))
-            found[key] = (record.place, texts)
+                problems.append(Problem(f"id {key[0]}, role {key[1]} stands twice", record.location, "remove one"))
+            found[key] = (record.location, texts)
     return found
 
 
@@ -145,8 +145,8 @@ def _of_record(
 ) -> list[tuple[tuple[str, str], list[str]]]:
     """The texts of one line: either one role's, or all of a line with a `summaries` object."""
     value: Any = record.value
-    if not isinstance(value, dict) or not is_id(value.get("id")):
-        problems.append(Problem("no id", record.place, "each line needs an id"))
+    if not isinstance(value, dict) or not is_valid_id(value.get("id")):
+        problems.append(Problem("no id", record.location, "each line needs an id"))
         return []
     identity = str(value["id"])
     by_role: Mapping[str, Any] | None = value.get("summaries")
@@ -156,7 +156,7 @@ def _of_record(
     rows = []
     for role, text in by_role.items():
         texts = text if isinstance(text, list) else [text]
-        place = f"{record.place}, id {identity}"
+        place = f"{record.location}, id {identity}"
         fault = _fault(texts, keys)
         if fault:
             problems.append(Problem(fault[0], place, fault[1]))

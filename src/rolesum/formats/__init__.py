@@ -29,7 +29,7 @@ from rolesum.formats import (
     zoom,
 )
 from rolesum.formats.source import Source, open_source
-from rolesum.formats.speakers import REFUSE, name_speakers, speaker_rule
+from rolesum.formats.speakers import REFUSE, apply_speaker_rule, parse_speaker_rule
 from rolesum.roles import resolve_role, roles_of_speakers
 
 __all__ = [
@@ -38,10 +38,10 @@ __all__ = [
     "Source",
     "find_dialogue",
     "open_source",
-    "parse",
+    "parse_dialogues",
     "read_dialogues",
     "read_items",
-    "sniff",
+    "sniff_format",
 ]
 
 
@@ -64,17 +64,17 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def sniff(source: Source, most_problems: int | None = None) -> Format:
+def sniff_format(source: Source, max_problems: int | None = None) -> Format:
     """The one format that the source looks like. Raises DataError where it looks like none or several.
 
-    The error tells what of the JSON is broken, `most_problems` at most.
+    The error tells what of the JSON is broken, `max_problems` at most.
     """
     candidates = [form for form in FORMATS.values() if form.matches(source)]
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
         problems = (item for item in source.records() if isinstance(item, Problem))
-        broken = list(islice(problems, most_problems)) if source.is_json else []
+        broken = list(islice(problems, max_problems)) if source.is_json else []
         if broken:
             raise DataError(broken)
         if source.is_json:
@@ -91,38 +91,40 @@ def sniff(source: Source, most_problems: int | None = None) -> Format:
     raise DataError(f"the file could be any of: {names}", source.name, "name the right one with --format")
 
 
-def parse(
+def parse_dialogues(
     source: Source,
-    form: str | None = None,
+    file_format: str | None = None,
     *,
     columns: Mapping[str, str] | None = None,
     unknown_speaker: str = REFUSE,
-    most_problems: int | None = None,
+    max_problems: int | None = None,
 ) -> Iterator[Dialogue | Problem]:
     """The dialogues of a source and the problems between them. `form` names a format; None sniffs it.
 
     `columns` maps a field to its column in a CSV or TSV file; `unknown_speaker` says who speaks where the file does
-    not: refuse, name=LABEL, alternate=LABEL,LABEL or continue. `most_problems` is that of `sniff`.
+    not: refuse, name=LABEL, alternate=LABEL,LABEL or continue. `max_problems` is that of `sniff`.
     """
-    if form is not None and form not in FORMATS:
-        raise UsageError(f'unknown format "{form}"', fix=did_you_mean(form, FORMATS))
-    if columns and form not in (None, table.NAME):
-        raise UsageError(f"columns are mapped in csv only, and the format is {form}", "--columns", "leave it out")
-    if columns and form is None and source.is_json:
+    if file_format is not None and file_format not in FORMATS:
+        raise UsageError(f'unknown format "{file_format}"', fix=did_you_mean(file_format, FORMATS))
+    if columns and file_format not in (None, table.NAME):
+        raise UsageError(
+            f"columns are mapped in csv only, and the format is {file_format}", "--columns", "leave it out"
+        )
+    if columns and file_format is None and source.is_json:
         raise UsageError("columns are mapped in CSV and TSV only, and this is JSON", "--columns", "leave it out")
-    rule = speaker_rule(unknown_speaker)
-    known = FORMATS[form] if form else None
-    items = table.read(source, columns) if columns else (known or sniff(source, most_problems)).read(source)
-    return (name_speakers(item, rule) if isinstance(item, Dialogue) else item for item in items)
+    rule = parse_speaker_rule(unknown_speaker)
+    known = FORMATS[file_format] if file_format else None
+    items = table.read(source, columns) if columns else (known or sniff_format(source, max_problems)).read(source)
+    return (apply_speaker_rule(item, rule) if isinstance(item, Dialogue) else item for item in items)
 
 
 def read_dialogues(
     path: str | Path | Source,
-    form: str | None = None,
+    file_format: str | None = None,
     *,
     skip: Collection[str] = (),
     limit: int | None = None,
-    most_problems: int | None = None,
+    max_problems: int | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
@@ -132,7 +134,7 @@ def read_dialogues(
 
     `custom_roles` maps a role of one's own to its aliases, `speakers` a speaker's label to the role that it plays;
     both add to what the file says. `columns` and `unknown_speaker` are those of `parse`. Raises DataError with all
-    problems of the file (with the first `most_problems`, where reading stops then), UsageError for a label in
+    problems of the file (with the first `max_problems`, where reading stops then), UsageError for a label in
     `speakers` that nobody has. An id in `skip` that is absent is told.
     """
     dialogues: list[Dialogue] = []
@@ -140,12 +142,12 @@ def read_dialogues(
     unskipped, whole = set(skip), True
     for item in read_items(
         path,
-        form,
+        file_format,
         custom_roles=custom_roles,
         speakers=speakers,
         columns=columns,
         unknown_speaker=unknown_speaker,
-        most_problems=most_problems,
+        max_problems=max_problems,
     ):
         if limit is not None and len(dialogues) >= limit:
             whole = False
@@ -155,7 +157,7 @@ def read_dialogues(
                 unskipped.discard(skipped)
             else:
                 problems.append(item)
-                if most_problems is not None and len(problems) >= most_problems:
+                if max_problems is not None and len(problems) >= max_problems:
                     break
         elif item.id in skip:
             unskipped.discard(item.id)
@@ -178,26 +180,28 @@ def read_dialogues(
 
 def read_items(
     path: str | Path | Source,
-    form: str | None = None,
+    file_format: str | None = None,
     *,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     unknown_speaker: str = REFUSE,
-    most_problems: int | None = None,
+    max_problems: int | None = None,
 ) -> Iterator[Dialogue | Problem]:
     """The dialogues and the problems of a file as they come, with every role's name resolved."""
     aliases = {role: tuple(names) for role, names in (custom_roles or {}).items()}
     given = {label: resolve_role(role, aliases) for label, role in (speakers or {}).items()}
     source = path if isinstance(path, Source) else open_source(path)
-    for item in parse(source, form, columns=columns, unknown_speaker=unknown_speaker, most_problems=most_problems):
+    for item in parse_dialogues(
+        source, file_format, columns=columns, unknown_speaker=unknown_speaker, max_problems=max_problems
+    ):
         yield item if isinstance(item, Problem) else _resolved(item, aliases, given)
 
 
 def find_dialogue(
     path: str | Path | Source,
     identity: str | None,
-    form: str | None = None,
+    file_format: str | None = None,
     *,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
@@ -209,7 +213,7 @@ def find_dialogue(
     ids: list[str] = []
     for item in read_items(
         path,
-        form,
+        file_format,
         custom_roles=custom_roles,
         speakers=speakers,
         columns=columns,

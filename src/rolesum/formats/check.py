@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.errors import Problem
-from rolesum.formats import FORMATS, open_source, read_items, sniff, table
+from rolesum.formats import FORMATS, open_source, read_items, sniff_format, table
 from rolesum.formats.speakers import REFUSE
 from rolesum.roles import OVERALL
 
@@ -40,7 +40,7 @@ class CheckResult:
 
 def check_file(
     path: str | Path,
-    form: str | None = None,
+    file_format: str | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     *,
     sections: Collection[str] = (),
@@ -49,11 +49,13 @@ def check_file(
 ) -> CheckResult:
     """Read the whole file, and find all its problems, repeated ids among them. Nobody need play one of `sections`."""
     source = open_source(path)
-    form = table.NAME if form is None and columns else form
-    chosen = FORMATS[form] if form in FORMATS else sniff(source) if form is None else None
-    result = CheckResult(source.name, chosen.name if chosen else str(form))
+    file_format = table.NAME if file_format is None and columns else file_format
+    chosen = FORMATS[file_format] if file_format in FORMATS else sniff_format(source) if file_format is None else None
+    result = CheckResult(source.name, chosen.name if chosen else str(file_format))
     first_places: dict[str, str] = {}
-    for item in read_items(source, form, custom_roles=custom_roles, columns=columns, unknown_speaker=unknown_speaker):
+    for item in read_items(
+        source, file_format, custom_roles=custom_roles, columns=columns, unknown_speaker=unknown_speaker
+    ):
         if isinstance(item, Problem):
             result.problems.append(item)
             continue

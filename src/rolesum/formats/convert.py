@@ -7,7 +7,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
-from rolesum.formats import FORMATS, Source, read_items, sniff, table
+from rolesum.formats import FORMATS, Source, read_items, sniff_format, table
 from rolesum.formats.jsonl import to_json
 from rolesum.formats.speakers import REFUSE
 
@@ -45,7 +45,7 @@ class Conversion:
 
 def convert(
     source: Source,
-    form: str | None = None,
+    file_format: str | None = None,
     *,
     custom_roles: Mapping[str, Collection[str]] | None = None,
     speakers: Mapping[str, str] | None = None,
@@ -57,13 +57,18 @@ def convert(
 
     Raises DataError with all problems, unless `skip_bad`, and where no dialogue is good.
     """
-    form = form or (table.NAME if columns else sniff(source).name)
-    if form not in FORMATS:
-        raise UsageError(f'unknown format "{form}"', fix=did_you_mean(form, FORMATS))
-    found = Conversion(source.name, form)
+    file_format = file_format or (table.NAME if columns else sniff_format(source).name)
+    if file_format not in FORMATS:
+        raise UsageError(f'unknown format "{file_format}"', fix=did_you_mean(file_format, FORMATS))
+    found = Conversion(source.name, file_format)
     places: dict[str, str] = {}
     for item in read_items(
-        source, form, custom_roles=custom_roles, speakers=speakers, columns=columns, unknown_speaker=unknown_speaker
+        source,
+        file_format,
+        custom_roles=custom_roles,
+        speakers=speakers,
+        columns=columns,
+        unknown_speaker=unknown_speaker,
     ):
         if isinstance(item, Problem):
             found.problems.append(item)

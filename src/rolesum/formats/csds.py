@@ -10,7 +10,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, is_id
+from rolesum.formats.source import Record, Source, is_valid_id
 from rolesum.roles import AGENT, OVERALL, USER
 
 NAME = "csds"
@@ -40,10 +40,10 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
     official = isinstance(value, dict) and "Dialogue" in value
-    if not isinstance(value, dict) or not is_id(value.get("DialogueID", value.get("id"))):
-        return Problem("not a CSDS record: an id and a dialogue are needed", record.place, "see docs/formats.md")
+    if not isinstance(value, dict) or not is_valid_id(value.get("DialogueID", value.get("id"))):
+        return Problem("not a CSDS record: an id and a dialogue are needed", record.location, "see docs/formats.md")
     identity = str(value.get("DialogueID", value.get("id")))
-    place = f"{record.place}, id {identity}"
+    place = f"{record.location}, id {identity}"
     entries = value.get("Dialogue" if official else "dialogue")
     if not isinstance(entries, list) or not all(_is_turn(entry) for entry in entries):
         return Problem("a turn needs speaker and utterance, both texts", place, "mend or remove the record")
@@ -64,7 +64,7 @@ def _dialogue(record: Record) -> Dialogue | Problem:
         roles={customer: USER, SERVICE: AGENT},
         summaries=summaries,
         language="zh",
-        source=record.place,
+        source=record.location,
     )
 
 

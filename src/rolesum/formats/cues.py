@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Source
-from rolesum.formats.turns import labeled_line, merged, one_line
+from rolesum.formats.turns import merge_turns, one_line, parse_labeled_line
 from rolesum.roles import roles_of_speakers
 
 ARROW = "-->"
@@ -34,7 +34,7 @@ class Cue:
 
     start: float
     text: str
-    place: str
+    location: str
 
 
 def read_cues(source: Source, first: int = 0, apart: tuple[str, ...] | None = None) -> Iterator[Cue | Problem]:
@@ -92,13 +92,13 @@ def turns_by_label(texts: Sequence[str]) -> Iterator[Turn]:
         yield Turn(speaker, one_line("\n".join(said)))
 
 
-def without_tags(text: str) -> str:
+def strip_tags(text: str) -> str:
     return _TAG.sub("", text)
 
 
-def dialogue_of_speech(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:
+def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:
     """The dialogue of a transcript: pieces that follow each other from one speaker are one turn."""
-    spoken = merged(turns)
+    spoken = merge_turns(turns)
     if not spoken:
         return Problem("nothing is said in it", place, "check the file and the format")
     return Dialogue(
@@ -110,7 +110,7 @@ def dialogue_of_speech(turns: Iterable[Turn], identity: str, place: str) -> Dial
 
 
 def _label(line: str) -> Turn | None:
-    turn = labeled_line(_DASH.sub("", line))
+    turn = parse_labeled_line(_DASH.sub("", line))
     return turn if turn and len(turn.speaker.split()) <= _LABEL_WORDS else None
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, is_id
-from rolesum.formats.turns import turns_of_text
+from rolesum.formats.source import Record, Source, is_valid_id
+from rolesum.formats.turns import parse_turns
 from rolesum.roles import OVERALL, roles_of_speakers
 
 NAME = "dialogsum"
@@ -33,10 +33,10 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 
 def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
-    if not isinstance(value, dict) or not is_id(value.get("fname")) or not isinstance(value.get("dialogue"), str):
-        return Problem("not a DialogSum record: fname and dialogue are needed", record.place, "see docs/formats.md")
-    place = f"{record.place}, id {value['fname']}"
-    turns, stray = turns_of_text(value["dialogue"])
+    if not isinstance(value, dict) or not is_valid_id(value.get("fname")) or not isinstance(value.get("dialogue"), str):
+        return Problem("not a DialogSum record: fname and dialogue are needed", record.location, "see docs/formats.md")
+    place = f"{record.location}, id {value['fname']}"
+    turns, stray = parse_turns(value["dialogue"])
     if not turns:
         return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
     if stray:
@@ -51,5 +51,5 @@ def _dialogue(record: Record) -> Dialogue | Problem:
         roles=roles_of_speakers([turn.speaker for turn in turns]),
         summaries={OVERALL: tuple(text.strip() for text in written)} if written else {},
         meta={"topics": topics} if topics else {},
-        source=record.place,
+        source=record.location,
     )

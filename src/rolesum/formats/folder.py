@@ -13,7 +13,7 @@ MEMBERS = ("users.json", "org_users.json")
 _DAY = re.compile(r"[^/]+/\d{4}-\d{2}-\d{2}\.json")
 
 # A zip of a few megabytes can unpack to terabytes.
-MOST_BYTES = 2**30
+MAX_UNPACKED_BYTES = 2**30
 
 _WHAT_IS_READ = "name a file, or a Slack export: the directory or zip that holds users.json"
 
@@ -22,7 +22,7 @@ def is_zip(raw: bytes) -> bool:
     return raw.startswith(b"PK\x03\x04")
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
+def read_export_directory(folder: Path) -> dict[str, bytes]:
     """The files of a Slack export by their paths in it. Raises DataError where the directory is none."""
     if not any((folder / name).is_file() for name in MEMBERS):
         raise DataError("cannot read the file: it is a directory without users.json", str(folder), _WHAT_IS_READ)
@@ -35,7 +35,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         raise DataError(f"cannot read the file: {error.strerror}", str(error.filename), "check the path") from None
 
 
-def read_zip(raw: bytes, name: str, most: int = MOST_BYTES) -> dict[str, bytes]:
+def read_export_zip(raw: bytes, name: str, most: int = MAX_UNPACKED_BYTES) -> dict[str, bytes]:
     """The files of a zipped Slack export; one folder around the whole is passed over.
 
     Raises DataError, also where they unpack to more than `most` bytes.

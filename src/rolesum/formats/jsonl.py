@@ -6,7 +6,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, did_you_mean
-from rolesum.formats.source import Record, Source, is_id
+from rolesum.formats.source import Record, Source, is_valid_id
 from rolesum.roles import roles_of_speakers
 
 NAME = "rolesum"
@@ -30,7 +30,7 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
         faults = _faults(record.value)
         if faults:
             identity = record.value.get("id") if isinstance(record.value, dict) else None
-            place = f"{record.place}, id {identity}" if is_id(identity) else record.place
+            place = f"{record.location}, id {identity}" if is_valid_id(identity) else record.location
             yield from (Problem(what, place, fix) for what, fix in faults)
         else:
             yield _dialogue(record)
@@ -64,7 +64,7 @@ def _dialogue(record: Record) -> Dialogue:
         summaries=summaries,
         language=value.get("language", ""),
         meta=value.get("meta", {}),
-        source=record.place,
+        source=record.location,
     )
 
 
@@ -78,7 +78,7 @@ def _faults(value: Any) -> list[tuple[str, str]]:
         (f'unknown field "{key}"', did_you_mean(key, FIELDS) if place < _HINTS else schema)
         for place, key in enumerate(unknown)
     ]
-    if not is_id(value.get("id")):
+    if not is_valid_id(value.get("id")):
         faults.append(("no id", "give each dialogue an id that is a text or a whole number"))
     turns = value.get("turns")
     if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):

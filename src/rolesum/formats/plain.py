@@ -6,7 +6,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
 from rolesum.formats import vtt, whatsapp, zoom
 from rolesum.formats.source import Source
-from rolesum.formats.turns import turns_of_text
+from rolesum.formats.turns import parse_turns
 from rolesum.roles import roles_of_speakers
 
 NAME = "plain"
@@ -20,12 +20,12 @@ _OTHERS = (vtt, whatsapp, zoom)
 def matches(source: Source) -> bool:
     if source.is_json or source.files or any(other.matches(source) for other in _OTHERS):
         return False
-    turns, stray = turns_of_text(source.text)
+    turns, stray = parse_turns(source.text)
     return bool(turns) and not stray
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
-    turns, stray = turns_of_text(source.text)
+    turns, stray = parse_turns(source.text)
     for line in stray:
         yield Problem("no speaker", f"{source.name}:{line}", 'begin each turn with "Speaker: "')
     if not turns:

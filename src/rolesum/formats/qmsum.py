@@ -10,7 +10,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, identified
+from rolesum.formats.source import Record, Source, records_with_ids
 from rolesum.formats.turns import one_line
 from rolesum.roles import OVERALL, roles_of_speakers
 
@@ -29,15 +29,15 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
-    for identity, record in identified(source):
+    for identity, record in records_with_ids(source):
         yield _dialogue(record, identity) if isinstance(record, Record) else record
 
 
 def _dialogue(record: Record, identity: str) -> Dialogue | Problem:
     value: Any = record.value
     if not isinstance(value, dict) or not isinstance(value.get("meeting_transcripts"), list):
-        return Problem("not a QMSum record: meeting_transcripts is needed", record.place, "see docs/formats.md")
-    place = f"{record.place}, id {identity}"
+        return Problem("not a QMSum record: meeting_transcripts is needed", record.location, "see docs/formats.md")
+    place = f"{record.location}, id {identity}"
     said, queries = value["meeting_transcripts"], [value.get(key) or [] for key in QUERIES]
     if not all(_has_texts(entry, "speaker", "content") for entry in said):
         return Problem("a turn needs speaker and content, both texts", place, "mend or remove the record")
@@ -64,7 +64,7 @@ def _dialogue(record: Record, identity: str) -> Dialogue | Problem:
         roles=roles_of_speakers([turn.speaker for turn in turns]),
         summaries={OVERALL: tuple(whole)} if whole else {},
         meta={key: entries for key, entries in (("topics", topics), ("queries", asked)) if entries},
-        source=record.place,
+        source=record.location,
     )
 
 

@@ -8,7 +8,7 @@ from rolesum.errors import Problem
 from rolesum.formats.source import Record, Source
 
 
-def header(source: Source, delimiter: str = ",") -> list[str]:
+def csv_header(source: Source, delimiter: str = ",") -> list[str]:
     """The names in the first line."""
     try:
         cells = next(csv.reader(io.StringIO(source.lines[0]), delimiter=delimiter), [])
@@ -17,7 +17,7 @@ def header(source: Source, delimiter: str = ",") -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def rows(source: Source, delimiter: str = ",") -> Iterator[Record | Problem]:
+def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Problem]:
     """Each row as a record of column -> cell; a row of the wrong length and broken quotes come as a Problem."""
     text = io.StringIO(source.text, newline="")
     reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)

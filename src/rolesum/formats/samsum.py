@@ -6,9 +6,9 @@ from typing import Any
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
 from rolesum.formats.dialogsum import is_record as is_dialogsum
-from rolesum.formats.rows import header, rows
-from rolesum.formats.source import Record, Source, is_id
-from rolesum.formats.turns import turns_of_text
+from rolesum.formats.rows import csv_header, csv_records
+from rolesum.formats.source import Record, Source, is_valid_id
+from rolesum.formats.turns import parse_turns
 from rolesum.roles import OVERALL, roles_of_speakers
 
 NAME = "samsum"
@@ -29,10 +29,10 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 
 def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
-    if not isinstance(value, dict) or not isinstance(value.get("dialogue"), str) or not is_id(value.get("id")):
-        return Problem("not a SAMSum record: id and dialogue are needed", record.place, "see docs/formats.md")
-    place = f"{record.place}, id {value['id']}"
-    turns, stray = turns_of_text(value["dialogue"])
+    if not isinstance(value, dict) or not isinstance(value.get("dialogue"), str) or not is_valid_id(value.get("id")):
+        return Problem("not a SAMSum record: id and dialogue are needed", record.location, "see docs/formats.md")
+    place = f"{record.location}, id {value['id']}"
+    turns, stray = parse_turns(value["dialogue"])
     if not turns:
         return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
     if stray:
@@ -45,17 +45,17 @@ def _dialogue(record: Record) -> Dialogue | Problem:
         turns=tuple(turns),
         roles=roles_of_speakers([turn.speaker for turn in turns]),
         summaries={OVERALL: (summary.strip(),)} if summary else {},
-        source=record.place,
+        source=record.location,
     )
 
 
 def _is_csv(source: Source) -> bool:
-    return not source.is_json and set(header(source)) >= {"id", "dialogue"}
+    return not source.is_json and set(csv_header(source)) >= {"id", "dialogue"}
 
 
 def _csv_records(source: Source) -> Iterator[Record | Problem]:
-    if missing := {"id", "dialogue"} - set(header(source)):
+    if missing := {"id", "dialogue"} - set(csv_header(source)):
         what = f"the CSV has no column {' and '.join(sorted(missing))}"
         yield Problem(what, f"{source.name}:1", "name the columns id, dialogue and summary in the first line")
         return
-    yield from rows(source)
+    yield from csv_records(source)

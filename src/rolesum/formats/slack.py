@@ -28,7 +28,7 @@ _SPECIAL = re.compile(r"<(?P<kind>[#!]?)(?P<what>[^<>|]+)(?:\|(?P<name>[^<>]*))?
 
 
 @dataclass
-class _Group:
+class _MessageGroup:
     """The messages of a thread or of a channel's day: (time, turn), and what was dropped."""
 
     place: str
@@ -45,7 +45,7 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
         yield Problem("not a Slack export", source.name, "name its directory or zip, which holds users.json")
         return
     names = yield from _names(source)
-    groups: dict[tuple[str, str], _Group] = {}
+    groups: dict[tuple[str, str], _MessageGroup] = {}
     for path in source.files:
         if path in MEMBERS:
             continue
@@ -64,7 +64,7 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
             yield _dialogue(channel, name, group)
 
 
-def _dialogue(channel: str, name: str, group: _Group) -> Dialogue:
+def _dialogue(channel: str, name: str, group: _MessageGroup) -> Dialogue:
     messages = sorted(group.messages, key=lambda message: message[0])
     times = [datetime.fromtimestamp(message[0], UTC).isoformat(timespec="seconds") for message in messages]
     return Dialogue(
@@ -87,21 +87,21 @@ def _problem(item: Record | Problem) -> Problem | None:
         return item
     message = item.value
     if not isinstance(message, dict) or not isinstance(message.get("text") or "", str):
-        return Problem("not a Slack message: an object with text and ts is needed", item.place, "mend or remove it")
+        return Problem("not a Slack message: an object with text and ts is needed", item.location, "mend or remove it")
     try:
         datetime.fromtimestamp(float(message["ts"]), UTC)
         float(message.get("thread_ts") or 0)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
-        return Problem("a Slack message needs ts, the time in seconds", item.place, "mend or remove it")
+        return Problem("a Slack message needs ts, the time in seconds", item.location, "mend or remove it")
     return None
 
 
 def _add(
-    groups: dict[tuple[str, str], _Group], channel: str, day: str, record: Record, names: Mapping[str, str]
+    groups: dict[tuple[str, str], _MessageGroup], channel: str, day: str, record: Record, names: Mapping[str, str]
 ) -> None:
     message = record.value
     name = str(message.get("thread_ts") or day)
-    group = groups.setdefault((channel, name), _Group(record.place))
+    group = groups.setdefault((channel, name), _MessageGroup(record.location))
     text = _plain(message.get("text") or "", names).strip()
     if message.get("subtype") not in SPOKEN:
         group.dropped["system"] += 1
@@ -132,7 +132,7 @@ def _names(source: Source) -> Generator[Problem, None, dict[str, str]]:
             if isinstance(item, Problem):
                 yield item
             elif not isinstance(item.value, dict) or not isinstance(item.value.get("id"), str):
-                yield Problem("not a member: an object with an id is needed", item.place, "mend or remove it")
+                yield Problem("not a member: an object with an id is needed", item.location, "mend or remove it")
             else:
                 names[item.value["id"]] = _name(item.value)
     heard = Counter(names.values())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.errors import DataError, Problem, did_you_mean
-from rolesum.formats.folder import MOST_BYTES, is_zip, read_folder, read_zip
+from rolesum.formats.folder import MAX_UNPACKED_BYTES, is_zip, read_export_directory, read_export_zip
 
 STDIN = "-"
 SAMPLE = "sample:"
@@ -31,7 +31,7 @@ class Record:
     """One JSON value of a file and where it begins."""
 
     value: Any
-    place: str  # "file:line"
+    location: str  # "file:line"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Source:
             if not line.strip():
                 continue
             try:
-                yield _whole_text(Record(json.loads(line), f"{self.name}:{number}"))
+                yield _checked_text(Record(json.loads(line), f"{self.name}:{number}"))
             except json.JSONDecodeError as error:
                 if number == self._first_line and (whole := self._single_object()) is not None:
                     yield whole
@@ -111,7 +111,7 @@ class Source:
             except ValueError as error:  # a number of thousands of digits
                 yield Problem(f"broken JSON: {error}", f"{self.name}:{line}", "mend or remove this record")
                 return
-            yield _whole_text(Record(value, f"{self.name}:{line}"))
+            yield _checked_text(Record(value, f"{self.name}:{line}"))
 
     @cached_property
     def _first_line(self) -> int:
@@ -138,26 +138,26 @@ def open_source(path: str | Path) -> Source:
     elif name.startswith(SAMPLE):
         raw = _sample(name.removeprefix(SAMPLE))
     elif Path(path).is_dir():
-        return _export(name, read_folder(Path(path)))
+        return _export(name, read_export_directory(Path(path)))
     else:
         try:
             raw = Path(path).read_bytes()
         except OSError as error:
             raise DataError(f"cannot read the file: {error.strerror}", name, "check the path") from None
-    return source_of(raw, name)
+    return decode_source(raw, name)
 
 
-def source_of(raw: bytes, name: str, *, most: int = MOST_BYTES) -> Source:
+def decode_source(raw: bytes, name: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Source:
     """What a file holds: text, or a zipped export, which may unpack to `most` bytes. Raises DataError."""
     if is_zip(raw):
-        return _export(name, read_zip(raw, name, most))
+        return _export(name, read_export_zip(raw, name, max_bytes))
     text = _decoded(raw, name)
     if not text or text.isspace():
         raise DataError("the file is empty", name, "give it at least one dialogue")
     return Source(name, text)
 
 
-def identified(source: Source) -> Iterator[tuple[str, Record | Problem]]:
+def records_with_ids(source: Source) -> Iterator[tuple[str, Record | Problem]]:
     """The records of a format that has no ids, with one each: the file's stem, numbered where there are several."""
     items = list(source.records())
     for number, item in enumerate(items, 1):
@@ -180,17 +180,17 @@ def _decoded(raw: bytes, name: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _whole_text(record: Record) -> Record | Problem:
+def _checked_text(record: Record) -> Record | Problem:
     """The record, unless it holds half of a surrogate pair (a cut emoji), which is no text that can be written."""
     try:
         json.dumps(record.value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         fix = "remove the escape that begins with \\ud from this record"
-        return Problem("half of an emoji (a lone surrogate)", record.place, fix)
+        return Problem("half of an emoji (a lone surrogate)", record.location, fix)
     return record
 
 
-def is_id(value: Any) -> bool:
+def is_valid_id(value: Any) -> bool:
     """Whether a value can be a dialogue's id: a text that is not blank, or a whole number."""
     return (isinstance(value, str) and bool(value.strip())) or (isinstance(value, int) and not isinstance(value, bool))
 

@@ -7,7 +7,7 @@ from itertools import cycle
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError
-from rolesum.formats.turns import joined
+from rolesum.formats.turns import join_speech
 from rolesum.roles import roles_of_speakers
 
 REFUSE = "refuse"
@@ -20,10 +20,10 @@ class SpeakerRule:
 
     kind: str
     labels: tuple[str, ...] = ()
-    said: str = ""
+    text: str = ""
 
 
-def speaker_rule(text: str) -> SpeakerRule:
+def parse_speaker_rule(text: str) -> SpeakerRule:
     """The rule that a text such as "alternate=Anna,Tom" says. Raises UsageError."""
     kind, _, rest = text.strip().partition("=")
     parts = rest.replace("，", ",").split(",") if kind == "alternate" else [rest]
@@ -34,7 +34,7 @@ def speaker_rule(text: str) -> SpeakerRule:
     return SpeakerRule(kind, labels, text.strip())
 
 
-def name_speakers(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Problem:
+def apply_speaker_rule(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Problem:
     """The dialogue with a speaker for each turn, or what is wrong where the rule does not give one.
 
     A turn that the rule named is one with its neighbor of the same speaker; the meta says which rule it was.
@@ -57,7 +57,7 @@ def name_speakers(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Problem:
         dialogue,
         turns=tuple(turns),
         roles={**roles_of_speakers(new), **dialogue.roles},
-        meta={**dialogue.meta, "speakers": f"{unnamed} turns named by the rule {rule.said}"},
+        meta={**dialogue.meta, "speakers": f"{unnamed} turns named by the rule {rule.text}"},
     )
 
 
@@ -79,4 +79,4 @@ def _joined_to_named(turns: tuple[Turn, ...], labels: list[str]) -> list[Turn]:
         else:
             groups.append((label, [turn.text]))
         named_before = named
-    return [Turn(label, joined(texts)) for label, texts in groups]
+    return [Turn(label, join_speech(texts)) for label, texts in groups]

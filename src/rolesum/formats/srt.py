@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
-from rolesum.formats.cues import TIMING, Cue, dialogue_of_speech, read_cues, turns_by_label, without_tags
+from rolesum.formats.cues import TIMING, Cue, read_cues, strip_tags, transcript_dialogue, turns_by_label
 from rolesum.formats.source import Source
 
 NAME = "srt"
@@ -22,5 +22,5 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
     yield from problems
     if not problems:
         cues = sorted((item for item in items if isinstance(item, Cue)), key=lambda cue: cue.start)
-        turns = turns_by_label([without_tags(cue.text) for cue in cues])
-        yield dialogue_of_speech(turns, source.stem, source.name)
+        turns = turns_by_label([strip_tags(cue.text) for cue in cues])
+        yield transcript_dialogue(turns, source.stem, source.name)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError, did_you_mean
-from rolesum.formats.rows import header, rows
+from rolesum.formats.rows import csv_header, csv_records
 from rolesum.formats.source import Source
-from rolesum.formats.turns import one_line, turns_of_text
+from rolesum.formats.turns import one_line, parse_turns
 from rolesum.roles import OVERALL, roles_of_speakers
 
 NAME = "csv"
@@ -16,11 +16,11 @@ DESCRIPTION = (
 )
 
 FIELDS = ("id", "speaker", "text", "role", "dialogue", "summary")
-NEEDED = ({"speaker", "text"}, {"text"}, {"dialogue"})
+REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
 DELIMITERS = ("\t", ",", ";")
 
 
-def columns_of(text: str) -> dict[str, str]:
+def parse_columns(text: str) -> dict[str, str]:
     """What --columns says: "id=call_id,speaker=who,text=utterance" as field -> column. Raises UsageError."""
     columns: dict[str, str] = {}
     for pair in text.replace("，", ",").split(","):
@@ -36,12 +36,12 @@ def columns_of(text: str) -> dict[str, str]:
 
 def matches(source: Source) -> bool:
     """Whether the first line has the fields' own names; SAMSum's columns id and dialogue are SAMSum's."""
-    if source.is_json or source.files or set(header(source)) >= {"id", "dialogue"}:
+    if source.is_json or source.files or set(csv_header(source)) >= {"id", "dialogue"}:
         return False
     return any(
         {"speaker", "text"} <= names or ("dialogue" in names and len(names) > 1)
         for delimiter in DELIMITERS
-        if (names := {name.lower() for name in header(source, delimiter)})
+        if (names := {name.lower() for name in csv_header(source, delimiter)})
     )
 
 
@@ -51,11 +51,11 @@ def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[D
     Raises UsageError for columns that the table does not have.
     """
     delimiter, found = _columns(source, columns or {})
-    if not any(need <= found.keys() for need in NEEDED):
-        names = ", ".join(header(source, delimiter))
+    if not any(need <= found.keys() for need in REQUIRED_FIELDS):
+        names = ", ".join(csv_header(source, delimiter))
         what = f"no column is known for speaker and text, or for dialogue (the file has: {names[:200]})"
         yield Problem(what, f"{source.name}:1", "map them: --columns id=call_id,speaker=who,text=utterance")
-    elif twice := [column for column in found.values() if header(source, delimiter).count(column) > 1]:
+    elif twice := [column for column in found.values() if csv_header(source, delimiter).count(column) > 1]:
         yield Problem(f"the column {twice[0]} is there twice", f"{source.name}:1", "rename one of them")
     elif "dialogue" in found:
         yield from _dialogue_rows(source, delimiter, found)
@@ -77,7 +77,7 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
     _check_fields(given)
     best: tuple[str, dict[str, str]] = (",", {})
     for delimiter in DELIMITERS:
-        names = header(source, delimiter)
+        names = csv_header(source, delimiter)
         own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS}
         # whoever maps text has turns in mind, and a column called dialogue is then no matter
         others = {"speaker", "text", "role"} if "dialogue" in given else {"dialogue"} if "text" in given else set()
@@ -86,7 +86,7 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
         }
         if len(found) > len(best[1]):
             best = (delimiter, found)
-    names = header(source, best[0])
+    names = csv_header(source, best[0])
     if missing := [column for column in given.values() if column not in names]:
         what = f"the table has no column {', '.join(missing)}"
         raise UsageError(what, f"{source.name}:1", did_you_mean(missing[0], names))
@@ -95,16 +95,16 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
 
 def _dialogue_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> Iterator[Dialogue | Problem]:
     stem = source.stem
-    for number, record in enumerate(rows(source, delimiter), 1):
+    for number, record in enumerate(csv_records(source, delimiter), 1):
         if isinstance(record, Problem):
             yield record
             continue
         cells = {name: record.value[column].strip() for name, column in columns.items()}
         identity = cells.get("id", f"{stem}-{number}")
-        place = f"{record.place}, id {identity}"
-        turns, stray = turns_of_text(cells["dialogue"])
+        place = f"{record.location}, id {identity}"
+        turns, stray = parse_turns(cells["dialogue"])
         if not identity:
-            yield Problem("the row has no id", record.place, "give each dialogue an id")
+            yield Problem("the row has no id", record.location, "give each dialogue an id")
         elif stray or not turns:
             yield Problem('the dialogue does not begin with "Speaker: text"', place, "name the first line's speaker")
         else:
@@ -113,12 +113,12 @@ def _dialogue_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -
                 turns=tuple(turns),
                 roles=roles_of_speakers([turn.speaker for turn in turns]),
                 summaries={OVERALL: (cells["summary"],)} if cells.get("summary") else {},
-                source=record.place,
+                source=record.location,
             )
 
 
 @dataclass
-class _Group:
+class _DialogueRows:
     """The rows of one dialogue as they come."""
 
     place: str
@@ -133,10 +133,10 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
 
     A row that cannot be read may belong to the dialogue above it, which is then left out.
     """
-    groups: dict[str, _Group] = {}
-    last: _Group | None = None
+    groups: dict[str, _DialogueRows] = {}
+    last: _DialogueRows | None = None
     stem = source.stem
-    for record in rows(source, delimiter):
+    for record in csv_records(source, delimiter):
         if isinstance(record, Problem):
             yield record
             if last:
@@ -145,10 +145,10 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
         cells = {name: record.value[column].strip() for name, column in columns.items()}
         identity = cells.get("id", stem)
         if not identity:
-            yield Problem("the row has no id", record.place, "give each row the id of its dialogue")
+            yield Problem("the row has no id", record.location, "give each row the id of its dialogue")
             continue
-        last = groups.setdefault(identity, _Group(record.place))
-        if problem := _add_row(last, cells, f"{record.place}, id {identity}"):
+        last = groups.setdefault(identity, _DialogueRows(record.location))
+        if problem := _add_row(last, cells, f"{record.location}, id {identity}"):
             last.broken = True
             yield problem
     for identity, group in groups.items():
@@ -169,7 +169,7 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
         )
 
 
-def _add_row(group: _Group, cells: Mapping[str, str], place: str) -> Problem | None:
+def _add_row(group: _DialogueRows, cells: Mapping[str, str], place: str) -> Problem | None:
     speaker, role = cells.get("speaker", ""), cells.get("role", "")
     if cells["text"]:
         group.turns.append(Turn(speaker, one_line(cells["text"])))

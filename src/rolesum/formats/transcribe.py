@@ -10,8 +10,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.cues import dialogue_of_speech
-from rolesum.formats.source import Record, Source, identified, is_id
+from rolesum.formats.cues import transcript_dialogue
+from rolesum.formats.source import Record, Source, is_valid_id, records_with_ids
 from rolesum.roles import role_of_speaker
 
 NAME = "transcribe"
@@ -24,7 +24,7 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
-    for identity, record in identified(source):
+    for identity, record in records_with_ids(source):
         yield _dialogue(record, identity) if isinstance(record, Record) else record
 
 
@@ -41,17 +41,17 @@ def _dialogue(record: Record, stem: str) -> Dialogue | Problem:
     value: Any = record.value
     if not isinstance(value, dict) or not (_is_analytics(value) or _is_plain(value)):
         what = "not Amazon Transcribe's JSON: Transcript or results are needed"
-        return Problem(what, record.place, "see docs/formats.md")
-    identity = next((str(value[key]) for key in ("JobName", "jobName") if is_id(value.get(key))), stem)
+        return Problem(what, record.location, "see docs/formats.md")
+    identity = next((str(value[key]) for key in ("JobName", "jobName") if is_valid_id(value.get(key))), stem)
     try:
         if _is_plain(value):
-            return dialogue_of_speech(_labeled(value["results"]), identity, record.place)
+            return transcript_dialogue(_labeled(value["results"]), identity, record.location)
         played = _participants(value)
         turns = [_analytics_turn(entry, played) for entry in value["Transcript"]]
-        dialogue = dialogue_of_speech(turns, identity, record.place)
+        dialogue = transcript_dialogue(turns, identity, record.location)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         what = f"an entry of the transcript is not of Amazon's form: {error}"
-        return Problem(what, f"{record.place}, id {identity}", "mend or remove the record")
+        return Problem(what, f"{record.location}, id {identity}", "mend or remove the record")
     if isinstance(dialogue, Problem):
         return dialogue
     roles = {label: role for label in dialogue.speakers() if (role := role_of_speaker(played.get(label, label)))}

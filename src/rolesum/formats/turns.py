@@ -14,7 +14,7 @@ _CLOCK = re.compile(r"^(\[\s*\d{1,2}:\d{2}(:\d{2})?\s*\]|\d{1,2}:\d{2}(:\d{2})?(
 _UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff60]")
 
 
-def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
+def parse_turns(text: str) -> tuple[list[Turn], list[int]]:
     """The turns of a text, and the numbers of the lines (from 1) that belong to no turn.
 
     A clock time in front of a label is dropped. A line without a label continues the turn before it. Blank lines and
@@ -25,7 +25,7 @@ def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if not line.strip():
             continue
-        labeled = labeled_line(line)
+        labeled = parse_labeled_line(line)
         if labeled:
             turns.append((labeled.speaker, [labeled.text] if labeled.text else []))
         elif turns:
@@ -35,7 +35,7 @@ def turns_of_text(text: str) -> tuple[list[Turn], list[int]]:
     return [Turn(speaker, " ".join(pieces)) for speaker, pieces in turns if pieces], stray
 
 
-def labeled_line(line: str) -> Turn | None:
+def parse_labeled_line(line: str) -> Turn | None:
     """The turn that a line of the form "Speaker: text" begins, perhaps without text; None for any other line."""
     found = _LABELED.match(_CLOCK.sub("", line.strip()))
     if found and not _NO_LABEL.match(found["speaker"]):
@@ -45,10 +45,10 @@ def labeled_line(line: str) -> Turn | None:
 
 def one_line(text: str) -> str:
     """The lines of a text as one."""
-    return joined(line.strip() for line in text.split("\n"))
+    return join_speech(line.strip() for line in text.split("\n"))
 
 
-def joined(pieces: Iterable[str]) -> str:
+def join_speech(pieces: Iterable[str]) -> str:
     """Pieces of speech as one text: a space between them, none between two Chinese or Japanese characters."""
     kept: list[str] = []
     for piece in pieces:
@@ -59,7 +59,7 @@ def joined(pieces: Iterable[str]) -> str:
     return "".join(kept)
 
 
-def merged(turns: Iterable[Turn]) -> list[Turn]:
+def merge_turns(turns: Iterable[Turn]) -> list[Turn]:
     """The turns with text, those that follow each other from one named speaker as one."""
     groups: list[tuple[str, list[str]]] = []
     for turn in turns:
@@ -68,4 +68,4 @@ def merged(turns: Iterable[Turn]) -> list[Turn]:
             groups[-1][1].append(text)
         elif text:
             groups.append((turn.speaker, [text]))
-    return [Turn(speaker, joined(texts)) for speaker, texts in groups]
+    return [Turn(speaker, join_speech(texts)) for speaker, texts in groups]

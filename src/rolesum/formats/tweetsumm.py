@@ -9,7 +9,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, is_id
+from rolesum.formats.source import Record, Source, is_valid_id
 from rolesum.roles import AGENT, USER
 
 NAME = "tweetsumm"
@@ -31,9 +31,9 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 
 def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
-    if not isinstance(value, dict) or not is_id(value.get("id")) or not isinstance(value.get("turns"), list):
-        return Problem("not a TweetSumm record: id and turns are needed", record.place, "see docs/formats.md")
-    place = f"{record.place}, id {value['id']}"
+    if not isinstance(value, dict) or not is_valid_id(value.get("id")) or not isinstance(value.get("turns"), list):
+        return Problem("not a TweetSumm record: id and turns are needed", record.location, "see docs/formats.md")
+    place = f"{record.location}, id {value['id']}"
     texts = value["turns"]
     if not all(isinstance(text, str) for text in texts):
         return Problem("a turn is not a text", place, "mend or remove the record")
@@ -53,7 +53,7 @@ def _dialogue(record: Record) -> Dialogue | Problem:
         roles={SPEAKERS[0]: USER, SPEAKERS[1]: AGENT},
         summaries={role: texts for role, texts in written.items() if texts},
         meta={"speakers": "inferred: customer first, then alternating"},
-        source=record.place,
+        source=record.location,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.cues import ARROW, Cue, dialogue_of_speech, read_cues, turns_by_label, without_tags
+from rolesum.formats.cues import ARROW, Cue, read_cues, strip_tags, transcript_dialogue, turns_by_label
 from rolesum.formats.source import Source
 from rolesum.formats.turns import one_line
 
@@ -39,8 +39,8 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
     if any(_VOICE.search(text) for text in texts):
         turns = [turn for text in texts for turn in _turns_by_voice(text)]
     else:
-        turns = list(turns_by_label([html.unescape(without_tags(text)) for text in texts]))
-    yield dialogue_of_speech(turns, source.stem, source.name)
+        turns = list(turns_by_label([html.unescape(strip_tags(text)) for text in texts]))
+    yield transcript_dialogue(turns, source.stem, source.name)
 
 
 def _after_header(lines: list[str]) -> int:
@@ -58,6 +58,6 @@ def _turns_by_voice(text: str) -> Iterator[Turn]:
 
 
 def _turn(voice: str, text: str) -> Turn:
-    speaker, said = one_line(html.unescape(voice)), one_line(html.unescape(without_tags(text)))
+    speaker, said = one_line(html.unescape(voice)), one_line(html.unescape(strip_tags(text)))
     between = not speaker and not re.search(r"\w", said)  # the dash before a voice is nobody's
     return Turn(speaker, "" if between else said)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Source
-from rolesum.formats.turns import joined
+from rolesum.formats.turns import join_speech
 from rolesum.roles import roles_of_speakers
 
 NAME = "whatsapp"
@@ -138,6 +138,6 @@ def _read(message: _Message) -> tuple[str, Turn | None]:
     if notice and not media and not _ATTACHED.search(begin):
         return "system", None
     kept = [_EDITED.sub("", line) for line in ("" if media else begin, *rest)]
-    text = joined(_MARKS.sub("", _ATTACHED.sub("", line)).strip() for line in kept)
+    text = join_speech(_MARKS.sub("", _ATTACHED.sub("", line)).strip() for line in kept)
     attached = media or any(_ATTACHED.search(line) for line in kept)
     return "media" if attached else "", Turn(speaker, text) if text and speaker else None

@@ -5,8 +5,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.cues import dialogue_of_speech
-from rolesum.formats.source import Record, Source, identified
+from rolesum.formats.cues import transcript_dialogue
+from rolesum.formats.source import Record, Source, records_with_ids
 
 NAME = "whisper"
 DESCRIPTION = "Whisper and WhisperX JSON: {segments: [{text, speaker?, words?}]}"
@@ -19,21 +19,21 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
-    for identity, record in identified(source):
+    for identity, record in records_with_ids(source):
         yield _dialogue(record, identity) if isinstance(record, Record) else record
 
 
 def _dialogue(record: Record, identity: str) -> Dialogue | Problem:
     segments = record.value.get("segments") if isinstance(record.value, dict) else None
     if not isinstance(segments, list):
-        return Problem("not Whisper's JSON: segments are needed", record.place, "see docs/formats.md")
+        return Problem("not Whisper's JSON: segments are needed", record.location, "see docs/formats.md")
     if not all(_is_segment(segment) for segment in segments):
-        return Problem("a segment needs a text; its speaker must be one too", record.place, "mend the segment")
+        return Problem("a segment needs a text; its speaker must be one too", record.location, "mend the segment")
     try:
         segments = sorted(segments, key=lambda segment: _seconds(segment.get("start")))
     except OverflowError:
-        return Problem("a segment's start is too large for a time", record.place, "mend the segment")
-    return dialogue_of_speech((turn for segment in segments for turn in _turns(segment)), identity, record.place)
+        return Problem("a segment's start is too large for a time", record.location, "mend the segment")
+    return transcript_dialogue((turn for segment in segments for turn in _turns(segment)), identity, record.location)
 
 
 def _turns(segment: dict[str, Any]) -> Iterator[Turn]:

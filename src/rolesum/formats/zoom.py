@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.cues import dialogue_of_speech
+from rolesum.formats.cues import transcript_dialogue
 from rolesum.formats.source import Source
-from rolesum.formats.turns import joined
+from rolesum.formats.turns import join_speech
 
 NAME = "zoom"
 DESCRIPTION = "Zoom transcript: [Anna] 10:02:11, the text on the next lines"
@@ -31,4 +31,4 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
             stray = True
             yield Problem("no speaker", f"{source.name}:{number}", 'begin with a line such as "[Anna] 10:02:11"')
     if not stray:
-        yield dialogue_of_speech([Turn(name, joined(lines)) for name, lines in said], source.stem, source.name)
+        yield transcript_dialogue([Turn(name, join_speech(lines)) for name, lines in said], source.stem, source.name)

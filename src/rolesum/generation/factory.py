@@ -9,7 +9,7 @@ from rolesum.console import log
 from rolesum.errors import ModelError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Engine
 from rolesum.generation.engines.openai_client import API_KEY_VARIABLE, OpenAIClient, check_endpoint_url
-from rolesum.instructions import ChatForm, InstructionSet, PromptLayout
+from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
 from rolesum.models.bundled_adapters import terms_of
@@ -139,7 +139,7 @@ def _endpoint(spec: EngineSpec) -> Engine:
     client.sdk_client()
     options: dict[str, Any] = {"served_model": spec.served_model, "concurrency": spec.concurrency or CONCURRENCY}
     if spec.model is None and spec.adapter is None:
-        plain = PromptLayout(ChatForm(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
+        plain = PromptLayout(ChatFormat(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
         return OpenAIEngine(client, plain, context=spec.context, **options)
     from rolesum.generation.engines.prompt_encoder import PromptEncoder
 

@@ -59,7 +59,7 @@ class Summarizer:
         if self.config.roles:
             return tuple(self.config.roles)
         if sections := self.engine.layout.sections:
-            return sections.asked(dialogue)
+            return sections.names_for(dialogue)
         side = side_of(self.engine)
         trained = side.note.get("roles") if side else None
         own = default_roles(dialogue)

@@ -14,7 +14,7 @@ from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import InstructionSet, instruction_set
 from rolesum.roles import OVERALL
 
-Kind = Literal["control", "dialogue", "instruction", "target"]
+SegmentKind = Literal["control", "dialogue", "instruction", "target"]
 ControlPiece = str | int  # trusted text, in which control tokens may stand by their surface, or a token id
 
 # Between the dialogue and the instruction; part of the shared prefix.
@@ -28,14 +28,14 @@ class Segment:
     One that `continues` goes on from the text before it: tokenizers that put a space before every text put none there.
     """
 
-    kind: Kind
+    kind: SegmentKind
     text: str = ""
     control: tuple[ControlPiece, ...] = ()
     continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class ChatForm:
+class ChatFormat:
     """How a model family wraps one user message: what stands before it and after it, and around the answer.
 
     `start` is what the model writes before an answer; with `joined` the message goes on from the head without a space.
@@ -43,9 +43,9 @@ class ChatForm:
 
     head: tuple[ControlPiece, ...] = ()
     tail: tuple[ControlPiece, ...] = ()
-    end: tuple[ControlPiece, ...] = ()
-    start: tuple[ControlPiece, ...] = ()
-    joined: bool = False
+    answer_end: tuple[ControlPiece, ...] = ()
+    answer_start: tuple[ControlPiece, ...] = ()
+    no_space_after_head: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,48 +67,48 @@ class PromptLayout:
     for dialogues in their languages. `sections` are roles and sections of one's own.
     """
 
-    chat: ChatForm
+    chat: ChatFormat
     instructions: InstructionSet | None = None
     language: str | None = None
     definitions: Mapping[str, str] | None = None
-    forms: Mapping[str, ChatForm] | None = None
-    sets: Mapping[str, InstructionSet] | None = None
+    chat_formats: Mapping[str, ChatFormat] | None = None
+    instruction_sets: Mapping[str, InstructionSet] | None = None
     sections: SectionSet | None = None
 
     def needs_speaker(self, role: str) -> bool:
         """Whether a role can be summarized only where somebody plays it: overall and sections are of all speakers."""
         return role != OVERALL and not (self.sections and role in self.sections.sections)
 
-    def form_for(self, dialogue: Dialogue) -> ChatForm:
-        return (self.forms or {}).get(dialogue.language, self.chat)
+    def chat_format_for(self, dialogue: Dialogue) -> ChatFormat:
+        return (self.chat_formats or {}).get(dialogue.language, self.chat)
 
-    def set_for(self, dialogue: Dialogue) -> InstructionSet:
+    def instruction_set_for(self, dialogue: Dialogue) -> InstructionSet:
         language = self.language or dialogue.language
-        return self.instructions or (self.sets or {}).get(language) or instruction_set(language)
+        return self.instructions or (self.instruction_sets or {}).get(language) or instruction_set(language)
 
     def prefix(self, dialogue: Dialogue) -> tuple[Segment, ...]:
-        chosen, form = self.set_for(dialogue), self.form_for(dialogue)
+        chosen, form = self.instruction_set_for(dialogue), self.chat_format_for(dialogue)
         text = chosen.dialogue_text(dialogue) + DIALOGUE_END
         head = Segment("control", control=form.head)
         if self.sections and (examples := self.sections.examples_text(chosen)):
-            shown = Segment("instruction", examples, continues=form.joined)
+            shown = Segment("instruction", examples, continues=form.no_space_after_head)
             return (head, shown, Segment("dialogue", text, continues=True))
-        return (head, Segment("dialogue", text, continues=form.joined))
+        return (head, Segment("dialogue", text, continues=form.no_space_after_head))
 
     def branch(self, dialogue: Dialogue, role: str) -> tuple[Segment, ...]:
-        chosen = self.set_for(dialogue)
+        chosen = self.instruction_set_for(dialogue)
         if self.sections and role in self.sections.names:
             instruction = self.sections.instruction(role, dialogue, chosen)
         else:
             instruction = chosen.instruction(role, dialogue, self.definitions)
-        tail = Segment("control", control=self.form_for(dialogue).tail, continues=True)
+        tail = Segment("control", control=self.chat_format_for(dialogue).tail, continues=True)
         return (Segment("instruction", instruction, continues=True), tail)
 
     def target(self, example: Example) -> tuple[Segment, ...]:
         """What the model learns to write: the summary and what its family writes around it. All of it carries loss."""
-        form = self.form_for(example.dialogue)
-        start = (Segment("control", control=form.start),) if form.start else ()
-        return (*start, Segment("target", example.target), Segment("control", control=form.end))
+        form = self.chat_format_for(example.dialogue)
+        start = (Segment("control", control=form.answer_start),) if form.answer_start else ()
+        return (*start, Segment("target", example.target), Segment("control", control=form.answer_end))
 
     def prompt(self, dialogue: Dialogue, roles: Sequence[str]) -> Prompt:
         branches = tuple(self.branch(dialogue, role) for role in roles)

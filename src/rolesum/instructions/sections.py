@@ -26,7 +26,7 @@ _NAME = re.compile(r"[^\s,，=]([^,，=\n]*[^\s,，=])?")
 Wording = str | dict[str, str]
 
 
-class Entry(BaseModel):
+class SectionEntry(BaseModel):
     """What one role or section is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,8 +53,8 @@ class SectionSet(BaseModel):
 
     name: str = Field(description="Named in every run, so that a result says how it was asked for.")
     version: int = Field(description="Raised with every change of wording.")
-    sections: dict[str, Entry] = Field({}, description="What nobody plays: name -> what belongs in it.")
-    roles: dict[str, Entry] = Field({}, description="What speakers play: name -> who that is.")
+    sections: dict[str, SectionEntry] = Field({}, description="What nobody plays: name -> what belongs in it.")
+    roles: dict[str, SectionEntry] = Field({}, description="What speakers play: name -> who that is.")
     examples: tuple[SectionExample, ...] = Field((), description="For the prompt; more make it longer for all.")
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class SectionSet(BaseModel):
         """Name -> its aliases, for the readers and for --roles; it may be one of a built-in role's, such as doctor."""
         return {name: entry.aliases for name, entry in self._entries}
 
-    def asked(self, dialogue: Dialogue) -> tuple[str, ...]:
+    def names_for(self, dialogue: Dialogue) -> tuple[str, ...]:
         """What can be written of a dialogue: every section, and the set's roles that some speaker plays."""
         return (*self.sections, *(role for role in self.roles if dialogue.speakers(role)))
 
@@ -100,7 +100,7 @@ class SectionSet(BaseModel):
         )
 
     @property
-    def _entries(self) -> tuple[tuple[str, Entry], ...]:
+    def _entries(self) -> tuple[tuple[str, SectionEntry], ...]:
         return (*self.sections.items(), *self.roles.items())
 
     def _name_faults(self) -> list[str]:

@@ -64,7 +64,7 @@ class InstructionSet(BaseModel):
         headed = "\n".join(self.turn.format(speaker=title, text=text) for title, text in summaries.items())
         return self._wording("example").format(dialogue=self.dialogue_text(dialogue), summaries=headed)
 
-    def whole(self) -> "InstructionSet":
+    def with_defaults(self) -> "InstructionSet":
         """The set with the built-in wording of what it leaves out: what an adapter must keep, word for word."""
         if self.language not in LANGUAGES:
             return self
@@ -72,7 +72,7 @@ class InstructionSet(BaseModel):
         return self.model_copy(update={key: getattr(built_in, key) for key, text in self if text is None})
 
     def _wording(self, key: str) -> str:
-        text = getattr(self.whole(), key)
+        text = getattr(self.with_defaults(), key)
         if text is None:
             what = f'the instruction set "{self.name}" does not say how to write a {key}'
             raise UsageError(what, fix=f"add the key {key} to it: docs/roles-and-sections.md")

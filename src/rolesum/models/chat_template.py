@@ -5,7 +5,7 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError
-from rolesum.instructions import ChatForm
+from rolesum.instructions import ChatFormat
 from rolesum.models.architectures.sentencepiece import without_prefix
 from rolesum.models.encoder_decoder import frame
 from rolesum.models.families import PLAIN, Family
@@ -13,7 +13,7 @@ from rolesum.models.families import PLAIN, Family
 _USER_TEXT, _ANSWER = "ROLESUM-USER-TEXT", "ROLESUM-ANSWER"
 
 
-def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) -> ChatForm:
+def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) -> ChatFormat:
     """What stands before and after one user message, and what ends the answer. `place` is named in errors."""
     if family.chat == "frame":
         return frame(tokenizer, place)
@@ -24,9 +24,9 @@ def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) ->
     return _completed(PLAIN, tokenizer, place)
 
 
-def chat_tokens(tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> set[int]:
+def chat_tokens(tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> set[int]:
     """The added tokens that the form uses, special or not: `<think>`, say. Text must not become one of them."""
-    pieces = (*chat.head, *chat.tail, *chat.start, *chat.end)
+    pieces = (*chat.head, *chat.tail, *chat.answer_start, *chat.answer_end)
     used = {
         index
         for piece in pieces
@@ -39,9 +39,9 @@ def chat_tokens(tokenizer: PreTrainedTokenizerBase, chat: ChatForm) -> set[int]:
     }
 
 
-def _completed(chat: ChatForm, tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
+def _completed(chat: ChatFormat, tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
     """A form with the tokenizer's own begin and end of text where the form names none."""
-    if chat.end:
+    if chat.answer_end:
         return chat
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
@@ -49,7 +49,7 @@ def _completed(chat: ChatForm, tokenizer: PreTrainedTokenizerBase, place: str) -
     return replace(chat, head=(*begin, *chat.head), end=(tokenizer.eos_token_id,))
 
 
-def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
+def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
     """Render the template once around marks, and cut at the marks. The texts come from the checkpoint: trusted."""
     question = {"role": "user", "content": _USER_TEXT}
     answer = {"role": "assistant", "content": _ANSWER}
@@ -72,4 +72,4 @@ def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
     spaced = head.endswith(" ") and without_prefix(tokenizer) is not None  # the tokenizer puts that space itself
     head = head.removesuffix(" ") if spaced else head
     parts = [(text,) if text else () for text in (head, tail, end, start)]
-    return ChatForm(*parts, joined=bool(head) and not spaced)
+    return ChatFormat(*parts, no_space_after_head=bool(head) and not spaced)

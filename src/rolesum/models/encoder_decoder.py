@@ -13,7 +13,7 @@ import torch
 from transformers import EncoderDecoderCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError
-from rolesum.instructions import ChatForm
+from rolesum.instructions import ChatFormat
 from rolesum.models.checkpoint import read_json
 from rolesum.models.families import OTHER_ENCODER_DECODER, Family
 from rolesum.models.lm_head import logits
@@ -38,12 +38,12 @@ class Sides:
     source_length: int
     target_length: int
     decoder_start: int | None
-    forms: Mapping[str, ChatForm]
+    forms: Mapping[str, ChatFormat]
 
-    def begin(self, form: ChatForm) -> list[int]:
+    def begin(self, form: ChatFormat) -> list[int]:
         """What the decoder is given before it writes: its start, and what every target begins with."""
-        start = form.end[-1] if self.decoder_start is None else self.decoder_start
-        return [int(start), *map(int, form.start)]
+        start = form.answer_end[-1] if self.decoder_start is None else self.decoder_start
+        return [int(start), *map(int, form.answer_start)]
 
 
 def sides_of(path: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, family: Family) -> Sides | None:
@@ -54,7 +54,7 @@ def sides_of(path: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenize
     return Sides(source, target, _decoder_start(path, config, family), _forms(tokenizer, str(path)))
 
 
-def frame(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
+def frame(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
     """What the tokenizer puts around a source (head, tail) and around a target (start, end), by id."""
     try:
         head, tail = _around(tokenizer, tokenizer(_PROBE).input_ids)
@@ -64,7 +64,7 @@ def frame(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatForm:
         raise ModelError(what, place, "set src_lang and tgt_lang in tokenizer_config.json") from None
     if not end and tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
-    return ChatForm(head, tail, end or (tokenizer.eos_token_id,), start)
+    return ChatFormat(head, tail, end or (tokenizer.eos_token_id,), start)
 
 
 def encoded(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -135,7 +135,7 @@ def _decoder_start(path: Path, config: PretrainedConfig, family: Family) -> int 
     raise ModelError("the checkpoint does not say with which token its decoder begins", str(path), fix)
 
 
-def _forms(tokenizer: PreTrainedTokenizerBase, place: str) -> dict[str, ChatForm]:
+def _forms(tokenizer: PreTrainedTokenizerBase, place: str) -> dict[str, ChatFormat]:
     """The frame for each language of LANGUAGE_CODES that the tokenizer knows. It is left as it was."""
     if not hasattr(tokenizer, "src_lang"):
         return {}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rolesum.instructions import ChatForm
+from rolesum.instructions import ChatFormat
 
 # One user message with no chat tokens around it, for models that were never tuned to chat.
-PLAIN = ChatForm(tail=("\n",))
+PLAIN = ChatFormat(tail=("\n",))
 
 ALL_LINEAR = "all-linear"  # PEFT's name for every linear layer but the head
 
@@ -31,7 +31,7 @@ class Family:
 
     name: str
     model_types: tuple[str, ...]
-    chat: ChatForm | Literal["template", "frame"] = "template"
+    chat: ChatFormat | Literal["template", "frame"] = "template"
     lora_targets: tuple[str, ...] | str = ALL_LINEAR
     stop_ids: tuple[int, ...] = ()
     shares_prefix: bool = True
@@ -80,20 +80,20 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "baichuan2",  # and the first Baichuan, whose head is plain
         ("baichuan",),
-        chat=ChatForm((BAICHUAN_USER,), (BAICHUAN_ASSISTANT,), (BAICHUAN_EOS,)),
+        chat=ChatFormat((BAICHUAN_USER,), (BAICHUAN_ASSISTANT,), (BAICHUAN_EOS,)),
         lora_targets=LLAMA_LINEAR,
         fixed_head=True,
     ),
     Family(
         "chatglm2",
         ("chatglm",),  # which one: see family_of
-        chat=ChatForm((GMASK, SOP, "[Round 1]\n\n问："), ("\n\n答：",), (GLM_EOS,), joined=True),
+        chat=ChatFormat((GMASK, SOP, "[Round 1]\n\n问："), ("\n\n答：",), (GLM_EOS,), no_space_after_head=True),
         lora_targets=GLM_LINEAR,
     ),
     Family(
         "chatglm3",
         ("chatglm",),
-        chat=ChatForm((GMASK, SOP, GLM_USER, "\n"), (GLM_ASSISTANT,), (GLM_EOS,), start=("\n",)),
+        chat=ChatFormat((GMASK, SOP, GLM_USER, "\n"), (GLM_ASSISTANT,), (GLM_EOS,), answer_start=("\n",)),
         lora_targets=GLM_LINEAR,
         stop_ids=(GLM_USER, GLM_OBSERVATION),
     ),

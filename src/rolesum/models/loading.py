@@ -12,7 +12,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
-from rolesum.instructions import ChatForm, InstructionSet, PromptLayout, SectionSet
+from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet
 from rolesum.models.adapters import (
     attach_adapter,
     fingerprint,
@@ -54,7 +54,7 @@ class TextSide:
     entry: Entry | None
     family: Family
     tokenizer: PreTrainedTokenizerBase
-    chat: ChatForm
+    chat: ChatFormat
     encoder: SegmentEncoder
     config: PretrainedConfig
     max_length: int  # tokens, prompt and answer together; of an encoder-decoder, the prompt alone
@@ -277,6 +277,6 @@ def stop_ids_of(side: TextSide, *configs: Any) -> tuple[int, ...]:
                 raise ModelError(f"eos_token_id: {one!r} is no token", str(side.path), fix)
             stops.add(one)
     if not side.sides:  # behind mBART's end of text its language may stand
-        last = side.chat.end[-1]
+        last = side.chat.answer_end[-1]
         stops.add(last if isinstance(last, int) else side.tokenizer.encode(last, add_special_tokens=False)[-1])
     return tuple(sorted(index for index in stops if index is not None))

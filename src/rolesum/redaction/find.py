@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import NamedTuple
 
-from rolesum.redaction.phones import phones
+from rolesum.redaction.phones import find_phones
 
 
 class Span(NamedTuple):
@@ -62,7 +62,7 @@ _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _ID_CHECKS = "10X98765432"
 
 
-def find(text: str, kinds: frozenset[str]) -> Iterator[Span]:
+def find_personal_data(text: str, kinds: frozenset[str]) -> Iterator[Span]:
     """What of `kinds` stands in a text, by form; places may overlap."""
     plain = text.translate(_PLAIN)
     has = {"@": "@" in plain, "digit": _DIGIT.search(plain) is not None}  # most turns have neither
@@ -168,12 +168,12 @@ _FINDERS: dict[str, tuple[Callable[[str], Iterator[tuple[int, int]]], str]] = {
     "email": (_emails, "@"),
     "card": (_cards, "digit"),
     "id": (_identities, "digit"),
-    "phone": (phones, "digit"),
+    "phone": (find_phones, "digit"),
     "ip": (_addresses, "digit"),
     "login": (_logins, "@"),
 }
 
-FORMS = frozenset(_FINDERS)
+PATTERN_KINDS = frozenset(_FINDERS)
 NAME = "name"
 # What can be masked; a placeholder is headed by its kind: [EMAIL_1].
 KINDS = (*_FINDERS, NAME)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from rolesum.dialogue import Dialogue, RoleSummary, Turn
 from rolesum.errors import UsageError, did_you_mean
-from rolesum.redaction.find import KINDS, NAME, Span, find
-from rolesum.redaction.names import NamePlaces, names_in, with_capitals
+from rolesum.redaction.find import KINDS, NAME, Span, find_personal_data
+from rolesum.redaction.names import NameMatcher, names_in, with_capitals
 
 _WORDS = "|".join(kind.upper() for kind in KINDS)
 PLACEHOLDER = re.compile(rf"(\[(?:{_WORDS})_[1-9]\d{{0,8}}\])", re.A)
@@ -123,11 +123,11 @@ class _Mask:
     taken: frozenset[str]
     values: dict[str, str] = field(default_factory=dict)
     _placeholders: dict[tuple[str, str], str] = field(default_factory=dict)
-    _places: NamePlaces = field(init=False)
+    _places: NameMatcher = field(init=False)
     _numbers: Counter[str] = field(default_factory=Counter)  # the last one given out, by kind
 
     def __post_init__(self) -> None:
-        self._places = NamePlaces(self.names)
+        self._places = NameMatcher(self.names)
 
     def text(self, text: str) -> str:
         """Until nothing is found: what stood across the edge of a longer match may be whole without it."""
@@ -139,8 +139,8 @@ class _Mask:
             text = masked
 
     def _once(self, text: str) -> str:
-        spans = list(find(text, self.kinds))
-        spans += [Span(start, end, NAME) for start, end in self._places.of(text)]
+        spans = list(find_personal_data(text, self.kinds))
+        spans += [Span(start, end, NAME) for start, end in self._places.find(text)]
         order = {kind: place for place, kind in enumerate(KINDS)}
         spans.sort(key=lambda span: (span.start - span.end, span.start, order[span.kind]))
         chosen: list[Span] = []

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from rolesum.redaction.find import FORMS, find
+from rolesum.redaction.find import PATTERN_KINDS, find_personal_data
 from rolesum.roles import role_of_speaker
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -32,7 +32,9 @@ def names_in(labels: Iterable[str]) -> list[str]:
         if role_of_speaker(label) is not None:
             continue
         letters = list(label)
-        for span in find(label, FORMS):  # of an address, no part is a name that may stand elsewhere
+        for span in find_personal_data(
+            label, PATTERN_KINDS
+        ):  # of an address, no part is a name that may stand elsewhere
             letters[span.start : span.end] = " " * (span.end - span.start)
         for word in _WORD.findall("".join(letters)):
             name = _POSSESSIVE.sub("", word)
@@ -47,7 +49,7 @@ def with_capitals(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*forms, *(name.upper() for name in forms if len(name) >= _SHORTEST_CAPITALS))))
 
 
-class NamePlaces:
+class NameMatcher:
     """Looks for many names at once: for each by its first word, or by its first character where that is Chinese."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -57,7 +59,7 @@ class NamePlaces:
         single = "".join(re.escape(head) for head in self._names if not _LETTERS.match(head))
         self._heads = re.compile(f"{_LETTERS.pattern}|[{single}]") if single else _LETTERS
 
-    def of(self, text: str) -> Iterator[tuple[int, int]]:
+    def find(self, text: str) -> Iterator[tuple[int, int]]:
         """Where names stand as whole words; places may overlap."""
         for head in self._heads.finditer(text):
             start = head.start()

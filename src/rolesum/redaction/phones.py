@@ -47,7 +47,7 @@ _AFTER_CUE = re.compile(rf"{_CUE}{_GAP}(?<![\d.])({_BARE}){_RIGHT}", re.I | re.A
 _FEWEST, _MOST = 9, 17
 
 
-def phones(text: str) -> Iterator[tuple[int, int]]:
+def find_phones(text: str) -> Iterator[tuple[int, int]]:
     """The places of phone numbers; they may overlap."""
     for form in _FORMS:
         for found in form.finditer(text):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
-from rolesum.formats import Source, read_dialogues, sniff, table
-from rolesum.formats.source import source_of
+from rolesum.formats import Source, read_dialogues, sniff_format, table
+from rolesum.formats.source import decode_source
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.instructions.sections import preset_names
 from rolesum.roles import resolve_role
@@ -43,9 +43,9 @@ def source_from(
         what = "no dialogue" if not given else "several things to read"
         raise Refusal(422, what, fix='send one of "dialogue", "text", or a file')
     if upload is not None:
-        return source_of(upload.raw, upload.name, most=limits.unpacked_bytes)
+        return decode_source(upload.raw, upload.name, max_bytes=limits.unpacked_bytes)
     if text is not None:
-        return source_of(text.encode("utf-8", "surrogatepass"), "text")
+        return decode_source(text.encode("utf-8", "surrogatepass"), "text")
     records = []
     for number, one in enumerate(dialogues, 1):
         identity = one.id or (ALONE if len(dialogues) == 1 else f"{ALONE}-{number}")
@@ -63,7 +63,7 @@ def read(
     most: int,
 ) -> tuple[str, list[Dialogue]]:
     """The name of the format and at most `most` dialogues. Raises DataError with all problems, Refusal, UsageError."""
-    form = how.format or (table.NAME if how.columns else sniff(source, PROBLEMS).name)
+    form = how.format or (table.NAME if how.columns else sniff_format(source, PROBLEMS).name)
     found = read_dialogues(
         source,
         form,
@@ -72,7 +72,7 @@ def read(
         speakers=how.speakers,
         columns=how.columns,
         unknown_speaker=how.unknown_speaker,
-        most_problems=PROBLEMS,
+        max_problems=PROBLEMS,
     )
     if len(found) > most:
         fix = "send many to /v1/batches" if most == 1 else "send them in several batches"

@@ -124,7 +124,7 @@ class Served:
         """What a role or section is called in the dialogue's language."""
         sections = task.layout.sections
         if sections and role in sections.names:
-            return sections.title(role, task.layout.set_for(task.dialogue).language)
+            return sections.title(role, task.layout.instruction_set_for(task.dialogue).language)
         return role
 
     def _summary(self, task: Task, one: RoleSummary) -> SummaryOut:

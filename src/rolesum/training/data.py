@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rolesum.dialogue import Bundle, Dialogue, bundle_of
+from rolesum.dialogue import Bundle, Dialogue, make_bundle
 from rolesum.errors import DataError, Problem
 from rolesum.formats import read_dialogues
 from rolesum.instructions import load_instruction_set
@@ -121,7 +121,7 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
     Raises DataError where none has.
     """
     dialogues = file.read(recipe.aliases)
-    found = [bundle_of(dialogue, recipe.roles, file.references) for dialogue in dialogues]
+    found = [make_bundle(dialogue, recipe.roles, file.references) for dialogue in dialogues]
     bundles = [bundle for bundle in found if bundle is not None]
     if not bundles:
         has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]

@@ -214,7 +214,7 @@ def _data_files(recipe: Recipe) -> dict[str, str]:
 
 def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
     """What an adapter (or a tuned model) must know of how it was made, to be used the same way."""
-    own = load_instruction_set(recipe.instructions).whole().model_dump() if recipe.instructions else None
+    own = load_instruction_set(recipe.instructions).with_defaults().model_dump() if recipe.instructions else None
     built_in = {} if own else {language: instruction_set(language).model_dump() for language in LANGUAGES}
     return {
         "rolesum": metadata.version("rolesum"),

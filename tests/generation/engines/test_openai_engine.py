@@ -17,7 +17,7 @@ from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.openai import OpenAIEngine
 from rolesum.generation.engines.openai_client import OpenAIClient
 from rolesum.generation.factory import EngineSpec, side_of
-from rolesum.instructions import ChatForm, PromptLayout
+from rolesum.instructions import ChatFormat, PromptLayout
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
 
@@ -101,7 +101,7 @@ def server(rule, served=("tiny",)):
 
 def engine(url, **options):
     client = OpenAIClient(url, "MY_KEY", timeout=options.pop("timeout", 10), retries=options.pop("retries", 3))
-    return OpenAIEngine(client, PromptLayout(ChatForm()), **options)
+    return OpenAIEngine(client, PromptLayout(ChatFormat()), **options)
 
 
 def question(request):

@@ -9,7 +9,7 @@ from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, Generation, summarize
 from rolesum.generation.long_dialogues.chunking import next_chunk, split_into_chunks, turn_spans
 from rolesum.generation.long_dialogues.strategies import summarize_any_length
-from rolesum.instructions import ChatForm, PromptLayout, instruction_set
+from rolesum.instructions import ChatFormat, PromptLayout, instruction_set
 
 NEW = 8
 SPAN = re.compile(r"\bt(\d+)(?:-t(\d+))?\b")
@@ -22,7 +22,7 @@ class Spans:
     """
 
     name = "spans"
-    layout = PromptLayout(ChatForm())
+    layout = PromptLayout(ChatFormat())
 
     def __init__(self, limit=66, text=None):
         self.limit, self.text = limit, text or self.spans

@@ -98,9 +98,9 @@ def test_a_plain_directory_is_asked_as_the_original_is(tmp_path, base):
 
 
 def end_of(side):
-    from rolesum.dialogue import bundle_of
+    from rolesum.dialogue import make_bundle
 
-    bundle = bundle_of(read_dialogues("sample:en-train")[0], ("overall",))
+    bundle = make_bundle(read_dialogues("sample:en-train")[0], ("overall",))
     return side.layout().target(bundle.examples[0])
 
 

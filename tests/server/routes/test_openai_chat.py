@@ -66,7 +66,7 @@ def test_messages_sent_to_the_model_itself_are_answered(client):
     loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
     engine = TransformersEngine(loaded)
     dialogue = read_dialogues("sample:en-test")[0]
-    instructions = engine.layout.set_for(dialogue)
+    instructions = engine.layout.instruction_set_for(dialogue)
     text = instructions.dialogue_text(dialogue) + "\n\n" + instructions.instruction("user", dialogue)
     made = client.chat.completions.create(
         model=NAME, messages=[{"role": "user", "content": text}], max_completion_tokens=16, temperature=0

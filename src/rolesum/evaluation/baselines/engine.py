@@ -10,7 +10,7 @@ from rolesum.evaluation.baselines import choice
 from rolesum.evaluation.baselines.case import Case
 from rolesum.evaluation.baselines.oracle import oracle
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
-from rolesum.instructions import ChatForm, Prompt, PromptLayout
+from rolesum.instructions import ChatFormat, Prompt, PromptLayout
 from rolesum.roles import AGENT
 
 DEFAULT_TURNS = 3
@@ -70,7 +70,7 @@ class BaselineEngine:
     name: str
     choose: choice.Choice
     whose: str | None = None
-    layout: PromptLayout = field(default=PromptLayout(ChatForm()), repr=False)
+    layout: PromptLayout = field(default=PromptLayout(ChatFormat()), repr=False)
 
     def generate(
         self,

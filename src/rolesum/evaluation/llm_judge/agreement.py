@@ -190,9 +190,9 @@ def _json_rows(source: Source) -> list[tuple[str, Mapping[str, Any]]]:
     problems = []
     for record in source.records():
         if isinstance(record, Record) and isinstance(record.value, dict):
-            found.append((record.place, record.value))
+            found.append((record.location, record.value))
         else:
-            problems.append(record if not isinstance(record, Record) else Problem("not an object", record.place))
+            problems.append(record if not isinstance(record, Record) else Problem("not an object", record.location))
     if problems:
         raise DataError(problems)
     return found

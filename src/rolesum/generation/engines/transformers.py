@@ -96,7 +96,7 @@ class TransformersEngine:
 
     def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
         encode, sides = self.loaded.encoder.encode, self.loaded.sides
-        begin = sides.begin(self.layout.form_for(prompt.dialogue)) if sides else []
+        begin = sides.begin(self.layout.chat_format_for(prompt.dialogue)) if sides else []
         return EncodedPrompt(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches], begin)
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:

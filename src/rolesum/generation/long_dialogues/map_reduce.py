@@ -186,7 +186,7 @@ def _joining(desk: LongDialogueRunner, summaries: Sequence[PartialSummary]) -> l
     """What each summary's texts are to be joined to: as few new ones as fit."""
     plans, problems = list[Plan](), list[Problem]()
     for one in summaries:
-        label = desk.engine.layout.set_for(one.dialogue).part_label
+        label = desk.engine.layout.instruction_set_for(one.dialogue).part_label
         turns = [Turn(label(n, len(one.texts)), _on_one_line(text)) for n, text in enumerate(one.texts, 1)]
         groups = split_into_chunks(
             turn_spans(one.dialogue.with_turns(turns)), desk.fitting(one, [one.role]), whole=True
@@ -227,7 +227,7 @@ def _next_text(desk: LongDialogueRunner, one: PartialSummary) -> SummaryStep | N
     """The text for the next chunk in which the role is heard, beside the summary so far; None where no turn fits."""
     before = []
     if one.texts and one.texts[0].text.strip():
-        before = [Turn(desk.engine.layout.set_for(one.dialogue).so_far_label(), _on_one_line(one.texts[0]))]
+        before = [Turn(desk.engine.layout.instruction_set_for(one.dialogue).so_far_label(), _on_one_line(one.texts[0]))]
     heard = False
     while not heard:
         taken = next_chunk(one.rest, desk.fitting(one, one.roles, before))

@@ -191,7 +191,7 @@ def _answer(house: AdmissionController, served: Served, asked: ChatRequest, _: s
     form = served.layout.chat
     dialogue = Dialogue("chat", (Turn("user", text),))
     tail = (Segment("control", control=form.tail, continues=True),)
-    prefix = (Segment("control", control=form.head), Segment("dialogue", text, continues=form.joined))
+    prefix = (Segment("control", control=form.head), Segment("dialogue", text, continues=form.no_space_after_head))
     prompt = Prompt(dialogue, ("chat",), prefix, (tail,))
 
     def work(seat: EngineClient, on_text: OnText | None = None) -> Made:
