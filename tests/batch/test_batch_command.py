@@ -13,7 +13,7 @@ from rolesum.formats import read_dialogues
 
 APP = typer.Typer()
 APP.command()(batch)
-OPTIONS = ("--dtype", "float32", "--device", "cpu", "--max-new-tokens", 8, "--block", 2)
+OPTIONS = ("--dtype", "float32", "--device", "cpu", "--max-new-tokens", 8, "--shard-size", 2)
 
 
 def command(*arguments):

@@ -14,7 +14,7 @@ from test_batch_run import BAD, files, run
 
 from helpers.echo_engine import SlowEcho, Unreachable, dialogue, lines
 from rolesum.batch import run_batch
-from rolesum.batch.ray import on_ray
+from rolesum.batch.ray import ray_runner
 from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.summarizer import Summarizer
 
@@ -40,12 +40,12 @@ def given(tmp_path, monkeypatch):
     return "in.jsonl"
 
 
-def slow(pids, seconds, writing):
-    return Summarizer(writing, SlowEcho(pids, seconds))
+def slow(pids, seconds, config):
+    return Summarizer(config, SlowEcho(pids, seconds))
 
 
-def unreachable(writing):
-    return Summarizer(writing, Unreachable())
+def unreachable(config):
+    return Summarizer(config, Unreachable())
 
 
 def kill_first(pids, killed, shards):
@@ -62,9 +62,15 @@ def test_actors_write_what_one_process_writes_though_one_of_them_is_killed(given
     pids.mkdir()
     killer = threading.Thread(target=kill_first, args=(pids, killed, tmp_path / "out"))
     killer.start()
-    outcome = run(given, tmp_path / "out", block=2, run_blocks=on_ray("local", 2), open_writer=partial(slow, pids, 0.1))
+    outcome = run(
+        given,
+        tmp_path / "out",
+        shard_size=2,
+        run_shards=ray_runner("local", 2),
+        open_summarizer=partial(slow, pids, 0.1),
+    )
     killer.join()
-    alone = run(given, tmp_path / "alone", block=2)
+    alone = run(given, tmp_path / "alone", shard_size=2)
     assert (outcome.summarized, outcome.failed) == (alone.summarized, alone.failed) == (34, 12)
     assert files(tmp_path / "out") == files(tmp_path / "alone")
     started = {int(one.name) for one in pids.iterdir()}
@@ -74,17 +80,17 @@ def test_actors_write_what_one_process_writes_though_one_of_them_is_killed(given
 
 def test_a_run_of_one_process_goes_on_in_a_cluster_and_an_error_of_an_actor_is_told_as_it_is(given, tmp_path):
     with pytest.raises(ResourceError, match="does not answer\n  → start it; what is written stays"):
-        run(given, tmp_path / "out", block=8, run_blocks=on_ray("local", 2), open_writer=unreachable)
+        run(given, tmp_path / "out", shard_size=8, run_shards=ray_runner("local", 2), open_summarizer=unreachable)
     assert not list((tmp_path / "out").glob("summaries-*.jsonl"))
-    assert run(given, tmp_path / "out", block=8).summarized == 34
+    assert run(given, tmp_path / "out", shard_size=8).summarized == 34
 
 
 def test_without_a_cluster_at_the_address_the_error_says_so(given, tmp_path):
     with pytest.raises(ResourceError, match="no Ray cluster"):
-        run_batch([given], tmp_path / "out", run_blocks=on_ray("127.0.0.1:1"))
+        run_batch([given], tmp_path / "out", run_shards=ray_runner("127.0.0.1:1"))
 
 
 def test_without_ray_data_the_error_names_the_extra(given, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"rolesum\[ray\]"):
-        run_batch([given], tmp_path / "out", run_blocks=on_ray())
+        run_batch([given], tmp_path / "out", run_shards=ray_runner())

@@ -18,7 +18,7 @@ from filelock import FileLock
 from helpers.echo_engine import Echo, Unreachable, dialogue, lines
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.batch import Reading, run_batch
-from rolesum.batch.run import Stopped
+from rolesum.batch.run import BatchStopped
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
@@ -28,13 +28,15 @@ from rolesum.generation.summarizer import Summarizer, SummarizerConfig
 BAD = '{"id": "cut\n'
 
 
-def echo(writing):
-    return Summarizer(writing, Echo())
+def echo(config):
+    return Summarizer(config, Echo())
 
 
-def run(given, out, writing=None, block=4, open_writer=echo, **options):
+def run(given, out, config=None, shard_size=4, open_summarizer=echo, **options):
     given = given if isinstance(given, list) else [given]
-    return run_batch(list(map(str, given)), out, writing, block=block, open_writer=open_writer, **options)
+    return run_batch(
+        list(map(str, given)), out, config, shard_size=shard_size, open_summarizer=open_summarizer, **options
+    )
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_a_run_leaves_a_shard_for_each_block_and_the_failures_beside_it(given, t
 
 def test_a_finished_run_loads_no_engine_and_says_the_same_again(given, tmp_path):
     first = run(given, tmp_path / "out")
-    assert run(given, tmp_path / "out", open_writer=None) == first
+    assert run(given, tmp_path / "out", open_summarizer=None) == first
 
 
 def test_where_nothing_can_be_summarized_the_exit_code_says_so(tmp_path):
@@ -133,16 +135,16 @@ def kill_often(work, kills, longest, seed=0):
 
 @needs_fork
 def test_a_run_that_is_killed_again_and_again_leaves_what_a_quiet_run_leaves(tmp_path):
-    """Blocks of one dialogue, so that the moments fall into the writing of files; also into the survey."""
+    """Blocks of one dialogue, so that the moments fall into the config of files; also into the survey."""
     path = tmp_path / "in.jsonl"
     told = (lines(dialogue(f"d{n}")) if n % 5 else BAD + lines(dialogue(f"x{n}", "LONG")) for n in range(60))
     path.write_text("".join(told), encoding="utf-8")
-    run(path, tmp_path / "first", block=1)  # which imports what the others find
+    run(path, tmp_path / "first", shard_size=1)  # which imports what the others find
     begin = time.monotonic()
-    run(path, tmp_path / "quiet", block=1)
+    run(path, tmp_path / "quiet", shard_size=1)
     whole = time.monotonic() - begin
-    killed = kill_often(lambda: run(path, tmp_path / "out", block=1), kills=12, longest=whole / 4)
-    outcome = run(path, tmp_path / "out", block=1)
+    killed = kill_often(lambda: run(path, tmp_path / "out", shard_size=1), kills=12, longest=whole / 4)
+    outcome = run(path, tmp_path / "out", shard_size=1)
     assert killed >= 2 and (outcome.summarized, outcome.failed) == (48, 24)
     left = [name for name in files(tmp_path / "out")["names"] if name.endswith(".tmp") or name.startswith(".ids")]
     assert left == []
@@ -151,18 +153,18 @@ def test_a_run_that_is_killed_again_and_again_leaves_what_a_quiet_run_leaves(tmp
 
 @needs_fork
 def test_a_model_that_is_killed_again_and_again_writes_what_it_would_have_written(tmp_path):
-    writing = SummarizerConfig(
+    config = SummarizerConfig(
         EngineSpec(model=str(model_dir("llama")), dtype="float32", device="cpu"), decoding=Decoding(16)
     )
     given = short_dialogues("en-train", 12, 3)
-    writer = Summarizer(writing)  # loaded once: forks have it
-    options = {"block": 2, "open_writer": lambda _: writer}
-    run(given, tmp_path / "first", writing, **options)
+    writer = Summarizer(config)  # loaded once: forks have it
+    options = {"shard_size": 2, "open_summarizer": lambda _: writer}
+    run(given, tmp_path / "first", config, **options)
     begin = time.monotonic()
-    run(given, tmp_path / "quiet", writing, **options)
+    run(given, tmp_path / "quiet", config, **options)
     whole = time.monotonic() - begin
-    killed = kill_often(lambda: run(given, tmp_path / "out", writing, **options), kills=8, longest=whole / 4)
-    outcome = run(given, tmp_path / "out", writing, **options)
+    killed = kill_often(lambda: run(given, tmp_path / "out", config, **options), kills=8, longest=whole / 4)
+    outcome = run(given, tmp_path / "out", config, **options)
     assert killed >= 2 and (outcome.summarized, outcome.failed) == (12, 0)
     assert [one["id"] for one in records(tmp_path / "out")] == [one.id for one in read_dialogues(given)]
     assert len({text for one in records(tmp_path / "out") for text in one["summaries"].values()}) > 12
@@ -178,23 +180,23 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_does_each_block_once(given, tmp_p
                 raise KeyboardInterrupt
             return super().generate(prompts, *rest)
 
-    def open_writer(writing):
+    def open_summarizer(config):
         engines.append(Stopping())
-        return Summarizer(writing, engines[-1])
+        return Summarizer(config, engines[-1])
 
-    with pytest.raises(Stopped, match="go on with the same command") as stopped:
-        run(given, tmp_path / "out", open_writer=open_writer)
+    with pytest.raises(BatchStopped, match="go on with the same command") as stopped:
+        run(given, tmp_path / "out", open_summarizer=open_summarizer)
     assert stopped.value.exit_code == 130
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*-*.jsonl")}
     assert len(before) == 4
-    assert run(given, tmp_path / "out", open_writer=open_writer).summarized == 8
+    assert run(given, tmp_path / "out", open_summarizer=open_summarizer).summarized == 8
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert engines[-1].calls == [["d6", "d7"]]
 
 
 def test_an_error_of_the_engine_stops_the_run_and_nothing_is_lost(given, tmp_path):
     with pytest.raises(ResourceError, match="start it; what is written stays; go on with the same command"):
-        run(given, tmp_path / "out", open_writer=lambda writing: Summarizer(writing, Unreachable()))
+        run(given, tmp_path / "out", open_summarizer=lambda config: Summarizer(config, Unreachable()))
     assert run(given, tmp_path / "out").summarized == 8
 
 
@@ -202,13 +204,13 @@ def test_an_error_of_the_engine_stops_the_run_and_nothing_is_lost(given, tmp_pat
 def test_where_the_disk_takes_no_more_the_run_stops_and_can_go_on(given, tmp_path):
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def open_writer(writing):
+    def open_summarizer(config):
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, unlimited[1]))  # bytes: less than a shard has
-        return echo(writing)
+        return echo(config)
 
     try:
         with pytest.raises(ResourceError, match="cannot write") as error:
-            run(given, tmp_path / "out", open_writer=open_writer)
+            run(given, tmp_path / "out", open_summarizer=open_summarizer)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert "free disk space; what is written stays" in str(error.value)
@@ -219,24 +221,24 @@ def test_where_the_disk_takes_no_more_the_run_stops_and_can_go_on(given, tmp_pat
 
 
 def test_a_run_goes_on_with_its_own_settings_only(given, tmp_path):
-    writing = SummarizerConfig(roles=("overall",))
-    run(given, tmp_path / "out", writing)
+    config = SummarizerConfig(roles=("overall",))
+    run(given, tmp_path / "out", config)
     others = [
-        (replace(writing, roles=("user",)), r'roles was \["overall"\], now \["user"\]'),
-        (replace(writing, decoding=Decoding(99)), "max_new_tokens was 128, now 99"),
-        (replace(writing, spec=EngineSpec(language="zh")), 'language was null, now "zh"'),
-        (replace(writing, redact=True), "redact was false, now true"),
+        (replace(config, roles=("user",)), r'roles was \["overall"\], now \["user"\]'),
+        (replace(config, decoding=Decoding(99)), "max_new_tokens was 128, now 99"),
+        (replace(config, spec=EngineSpec(language="zh")), 'language was null, now "zh"'),
+        (replace(config, redact=True), "redact was false, now true"),
     ]
     for changed, message in others:
         with pytest.raises(UsageError, match=message):
             run(given, tmp_path / "out", changed)
-    with pytest.raises(UsageError, match="block was 4, now 5"):
-        run(given, tmp_path / "out", writing, block=5)
+    with pytest.raises(UsageError, match="shard_size was 4, now 5"):
+        run(given, tmp_path / "out", config, shard_size=5)
     with pytest.raises(UsageError, match='choose was null, now "mbr"'):
-        run(given, tmp_path / "out", writing, settings={"choose": "mbr"})
+        run(given, tmp_path / "out", config, settings={"choose": "mbr"})
     with pytest.raises(UsageError, match="form was null"):
-        run(given, tmp_path / "out", writing, reading=Reading(form="rolesum"))
-    assert run(given, tmp_path / "out", writing, reading=Reading(skip=("d1",))).summarized == 8
+        run(given, tmp_path / "out", config, reading=Reading(form="rolesum"))
+    assert run(given, tmp_path / "out", config, reading=Reading(skip=("d1",))).summarized == 8
 
 
 def test_a_run_goes_on_with_the_same_inputs_only(given, tmp_path):
@@ -255,17 +257,17 @@ def test_a_retrained_adapter_is_another(given, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_bytes(b"some weights")
-    writing = SummarizerConfig(EngineSpec(adapter=adapter))
-    run(given, tmp_path / "out", writing)
+    config = SummarizerConfig(EngineSpec(adapter=adapter))
+    run(given, tmp_path / "out", config)
     (adapter / "adapter_model.safetensors").write_bytes(b"more weights")
     with pytest.raises(UsageError, match="model_files was"):
-        run(given, tmp_path / "out", writing)
+        run(given, tmp_path / "out", config)
 
 
 def test_how_fast_an_endpoint_is_asked_decides_no_summary(given, tmp_path):
-    writing = SummarizerConfig(EngineSpec("openai", url="http://localhost:1/v1", concurrency=4))
-    first = run(given, tmp_path / "out", writing)
-    faster = replace(writing, spec=replace(writing.spec, concurrency=8, api_key_env="KEY"))
+    config = SummarizerConfig(EngineSpec("openai", url="http://localhost:1/v1", concurrency=4))
+    first = run(given, tmp_path / "out", config)
+    faster = replace(config, spec=replace(config.spec, concurrency=8, api_key_env="KEY"))
     assert run(given, tmp_path / "out", faster) == first
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.echo_engine import Echo, Unreachable, dialogue
-from rolesum.batch import Failure, summarize_block
+from rolesum.batch import Failure, summarize_shard
 from rolesum.errors import DataError, ModelError, Problem, ResourceError
 from rolesum.evaluation.predictions import read_outputs
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
@@ -15,8 +15,8 @@ from rolesum.roles import BUILT_IN
 GOOD = [dialogue(f"d{number}") for number in range(5)]
 
 
-def summarize(block, engine=None, **writing):
-    return summarize_block(block, Summarizer(SummarizerConfig(**writing), engine or Echo()))
+def summarize(block, engine=None, **config):
+    return summarize_shard(block, Summarizer(SummarizerConfig(**config), engine or Echo()))
 
 
 def ids(result):
@@ -85,7 +85,7 @@ def test_a_dialogue_whose_language_the_model_does_not_read_fails_alone():
 
         def check_languages(self, dialogues):
             if unread := [one for one in dialogues if one.language == "zh"]:
-                raise ModelError([Problem("it reads no Chinese", unread[0].place, "use another base")])
+                raise ModelError([Problem("it reads no Chinese", unread[0].location, "use another base")])
 
     engine = Echo()
     engine.side = Side()

@@ -5,7 +5,7 @@ from dataclasses import fields
 import typer
 from typer.testing import CliRunner
 
-from rolesum.cli.generation_options import Asked, AskedInPrivate, takes
+from rolesum.cli.generation_options import GenerationOptions, RedactedGenerationOptions, with_options
 from rolesum.cli.main import app
 
 
@@ -14,9 +14,9 @@ def command(kind, *arguments):
     one = typer.Typer()
 
     @one.command()
-    @takes(kind)
-    def verb(file: str, *, asked: kind, last: bool = False) -> None:
-        found.append((file, asked, last))
+    @with_options(kind)
+    def verb(file: str, *, options: kind, last: bool = False) -> None:
+        found.append((file, options, last))
 
     done = CliRunner().invoke(one, list(arguments))
     assert done.exit_code == 0, done.output
@@ -24,7 +24,7 @@ def command(kind, *arguments):
 
 
 def test_without_options_it_is_the_defaults():
-    assert command(Asked, "chat.txt") == ("chat.txt", Asked(), False)
+    assert command(GenerationOptions, "chat.txt") == ("chat.txt", GenerationOptions(), False)
 
 
 def test_options_come_to_its_fields():
@@ -41,15 +41,19 @@ def test_options_come_to_its_fields():
         "Li",
         "--last",
     )
-    asked = AskedInPrivate(roles="user", speaker=["A=user", "B=agent"], beams=3, redact_name=["Li"])
-    assert command(AskedInPrivate, "chat.txt", *said) == ("chat.txt", asked, True)
-    writing = asked.writing("transformers", long_dialogues="refine")
-    assert (writing.roles, writing.decoding.beams, writing.long_dialogues) == (("user",), 3, "refine")
-    assert writing.redact and writing.hidden_names == ("Li",)
-    assert asked.reading()["speakers"] == {"A": "user", "B": "agent"}
+    options = RedactedGenerationOptions(roles="user", speaker=["A=user", "B=agent"], beams=3, redact_name=["Li"])
+    assert command(RedactedGenerationOptions, "chat.txt", *said) == ("chat.txt", options, True)
+    config = options.summarizer_config("transformers", long_dialogues="refine")
+    assert (config.roles, config.decoding.beams, config.long_dialogues) == (("user",), 3, "refine")
+    assert config.redact and config.hidden_names == ("Li",)
+    assert options.read_options()["speakers"] == {"A": "user", "B": "agent"}
 
 
 def test_each_verb_shows_them_all():
-    for verb, kind in (("summarize", AskedInPrivate), ("batch", AskedInPrivate), ("evaluate", Asked)):
+    for verb, kind in (
+        ("summarize", RedactedGenerationOptions),
+        ("batch", RedactedGenerationOptions),
+        ("evaluate", GenerationOptions),
+    ):
         shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).stdout
         assert [one.name for one in fields(kind) if f"--{one.name.strip('_').replace('_', '-')}" not in shown] == []

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from rolesum.cli.generation_options import Asked
+from rolesum.cli.generation_options import GenerationOptions
 from rolesum.cli.main import app
 from rolesum.errors import ModelError
 from rolesum.evaluation.evaluate import evaluate
@@ -51,9 +51,9 @@ def test_a_name_stands_for_its_directory_and_a_path_for_itself(shipped, tmp_path
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
 def test_without_a_model_and_an_adapter_the_released_one_summarizes(shipped, tmp_path, engine):
     mine = shutil.copytree(shipped, tmp_path / "mine")
-    assert Asked().spec(engine).adapter == shipped
-    assert Asked(model="smollm2-135m").spec(engine).adapter is None  # a model that is named is taken as it comes
-    assert Asked(adapter=mine).spec(engine).adapter == mine
+    assert GenerationOptions().engine_spec(engine).adapter == shipped
+    assert GenerationOptions(model="smollm2-135m").engine_spec(engine).adapter is None  # no default adapter
+    assert GenerationOptions(adapter=mine).engine_spec(engine).adapter == mine
 
 
 def test_the_list_of_models_names_it(shipped):
@@ -69,8 +69,8 @@ def test_who_summarizes_with_it_is_told_its_terms(shipped, capsys):
 
 
 def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):
-    assert Asked(gguf=tmp_path / "some.gguf").spec("llamacpp").adapter is None
-    assert Asked(url="http://localhost:1/v1").spec("openai").adapter is None
+    assert GenerationOptions(gguf=tmp_path / "some.gguf").engine_spec("llamacpp").adapter is None
+    assert GenerationOptions(url="http://localhost:1/v1").engine_spec("openai").adapter is None
 
 
 def test_the_one_that_is_here_is_small_and_names_no_place_of_its_making():

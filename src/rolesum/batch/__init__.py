@@ -4,7 +4,7 @@ The way of the data: inputs -> survey (what is there, once) -> blocks of whole d
 """
 
 from rolesum.batch.inputs import Reading
-from rolesum.batch.run import Outcome, run_batch
-from rolesum.batch.worker import BlockResult, Failure, summarize_block
+from rolesum.batch.run import BatchResult, run_batch
+from rolesum.batch.worker import Failure, ShardResult, summarize_shard
 
-__all__ = ["BlockResult", "Failure", "Outcome", "Reading", "run_batch", "summarize_block"]
+__all__ = ["BatchResult", "Failure", "Reading", "ShardResult", "run_batch", "summarize_shard"]

@@ -16,74 +16,74 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rolesum.batch.inputs import Mark, Marked, Reading, read_from
+from rolesum.batch.inputs import Cursor, ItemStream, Reading, read_file
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
 
-PARTS = 64
+HASH_PARTITIONS = 64
 _ID = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])
-BLOCKS, REPEATS = "blocks.bin", "repeats.bin"
-FOLDER = ".survey"
+SHARD_STARTS_FILE, DUPLICATES_FILE = "shards.bin", "duplicates.bin"
+INDEX_DIR = ".index"
 
 
 @dataclass
-class Survey:
+class InputIndex:
     """Counts over all inputs; items are dialogues and failures in input order, and N of them in turn make a block.
 
     `starts` holds file, offset and line for the first item of each block; `repeated` has a bit for every item, set
     where its id stands earlier in the inputs.
     """
 
-    block: int
+    shard_size: int
     items: int = 0
     unreadable: int = 0
-    repeats: int = 0
-    starts: array = field(default_factory=lambda: array("q"))  # type: ignore[type-arg]
-    repeated: bytearray = field(default_factory=bytearray)
+    duplicates: int = 0
+    shard_starts: array = field(default_factory=lambda: array("q"))  # type: ignore[type-arg]
+    duplicate_bits: bytearray = field(default_factory=bytearray)
 
     @property
-    def blocks(self) -> int:
-        return len(self.starts) // 3
+    def shards(self) -> int:
+        return len(self.shard_starts) // 3
 
-    def size(self, number: int) -> int:
+    def shard_length(self, number: int) -> int:
         """How many items a block has."""
-        return min(self.block, self.items - number * self.block)
+        return min(self.shard_size, self.items - number * self.shard_size)
 
-    def is_repeat(self, item: int) -> bool:
-        return bool(self.repeated[item >> 3] >> (item & 7) & 1)
+    def is_duplicate(self, item: int) -> bool:
+        return bool(self.duplicate_bits[item >> 3] >> (item & 7) & 1)
 
     def counts(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("block", "items", "unreadable", "repeats")}
+        return {name: getattr(self, name) for name in ("shard_size", "items", "unreadable", "duplicates")}
 
     def write(self, folder: Path) -> None:
         """Lets OSError through."""
         folder.mkdir(exist_ok=True)
-        (folder / BLOCKS).write_bytes(self.starts.tobytes())
-        (folder / REPEATS).write_bytes(self.repeated)
+        (folder / SHARD_STARTS_FILE).write_bytes(self.shard_starts.tobytes())
+        (folder / DUPLICATES_FILE).write_bytes(self.duplicate_bits)
 
     @classmethod
-    def read(cls, folder: Path, counts: dict[str, int]) -> "Survey":
+    def read(cls, folder: Path, counts: dict[str, int]) -> "InputIndex":
         """Lets OSError through."""
-        survey = cls(counts["block"], counts["items"], counts["unreadable"], counts["repeats"])
-        survey.starts.frombytes((folder / BLOCKS).read_bytes())
-        survey.repeated = bytearray((folder / REPEATS).read_bytes())
+        survey = cls(counts["shard_size"], counts["items"], counts["unreadable"], counts["duplicates"])
+        survey.shard_starts.frombytes((folder / SHARD_STARTS_FILE).read_bytes())
+        survey.duplicate_bits = bytearray((folder / DUPLICATES_FILE).read_bytes())
         return survey
 
 
-def take_survey(
-    files: Sequence[Path], reading: Reading, block: int, work: Path, on_item: Callable[[int], None] | None = None
-) -> Survey:
+def build_index(
+    files: Sequence[Path], reading: Reading, shard_size: int, work: Path, on_item: Callable[[int], None] | None = None
+) -> InputIndex:
     """Read all inputs once. Hashes of ids lie in `work` meanwhile, 24 bytes each. Lets OSError through."""
-    survey = Survey(block)
+    survey = InputIndex(shard_size)
     folder = Path(tempfile.mkdtemp(prefix=".ids-", dir=work))
     try:
         with ExitStack() as open_files:
             parts: dict[int, BinaryIO] = {}
             for file, path in enumerate(files):
-                mark = Mark()
-                for behind, item in read_from(path, reading, mark):
-                    if survey.items % block == 0:
-                        survey.starts.extend((file, mark.offset, mark.line))
+                mark = Cursor()
+                for behind, item in read_file(path, reading, mark):
+                    if survey.items % shard_size == 0:
+                        survey.shard_starts.extend((file, mark.offset, mark.line))
                     if isinstance(item, Dialogue):
                         _keep(item.id, survey.items, parts, folder, open_files)
                     else:
@@ -91,11 +91,11 @@ def take_survey(
                     survey.items, mark = survey.items + 1, behind
                     if on_item:
                         on_item(survey.items)
-        survey.repeated = bytearray(-(-survey.items // 8))
+        survey.duplicate_bits = bytearray(-(-survey.items // 8))
         for part in sorted(folder.iterdir()):
             for number in _repeats(part):
-                survey.repeated[number >> 3] |= 1 << (number & 7)
-                survey.repeats += 1
+                survey.duplicate_bits[number >> 3] |= 1 << (number & 7)
+                survey.duplicates += 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return survey
@@ -103,7 +103,7 @@ def take_survey(
 
 def _keep(identity: str, number: int, parts: dict[int, BinaryIO], folder: Path, open_files: ExitStack) -> None:
     digest = hashlib.blake2b(identity.encode(), digest_size=16).digest()
-    part = digest[0] % PARTS
+    part = digest[0] % HASH_PARTITIONS
     if part not in parts:
         parts[part] = open_files.enter_context((folder / f"{part:02}").open("wb"))
     parts[part].write(digest + number.to_bytes(8, "little"))
@@ -118,26 +118,26 @@ def _repeats(part: Path) -> list[int]:
     return numbers
 
 
-class Blocks:
+class ShardReader:
     """The inputs' blocks by their number. Those that are asked for in order are read in one go."""
 
-    def __init__(self, files: Sequence[Path], reading: Reading, survey: Survey) -> None:
-        self.files, self.reading, self.survey = files, reading, survey
+    def __init__(self, files: Sequence[Path], reading: Reading, survey: InputIndex) -> None:
+        self.files, self.reading, self.index = files, reading, survey
         self._next, self._items = -1, iter(())  # type: tuple[int, Iterator[Dialogue | Failure]]
 
     def read(self, number: int) -> tuple[list[Dialogue], list[Failure]]:
         """A block's dialogues, and what of it is no dialogue, or repeats an id, or is to be left out."""
         if number != self._next:
-            file, offset, line = self.survey.starts[number * 3 : number * 3 + 3]
-            self._items = self._from(file, Mark(offset, line))
+            file, offset, line = self.index.shard_starts[number * 3 : number * 3 + 3]
+            self._items = self._from(file, Cursor(offset, line))
         self._next = number + 1
         dialogues, failures = list[Dialogue](), list[Failure]()
-        first = number * self.survey.block
-        for item in range(first, first + self.survey.size(number)):
+        first = number * self.index.shard_size
+        for item in range(first, first + self.index.shard_length(number)):
             one = next(self._items)
             if isinstance(one, Failure):
                 failures.append(one)
-            elif self.survey.is_repeat(item):
+            elif self.index.is_duplicate(item):
                 fix = "give each dialogue an id of its own; the first was kept"
                 failures.append(Failure(one.id, one.source, "an earlier dialogue has this id", fix))
             elif one.id in self.reading.skip:
@@ -146,8 +146,8 @@ class Blocks:
                 dialogues.append(one)
         return dialogues, failures
 
-    def _from(self, file: int, mark: Mark) -> Iterator[Dialogue | Failure]:
+    def _from(self, file: int, mark: Cursor) -> Iterator[Dialogue | Failure]:
         for path in self.files[file:]:
-            items: Marked = read_from(path, self.reading, mark)
+            items: ItemStream = read_file(path, self.reading, mark)
             yield from (item for _, item in items)
-            mark = Mark()
+            mark = Cursor()

@@ -51,7 +51,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Cursor:
     """A place in a file: the byte, and the line that begins there; or the number of the row or item."""
 
     offset: int = 0
@@ -59,10 +59,10 @@ class Mark:
 
 
 # Each item with the mark behind it.
-Marked = Iterator[tuple[Mark, Dialogue | Failure]]
+ItemStream = Iterator[tuple[Cursor, Dialogue | Failure]]
 
 
-def expand(given: Sequence[str], out: Path, form: str | None = None) -> list[Path]:
+def expand_inputs(given: Sequence[str], out: Path, form: str | None = None) -> list[Path]:
     """The files that IN names, in order: files, patterns, and all files in directories, but hidden ones and `out`.
 
     Raises UsageError and DataError.
@@ -115,7 +115,7 @@ def fingerprint(path: Path) -> dict[str, str | int]:
     return {"path": str(path.absolute()), "size": size, "mtime_ns": changed, "sha256": digest.hexdigest()}
 
 
-def read_from(path: Path, reading: Reading, mark: Mark) -> Marked:
+def read_file(path: Path, reading: Reading, mark: Cursor) -> ItemStream:
     """A file's items from a mark on. What cannot be read at all is one failure of the whole file."""
     try:
         if path.suffix == PARQUET_SUFFIX:
@@ -127,9 +127,9 @@ def read_from(path: Path, reading: Reading, mark: Mark) -> Marked:
         else:
             items = reading.items(str(path), reading.form)
             for number, item in enumerate(islice(items, mark.offset, None), mark.offset + 1):
-                yield Mark(number), _item(item)
+                yield Cursor(number), _item(item)
     except DataError as error:
-        yield Mark(mark.offset + 1), _joined([replace(one, where=one.where or str(path)) for one in error.problems])
+        yield Cursor(mark.offset + 1), _joined([replace(one, where=one.where or str(path)) for one in error.problems])
 
 
 def _line_format(path: Path, reading: Reading) -> str | None:
@@ -150,7 +150,7 @@ def _line_format(path: Path, reading: Reading) -> str | None:
     return None
 
 
-def _by_line(path: Path, reading: Reading, form: str, mark: Mark) -> Marked:
+def _by_line(path: Path, reading: Reading, form: str, mark: Cursor) -> ItemStream:
     name, offset, number = str(path), mark.offset, mark.line
     with path.open("rb") as file:
         file.seek(offset)
@@ -161,13 +161,13 @@ def _by_line(path: Path, reading: Reading, form: str, mark: Mark) -> Marked:
             except UnicodeDecodeError as error:
                 fix = "save the file as UTF-8"
                 bad = Failure(None, f"{name}:{here}", f"not UTF-8: byte 0x{raw[error.start]:02x}", fix)
-                yield Mark(offset, number), bad
+                yield Cursor(offset, number), bad
                 continue
             if text:
-                yield Mark(offset, number), item_of_record(text, name, here, reading, form)
+                yield Cursor(offset, number), parse_record(text, name, here, reading, form)
 
 
-def item_of_record(text: str, name: str, number: int, reading: Reading, form: str) -> Dialogue | Failure:
+def parse_record(text: str, name: str, number: int, reading: Reading, form: str) -> Dialogue | Failure:
     """The dialogue of one JSON object, which stands in line or row `number` of a file."""
     if not text.startswith("{"):
         return Failure(None, f"{name}:{number}", "not a JSON object", "each line must be one JSON object")

@@ -20,8 +20,8 @@ from rolesum.dialogue import RoleSummary
 from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.summarizer import summary_record
 
-FORM = 1  # of the directory; raised when it changes
-STATE = "state.json"
+SCHEMA_VERSION = 1  # of the directory; raised when it changes
+STATE_FILE = "state.json"
 _SHARD = re.compile(r"summaries-(\d{5,})\.jsonl")
 
 
@@ -31,28 +31,28 @@ class OutputDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def shard(self, number: int) -> Path:
+    def shard_path(self, number: int) -> Path:
         return self.path / f"summaries-{number:05}.jsonl"
 
-    def failed(self, number: int) -> Path:
+    def failures_path(self, number: int) -> Path:
         return self.path / f"failed-{number:05}.jsonl"
 
     def write(self, number: int, summaries: Sequence[Sequence[RoleSummary]], failures: Sequence[Failure]) -> None:
         """Write a block's files, the shard last. An earlier try's failures give way."""
         if failures:
-            atomic_write_text(self.failed(number), _lines([asdict(one) for one in failures]))
+            atomic_write_text(self.failures_path(number), _lines([asdict(one) for one in failures]))
         else:
-            self.failed(number).unlink(missing_ok=True)
-        atomic_write_text(self.shard(number), _lines([summary_record(one) for one in summaries]))
+            self.failures_path(number).unlink(missing_ok=True)
+        atomic_write_text(self.shard_path(number), _lines([summary_record(one) for one in summaries]))
 
-    def done(self) -> set[int]:
+    def completed_shards(self) -> set[int]:
         """The numbers of the blocks that are done."""
         found = (_SHARD.fullmatch(one.name) for one in self.path.iterdir())
         return {int(one[1]) for one in found if one}
 
-    def counts(self, number: int) -> tuple[int, int]:
+    def shard_counts(self, number: int) -> tuple[int, int]:
         """How many summaries and failures a block that is done has."""
-        return _count(self.shard(number)), _count(self.failed(number))
+        return _count(self.shard_path(number)), _count(self.failures_path(number))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -77,7 +77,7 @@ class OutputDirectory:
 
     def read_state(self) -> dict[str, Any] | None:
         """What decides the run that was begun here, with the survey's counts; None where none was."""
-        state = self.path / STATE
+        state = self.path / STATE_FILE
         try:
             value = json.loads(state.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -87,16 +87,16 @@ class OutputDirectory:
             return None
         except (OSError, ValueError) as error:
             raise UsageError(f"broken state of a run: {error}", str(state), "give another OUT") from None
-        if not isinstance(value, dict) or value.get("form") != FORM:
+        if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
             raise UsageError("a run of another version of rolesum", str(state), "give another OUT")
         return value
 
     def write_state(self, settings: Mapping[str, Any], inputs: Sequence[Any], counts: Mapping[str, int]) -> None:
-        value = {"form": FORM, "settings": settings, "inputs": inputs, "counts": counts}
-        atomic_write_text(self.path / STATE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        value = {"schema_version": SCHEMA_VERSION, "settings": settings, "inputs": inputs, "counts": counts}
+        atomic_write_text(self.path / STATE_FILE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def check_same(state: Mapping[str, Any], settings: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> None:
+def check_unchanged(state: Mapping[str, Any], settings: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> None:
     """Raise UsageError where a run was begun with other settings or inputs than it is to go on with."""
     fix = "go on with what it was begun with, or give another OUT"
     before, now = state["settings"], json.loads(json.dumps(settings))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rolesum.batch.inputs import LINE_FORMATS, Mark, Marked, Reading, item_of_record
+from rolesum.batch.inputs import LINE_FORMATS, Cursor, ItemStream, Reading, parse_record
 from rolesum.errors import DataError, UsageError
 from rolesum.formats import FORMATS, Source
 from rolesum.formats.jsonl import FIELDS
@@ -13,7 +13,7 @@ from rolesum.formats.jsonl import FIELDS
 ROWS_AT_ONCE = 256
 
 
-def read_rows(path: Path, reading: Reading, mark: Mark) -> Marked:
+def read_rows(path: Path, reading: Reading, mark: Cursor) -> ItemStream:
     """The rows from a mark on; its offset counts rows. Raises DataError for what is no Parquet file of dialogues.
 
     The columns are those of a format with one dialogue a line, such as `id` and `turns` (structs of speaker and text)
@@ -29,7 +29,7 @@ def read_rows(path: Path, reading: Reading, mark: Mark) -> Marked:
         if form is None:
             what = f"the columns are of no known format: {', '.join(row)}"
             raise DataError(what, str(path), "give it id and turns, or id and dialogue; see docs/formats.md")
-        yield Mark(number), item_of_record(text, f"{path}, row", number, reading, form)
+        yield Cursor(number), parse_record(text, f"{path}, row", number, reading, form)
 
 
 def _rows(path: Path, start: int) -> Iterator[dict[str, Any]]:

@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rolesum.batch.index import Blocks
-from rolesum.batch.run import RunBlocks, Work
+from rolesum.batch.index import ShardReader
+from rolesum.batch.run import RunContext, ShardRunner
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.generation.summarizer import Summarizer
 
 LOCAL = "local"
 # A Ray block is done again as a whole where its actor dies; more of them than this only weigh on the driver.
-MOST_RAY_BLOCKS = 10_000
+MAX_RAY_BLOCKS = 10_000
 
 
-def on_ray(address: str = LOCAL, workers: int | None = None, gpus: float | None = None) -> RunBlocks:
+def ray_runner(address: str = LOCAL, workers: int | None = None, gpus: float | None = None) -> ShardRunner:
     """Blocks done by `workers` actors of the cluster at `address`, or of one that is started here for the run.
 
     An actor takes `gpus` GPUs, or one core where that is 0; without it, one GPU where the cluster has any. Without
@@ -31,7 +31,7 @@ def on_ray(address: str = LOCAL, workers: int | None = None, gpus: float | None 
     all of them: on one machine, or on shared storage.
     """
 
-    def run(work: Work, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
+    def run(work: RunContext, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
         ray = _import_ray()
         with _cluster(ray, address, workers):
             there = ray.cluster_resources()
@@ -45,7 +45,7 @@ def on_ray(address: str = LOCAL, workers: int | None = None, gpus: float | None 
             except ray.exceptions.RayError as error:
                 told = str(error).strip().splitlines() or [type(error).__name__]
                 raise ResourceError(f"Ray failed: {told[0]}", address, "look at the logs that Ray keeps") from None
-        missing = set(todo) - work.out.done()
+        missing = set(todo) - work.out.completed_shards()
         if missing:
             fix = "let OUT lie on storage that this machine and all workers share"
             raise UsageError("the workers' shards are not to be seen from here", str(work.out.path), fix)
@@ -53,12 +53,12 @@ def on_ray(address: str = LOCAL, workers: int | None = None, gpus: float | None 
     return run
 
 
-def _dataset(ray: Any, work: Work, todo: Sequence[int], size: int, gpus: float) -> Any:
+def _dataset(ray: Any, work: RunContext, todo: Sequence[int], size: int, gpus: float) -> Any:
     """The rows that tell of blocks which are done, in the order in which they are."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     numbers = ray.data.from_items(
-        [{"block": number} for number in todo], override_num_blocks=min(len(todo), MOST_RAY_BLOCKS)
+        [{"block": number} for number in todo], override_num_blocks=min(len(todo), MAX_RAY_BLOCKS)
     )
     # One task at a time: a block may take minutes, and none should wait behind another while an actor idles.
     actors = ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1)
@@ -71,11 +71,11 @@ def _dataset(ray: Any, work: Work, todo: Sequence[int], size: int, gpus: float) 
 class _Actor:
     """One engine, and the blocks that it is given by their numbers. Errors travel as rows: Ray would wrap them."""
 
-    def __init__(self, work: Work, folder: str) -> None:
+    def __init__(self, work: RunContext, folder: str) -> None:
         for shown in logging.getLogger().handlers:  # Ray's, for every library's chatter
             shown.setLevel(logging.WARNING)
         self.work, self.folder = work, folder
-        self.opened: tuple[Blocks, Summarizer] | None = None
+        self.opened: tuple[ShardReader, Summarizer] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         row: dict[str, Any] = {"summarized": 0, "failed": 0, "error": b""}
@@ -91,17 +91,17 @@ class _Actor:
 
     def _do(self, number: int) -> tuple[int, int]:
         self.opened = self.opened or self._open()
-        if self.work.out.shard(number).exists():  # written by an actor that died before it could tell
-            return self.work.out.counts(number)
-        return self.work.do(number, *self.opened)
+        if self.work.out.shard_path(number).exists():  # written by an actor that died before it could tell
+            return self.work.out.shard_counts(number)
+        return self.work.process_shard(number, *self.opened)
 
-    def _open(self) -> tuple[Blocks, Summarizer]:
+    def _open(self) -> tuple[ShardReader, Summarizer]:
         try:
             os.chdir(self.folder)  # paths are relative to the driver's directory, not to one of Ray's
         except OSError:
             fix = "start it in a directory on storage that all workers share"
             raise UsageError("the working directory is not there on a worker's machine", self.folder, fix) from None
-        return self.work.open()
+        return self.work.open_worker()
 
 
 def _import_ray() -> Any:

@@ -9,22 +9,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from rolesum.batch.index import FOLDER, Blocks, Survey, take_survey
-from rolesum.batch.inputs import Reading, expand, fingerprint
-from rolesum.batch.output_directory import OutputDirectory, check_same
-from rolesum.batch.worker import summarize_block
+from rolesum.batch.index import INDEX_DIR, InputIndex, ShardReader, build_index
+from rolesum.batch.inputs import Reading, expand_inputs, fingerprint
+from rolesum.batch.output_directory import OutputDirectory, check_unchanged
+from rolesum.batch.worker import summarize_shard
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.errors import DataError, ResourceError, RolesumError
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig
 
-DEFAULT_BLOCK = 256
+DEFAULT_SHARD_SIZE = 256
 # Of an engine: how fast it goes, and who pays, but not what it writes.
-UNDECIDING = ("concurrency", "api_key_env")
-TOLD_ITEMS = 100_000  # between two lines on how far the survey is
+NON_SEMANTIC_SETTINGS = ("concurrency", "api_key_env")
+PROGRESS_INTERVAL = 100_000  # between two lines on how far the survey is
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchResult:
     """What lies in OUT at the end: over all runs that wrote into it."""
 
     out: Path
@@ -41,33 +41,33 @@ class Outcome:
         return f"{told}, {self.failed:,} failed: see {self.out}/failed-*.jsonl" if self.failed else told
 
 
-class Stopped(RolesumError):
+class BatchStopped(RolesumError):
     """The user stopped a bulk run; it can go on."""
 
     exit_code = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunContext:
     """What every process of a run needs to do a block of it. `out` and `files` are the same files for all of them."""
 
     files: tuple[Path, ...]
     reading: Reading
-    survey: Survey
+    index: InputIndex
     out: OutputDirectory
-    writing: SummarizerConfig
-    open_writer: Callable[[SummarizerConfig], Summarizer]
+    config: SummarizerConfig
+    open_summarizer: Callable[[SummarizerConfig], Summarizer]
 
-    def open(self) -> tuple[Blocks, Summarizer]:
+    def open_worker(self) -> tuple[ShardReader, Summarizer]:
         """What a process needs once for all its blocks. Raises as EngineSpec.open does."""
-        return Blocks(self.files, self.reading, self.survey), self.open_writer(self.writing)
+        return ShardReader(self.files, self.reading, self.index), self.open_summarizer(self.config)
 
-    def do(
-        self, number: int, blocks: Blocks, writer: Summarizer, on_done: Callable[[int], None] | None = None
+    def process_shard(
+        self, number: int, blocks: ShardReader, writer: Summarizer, on_done: Callable[[int], None] | None = None
     ) -> tuple[int, int]:
         """Do a block and write its files; how many were summarized and how many failed."""
         dialogues, unread = blocks.read(number)
-        result = summarize_block(dialogues, writer, on_done)
+        result = summarize_shard(dialogues, writer, on_done)
         failures = [*unread, *result.failures]
         self.out.write(number, result.summaries, failures)
         return len(result.summaries), len(failures)
@@ -75,26 +75,26 @@ class Work:
 
 # Does blocks by their numbers, in any order, and tells of each when it is done: how many were summarized and failed.
 # Meanwhile it may tell how many dialogues were finished.
-RunBlocks = Callable[[Work, Sequence[int], Callable[[int], None]], Iterator[tuple[int, int]]]
+ShardRunner = Callable[[RunContext, Sequence[int], Callable[[int], None]], Iterator[tuple[int, int]]]
 
 
-def in_this_process(work: Work, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
-    blocks, writer = work.open()
+def run_in_process(work: RunContext, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
+    blocks, writer = work.open_worker()
     for number in todo:
-        yield work.do(number, blocks, writer, on_done)
+        yield work.process_shard(number, blocks, writer, on_done)
 
 
 def run_batch(
     inputs: Sequence[str],
     out: str | Path,
-    writing: SummarizerConfig | None = None,
+    config: SummarizerConfig | None = None,
     *,
     reading: Reading | None = None,
     settings: Mapping[str, Any] | None = None,
-    block: int = DEFAULT_BLOCK,
-    run_blocks: RunBlocks = in_this_process,
-    open_writer: Callable[[SummarizerConfig], Summarizer] = Summarizer,
-) -> Outcome:
+    shard_size: int = DEFAULT_SHARD_SIZE,
+    run_shards: ShardRunner = run_in_process,
+    open_summarizer: Callable[[SummarizerConfig], Summarizer] = Summarizer,
+) -> BatchResult:
     """Summarize all dialogues of `inputs` into the directory `out`, or go on with the run that was begun there.
 
     A run goes on only with the inputs and with all that decides its summaries as they were when it was begun;
@@ -102,41 +102,41 @@ def run_batch(
     DataError, ResourceError, what the engine raises but for single dialogues, and Stopped on Ctrl-C: whatever it
     raises, the same call goes on.
     """
-    writing, reading = writing or SummarizerConfig(), reading or Reading()
+    config, reading = config or SummarizerConfig(), reading or Reading()
     directory = OutputDirectory(Path(out))
-    files = expand(inputs, directory.path, reading.form)
-    decided = {**_settings(writing, reading), "block": block, **(settings or {})}
+    files = expand_inputs(inputs, directory.path, reading.form)
+    decided = {**_settings(config, reading), "shard_size": shard_size, **(settings or {})}
     with directory.locked():
-        survey = _survey(directory, files, reading, decided, block)
-        done = directory.done()
-        todo = [number for number in range(survey.blocks) if number not in done]
+        survey = _survey(directory, files, reading, decided, shard_size)
+        done = directory.completed_shards()
+        todo = [number for number in range(survey.shards) if number not in done]
         summarized = failed = 0
         for number in done:
-            made, bad = directory.counts(number)
+            made, bad = directory.shard_counts(number)
             summarized, failed = summarized + made, failed + bad
         if done:
-            log(f"{len(done):,} of {survey.blocks:,} blocks are there already")
-        work = Work(tuple(files), reading, survey, directory, writing, open_writer)
+            log(f"{len(done):,} of {survey.shards:,} blocks are there already")
+        work = RunContext(tuple(files), reading, survey, directory, config, open_summarizer)
         if todo:
             with (
                 _told_how_to_go_on(directory.path),
                 progress_bar("summarize", survey.items, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar,
             ):
                 bar.start_at(summarized + failed)
-                for made, bad in _with_progress(run_blocks, work, todo, bar.done, bar.advance):
+                for made, bad in _with_progress(run_shards, work, todo, bar.done, bar.advance):
                     summarized, failed = summarized + made, failed + bad
-        return Outcome(directory.path, summarized, failed)
+        return BatchResult(directory.path, summarized, failed)
 
 
 def _with_progress(
-    run_blocks: RunBlocks, work: Work, todo: Sequence[int], done: int, advance: Callable[[int], None]
+    run_blocks: ShardRunner, work: RunContext, todo: Sequence[int], done: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[int, int]]:
     """The blocks' counts; `advance` is told of dialogues as they are finished, and of failures with their block."""
     told = whole = done
 
     def tell(steps: int) -> None:
         nonlocal told
-        steps = min(steps, whole + work.survey.block - told)  # a dialogue that is tried again is told again
+        steps = min(steps, whole + work.index.shard_size - told)  # a dialogue that is tried again is told again
         if steps > 0:
             told += steps
             advance(steps)
@@ -150,23 +150,23 @@ def _with_progress(
 
 def _survey(
     directory: OutputDirectory, files: Sequence[Path], reading: Reading, settings: Mapping[str, Any], block: int
-) -> Survey:
+) -> InputIndex:
     """The survey of the run that was begun in the directory, or a new one."""
     prints = [fingerprint(path) for path in files]
-    folder = directory.path / FOLDER
+    folder = directory.path / INDEX_DIR
     state = directory.read_state()
     try:
         if state is not None:
-            check_same(state, settings, prints)
-            return Survey.read(folder, state["counts"])
+            check_unchanged(state, settings, prints)
+            return InputIndex.read(folder, state["counts"])
         for left in directory.path.glob(".ids-*"):  # by a run that was killed in its survey
             shutil.rmtree(left, ignore_errors=True)
 
         def tell(items: int) -> None:
-            if items % TOLD_ITEMS == 0:
+            if items % PROGRESS_INTERVAL == 0:
                 log(f"survey: {items:,} dialogues")
 
-        survey = take_survey(files, reading, block, directory.path, tell)
+        survey = build_index(files, reading, block, directory.path, tell)
         if not survey.items:
             raise DataError("no dialogue in the inputs", ", ".join(map(str, files[:3])), "check the files")
         survey.write(folder)
@@ -175,15 +175,15 @@ def _survey(
         raise ResourceError(f"cannot keep the survey: {error.strerror}", str(directory.path), fix) from None
     directory.write_state(settings, prints, survey.counts())
     log(
-        f"{survey.items:,} dialogues in {len(files):,} files, {survey.blocks:,} blocks; "
-        f"{survey.unreadable:,} cannot be read, {survey.repeats:,} repeat an id"
+        f"{survey.items:,} dialogues in {len(files):,} files, {survey.shards:,} blocks; "
+        f"{survey.unreadable:,} cannot be read, {survey.duplicates:,} repeat an id"
     )
     return survey
 
 
 def _settings(writing: SummarizerConfig, reading: Reading) -> dict[str, Any]:
     """What decides the summaries of given files; a callable is the caller's to name."""
-    spec = {name: value for name, value in _plain(writing.spec).items() if name not in UNDECIDING}
+    spec = {name: value for name, value in _plain(writing.spec).items() if name not in NON_SEMANTIC_SETTINGS}
     paths = (spec["model"], spec["adapter"], spec["gguf"])
     files = [fingerprint(Path(path)) for path in paths if path is not None and Path(path).exists()]
     how = {name: value for name, value in _plain(replace(writing, reranker=None)).items() if name != "spec"}
@@ -210,7 +210,7 @@ def _told_how_to_go_on(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped("stopped", str(out), go_on) from None
+        raise BatchStopped("stopped", str(out), go_on) from None
     except RolesumError as error:
         first, *rest = error.problems
         told = replace(first, fix=f"{first.fix}; {go_on}" if first.fix else go_on)

@@ -20,16 +20,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockResult:
+class ShardResult:
     """The summaries of a block, dialogue by dialogue in its order, and the failures."""
 
     summaries: tuple[tuple[RoleSummary, ...], ...]
     failures: tuple[Failure, ...]
 
 
-def summarize_block(
-    block: Sequence[Dialogue], writer: Summarizer, on_done: Callable[[int], None] | None = None
-) -> BlockResult:
+def summarize_shard(
+    dialogues: Sequence[Dialogue], summarizer: Summarizer, on_done: Callable[[int], None] | None = None
+) -> ShardResult:
     """Summarize dialogues, all roles of each together. What is wrong with one fails that one alone.
 
     Neither files nor globals: what it gives depends on the arguments alone. Only a DataError, or a language that the
@@ -37,13 +37,13 @@ def summarize_block(
     """
     failures: dict[int, Failure] = {}
     readable = dict[int, Dialogue]()
-    for number, dialogue in enumerate(block):
-        if problems := _unread(dialogue, writer):
+    for number, dialogue in enumerate(dialogues):
+        if problems := _unread(dialogue, summarizer):
             failures[number] = _failure(dialogue, problems)
         else:
             readable[number] = dialogue
-    written = _summaries(readable, writer, failures, on_done)
-    return BlockResult(
+    written = _summaries(readable, summarizer, failures, on_done)
+    return ShardResult(
         tuple(tuple(written[number]) for number in sorted(written)),
         tuple(failures[number] for number in sorted(failures)),
     )

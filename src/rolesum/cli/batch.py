@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.generation_options import AskedInPrivate, takes
+from rolesum.cli.generation_options import RedactedGenerationOptions, with_options
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
 
-@takes(AskedInPrivate)
+@with_options(RedactedGenerationOptions)
 def batch(
     paths: Annotated[
         list[str],
@@ -21,11 +21,13 @@ def batch(
         ),
     ],
     *,
-    asked: AskedInPrivate,
+    options: RedactedGenerationOptions,
     engine: EngineOption = "transformers",
-    block: Annotated[
+    shard_size: Annotated[
         int,
-        typer.Option("--block", min=1, help="Dialogues in a shard: what a run that is killed may have to do again."),
+        typer.Option(
+            "--shard-size", min=1, help="Dialogues per shard; an interrupted run repeats at most the shard in progress."
+        ),
     ] = 256,
     ray: Annotated[
         str | None, typer.Option("--ray", help="Work in a Ray cluster: its address, or local for one of this machine.")
@@ -48,28 +50,28 @@ def batch(
     import json
 
     from rolesum.batch import Reading, run_batch
-    from rolesum.batch.run import RunBlocks, in_this_process
+    from rolesum.batch.run import ShardRunner, run_in_process
 
     *given, out = paths
     if not given:
         raise UsageError("batch needs inputs and a directory to write", fix="rolesum batch dialogues.jsonl OUT")
     if ray is None and (workers or gpus is not None):
         raise UsageError("--workers and --gpus are for --ray", fix="add --ray local, or leave them out")
-    writing = asked.writing(engine)
-    reading = Reading(asked.format_, skip=tuple(asked.skip or ()), **asked.reading())
-    run_blocks: RunBlocks = in_this_process
+    config = options.summarizer_config(engine)
+    reading = Reading(options.format_, skip=tuple(options.skip or ()), **options.read_options())
+    run_shards: ShardRunner = run_in_process
     if ray:
-        from rolesum.batch.ray import on_ray
+        from rolesum.batch.ray import ray_runner
 
-        run_blocks = on_ray(ray, workers, 0 if asked.device == "cpu" else gpus)
+        run_shards = ray_runner(ray, workers, 0 if options.device == "cpu" else gpus)
     outcome = run_batch(
         given,
         Path(out),
-        writing,
+        config,
         reading=reading,
-        settings={"choose": asked.choose},
-        block=block,
-        run_blocks=run_blocks,
+        settings={"choose": options.choose},
+        shard_size=shard_size,
+        run_shards=run_shards,
     )
     if json_:
         typer.echo(json.dumps({"out": out, "summarized": outcome.summarized, "failed": outcome.failed}))

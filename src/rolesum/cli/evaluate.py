@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.generation_options import Asked, takes
+from rolesum.cli.generation_options import GenerationOptions, with_options
 from rolesum.cli.options import Json, Limit, References, several_references
 from rolesum.errors import UsageError
 
 
-@takes(Asked)
+@with_options(GenerationOptions)
 def evaluate(
     data: Annotated[
         str | None, typer.Option("--data", help="Dialogues with reference summaries, or sample:en-test.")
@@ -33,7 +33,7 @@ def evaluate(
         str | None, typer.Option("--name", help="What to call the system. Default: after the model or the files.")
     ] = None,
     *,
-    asked: Asked,
+    options: GenerationOptions,
     scorer: Annotated[
         str | None, typer.Option("--scorer", help="Default: samsum for English, csds for Chinese.")
     ] = None,
@@ -85,26 +85,26 @@ def evaluate(
     from rolesum.generation.factory import ENGINES
 
     baseline = engine if engine not in (None, *ENGINES) else None
-    given = {"--model": asked.model or asked.adapter, "--engine": baseline, "--predictions": predictions}
+    given = {"--model": options.model or options.adapter, "--engine": baseline, "--predictions": predictions}
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
-        flag = "--adapter" if "--model" in named and not asked.model else named[0]
+        flag = "--adapter" if "--model" in named and not options.model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
-    reading = asked.reading()
-    writing = asked.writing(engine if engine and not baseline else "transformers")
+    reading = options.read_options()
+    writing = options.summarizer_config(engine if engine and not baseline else "transformers")
     task = run.Task(
         data,
         name=name,
-        roles=asked.role_names,
-        declared=asked.declared,
+        roles=options.role_names,
+        declared=options.role_config,
         scorer=scorer,
         references=several_references(several),
-        choice=asked.choose,
-        form=asked.format_,
+        choice=options.choose,
+        form=options.format_,
         columns=reading["columns"],
-        unknown_speaker=asked.unknown_speaker,
+        unknown_speaker=options.unknown_speaker,
         speakers=reading["speakers"],
         limit=limit,
-        skip=asked.skip or (),
+        skip=options.skip or (),
         checks=checks,
         measures=ModelMeasures(
             bertscore=bertscore,
@@ -115,7 +115,7 @@ def evaluate(
             judge_model=judge_model,
             judge_cache=judge_cache,
             judge_prices=judge_prices,
-            device=asked.device,
+            device=options.device,
         ),
         judge_labels=judge_labels,
         out=out,

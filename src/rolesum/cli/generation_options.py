@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AskedEngine:
+class EngineOptions:
     """By what is summarized: each field is an option, with its default."""
 
     model: Model = None
@@ -72,19 +72,19 @@ class AskedEngine:
     dtype: Dtype = "auto"
 
     @cached_property
-    def declared(self) -> "RoleConfig":
+    def role_config(self) -> "RoleConfig":
         """What the adapter, the recipe and the sections say of roles."""
         from rolesum.generation.summarizer import load_role_config
 
         return load_role_config(self.adapter, self.recipe, self.sections)
 
-    def spec(self, engine: str) -> "EngineSpec":
+    def engine_spec(self, engine: str) -> "EngineSpec":
         from rolesum.generation.factory import EngineSpec
 
         return EngineSpec(
             engine,
             self.model,
-            self.adapter or self._released(engine),
+            self.adapter or self._bundled_adapter(engine),
             gguf=self.gguf,
             url=self.url,
             served_model=self.served_model,
@@ -93,13 +93,13 @@ class AskedEngine:
             context=self.context,
             vllm_options=vllm_options(self.vllm_option),
             language=self.language,
-            definitions=self.declared.definitions,
-            sections=self.declared.sections,
+            definitions=self.role_config.definitions,
+            sections=self.role_config.sections,
             device=self.device,
             dtype=self.dtype,
         )
 
-    def _released(self, engine: str) -> Path | None:
+    def _bundled_adapter(self, engine: str) -> Path | None:
         """The adapter that comes with rolesum, where no model is named; other engines bring weights of their own."""
         from rolesum.models.bundled_adapters import default_adapter
 
@@ -107,7 +107,7 @@ class AskedEngine:
 
 
 @dataclass(frozen=True)
-class Asked(AskedEngine):
+class GenerationOptions(EngineOptions):
     """With how dialogues are read, and how their summaries are chosen."""
 
     roles: Roles = None
@@ -130,27 +130,27 @@ class Asked(AskedEngine):
 
     @cached_property
     def role_names(self) -> tuple[str, ...] | None:
-        return role_list(self.roles, self.declared.aliases)
+        return role_list(self.roles, self.role_config.aliases)
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """How formats.read_dialogues and read_items are to read."""
         from rolesum.formats.table import parse_columns
 
         return {
-            "custom_roles": self.declared.aliases,
+            "custom_roles": self.role_config.aliases,
             "speakers": speaker_map(self.speaker),
             "columns": parse_columns(self.columns) if self.columns else None,
             "unknown_speaker": self.unknown_speaker,
         }
 
-    def writing(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
+    def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
         """How to write, `long_dialogues` where neither the options nor a recipe say what to do with long dialogues."""
         from rolesum.generation import Decoding
         from rolesum.generation.rerank import get_reranker
         from rolesum.generation.summarizer import SummarizerConfig
 
         return SummarizerConfig(
-            self.spec(engine),
+            self.engine_spec(engine),
             self.role_names,
             Decoding(
                 self.max_new_tokens,
@@ -162,31 +162,31 @@ class Asked(AskedEngine):
                 self.length_penalty,
                 self.seed,
             ),
-            long_dialogues=self.long_dialogues or self.declared.long_dialogues or long_dialogues,
+            long_dialogues=self.long_dialogues or self.role_config.long_dialogues or long_dialogues,
             samples=self.samples,
             reranker=get_reranker(self.choose) if self.choose else None,
         )
 
 
 @dataclass(frozen=True)
-class AskedInPrivate(Asked):
+class RedactedGenerationOptions(GenerationOptions):
     """With what is masked before the model sees a dialogue."""
 
     redact: Redact = False
     redact_name: RedactNames = None
 
-    def writing(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
-        aliases = self.declared.aliases
+    def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
+        aliases = self.role_config.aliases
         return replace(
-            super().writing(engine, long_dialogues),
+            super().summarizer_config(engine, long_dialogues),
             redact=self.redact or bool(self.redact_name),
             hidden_names=tuple(self.redact_name or ()),
             kept_labels=tuple(alias for role, others in aliases.items() for alias in (role, *others)),
         )
 
 
-def takes(kind: type[AskedEngine]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Makes a command of a function with a parameter `asked`: the fields of `kind` take its place among the options."""
+def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Turn a function with a parameter `options` into a command whose options are the fields of `kind`."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(kind, include_extras=True)
@@ -197,12 +197,12 @@ def takes(kind: type[AskedEngine]) -> Callable[[Callable[..., None]], Callable[.
         signature = inspect.signature(function)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
-            parameters += own if parameter.name == "asked" else [parameter]
+            parameters += own if parameter.name == "options" else [parameter]
 
         @wraps(function)
         def command(**given: Any) -> None:
-            asked = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
-            function(asked=asked, **given)
+            options = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
+            function(options=options, **given)
 
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return command

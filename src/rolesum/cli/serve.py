@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.generation_options import AskedEngine, takes
+from rolesum.cli.generation_options import EngineOptions, with_options
 from rolesum.cli.options import EngineOption
 from rolesum.errors import UsageError
 from rolesum.server.limits import Limits
@@ -13,10 +13,10 @@ from rolesum.server.limits import Limits
 LIMITS = Limits()
 
 
-@takes(AskedEngine)
+@with_options(EngineOptions)
 def serve(
     *,
-    asked: AskedEngine,
+    options: EngineOptions,
     engine: EngineOption = "transformers",
     also: Annotated[
         list[str] | None,
@@ -67,8 +67,8 @@ def serve(
     except ImportError as error:
         what = f"the web server is not installed: no {error.name}"
         raise UsageError(what, fix="pip install 'rolesum[server]'") from None
-    first = asked.spec(engine)
-    models = [(name_of(first), first, asked.declared), *(beside(first, one) for one in also or ())]
+    first = options.engine_spec(engine)
+    models = [(name_of(first), first, options.role_config), *(beside(first, one) for one in also or ())]
     limits = Limits(
         waiting=waiting, bulk=bulk, seconds=timeout, grace=grace, turns=max_turns, new_tokens=max_new_tokens
     )

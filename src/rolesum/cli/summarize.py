@@ -6,18 +6,18 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.generation_options import AskedInPrivate, takes
+from rolesum.cli.generation_options import RedactedGenerationOptions, with_options
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
 
-@takes(AskedInPrivate)
+@with_options(RedactedGenerationOptions)
 def summarize(
     file: Annotated[
         str, typer.Argument(help="A file of dialogues, or - for standard input.", show_default=False)
     ] = "-",
     *,
-    asked: AskedInPrivate,
+    options: RedactedGenerationOptions,
     engine: EngineOption = "transformers",
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Show tokens as they come. Default: on a terminal.")
@@ -51,25 +51,25 @@ def summarize(
         typer.echo(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
         )
-    reading = asked.reading()
-    writing = asked.writing(engine, long_dialogues="refine" if watch else "refuse")
+    reading = options.read_options()
+    config = options.summarizer_config(engine, long_dialogues="refine" if watch else "refuse")
 
     def write(text: str) -> None:
         typer.echo(text, nl=False)
         sys.stdout.flush()
 
     if watch:
-        writer = Summarizer(writing)
-        streaming.watch_file(Path(file), writer, write, form=asked.format_, **reading)
+        summarizer = Summarizer(config)
+        streaming.watch_file(Path(file), summarizer, write, form=options.format_, **reading)
         return
     source = open_source(file)
-    dialogues = read_dialogues(source, asked.format_, skip=asked.skip or (), **reading)
+    dialogues = read_dialogues(source, options.format_, skip=options.skip or (), **reading)
     as_json = json_ or source.is_json
     alone = len(dialogues) == 1 and not as_json and not out
     if alone and (sys.stdout.isatty() if stream is None else stream):
-        streaming.stream(dialogues[0], Summarizer(writing), write)
+        streaming.stream(dialogues[0], Summarizer(config), write)
         return
-    summaries = summarize_dialogues(dialogues, writing)
+    summaries = summarize_dialogues(dialogues, config)
     text = format_json_lines(summaries) if as_json else format_blocks(summaries)
     if out:
         atomic_write_text(out, text)
