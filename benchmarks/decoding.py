@@ -15,8 +15,8 @@ from pathlib import Path
 from record import Job, answer, arguments, probe, run_child, write_record
 
 from rolesum.atomic_io import atomic_write_text
-from rolesum.checks import check_predictions
 from rolesum.dialogue import Dialogue
+from rolesum.evaluation.check_rates import check_predictions
 from rolesum.evaluation.prediction import Prediction
 from rolesum.formats import read_dialogues
 from rolesum.generation import Generation

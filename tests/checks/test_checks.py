@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from rolesum.checks import CHECKS, Checked, check_predictions, check_summary
+from rolesum.checks import CHECKS, Checked, check_summary
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError
+from rolesum.evaluation.check_rates import check_predictions
 from rolesum.evaluation.prediction import Prediction
 from rolesum.instructions.sets import instruction_set
 

@@ -4,7 +4,7 @@ Each check counts cases and hits; docs/checks.md says what each finds, and how o
 """
 
 from rolesum.checks.registry import CHECKS, Check
-from rolesum.checks.runner import Rate, RoleChecks, check_predictions, check_statistics, check_summary
+from rolesum.checks.runner import check_summary
 from rolesum.checks.types import Checked, Evidence, Flag
 
 __all__ = [
@@ -13,9 +13,5 @@ __all__ = [
     "Checked",
     "Evidence",
     "Flag",
-    "Rate",
-    "RoleChecks",
-    "check_predictions",
-    "check_statistics",
     "check_summary",
 ]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rolesum.checks import CHECKS, check_statistics
+from rolesum.checks import CHECKS
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
+from rolesum.evaluation.check_rates import check_statistics
 from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
 from rolesum.evaluation.results import SCORES
 from rolesum.evaluation.run_reader import EvaluatedRun

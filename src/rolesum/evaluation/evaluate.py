@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
-from rolesum.checks import RoleChecks, check_predictions
 from rolesum.console import DIALOGUES_BEFORE_ETA, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.evaluation.breakdown import groups_of
+from rolesum.evaluation.check_rates import RoleChecks, check_predictions
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
 from rolesum.generation import Decoding, Engine, summarize

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.atomic_io import atomic_write_text
-from rolesum.checks import RoleChecks
+from rolesum.evaluation.check_rates import RoleChecks
 from rolesum.evaluation.evaluate import Evaluation
 from rolesum.evaluation.prediction import Prediction
 from rolesum.metrics import bootstrap

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rolesum.checks import Rate
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.breakdown import SMALL, groups_of, main_measure
+from rolesum.evaluation.check_rates import Rate
 from rolesum.evaluation.report.svg import (
     COLORS,
     WIDTH,

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rolesum.checks import CHECKS, Rate
+from rolesum.checks import CHECKS
+from rolesum.evaluation.check_rates import Rate
 from rolesum.evaluation.evaluate import Evaluation
 from rolesum.evaluation.results import score_results
 from rolesum.metrics.published import published_rows

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rolesum.checks import RoleChecks, check_predictions
 from rolesum.checks.sentences import sentences_of
 from rolesum.dialogue import Dialogue
+from rolesum.evaluation.check_rates import RoleChecks, check_predictions
 from rolesum.evaluation.prediction import Prediction
 from rolesum.formats import read_dialogues
 
