@@ -21,7 +21,7 @@ from rolesum.evaluation.prediction import Prediction
 from rolesum.formats import read_dialogues
 from rolesum.generation import Generation
 from rolesum.generation.rerank import get_reranker
-from rolesum.metrics.bootstrap import intervals
+from rolesum.metrics.bootstrap import bootstrap_intervals
 from rolesum.metrics.scorers import score
 from rolesum.roles import OVERALL
 
@@ -106,7 +106,7 @@ def _row(strategy: str, dialogues: Sequence[Dialogue], texts: Sequence[Generatio
         for dialogue, one in zip(dialogues, texts, strict=True)
     ]
     scored = score(SCORER, [(one.prediction, one.references) for one in predictions])
-    bounds = intervals({name: scored.statistics[name] for name in MEASURES})
+    bounds = bootstrap_intervals({name: scored.statistics[name] for name in MEASURES})
     rates = check_predictions(predictions, dialogues)[OVERALL].rates
     row: Job = {"strategy": strategy}
     for name, heading in MEASURES.items():

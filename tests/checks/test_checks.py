@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rolesum.checks import CHECKS, Checked, check_summary
+from rolesum.checks import CHECKS, CheckedSummary, check_summary
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError
 from rolesum.evaluation.check_rates import check_predictions
@@ -38,7 +38,7 @@ TRIP = en(
 )
 
 
-def flagged(checked: Checked, check: str, summary: str) -> list[str]:
+def flagged(checked: CheckedSummary, check: str, summary: str) -> list[str]:
     """What the check's flags cut out of the summary."""
     return [summary[flag.start : flag.end] for flag in checked.flags if flag.check == check]
 

@@ -111,7 +111,7 @@ def test_a_resample_of_bleu_is_sacrebleus_of_the_pairs_drawn():
     statistic = bleu.bleu(made, [[one] for one in written], mteval)
     drawn = [draw.randrange(30) for _ in range(30)]
     wanted = sacrebleu.corpus_bleu([made[place] for place in drawn], [[written[place] for place in drawn]]).score
-    assert statistic.of(drawn).value == pytest.approx(wanted, abs=1e-9)
+    assert statistic.subset(drawn).value == pytest.approx(wanted, abs=1e-9)
 
 
 def test_several_references_are_rouge_scores_best_or_the_mean():
@@ -128,7 +128,7 @@ def test_several_references_are_rouge_scores_best_or_the_mean():
             assert best.per_pair[measure][place] == pytest.approx(100 * wanted[measure].fmeasure, abs=1e-7)
             average = 100 * sum(one[measure].fmeasure for one in each) / len(each)
             assert mean.per_pair[measure][place] == pytest.approx(average, abs=1e-7)
-    assert (best.references, mean.references) == ("best", "mean")
+    assert (best.multi_reference, mean.multi_reference) == ("best", "mean")
     assert best.means["rouge1"] > mean.means["rouge1"] + 1
 
 

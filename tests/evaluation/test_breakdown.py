@@ -6,7 +6,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.evaluation.breakdown import SMALL, dialogue_length, edges, groups_of
 from rolesum.evaluation.evaluate import Evaluation, score_roles
 from rolesum.evaluation.prediction import Prediction
-from rolesum.metrics.bootstrap import bootstrap_interval
+from rolesum.metrics.bootstrap import bootstrap_mean_interval
 
 
 def chat(number, turns, speakers=2):
@@ -53,7 +53,7 @@ def test_groups_have_the_means_and_intervals_of_their_own_pairs():
     values = found.scores["overall"].per_pair["rouge1"][1::2]
     assert groups[0]["mean"] == 100
     assert groups[1]["mean"] == pytest.approx(math.fsum(values) / len(values), abs=0.01)
-    assert groups[1]["interval"] == pytest.approx(bootstrap_interval(values), abs=0.01)
+    assert groups[1]["interval"] == pytest.approx(bootstrap_mean_interval(values), abs=0.01)
 
 
 def test_small_groups_are_marked_and_one_pair_has_no_interval():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rolesum.checks.sentences import sentences_of
+from rolesum.checks.sentences import split_sentences
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.check_rates import RoleChecks, check_predictions
 from rolesum.evaluation.prediction import Prediction
@@ -35,7 +35,7 @@ def pgn(shared: Path, csds: list[Dialogue]) -> Mapping[str, RoleChecks]:
 def test_sentences_begin_with_the_two_words_as_often_as_published(
     csds: list[Dialogue], role: str, users: float, agents: float
 ) -> None:
-    found = [one.text for dialogue in csds for one in sentences_of(dialogue.summaries[role][0], "zh")]
+    found = [one.text for dialogue in csds for one in split_sentences(dialogue.summaries[role][0], "zh")]
     shares = [100 * sum(text.startswith(word) for text in found) / len(found) for word in ("用户", "客服")]
     assert shares == pytest.approx([users, agents], abs=0.06)
 

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from rolesum.metrics.bleu import bleu
-from rolesum.metrics.bootstrap import bootstrap_interval, compare_paired, holm, intervals, mean, ratio
+from rolesum.metrics.bootstrap import bootstrap_intervals, bootstrap_mean_interval, compare_paired, holm, mean, ratio
 from rolesum.metrics.tokenizers import mteval
 
 DRAW = random.Random(0)
@@ -14,49 +14,49 @@ VALUES = [DRAW.gauss(50, 12) for _ in range(800)]
 
 
 def test_equal_values_leave_no_doubt():
-    assert bootstrap_interval([37.5] * 20) == (37.5, 37.5)
+    assert bootstrap_mean_interval([37.5] * 20) == (37.5, 37.5)
 
 
 def test_the_interval_is_about_two_standard_errors_to_each_side_of_the_mean():
-    low, high = bootstrap_interval(VALUES)
+    low, high = bootstrap_mean_interval(VALUES)
     error = 1.96 * statistics.stdev(VALUES) / math.sqrt(len(VALUES))
     assert low == pytest.approx(statistics.mean(VALUES) - error, abs=0.15 * error)
     assert high == pytest.approx(statistics.mean(VALUES) + error, abs=0.15 * error)
 
 
 def test_a_smaller_share_gives_a_narrower_interval_inside_the_wider_one():
-    low, high = bootstrap_interval(VALUES)
-    inner_low, inner_high = bootstrap_interval(VALUES, share=0.5)
+    low, high = bootstrap_mean_interval(VALUES)
+    inner_low, inner_high = bootstrap_mean_interval(VALUES, confidence=0.5)
     assert low < inner_low < inner_high < high
 
 
 def test_more_pairs_give_a_narrower_interval():
-    few, many = (bootstrap_interval(VALUES[:count]) for count in (50, 800))
+    few, many = (bootstrap_mean_interval(VALUES[:count]) for count in (50, 800))
     assert many[1] - many[0] < 0.5 * (few[1] - few[0])
 
 
 def test_the_same_values_give_the_same_interval():
-    assert bootstrap_interval(VALUES) == bootstrap_interval(list(VALUES))
+    assert bootstrap_mean_interval(VALUES) == bootstrap_mean_interval(list(VALUES))
 
 
 def test_the_interval_stays_within_the_values():
-    low, high = bootstrap_interval([0.0, 100.0])
+    low, high = bootstrap_mean_interval([0.0, 100.0])
     assert (low, high) == (0.0, 100.0)
 
 
 def test_an_interval_of_several_figures_is_that_of_each_alone():
     other = [value / 2 for value in VALUES]
-    found = intervals({"one": mean(VALUES), "half": mean(other)})
-    assert found["one"] == bootstrap_interval(VALUES)
+    found = bootstrap_intervals({"one": mean(VALUES), "half": mean(other)})
+    assert found["one"] == bootstrap_mean_interval(VALUES)
     assert found["half"] == pytest.approx([bound / 2 for bound in found["one"]])
 
 
 def test_a_ratio_of_sums_is_not_the_mean_of_ratios_and_leaves_out_nothing():
     rate = ratio([1, 0, 3], [1, 10, 3])
     assert rate.value == pytest.approx(100 * 4 / 14)
-    assert rate.of([0, 2]).value == 100
+    assert rate.subset([0, 2]).value == 100
     assert math.isnan(ratio([0, 0], [0, 0]).value)
-    assert intervals({"nothing": ratio([0, 0], [0, 0])}) == {"nothing": None}
+    assert bootstrap_intervals({"nothing": ratio([0, 0], [0, 0])}) == {"nothing": None}
 
 
 def test_a_mean_leaves_out_pairs_without_a_value():
@@ -65,7 +65,7 @@ def test_a_mean_leaves_out_pairs_without_a_value():
 
 def test_a_resample_of_a_ratio_draws_pairs_and_not_cases():
     """One pair has all the cases: whether it is drawn decides between 0 and all."""
-    low, high = intervals({"rate": ratio([50, 0], [100, 1])})["rate"]
+    low, high = bootstrap_intervals({"rate": ratio([50, 0], [100, 1])})["rate"]
     assert (low, high) == (0.0, 50.0)
 
 

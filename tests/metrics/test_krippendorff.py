@@ -4,7 +4,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from rolesum.metrics.krippendorff import alpha_of_counts, alpha_of_ratings
+from rolesum.metrics.krippendorff import alpha_from_counts, alpha_from_ratings
 
 NAN = float("nan")
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", example C and D.
@@ -18,7 +18,7 @@ TEXTBOOK = [
 
 @pytest.mark.parametrize(("level", "known"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
 def test_the_textbooks_example(level, known):
-    assert alpha_of_ratings(TEXTBOOK, level) == pytest.approx(known, abs=0.0005)
+    assert alpha_from_ratings(TEXTBOOK, level) == pytest.approx(known, abs=0.0005)
 
 
 def plainly(ratings, distance):
@@ -36,18 +36,18 @@ def test_alpha_is_its_definition_on_random_ratings(seed):
     draw = random.Random(seed)
     ratings = [[draw.choice([1, 2, 4, 7, NAN]) for _ in range(15)] for _ in range(3)]
     squared = plainly(ratings, lambda a, b: (a - b) ** 2)
-    assert alpha_of_ratings(ratings, "interval") == pytest.approx(squared)
-    assert alpha_of_ratings(ratings, "nominal") == pytest.approx(plainly(ratings, lambda a, b: a != b))
+    assert alpha_from_ratings(ratings, "interval") == pytest.approx(squared)
+    assert alpha_from_ratings(ratings, "nominal") == pytest.approx(plainly(ratings, lambda a, b: a != b))
 
 
 def test_all_alike_is_one_and_chance_is_about_nought():
-    assert alpha_of_ratings([[1, 2, 3, 1], [1, 2, 3, 1]], "ordinal") == pytest.approx(1)
+    assert alpha_from_ratings([[1, 2, 3, 1], [1, 2, 3, 1]], "ordinal") == pytest.approx(1)
     draw = np.random.default_rng(0)
-    assert abs(alpha_of_ratings(draw.integers(1, 6, (3, 2000)), "ordinal")) < 0.03
+    assert abs(alpha_from_ratings(draw.integers(1, 6, (3, 2000)), "ordinal")) < 0.03
 
 
 def test_it_is_undefined_where_nothing_varies_or_nobody_rated_twice():
-    assert alpha_of_ratings([[3, 3], [3, 3]], "ordinal") is None
-    assert alpha_of_ratings([[1, NAN], [NAN, 2]], "ordinal") is None
-    assert alpha_of_ratings([[NAN, NAN]], "ordinal") is None
-    assert alpha_of_counts([[0, 1], [1, 0]], [1, 2], "nominal") is None
+    assert alpha_from_ratings([[3, 3], [3, 3]], "ordinal") is None
+    assert alpha_from_ratings([[1, NAN], [NAN, 2]], "ordinal") is None
+    assert alpha_from_ratings([[NAN, NAN]], "ordinal") is None
+    assert alpha_from_counts([[0, 1], [1, 0]], [1, 2], "nominal") is None

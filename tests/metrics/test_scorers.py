@@ -121,8 +121,8 @@ def test_with_several_references_a_pair_scores_their_mean():
         alone = [means("samsum", (prediction, reference))[measure] for reference in references]
         assert value == pytest.approx(sum(alone) / 3)
     assert found.means["rouge1"] == pytest.approx((100 + 200 / 3 + 0) / 3)
-    assert found.references == "mean"
-    assert score("samsum", [(prediction, references[:1])]).references == "single"
+    assert found.multi_reference == "mean"
+    assert score("samsum", [(prediction, references[:1])]).multi_reference == "single"
 
 
 def test_chinese_under_samsum_is_refused_and_not_scored_low():
@@ -174,8 +174,8 @@ def test_every_figure_is_a_statistic_of_its_pairs(scorer, text):
     found = score(scorer, [(text, (text,)), ("", (text,))])
     assert found.statistics.keys() == found.means.keys()
     assert all(len(statistic.rows) == 2 for statistic in found.statistics.values())
-    assert found.statistics["rouge1"].of([0]).value == pytest.approx(100)
-    assert found.statistics["bleu"].of([1]).value == 0
+    assert found.statistics["rouge1"].subset([0]).value == pytest.approx(100)
+    assert found.statistics["bleu"].subset([1]).value == 0
 
 
 def test_glc_counts_a_token_after_each_sentence():

@@ -5,12 +5,12 @@ Each check counts cases and hits; docs/checks.md says what each finds, and how o
 
 from rolesum.checks.registry import CHECKS, Check
 from rolesum.checks.runner import check_summary
-from rolesum.checks.types import Checked, Evidence, Flag
+from rolesum.checks.types import CheckedSummary, Evidence, Flag
 
 __all__ = [
     "CHECKS",
     "Check",
-    "Checked",
+    "CheckedSummary",
     "Evidence",
     "Flag",
     "check_summary",

@@ -2,17 +2,17 @@
 
 import re
 
-from rolesum.checks.index import Prepared
+from rolesum.checks.index import DialogueIndex
 from rolesum.checks.sentences import Sentence
 from rolesum.checks.types import Evidence
-from rolesum.checks.words import content_grams
+from rolesum.checks.words import content_ngrams
 
-TURNS = 3
-LEAST = 0.15  # of the sentence's weight: what the first turn must hold to count as support
-NEXT = 0.12  # what each further turn must add
+MAX_EVIDENCE_TURNS = 3
+MIN_FIRST_SHARE = 0.15  # of the sentence's weight: what the first turn must hold to count as support
+MIN_NEXT_SHARE = 0.12  # what each further turn must add
 
 # A sentence is the other side's where that side's turns hold at least this share of it, and its own at most so little.
-OTHERS, OWN, GRAMS = 0.75, 0.15, 3
+MIN_OTHER_ROLE_SHARE, MAX_OWN_ROLE_SHARE, MIN_NGRAMS = 0.75, 0.15, 3
 # An answer takes its words from the question (客服表示可以取消: the user asked it). So the other side's turn
 # must state something, or the sentence must itself ask.
 _QUESTION = {
@@ -31,21 +31,21 @@ _ASKS = {
 }
 
 
-def evidence_of(sentence: Sentence, prepared: Prepared) -> Evidence:
+def find_evidence(sentence: Sentence, prepared: DialogueIndex) -> Evidence:
     """Up to three turns, each the one that adds most n-grams (weighted by rarity in the dialogue) to those before it.
 
     Of turns that add equally much, those of the role that leads the sentence come first.
     """
-    grams = grams_of(sentence, prepared)
+    grams = sentence_ngrams(sentence, prepared)
     weights = {gram: prepared.weight(gram) for gram in grams}
     whole, covered = sum(weights.values()), set[str]()
     chosen: list[int] = []
-    leader = prepared.leads.of(sentence.text)
-    while len(chosen) < TURNS and whole:
+    leader = prepared.subjects.role_of(sentence.text)
+    while len(chosen) < MAX_EVIDENCE_TURNS and whole:
         gains: dict[int, float] = {}
         for gram, weight in weights.items():
             if gram not in covered:
-                for place in prepared.holders.get(gram, ()):
+                for place in prepared.turns_by_ngram.get(gram, ()):
                     gains[place] = gains.get(place, 0.0) + weight
         if not gains:
             break
@@ -53,28 +53,31 @@ def evidence_of(sentence: Sentence, prepared: Prepared) -> Evidence:
         best = max(
             gains, key=lambda place: (gains[place], prepared.dialogue.roles.get(turns[place].speaker) == leader, -place)
         )
-        if gains[best] < (NEXT if chosen else LEAST) * whole:
+        if gains[best] < (MIN_NEXT_SHARE if chosen else MIN_FIRST_SHARE) * whole:
             break
         chosen.append(best)
-        covered |= prepared.turns[best] & weights.keys()
+        covered |= prepared.turn_ngrams[best] & weights.keys()
     held = sum(weight for gram, weight in weights.items() if gram in covered)
     return Evidence(sentence.start, sentence.end, tuple(chosen), round(held / whole, 4) if whole and chosen else 0.0)
 
 
-def grams_of(sentence: Sentence, prepared: Prepared) -> set[str]:
+def sentence_ngrams(sentence: Sentence, prepared: DialogueIndex) -> set[str]:
     """The sentence's n-grams without the name that leads it."""
-    return set(content_grams(sentence.text[prepared.leads.end(sentence.text) :], prepared.language))
+    return set(content_ngrams(sentence.text[prepared.subjects.name_end(sentence.text) :], prepared.language))
 
 
-def is_attributed(sentence: Sentence, leader: str, prepared: Prepared) -> tuple[bool, tuple[int, ...]]:
+def check_attribution(sentence: Sentence, leader: str, prepared: DialogueIndex) -> tuple[bool, tuple[int, ...]]:
     """Whether the sentence is its leader's by what the turns say; if not, the other side's turns that say it."""
-    grams = grams_of(sentence, prepared)
-    others = set[int]().union(*(places for role, places in prepared.places.items() if role != leader))
-    if len(grams) < GRAMS or prepared.share(grams, prepared.places.get(leader, set())) > OWN:
+    grams = sentence_ngrams(sentence, prepared)
+    others = set[int]().union(*(places for role, places in prepared.turns_by_role.items() if role != leader))
+    if (
+        len(grams) < MIN_NGRAMS
+        or prepared.covered_share(grams, prepared.turns_by_role.get(leader, set())) > MAX_OWN_ROLE_SHARE
+    ):
         return True, ()
-    if prepared.share(grams, others) < OTHERS:
+    if prepared.covered_share(grams, others) < MIN_OTHER_ROLE_SHARE:
         return True, ()
-    turns = tuple(place for place in evidence_of(sentence, prepared).turns if place in others)
+    turns = tuple(place for place in find_evidence(sentence, prepared).turns if place in others)
     text = prepared.dialogue.turns[turns[0]].text.strip().lower() if turns else ""
     asks = _ASKS[prepared.language].search(sentence.text.lower())
     if not turns or (_QUESTION[prepared.language].search(text) and not asks):

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from rolesum.checks.numerals import Number, half_width, numbers_of, said_numbers
-from rolesum.checks.times import WEEKDAYS_EN, Key, Time, times_of
+from rolesum.checks.numerals import Number, find_numbers, half_width, possible_numbers
+from rolesum.checks.times import WEEKDAYS_EN, Key, Time, find_times
 
 _PLACEHOLDER = re.compile(r"\[[^\[\]\s]{1,20}\]")
 _HIDDEN = re.compile(rf"{_PLACEHOLDER.pattern}|https?://\S+")
@@ -38,7 +38,7 @@ _COUNTED = 2.0
 
 
 @dataclass(frozen=True)
-class Said:
+class DialogueFacts:
     """What a dialogue says that a summary may repeat; `text` is half-width and in lower case."""
 
     language: str
@@ -51,42 +51,44 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class StatedFact:
     """One stated fact: the check that it is for, its place, and what is wrong with it, empty where nothing is."""
 
     check: str
     start: int
     end: int
-    fault: str
+    problem: str
 
 
-def said(text: str, language: str) -> Said:
+def dialogue_facts(text: str, language: str) -> DialogueFacts:
     """The facts of a dialogue's whole text, labels and all."""
     text = half_width(text)
-    times = frozenset((one.kind, one.key) for one in times_of(text, language))
+    times = frozenset((one.kind, one.key) for one in find_times(text, language))
     amounts = frozenset((value, currency) for _, _, value, currency in _amounts(text, language))
-    numbers = frozenset(said_numbers(text, language)) | {value for value, _ in amounts}
-    return Said(
+    numbers = frozenset(possible_numbers(text, language)) | {value for value, _ in amounts}
+    return DialogueFacts(
         language, text.lower(), numbers, amounts, times, Counter(_PLACEHOLDER.findall(text)), _GLUE.sub("", text)
     )
 
 
-def facts_of(summary: str, known: Said) -> list[Fact]:
+def check_facts(summary: str, known: DialogueFacts) -> list[StatedFact]:
     """Every amount, time, number and placeholder of the summary, checked; of the first three none overlap."""
     text = half_width(summary)
     hidden = [one.span() for one in _HIDDEN.finditer(text)]
-    found: list[Fact] = []
+    found: list[StatedFact] = []
     for start, end, value, currency in _amounts(text, known.language):
-        found.append(Fact("amount", start, end, _amount_fault(text[start:end], value, currency, known)))
+        found.append(StatedFact("amount", start, end, _amount_fault(text[start:end], value, currency, known)))
     taken = [(one.start, one.end) for one in found] + hidden
-    for time in times_of(text, known.language):
+    for time in find_times(text, known.language):
         if _free(time.start, time.end, taken) or time.kind == "span":
-            found.append(Fact("time", time.start, time.end, _time_fault(text[time.start : time.end], time, known)))
+            found.append(
+                StatedFact("time", time.start, time.end, _time_fault(text[time.start : time.end], time, known))
+            )
     taken = [(one.start, one.end) for one in found] + hidden
-    for number in numbers_of(text, known.language):
+    for number in find_numbers(text, known.language):
         if _free(number.start, number.end, taken) and _counts(number, text, known.language):
             fault = "" if _is_said(number.value, text[number.start : number.end], known) else _absent(text, number)
-            found.append(Fact("number", number.start, number.end, fault))
+            found.append(StatedFact("number", number.start, number.end, fault))
     return found + _placeholders(text, known)
 
 
@@ -94,7 +96,7 @@ def _amounts(text: str, language: str) -> Iterator[tuple[int, int, float, str]]:
     """(start, end, value, currency) of what has a currency or a percent sign."""
     for one in (_AMOUNT_ZH if language == "zh" else _AMOUNT_EN).finditer(text):
         mark = one["before"] or one["after"]
-        values = numbers_of(one["number"], language)
+        values = find_numbers(one["number"], language)
         if mark and len(values) == 1:
             scale = _SCALES.get((one.groupdict().get("k") or "").lower(), 1.0)
             currency = next(name for name, forms in _CURRENCIES.items() if re.fullmatch(forms, mark, re.IGNORECASE))
@@ -102,7 +104,7 @@ def _amounts(text: str, language: str) -> Iterator[tuple[int, int, float, str]]:
             yield start, start + len(one.group().strip()), values[0].value * scale, currency
 
 
-def _amount_fault(stated: str, value: float, currency: str, known: Said) -> str:
+def _amount_fault(stated: str, value: float, currency: str, known: DialogueFacts) -> str:
     if not _is_said(value, re.sub(r"[^\d.,]", "", stated), known):
         return f"the dialogue does not say {stated}"
     others = {other for said_value, other in known.amounts if said_value == value}
@@ -111,11 +113,11 @@ def _amount_fault(stated: str, value: float, currency: str, known: Said) -> str:
     return ""
 
 
-def _word_of(currency: str, known: Said) -> bool:
+def _word_of(currency: str, known: DialogueFacts) -> bool:
     return bool(re.search(_CURRENCIES[currency], known.text))
 
 
-def _is_said(value: float, written: str, known: Said) -> bool:
+def _is_said(value: float, written: str, known: DialogueFacts) -> bool:
     """Long runs of digits (telephone, order) may be parted by spaces or dashes in the dialogue."""
     return value in known.numbers or (len(written) > 2 and written.isdigit() and written in known.digits)
 
@@ -125,7 +127,7 @@ def _absent(text: str, number: Number) -> str:
 
 
 def _counts(number: Number, text: str, language: str) -> bool:
-    if not number.written:
+    if not number.spelled_out:
         return True
     if number.value <= _COUNTED:
         return False
@@ -134,12 +136,12 @@ def _counts(number: Number, text: str, language: str) -> bool:
     )
 
 
-def _time_fault(stated: str, time: Time, known: Said) -> str:
+def _time_fault(stated: str, time: Time, known: DialogueFacts) -> str:
     supported = {"clock": _clock_said, "date": _date_said, "weekday": _weekday_said, "span": _span_said}[time.kind]
     return "" if supported(time.key, known) else f"the dialogue does not say {stated}"
 
 
-def _clock_said(key: Key, known: Said) -> bool:
+def _clock_said(key: Key, known: DialogueFacts) -> bool:
     hour, minute, half = key
     same = [other for kind, other in known.times if kind == "clock" and other[:2] == (hour, minute)]
     if same:
@@ -154,13 +156,13 @@ def _clock_said(key: Key, known: Said) -> bool:
     return bool(joined & known.numbers) or near
 
 
-def _date_said(key: Key, known: Said) -> bool:
+def _date_said(key: Key, known: DialogueFacts) -> bool:
     month, day = key
     same = [other for kind, other in known.times if kind == "date" and other[1] == day]
     return any("" in (month, other[0]) or month == other[0] for other in same) or (not same and day in known.numbers)
 
 
-def _weekday_said(key: Key, known: Said) -> bool:
+def _weekday_said(key: Key, known: DialogueFacts) -> bool:
     if ("weekday", key) in known.times:
         return True
     day = int(key[0])
@@ -172,7 +174,7 @@ def _weekday_said(key: Key, known: Said) -> bool:
     return bool(words & {full[: len(word)] for word in words}) or bool(get_close_matches(full, heard, 1, 0.8))
 
 
-def _span_said(key: Key, known: Said) -> bool:
+def _span_said(key: Key, known: DialogueFacts) -> bool:
     """Whether the value is said, and the unit is said with it or at least with some value."""
     spans = {other for kind, other in known.times if kind == "span"}
     if key in spans:
@@ -192,7 +194,7 @@ def _minutes(key: Key) -> float | None:
     return key[0] * sizes[str(key[1])] if isinstance(key[0], float) else None
 
 
-def _placeholders(text: str, known: Said) -> list[Fact]:
+def _placeholders(text: str, known: DialogueFacts) -> list[StatedFact]:
     """Placeholders by their number: the third [地址] of a summary is one too many where the dialogue has two."""
     found, left = [], Counter(known.placeholders)
     for one in _PLACEHOLDER.finditer(text):
@@ -203,7 +205,7 @@ def _placeholders(text: str, known: Said) -> list[Fact]:
         if not left[name] and not masks:
             fault = f"the dialogue has {name} {many} times only" if many else f"the dialogue has no {name}"
         left[name] -= bool(left[name])
-        found.append(Fact("placeholder", *one.span(), fault))
+        found.append(StatedFact("placeholder", *one.span(), fault))
     return found
 
 

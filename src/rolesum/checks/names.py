@@ -40,7 +40,7 @@ _VERB_AFTER = re.compile(
 )
 
 
-def names_of(sentence: Sentence) -> Iterator[tuple[int, int, str]]:
+def find_names(sentence: Sentence) -> Iterator[tuple[int, int, str]]:
     """(start, end, name) of the words that are names: a capital inside the sentence, or at its head before a verb."""
     words = list(_WORD.finditer(sentence.text))
     for place, word in enumerate(words):
@@ -61,7 +61,7 @@ def dialogue_words(text: str) -> frozenset[str]:
     return frozenset(_WORD.findall(text.lower().replace("’", "'")))
 
 
-def knows(words: frozenset[str], name: str, text: str) -> bool:
+def is_known_name(words: frozenset[str], name: str, text: str) -> bool:
     """Whether the dialogue has the name, a longer or shorter form of it, or nearly its spelling.
 
     `text` is the dialogue in lower case. A name in parts (Coca-Cola) is known where one part is.

@@ -37,7 +37,7 @@ class Number:
     start: int
     end: int
     value: float
-    written: bool
+    spelled_out: bool
 
 
 def half_width(text: str) -> str:
@@ -53,7 +53,7 @@ def _narrow(character: str) -> str:
     return plain if len(plain) == 1 else character
 
 
-def numbers_of(text: str, language: str) -> list[Number]:
+def find_numbers(text: str, language: str) -> list[Number]:
     """The numbers of a text whose full-width characters are gone, in order; ranges are two."""
     digits = [
         Number(one.start(), one.end(), float(one.group().replace(",", "")), False)
@@ -64,9 +64,9 @@ def numbers_of(text: str, language: str) -> list[Number]:
     return sorted([*digits, *words], key=lambda one: one.start)
 
 
-def said_numbers(text: str, language: str) -> set[float]:
+def possible_numbers(text: str, language: str) -> set[float]:
     """All values that a text may be taken to say: also the parts of what can be read in several ways (三四天, half)."""
-    found = {one.value for one in numbers_of(text, language)}
+    found = {one.value for one in find_numbers(text, language)}
     if language == "zh":
         found |= {float(_DIGITS_ZH[c]) for c in text if c in _DIGITS_ZH}
         found |= {float(value) for c, value in (("半", 0.5), ("双", 2), ("俩", 2), ("仨", 3)) if c in text}

@@ -2,71 +2,71 @@
 
 from collections.abc import Iterator, Sequence
 
-from rolesum.checks.evidence import evidence_of, is_attributed
-from rolesum.checks.facts import facts_of
-from rolesum.checks.index import Prepared
-from rolesum.checks.names import knows, names_of
+from rolesum.checks.evidence import check_attribution, find_evidence
+from rolesum.checks.facts import check_facts
+from rolesum.checks.index import DialogueIndex
+from rolesum.checks.names import find_names, is_known_name
 from rolesum.checks.registry import CHECKS
-from rolesum.checks.sentences import Sentence, sentences_of
-from rolesum.checks.surface import Counts, broken, duplicates, measured
-from rolesum.checks.types import Checked, Flag
+from rolesum.checks.sentences import Sentence, split_sentences
+from rolesum.checks.surface import Counts, broken_output_flags, duplicate_flags, surface_counts
+from rolesum.checks.types import CheckedSummary, Flag
 from rolesum.dialogue import Dialogue
 from rolesum.roles import AGENT, USER
 
 
-def check_summary(dialogue: Dialogue, role: str, summary: str) -> Checked:
+def check_summary(dialogue: Dialogue, role: str, summary: str) -> CheckedSummary:
     """All checks of one summary, in the dialogue's language. `length_ratio` needs references and is not among them."""
-    return check_indexed(Prepared(dialogue), role, summary)
+    return check_indexed(DialogueIndex(dialogue), role, summary)
 
 
-def check_indexed(prepared: Prepared, role: str, summary: str) -> Checked:
+def check_indexed(prepared: DialogueIndex, role: str, summary: str) -> CheckedSummary:
     """`check_summary` for a dialogue that is indexed already, so that many summaries share the index."""
-    sentences = sentences_of(summary, prepared.language)
-    evidence = tuple(evidence_of(sentence, prepared) for sentence in sentences)
+    sentences = split_sentences(summary, prepared.language)
+    evidence = tuple(find_evidence(sentence, prepared) for sentence in sentences)
     counts: Counts = {}
     flags = [
         *_facts(summary, sentences, prepared, counts),
         *_roles(role, sentences, prepared, counts),
-        *duplicates(sentences),
-        *broken(summary, role, sentences, prepared),
+        *duplicate_flags(sentences),
+        *broken_output_flags(summary, role, sentences, prepared),
     ]
     counts["unsupported"] = (sum(not one.turns for one in evidence), len(evidence))
     counts["duplicate"] = (_count(flags, "duplicate"), len(sentences))
-    counts |= measured(summary, prepared)
+    counts |= surface_counts(summary, prepared)
     counts["empty"] = (_count(flags, "empty"), 1)
     if sentences:
         counts |= {name: (_count(flags, name), 1) for name in ("echo", "truncated")}
     ordered = {name: (float(counts[name][0]), float(counts[name][1])) for name in CHECKS if name in counts}
-    return Checked(tuple(sorted(flags, key=lambda flag: (flag.start, flag.end))), evidence, ordered)
+    return CheckedSummary(tuple(sorted(flags, key=lambda flag: (flag.start, flag.end))), evidence, ordered)
 
 
 def _count(flags: Sequence[Flag], check: str) -> int:
     return sum(flag.check == check for flag in flags)
 
 
-def _facts(summary: str, sentences: Sequence[Sentence], prepared: Prepared, counts: Counts) -> Iterator[Flag]:
+def _facts(summary: str, sentences: Sequence[Sentence], prepared: DialogueIndex, counts: Counts) -> Iterator[Flag]:
     """Flags of facts and names that the dialogue does not hold."""
-    for fact in facts_of(summary, prepared.said):
-        _add(counts, fact.check, bool(fact.fault))
-        if fact.fault:
-            yield Flag(fact.check, fact.start, fact.end, fact.fault)
+    for fact in check_facts(summary, prepared.facts):
+        _add(counts, fact.check, bool(fact.problem))
+        if fact.problem:
+            yield Flag(fact.check, fact.start, fact.end, fact.problem)
     if prepared.language == "zh":
         return
     text = prepared.text.lower()
     for sentence in sentences:
-        for start, end, name in names_of(sentence):
-            known = knows(prepared.words, name, text)
+        for start, end, name in find_names(sentence):
+            known = is_known_name(prepared.vocabulary, name, text)
             _add(counts, "name", not known)
             if not known:
                 yield Flag("name", start, end, f"the dialogue does not know {name}")
 
 
-def _roles(role: str, sentences: Sequence[Sentence], prepared: Prepared, counts: Counts) -> Iterator[Flag]:
+def _roles(role: str, sentences: Sequence[Sentence], prepared: DialogueIndex, counts: Counts) -> Iterator[Flag]:
     """Flags of sentences led by the wrong role, and of sentences led by one role that another's turns say."""
-    leads = prepared.leads
-    one_sided = role in leads.played or role in (USER, AGENT)
+    leads = prepared.subjects
+    one_sided = role in leads.roles_played or role in (USER, AGENT)
     for sentence in sentences:
-        leader = leads.of(sentence.text)
+        leader = leads.role_of(sentence.text)
         if one_sided:
             slips = leader not in (None, role)
             _add(counts, "role_led", leader == role)
@@ -77,10 +77,10 @@ def _roles(role: str, sentences: Sequence[Sentence], prepared: Prepared, counts:
                 )
         else:
             for check, side in (("user_led", USER), ("agent_led", AGENT)):
-                if side in leads.played:
+                if side in leads.roles_played:
                     _add(counts, check, leader == side)
-        if leader is not None and leader in leads.played:
-            fits, turns = is_attributed(sentence, leader, prepared)
+        if leader is not None and leader in leads.roles_played:
+            fits, turns = check_attribution(sentence, leader, prepared)
             _add(counts, "attribution", not fits)
             if not fits:
                 speakers = ", ".join(dict.fromkeys(prepared.dialogue.turns[place].speaker for place in turns))

@@ -22,7 +22,7 @@ class Sentence:
     text: str
 
 
-def sentences_of(text: str, language: str) -> list[Sentence]:
+def split_sentences(text: str, language: str) -> list[Sentence]:
     """The sentences that hold a letter, digit or character, each with its closing mark."""
     found, begin = [], 0
     for end in (_ENDS_ZH if language == "zh" else _ENDS_EN).finditer(text):
@@ -33,7 +33,7 @@ def sentences_of(text: str, language: str) -> list[Sentence]:
     return [one for begin, end in found if (one := _trimmed(text, begin, end))]
 
 
-def is_closed(text: str) -> bool:
+def ends_sentence(text: str) -> bool:
     """Whether the text ends as a sentence does."""
     return bool(_CLOSED.search(text))
 

@@ -8,7 +8,7 @@ from rolesum.roles import AGENT, ALIASES, OVERALL, USER, role_of_speaker
 
 # Names that mean the role in any dialogue. The other aliases (doctor, 商家, 师傅 …) may be a third party: they count
 # where a speaker is labeled so, or where labels are people's names and tell no role.
-GENERIC = {
+GENERIC_NAMES = {
     USER: ("user", "customer", "client", "caller", "用户", "顾客", "客户"),
     AGENT: ("agent", "assistant", "representative", "advisor", "adviser", "客服", "客服人员", "坐席", "座席"),
 }
@@ -23,13 +23,13 @@ _NOT_AFTER_ZH = r"(?!的|电话|热线|端|名|中心|系统)"
 _SERVICE_EN = r"customer (?:service|support|care) (?:agent|representative|rep|assistant|advisor)"
 
 
-class Leads:
+class SubjectFinder:
     """The names of a dialogue's roles, made ready to be looked for at the beginning of sentences."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.language = dialogue.language
         played = {role for role in dialogue.roles.values() if role != OVERALL}
-        self.played = frozenset(played)
+        self.roles_played = frozenset(played)
         names = _names(dialogue, played)
         words = sorted(names, key=len, reverse=True)
         self._names: Mapping[str, str] = names
@@ -41,14 +41,14 @@ class Leads:
         name = rf"(?:{service}(?P<name>{listed}){plural})"
         self._pattern = re.compile(rf"[\s\"'“‘(（*-]*{_OPENING[zh]}{name}(?:{after})", re.IGNORECASE)
 
-    def of(self, sentence: str) -> str | None:
+    def role_of(self, sentence: str) -> str | None:
         """The role that leads the sentence, or None."""
         found = self._pattern.match(sentence)
         if not found:
             return None
         return AGENT if found.groupdict().get("service") else self._names[found["name"].casefold()]
 
-    def end(self, sentence: str) -> int:
+    def name_end(self, sentence: str) -> int:
         """Where the leading name ends: 0 where there is none."""
         found = self._pattern.match(sentence)
         return found.end() if found else 0
@@ -60,7 +60,7 @@ def _names(dialogue: Dialogue, played: set[str]) -> dict[str, str]:
     told = {role for label, role in speakers.items() if role_of_speaker(label)}
     found: dict[str, str] = {}
     for role in dict.fromkeys((USER, AGENT, *played)):
-        aliases = GENERIC.get(role, ())
+        aliases = GENERIC_NAMES.get(role, ())
         if role in played - told:
             aliases = (*aliases, *ALIASES.get(role, ()))
         found |= dict.fromkeys((role.casefold(), *(alias.casefold() for alias in aliases)), role)

@@ -4,24 +4,24 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from rolesum.checks.index import Prepared
-from rolesum.checks.sentences import Sentence, is_closed
+from rolesum.checks.index import DialogueIndex
+from rolesum.checks.sentences import Sentence, ends_sentence
 from rolesum.checks.types import Flag
-from rolesum.checks.words import ngrams, tokens_of
+from rolesum.checks.words import ngrams, tokenize
 from rolesum.instructions.sets import LANGUAGES, instruction_set
 
 Counts = dict[str, tuple[float, float]]
 
-REPEATED = 4  # tokens of the n-grams whose repetition is counted
-ECHOED_TURNS = 2  # so many turns copied with their labels are an echo
+REPETITION_NGRAM = 4  # tokens of the n-grams whose repetition is counted
+MIN_ECHOED_TURNS = 2  # so many turns copied with their labels are an echo
 _OPENING = {"zh": 7, "en": 20}  # characters of an instruction that no summary begins with by chance
 _TURN_BEGINS = 4  # characters of a turn after its label
 
 
-def measured(summary: str, prepared: Prepared) -> Counts:
+def surface_counts(summary: str, prepared: DialogueIndex) -> Counts:
     """Repetition, distinct n-grams, coverage, density, length and compression, each as (hits, cases)."""
-    tokens = tokens_of(summary, prepared.language)
-    fours = ngrams(tokens, REPEATED)
+    tokens = tokenize(summary, prepared.language)
+    fours = ngrams(tokens, REPETITION_NGRAM)
     pairs = ngrams(tokens, 2)
     fragments = list(_fragments(tokens, prepared))
     size = float(len(tokens))
@@ -36,20 +36,20 @@ def measured(summary: str, prepared: Prepared) -> Counts:
     }
 
 
-def _fragments(tokens: Sequence[str], prepared: Prepared) -> Iterator[int]:
+def _fragments(tokens: Sequence[str], prepared: DialogueIndex) -> Iterator[int]:
     """Lengths of the runs that the dialogue holds word by word, longest first at each place (Grusky et al. 2018)."""
-    spelt = "".join(prepared.letters.get(token, " ") for token in tokens)
+    spelt = "".join(prepared.token_characters.get(token, " ") for token in tokens)
     begin = 0
     while begin < len(spelt):
         length = 0
-        while begin + length < len(spelt) and spelt[begin : begin + length + 1] in prepared.spelt:
+        while begin + length < len(spelt) and spelt[begin : begin + length + 1] in prepared.token_string:
             length += 1
         if length:
             yield length
         begin += max(1, length)
 
 
-def duplicates(sentences: Sequence[Sentence]) -> Iterator[Flag]:
+def duplicate_flags(sentences: Sequence[Sentence]) -> Iterator[Flag]:
     """Sentences that stand in the summary before, letter by letter but for the closing mark."""
     seen: set[str] = set()
     for sentence in sentences:
@@ -59,25 +59,27 @@ def duplicates(sentences: Sequence[Sentence]) -> Iterator[Flag]:
         seen.add(text)
 
 
-def broken(summary: str, role: str, sentences: Sequence[Sentence], prepared: Prepared) -> Iterator[Flag]:
+def broken_output_flags(
+    summary: str, role: str, sentences: Sequence[Sentence], prepared: DialogueIndex
+) -> Iterator[Flag]:
     """Flags of outputs that are empty, copy the prompt, or stop within a sentence."""
     if not sentences:
         yield Flag("empty", 0, len(summary), "no words")
         return
     if echo := _echo(summary, role, prepared):
         yield echo
-    if not is_closed(summary):
+    if not ends_sentence(summary):
         yield Flag("truncated", sentences[-1].start, sentences[-1].end, "no end of a sentence")
 
 
-def _echo(summary: str, role: str, prepared: Prepared) -> Flag | None:
+def _echo(summary: str, role: str, prepared: DialogueIndex) -> Flag | None:
     """The first piece of an instruction, or the run of turns that are copied with their labels."""
     lowered = summary.casefold()
     for opening in _openings(role):
         if (place := lowered.find(opening)) >= 0:
             return Flag("echo", place, place + len(opening), "the words of an instruction")
     found = list(_copied_turns(summary, prepared))
-    if len(found) < ECHOED_TURNS:
+    if len(found) < MIN_ECHOED_TURNS:
         return None
     turns = tuple(sorted({turn for _, turn in found}))
     return Flag("echo", found[0][0], len(summary.rstrip()), "turns copied with their speakers' labels", turns)
@@ -96,7 +98,7 @@ def _openings(role: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _copied_turns(summary: str, prepared: Prepared) -> Iterator[tuple[int, int]]:
+def _copied_turns(summary: str, prepared: DialogueIndex) -> Iterator[tuple[int, int]]:
     """(place in the summary, turn) of each label that a colon and the beginning of one of its turns follow."""
     labels = prepared.dialogue.speakers()
     if not any(label and label in summary for label in labels):

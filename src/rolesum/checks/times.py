@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rolesum.checks.numerals import numbers_of
+from rolesum.checks.numerals import find_numbers
 
 Key = tuple[str | float, ...]
 
@@ -63,7 +63,7 @@ class Time:
     key: Key
 
 
-def times_of(text: str, language: str) -> list[Time]:
+def find_times(text: str, language: str) -> list[Time]:
     """The times of a text in half-width characters, without overlaps, in order."""
     found = _times_zh(text) if language == "zh" else _times_en(text.lower().replace("’", "'"))
     kept: list[Time] = []
@@ -138,7 +138,7 @@ def _value(text: str, language: str) -> str | float:
     """A number's value; the text itself where it is none (a placeholder, a few)."""
     if text in ("a", "an"):
         return 1.0
-    found = numbers_of(text, language)
+    found = find_numbers(text, language)
     return found[0].value if len(found) == 1 else text
 
 

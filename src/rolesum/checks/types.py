@@ -33,7 +33,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedSummary:
     """One summary as the checks see it.
 
     `counts` holds, by check, (hits, cases): flagged and checked numbers, sentences led by the wrong role and sentences

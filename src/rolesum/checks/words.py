@@ -29,12 +29,12 @@ _STOP_EN = frozenset(
 )
 
 
-def tokens_of(text: str, language: str) -> list[str]:
+def tokenize(text: str, language: str) -> list[str]:
     """Characters without spaces in Chinese; words in lower case in English."""
     return [c for c in text if not c.isspace()] if language == "zh" else _WORDS_EN.findall(text.lower())
 
 
-def content_grams(text: str, language: str) -> list[str]:
+def content_ngrams(text: str, language: str) -> list[str]:
     """What a text says, as n-grams in its order: Chinese bigrams, English stems of content words and their bigrams."""
     return _grams_zh(text.lower()) if language == "zh" else _grams_en(text.lower())
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rolesum.dialogue import Dialogue
-from rolesum.metrics.bootstrap import bootstrap_interval
+from rolesum.metrics.bootstrap import bootstrap_mean_interval
 from rolesum.metrics.scorers import Score
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _groups(sizes: Sequence[int], values: Sequence[float]) -> list[dict[str, Any
                 "high": high,
                 "pairs": len(inside),
                 "mean": round(sum(inside) / len(inside), 2),
-                "interval": [round(end, 2) for end in bootstrap_interval(inside)] if len(inside) > 1 else None,
+                "interval": [round(end, 2) for end in bootstrap_mean_interval(inside)] if len(inside) > 1 else None,
                 "small": len(inside) < SMALL,
             }
         )

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rolesum.checks.index import Prepared
+from rolesum.checks.index import DialogueIndex
 from rolesum.checks.registry import CHECKS
 from rolesum.checks.runner import check_indexed
-from rolesum.checks.types import Checked
-from rolesum.checks.words import tokens_of
+from rolesum.checks.types import CheckedSummary
+from rolesum.checks.words import tokenize
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
 from rolesum.evaluation.prediction import Prediction
-from rolesum.metrics.bootstrap import Statistic, intervals, ratio
+from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Rate:
 class RoleChecks:
     """One role's predictions and references as the checks see them, and the rates of all checks, in their order."""
 
-    checked: tuple[Checked, ...] = field(repr=False)
-    gold: tuple[Checked, ...] = field(repr=False)
+    checked: tuple[CheckedSummary, ...] = field(repr=False)
+    gold: tuple[CheckedSummary, ...] = field(repr=False)
     rates: Mapping[str, Rate]
 
 
@@ -49,29 +49,29 @@ def check_predictions(predictions: Sequence[Prediction], dialogues: Sequence[Dia
     if missing := [one.id for one in predictions if one.id not in by_id]:
         what = f"no dialogue for {len(missing)} of {len(predictions)} predictions, first: {missing[0]}"
         raise DataError(what, fix="check against the data file that the predictions were made from")
-    made: dict[str, list[Checked]] = {one.role: [] for one in predictions}
-    gold: dict[str, list[Checked]] = {one.role: [] for one in predictions}
-    prepared: dict[str, Prepared] = {}
+    made: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}
+    gold: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}
+    prepared: dict[str, DialogueIndex] = {}
     for one in predictions:
-        ready = prepared.get(one.id) or prepared.setdefault(one.id, Prepared(by_id[one.id]))
+        ready = prepared.get(one.id) or prepared.setdefault(one.id, DialogueIndex(by_id[one.id]))
         made[one.role].append(_with_ratio(check_indexed(ready, one.role, one.prediction), one, ready))
         gold[one.role] += [check_indexed(ready, one.role, reference) for reference in one.references]
     return {role: RoleChecks(tuple(made[role]), tuple(gold[role]), _rates(made[role], gold[role])) for role in made}
 
 
-def _with_ratio(checked: Checked, one: Prediction, prepared: Prepared) -> Checked:
+def _with_ratio(checked: CheckedSummary, one: Prediction, prepared: DialogueIndex) -> CheckedSummary:
     """With the length ratio to the mean of the references, where there are any."""
-    lengths = [len(tokens_of(reference, prepared.language)) for reference in one.references]
+    lengths = [len(tokenize(reference, prepared.language)) for reference in one.references]
     if not sum(lengths):
         return checked
     ratio_ = (checked.counts["length"][0], sum(lengths) / len(lengths))
-    return Checked(checked.flags, checked.evidence, {**checked.counts, "length_ratio": ratio_})
+    return CheckedSummary(checked.flags, checked.evidence, {**checked.counts, "length_ratio": ratio_})
 
 
-def _rates(made: Sequence[Checked], gold: Sequence[Checked]) -> dict[str, Rate]:
+def _rates(made: Sequence[CheckedSummary], gold: Sequence[CheckedSummary]) -> dict[str, Rate]:
     """Every check's rate; the bootstrap draws summaries."""
     of_made, of_gold = check_statistics(made), check_statistics(gold)
-    bounds_made, bounds_gold = intervals(of_made), intervals(of_gold)
+    bounds_made, bounds_gold = bootstrap_intervals(of_made), bootstrap_intervals(of_gold)
 
     def rate(name: str) -> Rate:
         hits, cases = (float(total) for total in of_made[name].rows.sum(axis=0))
@@ -84,7 +84,7 @@ def _rates(made: Sequence[Checked], gold: Sequence[Checked]) -> dict[str, Rate]:
     return {name: rate(name) for name in CHECKS}
 
 
-def check_statistics(checked: Sequence[Checked]) -> dict[str, Statistic]:
+def check_statistics(checked: Sequence[CheckedSummary]) -> dict[str, Statistic]:
     """Every check's rate over these summaries, in the units of CHECKS, as a statistic that can be resampled."""
     if not checked:
         return {}

@@ -17,7 +17,7 @@ from rolesum.evaluation.run_reader import EvaluatedRun
 from rolesum.formats.source import Record, open_source
 from rolesum.metrics import bootstrap
 from rolesum.metrics.bootstrap import Comparison, Statistic
-from rolesum.metrics.scorers import HEADINGS, Several
+from rolesum.metrics.scorers import HEADINGS, MultiReference
 
 OF_CHECKS = "checks"  # stands in the place of a scorer
 OF_MODELS = "models"
@@ -52,15 +52,15 @@ def evaluate_runs(
     runs: Sequence[EvaluatedRun],
     dialogues: Sequence[Dialogue],
     scorer: str | None = None,
-    references: Several | None = None,
+    references: MultiReference | None = None,
 ) -> list[Evaluation]:
     """The runs scored anew by one scorer: the named one, or that of their results.
 
     Raises UsageError where the results have different scorers, or joined several references differently.
     """
     name = scorer or _common(runs, "scorer", "different scorers", "--scorer")
-    several = references or _common(runs, "references", "joined several references differently", "--several")
-    chosen: Several = "best" if several == "best" else "mean"
+    several = references or _common(runs, "multi_reference", "joined several references differently", "--several")
+    chosen: MultiReference = "best" if several == "best" else "mean"
     found = []
     for run in runs:
         evaluation = Evaluation(run.predictions, score_roles(run.predictions, name, chosen), run.about)

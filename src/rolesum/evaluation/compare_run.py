@@ -15,7 +15,7 @@ from rolesum.evaluation.report.terminal import write_tables
 from rolesum.evaluation.results import PREDICTIONS
 from rolesum.evaluation.run_reader import dialogues_of, read_runs
 from rolesum.metrics.bootstrap import SEED
-from rolesum.metrics.scorers import Several, get_scorer
+from rolesum.metrics.scorers import MultiReference, get_scorer
 
 COMPARISON = "comparison.json"
 
@@ -35,7 +35,7 @@ class Compared:
 def compare_runs(
     directories: Sequence[Path],
     scorer: str | None = None,
-    references: Several | None = None,
+    references: MultiReference | None = None,
     data: str | None = None,
     out: Path | None = None,
     command: str = "",

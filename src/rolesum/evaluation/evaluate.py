@@ -14,7 +14,7 @@ from rolesum.evaluation.check_rates import RoleChecks, check_predictions
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
 from rolesum.generation import Decoding, Engine, summarize
-from rolesum.metrics.scorers import Score, Several, check_language, default_scorer, get_scorer, score
+from rolesum.metrics.scorers import MultiReference, Score, check_language, default_scorer, get_scorer, score
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def evaluate(
     *,
     roles: Sequence[str] | None = None,
     scorer: str | None = None,
-    references: Several = "mean",
+    references: MultiReference = "mean",
     decoding: Decoding,
     write: Writer = summarize,
     about: Mapping[str, Any] | None = None,
@@ -90,7 +90,7 @@ def evaluate(
 
 
 def score_roles(
-    predictions: Sequence[Prediction], scorer: str | None = None, references: Several = "mean"
+    predictions: Sequence[Prediction], scorer: str | None = None, references: MultiReference = "mean"
 ) -> dict[str, Score]:
     """Each role's score, in order of appearance; by the scorer of the references' language unless one is named."""
     by_role: dict[str, list[tuple[str, Sequence[str]]]] = {}

@@ -39,12 +39,12 @@ def score_results(found: Score) -> dict[str, Any]:
         "scorer": found.scorer,
         "scorer_version": found.version,
         "libraries": dict(found.libraries),
-        "references": found.references,
+        "multi_reference": found.multi_reference,
         "pairs": len(next(iter(found.per_pair.values()))),
         "means": {measure: round(value, 2) for measure, value in found.means.items()},
         "intervals": {
             measure: [round(bound, 2) for bound in interval]
-            for measure, interval in bootstrap.intervals(found.statistics).items()
+            for measure, interval in bootstrap.bootstrap_intervals(found.statistics).items()
             if interval
         },
     }

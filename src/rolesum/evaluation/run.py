@@ -25,7 +25,7 @@ from rolesum.generation import Decoding, Engine
 from rolesum.generation.factory import EngineSpec, side_of
 from rolesum.generation.long_dialogues.strategies import summarize_any_length
 from rolesum.generation.summarizer import RoleConfig, SummarizerConfig
-from rolesum.metrics.scorers import Several, get_scorer
+from rolesum.metrics.scorers import MultiReference, get_scorer
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Task:
     declared: RoleConfig = field(default_factory=lambda: RoleConfig({}, {}))
     name: str | None = None  # of the system; by default after what made it
     scorer: str | None = None
-    references: Several = "mean"
+    references: MultiReference = "mean"
     choice: str | None = None  # the name of the choice among samples
     form: str | None = None
     columns: Mapping[str, str] | None = None

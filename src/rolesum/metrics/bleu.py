@@ -10,30 +10,30 @@ from itertools import pairwise
 import numpy as np
 
 from rolesum.metrics.bootstrap import Floats, Statistic
-from rolesum.metrics.ngrams import overlaps
-from rolesum.metrics.tokenizers import Ints, Tokenizer, Tokens, characters_without_space
+from rolesum.metrics.ngrams import ngram_overlaps
+from rolesum.metrics.tokenizers import Ints, TextTokenizer, TokenizedTexts, characters_without_space
 
 BLEU_ORDER = 4
 CHRF_ORDER = 6
 BETA = 2.0
 
 
-def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]], tokenize: Tokenizer) -> Statistic:
+def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]], tokenize: TextTokenizer) -> Statistic:
     """Corpus BLEU. Several references clip together, by the largest count; the closest length counts."""
     made = tokenize(predictions)
     if all(len(several) == 1 for several in references):
         written = tokenize([several[0] for several in references])
-        found = overlaps(made, written, BLEU_ORDER)
+        found = ngram_overlaps(made, written, BLEU_ORDER)
         correct = np.stack([one.shared for one in found], axis=1)
         lengths = written.lengths
     else:
         correct, lengths = _against_several(made, references, tokenize)
     totals = np.stack([np.maximum(made.lengths - order, 0) for order in range(BLEU_ORDER)], axis=1)
     rows = np.concatenate([made.lengths[:, None], lengths[:, None], correct, totals], axis=1)
-    return Statistic(rows.astype(float), bleu_of_sums)
+    return Statistic(rows.astype(float), bleu_from_sums)
 
 
-def bleu_of_sums(sums: Floats) -> Floats:
+def bleu_from_sums(sums: Floats) -> Floats:
     """BLEU of (…, 10): length, reference length, correct 1- to 4-grams, all of them."""
     length, referred = sums[..., 0], sums[..., 1]
     correct, total = sums[..., 2 : 2 + BLEU_ORDER], sums[..., 2 + BLEU_ORDER :]
@@ -53,18 +53,18 @@ def chrf(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Sta
     made = characters_without_space(predictions).take(np.repeat(np.arange(len(counts)), counts))
     written = characters_without_space([one for several in references for one in several])
     columns = []
-    for one in overlaps(made, written, CHRF_ORDER):
-        columns += [np.where(one.referred > 0, one.predicted, 0), one.referred, one.shared]
+    for one in ngram_overlaps(made, written, CHRF_ORDER):
+        columns += [np.where(one.reference_count > 0, one.prediction_count, 0), one.reference_count, one.shared]
     rows = np.stack(columns, axis=1).astype(float)
     if max(counts) > 1:
-        scores = chrf_of_sums(rows)
+        scores = chrf_from_sums(rows)
         begins = np.cumsum([0, *counts])
         best = [begin + int(scores[begin:end].argmax()) for begin, end in pairwise(begins)]
         rows = rows[best]
-    return Statistic(rows, chrf_of_sums)
+    return Statistic(rows, chrf_from_sums)
 
 
-def chrf_of_sums(sums: Floats) -> Floats:
+def chrf_from_sums(sums: Floats) -> Floats:
     """chrF of (…, 18): for 1- to 6-grams those of the prediction, of the reference, and shared ones."""
     predicted, referred, shared = sums[..., 0::3], sums[..., 1::3], sums[..., 2::3]
     there = (predicted > 0) & (referred > 0)
@@ -77,7 +77,9 @@ def chrf_of_sums(sums: Floats) -> Floats:
     return score
 
 
-def _against_several(made: Tokens, references: Sequence[Sequence[str]], tokenize: Tokenizer) -> tuple[Ints, Ints]:
+def _against_several(
+    made: TokenizedTexts, references: Sequence[Sequence[str]], tokenize: TextTokenizer
+) -> tuple[Ints, Ints]:
     """Correct n-grams by pair and order, and the closest reference's length: the shorter one of two as close.
 
     An n-gram is correct as often as the reference that has most of it has it.
@@ -96,7 +98,7 @@ def _against_several(made: Tokens, references: Sequence[Sequence[str]], tokenize
     return correct, lengths
 
 
-def _lists(tokens: Tokens) -> list[list[int]]:
+def _lists(tokens: TokenizedTexts) -> list[list[int]]:
     return [tokens.ids[begin:end].tolist() for begin, end in pairwise(tokens.starts)]
 
 

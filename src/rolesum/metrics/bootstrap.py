@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 1000
-COMPARISONS = 10_000  # resamples of a comparison, whose p-values need more
+COMPARISON_RESAMPLES = 10_000  # resamples of a comparison, whose p-values need more
 SEED = 1
-DRAWN_AT_ONCE = 4_000_000  # numbers: the memory of one step
-DRAWN_IN_ALL = 400_000_000  # past this a comparison of many pairs makes do with fewer resamples
+MAX_ELEMENTS_PER_STEP = 4_000_000  # numbers: the memory of one step
+MAX_ELEMENTS = 400_000_000  # past this a comparison of many pairs makes do with fewer resamples
 
 Floats = NDArray[np.float64]
 
@@ -27,14 +27,14 @@ class Statistic:
     """
 
     rows: Floats = field(repr=False)
-    figure: Callable[[Floats], Floats] = field(repr=False)
+    compute: Callable[[Floats], Floats] = field(repr=False)
     scale: float | None = None
 
     @property
     def value(self) -> float:
-        return float(self.figure(self.rows.sum(axis=0)))
+        return float(self.compute(self.rows.sum(axis=0)))
 
-    def of(self, chosen: ArrayLike) -> "Statistic":
+    def subset(self, chosen: ArrayLike) -> "Statistic":
         """The same figure over some of the pairs: their places, or one truth value for each."""
         return replace(self, rows=self.rows[np.asarray(chosen)])
 
@@ -56,21 +56,21 @@ def mean(values: ArrayLike) -> Statistic:
     return ratio(np.where(known, data, 0.0), known, scale=1.0)
 
 
-def bootstrap_interval(values: Sequence[float], share: float = 0.95) -> tuple[float, float]:
+def bootstrap_mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """The percentile bootstrap interval of a mean, over 1,000 seeded resamples."""
-    interval = intervals({"mean": mean(values)}, share)["mean"]
+    interval = bootstrap_intervals({"mean": mean(values)}, confidence)["mean"]
     assert interval is not None
     return interval
 
 
-def intervals(
-    statistics: Mapping[str, Statistic], share: float = 0.95, resamples: int = RESAMPLES
+def bootstrap_intervals(
+    statistics: Mapping[str, Statistic], confidence: float = 0.95, resamples: int = RESAMPLES
 ) -> dict[str, tuple[float, float] | None]:
     """The percentile bootstrap interval of each figure over the same resamples of the pairs; None where undefined."""
     if not statistics:
         return {}
     drawn = _resampled(list(statistics.values()), resamples)
-    return {name: _interval(figures, share) for name, figures in zip(statistics, drawn, strict=True)}
+    return {name: _interval(figures, confidence) for name, figures in zip(statistics, drawn, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ class Comparison:
 
 
 def compare_paired(
-    a: Mapping[str, Statistic], b: Mapping[str, Statistic], resamples: int = COMPARISONS, share: float = 0.95
+    a: Mapping[str, Statistic],
+    b: Mapping[str, Statistic],
+    resamples: int = COMPARISON_RESAMPLES,
+    confidence: float = 0.95,
 ) -> dict[str, Comparison]:
     """Paired bootstrap (Koehn 2004) and approximate randomization (Riezler and Maxwell 2005) of all figures of both.
 
@@ -111,13 +114,13 @@ def compare_paired(
     count = len(a[names[0]].rows)
     if odd := {len(one[name].rows) for one in (a, b) for name in names} - {count}:
         raise ValueError(f"{odd.pop()} pairs against {count}")
-    resamples = max(1000, min(resamples, DRAWN_IN_ALL // count))
+    resamples = max(1000, min(resamples, MAX_ELEMENTS // count))
     drawn = _resampled([one[name] for one in (a, b) for name in names], resamples)
     swapped = _swapped([a[name] for name in names], [b[name] for name in names], resamples)
     found = {}
     for place, name in enumerate(names):
         gaps = drawn[len(names) + place] - drawn[place]
-        found[name] = _comparison(a[name], b[name], gaps[~np.isnan(gaps)], swapped[place], share)
+        found[name] = _comparison(a[name], b[name], gaps[~np.isnan(gaps)], swapped[place], confidence)
     return found
 
 
@@ -160,13 +163,13 @@ def _resampled(statistics: Sequence[Statistic], resamples: int) -> list[Floats]:
     rows = np.concatenate([one.rows for one in statistics], axis=1)
     edges = np.cumsum([0, *(one.rows.shape[1] for one in statistics)])
     sums = np.concatenate([weights @ rows for weights in _draws(count, resamples)])
-    return [one.figure(sums[:, edges[place] : edges[place + 1]]) for place, one in enumerate(statistics)]
+    return [one.compute(sums[:, edges[place] : edges[place + 1]]) for place, one in enumerate(statistics)]
 
 
 def _draws(count: int, resamples: int) -> Iterator[Floats]:
     """How often each pair stands in each resample, (some resamples, count) at a time."""
     random = np.random.default_rng(SEED)
-    step = max(1, DRAWN_AT_ONCE // count)
+    step = max(1, MAX_ELEMENTS_PER_STEP // count)
     for begin in range(0, resamples, step):
         many = min(step, resamples - begin)
         places = random.integers(0, count, (many, count)) + count * np.arange(many)[:, None]
@@ -179,7 +182,7 @@ def _swapped(a: Sequence[Statistic], b: Sequence[Statistic], resamples: int) -> 
     changes = [_change(left, right) for left, right in zip(a, b, strict=True)]
     edges = np.cumsum([0, *(one.shape[1] for one in changes)])
     count, moved = len(a[0].rows), []
-    step = max(1, DRAWN_AT_ONCE // count)
+    step = max(1, MAX_ELEMENTS_PER_STEP // count)
     for begin in range(0, resamples, step):
         coins = random.integers(0, 2, (min(step, resamples - begin), count), dtype=np.int8)
         moved.append(coins.astype(float) @ np.concatenate(changes, axis=1))
@@ -187,7 +190,7 @@ def _swapped(a: Sequence[Statistic], b: Sequence[Statistic], resamples: int) -> 
     for place, (left, right) in enumerate(zip(a, b, strict=True)):
         of_figure = sums[:, edges[place] : edges[place + 1]]
         if left.scale is None:
-            gaps = right.figure(right.rows.sum(axis=0) - of_figure) - left.figure(left.rows.sum(axis=0) + of_figure)
+            gaps = right.compute(right.rows.sum(axis=0) - of_figure) - left.compute(left.rows.sum(axis=0) + of_figure)
         else:
             gaps = changes[place].sum() - 2 * of_figure[:, 0]
         found.append(gaps)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 Level = Literal["nominal", "ordinal", "interval"]
 
 
-def alpha_of_counts(counts: ArrayLike, values: ArrayLike, level: Level) -> float | None:
+def alpha_from_counts(counts: ArrayLike, values: ArrayLike, level: Level) -> float | None:
     """1 for perfect agreement, 0 for chance, below 0 for worse; None where fewer than two values were given.
 
     `counts` is (units, values): how many raters gave each unit each value. A unit with one rating counts nothing.
@@ -31,11 +31,11 @@ def alpha_of_counts(counts: ArrayLike, values: ArrayLike, level: Level) -> float
     return float(1 - observed / expected)
 
 
-def alpha_of_ratings(ratings: ArrayLike, level: Level) -> float | None:
+def alpha_from_ratings(ratings: ArrayLike, level: Level) -> float | None:
     """The same of (raters, units), NaN where a rater gave none."""
     table = np.asarray(ratings, dtype=float)
     values = np.unique(table[~np.isnan(table)])
-    return alpha_of_counts((table[:, :, None] == values).sum(axis=0), values, level) if len(values) else None
+    return alpha_from_counts((table[:, :, None] == values).sum(axis=0), values, level) if len(values) else None
 
 
 def _distances(totals: NDArray[np.float64], values: NDArray[np.float64], level: Level) -> NDArray[np.float64]:

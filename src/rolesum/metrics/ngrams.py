@@ -4,36 +4,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rolesum.metrics.tokenizers import Bools, Ints, Tokens
+from rolesum.metrics.tokenizers import Bools, Ints, TokenizedTexts
 
 _BITS = 63  # of a key: the pair, the n-gram and the side
 
 
 @dataclass(frozen=True)
-class Overlap:
+class NgramOverlap:
     """By pair: n-grams of both texts counted as often as in the text that has fewer, and those of either text."""
 
     shared: Ints
-    predicted: Ints
-    referred: Ints
+    prediction_count: Ints
+    reference_count: Ints
 
 
-def overlaps(predictions: Tokens, references: Tokens, orders: int) -> list[Overlap]:
+def ngram_overlaps(predictions: TokenizedTexts, references: TokenizedTexts, orders: int) -> list[NgramOverlap]:
     """The overlaps of 1-grams to `orders`-grams between text i of one and text i of the other."""
-    return Grams(predictions, references).overlaps(orders)
+    return PairedNgrams(predictions, references).overlaps(orders)
 
 
-class Grams:
+class PairedNgrams:
     """Pairs of texts whose tokens are numbered together, so that n-grams become whole numbers, without collision."""
 
-    def __init__(self, predictions: Tokens, references: Tokens) -> None:
+    def __init__(self, predictions: TokenizedTexts, references: TokenizedTexts) -> None:
         self.pairs = len(predictions.lengths)
         self.sides = (predictions, references)
         split = len(predictions.ids)
         ids, self.kinds = _numbered(np.concatenate([predictions.ids, references.ids]))
         self.ids = (ids[:split], ids[split:])
 
-    def overlaps(self, orders: int) -> list[Overlap]:
+    def overlaps(self, orders: int) -> list[NgramOverlap]:
         found = []
         codes, kinds = self.ids, self.kinds  # of the n-grams that begin at each token
         for order in range(1, orders + 1):
@@ -42,7 +42,7 @@ class Grams:
             found.append(self._overlap(codes, kinds, order))
         return found
 
-    def shared_of_some(self, wanted: Bools) -> Ints:
+    def shared_with_marked(self, wanted: Bools) -> Ints:
         """By pair, how many tokens a prediction shares with the `wanted`, (reference tokens,), of its reference."""
         owners = (self.sides[0].text_of_token, self.sides[1].text_of_token[wanted])
         return _shared(self.ids[0], self.ids[1][wanted], *owners, self.kinds, self.pairs)
@@ -62,7 +62,7 @@ class Grams:
             grown.append(longer)
         return (grown[0], grown[1]), kinds * self.kinds
 
-    def _overlap(self, codes: tuple[Ints, Ints], kinds: int, order: int) -> Overlap:
+    def _overlap(self, codes: tuple[Ints, Ints], kinds: int, order: int) -> NgramOverlap:
         chosen, owners = [], []
         for of_side, side in zip(codes, self.sides, strict=True):
             whole = np.arange(len(of_side)) + order <= side.starts[1:][side.text_of_token] if order > 1 else slice(None)
@@ -70,7 +70,7 @@ class Grams:
             owners.append(side.text_of_token[whole])
         shared = _shared(chosen[0], chosen[1], owners[0], owners[1], kinds, self.pairs)
         counts = (np.maximum(side.lengths - order + 1, 0) for side in self.sides)
-        return Overlap(shared, *counts)
+        return NgramOverlap(shared, *counts)
 
 
 def _shared(made: Ints, written: Ints, makers: Ints, writers: Ints, kinds: int, pairs: int) -> Ints:

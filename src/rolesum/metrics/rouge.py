@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rolesum.metrics.lcs import lcs_lengths, lcs_marks
-from rolesum.metrics.ngrams import Grams
-from rolesum.metrics.tokenizers import Ints, Tokens
+from rolesum.metrics.ngrams import PairedNgrams
+from rolesum.metrics.tokenizers import Ints, TokenizedTexts
 
 Floats = NDArray[np.float64]
 
@@ -30,9 +30,9 @@ class Rouge:
         return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
 
-def rouge(predictions: Tokens, references: Tokens, measures: Sequence[str]) -> dict[str, Rouge]:
+def rouge(predictions: TokenizedTexts, references: TokenizedTexts, measures: Sequence[str]) -> dict[str, Rouge]:
     """The measures rouge1 to rouge9, rougeL and rougeLsum (over the texts' lines) of text i with text i."""
-    grams = Grams(predictions, references)
+    grams = PairedNgrams(predictions, references)
     found: dict[str, Rouge] = {}
     orders = [int(measure[5:]) for measure in measures if measure[5:].isdigit()]
     of_orders = grams.overlaps(max(orders, default=0))
@@ -44,21 +44,22 @@ def rouge(predictions: Tokens, references: Tokens, measures: Sequence[str]) -> d
         else:
             overlap = of_orders[int(measure[5:]) - 1]
             found[measure] = Rouge(
-                overlap.shared / np.maximum(overlap.predicted, 1), overlap.shared / np.maximum(overlap.referred, 1)
+                overlap.shared / np.maximum(overlap.prediction_count, 1),
+                overlap.shared / np.maximum(overlap.reference_count, 1),
             )
     return found
 
 
-def _over_lengths(hits: Ints, predictions: Tokens, references: Tokens) -> Rouge:
+def _over_lengths(hits: Ints, predictions: TokenizedTexts, references: TokenizedTexts) -> Rouge:
     return Rouge(hits / np.maximum(predictions.lengths, 1), hits / np.maximum(references.lengths, 1))
 
 
-def _whole_texts(grams: Grams) -> Ints:
+def _whole_texts(grams: PairedNgrams) -> Ints:
     predictions, references = grams.sides
     return lcs_lengths(grams.ids[0], predictions.starts, grams.ids[1], references.starts)
 
 
-def _by_lines(grams: Grams) -> Ints:
+def _by_lines(grams: PairedNgrams) -> Ints:
     """Hits of the summary-level ROUGE-L: the union LCS of each reference line with all lines of the prediction.
 
     A token counts as often as the prediction has it at most. Texts of one line each need no marks.
@@ -68,13 +69,13 @@ def _by_lines(grams: Grams) -> Ints:
     hits = np.zeros(len(made), dtype=np.int64)
     single = np.flatnonzero((made == 1) & (written == 1))
     if len(single):
-        hits[single] = _whole_texts(Grams(predictions.take(single), references.take(single)))
+        hits[single] = _whole_texts(PairedNgrams(predictions.take(single), references.take(single)))
     several = np.flatnonzero((made != 1) | (written != 1))
     if not len(several):
         return hits
     if len(single):
         predictions, references = predictions.take(several), references.take(several)
-        grams, made, written = Grams(predictions, references), made[several], written[several]
+        grams, made, written = PairedNgrams(predictions, references), made[several], written[several]
     # Every line of the reference with every line of the prediction.
     crossed = made * written
     pair = np.repeat(np.arange(len(made)), crossed)
@@ -88,11 +89,11 @@ def _by_lines(grams: Grams) -> Ints:
         grams.ids[0][made_tokens], made_starts, grams.ids[1][written_tokens], written_starts, written_tokens
     )
     marks[: len(found)] = found
-    hits[several] = grams.shared_of_some(marks)
+    hits[several] = grams.shared_with_marked(marks)
     return hits
 
 
-def _lines(tokens: Tokens, lines: Ints) -> tuple[Ints, Ints]:
+def _lines(tokens: TokenizedTexts, lines: Ints) -> tuple[Ints, Ints]:
     """The places of the lines' tokens, one line after the other, and where each line's begin."""
     lengths = tokens.line_starts[lines + 1] - tokens.line_starts[lines]
     begins = np.concatenate([[0], np.cumsum(lengths)])

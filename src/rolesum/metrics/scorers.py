@@ -18,13 +18,22 @@ from rolesum.errors import DataError, UsageError, did_you_mean
 from rolesum.metrics import bleu, bootstrap
 from rolesum.metrics.bootstrap import Statistic
 from rolesum.metrics.rouge import rouge
-from rolesum.metrics.tokenizers import Tokenizer, characters, characters_without_space, mteval, stems, words
+from rolesum.metrics.tokenizers import (
+    TextTokenizer,
+    TokenizedTexts,
+    characters,
+    characters_without_space,
+    mteval,
+    stems,
+    words,
+)
 
 Pairs = Sequence[tuple[str, Sequence[str]]]  # prediction and its references
-Several = Literal["mean", "best"]
+MultiReference = Literal["mean", "best"]
 
 THREADS = 2
-SCORED_AT_ONCE = 1000  # pairs: the memory of one step
+PAIRS_PER_BLOCK = 1000  # bounds the memory of one step
+PAIRWISE_MEASURES = 3  # of a scorer's measures: ROUGE-1, ROUGE-2 and ROUGE-L
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Score:
     scorer: str
     version: int
     libraries: Mapping[str, str]
-    references: str
+    multi_reference: str
     means: Mapping[str, float]
     per_pair: Mapping[str, Sequence[float]] = field(repr=False)
     statistics: Mapping[str, Statistic] = field(repr=False, default_factory=dict)
@@ -57,9 +66,9 @@ class Scorer:
     language: str
     description: str
     measures: tuple[str, ...]
-    tokenize: Tokenizer = words
+    tokenize: TextTokenizer = words
     prepare: Callable[[str], str] = str
-    bleu_tokenize: Tokenizer | None = None
+    bleu_tokenize: TextTokenizer | None = None
     rouge_l_power: float = 1.0
     libraries: tuple[str, ...] = ("rouge-score", "sacrebleu")
     compute: Callable[[Sequence[str], Sequence[str]], dict[str, NDArray[np.float64]]] | None = None
@@ -167,7 +176,7 @@ def default_scorer(pairs: Pairs) -> str:
     return DEFAULT_SCORER[detect_language(" ".join(text for _, several in pairs for text in several))]
 
 
-def score(name: str, pairs: Pairs, references: Several = "mean") -> Score:
+def score(name: str, pairs: Pairs, multi_reference: MultiReference = "mean") -> Score:
     """Score predictions against their references.
 
     ROUGE is the mean of F1 over the pairs, times 100; of several references the mean or, by `references`, the best of
@@ -178,12 +187,12 @@ def score(name: str, pairs: Pairs, references: Several = "mean") -> Score:
     if not pairs:
         raise DataError("nothing to score", fix="check the files and the roles")
     check_language(scorer, pairs)
-    blocks = [pairs[begin : begin + SCORED_AT_ONCE] for begin in range(0, len(pairs), SCORED_AT_ONCE)]
+    blocks = [pairs[begin : begin + PAIRS_PER_BLOCK] for begin in range(0, len(pairs), PAIRS_PER_BLOCK)]
     if len(blocks) == 1:
-        found = [_score_block(scorer, references, pairs)]
+        found = [_score_block(scorer, multi_reference, pairs)]
     else:
         with ThreadPoolExecutor(THREADS) as threads:  # numpy lets go of the interpreter for its long loops
-            found = list(threads.map(lambda block: _score_block(scorer, references, block), blocks))
+            found = list(threads.map(lambda block: _score_block(scorer, multi_reference, block), blocks))
     joined = {
         measure: replace(found[0][measure], rows=np.concatenate([of[measure].rows for of in found]))
         for measure in found[0]
@@ -194,14 +203,14 @@ def score(name: str, pairs: Pairs, references: Several = "mean") -> Score:
         scorer.name,
         scorer.version,
         {library: metadata.version(library) for library in scorer.libraries},
-        references if several else "single",
+        multi_reference if several else "single",
         {measure: statistic.value for measure, statistic in joined.items()},
         per_pair,
         joined,
     )
 
 
-def _score_block(scorer: Scorer, several: Several, pairs: Pairs) -> dict[str, Statistic]:
+def _score_block(scorer: Scorer, several: MultiReference, pairs: Pairs) -> dict[str, Statistic]:
     """Each measure's statistic; those of ROUGE are means over the pairs."""
     predictions = [prediction for prediction, _ in pairs]
     references = [texts for _, texts in pairs]
@@ -223,15 +232,40 @@ def _score_block(scorer: Scorer, several: Several, pairs: Pairs) -> dict[str, St
 def _by_reference(
     scorer: Scorer, predictions: Sequence[str], references: Sequence[str], owners: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Each measure's value, 0 to 1, for each reference; `owners` tells whose it is."""
+    """Each measure's value, 0 to 1, for each reference; `owners` is the position of its prediction."""
     if scorer.compute:
         return scorer.compute([predictions[owner] for owner in owners], references)
-    made = scorer.tokenize([scorer.prepare(text) for text in predictions])
-    written = scorer.tokenize([scorer.prepare(text) for text in references])
+    predicted = scorer.tokenize([scorer.prepare(text) for text in predictions])
+    reference_tokens = scorer.tokenize([scorer.prepare(text) for text in references])
     if len(owners) > len(predictions):
-        made = made.take(owners)
-    found = rouge(made, written, scorer.measures)
+        predicted = predicted.take(owners)
+    return _rouge_f1(scorer, predicted, reference_tokens, scorer.measures)
+
+
+def _rouge_f1(
+    scorer: Scorer, predictions: TokenizedTexts, references: TokenizedTexts, measures: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """F1 of each measure, (pairs,), 0 to 1."""
+    found = rouge(predictions, references, measures)
     return {measure: of.f1(scorer.rouge_l_power if measure == "rougeL" else 1.0) for measure, of in found.items()}
+
+
+def pairwise_rouge_f1(scorer: Scorer, texts: Sequence[str]) -> NDArray[np.float64]:
+    """How similar each text is to each other one, (texts, texts), 0 to 1.
+
+    Entry (i, j) is the mean of the scorer's first three measures (ROUGE-1, 2 and L F1) with text i as the prediction
+    and text j as the reference. Used for minimum Bayes risk reranking.
+    """
+    count = len(texts)
+    prediction, reference = np.repeat(np.arange(count), count), np.tile(np.arange(count), count)
+    measures = scorer.measures[:PAIRWISE_MEASURES]
+    if scorer.compute:
+        values = scorer.compute([texts[n] for n in prediction.tolist()], [texts[n] for n in reference.tolist()])
+    else:
+        tokens = scorer.tokenize([scorer.prepare(text) for text in texts])
+        values = _rouge_f1(scorer, tokens.take(prediction), tokens.take(reference), measures)
+    mean: NDArray[np.float64] = np.mean([values[measure] for measure in measures], axis=0).reshape(count, count)
+    return mean
 
 
 def check_language(scorer: Scorer, pairs: Pairs) -> None:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Tokenizer = Callable[[Sequence[str]], "Tokens"]
+TextTokenizer = Callable[[Sequence[str]], "TokenizedTexts"]
 
 _WORD = re.compile(r"[a-z0-9]+")
 _STEMMED_FROM = 4  # rouge-score stems words of more than three characters
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizedTexts:
     """Texts as token ids. Line l is ids[line_starts[l]:line_starts[l+1]]; text t is lines text_starts[t] to its next.
 
     Equal tokens have equal ids within one process, whichever call made them.
@@ -42,14 +42,14 @@ class Tokens:
         """The text in which each token stands, (tokens,)."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
-    def take(self, texts: Ints) -> "Tokens":
+    def take(self, texts: Ints) -> "TokenizedTexts":
         """The chosen texts in this order; one may be chosen more than once."""
         lines, text_starts = _ranges(self.text_starts, texts)
         tokens, line_starts = _ranges(self.line_starts, lines)
-        return Tokens(self.ids[tokens], line_starts, text_starts)
+        return TokenizedTexts(self.ids[tokens], line_starts, text_starts)
 
 
-def characters(texts: Sequence[str]) -> Tokens:
+def characters(texts: Sequence[str]) -> TokenizedTexts:
     """Every character but the newline is a token; its id is its code point."""
     whole = "\n".join(texts)
     ids = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.int64)
@@ -60,31 +60,31 @@ def characters(texts: Sequence[str]) -> Tokens:
     breaks = np.flatnonzero(np.append(newline, True))  # the ends of all lines
     line_starts = np.concatenate([[0], breaks - np.arange(len(breaks))])
     text_starts = np.concatenate([[0], before[np.minimum(ends, len(ids))] + 1])
-    return Tokens(ids[~newline], line_starts, text_starts)
+    return TokenizedTexts(ids[~newline], line_starts, text_starts)
 
 
-def characters_without_space(texts: Sequence[str]) -> Tokens:
+def characters_without_space(texts: Sequence[str]) -> TokenizedTexts:
     """sacrebleu's tokenizer "char", and chrF's characters: every one that is no white space."""
     return characters(["".join(text.split()) for text in texts])
 
 
-def words(texts: Sequence[str]) -> Tokens:
+def words(texts: Sequence[str]) -> TokenizedTexts:
     """rouge-score's tokens: runs of a-z and 0-9 in the lower-cased text."""
     return _of_lists((_WORD.findall(line.lower()) for line in text.split("\n")) for text in texts)
 
 
-def stems(texts: Sequence[str]) -> Tokens:
+def stems(texts: Sequence[str]) -> TokenizedTexts:
     """rouge-score's tokens with `use_stemmer`: those of more than three characters by Porter's stemmer."""
     return _of_lists((map(_stem, _WORD.findall(line.lower())) for line in text.split("\n")) for text in texts)
 
 
-def mteval(texts: Sequence[str]) -> Tokens:
+def mteval(texts: Sequence[str]) -> TokenizedTexts:
     """sacrebleu's tokenizer "13a", its default: that of mteval-v13a, as WMT uses it."""
     tokenize = _tokenizer_13a()
     return _of_lists([tokenize(text.rstrip()).split()] for text in texts)
 
 
-def _of_lists(texts: Iterable[Iterable[Iterable[str]]]) -> Tokens:
+def _of_lists(texts: Iterable[Iterable[Iterable[str]]]) -> TokenizedTexts:
     """Tokens of texts that are lists of lines, which are lists of words."""
     vocabulary, ids = _vocabulary(), list[int]()
     line_starts, text_starts = [0], [0]
@@ -94,7 +94,7 @@ def _of_lists(texts: Iterable[Iterable[Iterable[str]]]) -> Tokens:
             line_starts.append(len(ids))
         text_starts.append(len(line_starts) - 1)
     arrays = (np.array(numbers, dtype=np.int64) for numbers in (ids, line_starts, text_starts))
-    return Tokens(*arrays)
+    return TokenizedTexts(*arrays)
 
 
 @cache
@@ -119,7 +119,7 @@ def _stemmer():  # type: ignore[no-untyped-def]
 def _tokenizer_13a() -> Callable[[str], str]:
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-    tokenizer: Callable[[str], str] = Tokenizer13a()
+    tokenizer: Callable[[str], str] = Tokenizer13a()  # type: ignore[no-untyped-call]  # sacrebleu is untyped here
     return tokenizer
 
 

@@ -111,7 +111,7 @@ def test_rescaling_is_stated_and_done_by_value_or_by_the_layers_line_of_a_file(e
 def test_results_state_model_layer_references_and_what_was_cut(encoder):
     told = bertscore([*PAIRS, ("word " * 400, ("one",))], encoder).results()
     assert told["layer"] == LAYERS and told["layer_chosen_by"] == "default: the last layer"
-    assert told["references"] == "best of each measure"
+    assert told["multi_reference"] == "best of each measure"
     assert told["texts_cut"] == 1 and told["token_limit"] == 160
     assert told["libraries"].keys() == {"torch", "transformers"} and len(told["weights"]) == 64
     low, high = told["intervals"]["f1"]

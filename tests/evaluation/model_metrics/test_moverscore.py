@@ -105,7 +105,7 @@ def test_several_references_count_by_their_mean(encoder):
     each = [moverscore([(made, (text,))], encoder, idf=False).per_pair["moverscore"][0] for text in (one, two)]
     both = moverscore([(made, (one, two))], encoder, idf=False)
     assert both.per_pair["moverscore"][0] == pytest.approx(sum(each) / 2, abs=1e-5)
-    assert both.facts["references"] == "mean"
+    assert both.facts["multi_reference"] == "mean"
 
 
 def test_the_same_text_scores_a_hundred_an_empty_one_nothing_and_one_without_words_is_undefined(encoder):

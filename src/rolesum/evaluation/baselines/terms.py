@@ -3,7 +3,7 @@
 import re
 from collections.abc import Hashable, Sequence
 
-from rolesum.metrics.tokenizers import Tokens, characters, stems
+from rolesum.metrics.tokenizers import TokenizedTexts, characters, stems
 
 _HAN = re.compile(r"[\u3400-\u9fff]+")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -40,6 +40,6 @@ def scored_tokens(texts: Sequence[str], language: str) -> list[list[Hashable]]:
     return _lists(characters(texts) if language == "zh" else stems(texts))
 
 
-def _lists(tokens: Tokens) -> list[list[Hashable]]:
+def _lists(tokens: TokenizedTexts) -> list[list[Hashable]]:
     bounds = zip(tokens.starts[:-1], tokens.starts[1:], strict=True)
     return [tokens.ids[start:end].tolist() for start, end in bounds]

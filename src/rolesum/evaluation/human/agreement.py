@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rolesum.evaluation.human.store import Judgment
 from rolesum.metrics.bootstrap import RESAMPLES, SEED
-from rolesum.metrics.krippendorff import alpha_of_counts
+from rolesum.metrics.krippendorff import alpha_from_counts
 
 Counts = NDArray[np.int64]
 Level = Literal["ordinal", "nominal"]
@@ -51,7 +51,7 @@ def agreement(judgments: Sequence[Judgment], values: Sequence[int], ordinal: boo
     for place, unit in enumerate(shared):
         dialogues[unit[0]].append(place)
     interval = _interval(counts, list(dialogues.values()), values, level)
-    return Agreement(alpha_of_counts(counts, values, level), interval, level, len(shared))
+    return Agreement(alpha_from_counts(counts, values, level), interval, level, len(shared))
 
 
 def _interval(
@@ -62,7 +62,7 @@ def _interval(
     random, found = np.random.default_rng(SEED), []
     for _ in range(RESAMPLES):
         drawn = counts[[place for group in random.integers(0, len(groups), len(groups)) for place in groups[group]]]
-        if (alpha := alpha_of_counts(drawn, values, level)) is not None:
+        if (alpha := alpha_from_counts(drawn, values, level)) is not None:
             found.append(alpha)
     if not found:
         return None

@@ -10,7 +10,7 @@ from rolesum.errors import DataError
 from rolesum.evaluation.human.agreement import agreement
 from rolesum.evaluation.human.store import PREFERENCE, Judgment
 from rolesum.evaluation.human.study import Study
-from rolesum.metrics.bootstrap import Statistic, intervals, ratio
+from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio
 
 ALL_ROLES = "all roles"
 Key = TypeVar("Key")
@@ -90,7 +90,7 @@ def _figure(rows: Iterable[tuple[str, float]]) -> dict[str, Any]:
         sums[dialogue][1] += 1
     totals, counts = zip(*sums.values(), strict=True)
     statistic: Statistic = ratio(totals, counts, scale=1.0)
-    interval = intervals({"": statistic})[""] if len(sums) > 1 else None
+    interval = bootstrap_intervals({"": statistic})[""] if len(sums) > 1 else None
     return {"mean": round(statistic.value, 4), "interval": [round(end, 4) for end in interval] if interval else None}
 
 

@@ -11,7 +11,7 @@ from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.llm_judge.judge import Verdict
 from rolesum.evaluation.llm_judge.prompt import CRITERIA
 from rolesum.formats.source import Record, Source, open_source
-from rolesum.metrics.krippendorff import alpha_of_ratings
+from rolesum.metrics.krippendorff import alpha_from_ratings
 from rolesum.roles import resolve_role
 
 # Where a row may keep each part; the second names are those of exported human judgments.
@@ -167,8 +167,8 @@ def _agreement(
         sum(a) / len(a) if a else None,
         sum(b) / len(b) if b else None,
         *_ranks(a, b),
-        alpha_of_ratings([a, b], "interval"),
-        alpha_of_ratings(table, "interval") if len(raters) > 1 else None,
+        alpha_from_ratings([a, b], "interval"),
+        alpha_from_ratings(table, "interval") if len(raters) > 1 else None,
         len(mine.keys() - theirs.keys()),
         len(theirs.keys() - mine.keys()),
     )

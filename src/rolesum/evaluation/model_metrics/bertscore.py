@@ -73,7 +73,7 @@ def bertscore(
         "layer_chosen_by": chosen_by,
         "rescaling": told,
         "token_weights": "inverse document frequency in the references" if idf else "even",
-        "references": "best of each measure" if any(len(several) > 1 for _, several in pairs) else "single",
+        "multi_reference": "best of each measure" if any(len(several) > 1 for _, several in pairs) else "single",
         "space_before_text": encoder.prefix_space,
         "texts_cut": sum(cut for _, cut in ids.values()),
     }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rolesum.metrics.bootstrap import intervals, mean
+from rolesum.metrics.bootstrap import bootstrap_intervals, mean
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class ModelScore:
 
     def results(self) -> dict[str, Any]:
         """Plain data for results.json: facts, pairs, undefined pairs, means and 95 % bootstrap intervals."""
-        spread = intervals({measure: mean(values) for measure, values in self.per_pair.items() if len(values)})
+        spread = bootstrap_intervals(
+            {measure: mean(values) for measure, values in self.per_pair.items() if len(values)}
+        )
         return {
             "measure": self.name,
             **self.facts,

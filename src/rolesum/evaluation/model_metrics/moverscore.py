@@ -74,7 +74,7 @@ def moverscore(
         "token_weights": "inverse document frequency, each side by itself" if idf else "even",
         "left_out": "ASCII punctuation, WordPiece continuations" + (", stop words" if stop_words else ""),
         "stop_words": len(stop_words),
-        "references": "mean" if any(len(several) > 1 for _, several in pairs) else "single",
+        "multi_reference": "mean" if any(len(several) > 1 for _, several in pairs) else "single",
         "texts_cut": sum(cut for _, cut in ids.values()),
     }
     facts["libraries"] = {**facts["libraries"], "pot": metadata.version("pot")}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rolesum.checks.sentences import Sentence, sentences_of
+from rolesum.checks.sentences import Sentence, split_sentences
 from rolesum.checks.types import Flag
 from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue
@@ -115,7 +115,7 @@ def nli_support(
     with progress_bar(CHECK, len(places)) as bar:
         for identity, own in places.items():
             dialogue = by_id[identity]
-            split = [sentences_of(predictions[place].prediction, dialogue.language) for place in own]
+            split = [split_sentences(predictions[place].prediction, dialogue.language) for place in own]
             supported = judge.support(windows_of(dialogue, turns, stride), [one.text for each in split for one in each])
             for place, sentences in zip(own, split, strict=True):
                 found[place] = tuple(_supported(one, *supported.get(one.text, NOTHING)) for one in sentences)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rolesum.checks.types import Checked
+from rolesum.checks.types import CheckedSummary
 from rolesum.dialogue import Dialogue, detect_language
 from rolesum.evaluation.breakdown import main_measure
 from rolesum.evaluation.prediction import Prediction
@@ -26,7 +26,7 @@ class Column:
     predictions: tuple[Prediction, ...]
     values: Sequence[float]
     figures: Mapping[str, Sequence[float]]
-    checked: Sequence[Checked]
+    checked: Sequence[CheckedSummary]
     places: Mapping[str, int] = field(repr=False)
 
 
@@ -110,7 +110,7 @@ def _ranked(values: Sequence[float], systems: int) -> dict[str, list[int]]:
     }
 
 
-def _flagged(checked: Sequence[Checked], count: int) -> list[int]:
+def _flagged(checked: Sequence[CheckedSummary], count: int) -> list[int]:
     """Places of summaries with flags: for each check in turn one that has it, until there are enough."""
     by_check: dict[str, list[int]] = {}
     for place, one in enumerate(checked):

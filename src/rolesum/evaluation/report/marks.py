@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rolesum.checks.types import Checked, Evidence, Flag
+from rolesum.checks.types import CheckedSummary, Evidence, Flag
 
 # How long a run must be to be marked: in characters for Chinese, in words for other languages.
 RUN = {"zh": 3, "en": 2}
 STOPS = frozenset("。！？；，、,.!?;:：")  # no run goes on over one
-NOTHING = Checked((), (), {})
+NOTHING = CheckedSummary((), (), {})
 
 Span = tuple[int, int]
 
@@ -48,7 +48,7 @@ def overlap(text: str, references: Sequence[str], language: str) -> list[Span]:
     return spans
 
 
-def sentences(text: str, matched: Sequence[Span], checked: Checked = NOTHING) -> list[Sentence]:
+def sentences(text: str, matched: Sequence[Span], checked: CheckedSummary = NOTHING) -> list[Sentence]:
     """The text in order, nothing lost: joined again, the pieces are the text."""
     found, place = [], 0
     for evidence in sorted(checked.evidence, key=lambda one: one.start):

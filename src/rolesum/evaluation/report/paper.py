@@ -116,7 +116,7 @@ def _collect(results: Results, published: Published) -> tuple[list[str], list[_B
 def _scorer(of: Mapping[str, Any]) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in of["libraries"].items())
     joined = {"mean": "; mean over several references", "best": "; best of several references"}
-    return f"{of['scorer']} v{of['scorer_version']} ({libraries}){joined.get(of['references'], '')}"
+    return f"{of['scorer']} v{of['scorer_version']} ({libraries}){joined.get(of['multi_reference'], '')}"
 
 
 def _cell(value: float | None, interval: Sequence[float] | None, best: float | None) -> _Cell:

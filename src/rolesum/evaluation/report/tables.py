@@ -55,7 +55,7 @@ def _score_table(role: str, scorer: str, systems: Sequence[tuple[System, Mapping
         "role": role,
         "scorer": scorer,
         "libraries": ", ".join(f"{name} {version}" for name, version in first["libraries"].items()),
-        "references": first["references"],
+        "multi_reference": first["multi_reference"],
         "pairs": first["pairs"],
         "headings": [HEADINGS[measure] for measure in measures],
         "rows": [

@@ -27,7 +27,7 @@ def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
     measures = [measure for measure in HEADINGS if measure in first["means"]]
     libraries = ", ".join(f"{name} {version}" for name, version in first["libraries"].items())
     several = {"mean": "; mean over several references", "best": "; best of several references"}
-    joined = next((several[of["references"]] for of in roles.values() if of["references"] in several), "")
+    joined = next((several[of["multi_reference"]] for of in roles.values() if of["multi_reference"] in several), "")
     title = f"scorer {first['scorer']} v{first['scorer_version']} ({libraries}){joined}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("role")
