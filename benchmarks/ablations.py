@@ -170,11 +170,11 @@ def _finished(job: Job, recipe: Recipe) -> tuple[Any, float]:
 
 def _size(run: Any) -> Job:
     """What a finished run trained on: its own record tells of its last start only, and of that the seconds."""
-    from rolesum.models.loading import load_text_side
+    from rolesum.models.loading import load_prompt_model
     from rolesum.training.data import read_training_data
 
     recipe = load_recipe(run.recipe)
-    data = read_training_data(recipe, load_text_side(recipe.base))
+    data = read_training_data(recipe, load_prompt_model(recipe.base))
     epochs = recipe.training.epochs
     return {"examples": epochs * data.examples, "tokens": epochs * data.tokens, "seconds": None}
 

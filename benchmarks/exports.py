@@ -18,7 +18,7 @@ from rolesum.models.adapters import save_adapter
 from rolesum.models.export.export import export
 from rolesum.models.export.gguf import export_gguf
 from rolesum.models.loading import load_model
-from rolesum.models.tiny import CONFIGS, write_tiny
+from rolesum.models.tiny import CONFIGS, write_tiny_checkpoint
 
 NAME = "exports"
 RANK, SCALE = 8, 0.02
@@ -30,7 +30,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="exports-") as folder:
         work = Path(folder)
         for name in CONFIGS:
-            write_tiny(name, work / name)
+            write_tiny_checkpoint(name, work / name)
             rows += _of_base(f"{name}, tiny", str(work / name), work / f"{name}-out")
         for name in options.bases:
             rows += _of_base(name, name, work / f"{Path(name).name}-out")

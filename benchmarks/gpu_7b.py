@@ -255,11 +255,11 @@ def _warm_up(causal_lm: Any, job: Job) -> None:
     """One forward and backward outside the clock, which loads the GPU's kernels."""
     import torch
 
-    from rolesum.models.lm_head import body
+    from rolesum.models.lm_head import backbone
 
     ids = torch.ones(1, job["tokens_per_batch"] // 2, dtype=torch.long, device=causal_lm.device)
     causal_lm.train()
-    body(causal_lm)(input_ids=ids, use_cache=False)[0].float().mean().backward()
+    backbone(causal_lm)(input_ids=ids, use_cache=False)[0].float().mean().backward()
     causal_lm.zero_grad()
 
 

@@ -187,13 +187,13 @@ def _linear_shapes(base: str, config: Mapping[str, Any]) -> Counter[tuple[int, i
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
-    from rolesum.models.lm_head import body
-    from rolesum.models.loading import load_text_side
+    from rolesum.models.lm_head import backbone
+    from rolesum.models.loading import load_prompt_model
 
-    chosen = LlamaConfig(**config) if config else AutoConfig.from_pretrained(load_text_side(base).path)
+    chosen = LlamaConfig(**config) if config else AutoConfig.from_pretrained(load_prompt_model(base).path)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(chosen)
-    linear = [module for module in body(model).modules() if isinstance(module, torch.nn.Linear)]
+    linear = [module for module in backbone(model).modules() if isinstance(module, torch.nn.Linear)]
     return Counter((module.in_features, module.out_features) for module in linear)
 
 

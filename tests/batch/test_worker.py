@@ -81,7 +81,7 @@ def test_what_the_model_must_not_see_is_in_the_summary_all_the_same():
 def test_a_dialogue_whose_language_the_model_does_not_read_fails_alone():
     class Side:
         def __init__(self):
-            self.note = {}
+            self.metadata = {}
 
         def check_languages(self, dialogues):
             if unread := [one for one in dialogues if one.language == "zh"]:

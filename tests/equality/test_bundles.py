@@ -130,14 +130,14 @@ def test_of_a_frozen_head_no_more_than_a_chunk_of_logits_exists_at_a_time(monkey
     monkeypatch.setattr(loss, "FROZEN_HEAD_CHUNK", {"cpu": 7})
     loaded, model, encoded = prepared("llama")
     rows = []
-    plain = loss.logits
+    plain = loss.apply_lm_head
 
     def watched(*args):
         found = plain(*args)
         rows.append(len(found))
         return found
 
-    monkeypatch.setattr(loss, "logits", watched)
+    monkeypatch.setattr(loss, "apply_lm_head", watched)
     as_batches(loaded, model, [encoded])
     assert max(rows) == 7 and sum(rows) == sum(branch.targets for bundle in encoded for branch in bundle.branches)
 

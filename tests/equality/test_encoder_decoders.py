@@ -43,7 +43,7 @@ def prepared(kind, languages=("en",)):
         loaded.layout(),
         loaded.encoder,
         max_length=loaded.max_length,
-        target_length=loaded.sides.target_length,
+        target_length=loaded.encoder_decoder_spec.target_length,
         share_prefix=False,
     ).bundles
     targets = loaded.family.lora_targets
@@ -115,8 +115,8 @@ def test_a_source_that_saw_padding_would_be_noticed(monkeypatch):
     """The tolerance above catches the bug that it is there for."""
     loaded, model, encoded = prepared("bart")
     right = one_by_one(model, encoded)
-    read = loss.encoded
-    monkeypatch.setattr(loss, "encoded", lambda model, ids, mask: read(model, ids, torch.ones_like(mask)))
+    read = loss.run_encoder
+    monkeypatch.setattr(loss, "run_encoder", lambda model, ids, mask: read(model, ids, torch.ones_like(mask)))
     with pytest.raises(AssertionError):
         assert_same(as_batches(loaded, model, [encoded]), right)
 
@@ -209,7 +209,7 @@ def pairs_of(loaded, dialogues):
     for dialogue in dialogues:
         prompt = layout.prompt(dialogue, ROLES)
         sources += [[*encode(prompt.prefix), *encode(branch)] for branch in prompt.branches]
-        begins += [loaded.sides.begin(layout.chat_format_for(dialogue))] * len(ROLES)
+        begins += [loaded.encoder_decoder_spec.decoder_prompt(layout.chat_format_for(dialogue))] * len(ROLES)
     return sources, begins
 
 

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from rolesum.models.checkpoint import read_weights
+from rolesum.models.checkpoint import load_pretrained
 from rolesum.models.families import GLM_LINEAR, LLAMA_LINEAR
 
 ORACLES = ("baichuan2-7b-tiny", "baichuan2-13b-tiny", "chatglm2-tiny", "chatglm3-tiny")
@@ -21,7 +21,7 @@ TOLERANCE = 1e-5
 
 
 def load(path, attention="sdpa"):
-    model = read_weights(path, torch.float32, torch.device("cpu"), None)
+    model = load_pretrained(path, torch.float32, torch.device("cpu"), None)
     model.set_attn_implementation(attention)
     return model.eval()
 
@@ -251,10 +251,10 @@ def test_sharded_files_and_safetensors_give_the_same(tmp_path, name, layout):
 
 def test_a_normalized_head_is_a_fixed_point_in_bfloat16(tmp_path):
     checkpoint(tmp_path, "baichuan2-7b")
-    model = read_weights(tmp_path, torch.bfloat16, torch.device("cpu"), None)
+    model = load_pretrained(tmp_path, torch.bfloat16, torch.device("cpu"), None)
     model.save_pretrained(tmp_path / "again")
     (tmp_path / "again" / "config.json").write_text(json.dumps(SEVEN_B))
-    again = read_weights(tmp_path / "again", torch.bfloat16, torch.device("cpu"), None)
+    again = load_pretrained(tmp_path / "again", torch.bfloat16, torch.device("cpu"), None)
     assert torch.equal(model.lm_head.weight, again.lm_head.weight)
 
 

@@ -10,7 +10,12 @@ from torch.nn import functional
 from helpers.tiny import WINDOW
 from rolesum.models.attention import segments
 from rolesum.models.attention.masks import bundle_visibility
-from rolesum.models.attention.segments import SegmentAttention, can_segment, segment_attention, segment_table
+from rolesum.models.attention.segments import (
+    SegmentAttention,
+    segment_attention,
+    segment_table,
+    supports_segment_attention,
+)
 from rolesum.training.batching import SampleRef
 from rolesum.training.collate import collate
 from rolesum.training.forward import training_forward
@@ -19,7 +24,7 @@ KINDS = ["llama", "tied-llama", "qwen2", "mistral", "gemma3", "baichuan2-7b", "c
 
 
 def in_segments(loaded, model, batches):
-    assert can_segment(loaded.language_model.config, loaded.device)
+    assert supports_segment_attention(loaded.language_model.config, loaded.device)
     with segment_attention(loaded.language_model):
         return as_batches(loaded, model, batches)
 
@@ -27,7 +32,7 @@ def in_segments(loaded, model, batches):
 @pytest.mark.parametrize("block", [5, 128])
 @pytest.mark.parametrize("kind", KINDS)
 def test_bundles_in_one_row_equal_their_examples_one_by_one(kind, block, monkeypatch):
-    monkeypatch.setattr(segments, "BLOCK", block)
+    monkeypatch.setattr(segments, "BLOCK_SIZE", block)
     segments._blocks.cache_clear()
     loaded, model, encoded = prepared(kind)
     assert max(len(bundle.prefix) for bundle in encoded) > max(block if block < WINDOW else 0, WINDOW)
@@ -112,7 +117,7 @@ def small(window=None, dtype=torch.float64):
 @pytest.mark.parametrize("block", [1, 4, 128])
 def test_outputs_and_gradients_are_those_of_masked_attention(block, window, monkeypatch):
     """In float64, against sdpa with the whole square as its mask."""
-    monkeypatch.setattr(segments, "BLOCK", block)
+    monkeypatch.setattr(segments, "BLOCK_SIZE", block)
     (query, key, value), table, visible = small(window)
     blocks = segments._blocks.__wrapped__(table, window)
     ours = SegmentAttention.apply(query, key, value, blocks, 0.3)
@@ -163,11 +168,11 @@ def test_attention_with_dropout_and_other_implementations_keep_the_librarys_atte
     loaded, _, _ = prepared("llama")
     config = loaded.language_model.config
     config.attention_dropout = 0.1
-    assert not can_segment(loaded.language_model.config, loaded.device)
+    assert not supports_segment_attention(loaded.language_model.config, loaded.device)
     config.attention_dropout = 0.0
     loaded.language_model.set_attn_implementation("eager")
-    assert not can_segment(loaded.language_model.config, loaded.device)
-    assert not can_segment(prepared("bloom")[0].language_model.config, loaded.device)
+    assert not supports_segment_attention(loaded.language_model.config, loaded.device)
+    assert not supports_segment_attention(prepared("bloom")[0].language_model.config, loaded.device)
 
 
 def test_a_plain_forward_inside_is_the_librarys():

@@ -142,7 +142,7 @@ def test_an_engine_that_breaks_breaks_for_those_who_wait_and_works_again(engine,
         if faults:
             raise faults.pop()
 
-    monkeypatch.setattr(type(engine.loaded), "check_numbers", check)
+    monkeypatch.setattr(type(engine.loaded), "check_finite", check)
     shared = AsyncEngine(engine)
     with pytest.raises(ZeroDivisionError):
         summarize([dialogue], shared.client(), ROLES, Decoding(3))

@@ -22,7 +22,7 @@ from transformers.models.auto import AutoModelForCausalLM
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.models.tiny import CONFIGS as ORIGINALS
-from rolesum.models.tiny import write_tiny
+from rolesum.models.tiny import write_tiny_checkpoint
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -101,7 +101,7 @@ def model_dir(kind: str, seed: int = 0) -> Path:
     """A saved checkpoint of random float32 weights, spread widely so that greedy texts vary."""
     path = folder() / f"{kind}-{seed}"
     if kind in ORIGINALS:
-        write_tiny(kind, path, seed=seed)
+        write_tiny_checkpoint(kind, path, seed=seed)
         return path
     torch.manual_seed(seed)
     config = CONFIGS[kind]()

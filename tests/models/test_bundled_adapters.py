@@ -34,7 +34,7 @@ def shipped(tmp_path, monkeypatch):
 
 
 def test_an_adapter_is_named_after_its_base(shipped):
-    assert bundled_adapters.released_adapters() == {"rolesum-smollm2-135m": shipped}
+    assert bundled_adapters.bundled_adapters() == {"rolesum-smollm2-135m": shipped}
     assert bundled_adapters.default_adapter() == shipped == bundled_adapters.adapter_for("smollm2-135m")
     assert bundled_adapters.adapter_for("gemma3-270m") is None
 
@@ -65,7 +65,7 @@ def test_who_summarizes_with_it_is_told_its_terms(shipped, capsys):
     with pytest.raises(ModelError):  # this adapter has no weights
         EngineSpec(adapter=shipped).open()
     assert "rolesum-smollm2-135m summarizes: the data it was trained on allow non-commercial" in capsys.readouterr().err
-    assert bundled_adapters.terms_of(Path("runs/mine/adapter")) == ""
+    assert bundled_adapters.license_notice(Path("runs/mine/adapter")) == ""
 
 
 def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):

@@ -11,10 +11,10 @@ from helpers.tiny import model_dir, tokenizer
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models import CATALOG, loading, on_disk, pull
-from rolesum.models.catalog import Entry, Wheel
+from rolesum.models.catalog import CatalogEntry, Wheel
 from rolesum.models.download import model_dir as cached_dir
 from rolesum.models.families import OTHER
-from rolesum.models.loading import fast_dtype, load_model, load_text_side, load_weights
+from rolesum.models.loading import fast_dtype, load_model, load_prompt_model, load_weights
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_an_unknown_dtype_and_device_get_a_hint():
 
 def test_a_chinese_dialogue_for_an_english_base_names_one_that_reads_it():
     loaded = load_model(model_dir("llama"), device="cpu")
-    loaded.entry, loaded.name = CATALOG["smollm2-135m"], "smollm2-135m"
+    loaded.catalog_entry, loaded.name = CATALOG["smollm2-135m"], "smollm2-135m"
     loaded.check_languages(read_dialogues("sample:en-test"))
     with pytest.raises(ModelError, match="does not read Chinese") as caught:
         loaded.check_languages(read_dialogues("sample:zh-test"))
@@ -107,7 +107,7 @@ def wheel_entry(tmp_path, monkeypatch):
     (tmp_path / "wheels").mkdir()
     with zipfile.ZipFile(tmp_path / "wheels" / wheel.file_name, "w") as archive:
         archive.writestr("some_model/model.gguf", b"GGUF?")
-    entry = Entry("some-model", "1M", ("en",), "MIT", "llama", wheels=(wheel,), gguf_sha256="0" * 64)
+    entry = CatalogEntry("some-model", "1M", ("en",), "MIT", "llama", wheels=(wheel,), gguf_sha256="0" * 64)
     monkeypatch.setitem(CATALOG, "some-model", entry)
     return entry, tmp_path
 
@@ -207,7 +207,7 @@ def test_four_bits_find_the_tensors_of_a_checkpoint_without_the_bodys_prefix(tmp
     tensors = load_file(path / "model.safetensors")
     bare = {name.removeprefix("model."): one for name, one in tensors.items()}
     save_file(bare, path / "model.safetensors", metadata={"format": "pt"})
-    side = load_text_side(path)
+    side = load_prompt_model(path)
     prints = [load_weights(side, dtype="float32", device="cpu", quantize=how).fingerprint for how in (None, "4bit")]
     assert prints[0] == prints[1]
 

@@ -8,14 +8,14 @@ from rolesum.cli.main import app
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
-from rolesum.models.loading import load_text_side
-from rolesum.models.token_table import token_rows
+from rolesum.models.loading import load_prompt_model
+from rolesum.models.token_table import tokenizer_stats
 
 
 def test_a_row_counts_what_the_tokenizer_gives():
     dialogues = read_dialogues("sample:en-test")
-    row = token_rows(dialogues, [str(model_dir("llama"))])[0]
-    tokenizer = load_text_side(model_dir("llama")).tokenizer
+    row = tokenizer_stats(dialogues, [str(model_dir("llama"))])[0]
+    tokenizer = load_prompt_model(model_dir("llama")).tokenizer
     texts = ["\n".join(f"{turn.speaker}: {turn.text}" for turn in one.turns) for one in dialogues]
     lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
     assert (row.tokens, row.longest, row.characters) == (sum(lengths), max(lengths), sum(map(len, texts)))
@@ -29,7 +29,7 @@ def test_a_row_counts_what_the_tokenizer_gives():
 def test_bytes_of_a_character_are_told_by_fallback_and_by_byte_level(model):
     """A character that neither tokenizer knows is four bytes; ASCII is whole."""
     rows = [
-        token_rows([Dialogue("x", (Turn("A", text),))], [str(model_dir(model))])[0]
+        tokenizer_stats([Dialogue("x", (Turn("A", text),))], [str(model_dir(model))])[0]
         for text in ("plain words", "plain words𓀀")
     ]
     assert rows[0].partial_share == 0
@@ -38,7 +38,7 @@ def test_bytes_of_a_character_are_told_by_fallback_and_by_byte_level(model):
 
 def test_the_table_needs_dialogues_and_models():
     with pytest.raises(UsageError, match="nothing to compare"):
-        token_rows([], [str(model_dir("llama"))])
+        tokenizer_stats([], [str(model_dir("llama"))])
 
 
 def test_the_verb_prints_json_and_a_table():

@@ -152,7 +152,7 @@ def test_other_files_in_a_runs_directories_stay(tmp_path):
 
 
 def test_a_place_where_nothing_can_be_written_is_refused_before_the_base_is_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune, "load_text_side", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setattr(finetune, "load_prompt_model", lambda *_: pytest.fail("it was loaded"))
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("long" * 100)):
         with pytest.raises(ResourceError, match="cannot be a directory"):

@@ -4,13 +4,13 @@ from helpers.tiny import model_dir
 from rolesum.dialogue import Dialogue, Turn, make_bundle
 from rolesum.errors import DataError
 from rolesum.formats import read_dialogues
-from rolesum.models.loading import load_text_side
+from rolesum.models.loading import load_prompt_model
 from rolesum.training.encode import encode_bundles
 
 
 @pytest.fixture(scope="module")
 def side():
-    return load_text_side(model_dir("llama"))
+    return load_prompt_model(model_dir("llama"))
 
 
 def test_the_targets_are_the_summary_and_the_end_of_the_answer(side):

@@ -14,8 +14,8 @@ from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig, summarize_dialogues
-from rolesum.models.loading import load_model, load_text_side
-from rolesum.models.stored import stored_tensor
+from rolesum.models.loading import load_model, load_prompt_model
+from rolesum.models.stored import read_tensor
 from rolesum.recipe import parse_recipe
 from rolesum.training import data as training_data
 from rolesum.training.inspect import inspect_dialogue
@@ -46,7 +46,7 @@ def test_training_lowers_the_loss_and_the_adapter_loads_and_summarizes(kind, tmp
 def test_the_validation_loss_is_the_librarys_mean_over_all_target_tokens(tmp_path):
     run = trained(tmp_path / "run", recipe("t5"))
     loaded = load_model(adapter=run.adapter, device="cpu", dtype="float32")
-    side, chosen = load_text_side(seq2seq_dir("t5")), recipe("t5")
+    side, chosen = load_prompt_model(seq2seq_dir("t5")), recipe("t5")
     encoded = training_data.read_validation_data(chosen, side).encoded
     total = tokens = 0.0
     for bundle in encoded:
@@ -84,7 +84,7 @@ def test_all_weights_are_trained_saved_and_loaded(kind, tmp_path):
     fixed = ("final_logits_bias", "k_proj.bias", *(("embed_positions.weight",) if kind == "pegasus" else ()))
     assert all(name.endswith(fixed) for name in unchanged)  # a key's bias changes no attention
     loaded = load_model(run.model, device="cpu")
-    assert loaded.note["roles"] == ["overall", "user", "agent"]
+    assert loaded.metadata["roles"] == ["overall", "user", "agent"]
 
 
 def test_evaluation_leaves_predictions_and_a_report(tmp_path):
@@ -109,7 +109,7 @@ def test_a_source_that_does_not_fit_is_refused_or_shortened_and_a_target_never(t
     chosen = recipe(
         "bart", training={"max_length": 250, "long_dialogues": "drop-middle"}, data={"train": {"path": str(long)}}
     )
-    found = training_data.read_training_data(chosen, load_text_side(seq2seq_dir("bart")))
+    found = training_data.read_training_data(chosen, load_prompt_model(seq2seq_dir("bart")))
     assert found.shortened == 1 and max(one.longest_source for one in found.encoded) <= 250
     long.write_text(json.dumps({**value, "summaries": {"overall": "word " * 3000}}))
     sections = {
@@ -139,7 +139,7 @@ def test_a_plan_gives_the_settings_that_would_fit():
 
 
 def test_one_dialogue_is_shown_as_source_and_target():
-    side = load_text_side(seq2seq_dir("mbart50"))
+    side = load_prompt_model(seq2seq_dir("mbart50"))
     dialogue = read_dialogues(HELD_OUT)[0]
     shown = inspect_dialogue(side, dialogue, ("overall",), side.layout())
     assert [(one.kind, one.loss) for one in shown] == [
@@ -157,5 +157,5 @@ def test_one_dialogue_is_shown_as_source_and_target():
 def test_the_fingerprint_reads_the_checkpoints_own_tensors():
     loaded = load_model(seq2seq_dir("t5"), device="cpu", dtype="float32")
     name = sorted(name for name, one in loaded.model.named_parameters() if one.dim() >= 2)[0]
-    found = stored_tensor(seq2seq_dir("t5"), name, loaded.config)
+    found = read_tensor(seq2seq_dir("t5"), name, loaded.config)
     assert torch.equal(found, loaded.model.get_parameter(name))

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import UsageError
-from rolesum.models.attention.segments import takes_segments
-from rolesum.models.loading import load_text_side
+from rolesum.models.attention.segments import uses_segment_attention
+from rolesum.models.loading import load_prompt_model
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run, finetune, loss, train
 from rolesum.training.distributed import DistributedContext, init_distributed
@@ -162,12 +162,12 @@ def test_a_run_begun_whole_is_not_resumed_in_shards(tmp_path):
 
 def test_a_model_that_is_to_be_sharded_over_gpus_is_computed_as_on_a_gpu_though_it_does_not_lie_there_yet(tmp_path):
     chosen = load_recipe(recipe_file(tmp_path))
-    side = load_text_side(chosen.base)
+    side = load_prompt_model(chosen.base)
     target, loaded = finetune._load(
         chosen, side, DistributedContext(2, gpu=torch.device("cuda:0"), sharded=True), "cuda"
     )
     assert (target.type, loaded.device.type) == ("cuda", "cpu")
     with training_forward(loaded.model, loaded.family, 0.0, target):
-        assert not takes_segments(loaded.language_model)
+        assert not uses_segment_attention(loaded.language_model)
     with training_forward(loaded.model, loaded.family, 0.0, loaded.device):
-        assert takes_segments(loaded.language_model)
+        assert uses_segment_attention(loaded.language_model)

@@ -56,7 +56,7 @@ def test_a_tuned_models_note_knows_roles_and_instructions_and_its_prompts_are_th
     note = json.loads((run.model / "rolesum.json").read_text())
     assert note["roles"] == list(TWO) and note["instructions"]["turn"] == "{speaker} says {text}"
     loaded, dialogue = load_model(run.model, dtype="float32", device="cpu"), read_dialogues(HELD_OUT)[0]
-    assert loaded.note == note and loaded.adapter is None
+    assert loaded.metadata == note and loaded.adapter is None
     said = "".join(segment.text for segment in loaded.layout().prefix(dialogue))
     assert f"{dialogue.turns[0].speaker} says {dialogue.turns[0].text}" in said
     assert loss_of(loaded, roles=TWO) == pytest.approx(last(evaluations(run)), rel=2e-5)

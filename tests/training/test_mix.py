@@ -9,7 +9,7 @@ from helpers.small_runs import TRAIN, raw_recipe, recipe, same, stopped_at, trai
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
-from rolesum.models.loading import load_text_side
+from rolesum.models.loading import load_prompt_model
 from rolesum.recipe import load_recipe, parse_recipe
 from rolesum.training.data import data_notes, read_training_data
 
@@ -23,7 +23,7 @@ def of_files(train, *mix, **sections):
 
 
 def read(chosen):
-    return read_training_data(chosen, load_text_side(str(model_dir("llama"))))
+    return read_training_data(chosen, load_prompt_model(str(model_dir("llama"))))
 
 
 def write(path, records):

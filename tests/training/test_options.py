@@ -19,7 +19,7 @@ from helpers.small_runs import (
 from helpers.tiny import model_dir
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
-from rolesum.models.loading import load_model, load_text_side, load_weights
+from rolesum.models.loading import load_model, load_prompt_model, load_weights
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run
 from rolesum.training.data import read_training_data
@@ -98,7 +98,7 @@ def test_share_prefix_false_gives_one_example_a_row_and_trains_the_same(tmp_path
         chosen = recipe(
             training={"share_prefix": share, "gradient_accumulation": 1000, "epochs": 2}, neftune={"alpha": 0}
         )
-        data = read_training_data(chosen, load_text_side(chosen.base))
+        data = read_training_data(chosen, load_prompt_model(chosen.base))
         assert {len(bundle.branches) for bundle in data.encoded} == ({3} if share else {1})
         assert data.examples == 15 and len(data.encoded) == (5 if share else 15)
         assert (data.tokens_shared > 0) is share
@@ -124,7 +124,7 @@ def test_a_base_in_four_bits_has_the_same_gradients_before_and_after_an_evaluati
     """bitsandbytes repacks weights in evaluation on some processors, for a kernel that has no backward."""
     pytest.importorskip("bitsandbytes")
     chosen = recipe(base=str(model_dir("wide-llama")), quantize="4bit")
-    side = load_text_side(chosen.base)
+    side = load_prompt_model(chosen.base)
     loaded = load_weights(side, dtype="float32", device="cpu", quantize="4bit")
     model = prepare_model(loaded.model, side.family, chosen)
     ids = torch.arange(40, 60)[None]

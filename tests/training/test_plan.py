@@ -13,7 +13,7 @@ import torch
 
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, ResourceError, UsageError
-from rolesum.models.loading import load_text_side, load_weights
+from rolesum.models.loading import load_prompt_model, load_weights
 from rolesum.recipe import parse_recipe
 from rolesum.training import plan as planning
 from rolesum.training import train
@@ -75,7 +75,7 @@ def test_a_base_in_four_bits_keeps_its_embedding_and_head_as_they_are():
     """Reckoned against what the library then holds."""
     pytest.importorskip("bitsandbytes")
     chosen = recipe("wide-llama").model_copy(update={"quantize": "4bit"})
-    side = load_text_side(chosen.base)
+    side = load_prompt_model(chosen.base)
     loaded = load_weights(side, dtype="float32", device="cpu", quantize="4bit")
     held = sum(one.numel() * one.element_size() for one in loaded.model.parameters())
     ends = (loaded.model.get_input_embeddings(), loaded.model.get_output_embeddings())
@@ -88,12 +88,13 @@ def test_a_base_in_four_bits_keeps_its_embedding_and_head_as_they_are():
 def test_the_bias_of_alibi_is_reckoned_with_the_square_of_the_length():
     """A number for each head, query and key, in float32 and once more in the dtype of the step."""
     chosen = recipe("baichuan2-13b")
-    shape = CostModel.from_recipe(load_text_side(chosen.base), chosen, torch.device("cpu"))
+    shape = CostModel.from_recipe(load_prompt_model(chosen.base), chosen, torch.device("cpu"))
     plain = replace(shape, alibi_heads=0)
     rows = ((300, 200), 10, torch.bfloat16)
     assert shape.peak_memory(chosen, *rows) - plain.peak_memory(chosen, *rows) == 5 * 2 * 300**2 * (4 + 2)
     assert (
-        CostModel.from_recipe(load_text_side(model_dir("baichuan2-7b")), chosen, torch.device("cpu")).alibi_heads == 0
+        CostModel.from_recipe(load_prompt_model(model_dir("baichuan2-7b")), chosen, torch.device("cpu")).alibi_heads
+        == 0
     )
 
 
@@ -209,7 +210,7 @@ def test_a_run_is_planned_for_a_gpu_that_is_not_here_by_its_data_sheet(monkeypat
 def test_batches_too_small_for_a_gpu_take_as_long_as_their_launches():
     chosen = recipe()
     made = [plan(chosen, gpu=name) for name in ("rtx-4090", "h100")]
-    layers = CostModel.from_recipe(load_text_side(chosen.base), chosen, torch.device("cuda")).layers
+    layers = CostModel.from_recipe(load_prompt_model(chosen.base), chosen, torch.device("cuda")).layers
     least = made[0].batches * layers * planning.LAYER_SECONDS["cuda"]
     assert [one.train_seconds for one in made] == pytest.approx([least, least])
     here = plan(chosen, device="cpu")

@@ -86,7 +86,7 @@ def test_other_families_train_save_and_load(tmp_path, kind):
     run = train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
     loaded = load_model(adapter=run.adapter, device="cpu")
     assert loaded.path == model_dir(kind)
-    assert loaded.note["roles"] == ["overall", "user", "agent"]
+    assert loaded.metadata["roles"] == ["overall", "user", "agent"]
 
 
 def test_accumulated_batches_make_the_same_step_as_one_large_batch(tmp_path):

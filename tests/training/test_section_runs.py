@@ -51,7 +51,7 @@ def run(tmp_path_factory):
 def test_a_run_trains_the_sections_and_its_adapter_asks_for_them_in_the_same_words(run):
     loaded = load_model(model_dir("llama"), adapter=run.adapter, device="cpu")
     kept = loaded.layout()
-    assert loaded.note["roles"] == ["issue", "outcome"]
+    assert loaded.metadata["roles"] == ["issue", "outcome"]
     asked = [branch[0].text for branch in kept.prompt(CHAT, ("issue", "outcome")).branches]
     assert "the way out. How it ended." in asked[1] and "the issue. What went wrong." in asked[0]
     assert "A: It is torn." in kept.prefix(CHAT)[1].text

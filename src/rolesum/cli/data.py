@@ -208,7 +208,7 @@ def show(
     from rolesum.formats import find_dialogue
     from rolesum.formats.table import parse_columns
     from rolesum.generation.summarizer import load_role_config
-    from rolesum.models.loading import load_text_side
+    from rolesum.models.loading import load_prompt_model
     from rolesum.roles import default_roles
     from rolesum.training.inspect import inspect_dialogue
 
@@ -223,7 +223,7 @@ def show(
         unknown_speaker=unknown_speaker,
     )
     wanted = role_list(roles, declared.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
-    side = load_text_side(model, adapter)
+    side = load_prompt_model(model, adapter)
     layout = side.layout(language, definitions=declared.definitions, sections=declared.sections)
     segments = inspect_dialogue(side, dialogue, wanted, layout)
     if json_:

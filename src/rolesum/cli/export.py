@@ -36,10 +36,10 @@ def export(
     Example: rolesum export runs/sample --to merged --out sample-merged
     """
     from rolesum.errors import UsageError
-    from rolesum.models.export.export import KINDS, export
+    from rolesum.models.export.export import EXPORT_FORMATS, export
 
-    if to not in (*KINDS, "gguf"):
-        raise UsageError(f'cannot export to "{to}"', fix=f"one of {', '.join((*KINDS, 'gguf'))}")
+    if to not in (*EXPORT_FORMATS, "gguf"):
+        raise UsageError(f'cannot export to "{to}"', fix=f"one of {', '.join((*EXPORT_FORMATS, 'gguf'))}")
     if to == "gguf":
         if dtype:
             raise UsageError("a gguf file has a --precision, not a --dtype", fix="write --precision f16")

@@ -62,9 +62,9 @@ def tiny(
 
     Example: rolesum models tiny baichuan2-7b tiny-baichuan2
     """
-    from rolesum.models.tiny import write_tiny
+    from rolesum.models.tiny import write_tiny_checkpoint
 
-    write_tiny(name, directory, tokenizer, seed)
+    write_tiny_checkpoint(name, directory, tokenizer, seed)
     typer.echo(json.dumps({"model": name, "path": str(directory)}) if json_ else str(directory))
 
 
@@ -82,11 +82,11 @@ def tokens(
     Example: rolesum models tokens sample:zh-test --models smollm2-135m,gemma3-270m
     """
     from rolesum.formats import read_dialogues
-    from rolesum.models.token_table import print_tokens, token_rows
+    from rolesum.models.token_table import print_token_table, tokenizer_stats
 
     names = [name.strip() for name in models_.split(",") if name.strip()]
-    rows = token_rows(read_dialogues(file, format_, limit=limit, skip=skip or ()), names)
+    rows = tokenizer_stats(read_dialogues(file, format_, limit=limit, skip=skip or ()), names)
     if json_:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
     else:
-        print_tokens(rows)
+        print_token_table(rows)

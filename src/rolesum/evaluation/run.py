@@ -92,7 +92,7 @@ def evaluate_model(task: Task, writing: SummarizerConfig) -> Evaluation:
     done = evaluate(
         engine,
         dialogues,
-        roles=task.roles or (side.note.get("roles") if side else None),
+        roles=task.roles or (side.metadata.get("roles") if side else None),
         scorer=task.scorer,
         references=task.references,
         decoding=writing.decoding,
@@ -188,7 +188,7 @@ def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
     """What was evaluated, with the versions behind it."""
     side = side_of(engine)
     name = side.name if side else spec.served_model or spec.url
-    tuned = f"{name} + {side.note.get('recipe', spec.adapter)}" if side and spec.adapter else ""
+    tuned = f"{name} + {side.metadata.get('recipe', spec.adapter)}" if side and spec.adapter else ""
     about = {"system": tuned or f"{name}, zero-shot"}
     if loaded := getattr(engine, "loaded", None):
         about |= {"dtype": str(loaded.model.dtype).removeprefix("torch."), "device": str(loaded.device)}

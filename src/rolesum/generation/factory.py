@@ -12,10 +12,10 @@ from rolesum.generation.engines.openai_client import API_KEY_VARIABLE, OpenAICli
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
-from rolesum.models.bundled_adapters import terms_of
+from rolesum.models.bundled_adapters import license_notice
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import TextSide
+    from rolesum.models.loading import PromptModel
 
 EngineName = Literal["transformers", "vllm", "llamacpp", "openai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
@@ -93,7 +93,7 @@ class EngineSpec:
 
 def open_engine(spec: EngineSpec) -> Engine:
     """The engine that a spec asks for; see EngineSpec.open."""
-    if spec.adapter is not None and (terms := terms_of(spec.adapter)):
+    if spec.adapter is not None and (terms := license_notice(spec.adapter)):
         log(terms)
     if spec.engine == "transformers":
         return _transformers(spec)
@@ -116,9 +116,9 @@ def open_engine(spec: EngineSpec) -> Engine:
     return local
 
 
-def side_of(engine: Engine) -> "TextSide | None":
+def side_of(engine: Engine) -> "PromptModel | None":
     """How an engine's model was trained, and which languages it reads; None for an endpoint that is sent messages."""
-    side: TextSide | None = getattr(engine, "loaded", None) or getattr(engine, "side", None)
+    side: PromptModel | None = getattr(engine, "loaded", None) or getattr(engine, "side", None)
     return side
 
 
@@ -151,13 +151,13 @@ def _endpoint(spec: EngineSpec) -> Engine:
     return OpenAIEngine(client, _layout(spec, side.model), prompt_encoder=side, **options)
 
 
-def _text_side(spec: EngineSpec) -> "TextSide":
-    from rolesum.models.loading import load_text_side
+def _text_side(spec: EngineSpec) -> "PromptModel":
+    from rolesum.models.loading import load_prompt_model
 
-    side: TextSide = load_text_side(spec.model, spec.adapter)
+    side: PromptModel = load_prompt_model(spec.model, spec.adapter)
     return side
 
 
-def _layout(spec: EngineSpec, side: "TextSide") -> PromptLayout:
+def _layout(spec: EngineSpec, side: "PromptModel") -> PromptLayout:
     layout: PromptLayout = side.layout(spec.language, spec.instructions, spec.definitions, spec.sections)
     return layout

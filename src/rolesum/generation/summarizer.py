@@ -61,7 +61,7 @@ class Summarizer:
         if sections := self.engine.layout.sections:
             return sections.names_for(dialogue)
         side = side_of(self.engine)
-        trained = side.note.get("roles") if side else None
+        trained = side.metadata.get("roles") if side else None
         own = default_roles(dialogue)
         return (tuple(role for role in own if role in trained) or (OVERALL,)) if trained else own
 
@@ -134,12 +134,12 @@ def load_role_config(adapter: Path | None, recipe: str | None, sections: str | N
     chosen: SectionSet | None = None
     long_dialogues = None
     if adapter is not None:
-        from rolesum.models.adapters import read_note, sections_of
+        from rolesum.models.adapters import custom_sections, read_adapter_metadata
 
-        note = read_note(adapter)
+        note = read_adapter_metadata(adapter)
         aliases |= note.get("aliases", {})
         definitions |= note.get("definitions", {})
-        chosen = sections_of(note)
+        chosen = custom_sections(note)
     if recipe is not None:
         loaded = load_recipe(recipe)
         aliases |= loaded.aliases

@@ -5,13 +5,13 @@ Names are resolved here, so that the catalog can be listed without importing tor
 
 from typing import TYPE_CHECKING, Any
 
-from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry
+from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, CatalogEntry
 from rolesum.models.download import on_disk, pull
 
 if TYPE_CHECKING:
     from rolesum.models.loading import LoadedModel, load_model
 
-__all__ = ["CATALOG", "DEFAULT_MODEL", "Entry", "LoadedModel", "load_model", "on_disk", "pull"]
+__all__ = ["CATALOG", "DEFAULT_MODEL", "CatalogEntry", "LoadedModel", "load_model", "on_disk", "pull"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,20 +20,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError, ResourceError
 from rolesum.instructions import InstructionSet, SectionSet
-from rolesum.models.bundled_adapters import released_adapters
-from rolesum.models.checkpoint import in_short, refuse_tensors
-from rolesum.models.export.stock_layout import is_native, write_original
-from rolesum.models.stored import stored_tensor
+from rolesum.models.bundled_adapters import bundled_adapters
+from rolesum.models.checkpoint import in_short, raise_tensor_problems
+from rolesum.models.export.stock_layout import has_custom_class, write_original_layout
+from rolesum.models.stored import read_tensor
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-NOTE_FILE = "rolesum.json"
+METADATA_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
 _HASHED_VALUES = 4096
 
 
-def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
+def compute_fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
     """What tells one base from another: architecture, sizes, and a hash of some weights, in any dtype the same.
 
     The weights of a model in 4 bits or in float16 are read from its checkpoint, so that all forms have one fingerprint.
@@ -45,7 +45,7 @@ def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name, parameter in (matrices[0], matrices[len(matrices) // 2], matrices[-1]):
         other = parameter.dtype not in (torch.float32, torch.bfloat16)  # in bits, or rounded to float16 first
-        values = stored_tensor(checkpoint, name, config) if other else parameter.detach()
+        values = read_tensor(checkpoint, name, config) if other else parameter.detach()
         some = values.flatten()[:_HASHED_VALUES].to("cpu", torch.bfloat16)
         digest.update(some.view(torch.int16).numpy().tobytes())
     return {
@@ -57,19 +57,19 @@ def fingerprint(model: PreTrainedModel, checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def read_note(directory: str | Path) -> dict[str, Any]:
+def read_adapter_metadata(directory: str | Path) -> dict[str, Any]:
     """The adapter's note; empty for an adapter that rolesum did not make. Raises ModelError where none is there."""
     folder = Path(directory)
     if not (folder / CONFIG_FILE).is_file():
         fix = "give the directory that holds adapter_config.json, such as "
-        fix += " or ".join(["runs/NAME/adapter", *released_adapters()])
+        fix += " or ".join(["runs/NAME/adapter", *bundled_adapters()])
         raise ModelError("no adapter here", str(folder), fix)
-    return note_beside(folder)
+    return read_training_metadata(folder)
 
 
-def note_beside(weights: Path) -> dict[str, Any]:
+def read_training_metadata(weights: Path) -> dict[str, Any]:
     """The note in a directory of an adapter, or of a model that was tuned whole; empty where there is none."""
-    note = weights / NOTE_FILE
+    note = weights / METADATA_FILE
     if not note.is_file():
         return {}
     try:
@@ -84,15 +84,17 @@ def note_beside(weights: Path) -> dict[str, Any]:
     return told
 
 
-def attach_adapter(model: PreTrainedModel, directory: str | Path, print_: Mapping[str, Any], base: str) -> "PeftModel":
+def attach_adapter(
+    model: PreTrainedModel, directory: str | Path, fingerprint: Mapping[str, Any], base: str
+) -> "PeftModel":
     """The model with a trained adapter on it. `print_` is the model's fingerprint and `base` its name.
 
     Raises ModelError where the adapter was trained on another base or its files are broken.
     """
-    note = read_note(directory)
+    note = read_adapter_metadata(directory)
     trained_on = note.get("fingerprint")
-    if trained_on is not None and trained_on != dict(print_):
-        differing = ", ".join(key for key in trained_on if trained_on[key] != print_.get(key))
+    if trained_on is not None and trained_on != dict(fingerprint):
+        differing = ", ".join(key for key in trained_on if trained_on[key] != fingerprint.get(key))
         fix = f"load it with --model {note.get('base')}"
         what = f"the adapter was trained on {note.get('base')}, not on {base} (they differ in {differing})"
         raise ModelError(what, str(directory), fix)
@@ -128,15 +130,15 @@ def _check_adapter(adapted: "PeftModel", directory: Path) -> None:
         "not finite": {name for name, one in stored.items() if not bool(torch.isfinite(one).all())},
     }
     fix = "restore the adapter's files; one on W_pack or query_key_value is for rolesum convert-adapter"
-    refuse_tensors(faults, str(directory), fix)
+    raise_tensor_problems(faults, str(directory), fix)
 
 
 def save_adapter(
-    model: "PeftModel", directory: Path, note: Mapping[str, Any], card: str, state: dict[str, Any] | None = None
+    model: "PeftModel", directory: Path, metadata: Mapping[str, Any], card: str, state: dict[str, Any] | None = None
 ) -> None:
     """Write the adapter, its note and its card: whole, or not at all. `state` are its weights, if not the model's."""
-    model.peft_config["default"].base_model_name_or_path = note["base"]  # PEFT keeps the path on this machine there
-    with _saved(directory, "the adapter", note, card) as work:
+    model.peft_config["default"].base_model_name_or_path = metadata["base"]  # PEFT keeps the path on this machine there
+    with _saved(directory, "the adapter", metadata, card) as work:
         model.save_pretrained(work, state_dict=state, save_embedding_layers=False)  # auto would ask the hub
 
 
@@ -145,14 +147,14 @@ def save_model(
     tokenizer: PreTrainedTokenizerBase,
     source: Path,
     directory: Path,
-    note: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     card: str,
     state: dict[str, Any] | None = None,
 ) -> None:
     """Write a model whose own weights were trained, in the layout of its `source`, with note and card."""
-    with _saved(directory, "the model", note, card) as work:
-        if is_native(model):
-            write_original(model, source, work, state)
+    with _saved(directory, "the model", metadata, card) as work:
+        if has_custom_class(model):
+            write_original_layout(model, source, work, state)
         else:
             model.save_pretrained(work, state_dict=state)
             tokenizer.save_pretrained(work)
@@ -164,32 +166,32 @@ def _saved(directory: Path, what: str, note: Mapping[str, Any], card: str) -> It
     try:
         with atomic_directory(directory) as work:
             yield work
-            (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (work / METADATA_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             (work / "README.md").write_text(card, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         fix = "free some disk space, then run the same command with --resume"
         raise ResourceError(f"cannot write {what}: {error}", str(directory), fix) from None
 
 
-def instructions_of(note: Mapping[str, Any]) -> InstructionSet | None:
+def custom_instructions(note: Mapping[str, Any]) -> InstructionSet | None:
     """The instruction set of one's own that the adapter was trained with; None for the built-in sets."""
     stored = note.get("instructions")
     return _instruction_set(stored, note) if stored else None
 
 
-def sets_of(note: Mapping[str, Any]) -> dict[str, InstructionSet]:
+def instruction_sets(note: Mapping[str, Any]) -> dict[str, InstructionSet]:
     """Language -> the built-in set as it was worded when the adapter was trained with it."""
     return {language: _instruction_set(one, note) for language, one in note.get("instruction_sets", {}).items()}
 
 
-def sections_of(note: Mapping[str, Any]) -> SectionSet | None:
+def custom_sections(note: Mapping[str, Any]) -> SectionSet | None:
     """The sections and roles of one's own that the adapter was trained with."""
     stored = note.get("sections")
     try:
         return SectionSet.model_validate(stored) if stored else None
     except ValidationError:
         what = f"the adapter's sections are none that this rolesum reads (made by {note.get('rolesum')})"
-        raise ModelError(what, NOTE_FILE, "use the version of rolesum that made it") from None
+        raise ModelError(what, METADATA_FILE, "use the version of rolesum that made it") from None
 
 
 def _instruction_set(stored: Any, note: Mapping[str, Any]) -> InstructionSet:
@@ -197,4 +199,4 @@ def _instruction_set(stored: Any, note: Mapping[str, Any]) -> InstructionSet:
         return InstructionSet.model_validate(stored)
     except ValidationError:
         what = f"the adapter's instruction set is not one that this rolesum reads (made by {note.get('rolesum')})"
-        raise ModelError(what, NOTE_FILE, "use the version of rolesum that made it") from None
+        raise ModelError(what, METADATA_FILE, "use the version of rolesum that made it") from None

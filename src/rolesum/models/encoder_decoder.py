@@ -16,7 +16,7 @@ from rolesum.errors import ModelError
 from rolesum.instructions import ChatFormat
 from rolesum.models.checkpoint import read_json
 from rolesum.models.families import OTHER_ENCODER_DECODER, Family
-from rolesum.models.lm_head import logits
+from rolesum.models.lm_head import apply_lm_head
 
 # mBART's codes of the languages that dialogues are told in.
 LANGUAGE_CODES = {"en": "en_XX", "zh": "zh_CN"}
@@ -28,7 +28,7 @@ _PROBE = "x"
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class EncoderDecoderSpec:
     """What the two sides of an encoder-decoder want.
 
     Lengths are in tokens. `decoder_start` is None where the decoder begins with the last token of its target. `forms`
@@ -38,20 +38,22 @@ class Sides:
     source_length: int
     target_length: int
     decoder_start: int | None
-    forms: Mapping[str, ChatFormat]
+    chat_formats: Mapping[str, ChatFormat]
 
-    def begin(self, form: ChatFormat) -> list[int]:
+    def decoder_prompt(self, form: ChatFormat) -> list[int]:
         """What the decoder is given before it writes: its start, and what every target begins with."""
         start = form.answer_end[-1] if self.decoder_start is None else self.decoder_start
         return [int(start), *map(int, form.answer_start)]
 
 
-def sides_of(path: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, family: Family) -> Sides | None:
+def encoder_decoder_spec(
+    path: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, family: Family
+) -> EncoderDecoderSpec | None:
     """The sides of a checkpoint; None for a causal model. Raises ModelError where it does not say what it must."""
     if not family.encoder_decoder:
         return None
     source, target = _lengths(config, tokenizer)
-    return Sides(source, target, _decoder_start(path, config, family), _forms(tokenizer, str(path)))
+    return EncoderDecoderSpec(source, target, _decoder_start(path, config, family), _forms(tokenizer, str(path)))
 
 
 def frame(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
@@ -67,12 +69,12 @@ def frame(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
     return ChatFormat(head, tail, end or (tokenizer.eos_token_id,), start)
 
 
-def encoded(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def run_encoder(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """What the encoder makes of sources (rows, length), padded where `mask` is 0: (rows, length, width)."""
     return model.get_encoder()(input_ids=ids, attention_mask=mask)[0]
 
 
-def decoded(
+def run_decoder(
     model: PreTrainedModel,
     ids: torch.Tensor,
     memory: torch.Tensor,
@@ -89,7 +91,7 @@ def decoded(
     )[0]
 
 
-def check_halves(model: PreTrainedModel, family: Family, sides: Sides, place: str) -> None:
+def check_encoder_decoder(model: PreTrainedModel, family: Family, sides: EncoderDecoderSpec, place: str) -> None:
     """Raise ModelError where the halves together are not the model's own forward, or its decoder begins otherwise.
 
     Families of the table are covered by tests; another model is tried on a few tokens.
@@ -99,7 +101,7 @@ def check_halves(model: PreTrainedModel, family: Family, sides: Sides, place: st
         raise ModelError(what, place, "use a model of a family that rolesum models lists")
 
 
-def _halves_are_the_whole(model: PreTrainedModel, sides: Sides) -> bool:
+def _halves_are_the_whole(model: PreTrainedModel, sides: EncoderDecoderSpec) -> bool:
     words = torch.arange(10, 22, device=model.device)[None] % model.config.get_text_config().vocab_size
     source, target = words[:, :7], words[:, 7:]
     start = target.new_full((1, 1), sides.decoder_start or 0)
@@ -107,8 +109,10 @@ def _halves_are_the_whole(model: PreTrainedModel, sides: Sides) -> bool:
         with torch.no_grad():
             expected = model(input_ids=source, labels=target).logits[0].float()
             mask = torch.ones_like(source)
-            hidden = decoded(model, torch.cat([start, target[:, :-1]], dim=1), encoded(model, source, mask), mask)
-            found = logits(model, hidden[0])
+            hidden = run_decoder(
+                model, torch.cat([start, target[:, :-1]], dim=1), run_encoder(model, source, mask), mask
+            )
+            found = apply_lm_head(model, hidden[0])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
         return False
     tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2

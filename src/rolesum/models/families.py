@@ -40,7 +40,7 @@ class Family:
     wraps_target: bool = False
 
     @property
-    def why_not_shared(self) -> str:
+    def unshared_reason(self) -> str:
         """Of a family that does not share prefixes: what its models do instead."""
         if self.encoder_decoder:
             return "read the dialogue and the instruction together, in both directions"

@@ -14,7 +14,7 @@ import transformers
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rolesum.models.catalog import Entry
+from rolesum.models.catalog import CatalogEntry
 from rolesum.models.transformers_logging import quiet_transformers
 
 # llama.cpp's name of a pre-tokenizer -> what the model's own tokenizer.json does. transformers reads byte-level BPE
@@ -26,9 +26,9 @@ PRE_TOKENIZERS = {
 }
 
 
-def convert_gguf(gguf: Path, target: Path, entry: Entry) -> None:
+def convert_gguf(gguf: Path, target: Path, entry: CatalogEntry) -> None:
     """Write `target`: model.safetensors (bfloat16), config.json, tokenizer files, and the mark of its alias."""
-    from rolesum.models.download import ENTRY_FILE
+    from rolesum.models.download import MARKER_FILE
 
     with quiet_transformers(), redirect_stderr(StringIO()):  # the GGUF reader draws a bar of its own
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -44,7 +44,7 @@ def convert_gguf(gguf: Path, target: Path, entry: Entry) -> None:
         model.to(torch.bfloat16).save_pretrained(target)
         tokenizer.save_pretrained(target)
     mark = {"alias": entry.alias, "gguf_sha256": entry.gguf_sha256, "transformers": transformers.__version__}
-    (target / ENTRY_FILE).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+    (target / MARKER_FILE).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
 
 
 def _field(gguf: Path, name: str) -> str:

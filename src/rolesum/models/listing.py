@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from rolesum.models.bundled_adapters import released_adapters
+from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.models.catalog import CATALOG
 from rolesum.models.download import on_disk
 from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
@@ -61,7 +61,7 @@ def print_models(rows: list[ModelRow]) -> None:
         types = ", ".join(family.model_types) or f"any {family.name if family.encoder_decoder else 'other causal'}"
         families.add_row(family.name, types, _chat(family), _targets(family), said[family.shares_prefix])
     console.print(families)
-    if adapters := released_adapters():
+    if adapters := bundled_adapters():
         console.print(f"Adapters that come with rolesum: {', '.join(adapters)}", highlight=False)
     console.print("Sources and notes: rolesum models --json", highlight=False)
     others = "Any other causal model, and encoder-decoders, work by hub id (owner/name) or directory."

@@ -9,15 +9,15 @@ from transformers import PreTrainedModel
 from rolesum.errors import ModelError
 
 # Config fields by which some families change their logits behind the head; a value here would be silently lost.
-UNREAD_LOGIT_SCALES = ("logit_scale", "logits_scaling")
+UNSUPPORTED_LOGIT_SCALES = ("logit_scale", "logits_scaling")
 
 
-def body(model: PreTrainedModel) -> torch.nn.Module:
+def backbone(model: PreTrainedModel) -> torch.nn.Module:
     """A causal model without its head: ids or embeddings to hidden states (rows, length, width)."""
     return getattr(model, model.base_model_prefix)
 
 
-def logits(
+def apply_lm_head(
     model: PreTrainedModel, hidden: torch.Tensor, head: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> torch.Tensor:
     """The logits of hidden states (positions, width) as float32 (positions, vocabulary).
@@ -43,7 +43,7 @@ def _scales_hidden(config: Any) -> bool:
 def check_head(model: PreTrainedModel, place: str) -> None:
     """Raise ModelError for a model whose logits are not what `logits` gives."""
     config: Any = model.config.get_text_config()
-    scaled = [name for name in UNREAD_LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]
+    scaled = [name for name in UNSUPPORTED_LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]
     if scaled:
         what = f"{type(model).__name__} scales its logits by {scaled[0]}, which rolesum does not do yet"
         raise ModelError(what, place, "use a model of another family: rolesum models")

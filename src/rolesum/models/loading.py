@@ -15,19 +15,19 @@ from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_y
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet
 from rolesum.models.adapters import (
     attach_adapter,
-    fingerprint,
-    instructions_of,
-    note_beside,
-    read_note,
-    sections_of,
-    sets_of,
+    compute_fingerprint,
+    custom_instructions,
+    custom_sections,
+    instruction_sets,
+    read_adapter_metadata,
+    read_training_metadata,
 )
-from rolesum.models.attention.probe import check_masks
-from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, Entry, readers_of
-from rolesum.models.chat_template import chat_form, chat_tokens
-from rolesum.models.checkpoint import load_config, load_tokenizer, read_config, read_json, read_weights
-from rolesum.models.download import ENTRY_FILE, pull
-from rolesum.models.encoder_decoder import Sides, check_halves, sides_of
+from rolesum.models.attention.probe import check_mask_support
+from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, CatalogEntry, models_for_language
+from rolesum.models.chat_template import chat_format, chat_token_ids
+from rolesum.models.checkpoint import load_config, load_pretrained, load_tokenizer, read_config, read_json
+from rolesum.models.download import MARKER_FILE, pull
+from rolesum.models.encoder_decoder import EncoderDecoderSpec, check_encoder_decoder, encoder_decoder_spec
 from rolesum.models.families import Family, family_of
 from rolesum.models.lm_head import check_head
 from rolesum.models.segment_encoder import SegmentEncoder
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
 # Rotary embeddings whose factors change once the longest position of a batch passes the original length.
-CHANGING_ROPE = {"longrope", "dynamic"}
+LENGTH_DEPENDENT_ROPE = {"longrope", "dynamic"}
 # For checkpoints whose config states no length (BLOOM's: trained at 2,048, ALiBi has no limit of its own).
 UNSTATED_LENGTH = 2048
 
@@ -46,20 +46,20 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 @dataclass
-class TextSide:
+class PromptModel:
     """What is needed to build a base's prompts: tokenizer, chat form and family, without the weights."""
 
     name: str
     path: Path
-    entry: Entry | None
+    catalog_entry: CatalogEntry | None
     family: Family
     tokenizer: PreTrainedTokenizerBase
-    chat: ChatFormat
+    chat_format: ChatFormat
     encoder: SegmentEncoder
     config: PretrainedConfig
     max_length: int  # tokens, prompt and answer together; of an encoder-decoder, the prompt alone
-    sides: Sides | None  # of an encoder-decoder
-    note: dict[str, Any]  # how its adapter, or the whole model, was trained; empty for a base as it comes
+    encoder_decoder_spec: EncoderDecoderSpec | None  # of an encoder-decoder
+    metadata: dict[str, Any]  # how its adapter, or the whole model, was trained; empty for a base as it comes
     adapter: Path | None
 
     def layout(
@@ -70,29 +70,31 @@ class TextSide:
         sections: SectionSet | None = None,
     ) -> PromptLayout:
         """How prompts are laid out for this base; what it was trained with holds unless told otherwise."""
-        note = self.note
-        own = instructions or instructions_of(note)
+        note = self.metadata
+        own = instructions or custom_instructions(note)
         defined = {**note.get("definitions", {}), **(definitions or {})}
-        forms = self.sides.forms if self.sides else None
-        chosen = sections or sections_of(note)
-        return PromptLayout(self.chat, own, language or note.get("language"), defined, forms, sets_of(note), chosen)
+        forms = self.encoder_decoder_spec.chat_formats if self.encoder_decoder_spec else None
+        chosen = sections or custom_sections(note)
+        return PromptLayout(
+            self.chat_format, own, language or note.get("language"), defined, forms, instruction_sets(note), chosen
+        )
 
     def check_languages(self, dialogues: list[Dialogue]) -> None:
         """Raise ModelError for dialogues in a language that the catalog says the base cannot read."""
-        if self.entry is None:
+        if self.catalog_entry is None:
             return
-        unread = [dialogue for dialogue in dialogues if dialogue.language not in self.entry.languages]
+        unread = [dialogue for dialogue in dialogues if dialogue.language not in self.catalog_entry.languages]
         if unread:
             language = unread[0].language
             name = {"zh": "Chinese", "en": "English"}.get(language, language)
             what = f"{self.name} does not read {name}, and {len(unread)} of the dialogues are in it"
-            readers = " or ".join(readers_of(language))
+            readers = " or ".join(models_for_language(language))
             fix = f"leave them out with --skip, or use a base that reads it, without this adapter: --model {readers}"
             raise ModelError([Problem(what, unread[0].location, fix)])
 
 
 @dataclass
-class LoadedModel(TextSide):
+class LoadedModel(PromptModel):
     """A model on its device with all that is needed to build its prompts and read its texts."""
 
     model: "PreTrainedModel | PeftModel"
@@ -109,7 +111,7 @@ class LoadedModel(TextSide):
         unwrap = getattr(self.model, "get_base_model", None)  # of a PeftModel
         return unwrap() if unwrap else self.model
 
-    def check_numbers(self, scores: torch.Tensor) -> None:
+    def check_finite(self, scores: torch.Tensor) -> None:
         """Raise ModelError where logits are no numbers: an argmax would choose tokens all the same."""
         if not bool(torch.isfinite(scores).all()):
             raise ModelError(f"{self.name} gives logits that are no numbers", str(self.path), "fetch the model again")
@@ -119,9 +121,9 @@ class LoadedModel(TextSide):
         return self.family.shares_prefix
 
 
-def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path | None = None) -> TextSide:
+def load_prompt_model(path_or_alias: str | Path | None = None, adapter: str | Path | None = None) -> PromptModel:
     """The prompt side of a base, by name, or of the base that an adapter was trained on. Raises as load_model does."""
-    note = read_note(adapter) if adapter is not None else {}
+    note = read_adapter_metadata(adapter) if adapter is not None else {}
     name = str(path_or_alias or note.get("base") or DEFAULT_MODEL)
     path = find_model(name)
     raw = read_config(path)
@@ -129,20 +131,20 @@ def load_text_side(path_or_alias: str | Path | None = None, adapter: str | Path 
     with quiet_transformers():
         tokenizer = load_tokenizer(path, raw)
         config = load_config(path)
-    chat = chat_form(tokenizer, family, str(path))
-    sides = sides_of(path, config, tokenizer, family)
-    return TextSide(
+    chat = chat_format(tokenizer, family, str(path))
+    sides = encoder_decoder_spec(path, config, tokenizer, family)
+    return PromptModel(
         name=name,
         path=path,
-        entry=_entry(name, path),
+        catalog_entry=_entry(name, path),
         family=family,
         tokenizer=tokenizer,
-        chat=chat,
-        encoder=SegmentEncoder(tokenizer, chat_tokens(tokenizer, chat), config.get_text_config().vocab_size),
+        chat_format=chat,
+        encoder=SegmentEncoder(tokenizer, chat_token_ids(tokenizer, chat), config.get_text_config().vocab_size),
         config=config,
         max_length=sides.source_length if sides else _max_length(config.get_text_config()),
-        sides=sides,
-        note=note or note_beside(path),
+        encoder_decoder_spec=sides,
+        metadata=note or read_training_metadata(path),
         adapter=Path(adapter) if adapter is not None else None,
     )
 
@@ -164,7 +166,9 @@ def _max_length(config: Any) -> int:
     stated = int(getattr(config, "max_position_embeddings", 0) or UNSTATED_LENGTH)
     rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
     each = [rope] if "rope_type" in rope else [one for one in rope.values() if isinstance(one, Mapping)]
-    changing = [one.get("original_max_position_embeddings") for one in each if one.get("rope_type") in CHANGING_ROPE]
+    changing = [
+        one.get("original_max_position_embeddings") for one in each if one.get("rope_type") in LENGTH_DEPENDENT_ROPE
+    ]
     return min([stated, *(int(length) for length in changing if length)])
 
 
@@ -180,30 +184,30 @@ def load_model(
     Without a name, the base that the adapter was trained on, or the default model. `dtype` is float32, bfloat16 or
     auto (bfloat16 where the device computes it fast). Raises ModelError, or ResourceError where a download fails.
     """
-    return load_weights(load_text_side(path_or_alias, adapter), dtype=dtype, device=device)
+    return load_weights(load_prompt_model(path_or_alias, adapter), dtype=dtype, device=device)
 
 
 def load_weights(
-    side: TextSide, *, dtype: str = "auto", device: str = "auto", quantize: str | None = None
+    prompt_model: PromptModel, *, dtype: str = "auto", device: str = "auto", quantize: str | None = None
 ) -> LoadedModel:
     """The model to a prompt side. `quantize` is "4bit" for NF4 by bitsandbytes. Raises as load_model does."""
     chosen_device = pick_device(device)
     chosen_dtype = pick_dtype(dtype, chosen_device)
     with quiet_transformers():
-        model = read_weights(side.path, chosen_dtype, chosen_device, quantize)
-    if side.sides:
-        check_halves(model, side.family, side.sides, str(side.path))
+        model = load_pretrained(prompt_model.path, chosen_dtype, chosen_device, quantize)
+    if prompt_model.encoder_decoder_spec:
+        check_encoder_decoder(model, prompt_model.family, prompt_model.encoder_decoder_spec, str(prompt_model.path))
     else:
-        check_head(model, str(side.path))
-        check_masks(model, side.family, str(side.path))
+        check_head(model, str(prompt_model.path))
+        check_mask_support(model, prompt_model.family, str(prompt_model.path))
     loaded = LoadedModel(
-        **{field.name: getattr(side, field.name) for field in fields(TextSide)},
+        **{field.name: getattr(prompt_model, field.name) for field in fields(PromptModel)},
         model=model,
-        stop_ids=stop_ids_of(side, model.generation_config, model.config),
-        fingerprint=fingerprint(model, side.path),
+        stop_ids=collect_stop_ids(prompt_model, model.generation_config, model.config),
+        fingerprint=compute_fingerprint(model, prompt_model.path),
     )
-    if side.adapter is not None:
-        loaded.model = attach_adapter(model, side.adapter, loaded.fingerprint, side.name)
+    if prompt_model.adapter is not None:
+        loaded.model = attach_adapter(model, prompt_model.adapter, loaded.fingerprint, prompt_model.name)
     loaded.model.eval()
     return loaded
 
@@ -254,19 +258,19 @@ def find_model(name: str) -> Path:
     raise ModelError(f'no model "{name}"', fix=fix)
 
 
-def _entry(name: str, path: Path) -> Entry | None:
+def _entry(name: str, path: Path) -> CatalogEntry | None:
     """The catalog's entry, also where a converted directory is given by its path."""
     named = next((entry for entry in CATALOG.values() if name in (entry.alias, entry.hub_id)), None)
     if named is not None:
         return named
-    mark = path / ENTRY_FILE
+    mark = path / MARKER_FILE
     try:
         return CATALOG.get(json.loads(mark.read_text(encoding="utf-8")).get("alias")) if mark.is_file() else None
     except ValueError:
         return None
 
 
-def stop_ids_of(side: TextSide, *configs: Any) -> tuple[int, ...]:
+def collect_stop_ids(side: PromptModel, *configs: Any) -> tuple[int, ...]:
     """All ids that end an answer: by the tokenizer, the checkpoint's configs, the family's row and the chat form."""
     stops = {side.tokenizer.eos_token_id, *side.family.stop_ids}
     for config in configs:
@@ -276,7 +280,7 @@ def stop_ids_of(side: TextSide, *configs: Any) -> tuple[int, ...]:
                 fix = "mend eos_token_id in generation_config.json or config.json"
                 raise ModelError(f"eos_token_id: {one!r} is no token", str(side.path), fix)
             stops.add(one)
-    if not side.sides:  # behind mBART's end of text its language may stand
-        last = side.chat.answer_end[-1]
+    if not side.encoder_decoder_spec:  # behind mBART's end of text its language may stand
+        last = side.chat_format.answer_end[-1]
         stops.add(last if isinstance(last, int) else side.tokenizer.encode(last, add_special_tokens=False)[-1])
     return tuple(sorted(index for index in stops if index is not None))

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rolesum.errors import ModelError
 from rolesum.instructions import Segment
-from rolesum.models.architectures.sentencepiece import without_prefix
+from rolesum.models.architectures.sentencepiece import without_space_prefix
 
 
 class SegmentEncoder:
@@ -25,7 +25,7 @@ class SegmentEncoder:
     ) -> None:
         self.tokenizer = tokenizer
         self._rows = rows
-        self._continuing = without_prefix(tokenizer)
+        self._continuing = without_space_prefix(tokenizer)
         special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
         self.control_ids = frozenset(special | set(tokenizer.all_special_ids) | set(control_ids))
         surfaces = sorted((tokenizer.convert_ids_to_tokens(i) for i in self.control_ids), key=len, reverse=True)

@@ -8,10 +8,10 @@ from safetensors import safe_open
 from transformers import PretrainedConfig
 
 from rolesum.errors import ModelError
-from rolesum.models.architectures.chatglm import RENAMED
+from rolesum.models.architectures.chatglm import WEIGHT_NAMES
 
 
-def stored_tensor(checkpoint: Path, name: str, config: PretrainedConfig) -> torch.Tensor:
+def read_tensor(checkpoint: Path, name: str, config: PretrainedConfig) -> torch.Tensor:
     """The tensor as it is stored; of a fused matrix, the part that the model calls `name`. Raises ModelError."""
     stored, rows = _where(name, config)
     # Some are published without the body's prefix: BLOOM's "h.0…" for "transformer.h.0…".
@@ -52,6 +52,6 @@ def _parts(config: PretrainedConfig) -> Iterator[tuple[str, slice]]:
 
 
 def _renamed(name: str) -> str:
-    for theirs, ours in RENAMED.items():
+    for theirs, ours in WEIGHT_NAMES.items():
         name = name.replace(ours, theirs)
     return name

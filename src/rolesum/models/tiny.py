@@ -31,8 +31,8 @@ from rolesum.models.architectures.sentencepiece import (
     UNKNOWN,
     UNUSED,
     USER_DEFINED,
-    proto,
     read_model,
+    sentencepiece_proto,
 )
 from rolesum.models.checkpoint import load_config
 from rolesum.models.transformers_logging import quiet_transformers
@@ -104,7 +104,7 @@ _BAICHUAN_PIECES = (
 _WORDS = 400  # merges of a tokenizer that is trained here
 
 
-def write_tiny(name: str, directory: Path, tokenizer: Path | None = None, seed: int = 0) -> None:
+def write_tiny_checkpoint(name: str, directory: Path, tokenizer: Path | None = None, seed: int = 0) -> None:
     """Write a tiny checkpoint of an architecture in CONFIGS, with random float32 weights, whole or not at all.
 
     Raises UsageError for an unknown name or a directory that is not empty, ResourceError where it cannot be written.
@@ -150,7 +150,7 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
 
 def _tokenizer_model(model_type: str) -> bytes:
     """A small SentencePiece BPE model with byte fallback, as a family's own is laid out."""
-    model = proto().ModelProto()
+    model = sentencepiece_proto().ModelProto()
     model.trainer_spec.model_type = 2  # BPE
     model.trainer_spec.byte_fallback = True
     model.trainer_spec.unk_id, model.trainer_spec.bos_id, model.trainer_spec.eos_id = 0, 1, 2

@@ -25,7 +25,7 @@ _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRow:
+class TokenizerStats:
     """One tokenizer on all dialogues. Lengths are tokens of a dialogue's text, as a prompt holds it."""
 
     model: str
@@ -42,7 +42,7 @@ class TokenRow:
     longest_cache_bytes: int | None
 
 
-def token_rows(dialogues: Sequence[Dialogue], models: Sequence[str]) -> list[TokenRow]:
+def tokenizer_stats(dialogues: Sequence[Dialogue], models: Sequence[str]) -> list[TokenizerStats]:
     """A row per model: catalog aliases, hub ids, directories of checkpoints or of tokenizers alone."""
     if not dialogues or not models:
         raise UsageError("nothing to compare", fix="give a file with dialogues, and --models A,B")
@@ -50,18 +50,18 @@ def token_rows(dialogues: Sequence[Dialogue], models: Sequence[str]) -> list[Tok
     return [_row(name, texts) for name in models]
 
 
-def _row(name: str, texts: Sequence[str]) -> TokenRow:
+def _row(name: str, texts: Sequence[str]) -> TokenizerStats:
     path = find_model(name)
     with quiet_transformers():
         alone = not (path / "config.json").is_file()
         raw = {} if alone else read_config(path)
         tokenizer = load_tokenizer(path, raw)
-        per_token = None if alone else cache_bytes(load_config(path).get_text_config())
+        per_token = None if alone else kv_cache_bytes_per_token(load_config(path).get_text_config())
     encoded = [tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) for text in texts]
     lengths = sorted(map(len, encoded))
     tokens, characters = sum(lengths), sum(map(len, texts))
     partial = _partial_ids(tokenizer, {index for ids in encoded for index in ids})
-    return TokenRow(
+    return TokenizerStats(
         model=name,
         vocabulary=len(tokenizer),
         dialogues=len(texts),
@@ -77,7 +77,7 @@ def _row(name: str, texts: Sequence[str]) -> TokenRow:
     )
 
 
-def cache_bytes(config: Any) -> int:
+def kv_cache_bytes_per_token(config: Any) -> int:
     """Keys and values of one token in all layers, in bfloat16; sliding windows not taken off."""
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -113,7 +113,7 @@ def _is_text(raw: bytes) -> bool:
     return True
 
 
-def print_tokens(rows: Sequence[TokenRow]) -> None:
+def print_token_table(rows: Sequence[TokenizerStats]) -> None:
     """The rows as a table."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("model")

@@ -10,7 +10,7 @@ from rolesum.console import log
 from rolesum.errors import UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, load_role_config
-from rolesum.models.bundled_adapters import released_adapters
+from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.server.admission import AdmissionController
 from rolesum.server.app import application
 from rolesum.server.auth import VARIABLE, read_keys
@@ -45,7 +45,7 @@ def default_store() -> Path:
 def name_of(spec: EngineSpec) -> str:
     """What a model is called in requests: the released adapter's name, the run's, or the base's."""
     if spec.adapter is not None:
-        for name, path in released_adapters().items():
+        for name, path in bundled_adapters().items():
             if path == spec.adapter:
                 return name
         path = spec.adapter.resolve()
@@ -57,7 +57,7 @@ def beside(first: EngineSpec, given: str) -> tuple[str, EngineSpec, RoleConfig]:
     """Another model on the same engine: an adapter by its directory or name, else a base by its alias or directory."""
     if first.engine != "transformers":
         raise UsageError(f"--also is not for the engine {first.engine}", fix="start one service for each model")
-    adapters = released_adapters()
+    adapters = bundled_adapters()
     path = adapters.get(given, Path(given))
     if (path / "adapter_config.json").is_file():
         spec = replace(first, model=None, adapter=path)

@@ -56,12 +56,12 @@ class Served:
     def trained_roles(self) -> tuple[str, ...]:
         """The roles that it was trained to write; the built-in ones for a base as it comes."""
         side = side_of(self.shared.engine)
-        return tuple(side.note.get("roles", BUILT_IN)) if side else BUILT_IN
+        return tuple(side.metadata.get("roles", BUILT_IN)) if side else BUILT_IN
 
     @property
     def languages(self) -> tuple[str, ...]:
         side = side_of(self.shared.engine)
-        return tuple(side.entry.languages) if side and side.entry else ("en", "zh")
+        return tuple(side.catalog_entry.languages) if side and side.catalog_entry else ("en", "zh")
 
     def aliases(self, sections: SectionSet | None) -> Mapping[str, Sequence[str]]:
         return {**self.declared.aliases, **(sections.aliases if sections else {})}

@@ -47,9 +47,9 @@ def make_collate_fn(loaded: LoadedModel) -> Callable[[Sequence[Item]], Batch | S
     """What makes the batches of a model."""
     pad = loaded.tokenizer.pad_token_id
     pad = int(pad if pad is not None else loaded.stop_ids[0])
-    if loaded.sides is None:
+    if loaded.encoder_decoder_spec is None:
         return partial(collate, pad_id=pad)
-    return partial(collate_seq2seq, pad_id=pad, decoder_start=loaded.sides.decoder_start)
+    return partial(collate_seq2seq, pad_id=pad, decoder_start=loaded.encoder_decoder_spec.decoder_start)
 
 
 def collate(items: Sequence[Item], pad_id: int) -> Batch:

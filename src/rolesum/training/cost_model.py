@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from rolesum.models.loading import TextSide
+from rolesum.models.loading import PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.forward import packs_rows
@@ -43,15 +43,15 @@ class CostModel:
     alibi_heads: int  # heads of a mask that holds ALiBi's bias for each; 0 for others
 
     @classmethod
-    def from_recipe(cls, side: TextSide, recipe: Recipe, device: torch.device) -> "CostModel":
+    def from_recipe(cls, side: PromptModel, recipe: Recipe, device: torch.device) -> "CostModel":
         with quiet_transformers(), torch.device("meta"):
-            auto = AutoModelForSeq2SeqLM if side.sides else AutoModelForCausalLM
+            auto = AutoModelForSeq2SeqLM if side.encoder_decoder_spec else AutoModelForCausalLM
             model: Any = auto.from_config(side.config)
         joined = packs_rows(model, side.family, device)
         table = model.get_input_embeddings().weight.numel()
         tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
         own = _size(model)
-        half = _size(model.get_decoder()) - table if side.sides else None
+        half = _size(model.get_decoder()) - table if side.encoder_decoder_spec else None
         with torch.device("meta"):
             model = prepare_model(model, side.family, recipe)
         trained, everything = count_parameters(model)

@@ -6,7 +6,7 @@ from rolesum.dialogue import Bundle, Dialogue, make_bundle
 from rolesum.errors import DataError, Problem
 from rolesum.formats import read_dialogues
 from rolesum.instructions import load_instruction_set
-from rolesum.models.loading import TextSide
+from rolesum.models.loading import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
 from rolesum.training.batching import SampleRef, optimizer_steps, padding_share, split_to_budget, token_budget_batches
 from rolesum.training.encode import EncodedBundle, EncodedData, encode_bundles
@@ -63,7 +63,7 @@ class TrainingData:
         )
 
 
-def read_training_data(recipe: Recipe, side: TextSide) -> TrainingData:
+def read_training_data(recipe: Recipe, side: PromptModel) -> TrainingData:
     """Read and encode data.train and data.mix. Raises DataError with all that is wrong or does not fit."""
     options = recipe.training
     parts = [_read_apart(recipe, file) for file in recipe.data.train_files]
@@ -87,7 +87,7 @@ def read_training_data(recipe: Recipe, side: TextSide) -> TrainingData:
     )
 
 
-def read_validation_data(recipe: Recipe, side: TextSide) -> TrainingData | None:
+def read_validation_data(recipe: Recipe, side: PromptModel) -> TrainingData | None:
     """Read and encode data.validation, in batches of one epoch; None where the recipe names none."""
     if recipe.data.validation is None:
         return None
@@ -157,7 +157,7 @@ def _read_apart(recipe: Recipe, file: TrainFile) -> _Part:
     return _Part(kept, left_out, len(bundles) - len(kept))
 
 
-def _encode_parts(recipe: Recipe, side: TextSide, parts: list[list[Bundle]]) -> list[EncodedData]:
+def _encode_parts(recipe: Recipe, side: PromptModel, parts: list[list[Bundle]]) -> list[EncodedData]:
     """Each file's bundles, encoded. Raises DataError with what does not fit of all of them."""
     encoded: list[EncodedData] = []
     problems: list[Problem] = []
@@ -180,7 +180,7 @@ def _check_roles(recipe: Recipe, bundles: list[Bundle]) -> None:
         raise DataError(f"no summaries for {' or '.join(lost)}", files, fix)
 
 
-def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: int | None = None) -> EncodedData:
+def encode(recipe: Recipe, side: PromptModel, bundles: list[Bundle], max_length: int | None = None) -> EncodedData:
     """The bundles' ids, as the recipe wants long dialogues and prefixes treated; `max_length` in place of its own."""
     options = recipe.training
     own = load_instruction_set(recipe.instructions) if recipe.instructions else None
@@ -189,7 +189,7 @@ def encode(recipe: Recipe, side: TextSide, bundles: list[Bundle], max_length: in
         side.layout(recipe.language, own, recipe.definitions, recipe.section_set),
         side.encoder,
         max_length=max_length or min(options.max_length or side.max_length, side.max_length),
-        target_length=side.sides.target_length if side.sides else None,
+        target_length=side.encoder_decoder_spec.target_length if side.encoder_decoder_spec else None,
         context_length=side.max_length,
         long_dialogues=options.long_dialogues,
         share_prefix=options.share_prefix and side.family.shares_prefix,

@@ -16,7 +16,7 @@ from rolesum.console import log, progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ResourceError, UsageError
 from rolesum.models.adapters import save_adapter, save_model
-from rolesum.models.loading import LoadedModel, TextSide, load_text_side, load_weights, pick_device, pick_dtype
+from rolesum.models.loading import LoadedModel, PromptModel, load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.batching import batches_per_process
@@ -142,15 +142,15 @@ def _check_wishes(recipe: Recipe, processes: DistributedContext, device: str, ro
         raise UsageError("a base in 4 bits is not sharded", fix="leave quantize or FSDP out")
 
 
-def _read(recipe: Recipe) -> tuple[TextSide, TrainingData, TrainingData | None]:
-    side = load_text_side(recipe.base)
+def _read(recipe: Recipe) -> tuple[PromptModel, TrainingData, TrainingData | None]:
+    side = load_prompt_model(recipe.base)
     if recipe.training.share_prefix and not side.family.shares_prefix:
-        log(f"{side.family.name} models {side.family.why_not_shared}: each example is computed with its own prefix")
+        log(f"{side.family.name} models {side.family.unshared_reason}: each example is computed with its own prefix")
     return side, read_training_data(recipe, side), read_validation_data(recipe, side)
 
 
 def _load(
-    recipe: Recipe, side: TextSide, processes: DistributedContext, device: str
+    recipe: Recipe, side: PromptModel, processes: DistributedContext, device: str
 ) -> tuple[torch.device, LoadedModel]:
     """The device that this process trains on, and the base there; a sharded one comes there by shards.
 

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from rolesum.models.attention.segments import can_segment, segment_attention
+from rolesum.models.attention.segments import segment_attention, supports_segment_attention
 from rolesum.models.families import OTHER, Family
 from rolesum.training.kernels.layers import fused_layers
 from rolesum.training.kernels.lora import fused_lora
@@ -17,7 +17,7 @@ from rolesum.training.loss import summed_loss
 def packs_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device) -> bool:
     """Whether a batch's rows are joined into one without padding, as attention by segments does."""
     known = family is not OTHER and family.shares_prefix
-    return known and can_segment(causal_lm.config.get_text_config(), device)
+    return known and supports_segment_attention(causal_lm.config.get_text_config(), device)
 
 
 @contextmanager

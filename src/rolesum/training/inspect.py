@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue, Example
 from rolesum.instructions import PromptLayout, Segment
-from rolesum.models.loading import TextSide
+from rolesum.models.loading import PromptModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class InspectedSegment:
 
 
 def inspect_dialogue(
-    side: TextSide, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout
+    side: PromptModel, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout
 ) -> list[InspectedSegment]:
     """The shared prefix, then a branch per role, with its target where the dialogue has one."""
     shown = [_shown(side, "", segment, False) for segment in layout.prefix(dialogue)]
@@ -32,7 +32,7 @@ def inspect_dialogue(
     return [one for one in shown if one.ids]
 
 
-def _shown(side: TextSide, branch: str, segment: Segment, loss: bool) -> InspectedSegment:
+def _shown(side: PromptModel, branch: str, segment: Segment, loss: bool) -> InspectedSegment:
     ids = side.encoder.encode_segment(segment)
     tokens = tuple(side.tokenizer.decode([index]) for index in ids)
     return InspectedSegment(branch, segment.kind, tokens, tuple(ids), loss)

@@ -14,10 +14,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from rolesum.models.attention.masks import bundle_visibility, model_mask
-from rolesum.models.attention.segments import segment_mask, segment_table, takes_segments
-from rolesum.models.encoder_decoder import decoded, encoded
-from rolesum.models.lm_head import body, logits
+from rolesum.models.attention.masks import bundle_visibility, make_attention_mask
+from rolesum.models.attention.segments import segment_mask, segment_table, uses_segment_attention
+from rolesum.models.encoder_decoder import run_decoder, run_encoder
+from rolesum.models.lm_head import apply_lm_head, backbone
 from rolesum.training.neftune import neftune_noise
 
 # Target positions whose logits exist at one time: 1,024 rows of 262,144 words are 1 GiB in float32.
@@ -62,7 +62,7 @@ def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: 
         embedded = embedded + neftune_noise(
             batch["example_lengths"], batch["noise_seeds"], embedded.shape[-1], alpha, embedded.dtype
         )
-    hidden = _hidden_of_segments if takes_segments(model) else _hidden_of_rows
+    hidden = _hidden_of_segments if uses_segment_attention(model) else _hidden_of_rows
     return _targets_loss(model, hidden(model, embedded, batch), batch["target_ids"])
 
 
@@ -74,9 +74,9 @@ def _hidden_of_rows(model: PreTrainedModel, embedded: torch.Tensor, batch: dict[
     how: dict[str, Any] = {}
     if int(batch["branches"].max()) > 1:
         positions, visible = batch["position_ids"], bundle_visibility(batch["branches"])
-        mask = model_mask(model.config.get_text_config(), visible, positions, positions, embedded.dtype)
+        mask = make_attention_mask(model.config.get_text_config(), visible, positions, positions, embedded.dtype)
         how = {"attention_mask": mask, "position_ids": positions}
-    hidden = body(model)(inputs_embeds=embedded, use_cache=False, **how)[0]
+    hidden = backbone(model)(inputs_embeds=embedded, use_cache=False, **how)[0]
     return hidden.flatten(0, 1)[batch["predicting"]]
 
 
@@ -84,7 +84,7 @@ def _hidden_of_segments(model: PreTrainedModel, embedded: torch.Tensor, batch: d
     """The same, from all rows joined into one without padding."""
     kept = batch["branches"].flatten() >= 0
     mask = segment_mask(model.config.get_text_config(), segment_table(batch["branches"]))
-    hidden = body(model)(
+    hidden = backbone(model)(
         inputs_embeds=embedded.flatten(0, 1)[kept][None],
         position_ids=batch["position_ids"].flatten()[kept][None],
         attention_mask=mask,
@@ -97,8 +97,8 @@ def _hidden_of_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor], a
     """The same, from the decoder over padded sources. The decoder needs no mask: padding is on its targets' right."""
     mask = batch["attention_mask"]
     with _noised(model, mask, batch["noise_seeds"], alpha):
-        memory = encoded(model, batch["input_ids"], mask)
-    hidden = decoded(model, batch["decoder_input_ids"], memory, mask)
+        memory = run_encoder(model, batch["input_ids"], mask)
+    hidden = run_decoder(model, batch["decoder_input_ids"], memory, mask)
     return hidden.flatten(0, 1)[batch["predicting"]]
 
 
@@ -135,7 +135,7 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
 
     def chunked(hidden: torch.Tensor) -> torch.Tensor:
         if not any(parameter.requires_grad for parameter in head.parameters()):
-            return FrozenHeadLoss.apply(hidden, targets, lambda some: logits(model, some, plain))
+            return FrozenHeadLoss.apply(hidden, targets, lambda some: apply_lm_head(model, some, plain))
         if len(targets) <= LOGITS_CHUNK:
             return _chunk_loss(model, plain, hidden, targets)
         chunks = zip(hidden.split(LOGITS_CHUNK), targets.split(LOGITS_CHUNK), strict=True)
@@ -183,4 +183,4 @@ class FrozenHeadLoss(torch.autograd.Function):
 def _chunk_loss(
     model: PreTrainedModel, head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    return functional.cross_entropy(logits(model, hidden, head), targets, reduction="sum")
+    return functional.cross_entropy(apply_lm_head(model, hidden, head), targets, reduction="sum")

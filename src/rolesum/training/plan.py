@@ -14,7 +14,7 @@ import torch
 from rolesum.console import progress_bar
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
-from rolesum.models.loading import TextSide, load_text_side, load_weights, pick_device, pick_dtype
+from rolesum.models.loading import PromptModel, load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.batching import SampleRef
@@ -86,11 +86,11 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         raise UsageError("--measure needs this GPU to be present", fix="leave out --measure, or --gpu")
     planned = find_gpu(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
-    side = load_text_side(recipe.base)
+    side = load_prompt_model(recipe.base)
     files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]
     fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)[0]])
     if recipe.training.share_prefix and not side.family.shares_prefix:
-        why = f"{side.family.name} models {side.family.why_not_shared}"
+        why = f"{side.family.name} models {side.family.unshared_reason}"
         notes.append(f"prefixes are not shared: {why}, so that each example is computed alone")
     data = read_training_data(fitted, side)
     validation = read_validation_data(fitted, side)
@@ -143,14 +143,15 @@ class _Figures:
     rate: float
 
 
-def _fitting(recipe: Recipe, side: TextSide, bundles: list[Bundle]) -> tuple[Recipe, list[str]]:
+def _fitting(recipe: Recipe, side: PromptModel, bundles: list[Bundle]) -> tuple[Recipe, list[str]]:
     """The recipe with the settings that its data needs, and what was changed."""
     options = recipe.training
     if options.long_dialogues == "drop-middle":
         return recipe, []
     encoded = encode(recipe, side, bundles, max_length=UNLIMITED).bundles
     limits = LengthLimits(
-        min(options.max_length or side.max_length, side.max_length), side.sides.target_length if side.sides else None
+        min(options.max_length or side.max_length, side.max_length),
+        side.encoder_decoder_spec.target_length if side.encoder_decoder_spec else None,
     )
     longest = max(encoded, key=limits.length_of)
     need, limit = limits.length_of(longest), limits.length
@@ -211,7 +212,7 @@ def matmul_flops(device: torch.device, dtype: torch.dtype, rows: int, inner: int
 
 
 def _measure(
-    recipe: Recipe, side: TextSide, data: TrainingData, ordered: list[list[SampleRef]], device: str
+    recipe: Recipe, side: PromptModel, data: TrainingData, ordered: list[list[SampleRef]], device: str
 ) -> _Figures:
     """Figures of the largest batch, the last of `ordered`, and of some others by time. The weights are thrown away."""
     dtype = "float32" if recipe.method == "full" else recipe.dtype

@@ -13,7 +13,7 @@ from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.prompt_encoder import PromptEncoder
 from rolesum.generation.engines.vllm import _rank_of
 from rolesum.generation.factory import EngineSpec
-from rolesum.models.loading import load_model, load_text_side
+from rolesum.models.loading import load_model, load_prompt_model
 
 HERE = importlib.util.find_spec("vllm") is not None
 KINDS = ("llama", "gemma3", "baichuan2-7b")
@@ -22,7 +22,7 @@ KINDS = ("llama", "gemma3", "baichuan2-7b")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_ids_that_end_a_text_are_known_without_the_weights(kind):
     loaded = load_model(model_dir(kind), device="cpu")
-    assert PromptEncoder(load_text_side(model_dir(kind))).stop_ids == loaded.stop_ids
+    assert PromptEncoder(load_prompt_model(model_dir(kind))).stop_ids == loaded.stop_ids
 
 
 def test_an_encoder_decoder_is_for_the_transformers_engine():

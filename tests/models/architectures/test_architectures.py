@@ -15,7 +15,7 @@ from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.families import family_of
 from rolesum.models.loading import load_model
-from rolesum.models.tiny import write_tiny
+from rolesum.models.tiny import write_tiny_checkpoint
 from rolesum.training.prepare_model import prepare_model
 
 
@@ -170,7 +170,7 @@ def test_a_setting_of_a_wrong_type_is_named(copy_of):
 def test_a_tiny_checkpoint_needs_a_whole_tokenizer(tmp_path):
     (tmp_path / "tokenizer.model").write_text("not a tokenizer")
     with pytest.raises(ModelError, match="cannot be read"):
-        write_tiny("baichuan2-7b", tmp_path / "new", tmp_path / "tokenizer.model")
+        write_tiny_checkpoint("baichuan2-7b", tmp_path / "new", tmp_path / "tokenizer.model")
     assert not (tmp_path / "new").exists()
 
 
@@ -178,18 +178,18 @@ def test_a_tiny_checkpoint_is_not_written_over_another(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="not an empty directory"):
-        write_tiny("baichuan2-7b", tmp_path / "mine")
+        write_tiny_checkpoint("baichuan2-7b", tmp_path / "mine")
     with pytest.raises(UsageError, match='did you mean "baichuan2-7b"'):
-        write_tiny("baichuan-7b", tmp_path / "new")
+        write_tiny_checkpoint("baichuan-7b", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("name", ["baichuan2-7b", "chatglm3-6b"])
 def test_a_base_in_four_bits_has_the_fingerprint_of_the_whole_one(name):
     pytest.importorskip("bitsandbytes")
-    from rolesum.models.loading import load_text_side, load_weights
+    from rolesum.models.loading import load_prompt_model, load_weights
 
-    side = load_text_side(model_dir(name))
+    side = load_prompt_model(model_dir(name))
     plain = load_weights(side, dtype="float32", device="cpu")
     four = load_weights(side, dtype="float32", device="cpu", quantize="4bit")
     assert type(four.model.model.layers[0].self_attn.q_proj).__name__ == "Linear4bit"

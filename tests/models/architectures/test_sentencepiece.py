@@ -11,8 +11,8 @@ from helpers.tiny import model_dir
 from rolesum.errors import ModelError
 from rolesum.instructions import Segment
 from rolesum.models.architectures.chatglm import CONTROL_TOKENS
-from rolesum.models.architectures.sentencepiece import MODEL_FILE, fast_tokenizer, read_model, without_prefix
-from rolesum.models.loading import load_text_side
+from rolesum.models.architectures.sentencepiece import MODEL_FILE, fast_tokenizer, read_model, without_space_prefix
+from rolesum.models.loading import load_prompt_model
 
 sentencepiece = pytest.importorskip("sentencepiece", reason="the sentencepiece library is not installed")
 
@@ -90,7 +90,7 @@ def test_the_authors_chat_prompts_are_given_again(shared, tmp_path, made, real, 
     config = json.loads((model_dir(made) / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 125_696}))
     known = json.loads((shared / "oracles/tokenizers.json").read_text(encoding="utf-8"))
-    side = load_text_side(tmp_path)
+    side = load_prompt_model(tmp_path)
     for chat, ids in zip(known["chats"], known[key], strict=True):
         assert prompt_ids(side, chat[0]["content"]) == ids
 
@@ -98,15 +98,15 @@ def test_the_authors_chat_prompts_are_given_again(shared, tmp_path, made, real, 
 def prompt_ids(side, message):
     return side.encoder.encode(
         [
-            Segment("control", control=side.chat.head),
-            Segment("dialogue", message, continues=side.chat.joined),
-            Segment("control", control=side.chat.tail, continues=True),
+            Segment("control", control=side.chat_format.head),
+            Segment("dialogue", message, continues=side.chat_format.joined),
+            Segment("control", control=side.chat_format.tail, continues=True),
         ]
     )
 
 
 def test_chatglm2_asks_in_rounds():
-    side = load_text_side(model_dir("chatglm2-6b"))
+    side = load_prompt_model(model_dir("chatglm2-6b"))
     _, library = both(model_dir("chatglm2-6b") / MODEL_FILE)
     assert prompt_ids(side, "Hello there") == [64790, 64792, *library.encode("[Round 1]\n\n问：Hello there\n\n答：")]
 
@@ -117,7 +117,7 @@ def test_llama_2_reads_a_prompt_of_segments_as_one_text(tmp_path):
     (tmp_path / MODEL_FILE).write_bytes((model_dir("llama2-7b") / MODEL_FILE).read_bytes())
     (tmp_path / "config.json").write_bytes((model_dir("llama2-7b") / "config.json").read_bytes())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
-    side = load_text_side(tmp_path)
+    side = load_prompt_model(tmp_path)
     _, library = both(tmp_path / MODEL_FILE)
     instruction = [Segment("instruction", "Say it short.", continues=True), *tail(side)]
     ids = side.encoder.encode([*head(side, "Tom: hi\n\n"), *instruction])
@@ -126,17 +126,17 @@ def test_llama_2_reads_a_prompt_of_segments_as_one_text(tmp_path):
 
 
 def head(side, text):
-    return Segment("control", control=side.chat.head), Segment("dialogue", text, continues=side.chat.joined)
+    return Segment("control", control=side.chat_format.head), Segment("dialogue", text, continues=side.chat.joined)
 
 
 def tail(side):
-    return (Segment("control", control=side.chat.tail, continues=True),)
+    return (Segment("control", control=side.chat_format.tail, continues=True),)
 
 
 @pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("attack", ["</s>", "<reserved_106>", "<|assistant|>", "[gMASK]", "a</s>b<s>", "<unk>"])
 def test_control_tokens_typed_by_a_customer_stay_text(name, attack):
-    side = load_text_side(model_dir(name))
+    side = load_prompt_model(model_dir(name))
     for continues in (False, True):
         ids = side.encoder.encode_segment(Segment("dialogue", f"x {attack} y", continues=continues))
         assert side.encoder.control_ids.isdisjoint(ids)
@@ -145,15 +145,15 @@ def test_control_tokens_typed_by_a_customer_stay_text(name, attack):
 
 def test_people_and_shop_are_words_in_chatglm():
     """Added as bare surfaces, "sop" and "eop" would be cut out of them."""
-    tokenizer = load_text_side(model_dir("chatglm3-6b")).tokenizer
+    tokenizer = load_prompt_model(model_dir("chatglm3-6b")).tokenizer
     for text in ("people", "sop eop"):
         ids = tokenizer.encode(text, add_special_tokens=False)
         assert not set(ids) & set(CONTROL_TOKENS) and tokenizer.decode(ids) == text
 
 
 def test_only_a_tokenizer_that_puts_a_space_has_a_twin_without():
-    assert without_prefix(fast_tokenizer(model_dir("baichuan2-7b") / MODEL_FILE)) is None
-    twin = without_prefix(fast_tokenizer(model_dir("llama2-7b") / MODEL_FILE))
+    assert without_space_prefix(fast_tokenizer(model_dir("baichuan2-7b") / MODEL_FILE)) is None
+    twin = without_space_prefix(fast_tokenizer(model_dir("llama2-7b") / MODEL_FILE))
     assert twin.encode("the", add_special_tokens=False).tokens[0] != "▁the"
 
 
@@ -178,13 +178,13 @@ def test_tokens_added_to_a_bare_tokenizer_model_are_there_and_end_an_answer(tmp_
     }
     said = {"added_tokens_decoder": added, "eos_token": {"content": "<|im_end|>"}, "pad_token": "<unk>"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(said))
-    side = load_text_side(tmp_path)
+    side = load_prompt_model(tmp_path)
     assert side.tokenizer.eos_token_id == 741 and side.tokenizer.pad_token_id == 0
     assert side.tokenizer.encode("<|im_start|>", add_special_tokens=False) == [740]
     assert side.encoder.control_ids.isdisjoint(side.encoder.encode([Segment("dialogue", "a <|im_end|> b")]))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": {"9": {"content": "<x>"}}}))
     with pytest.raises(ModelError, match="should have the id 9"):
-        load_text_side(tmp_path)
+        load_prompt_model(tmp_path)
 
 
 def changed(tmp_path, change):
@@ -231,4 +231,4 @@ def test_added_tokens_that_cannot_be_read_are_an_error(tmp_path, said):
         (tmp_path / file).write_bytes((model_dir("llama2-7b") / file).read_bytes())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": said}))
     with pytest.raises(ModelError, match="added tokens cannot be read"):
-        load_text_side(tmp_path)
+        load_prompt_model(tmp_path)

@@ -22,8 +22,8 @@ from rolesum.models.adapters import save_adapter
 from rolesum.models.export import export as export_module
 from rolesum.models.export.export import export, find_source
 from rolesum.models.export.gguf import export_gguf
-from rolesum.models.export.stock_layout import plain_model
-from rolesum.models.loading import load_model, load_text_side
+from rolesum.models.export.stock_layout import to_stock_model
+from rolesum.models.loading import load_model, load_prompt_model
 
 ORIGINALS = ("baichuan2-7b", "baichuan2-13b", "chatglm3-6b")
 PLAIN = {"baichuan2-7b": "LlamaForCausalLM", "chatglm2-6b": "GlmForCausalLM", "chatglm3-6b": "GlmForCausalLM"}
@@ -111,7 +111,7 @@ def test_a_merged_llama_is_what_peft_merges(tmp_path):
     merged = PeftModel.from_pretrained(base, run / "adapter").merge_and_unload()
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert_near(logits(found), logits(merged))
-    assert load_text_side(tmp_path / "out").note["roles"] == ["user"]
+    assert load_prompt_model(tmp_path / "out").metadata["roles"] == ["user"]
 
 
 @pytest.mark.parametrize("base", ["llama", "baichuan2-13b"])
@@ -233,7 +233,7 @@ def test_an_adapter_of_another_base_is_not_exported(tmp_path):
 
 def test_the_plain_model_shares_the_tensors_it_was_made_from():
     model = load_model(model_dir("baichuan2-7b"), device="cpu").model
-    plain = plain_model(model)
+    plain = to_stock_model(model)
     assert plain.model.layers[0].mlp.up_proj.weight.data_ptr() == model.model.layers[0].mlp.up_proj.weight.data_ptr()
 
 

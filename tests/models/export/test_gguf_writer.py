@@ -12,8 +12,8 @@ from transformers import LlamaConfig
 
 from helpers.tiny import model_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
-from rolesum.models.architectures.sentencepiece import fast_tokenizer, proto
-from rolesum.models.export.gguf_writer import can_gguf, write_gguf
+from rolesum.models.architectures.sentencepiece import fast_tokenizer, sentencepiece_proto
+from rolesum.models.export.gguf_writer import gguf_incompatibility, write_gguf
 
 LLAMA = {"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4}
 
@@ -113,12 +113,12 @@ def test_a_file_that_cannot_be_written_there_is_a_resource_error(checkpoint):
     ],
 )
 def test_what_llama_cpp_would_run_otherwise_has_a_reason(config, reason):
-    assert reason in can_gguf(config)
+    assert reason in gguf_incompatibility(config)
 
 
 def test_a_llama_and_its_older_spellings_of_rope_have_none():
-    assert can_gguf(LlamaConfig().to_dict()) is None
-    assert can_gguf({**LLAMA, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}) is None
+    assert gguf_incompatibility(LlamaConfig().to_dict()) is None
+    assert gguf_incompatibility({**LLAMA, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}) is None
 
 
 def test_a_refused_architecture_is_a_model_error_with_its_reason(tmp_path):
@@ -236,7 +236,7 @@ def test_more_stops_than_llama_cpp_knows_are_refused(checkpoint):
 
 def small_sentencepiece(file):
     """A tokenizer.model of 256 bytes and eight pieces, `xy` and `yz` of which have one score."""
-    model = proto().ModelProto()
+    model = sentencepiece_proto().ModelProto()
     model.trainer_spec.model_type, model.trainer_spec.byte_fallback = 2, True
     model.normalizer_spec.add_dummy_prefix = model.normalizer_spec.remove_extra_whitespaces = False
     pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("<plain>", 0.0, 4)]

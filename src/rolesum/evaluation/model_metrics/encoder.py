@@ -30,12 +30,12 @@ class Checkpoint:
     @property
     def facts(self) -> dict[str, Any]:
         """Which model it is, with a hash of some of its weights, and the versions behind it."""
-        from rolesum.models.adapters import fingerprint
+        from rolesum.models.adapters import compute_fingerprint
 
         return {
             "model": self.name,
             "architecture": type(self.model).__name__,
-            "weights": fingerprint(self.model, self.path)["weights"],
+            "weights": compute_fingerprint(self.model, self.path)["weights"],
             "token_limit": self.limit,
             "device": str(self.device),
             "libraries": {name: metadata.version(name) for name in ("torch", "transformers")},
@@ -69,7 +69,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> Checkpoint:
     import torch
     import transformers
 
-    from rolesum.models.checkpoint import in_short, load_config, load_tokenizer, read_config, refuse_tensors
+    from rolesum.models.checkpoint import in_short, load_config, load_tokenizer, raise_tensor_problems, read_config
     from rolesum.models.loading import find_model, pick_device
     from rolesum.models.transformers_logging import quiet_transformers
 
@@ -93,7 +93,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> Checkpoint:
             raise ModelError(what, str(path), "name a whole model of the kind that the measure needs") from None
     missing = {key for key in info["missing_keys"] if auto != "AutoModel" or "pooler" not in key}
     fix = "name a model that was trained for this" if auto != "AutoModel" else "fetch the model again"
-    refuse_tensors({"missing": missing}, str(path), fix)
+    raise_tensor_problems({"missing": missing}, str(path), fix)
     return Checkpoint(name, path, tokenizer, model.eval().to(chosen), chosen, _limit(tokenizer, config, name))
 
 

@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
-from rolesum.models.encoder_decoder import decoded, encoded
-from rolesum.models.lm_head import logits
+from rolesum.models.encoder_decoder import run_decoder, run_encoder
+from rolesum.models.lm_head import apply_lm_head
 from rolesum.models.loading import LoadedModel
 
 
@@ -41,7 +41,7 @@ class Seq2SeqDecoder:
         ids = pad_sequence(sources, batch_first=True).to(self.device)
         lengths = torch.tensor([len(source) for source in sources], device=self.device)
         self.mask = (torch.arange(ids.shape[1], device=self.device) < lengths[:, None]).long()  # (rows, longest source)
-        self.memory = encoded(self.model, ids, self.mask)
+        self.memory = run_encoder(self.model, ids, self.mask)
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return self._forward([one.decoder_start_ids for one in prompts for _ in one.branches])
 
@@ -58,4 +58,4 @@ class Seq2SeqDecoder:
 
     def _forward(self, given: Sequence[Sequence[int]]) -> torch.Tensor:
         ids = torch.tensor([list(one) for one in given], device=self.device)  # (rows, what is new)
-        return logits(self.model, decoded(self.model, ids, self.memory, self.mask, self.cache)[:, -1])
+        return apply_lm_head(self.model, run_decoder(self.model, ids, self.memory, self.mask, self.cache)[:, -1])

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rolesum.models.attention.masks import Mask, attention_in_place, model_mask
+from rolesum.models.attention.masks import AttentionMask, make_attention_mask, override_attention
 
 ATTENTION_NAME = "rolesum_blocks"
 # Each mask of a step begins at a multiple of so many numbers: GPUs' attention reads it from an address of 16 bytes.
@@ -72,14 +72,14 @@ class KVBlock:
         """The most rows that a slot has."""
         return max(self.lane) + 1
 
-    def view(self, start: int, config: Any, dtype: torch.dtype) -> "tuple[KVView, Mask]":
+    def view(self, start: int, config: Any, dtype: torch.dtype) -> "tuple[KVView, AttentionMask]":
         """How the rows, the first of which is the batch's row `start`, see their keys, and the mask for it."""
         seen, lanes = max(self.used[slot] for slot in self.slot), self.lanes
         slot, lane = self._index(self.slot), self._index(self.lane)
         query_positions = torch.zeros(len(self.used), lanes, dtype=torch.long, device=self.position.device)
         query_positions[slot, lane] = self.position
         visible = self.visible[:, None, :lanes, :seen]
-        mask = model_mask(config, visible, query_positions, self.key_positions[:, :seen], dtype)
+        mask = make_attention_mask(config, visible, query_positions, self.key_positions[:, :seen], dtype)
         heads = config.num_attention_heads
         groups = heads // (getattr(config, "num_key_value_heads", None) or heads)
         return KVView(self, start, slot, lane, lanes, seen), _spread(mask, groups, dtype)
@@ -194,7 +194,7 @@ class KVCache:
 
 def block_attention(config: Any) -> AbstractContextManager[None]:
     """Inside, a model's attention takes `rolesum_store` and `rolesum_views`: one token a row, over the blocks."""
-    inside: AbstractContextManager[None] = attention_in_place(config, ATTENTION_NAME, _attention)
+    inside: AbstractContextManager[None] = override_attention(config, ATTENTION_NAME, _attention)
     return inside
 
 
@@ -221,7 +221,9 @@ def _attention(
     return torch.cat(parts)[None], None  # (1, rows, heads, width)
 
 
-def concat_masks(pairs: Sequence[tuple[KVView, Mask]]) -> tuple[Mask, list[tuple[KVView, torch.Size, int]]]:
+def concat_masks(
+    pairs: Sequence[tuple[KVView, AttentionMask]],
+) -> tuple[AttentionMask, list[tuple[KVView, torch.Size, int]]]:
     """The masks of several views as one tensor (1, 1, 1, all), as a model takes only one; their shapes and starts.
 
     A mask's start is a multiple of ALIGNED.
@@ -230,7 +232,7 @@ def concat_masks(pairs: Sequence[tuple[KVView, Mask]]) -> tuple[Mask, list[tuple
     if isinstance(first, dict):  # one for each kind of layer, all of one shape
         by_kind = {kind: [mask[kind] for _, mask in pairs if isinstance(mask, dict)] for kind in first}
         masks = next(iter(by_kind.values()))
-        together: Mask = {kind: _in_a_row(each) for kind, each in by_kind.items()}
+        together: AttentionMask = {kind: _in_a_row(each) for kind, each in by_kind.items()}
     else:
         masks = [mask for _, mask in pairs if isinstance(mask, torch.Tensor)]
         together = _in_a_row(masks)
@@ -247,7 +249,7 @@ def _filling(mask: torch.Tensor) -> int:
     return int(-mask.numel() % MASK_ALIGNMENT)
 
 
-def _spread(mask: Mask, groups: int, dtype: torch.dtype) -> Mask:
+def _spread(mask: AttentionMask, groups: int, dtype: torch.dtype) -> AttentionMask:
     """A mask (slots, 1 or heads, lanes, keys) for queries that are lanes times `groups` heads, as numbers to add."""
     if isinstance(mask, dict):
         return {kind: _as_added(one, groups, dtype) for kind, one in mask.items()}

@@ -11,8 +11,8 @@ import torch
 from transformers import DynamicCache
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
-from rolesum.models.attention.masks import model_mask
-from rolesum.models.lm_head import body, logits
+from rolesum.models.attention.masks import make_attention_mask
+from rolesum.models.lm_head import apply_lm_head, backbone
 from rolesum.models.loading import LoadedModel
 
 
@@ -70,10 +70,12 @@ class PaddedDecoder:
         self.key_valid = torch.cat([self.key_valid, valid], dim=1)
         self.position = self.position + lengths
         model = self.loaded.language_model
-        hidden = body(model)(input_ids=ids, past_key_values=self.cache, use_cache=True, **self._attention(positions))[0]
+        hidden = backbone(model)(
+            input_ids=ids, past_key_values=self.cache, use_cache=True, **self._attention(positions)
+        )[0]
         if not want_logits:
             return hidden
-        return logits(model, hidden[torch.arange(len(texts), device=device), lengths - 1])
+        return apply_lm_head(model, hidden[torch.arange(len(texts), device=device), lengths - 1])
 
     def _attention(self, positions: torch.Tensor) -> dict[str, Any]:
         """Mask and positions of the newest `positions` (rows, new)."""
@@ -83,5 +85,5 @@ class PaddedDecoder:
         earlier = torch.ones(new, keys, dtype=torch.bool, device=positions.device).tril(keys - new)
         visible = (self.key_valid[:, None, :] & earlier)[:, None]
         config = self.loaded.language_model.config.get_text_config()
-        mask = model_mask(config, visible, positions, self.key_positions, self.loaded.model.dtype)
+        mask = make_attention_mask(config, visible, positions, self.key_positions, self.loaded.model.dtype)
         return {"attention_mask": mask, "position_ids": positions}

@@ -11,9 +11,9 @@ import torch
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.kv_cache import KVBlock, KVCache, KVWrite, block_attention, concat_masks
-from rolesum.models.attention.masks import bundle_visibility, can_mask, model_mask
-from rolesum.models.attention.segments import TABLE, can_segment, segment_attention, segment_mask
-from rolesum.models.lm_head import body, logits
+from rolesum.models.attention.masks import bundle_visibility, make_attention_mask, supports_custom_masks
+from rolesum.models.attention.segments import TABLE_DTYPE, segment_attention, segment_mask, supports_segment_attention
+from rolesum.models.lm_head import apply_lm_head, backbone
 from rolesum.models.loading import LoadedModel
 
 # Tokens of a long prompt that are read at once, while others wait for a token.
@@ -25,7 +25,7 @@ def can_share_prefix(loaded: LoadedModel) -> bool:
     model: Any = loaded.language_model
     config = model.config.get_text_config()
     replaceable = config._attn_implementation == "sdpa" and getattr(model, "_supports_attention_backend", False)
-    return bool(loaded.shares_prefix and replaceable and can_mask(config))
+    return bool(loaded.shares_prefix and replaceable and supports_custom_masks(config))
 
 
 class _Laid:
@@ -55,7 +55,7 @@ class PrefixSharedDecoder:
         self.loaded, self.device = loaded, loaded.device
         self.model = loaded.language_model
         self.config: Any = self.model.config.get_text_config()
-        self.packs = can_segment(self.config, self.device)
+        self.packs = supports_segment_attention(self.config, self.device)
         self.store = KVCache()
         self.blocks: list[KVBlock] = []  # the rows of the first come first
         self.coming: list[KVBlock] = []  # whose prompts are read piece by piece
@@ -69,7 +69,7 @@ class PrefixSharedDecoder:
         laid = [_Laid(one) for one in prompts]
         block = self._block(prompts, laid, lanes)
         self.blocks.append(block)
-        return logits(self.model, self._prefill(block, laid))
+        return apply_lm_head(self.model, self._prefill(block, laid))
 
     def prefill_chunked(self, prompt: EncodedPrompt, lanes: int) -> Iterator[torch.Tensor | None]:
         laid = _Laid(prompt)
@@ -84,7 +84,7 @@ class PrefixSharedDecoder:
         finally:
             self.coming.remove(block)
         self.blocks.append(block)
-        yield logits(self.model, hidden[[last - 1 - start for _, last in laid.spans]])
+        yield apply_lm_head(self.model, hidden[[last - 1 - start for _, last in laid.spans]])
 
     def _read(self, block: KVBlock, one: _Laid, start: int, end: int) -> torch.Tensor:
         """Hidden states (tokens, width) of a prompt's tokens from `start` to `end`, which see those before them."""
@@ -94,12 +94,12 @@ class PrefixSharedDecoder:
         self.store.num_cached = start
         try:
             if self.packs:
-                table = _table([one]) if end == len(one.ids) else torch.tensor([[[(0, end, 0, 0)]]], dtype=TABLE)
+                table = _table([one]) if end == len(one.ids) else torch.tensor([[[(0, end, 0, 0)]]], dtype=TABLE_DTYPE)
                 with segment_attention(self.model):
                     return self._forward(ids, positions, segment_mask(self.config, table))[0]
             visible = ((branch == 0) | (branch == branch[start:, None])) & (place <= place[start:, None])
             seen = block.key_positions[:, :end]
-            mask = model_mask(self.config, visible[None, None], positions, seen, self.model.dtype)
+            mask = make_attention_mask(self.config, visible[None, None], positions, seen, self.model.dtype)
             return self._forward(ids, positions, mask)[0]
         finally:
             self.store.num_cached = 0
@@ -138,7 +138,7 @@ class PrefixSharedDecoder:
         tokens = _padded([one.ids for one in laid], longest, 0).to(self.device)
         at = _padded([one.position for one in laid], longest, 0).to(self.device)
         of = _padded([one.branch for one in laid], longest, -1).to(self.device)
-        mask = model_mask(self.config, bundle_visibility(of), at, at, self.model.dtype)
+        mask = make_attention_mask(self.config, bundle_visibility(of), at, at, self.model.dtype)
         self.store.writes = [KVWrite(block, (of >= 0).flatten(), slots, places)]
         hidden = self._forward(tokens, at, mask)
         ends = [(row, end - 1) for row, one in enumerate(laid) for _, end in one.spans]
@@ -158,7 +158,7 @@ class PrefixSharedDecoder:
             hidden = self._forward(ids, positions[None], mask, rolesum_store=self.store, rolesum_views=views)
         for block in self.blocks:
             block.position = block.position + 1
-        return logits(self.model, hidden[0])
+        return apply_lm_head(self.model, hidden[0])
 
     def reorder(self, rows: Sequence[int]) -> None:
         """As in Rows; a block's rows stand behind one another in `rows` too."""
@@ -174,7 +174,7 @@ class PrefixSharedDecoder:
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: Any, **more: Any) -> torch.Tensor:
         inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
-        return body(self.model)(**inputs, past_key_values=self.store, use_cache=True, **more)[0]
+        return backbone(self.model)(**inputs, past_key_values=self.store, use_cache=True, **more)[0]
 
 
 def _padded(rows: list[list[int]], length: int, fill: int) -> torch.Tensor:
@@ -193,4 +193,4 @@ def _table(laid: Sequence[_Laid]) -> torch.Tensor:
         lines.append((*prefix, at, at))
         lines += [(at + start, at + stop, *prefix) for start, stop in dict.fromkeys(one.spans)]
         at += len(one.ids)
-    return torch.tensor(lines, dtype=TABLE)[None, None]
+    return torch.tensor(lines, dtype=TABLE_DTYPE)[None, None]

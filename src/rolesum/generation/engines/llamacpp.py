@@ -18,7 +18,7 @@ from rolesum.generation.engine import Decoding, Generation, OnText
 from rolesum.generation.engines.prompt_encoder import IncrementalDetokenizer, PromptEncoder, TokenRequest, generation
 from rolesum.generation.engines.thread_pool import run_concurrently
 from rolesum.instructions import Prompt, PromptLayout
-from rolesum.models.export.llamacpp import Completed, LlamaCpp
+from rolesum.models.export.llamacpp import LlamaCpp, LlamaCppCompletion
 
 SLOTS = 8
 # A slot's length is a multiple of it.
@@ -130,7 +130,7 @@ class LlamaCppEngine:
             free.put(slot)
         return asked[0].index, texts
 
-    def _generation(self, made: Completed, seconds: float) -> Generation:
+    def _generation(self, made: LlamaCppCompletion, seconds: float) -> Generation:
         """The text up to the first of our own stop ids: llama.cpp ends at those that it knows by itself."""
         ids, logprobs, tokens, stopped, text = made.ids, made.logprobs, made.tokens, made.stopped, made.text.strip()
         whole = len(logprobs) == tokens

@@ -10,7 +10,7 @@ from rolesum.generation.engine import Decoding, Generation
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import TextSide
+    from rolesum.models.loading import PromptModel
 
 TOO_LONG_FIX = (
     "use --long-dialogues drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"
@@ -40,9 +40,9 @@ def sampling_seed(decoding: Decoding, prompt: Prompt, branch: int) -> int:
 class PromptEncoder:
     """Prompts as the ids that the transformers engine would give to the same model, and texts out of new ids."""
 
-    def __init__(self, model: "TextSide", context: int | None = None) -> None:
+    def __init__(self, model: "PromptModel", context: int | None = None) -> None:
         """`context` lowers the model's own length. Raises UsageError for an encoder-decoder, or a longer `context`."""
-        if model.sides is not None:
+        if model.encoder_decoder_spec is not None:
             what = f"{model.name} is an encoder-decoder, which only the transformers engine runs"
             raise UsageError(what, fix="use --engine transformers")
         if context is not None and context > model.max_length:
@@ -85,17 +85,17 @@ class PromptEncoder:
         return [(*prefix, *encode(branch)) for branch in prompt.branches]
 
 
-def stop_ids(side: "TextSide") -> tuple[int, ...]:
+def stop_ids(side: "PromptModel") -> tuple[int, ...]:
     """All ids that end an answer, as for the loaded model; known without its weights."""
     from transformers import GenerationConfig
 
-    from rolesum.models.loading import stop_ids_of
+    from rolesum.models.loading import collect_stop_ids
 
     if (side.path / "generation_config.json").is_file():
         generation = GenerationConfig.from_pretrained(str(side.path))
     else:
         generation = GenerationConfig.from_model_config(side.config)
-    found: tuple[int, ...] = stop_ids_of(side, generation, side.config)
+    found: tuple[int, ...] = collect_stop_ids(side, generation, side.config)
     return found
 
 

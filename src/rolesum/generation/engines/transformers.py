@@ -84,7 +84,7 @@ class TransformersEngine:
     def new_scheduler(self, on_token: OnToken | None = None, chunked_prefill_threshold: float = inf) -> Scheduler:
         """A batch that prompts may join at any time; those of more than `whole` tokens a piece at a time. See Batch."""
         limits = replace(self._limits(self.token_budget), chunked_prefill_threshold=chunked_prefill_threshold)
-        return Scheduler(self._rows, limits, self.loaded.check_numbers, on_token)
+        return Scheduler(self._rows, limits, self.loaded.check_finite, on_token)
 
     def make_request(
         self, index: int, prompt: Prompt, decoding: Decoding, low_priority: bool = False
@@ -95,8 +95,8 @@ class TransformersEngine:
         return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority)
 
     def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
-        encode, sides = self.loaded.encoder.encode, self.loaded.sides
-        begin = sides.begin(self.layout.chat_format_for(prompt.dialogue)) if sides else []
+        encode, sides = self.loaded.encoder.encode, self.loaded.encoder_decoder_spec
+        begin = sides.decoder_prompt(self.layout.chat_format_for(prompt.dialogue)) if sides else []
         return EncodedPrompt(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches], begin)
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
@@ -110,7 +110,7 @@ class TransformersEngine:
         return SchedulerConfig(stops, keys, GPU_ROWS, GPU_PREFILL_TOKENS)
 
     def _rows(self) -> Decoder:
-        if self.loaded.sides:
+        if self.loaded.encoder_decoder_spec:
             return Seq2SeqDecoder(self.loaded)
         return PrefixSharedDecoder(self.loaded) if can_share_prefix(self.loaded) else PaddedDecoder(self.loaded)
 
@@ -122,7 +122,7 @@ class TransformersEngine:
 
     def _too_long(self, prompt: Prompt, one: EncodedPrompt, max_new_tokens: int) -> Problem | None:
         """What is wrong with a prompt's length, if anything is."""
-        limit, sides = self.loaded.max_length, self.loaded.sides
+        limit, sides = self.loaded.max_length, self.loaded.encoder_decoder_spec
         if sides is None and one.max_row_tokens(max_new_tokens) > limit:
             what = (
                 f"{one.max_row_tokens(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}"

@@ -21,7 +21,7 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.core_model_loading import Chunk, ConversionOps, WeightConverter
 
 from rolesum.errors import ModelError
-from rolesum.models.attention.masks import model_mask
+from rolesum.models.attention.masks import make_attention_mask
 
 # The first generation has this vocabulary and a plain head.
 FIRST_GENERATION_VOCABULARY = 64_000
@@ -69,7 +69,7 @@ def _check(raw: dict[str, Any]) -> None:
         raise ModelError(what, "config.json", fix)
 
 
-class NoRotary(nn.Module):
+class IdentityRotaryEmbedding(nn.Module):
     """Rotary factors that turn nothing: the rotation by the angle 0, for a model with other positions."""
 
     def __init__(self, width: int) -> None:
@@ -89,7 +89,7 @@ class BaichuanModel(LlamaModel):
     def __init__(self, config: BaichuanConfig) -> None:
         super().__init__(config)
         if config.alibi:
-            self.rotary_emb = NoRotary(config.head_dim)
+            self.rotary_emb = IdentityRotaryEmbedding(config.head_dim)
 
     def forward(
         self,
@@ -100,7 +100,7 @@ class BaichuanModel(LlamaModel):
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As LlamaModel's. A ready 4D mask must hold the ALiBi bias (see attention.model_mask).
+        """As LlamaModel's. A ready 4D mask must hold the ALiBi bias (see attention.masks.make_attention_mask).
 
         Raises ValueError for a mask of yes and no, which cannot hold it.
         """
@@ -124,7 +124,7 @@ class BaichuanModel(LlamaModel):
             # A query on padding sees itself, so that its softmax is over something; nobody looks at it.
             itself = keys[:, None, None, :] == queries[:, None, :, None]
             visible = visible & (valid.bool()[:, None, None, :] | itself)
-        return model_mask(self.config, visible, queries, keys, embedded.dtype)
+        return make_attention_mask(self.config, visible, queries, keys, embedded.dtype)
 
 
 class BaichuanForCausalLM(LlamaForCausalLM):

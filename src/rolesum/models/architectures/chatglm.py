@@ -50,7 +50,7 @@ CONTROL_TOKENS = {
     64797: "<|observation|>",
 }
 
-RENAMED = {
+WEIGHT_NAMES = {
     "transformer.embedding.word_embeddings": "model.embed_tokens",
     "transformer.encoder.layers": "model.layers",
     "transformer.encoder.final_layernorm": "model.norm",
@@ -109,7 +109,7 @@ class ChatGLMForCausalLM(GlmForCausalLM):
     _keys_to_ignore_on_load_unexpected = (r"rotary_pos_emb\.inv_freq",)
 
 
-class Cut(Split):
+class SplitByTargetShape(Split):
     """Split, whose last piece is what is left: too short or too long, it is told as misshapen by its name."""
 
     @torch.no_grad
@@ -130,9 +130,11 @@ def register() -> None:
     AutoModelForCausalLM.register(ChatGLMConfig, ChatGLMForCausalLM, exist_ok=True)
     fused = "self_attention.query_key_value"
     mapping = [
-        *(WeightRenaming(theirs, ours) for theirs, ours in RENAMED.items()),
+        *(WeightRenaming(theirs, ours) for theirs, ours in WEIGHT_NAMES.items()),
         *(
-            WeightConverter(f"{fused}.{kind}", [f"self_attn.{name}_proj.{kind}" for name in "qkv"], [Cut(dim=0)])
+            WeightConverter(
+                f"{fused}.{kind}", [f"self_attn.{name}_proj.{kind}" for name in "qkv"], [SplitByTargetShape(dim=0)]
+            )
             for kind in ("weight", "bias")
         ),
     ]

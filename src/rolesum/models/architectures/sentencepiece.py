@@ -64,7 +64,7 @@ def fast_tokenizer(
     )
 
 
-def without_prefix(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
+def without_space_prefix(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
     """A tokenizer's twin that puts no space before a text; None for one that puts none itself.
 
     None too for one that drops spaces and marks every word (T5's): without the mark all words would run on.
@@ -103,7 +103,7 @@ def _drop_prefix(normalizer: dict[str, Any], splitter: dict[str, Any]) -> bool:
     return found
 
 
-def proto() -> Any:
+def sentencepiece_proto() -> Any:
     """The module of SentencePiece's messages that transformers uses too: a second one would clash with it."""
     from transformers.convert_slow_tokenizer import import_protobuf
 
@@ -114,7 +114,7 @@ def read_model(file: Path) -> Any:
     """The message in a tokenizer.model. Raises ModelError for one that is no plain SentencePiece BPE."""
     from google.protobuf.message import DecodeError
 
-    model = proto().ModelProto()
+    model = sentencepiece_proto().ModelProto()
     try:
         model.ParseFromString(file.read_bytes())
     except (OSError, DecodeError) as error:

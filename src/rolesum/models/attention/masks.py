@@ -15,11 +15,11 @@ from transformers.masking_utils import sdpa_mask
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
-Mask = torch.Tensor | dict[str, torch.Tensor]
+AttentionMask = torch.Tensor | dict[str, torch.Tensor]
 
 
 @contextmanager
-def attention_in_place(config: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+def override_attention(config: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
     """Inside, `function` is the attention of the model of this config, known to transformers by `name`."""
     AttentionInterface.register(name, function)
     AttentionMaskInterface.register(name, sdpa_mask)
@@ -31,7 +31,7 @@ def attention_in_place(config: Any, name: str, function: Callable[..., Any]) -> 
         config._attn_implementation = before
 
 
-def can_mask(config: Any) -> bool:
+def supports_custom_masks(config: Any) -> bool:
     """Whether all layer types of a model are ones whose mask can be made here."""
     return set(getattr(config, "layer_types", None) or (FULL,)) <= {FULL, SLIDING}
 
@@ -48,9 +48,9 @@ def bundle_visibility(branches: torch.Tensor) -> torch.Tensor:
     return (((key == 0) | (key == query)) & earlier)[:, None]
 
 
-def model_mask(
+def make_attention_mask(
     config: Any, visible: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor, dtype: torch.dtype
-) -> Mask:
+) -> AttentionMask:
     """The mask as the model takes it, from `visible`, bool (batch, 1, queries, keys).
 
     Sliding-window layers see only keys fewer than `sliding_window` positions back; positions are (batch, queries) and

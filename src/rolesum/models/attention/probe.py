@@ -4,14 +4,14 @@ import torch
 from transformers import PreTrainedModel
 
 from rolesum.errors import ModelError
-from rolesum.models.attention.masks import bundle_visibility, can_mask, model_mask
+from rolesum.models.attention.masks import bundle_visibility, make_attention_mask, supports_custom_masks
 from rolesum.models.families import OTHER, Family
-from rolesum.models.lm_head import body, logits
+from rolesum.models.lm_head import apply_lm_head, backbone
 
 _PREFIX, _BRANCH = 4, 3
 
 
-def check_masks(model: PreTrainedModel, family: Family, place: str) -> None:
+def check_mask_support(model: PreTrainedModel, family: Family, place: str) -> None:
     """Raise ModelError for a model in which two branches behind one prefix would not be what each is alone.
 
     Families of the table are covered by tests. Another model packs two branches, and must give for the second what its
@@ -19,7 +19,7 @@ def check_masks(model: PreTrainedModel, family: Family, place: str) -> None:
     """
     config = model.config.get_text_config()
     fix = "use a model of a family that rolesum models lists"
-    if family.shares_prefix and not can_mask(config):
+    if family.shares_prefix and not supports_custom_masks(config):
         kinds = ", ".join(sorted(set(config.layer_types)))
         raise ModelError(f"{type(model).__name__} has layers whose masks rolesum cannot make ({kinds})", place, fix)
     if family is OTHER and not _second_branch_is_alone(model):
@@ -32,10 +32,12 @@ def _second_branch_is_alone(model: PreTrainedModel) -> bool:
     branches = torch.tensor([[0] * _PREFIX + [1] * _BRANCH + [2] * _BRANCH], device=device)
     behind = torch.arange(_PREFIX, _PREFIX + _BRANCH, device=device)
     positions = torch.cat([torch.arange(_PREFIX, device=device), behind, behind])[None]
-    mask = model_mask(model.config.get_text_config(), bundle_visibility(branches), positions, positions, model.dtype)
+    mask = make_attention_mask(
+        model.config.get_text_config(), bundle_visibility(branches), positions, positions, model.dtype
+    )
     try:
-        packed = body(model)(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)[0]
-        found = logits(model, packed[0, -_BRANCH:])
+        packed = backbone(model)(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)[0]
+        found = apply_lm_head(model, packed[0, -_BRANCH:])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
         return False
     alone = torch.cat([ids[:, :_PREFIX], ids[:, -_BRANCH:]], dim=1)

@@ -18,14 +18,14 @@ import torch
 from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rolesum.models.attention.masks import FULL, SLIDING, attention_in_place, can_mask
+from rolesum.models.attention.masks import FULL, SLIDING, override_attention, supports_custom_masks
 
-NAME = "rolesum_segments"
+IMPLEMENTATION = "rolesum_segments"
 # Queries of one block: 128 keep the scores of a head group in a core's second-level cache.
-BLOCK = 128
+BLOCK_SIZE = 128
 
 # dtype of a table: by it, a table is told from a mask of scores or of booleans.
-TABLE = torch.int64
+TABLE_DTYPE = torch.int64
 
 
 def segment_table(branches: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ def segment_table(branches: torch.Tensor) -> torch.Tensor:
         for length in lengths.values():
             table.append((end, end + length, *prefix))
             end += length
-    return torch.tensor(table, dtype=TABLE)[None, None]
+    return torch.tensor(table, dtype=TABLE_DTYPE)[None, None]
 
 
 def segment_mask(config: Any, table: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
@@ -56,27 +56,27 @@ def segment_mask(config: Any, table: torch.Tensor) -> torch.Tensor | dict[str, t
     return {FULL: table, SLIDING: table} if kinds == {FULL, SLIDING} else table
 
 
-def can_segment(config: Any, device: torch.device) -> bool:
+def supports_segment_attention(config: Any, device: torch.device) -> bool:
     """Whether a model's attention can be computed so: on a processor, where it would be plain sdpa without dropout."""
     return (
         device.type == "cpu"
         and config._attn_implementation == "sdpa"
         and not getattr(config, "attention_dropout", 0.0)
         and not getattr(config, "alibi", False)
-        and can_mask(config)
+        and supports_custom_masks(config)
     )
 
 
 @contextmanager
 def segment_attention(model: PreTrainedModel) -> Iterator[None]:
     """Inside, the model's attention takes tables of segments; with any other mask it is the library's sdpa."""
-    with attention_in_place(model.config.get_text_config(), NAME, _attention):
+    with override_attention(model.config.get_text_config(), IMPLEMENTATION, _attention):
         yield
 
 
-def takes_segments(model: PreTrainedModel) -> bool:
+def uses_segment_attention(model: PreTrainedModel) -> bool:
     """Whether this is inside `segment_attention`."""
-    return bool(model.config.get_text_config()._attn_implementation == NAME)
+    return bool(model.config.get_text_config()._attn_implementation == IMPLEMENTATION)
 
 
 def _attention(
@@ -93,7 +93,7 @@ def _attention(
 
     Fewer queries than keys are those of the last tokens.
     """
-    if attention_mask is None or attention_mask.dtype != TABLE:
+    if attention_mask is None or attention_mask.dtype != TABLE_DTYPE:
         kwargs |= {"scaling": scaling, "sliding_window": sliding_window}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -104,7 +104,7 @@ def _attention(
     return out, None
 
 
-class Block(NamedTuple):
+class QueryBlock(NamedTuple):
     """Queries start…end of a segment, the spans of keys that they see, and what hides the last of these from some.
 
     Queries are counted among the queries, keys among the keys.
@@ -113,7 +113,7 @@ class Block(NamedTuple):
     start: int
     end: int
     spans: tuple[tuple[int, int], ...]
-    hiding: torch.Tensor  # (queries, 1, last keys), -inf where a query must not see a key, else 0: to be added
+    bias: torch.Tensor  # (queries, 1, last keys), -inf where a query must not see a key, else 0: to be added
 
     def keys(self, states: torch.Tensor) -> torch.Tensor:
         """(heads, keys, width) of the block's keys or values, from those of the whole row."""
@@ -126,7 +126,12 @@ class SegmentAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, blocks: tuple[Block, ...], scale: float
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        blocks: tuple[QueryBlock, ...],
+        scale: float,
     ) -> torch.Tensor:
         q, k, v = _grouped(query, key.shape[1], scale), key[0], value[0]
         heads, length, groups, _ = q.shape
@@ -172,31 +177,31 @@ def _grouped(states: torch.Tensor, key_heads: int, scale: float = 1.0) -> torch.
     return torch.mul(grouped, scale, out=states.new_empty(grouped.shape))
 
 
-def _weights(q: torch.Tensor, keys: torch.Tensor, block: Block) -> torch.Tensor:
+def _weights(q: torch.Tensor, keys: torch.Tensor, block: QueryBlock) -> torch.Tensor:
     """The block's attention weights, (key heads, queries * groups, keys)."""
     scores = torch.bmm(q[:, block.start : block.end].flatten(1, 2), keys.transpose(1, 2))
-    last = block.hiding.shape[-1]
-    scores.unflatten(1, (-1, q.shape[2]))[..., -last:].add_(block.hiding)  # three times as fast as masked_fill_
+    last = block.bias.shape[-1]
+    scores.unflatten(1, (-1, q.shape[2]))[..., -last:].add_(block.bias)  # three times as fast as masked_fill_
     return torch.softmax(scores, dim=-1)
 
 
 @lru_cache(maxsize=4)
 def _blocks(
     table: tuple[tuple[int, ...], ...], window: int | None, dtype: torch.dtype = torch.float32, first: int = 0
-) -> tuple[Block, ...]:
+) -> tuple[QueryBlock, ...]:
     """The blocks of all segments, whose queries begin with the row's token `first`.
 
     They are the same for every layer of a step, and for its backward.
     """
     blocks = (
-        _block(line, start, min(start + BLOCK, line[1]), window, dtype)
+        _block(line, start, min(start + BLOCK_SIZE, line[1]), window, dtype)
         for line in table
-        for start in range(max(line[0], first), line[1], BLOCK)
+        for start in range(max(line[0], first), line[1], BLOCK_SIZE)
     )
     return tuple(block._replace(start=block.start - first, end=block.end - first) for block in blocks)
 
 
-def _block(line: tuple[int, ...], start: int, end: int, window: int | None, dtype: torch.dtype) -> Block:
+def _block(line: tuple[int, ...], start: int, end: int, window: int | None, dtype: torch.dtype) -> QueryBlock:
     own, _, prefix_start, prefix_end = line
     shared = prefix_end - prefix_start
     first = shared + start - own  # the first query's position; a key's position is its place among the keys
@@ -205,12 +210,12 @@ def _block(line: tuple[int, ...], start: int, end: int, window: int | None, dtyp
     keys = shared + end - own - lost
     seen = tuple(span for span in spans if span[0] < span[1])
     if not window or first + end - start <= window:
-        return Block(start, end, seen, _later(end - start, dtype))
+        return QueryBlock(start, end, seen, _later(end - start, dtype))
     back = torch.arange(first, first + end - start)[:, None] - torch.arange(lost, lost + keys)
-    return Block(start, end, seen, _hiding((back < 0) | (back >= window), dtype))
+    return QueryBlock(start, end, seen, _hiding((back < 0) | (back >= window), dtype))
 
 
-@lru_cache(maxsize=BLOCK)
+@lru_cache(maxsize=BLOCK_SIZE)
 def _later(length: int, dtype: torch.dtype) -> torch.Tensor:
     """What hides the keys that come after a query of the same block."""
     return _hiding(torch.ones(length, length, dtype=torch.bool).triu(1), dtype)

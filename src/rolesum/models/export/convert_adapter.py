@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError
-from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE, attach_adapter
-from rolesum.models.architectures.chatglm import RENAMED
+from rolesum.models.adapters import CONFIG_FILE, METADATA_FILE, attach_adapter
+from rolesum.models.architectures.chatglm import WEIGHT_NAMES
 from rolesum.models.export.export import check_new_directory
 from rolesum.models.loading import LoadedModel, load_model
 
@@ -40,24 +40,24 @@ _REFUSED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FusedLayout:
     """How a family's modules were called: the fused matrix, and the other layers by their old names."""
 
     fused: str
     renamed: Mapping[str, str]
 
 
-LAYOUTS = {
-    "baichuan": Layout("self_attn.W_pack", {}),
-    "chatglm": Layout(
-        "self_attention.query_key_value", {name.rstrip("."): ours.rstrip(".") for name, ours in RENAMED.items()}
+FUSED_LAYOUTS = {
+    "baichuan": FusedLayout("self_attn.W_pack", {}),
+    "chatglm": FusedLayout(
+        "self_attention.query_key_value", {name.rstrip("."): ours.rstrip(".") for name, ours in WEIGHT_NAMES.items()}
     ),
 }
 _NEW_PARTS = tuple(f"self_attn.{part}_proj" for part in "qkv")
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ConversionResult:
     """What was written: LoRA layers before and after, and how far what they add to the weights differs."""
 
     path: Path
@@ -67,7 +67,7 @@ class Converted:
     largest_difference: float
 
 
-def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> Converted:
+def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> ConversionResult:
     """Write the adapter in `old` anew for `base`, whole or not at all, and compare what the layers add.
 
     Raises UsageError, ModelError for what cannot be converted exactly, or ResourceError.
@@ -75,7 +75,7 @@ def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> 
     check_new_directory(out)
     config, tensors = _read(old)
     loaded = load_model(base, dtype="bfloat16", device=device)  # for its shapes and its fingerprint
-    layout = LAYOUTS.get(loaded.config.model_type)
+    layout = FUSED_LAYOUTS.get(loaded.config.model_type)
     if layout is None:
         raise UsageError(f"{base} is not an original Baichuan or ChatGLM checkpoint", fix="give its base to --model")
     _check(config, old)
@@ -92,13 +92,13 @@ def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> 
         with atomic_directory(out) as work:
             save_file(new, work / WEIGHTS, metadata={"format": "pt"})
             (work / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-            (work / NOTE_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (work / METADATA_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             if (old / "README.md").is_file():
                 shutil.copyfile(old / "README.md", work / "README.md")
             difference = _difference(tensors, layout, loaded, work)
     except (OSError, SafetensorError) as error:
         raise ResourceError(f"cannot write the adapter: {error}", str(out), "free some disk space") from None
-    return Converted(out, base, len(new) // 2, len(tensors) // 2, difference)
+    return ConversionResult(out, base, len(new) // 2, len(tensors) // 2, difference)
 
 
 def _read(old: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -131,7 +131,7 @@ def _check(config: Mapping[str, Any], old: Path) -> None:
 
 
 def _converted(
-    tensors: Mapping[str, torch.Tensor], layout: Layout, loaded: LoadedModel, old: Path
+    tensors: Mapping[str, torch.Tensor], layout: FusedLayout, loaded: LoadedModel, old: Path
 ) -> dict[str, torch.Tensor]:
     other = {".lora_A.": ".lora_B.", ".lora_B.": ".lora_A."}
     alone = [
@@ -159,7 +159,7 @@ def _converted(
     return new
 
 
-def _parts(name: str, layout: Layout) -> list[str]:
+def _parts(name: str, layout: FusedLayout) -> list[str]:
     """The new names of an old LoRA tensor: three where it lies on the fused matrix."""
     for theirs, ours in layout.renamed.items():
         name = name.replace(theirs, ours)
@@ -176,7 +176,7 @@ def _height(loaded: LoadedModel, name: str, old: Path) -> int:
         raise ModelError(f"{loaded.name} has no layer {path}", str(old), fix) from None
 
 
-def _difference(tensors: Mapping[str, torch.Tensor], layout: Layout, loaded: LoadedModel, work: Path) -> float:
+def _difference(tensors: Mapping[str, torch.Tensor], layout: FusedLayout, loaded: LoadedModel, work: Path) -> float:
     """Attach what was written, and compare B A of its layers with B A of the old ones. Raises ModelError."""
     adapted = attach_adapter(loaded.language_model, work, loaded.fingerprint, loaded.name)
     state = {name.replace(".default", ""): one for name, one in adapted.state_dict().items() if ".lora_" in name}

@@ -21,24 +21,30 @@ from transformers import PreTrainedModel
 from rolesum.atomic_io import atomic_directory, check_directory
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.formats import read_dialogues
-from rolesum.models.adapters import CONFIG_FILE, NOTE_FILE
+from rolesum.models.adapters import CONFIG_FILE, METADATA_FILE
 from rolesum.models.bundled_adapters import adapter_path
 from rolesum.models.export import parity
-from rolesum.models.export.stock_layout import PLAIN_TYPES, is_native, why_not_plain, write_original, write_plain
-from rolesum.models.loading import DTYPES, LoadedModel, load_model, load_text_side, load_weights
-from rolesum.models.stored import stored_tensor
+from rolesum.models.export.stock_layout import (
+    STOCK_TYPES,
+    has_custom_class,
+    stock_incompatibility,
+    write_original_layout,
+    write_stock_layout,
+)
+from rolesum.models.loading import DTYPES, LoadedModel, load_model, load_prompt_model, load_weights
+from rolesum.models.stored import read_tensor
 from rolesum.models.transformers_logging import quiet_transformers
 
-KINDS = ("adapter", "merged", "llama")
+EXPORT_FORMATS = ("adapter", "merged", "llama")
 # The largest difference of logits that is rounding, as a share of the largest logit; more is an error.
-ROUNDING = {"float32": 3e-5, "float16": 0.01, "bfloat16": 0.1}
+LOGIT_TOLERANCE = {"float32": 3e-5, "float16": 0.01, "bfloat16": 0.1}
 _WATCHED = 8  # layers whose merged weights are compared with the formula
 # What is compared: the logits of the last positions of prompts on bundled dialogues.
 _PROMPTS, _POSITIONS = ("sample:en-test", "sample:zh-test"), 32
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """What was written, and how far what is read again lies from the model that it was made from."""
 
     path: Path
@@ -51,50 +57,50 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """What is exported: a base, with an adapter or without, or a model that was tuned whole."""
 
     base: str | None
     adapter: Path | None
-    note: Path | None
+    metadata: Path | None
 
 
-def find_source(given: str, model: str | None = None) -> Source:
+def find_source(given: str, model: str | None = None) -> ExportSource:
     """A run's directory, an adapter's, a checkpoint's, or a model's name. Raises UsageError."""
     path = adapter_path(given)
     for adapter in (path, path / "adapter"):
         if (adapter / CONFIG_FILE).is_file():
-            return Source(model, adapter, adapter / NOTE_FILE)
+            return ExportSource(model, adapter, adapter / METADATA_FILE)
     if model is not None:
         raise UsageError("--model goes with an adapter, and there is none", given, "leave --model out")
     for whole in (path / "model", path):
         if (whole / "config.json").is_file():
-            return Source(str(whole), None, whole / NOTE_FILE)
+            return ExportSource(str(whole), None, whole / METADATA_FILE)
     if path.is_dir():
         fix = "give runs/NAME, its adapter, or the directory of a model"
         raise UsageError("neither a finished run nor an adapter nor a model", given, fix)
-    return Source(given, None, None)
+    return ExportSource(given, None, None)
 
 
 def export(
     given: str, to: str, out: Path, *, model: str | None = None, dtype: str | None = None, device: str = "cpu"
-) -> Exported:
+) -> ExportResult:
     """Write `given` (see find_source) as `to`, whole or not at all, and compare what is read again with the model.
 
     `dtype` is that of the weights, by default the base's own; an adapter's weights stay as they are unless it is given.
     Raises UsageError, ModelError or ResourceError; a ModelError too where the logits differ by more than rounding.
     """
-    if to not in KINDS:
-        raise UsageError(f'cannot export to "{to}"', fix=did_you_mean(to, KINDS))
+    if to not in EXPORT_FORMATS:
+        raise UsageError(f'cannot export to "{to}"', fix=did_you_mean(to, EXPORT_FORMATS))
     check_new_directory(out)
     source = find_source(given, model)
     if to == "adapter" and source.adapter is None:
         raise UsageError("this has no adapter to export", given, "use --to merged")
     rounds = to == "adapter" and dtype is not None
     loaded, dtype = load_source(source, to, dtype, device)
-    questions = Questions.to(loaded, dtype, native=to != "llama" and is_native(loaded.language_model))
+    questions = ParityProbe.from_model(loaded, dtype, native=to != "llama" and has_custom_class(loaded.language_model))
     with quiet_transformers(), _written(out) as work:
-        before = questions.answers_of(loaded.model)
+        before = questions.logits(loaded.model)
         if to == "adapter":
             shutil.copytree(source.adapter or "", work, dirs_exist_ok=True)
             if rounds:
@@ -102,17 +108,17 @@ def export(
             del loaded
             _empty_cache()
             again = load_model(source.base, adapter=work, dtype=dtype, device=device)
-            after = {"logits": questions.answers_of(again.model), "class": type(again.language_model).__name__}
+            after = {"logits": questions.logits(again.model), "class": type(again.language_model).__name__}
         else:
             _check_files(write_model(loaded, to, work), work)
-            if source.note and source.note.is_file():
-                shutil.copyfile(source.note, work / NOTE_FILE)
+            if source.metadata and source.metadata.is_file():
+                shutil.copyfile(source.metadata, work / METADATA_FILE)
             del loaded
             _empty_cache()
             after = _read_again(work, questions)
         difference, largest = _compared(before, after["logits"], dtype, given)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    return Exported(out, to, after["class"], dtype, size, difference, largest)
+    return ExportResult(out, to, after["class"], dtype, size, difference, largest)
 
 
 def _round_adapter(directory: Path, dtype: str) -> None:
@@ -134,13 +140,13 @@ def check_new_directory(out: Path) -> None:
         raise UsageError("this directory is not empty", str(out), "give another --out")
 
 
-def load_source(source: Source, to: str, dtype: str | None, device: str) -> tuple[LoadedModel, str]:
+def load_source(source: ExportSource, to: str, dtype: str | None, device: str) -> tuple[LoadedModel, str]:
     """The model that is exported, and the dtype of its weights. Raises ModelError where it cannot become `to`."""
-    side = load_text_side(source.base, source.adapter)
-    if to == "llama" and side.config.model_type not in PLAIN_TYPES:
+    side = load_prompt_model(source.base, source.adapter)
+    if to == "llama" and side.config.model_type not in STOCK_TYPES:
         what = f"{side.name} is neither a Llama nor a GLM by another name"
         raise ModelError(what, str(side.path), "use --to merged: stock transformers reads it")
-    if to == "llama" and (why := why_not_plain(side.config)):
+    if to == "llama" and (why := stock_incompatibility(side.config)):
         raise ModelError(why, str(side.path), "use --to merged: the original's layout, which rolesum reads")
     if dtype is None:
         stored = str(getattr(side.config, "dtype", None)).removeprefix("torch.")
@@ -152,10 +158,10 @@ def write_model(loaded: LoadedModel, to: str, work: Path) -> PreTrainedModel:
     """Write the model with its adapter merged, in the layout of its base or as a plain directory; give that model."""
     model = loaded.model
     merged = _merge(model) if isinstance(model, PeftModel) else model
-    if to == "merged" and is_native(merged):
-        write_original(merged, loaded.path, work)
+    if to == "merged" and has_custom_class(merged):
+        write_original_layout(merged, loaded.path, work)
         return merged
-    return write_plain(loaded, merged, work)
+    return write_stock_layout(loaded, merged, work)
 
 
 def _merge(model: PeftModel) -> PreTrainedModel:
@@ -194,12 +200,12 @@ def _check_files(model: PreTrainedModel, work: Path) -> None:
     if getattr(model.config, "norm_head", False):
         skipped.add("lm_head.weight")  # normalized once more as it is written
     for name, parameter in model.named_parameters():
-        if name not in skipped and not torch.equal(stored_tensor(work, name, model.config), parameter.detach().cpu()):
+        if name not in skipped and not torch.equal(read_tensor(work, name, model.config), parameter.detach().cpu()):
             raise ModelError(f"{name} was not written as it is", fix="nothing was written; please report this")
 
 
 @dataclass(frozen=True)
-class Questions:
+class ParityProbe:
     """What is asked of a model before and after: prompts' ids, whose logits are compared, and texts to tokenize."""
 
     ids: list[list[int]]
@@ -211,7 +217,7 @@ class Questions:
     device: str
 
     @classmethod
-    def to(cls, loaded: LoadedModel, dtype: str, native: bool) -> "Questions":
+    def from_model(cls, loaded: LoadedModel, dtype: str, native: bool) -> "ParityProbe":
         dialogues = [one for name in _PROMPTS for one in read_dialogues(name, limit=2)]
         layout, longest = loaded.layout(), loaded.max_length
         segments = [(*layout.prefix(one), *layout.branch(one, "overall")) for one in dialogues]
@@ -228,11 +234,11 @@ class Questions:
             device=str(loaded.device),
         )
 
-    def answers_of(self, model: torch.nn.Module) -> list[torch.Tensor]:
+    def logits(self, model: torch.nn.Module) -> list[torch.Tensor]:
         return [parity.last_logits(model, ids, _POSITIONS) for ids in self.ids]
 
 
-def _read_again(directory: Path, questions: Questions) -> dict[str, Any]:
+def _read_again(directory: Path, questions: ParityProbe) -> dict[str, Any]:
     """The answers of what lies in a directory, in a fresh process with stock transformers. Raises ModelError."""
     with tempfile.TemporaryDirectory() as folder:
         asked, told = Path(folder) / "asked.pt", Path(folder) / "told.pt"
@@ -253,7 +259,7 @@ def _compared(before: list[torch.Tensor], after: list[torch.Tensor], dtype: str,
     """The largest difference and the largest logit. Raises ModelError where it is more than rounding."""
     largest = max(float(one.abs().max()) for one in before)
     difference = max(float((one - other).abs().max()) for one, other in zip(before, after, strict=True))
-    if not difference <= ROUNDING[dtype] * largest:
+    if not difference <= LOGIT_TOLERANCE[dtype] * largest:
         told = f"the logits differ by up to {difference:.3g} (the largest is {largest:.3g}), more than {dtype} rounds"
         raise ModelError(told, what, "nothing was written; please report this")
     return difference, largest

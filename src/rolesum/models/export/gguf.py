@@ -15,19 +15,19 @@ from rolesum.atomic_io import check_writable, make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.models.checkpoint import read_config
 from rolesum.models.export import llamacpp, parity
-from rolesum.models.export.export import Questions, find_source, load_source, write_model
-from rolesum.models.export.gguf_writer import PRECISIONS, can_gguf, write_gguf
-from rolesum.models.export.stock_layout import PLAIN_TYPES
-from rolesum.models.loading import load_text_side
+from rolesum.models.export.export import ParityProbe, find_source, load_source, write_model
+from rolesum.models.export.gguf_writer import PRECISIONS, gguf_incompatibility, write_gguf
+from rolesum.models.export.stock_layout import STOCK_TYPES
+from rolesum.models.loading import load_prompt_model
 from rolesum.models.transformers_logging import quiet_transformers
 
 # The largest difference of a likely token's log-probability that is rounding; more is an error.
-ROUNDING = {"f32": 0.01, "f16": 0.5, "bf16": 1.5, "q8_0": 4.0}
+LOGPROB_TOLERANCE = {"f32": 0.01, "f16": 0.5, "bf16": 1.5, "q8_0": 4.0}
 _CONTEXT, _NEW_TOKENS = 900, 40
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedFile:
+class GGUFExportResult:
     """The file, and what llama.cpp gave beside the model in transformers; None where llama.cpp is not installed."""
 
     path: Path
@@ -41,7 +41,7 @@ class ExportedFile:
 
 def export_gguf(
     given: str, out: Path, *, precision: str = "f16", model: str | None = None, device: str = "cpu"
-) -> ExportedFile:
+) -> GGUFExportResult:
     """Write `given` (see export.find_source) as the GGUF file `out`, whole or not at all, and run it in llama.cpp.
 
     The weights are merged in float32 for f32, else in the base's own dtype. Raises UsageError, ModelError or
@@ -53,23 +53,23 @@ def export_gguf(
         raise UsageError("this is there already", str(out), "give another --out")
     check_writable(out)
     source = find_source(given, model)
-    kind = load_text_side(source.base, source.adapter).config.model_type
-    if PLAIN_TYPES.get(kind) != "llama":
+    kind = load_prompt_model(source.base, source.adapter).config.model_type
+    if STOCK_TYPES.get(kind) != "llama":
         what = f"cannot be written as GGUF: only Llamas are written so far, and this is of the type {kind}"
         raise ModelError(what, given, "run it with transformers or vLLM: --to llama or --to merged")
     loaded, _ = load_source(source, "llama", "float32" if precision == "f32" else None, device)
-    prompts = Questions.to(loaded, "float32", native=False).ids
+    prompts = ParityProbe.from_model(loaded, "float32", native=False).ids
     with _workshop(out) as work, quiet_transformers():
         plain, file = work / "plain", work / out.name
         write_model(loaded, "llama", plain)
         del loaded
-        if reason := can_gguf(read_config(plain)):
+        if reason := gguf_incompatibility(read_config(plain)):
             fix = "use --to llama: transformers and vLLM read it"
             raise ModelError(f"cannot be written as GGUF: {reason}", given, fix)
         write_gguf(plain, file, precision)
         checked = _in_llama_cpp(plain, file, prompts, precision) if _can_check(plain) else (None,) * 4
         file.replace(out)
-    return ExportedFile(out, precision, out.stat().st_size, *checked)
+    return GGUFExportResult(out, precision, out.stat().st_size, *checked)
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _in_llama_cpp(
         scores = parity.last_logits(here, [*ids, *new], len(new) + 1)[:-1].log_softmax(-1)
         same += scores.argmax(-1).tolist() == new
         differences += [abs(one["logprob"] - float(scores[at, one["id"]])) for at in likely for one in likely[at]]
-    if not differences or max(differences) > ROUNDING[precision]:
+    if not differences or max(differences) > LOGPROB_TOLERANCE[precision]:
         told = f"llama.cpp's log-probabilities differ by up to {max(differences, default=float('nan')):.3g}"
         raise ModelError(f"{told}, more than {precision} rounds", str(file), "nothing was written; please report this")
     return len(prompts), same, max(differences), sum(differences) / len(differences)

@@ -33,7 +33,7 @@ _PRE_TOKENIZERS: dict[str, tuple[list[dict[str, Any]], bool]] = {
 
 
 @dataclass
-class Vocabulary:
+class GGUFVocabulary:
     """A tokenizer in llama.cpp's words: `kind` llama is SentencePiece's BPE, gpt2 is byte-level BPE."""
 
     kind: Literal["llama", "gpt2"]
@@ -46,7 +46,7 @@ class Vocabulary:
     bos: int | None = None  # put before every text
     eos: int | None = None  # put behind every text
 
-    def padded_to(self, rows: int, directory: Path) -> "Vocabulary":
+    def padded_to(self, rows: int, directory: Path) -> "GGUFVocabulary":
         """With a name for each of the model's rows. Raises ModelError where the model has fewer rows than tokens."""
         if len(self.tokens) > rows:
             what = f"the tokenizer has {len(self.tokens)} tokens, and the model rows for {rows}"
@@ -83,7 +83,7 @@ class Vocabulary:
             self.scores.append(-1000.0)
 
 
-def read_vocabulary(directory: Path) -> Vocabulary:
+def read_vocabulary(directory: Path) -> GGUFVocabulary:
     """The tokenizer beside the weights. Raises ModelError for one that llama.cpp would not run alike."""
     fast = read_json(directory / "tokenizer.json")
     bare = not fast and (directory / MODEL_FILE).is_file()
@@ -103,7 +103,7 @@ def read_vocabulary(directory: Path) -> Vocabulary:
     return vocabulary
 
 
-def _add_from_config(vocabulary: Vocabulary, directory: Path) -> None:
+def _add_from_config(vocabulary: GGUFVocabulary, directory: Path) -> None:
     """What a bare tokenizer.model does not say, but the files beside it."""
     if (directory / "added_tokens.json").is_file():
         raise _untold("added_tokens.json does not say which of its tokens are special", directory)
@@ -121,7 +121,7 @@ def _untold(what: str, directory: Path) -> ModelError:
     return ModelError(f"its tokenizer cannot be written as GGUF: {what}", str(directory), fix)
 
 
-def _sentencepiece(directory: Path, fast: Mapping[str, Any]) -> Vocabulary:
+def _sentencepiece(directory: Path, fast: Mapping[str, Any]) -> GGUFVocabulary:
     """SentencePiece's BPE with bytes for what it does not know: the rank of a piece's merges is its score."""
     model = fast["model"]
     steps = [*_steps(fast.get("normalizer"), "normalizers"), *_steps(fast.get("pre_tokenizer"), "pretokenizers")]
@@ -137,7 +137,7 @@ def _sentencepiece(directory: Path, fast: Mapping[str, Any]) -> Vocabulary:
         adds_space = True
     else:
         raise _untold(f"it prepares the text by {_names(steps)}", directory)
-    vocabulary = Vocabulary("llama", "default", *_words(model["vocab"]), adds_space=adds_space)
+    vocabulary = GGUFVocabulary("llama", "default", *_words(model["vocab"]), adds_space=adds_space)
     for index, token in enumerate(vocabulary.tokens):
         if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             vocabulary.types[index] = TokenType.BYTE
@@ -184,7 +184,7 @@ def _scores(merges: Sequence[tuple[str, str]], normal: Set[str], added: Set[str]
     return scores
 
 
-def _byte_level(directory: Path, fast: Mapping[str, Any]) -> Vocabulary:
+def _byte_level(directory: Path, fast: Mapping[str, Any]) -> GGUFVocabulary:
     """A tokenizer.json of GPT-2's kind, recognized by its pre-tokenizer."""
     model = fast["model"]
     for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout"):
@@ -204,7 +204,7 @@ def _byte_level(directory: Path, fast: Mapping[str, Any]) -> Vocabulary:
     merges = [f"{left} {right}" for left, right in _pairs(model)]
     if any(merge.count(" ") != 1 for merge in merges):
         raise _untold("it has merges with a space", directory)
-    return Vocabulary("gpt2", pre, *_words(model["vocab"]), merges=merges)
+    return GGUFVocabulary("gpt2", pre, *_words(model["vocab"]), merges=merges)
 
 
 def _words(ids: Mapping[str, int]) -> tuple[list[str], list[TokenType]]:
@@ -253,13 +253,13 @@ def _ends(post: Mapping[str, Any] | None, directory: Path) -> tuple[int | None, 
     return ends.get(True), ends.get(False)
 
 
-def _token_id(vocabulary: Vocabulary, token: Any) -> int | None:
+def _token_id(vocabulary: GGUFVocabulary, token: Any) -> int | None:
     """The id of a token as tokenizer_config.json writes it: a text, or an object with the text in it."""
     text = token.get("content") if isinstance(token, dict) else token
     return vocabulary.tokens.index(text) if text in vocabulary.tokens else None
 
 
-def special_ids(directory: Path, config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, int]:
+def special_ids(directory: Path, config: Mapping[str, Any], vocabulary: GGUFVocabulary) -> dict[str, int]:
     """Which id is bos, eos, unk, pad, and which other ids end a text (eot, eom)."""
     tokens = {
         **read_json(directory / "special_tokens_map.json"),
@@ -294,7 +294,7 @@ def chat_template(directory: Path) -> str | list[dict[str, str]] | None:
 
 
 def write_vocabulary(
-    writer: GGUFWriter, vocabulary: Vocabulary, ids: Mapping[str, int], template: str | list[dict[str, str]] | None
+    writer: GGUFWriter, vocabulary: GGUFVocabulary, ids: Mapping[str, int], template: str | list[dict[str, str]] | None
 ) -> None:
     writer.add_tokenizer_model(vocabulary.kind)
     writer.add_tokenizer_pre(vocabulary.pre)

@@ -47,7 +47,7 @@ def write_gguf(directory: Path, target: Path, precision: Precision = "f16") -> N
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision}", "", did_you_mean(precision, PRECISIONS))
     raw = read_config(directory)
-    reason = can_gguf(raw)
+    reason = gguf_incompatibility(raw)
     if reason:
         fix = "run it with transformers or vLLM instead, which read the directory as it is"
         raise ModelError(f"cannot be written as GGUF: {reason}", str(directory), fix)
@@ -77,7 +77,7 @@ def write_gguf(directory: Path, target: Path, precision: Precision = "f16") -> N
             work.unlink(missing_ok=True)
 
 
-def can_gguf(config: Mapping[str, Any]) -> str | None:
+def gguf_incompatibility(config: Mapping[str, Any]) -> str | None:
     """Why a model with this config.json cannot be written as GGUF; None where it can, its tokenizer aside."""
     kind = config.get("model_type")
     if kind != "llama":

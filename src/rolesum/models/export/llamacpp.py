@@ -22,7 +22,7 @@ def is_installed() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
+class LlamaCppCompletion:
     """New ids with the one that ended them, their text as llama.cpp reads it, and whether the limit did not end it.
 
     `logprobs` are those that llama.cpp tells: it leaves out tokens that end within a character. Without `ids` where
@@ -103,7 +103,9 @@ class LlamaCpp:
             return new, {place: step["top_logprobs"] for place, step in enumerate(told)}
         return new, {new.index(step["id"]): step["top_logprobs"] for step in told if new.count(step["id"]) == 1}
 
-    def complete(self, ids: Sequence[int], on_text: Callable[[str], None] | None = None, **asked: Any) -> Completed:
+    def complete(
+        self, ids: Sequence[int], on_text: Callable[[str], None] | None = None, **asked: Any
+    ) -> LlamaCppCompletion:
         """A text behind a prompt, whose cache its slot keeps. `asked` are llama.cpp's own parameters.
 
         `on_text` is told the whole text so far, as often as it grows.
@@ -138,6 +140,8 @@ class LlamaCpp:
             raise ModelError(f"llama.cpp refuses: {said}", fix="use another engine") from None
 
 
-def _completed(said: dict[str, Any], ids: Sequence[int], text: str, told: Sequence[dict[str, Any]]) -> Completed:
+def _completed(
+    said: dict[str, Any], ids: Sequence[int], text: str, told: Sequence[dict[str, Any]]
+) -> LlamaCppCompletion:
     logprobs = tuple(float(one["logprob"]) for one in told)
-    return Completed(tuple(ids), text, said["tokens_predicted"], said["stop_type"] != "limit", logprobs)
+    return LlamaCppCompletion(tuple(ids), text, said["tokens_predicted"], said["stop_type"] != "limit", logprobs)

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from rolesum.models.loading import LoadedModel
 
 # Our class -> the stock classes that compute the same.
-STOCK: dict[type[PreTrainedModel], tuple[type[PreTrainedModel], type[PretrainedConfig]]] = {
+STOCK_CLASSES: dict[type[PreTrainedModel], tuple[type[PreTrainedModel], type[PretrainedConfig]]] = {
     BaichuanForCausalLM: (LlamaForCausalLM, LlamaConfig),
     ChatGLMForCausalLM: (GlmForCausalLM, GlmConfig),
 }
 # Model type -> that of its plain directory; others have none but their own layout.
-PLAIN_TYPES = {"llama": "llama", "baichuan": "llama", "chatglm": "glm", "glm": "glm", "glm4": "glm4"}
+STOCK_TYPES = {"llama": "llama", "baichuan": "llama", "chatglm": "glm", "glm": "glm", "glm4": "glm4"}
 # Settings of ours and of the authors that mean nothing to a stock class.
 _OWN_SETTINGS = (
     *("model_type", "architectures", "alibi", "norm_head", "auto_map", "tokenizer_class", "transformers_version"),
@@ -64,23 +64,23 @@ _TEMPLATES = {
 }
 
 
-def is_native(model: PreTrainedModel) -> bool:
+def has_custom_class(model: PreTrainedModel) -> bool:
     """Whether the model is one of our classes, which no stock tool reads."""
-    return type(model) in STOCK
+    return type(model) in STOCK_CLASSES
 
 
-def why_not_plain(config: PretrainedConfig) -> str | None:
+def stock_incompatibility(config: PretrainedConfig) -> str | None:
     """Why no stock class computes what a model of this config does; None where one does."""
     if getattr(config, "alibi", False):
         return "Baichuan2-13B has ALiBi on Llama's layers, and no class of transformers has that"
     return None
 
 
-def plain_model(model: PreTrainedModel) -> PreTrainedModel:
-    """The same tensors under the stock class that computes the same (see why_not_plain); a stock model as it is."""
-    if not is_native(model):
+def to_stock_model(model: PreTrainedModel) -> PreTrainedModel:
+    """The same tensors under the stock class that computes the same; a stock model as it is."""
+    if not has_custom_class(model):
         return model
-    stock, config_class = STOCK[type(model)]
+    stock, config_class = STOCK_CLASSES[type(model)]
     settings = {key: value for key, value in model.config.to_dict().items() if key not in _OWN_SETTINGS}
     with torch.device("meta"):
         plain = stock(config_class(**settings))
@@ -90,12 +90,12 @@ def plain_model(model: PreTrainedModel) -> PreTrainedModel:
     return plain.eval()
 
 
-def write_plain(loaded: "LoadedModel", model: PreTrainedModel, work: Path) -> PreTrainedModel:
+def write_stock_layout(loaded: "LoadedModel", model: PreTrainedModel, work: Path) -> PreTrainedModel:
     """Write `model`, whose prompts are those of `loaded`, as a plain directory; give the stock model it is now."""
-    plain = plain_model(model)
+    plain = to_stock_model(model)
     plain.generation_config = _generation_config(plain, loaded.stop_ids)
     plain.save_pretrained(work, save_original_format=False)
-    template = _TEMPLATES.get(loaded.family.name) if is_native(model) else None
+    template = _TEMPLATES.get(loaded.family.name) if has_custom_class(model) else None
     if template:
         loaded.tokenizer.chat_template = template
     loaded.tokenizer.save_pretrained(work)
@@ -125,7 +125,7 @@ def _name_class(file: Path) -> None:
         file.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_original(
+def write_original_layout(
     model: PreTrainedModel, source: Path, work: Path, state: dict[str, torch.Tensor] | None = None
 ) -> None:
     """Write a native model in the layout of `source`, the original that it came from, with all its small files."""

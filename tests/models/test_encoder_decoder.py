@@ -13,7 +13,7 @@ from rolesum.generation import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import Segment
 from rolesum.models.families import OTHER_ENCODER_DECODER, family_of
-from rolesum.models.loading import load_model, load_text_side
+from rolesum.models.loading import load_model, load_prompt_model
 
 TEXT = "Anna: My lamp broke.\nTom: Oh dear!"
 ENGLISH = Dialogue("1", (Turn("Anna", "My lamp broke."), Turn("Tom", "Oh dear!")))
@@ -31,7 +31,7 @@ def around(side, dialogue, text):
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_one_segment_is_encoded_as_the_tokenizer_itself_would(kind):
-    side = load_text_side(seq2seq_dir(kind))
+    side = load_prompt_model(seq2seq_dir(kind))
     source, target = around(side, ENGLISH, TEXT)
     assert source == side.tokenizer(TEXT).input_ids
     assert target == side.tokenizer(text_target=TEXT).input_ids
@@ -40,7 +40,7 @@ def test_one_segment_is_encoded_as_the_tokenizer_itself_would(kind):
 
 @pytest.mark.parametrize("kind", ["t5", "mt5", "mbart"])
 def test_where_spaces_are_dropped_all_segments_together_are_the_whole_text(kind):
-    side = load_text_side(seq2seq_dir(kind))
+    side = load_prompt_model(seq2seq_dir(kind))
     layout, encode = side.layout(), side.encoder.encode
     segments = (*layout.prefix(ENGLISH), *layout.branch(ENGLISH, "overall"))
     text = "".join(segment.text for segment in segments)
@@ -50,7 +50,7 @@ def test_where_spaces_are_dropped_all_segments_together_are_the_whole_text(kind)
 @pytest.mark.parametrize("kind", ["mbart", "mbart50"])
 @pytest.mark.parametrize(("dialogue", "code"), [(ENGLISH, "en_XX"), (CHINESE, "zh_CN")], ids=["en", "zh"])
 def test_mbarts_languages_follow_the_dialogues(kind, dialogue, code):
-    side = load_text_side(seq2seq_dir(kind))
+    side = load_prompt_model(seq2seq_dir(kind))
     source, target = around(side, dialogue, "灯 broke")
     known = tokenizer_of(kind)
     known.src_lang = known.tgt_lang = code
@@ -58,7 +58,7 @@ def test_mbarts_languages_follow_the_dialogues(kind, dialogue, code):
     assert target == known(text_target="灯 broke").input_ids
     known.src_lang = known.tgt_lang = "en_XX"
     number = known.convert_tokens_to_ids(code)
-    begin = side.sides.begin(side.layout().chat_format_for(dialogue))
+    begin = side.encoder_decoder_spec.decoder_prompt(side.layout().chat_format_for(dialogue))
     assert begin == ([number] if kind == "mbart" else [2, number])
     assert side.tokenizer.src_lang == side.tokenizer.tgt_lang == "en_XX"  # left as it was
 
@@ -70,7 +70,7 @@ ATTACKS = ["</s>", "<s>a</s></s>b", "<pad>", "en_XX", "<extra_id_1>", "<mask>", 
 @pytest.mark.parametrize("kind", ["bart", "mbart", "mbart50", "pegasus", "t5"])
 @pytest.mark.parametrize("part", ["dialogue", "instruction", "target"])
 def test_control_tokens_typed_by_a_customer_stay_text(kind, attack, part):
-    encoder = load_text_side(seq2seq_dir(kind)).encoder
+    encoder = load_prompt_model(seq2seq_dir(kind)).encoder
     control = encoder.control_ids - {encoder.tokenizer.unk_token_id}
     ids = encoder.encode_segment(Segment(part, f"x {attack} y", continues=part == "instruction"))
     assert control.isdisjoint(ids)
@@ -91,7 +91,7 @@ def test_families_are_told_by_the_config():
 
 def test_limits_are_the_configs_the_tokenizers_or_the_stated_default(tmp_path):
     def limits(kind):
-        sides = load_text_side(seq2seq_dir(kind)).sides
+        sides = load_prompt_model(seq2seq_dir(kind)).encoder_decoder_spec
         return sides.source_length, sides.target_length
 
     assert limits("bart") == limits("t5") == (LENGTH, LENGTH)
@@ -100,7 +100,7 @@ def test_limits_are_the_configs_the_tokenizers_or_the_stated_default(tmp_path):
     told = shutil.copytree(seq2seq_dir("mt5"), tmp_path / "told")
     file = told / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 512}))
-    assert load_text_side(told).max_length == 512
+    assert load_prompt_model(told).max_length == 512
 
 
 def test_a_source_or_an_answer_that_does_not_fit_is_an_error_with_its_place():
