@@ -1,4 +1,5 @@
 import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from rolesum.errors import (
     SHOWN_PROBLEMS,
@@ -9,6 +10,7 @@ from rolesum.errors import (
     RolesumError,
     UsageError,
     did_you_mean,
+    first_line,
 )
 
 
@@ -54,3 +56,73 @@ def test_a_misspelt_word_gets_the_nearest_known_one():
 
 def test_a_word_near_to_none_gets_all_known_ones_in_order():
     assert did_you_mean("xyz", ["seed", "epochs"]) == "known: epochs, seed"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("no such file\nTraceback: …"), "no such file"),
+        (ValueError("\n  no GPU  \nmore"), "no GPU  "),
+        (ValueError(), "ValueError"),
+        (KeyError(" \n "), "' \\n '"),
+    ],
+)
+def test_first_line_of_an_error_is_its_message_or_its_type(error, line):
+    assert first_line(error) == line
+
+
+class Size(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    width: int
+
+    @field_validator("width")
+    @classmethod
+    def _positive(cls, value):
+        if value <= 0:
+            raise ValueError("must be positive")
+        return value
+
+
+class Box(BaseModel):
+    sizes: list[Size]
+
+
+def problems_of(sizes, *args, **options):
+    with pytest.raises(ValidationError) as caught:
+        Box.model_validate({"sizes": sizes})
+    return [Problem.from_pydantic(detail, *args, **options) for detail in caught.value.errors()]
+
+
+def test_from_pydantic_in_a_file_names_file_and_key():
+    found = problems_of([{"width": "x"}, {}, {"width": 1, "hight": 2}, {"width": 0}], "box.yaml", "see the docs")
+    assert found == [
+        Problem(
+            "sizes.0.width: Input should be a valid integer, unable to parse string as an integer",
+            "box.yaml",
+            "see the docs",
+        ),
+        Problem('the key "sizes.1.width" is missing', "box.yaml", "see the docs"),
+        Problem('unknown key "sizes.2.hight"', "box.yaml", "see the docs"),
+        Problem("sizes.3.width: must be positive", "box.yaml", "see the docs"),
+    ]
+
+
+def test_from_pydantic_without_a_file_takes_the_key_for_the_place():
+    found = problems_of([{"width": 0}, {"width": 1, "widht": 2}], fix="see the docs", known=("width", "height"))
+    assert found == [
+        Problem("must be positive", "sizes.0.width", "see the docs"),
+        Problem('unknown key "widht"', "sizes.1.widht", 'did you mean "width"?'),
+    ]
+
+
+def test_from_pydantic_shows_a_long_key_in_part():
+    (found,) = problems_of([{"width": 1, "x" * 1000: 2}])
+    assert len(found.where) == 300 and len(found.what) < 400 and found.fix == "remove it"
+
+
+def test_from_pydantic_of_a_whole_value_names_no_key():
+    with pytest.raises(ValidationError) as caught:
+        Box.model_validate(3)
+    (detail,) = caught.value.errors()
+    assert Problem.from_pydantic(detail, "box.yaml").what.startswith("Input should be a valid dictionary")

@@ -1,15 +1,17 @@
-"""What can go wrong, told as what happened, where, and what to do about it.
+"""Errors: what happened, where, and how to fix it.
 
-Every error that rolesum raises on purpose is a `RolesumError`. It carries one or more problems, so that a file with
-forty bad lines is one error with forty places, and the exit code of the command line.
+Every error that rolesum raises on purpose is a `RolesumError`. It carries the exit code of the command line and one or
+more problems, so that a file with forty bad lines is one error with forty problems.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 SHOWN_PROBLEMS = 20
-LONGEST_WORD = 200  # characters of a word for which a near one is sought: the time grows with their square
+LONGEST_WORD = 200  # characters of the longest word that did_you_mean compares: its time is quadratic
+_LONGEST_KEY = 300  # characters of a key's path that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,29 @@ class Problem:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  → {self.fix}" if self.fix else text
 
+    @classmethod
+    def from_pydantic(
+        cls, detail: Mapping[str, Any], where: str = "", fix: str = "", *, known: Iterable[str] = ()
+    ) -> "Problem":
+        """One entry of pydantic's `ValidationError.errors()` as a problem.
+
+        `where` names the file. Without it, as for the body of a request, the path of the key is the place. `known` are
+        the keys that may stand where an unknown one does: the fix is then the nearest of them.
+        """
+        key = ".".join(map(str, detail["loc"]))[:_LONGEST_KEY]
+        place = where or key
+        if detail["type"] == "extra_forbidden":
+            last = str(detail["loc"][-1])[:_LONGEST_KEY]
+            hint = did_you_mean(last, known) if known else fix or "remove it"
+            return cls(f'unknown key "{key if where else last}"', place, hint)
+        if detail["type"] == "missing":
+            return cls(f'the key "{key}" is missing', place, fix)
+        what = str(detail["msg"]).removeprefix("Value error, ")
+        return cls(f"{key}: {what}" if where and key else what, place, fix)
+
 
 class RolesumError(Exception):
-    """Something failed; the base of all errors that rolesum raises on purpose."""
+    """The base class of all errors that rolesum raises on purpose."""
 
     exit_code = 1
 
@@ -46,13 +68,13 @@ class RolesumError(Exception):
 
 
 class UsageError(RolesumError):
-    """The command or the recipe asks for something that does not exist or does not go together."""
+    """Wrong usage: an option or a recipe key does not exist, or two do not go together."""
 
     exit_code = 2
 
 
 class DataError(RolesumError):
-    """A data file, or a dialogue in it, cannot be used as it is."""
+    """A data file, or a dialogue in it, cannot be used."""
 
     exit_code = 3
 
@@ -64,13 +86,18 @@ class ModelError(RolesumError):
 
 
 class ResourceError(RolesumError):
-    """The machine ran out of something: disk, memory, network."""
+    """The machine lacks a resource: disk space, memory, network."""
 
     exit_code = 5
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error message, or the error's type if it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint like `did you mean "epochs"?`, or the known words where none is near."""
+    """A hint like `did you mean "epochs"?`, or the known words if none is near."""
     words = sorted(known)
     near = get_close_matches(word, words, n=1) if len(word) <= LONGEST_WORD else []
     return f'did you mean "{near[0]}"?' if near else f"known: {', '.join(words)}"

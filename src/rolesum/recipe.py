@@ -318,16 +318,11 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 
 
 def _problem(detail: Any, place: str) -> Problem:
-    location = tuple(part for part in detail["loc"] if isinstance(part, str))
-    key = ".".join(map(str, detail["loc"]))
-    if detail["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1])
-        return Problem(f'unknown key "{key}"', place, did_you_mean(location[-1], known) if known else "remove it")
-    if detail["type"] == "missing":
-        return Problem(f'the key "{key}" is missing', place, "add it; see rolesum train sample --dry-run")
-    if not location:
-        return Problem(detail["msg"].removeprefix("Value error, "), place, "see docs/recipes.md")
-    return Problem(f"{key}: {detail['msg']}, not {detail['input']!r}", place, "see rolesum train sample --dry-run")
+    section = tuple(part for part in detail["loc"][:-1] if isinstance(part, str))
+    found = Problem.from_pydantic(detail, place, "see rolesum train sample --dry-run", known=_fields_at(section))
+    if detail["type"] in ("extra_forbidden", "missing") or not detail["loc"]:
+        return found
+    return replace(found, what=f"{found.what}, not {detail['input']!r}")
 
 
 def _fields_at(location: tuple[str, ...]) -> list[str]:

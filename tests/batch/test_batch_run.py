@@ -285,6 +285,6 @@ def test_a_directory_that_is_no_runs_is_left_alone(given, tmp_path):
 
 def test_two_processes_do_not_work_in_one_directory(given, tmp_path):
     (tmp_path / "out").mkdir()
-    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(UsageError, match="another process works"):
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(UsageError, match="in use by another process"):
         run(given, tmp_path / "out")
     assert run(given, tmp_path / "out").summarized == 8

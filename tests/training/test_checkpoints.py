@@ -100,11 +100,11 @@ def test_a_recipe_that_is_no_text_is_another_one(run):
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_directory_that_another_process_trains_into_is_refused(resume, run, tmp_path):
     path = run.path if resume else tmp_path / "new"
-    script = "import time; from pathlib import Path; from rolesum.training.run_directory import Run, locked\n"
-    script += f"with locked(Run(Path({str(path)!r}))): print('held', flush=True); time.sleep(60)"
+    script = "import time; from pathlib import Path; from rolesum.training.run_directory import Run, lock_run\n"
+    script += f"with lock_run(Run(Path({str(path)!r}))): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match="another process trains into this directory"):
+        with pytest.raises(UsageError, match=f"in use by process {other.pid}"):
             trained(path, chosen(), resume=resume)
         other.kill()
     assert trained(path, chosen(), resume=resume).adapter.is_dir()

@@ -7,18 +7,17 @@ block is either done with all its ids, or begins anew.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from rolesum.atomic_io import atomic_write_text, check_directory
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import RoleSummary
 from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.summarizer import summary_record
+from rolesum.locks import process_lock
 
 SCHEMA_VERSION = 1  # of the directory; raised when it changes
 STATE_FILE = "state.json"
@@ -56,24 +55,15 @@ class OutputDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Inside, no other process may work here."""
+        """Keep other processes out of the directory while the block runs."""
         check_directory(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ResourceError(f"cannot write: {error.strerror}", str(self.path), "check the path") from None
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            fix = "wait until it ends, or give another OUT"
-            raise UsageError("another process works in this directory", str(self.path), fix) from None
-        try:
+        fix = "wait until that process ends, or give another OUT"
+        with process_lock(self.path / ".lock", where=self.path, fix=fix):
             yield
-        finally:
-            with suppress(OSError):  # Windows does not remove what is open
-                (self.path / ".lock").unlink()
-            lock.release()
 
     def read_state(self) -> dict[str, Any] | None:
         """What decides the run that was begun here, with the survey's counts; None where none was."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.batch.inputs import LINE_FORMATS, Cursor, ItemStream, Reading, parse_record
-from rolesum.errors import DataError, UsageError
+from rolesum.errors import DataError, UsageError, first_line
 from rolesum.formats import FORMATS, Source
 from rolesum.formats.jsonl import FIELDS
 
@@ -59,7 +59,7 @@ def _rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
                     yield {name: _filled(value) for name, value in row.items() if value is not None}
                 passed = 0
     except (pyarrow.ArrowException, OSError) as error:
-        what = f"not to be read as Parquet: {str(error).splitlines()[0]}"
+        what = f"not to be read as Parquet: {first_line(error)}"
         raise DataError(what, str(path), "check the file") from None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from rolesum.batch.index import ShardReader
 from rolesum.batch.run import RunContext, ShardRunner
-from rolesum.errors import ResourceError, RolesumError, UsageError
+from rolesum.errors import ResourceError, RolesumError, UsageError, first_line
 from rolesum.generation.summarizer import Summarizer
 
 LOCAL = "local"
@@ -130,7 +130,7 @@ def _cluster(ray: Any, address: str, workers: int | None) -> Iterator[None]:
                 ray.init(address=address, **quiet)
             logging.getLogger("ray.data").setLevel(logging.ERROR)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        what = f"no Ray cluster: {str(error).strip().splitlines()[0]}"
+        what = f"no Ray cluster: {first_line(error)}"
         raise ResourceError(what, address, "ray status says what is there") from None
     try:
         yield

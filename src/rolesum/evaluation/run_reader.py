@@ -66,10 +66,11 @@ def _about(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         _Results.model_validate(found)
+    except ValidationError as error:
+        problem = Problem.from_pydantic(error.errors()[0], str(path))
+        raise DataError(f"broken: {problem.what}", str(path), "run rolesum evaluate again") from None
     except (OSError, ValueError, RecursionError) as error:
-        said = error.errors()[0] if isinstance(error, ValidationError) else None
-        what = f"{'.'.join(map(str, said['loc'])) or 'all of it'}: {said['msg']}" if said else str(error)
-        raise DataError(f"broken: {what}", str(path), "run rolesum evaluate again") from None
+        raise DataError(f"broken: {error}", str(path), "run rolesum evaluate again") from None
     return dict(found)
 
 

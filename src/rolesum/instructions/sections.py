@@ -7,7 +7,7 @@ whole dialogue says about one thing, such as the decisions of a meeting.
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -148,7 +148,8 @@ def load_sections(path_or_preset: str | Path) -> SectionSet:
     try:
         return SectionSet.model_validate(yaml.safe_load(_text(path, presets)))
     except ValidationError as error:
-        raise UsageError([_problem(detail, place) for detail in error.errors()]) from None
+        fix = "see docs/roles-and-sections.md"
+        raise UsageError([Problem.from_pydantic(detail, place, fix) for detail in error.errors()]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         fix = "quote texts that hold a colon; see docs/roles-and-sections.md"
         raise UsageError(f"cannot be read: {error}", place, fix) from None
@@ -164,14 +165,6 @@ def _text(path: Path, presets: tuple[str, ...]) -> str:
     if str(path) in presets:
         return resources.files(__package__).joinpath(PRESETS, f"{path}.yaml").read_text(encoding="utf-8")
     return path.read_text(encoding="utf-8")
-
-
-def _problem(detail: Any, place: str) -> Problem:
-    key = ".".join(str(part) for part in detail["loc"])
-    what = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        return Problem(f'unknown key "{key}"', place, "see docs/roles-and-sections.md")
-    return Problem(f"{key}: {what}" if key else what, place, "see docs/roles-and-sections.md")
 
 
 def _in(language: str, text: Wording) -> str:

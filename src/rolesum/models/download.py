@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, first_line
 from rolesum.models.catalog import CATALOG, CatalogEntry, Wheel
 
 MARKER_FILE = "rolesum-model.json"  # marks a converted model directory and names its alias
@@ -175,6 +175,5 @@ def _pull_from_hub(hub_id: str) -> Path:
     except Exception as error:  # the network fails in many ways, each library with errors of its own
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise ResourceError(f"no space left for {hub_id}", fix="free some, or set HF_HOME") from None
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         fix = f"without a network: copy the model's directory here and give its path in place of {hub_id}"
-        raise ResourceError(f"could not fetch {hub_id} from the hub: {said}", fix=fix) from None
+        raise ResourceError(f"could not fetch {hub_id} from the hub: {first_line(error)}", fix=fix) from None

@@ -11,7 +11,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean
+from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean, first_line
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet
 from rolesum.models.adapters import (
     attach_adapter,
@@ -243,7 +243,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # "meta" has no numbers
     except (RuntimeError, AssertionError) as error:
-        raise ResourceError(f'no device "{name}": {str(error).splitlines()[0]}', fix="use --device cpu") from None
+        raise ResourceError(f'no device "{name}": {first_line(error)}', fix="use --device cpu") from None
     return device
 
 

@@ -105,7 +105,7 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _not_valid(request: Request, error: RequestValidationError) -> Response:
-        problems = [Problem(one["msg"], ".".join(map(str, one["loc"])), "see /openapi.json") for one in error.errors()]
+        problems = [Problem.from_pydantic(one, fix="see /openapi.json") for one in error.errors()]
         return told(document(422, problems, instance=request.url.path))
 
     @app.exception_handler(HTTPException)

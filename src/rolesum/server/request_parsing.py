@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.errors import Problem, UsageError
 from rolesum.server.limits import Limits
 from rolesum.server.problems import Refusal
 from rolesum.server.reading import Upload
@@ -79,7 +79,8 @@ def _checked(found: Any, kind: type[Body]) -> Body:
         return kind.model_validate(found)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        raise UsageError([_problem(one) for one in details]) from None
+        fix = "see /openapi.json"
+        raise UsageError([Problem.from_pydantic(one, fix=fix, known=KEYS) for one in details]) from None
 
 
 async def _form(request: Request, limits: Limits) -> Sent:
@@ -118,11 +119,3 @@ def _shown(filename: str | None) -> str:
     """A file's own name, without the folders that a client may write before it."""
     name = (filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(one for one in name if one.isprintable())[:200] or "file"
-
-
-def _problem(detail: Any) -> Problem:
-    where = ".".join(str(part) for part in detail["loc"])[:300]
-    if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])[:100]
-        return Problem(f'unknown key "{key}"', where, did_you_mean(key, KEYS))
-    return Problem(str(detail["msg"]), where, "see /openapi.json")

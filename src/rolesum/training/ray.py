@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.console import console, log
-from rolesum.errors import ResourceError, RolesumError, UsageError
+from rolesum.errors import ResourceError, RolesumError, UsageError, first_line
 from rolesum.recipe import Recipe
 from rolesum.training.finetune import DEFAULT_RUNS, Rouge, train
 from rolesum.training.run_directory import Interrupted, Run
@@ -102,7 +102,7 @@ def _cluster(ray: Any) -> Iterator[None]:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
             ray.init(include_dashboard=False, logging_level="ERROR", logging_config=quiet)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        what = f"no Ray cluster: {str(error).strip().splitlines()[0]}"
+        what = f"no Ray cluster: {first_line(error)}"
         raise ResourceError(what, os.environ.get("RAY_ADDRESS", ""), "ray status says what is there") from None
     try:
         yield

@@ -8,20 +8,20 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from rolesum.atomic_io import atomic_write_text, check_directory, remove_if_empty
 from rolesum.errors import RolesumError, UsageError
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
+from rolesum.locks import process_lock
 from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
 from rolesum.training.checkpoints import is_complete, list_checkpoints, remove_checkpoints
@@ -109,20 +109,12 @@ class Interrupted(RolesumError):
 
 @contextmanager
 def lock_run(run: Run) -> Iterator[None]:
-    """Inside, no other process may train into the directory. Raises UsageError where one does."""
+    """Keep other processes from training into the directory. Raises UsageError where one does."""
     run.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.lock, timeout=0)
     try:
-        lock.acquire()
-    except Timeout:
-        fix = "wait until it ends, or give another --out"
-        raise UsageError("another process trains into this directory", str(run.path), fix) from None
-    try:
-        yield
+        with process_lock(run.lock, where=run.path, fix="wait until that process ends, or give another --out"):
+            yield
     finally:
-        with suppress(OSError):  # Windows does not remove what is open
-            run.lock.unlink()
-        lock.release()
         remove_if_empty(run.path)
 
 

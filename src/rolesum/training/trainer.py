@@ -17,7 +17,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, Trainer
 
-from rolesum.errors import ResourceError
+from rolesum.errors import ResourceError, first_line
 from rolesum.training.batching import SampleRef, shard_batches
 from rolesum.training.checkpoints import UNFINISHED, finish_checkpoint
 from rolesum.training.collate import Item
@@ -199,6 +199,6 @@ def _reading(checkpoint: str | None) -> Iterator[None]:
     except (torch.OutOfMemoryError, distributed.DistError):
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        what = f"the checkpoint cannot be read: {str(error).strip() or type(error).__name__}"
+        what = f"the checkpoint cannot be read: {first_line(error)}"
         fix = "remove it, and --resume goes on from the one before"
-        raise ResourceError(what.splitlines()[0], checkpoint or "", fix) from None
+        raise ResourceError(what, checkpoint or "", fix) from None

@@ -99,7 +99,7 @@ def prompt_ids(side, message):
     return side.encoder.encode(
         [
             Segment("control", control=side.chat_format.head),
-            Segment("dialogue", message, continues=side.chat_format.joined),
+            Segment("dialogue", message, continues=side.chat_format.no_space_after_head),
             Segment("control", control=side.chat_format.tail, continues=True),
         ]
     )
@@ -126,7 +126,9 @@ def test_llama_2_reads_a_prompt_of_segments_as_one_text(tmp_path):
 
 
 def head(side, text):
-    return Segment("control", control=side.chat_format.head), Segment("dialogue", text, continues=side.chat.joined)
+    return Segment("control", control=side.chat_format.head), Segment(
+        "dialogue", text, continues=side.chat_format.no_space_after_head
+    )
 
 
 def tail(side):

@@ -87,10 +87,8 @@ def settle(asked: Mapping[str, Any], kept: Mapping[str, Any] | None, store: str)
         settings = Settings.model_validate({**(kept or {}), **asked})
         before = Settings.model_validate(kept) if kept is not None else settings
     except ValidationError as error:
-        problems = [
-            Problem(f"{'.'.join(map(str, one['loc']))}: {one['msg']}", fix="see rolesum judge --help")
-            for one in error.errors()
-        ]
+        fix = "see rolesum judge --help"
+        problems = [Problem.from_pydantic(detail, fix=fix) for detail in error.errors()]
         raise UsageError(problems) from None
     if other := [key for key in asked if getattr(settings, key) != getattr(before, key)]:
         options = ", ".join(f"--{key.replace('_', '-')}" for key in other)

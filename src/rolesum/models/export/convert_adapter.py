@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rolesum.atomic_io import atomic_directory
-from rolesum.errors import ModelError, Problem, ResourceError, UsageError
+from rolesum.errors import ModelError, Problem, ResourceError, UsageError, first_line
 from rolesum.models.adapters import CONFIG_FILE, METADATA_FILE, attach_adapter
 from rolesum.models.architectures.chatglm import WEIGHT_NAMES
 from rolesum.models.export.export import check_new_directory
@@ -113,8 +113,9 @@ def _read(old: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     except FileNotFoundError:
         raise ModelError(f"neither {WEIGHTS} nor {OLD_WEIGHTS}", str(old), "restore the adapter's weights") from None
     except Exception as error:  # JSON, safetensors and pickle each have errors of their own
-        told = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"the adapter cannot be read: {told}", str(old), "restore the adapter's files") from None
+        raise ModelError(
+            f"the adapter cannot be read: {first_line(error)}", str(old), "restore the adapter's files"
+        ) from None
 
 
 def _check(config: Mapping[str, Any], old: Path) -> None:

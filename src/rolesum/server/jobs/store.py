@@ -9,14 +9,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from rolesum.errors import ResourceError, UsageError
+from rolesum.locks import process_lock
 from rolesum.server.problems import Refusal
 from rolesum.server.schemas import BatchOut, ResultOut
 
@@ -56,14 +55,14 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
+        lock = path.with_name(f"{path.name}.lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._own = FileLock(path.with_name(f"{path.name}.lock"), timeout=0)
-            self._own.acquire()
-            path.touch(mode=0o600)
-            self._open()
-        except Timeout:
-            raise UsageError("another service works on these batches", str(path), "give another --store") from None
+            with ExitStack() as held:
+                held.enter_context(process_lock(lock, where=path, fix="give another --store"))
+                path.touch(mode=0o600)
+                self._open()
+                self._process_lock = held.pop_all()
         except (OSError, sqlite3.Error) as error:
             fix = "check the path, the permissions and the free disk space, or give another --store"
             raise ResourceError(f"cannot keep batches: {error}", str(path), fix) from None
@@ -84,7 +83,7 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._db.close()
-            self._own.release()
+            self._process_lock.close()
 
     def add(
         self, owner: str, model: str, wishes: str, dialogues: Sequence[tuple[str, str]], digest: str, mark: str | None
