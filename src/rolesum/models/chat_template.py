@@ -46,7 +46,7 @@ def _completed(chat: ChatFormat, tokenizer: PreTrainedTokenizerBase, place: str)
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
     begin = tuple(index for index in tokenizer("").input_ids if index != tokenizer.eos_token_id)
-    return replace(chat, head=(*begin, *chat.head), end=(tokenizer.eos_token_id,))
+    return replace(chat, head=(*begin, *chat.head), answer_end=(tokenizer.eos_token_id,))
 
 
 def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:

@@ -130,7 +130,7 @@ def test_a_service_that_is_killed_loses_no_dialogue_and_does_none_twice(tmp_path
 
 def test_two_services_do_not_share_a_file_of_batches(tmp_path):
     arguments = ("--model", model_dir("llama"), "--dtype", "float32")
-    with serving(*arguments, folder=tmp_path), pytest.raises(AssertionError, match="another service"):
+    with serving(*arguments, folder=tmp_path), pytest.raises(AssertionError, match="in use by process"):
         serving(*arguments, folder=tmp_path).__enter__()
 
 
