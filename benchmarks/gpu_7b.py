@@ -191,7 +191,7 @@ def _rolesum(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]
             steps=steps,
             epochs=1,
             collate=partial(collate, pad_id=PAD),
-            processes=DistributedContext(),
+            context=DistributedContext(),
         )
         trainer.pop_callback(PrinterCallback)
         _warm_up(adapted.get_base_model(), job)

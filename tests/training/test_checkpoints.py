@@ -14,8 +14,7 @@ from helpers.small_runs import TRAIN, raw_recipe, recipe, same, trained, weights
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.training import Interrupted, Run, finetune, train
 from rolesum.training.callbacks import StopOnNaN
-from rolesum.training.checkpoints import is_complete
-from rolesum.training.run_directory import lock_run
+from rolesum.training.run_directory import is_complete, lock_run
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def test_a_checkpoint_with_a_file_that_is_not_whole_is_passed_over(file, damage,
     else:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "cut short" else 0])
     resumed(run)
-    assert "checkpoint-2 is not whole: it is passed over" in capsys.readouterr().err
+    assert "checkpoint-2 is incomplete and is skipped" in capsys.readouterr().err
     assert same(weights(run), weights(whole))
 
 

@@ -163,7 +163,7 @@ def test_a_run_begun_whole_is_not_resumed_in_shards(tmp_path):
 def test_a_model_that_is_to_be_sharded_over_gpus_is_computed_as_on_a_gpu_though_it_does_not_lie_there_yet(tmp_path):
     chosen = load_recipe(recipe_file(tmp_path))
     side = load_prompt_model(chosen.base)
-    target, loaded = finetune._load(
+    target, loaded = finetune._load_base(
         chosen, side, DistributedContext(2, gpu=torch.device("cuda:0"), sharded=True), "cuda"
     )
     assert (target.type, loaded.device.type) == ("cuda", "cpu")

@@ -74,7 +74,7 @@ def test_dialogues_that_recur_in_another_file_are_left_out_and_told(tmp_path):
 
 
 def test_a_file_of_which_nothing_is_left_is_an_error():
-    with pytest.raises(DataError, match="all its dialogues stand in"):
+    with pytest.raises(DataError, match="all its dialogues recur in"):
         read(of_files({"path": str(MORE)}, {"path": str(TRAIN), "apart_from": [str(TRAIN)]}))
 
 

@@ -138,7 +138,7 @@ def test_a_run_that_does_not_fit_the_memory_is_told_what_would_and_is_not_tried(
     needed = plan(large, device="cpu").peak_memory
     monkeypatch.setattr(module, "_free_memory", lambda device: int(needed * 0.97))
     made = plan(large, device="cpu")
-    note = next(note for note in made.notes if "does not suffice" in note)
+    note = next(note for note in made.notes if "not enough memory" in note)
     budget = int(note.split("training.tokens_per_batch=")[1].split()[0])
     smaller = plan(recipe(tokens_per_batch=budget), device="cpu")
     assert smaller.peak_memory <= needed * 0.97

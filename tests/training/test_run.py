@@ -22,9 +22,9 @@ from rolesum.models import loading
 from rolesum.models.loading import load_model
 from rolesum.recipe import parse_recipe
 from rolesum.training import Interrupted, Run, loss, train
+from rolesum.training.cost_model import measured_peak_memory
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.plan import plan
-from rolesum.training.run_directory import peak_memory
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
 
@@ -354,8 +354,7 @@ def test_the_peak_of_memory_is_the_process_own_and_not_its_parents():
     """Linux hands the highest ru_maxrss on to a child that is started by vfork."""
     held = bytearray(700_000_000)
     held[::4096] = b"x" * len(held[::4096])
-    program = (
-        "from rolesum.training.run_directory import peak_memory; import torch; print(peak_memory(torch.device('cpu')))"
-    )
+    imports = "from rolesum.training.cost_model import measured_peak_memory; import torch"
+    program = f"{imports}; print(measured_peak_memory(torch.device('cpu')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert 100e6 < int(done.stdout) < 690e6 < peak_memory(torch.device("cpu"))
+    assert 100e6 < int(done.stdout) < 690e6 < measured_peak_memory(torch.device("cpu"))

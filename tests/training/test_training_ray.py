@@ -16,7 +16,6 @@ from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run, train
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.ray import train_on_ray
-from rolesum.training.validation import rouge
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'rolesum[ray]'"
@@ -46,7 +45,7 @@ def recipe(tmp_path, monkeypatch):
 
 
 def on_ray(recipe, **options):
-    return train_on_ray(recipe, "ray", workers=2, device="cpu", rouge=rouge(recipe), **options)
+    return train_on_ray(recipe, "ray", workers=2, device="cpu", **options)
 
 
 @needs_ray
@@ -55,7 +54,7 @@ def test_two_workers_stopped_and_resumed_train_what_one_process_trains(recipe):
     with pytest.raises(Interrupted, match="stopped at step 1 of 6; a checkpoint was written"):
         on_ray(recipe, max_minutes=0.0001)
     run = on_ray(recipe, resume=True)
-    one = train(recipe, "one", device="cpu", rouge=rouge(recipe))
+    one = train(recipe, "one", device="cpu")
     assert {path.name for path in run.path.iterdir()} == {path.name for path in one.path.iterdir()}
     ours, theirs = (load_file(made.adapter / "adapter_model.safetensors") for made in (run, one))
     assert ours.keys() == theirs.keys()
@@ -72,7 +71,7 @@ def test_two_workers_stopped_and_resumed_train_what_one_process_trains(recipe):
 def test_an_error_of_the_workers_is_the_error_that_one_process_gives_and_nothing_is_written(recipe, tmp_path):
     (tmp_path / "train.jsonl").write_text("no dialogue\n", encoding="utf-8")
     with pytest.raises(DataError) as alone:
-        train(recipe, "one", device="cpu", rouge=rouge(recipe))
+        train(recipe, "one", device="cpu")
     with pytest.raises(DataError) as there:
         on_ray(recipe)
     assert there.value.problems == alone.value.problems

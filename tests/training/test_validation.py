@@ -33,7 +33,7 @@ from rolesum.recipe import parse_recipe
 from rolesum.roles import BUILT_IN
 from rolesum.training import Run, callbacks, finetune
 from rolesum.training.metrics_file import read_metrics
-from rolesum.training.validation import rouge
+from rolesum.training.validation import ValidationRouge
 
 # When to evaluate
 
@@ -153,15 +153,15 @@ def test_a_run_that_patience_ended_and_that_failed_to_write_its_adapter_ends_the
 # The best adapter, by ROUGE; what it is, the test decides
 
 
-def scripted(*values):
-    """ROUGE by script, one value an evaluation."""
+def script_rouge(monkeypatch, *values):
+    """Lets the evaluations to come give these values as ROUGE, one each."""
     coming = iter(values)
 
-    def score(loaded, dialogues):
+    def compute(self):
         value = next(coming)
         return {"rouge1": 1 - value, "rouge2": 0.5, "rougeL": value}
 
-    return score
+    monkeypatch.setattr(ValidationRouge, "compute", compute)
 
 
 def by_rouge(**validation):
@@ -178,29 +178,35 @@ SCRIPT = (0.1, 0.9, 0.3, 0.2, 0.8, 0.4)  # the best is after step 2
 @pytest.fixture
 def after_two_steps(tmp_path, monkeypatch):
     """The adapter as it is after step 2."""
-    return cut_at(2, tmp_path / "cut", by_rouge(keep="best"), monkeypatch, rouge=scripted(*SCRIPT))[1]
+    script_rouge(monkeypatch, *SCRIPT)
+    return cut_at(2, tmp_path / "cut", by_rouge(keep="best"), monkeypatch)[1]
 
 
-def test_best_by_rouge_keeps_the_adapter_with_the_highest_rouge_l(after_two_steps, tmp_path):
-    run = trained(tmp_path / "run", by_rouge(keep="best"), rouge=scripted(*SCRIPT))
+def test_best_by_rouge_keeps_the_adapter_with_the_highest_rouge_l(after_two_steps, tmp_path, monkeypatch):
+    script_rouge(monkeypatch, *SCRIPT)
+    run = trained(tmp_path / "run", by_rouge(keep="best"))
     assert evaluations(run, "eval_rougeL") == dict(enumerate(SCRIPT, 1))
     assert same(weights(run), after_two_steps)
-    other = trained(tmp_path / "last", by_rouge(keep="last"), rouge=scripted(*SCRIPT))
+    script_rouge(monkeypatch, *SCRIPT)
+    other = trained(tmp_path / "last", by_rouge(keep="last"))
     assert not same(weights(other), after_two_steps)
 
 
-def test_the_best_of_a_tie_is_the_earlier(after_two_steps, tmp_path):
-    run = trained(tmp_path / "run", by_rouge(keep="best"), rouge=scripted(0.1, 0.9, 0.9, 0.2, 0.9, 0.4))
+def test_the_best_of_a_tie_is_the_earlier(after_two_steps, tmp_path, monkeypatch):
+    script_rouge(monkeypatch, 0.1, 0.9, 0.9, 0.2, 0.9, 0.4)
+    run = trained(tmp_path / "run", by_rouge(keep="best"))
     assert same(weights(run), after_two_steps)
 
 
-def test_with_patience_the_best_is_kept_and_the_run_is_finished(after_two_steps, tmp_path, capsys):
-    run = trained(tmp_path / "run", by_rouge(keep="best", patience=2), rouge=scripted(*SCRIPT))
+def test_with_patience_the_best_is_kept_and_the_run_is_finished(after_two_steps, tmp_path, monkeypatch, capsys):
+    script_rouge(monkeypatch, *SCRIPT)
+    run = trained(tmp_path / "run", by_rouge(keep="best", patience=2))
     assert list(evaluations(run, "eval_rougeL")) == [1, 2, 3, 4]
     assert "no better eval_rougeL in 2 evaluations: stopping, the best was 0.9" in capsys.readouterr().err
     assert same(weights(run), after_two_steps)
     with pytest.raises(UsageError, match="is finished already"):
-        trained(run.path, by_rouge(keep="best", patience=2), resume=True, rouge=scripted())
+        script_rouge(monkeypatch)
+        trained(run.path, by_rouge(keep="best", patience=2), resume=True)
 
 
 @pytest.mark.parametrize("cut", [2, 3])
@@ -209,8 +215,10 @@ def test_a_resumed_run_remembers_the_best_and_how_long_ago_it_was(
     cut, patience, seen, after_two_steps, tmp_path, monkeypatch
 ):
     chosen = by_rouge(keep="best", patience=patience)
-    run, _ = cut_at(cut, tmp_path / "run", chosen, monkeypatch, rouge=scripted(*SCRIPT))
-    trained(run.path, chosen, resume=True, rouge=scripted(*SCRIPT[cut:]))
+    script_rouge(monkeypatch, *SCRIPT)
+    run, _ = cut_at(cut, tmp_path / "run", chosen, monkeypatch)
+    script_rouge(monkeypatch, *SCRIPT[cut:])
+    trained(run.path, chosen, resume=True)
     assert evaluations(run, "eval_rougeL") == dict(enumerate(SCRIPT[:seen], 1))
     assert same(weights(run), after_two_steps)
 
@@ -219,7 +227,7 @@ def test_a_resumed_run_remembers_the_best_and_how_long_ago_it_was(
 
 
 @pytest.mark.slow
-def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path):
+def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path, monkeypatch):
     """Of the first N validation dialogues; the last evaluation's are what the loaded adapter writes."""
     chosen = recipe(validation={"summaries": 2}, training={"epochs": 2, "learning_rate": 0.05}, lora={"dropout": 0.1})
     written = []
@@ -229,9 +237,15 @@ def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path
         prompts = [engine.layout.prompt(one, BUILT_IN) for one in dialogues]
         written.append([one.text for row in engine.generate(prompts, Decoding(12)) for one in row])
         assert [one.id for one in dialogues] == [one.id for one in read_dialogues(HELD_OUT)[:2]]
+
+    def compute(self):
+        self.loaded.model.eval()
+        write(self.loaded, self.dialogues)
         return {"rougeL": 0.25}
 
-    run = trained(tmp_path / "run", chosen, rouge=write)
+    with monkeypatch.context() as patched:
+        patched.setattr(ValidationRouge, "compute", compute)
+        run = trained(tmp_path / "run", chosen)
     assert evaluations(run, "eval_rougeL") == {3: 0.25, 6: 0.25}
     loaded = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     write(loaded, read_dialogues(HELD_OUT)[:2])
@@ -244,13 +258,14 @@ def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path
 
 def test_summaries_log_rouge_over_all_roles_and_for_each(tmp_path):
     chosen = recipe(validation={"summaries": 1, "max_new_tokens": 8})
-    run = trained(tmp_path / "run", chosen, rouge=rouge(chosen))
+    run = trained(tmp_path / "run", chosen)
     row = next(row for row in read_metrics(run.metrics) if "eval_loss" in row)
     measures = ("rouge1", "rouge2", "rougeL")
     assert {name for name in row if "rouge" in name} == {
         f"eval_{measure}{role}" for measure in measures for role in ("", "_overall", "_user", "_agent")
     }
-    again = rouge(chosen)(load_model(adapter=run.adapter, dtype="float32", device="cpu"), read_dialogues(HELD_OUT)[:1])
+    loaded = load_model(adapter=run.adapter, dtype="float32", device="cpu")
+    again = ValidationRouge(chosen, loaded, read_dialogues(HELD_OUT)).compute()
     for measure in measures:
         by_role = [row[f"eval_{measure}_{role}"] for role in BUILT_IN]
         assert row[f"eval_{measure}"] == pytest.approx(sum(by_role) / 3, abs=1e-5)
@@ -265,7 +280,7 @@ def test_chinese_summaries_log_the_rouge_l_of_their_scorer(tmp_path):
         "validation": {"path": str(short_dialogues("zh-test", 1, 2))},
     }
     chosen = parse_recipe(raw, "test")
-    run = trained(tmp_path / "run", chosen, rouge=rouge(chosen))
+    run = trained(tmp_path / "run", chosen)
     logged = last({row["step"]: row["eval_rougeL_user"] for row in read_metrics(run.metrics) if "eval_loss" in row})
     loaded = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     held_out = read_dialogues(chosen.data.validation.path)
@@ -274,23 +289,16 @@ def test_chinese_summaries_log_the_rouge_l_of_their_scorer(tmp_path):
     assert logged == pytest.approx(done.scores["user"].means["rougeLsum"], abs=1e-5)
 
 
-def test_summaries_without_a_way_to_score_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(UsageError, match="summaries needs a way to score") as caught:
-        trained(tmp_path / "run", recipe(validation={"summaries": 1}))
-    assert "rolesum.training.validation.rouge" in str(caught.value)
-    assert not (tmp_path / "run" / "recipe.yaml").exists()
-
-
 def test_summaries_that_cannot_be_written_are_refused_before_the_first_step(tmp_path):
     chosen = recipe(validation={"summaries": 2, "max_new_tokens": 2040})
     with pytest.raises(DataError, match="no validation dialogue fits the model with a summary"):
-        trained(tmp_path / "run", chosen, rouge=rouge(chosen))
+        trained(tmp_path / "run", chosen)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_way_to_score_that_is_not_asked_for_is_not_asked(tmp_path):
+def test_validation_rouge_is_not_computed_unless_the_recipe_asks_for_it(tmp_path):
     chosen = recipe(data={"train": {"path": str(TRAIN)}, "validation": {"path": str(one_sided(tmp_path))}})
-    assert trained(tmp_path / "run", chosen, rouge=rouge(chosen)).adapter.is_dir()
+    assert trained(tmp_path / "run", chosen).adapter.is_dir()
 
 
 def one_sided(folder):
@@ -314,7 +322,7 @@ def test_a_validation_dialogue_that_cannot_be_summarized_does_not_end_a_run_that
         training={"long_dialogues": "drop-middle", "tokens_per_batch": 2048},
     )
     try:
-        run = trained(tmp_path / "run", chosen, rouge=rouge(chosen))
+        run = trained(tmp_path / "run", chosen)
     except DataError:
         assert not read_metrics(Run(tmp_path / "run").metrics)
     else:

@@ -5,20 +5,17 @@ dialogue are its own, and writes its shard; so an actor that dies costs one bloc
 """
 
 import logging
-import os
 import pickle
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rolesum.batch.index import ShardReader
 from rolesum.batch.run import RunContext, ShardRunner
-from rolesum.errors import ResourceError, RolesumError, UsageError, first_line
+from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.generation.summarizer import Summarizer
+from rolesum.ray_cluster import LOCAL, import_ray, ray_cluster, set_up_worker
 
-LOCAL = "local"
 # A Ray block is done again as a whole where its actor dies; more of them than this only weigh on the driver.
 MAX_RAY_BLOCKS = 10_000
 
@@ -32,8 +29,10 @@ def ray_runner(address: str = LOCAL, workers: int | None = None, gpus: float | N
     """
 
     def run(work: RunContext, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
-        ray = _import_ray()
-        with _cluster(ray, address, workers):
+        ray = import_ray("--ray", "pandas", "pyarrow", "ray.data")  # Ray Data reports a missing pandas or pyarrow late
+        local = {"num_cpus": workers, "include_dashboard": False} if address == LOCAL else {}
+        with ray_cluster(ray, address, log_to_driver=False, **local):
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
             there = ray.cluster_resources()
             share = (1.0 if there.get("GPU", 0) >= 1 else 0.0) if gpus is None else gpus
             size = workers or max(1, int(there.get("GPU", 0) / share if share else there.get("CPU", 1)))
@@ -48,7 +47,7 @@ def ray_runner(address: str = LOCAL, workers: int | None = None, gpus: float | N
         missing = set(todo) - work.out.completed_shards()
         if missing:
             fix = "let OUT lie on storage that this machine and all workers share"
-            raise UsageError("the workers' shards are not to be seen from here", str(work.out.path), fix)
+            raise UsageError("OUT is not on storage shared with the workers", str(work.out.path), fix)
 
     return run
 
@@ -72,8 +71,6 @@ class _Actor:
     """One engine, and the blocks that it is given by their numbers. Errors travel as rows: Ray would wrap them."""
 
     def __init__(self, work: RunContext, folder: str) -> None:
-        for shown in logging.getLogger().handlers:  # Ray's, for every library's chatter
-            shown.setLevel(logging.WARNING)
         self.work, self.folder = work, folder
         self.opened: tuple[ShardReader, Summarizer] | None = None
 
@@ -96,51 +93,5 @@ class _Actor:
         return self.work.process_shard(number, *self.opened)
 
     def _open(self) -> tuple[ShardReader, Summarizer]:
-        try:
-            os.chdir(self.folder)  # paths are relative to the driver's directory, not to one of Ray's
-        except OSError:
-            fix = "start it in a directory on storage that all workers share"
-            raise UsageError("the working directory is not there on a worker's machine", self.folder, fix) from None
+        set_up_worker(self.folder)
         return self.work.open_worker()
-
-
-def _import_ray() -> Any:
-    try:
-        import pandas  # noqa: F401 - Ray Data needs both, and says so late
-        import pyarrow  # noqa: F401
-        import ray
-        import ray.data
-    except ImportError:
-        raise UsageError("--ray needs Ray Data", fix="pip install 'rolesum[ray]'") from None
-    return ray
-
-
-@contextmanager
-def _cluster(ray: Any, address: str, workers: int | None) -> Iterator[None]:
-    """A connection to the cluster, which is there already or ends with the run."""
-    mine = not ray.is_initialized()
-    try:
-        if mine:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
-            quiet = {"logging_level": "ERROR", "log_to_driver": False}
-            if address == LOCAL:
-                ray.init(address=LOCAL, num_cpus=workers, include_dashboard=False, **quiet)
-            else:
-                _check_port(address)
-                ray.init(address=address, **quiet)
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        what = f"no Ray cluster: {first_line(error)}"
-        raise ResourceError(what, address, "ray status says what is there") from None
-    try:
-        yield
-    finally:
-        if mine:
-            ray.shutdown()
-
-
-def _check_port(address: str) -> None:
-    """Raise OSError where nothing listens at HOST:PORT: Ray would try for minutes, and then end the process."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=10).close()

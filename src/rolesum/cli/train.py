@@ -46,10 +46,9 @@ def train(
 
     from rolesum.training import train as train_here
     from rolesum.training.ray import train_on_ray
-    from rolesum.training.validation import rouge
 
     train_run = partial(train_on_ray, workers=ray_workers) if ray_workers else train_here
-    run = train_run(loaded, out, resume=resume, device=device, max_minutes=max_minutes, rouge=rouge(loaded))
+    run = train_run(loaded, out, resume=resume, device=device, max_minutes=max_minutes)
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first speaks
         return
     kind = "model" if loaded.method == "full" else "adapter"

@@ -1,7 +1,7 @@
-"""Which bundles go into which batch: by token budget, sorted by length within shuffled windows, the same every time.
+"""Batches by token budget, sorted by length within shuffled windows, in the same order every time.
 
-The batches of all epochs form one list, so that a run that stops in mid-epoch resumes by skipping what is done. The
-recipe alone decides what an optimizer step holds; how many processes share it changes who computes what, not the step.
+The batches of all epochs form one list, so that a run that stops in mid-epoch resumes by skipping those that are done.
+The recipe alone decides what an optimizer step holds; the number of processes changes who computes what, not the step.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rolesum.errors import DataError, Problem
-from rolesum.training.encode import EncodedBundle
+from rolesum.training.encode import EncodedBranch, EncodedBundle
 
 # A window is this many batches' worth of tokens: sorting inside it leaves little padding, shuffling between windows
 # and batches keeps the order random.
@@ -19,10 +19,10 @@ WINDOW_BATCHES = 16
 
 @dataclass(frozen=True, slots=True)
 class SampleRef:
-    """One bundle's turn in one epoch; `seed` fixes its noise, whatever batch or process it falls to.
+    """The bundle at `index` in one epoch; `seed` decides its NEFTune noise, whatever batch or process it is in.
 
-    Where there is nothing left for a process to do in a step, it computes a draw with `has_loss` False, without a loss,
-    because the others wait for its gradients.
+    A process for which a step has no batch computes one sample with `has_loss` False, because the others wait for its
+    gradients.
     """
 
     epoch: int
@@ -31,8 +31,12 @@ class SampleRef:
     has_loss: bool = True
 
 
+SampleBatch = list[SampleRef]
+Step = list[SampleBatch]  # of one optimizer step
+
+
 def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[EncodedBundle]:
-    """Split bundles that are longer than the budget by branches, with the prefix repeated.
+    """Split bundles that are longer than `budget` tokens by branches, with the prefix repeated.
 
     Raises DataError where a single example is longer than the budget.
     """
@@ -43,7 +47,7 @@ def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[Encod
             what = f"{bundle.longest_example} tokens are more than training.tokens_per_batch, {budget}"
             problems.append(Problem(what, f"dialogue {bundle.id}", "raise training.tokens_per_batch"))
             continue
-        part: list = []
+        part: list[EncodedBranch] = []
         room = budget - len(bundle.prefix)
         for branch in bundle.branches:
             if part and sum(len(one.ids) for one in part) + len(branch.ids) > room:
@@ -56,9 +60,9 @@ def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[Encod
     return fitting
 
 
-def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epochs: int) -> list[list[SampleRef]]:
+def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epochs: int) -> list[SampleBatch]:
     """The batches of all epochs in order. A batch's rows times its longest row is at most `budget` tokens."""
-    schedule: list[list[SampleRef]] = []
+    schedule: list[SampleBatch] = []
     for epoch in range(epochs):
         random = np.random.default_rng([seed, epoch])
         seeds = [
@@ -74,38 +78,38 @@ def token_budget_batches(lengths: Sequence[int], budget: int, *, seed: int, epoc
     return schedule
 
 
-def optimizer_steps(schedule: Sequence[list[SampleRef]], accumulation: int) -> list[list[list[SampleRef]]]:
-    """The batches of each optimizer step: `accumulation` of them, the last step what is left."""
+def optimizer_steps(schedule: Sequence[SampleBatch], accumulation: int) -> list[Step]:
+    """The batches of each optimizer step: `accumulation` of them, in the last step the rest."""
     return [list(schedule[start : start + accumulation]) for start in range(0, len(schedule), accumulation)]
 
 
-def batches_per_process(step: Sequence[list[SampleRef]], processes: int) -> int:
+def batches_per_process(step: Sequence[SampleBatch], processes: int) -> int:
     """How many batches of a step each of the processes computes, one after the other."""
     return max(1, -(-len(step) // processes))
 
 
-def shard_batches(steps: Sequence[list[list[SampleRef]]], processes: int, rank: int) -> list[list[SampleRef]]:
-    """The batches that process `rank` computes, step by step. Every draw falls to one process and is computed once.
+def shard_batches(steps: Sequence[Step], processes: int, rank: int) -> list[SampleBatch]:
+    """The batches that process `rank` computes, step by step. Every sample is computed by one process, once.
 
-    A step of fewer batches than processes is cut by rows, so that each has some.
+    A step of fewer batches than processes is split by rows, so that each process has some.
     """
-    mine: list[list[SampleRef]] = []
+    mine: list[SampleBatch] = []
     for step in steps:
-        parts = _cut(step, processes)[rank::processes]
+        parts = _split_rows(step, processes)[rank::processes]
         idle = [replace(step[0][0], has_loss=False)]
         mine += [part or idle for part in parts]
         mine += [idle] * (batches_per_process(step, processes) - len(parts))
     return mine
 
 
-def padding_share(schedule: Sequence[Sequence[SampleRef]], lengths: Sequence[int]) -> float:
+def padding_share(schedule: Sequence[SampleBatch], lengths: Sequence[int]) -> float:
     """The share of the computed positions that are padding."""
-    computed = sum(len(batch) * max(lengths[draw.index] for draw in batch) for batch in schedule)
-    return 1 - sum(lengths[draw.index] for batch in schedule for draw in batch) / computed
+    computed = sum(len(batch) * max(lengths[sample.index] for sample in batch) for batch in schedule)
+    return 1 - sum(lengths[sample.index] for batch in schedule for sample in batch) / computed
 
 
 def _pack(ordered: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut indices sorted by length into batches."""
+    """Batches of indices that are sorted by length."""
     batches: list[list[int]] = []
     for index in ordered:
         if batches and (len(batches[-1]) + 1) * lengths[index] <= budget:
@@ -115,11 +119,11 @@ def _pack(ordered: Sequence[int], lengths: Sequence[int], budget: int) -> list[l
     return batches
 
 
-def _cut(step: Sequence[list[SampleRef]], processes: int) -> list[list[SampleRef]]:
-    """The step's batches, cut by rows into as many parts as there are processes where they are fewer."""
+def _split_rows(step: Step, processes: int) -> list[SampleBatch]:
+    """The step's batches; where they are fewer than the processes, split by rows into as many parts."""
     if len(step) >= processes:
         return list(step)
-    parts: list[list[SampleRef]] = []
+    parts: list[SampleBatch] = []
     for number, batch in enumerate(step):
         pieces = processes // len(step) + (number < processes % len(step))
         ends = [len(batch) * (piece + 1) // pieces for piece in range(pieces)]

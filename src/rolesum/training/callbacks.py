@@ -1,4 +1,4 @@
-"""What happens beside the training steps: progress, metrics.jsonl, when to evaluate, to save and to stop."""
+"""Callbacks of the trainer: progress, metrics.jsonl, and when to evaluate, save and stop."""
 
 import json
 import math
@@ -25,16 +25,16 @@ TWICE_SECONDS = 2.0
 
 
 class ProgressLine(TrainerCallback):
-    """Advances the progress bar by optimizer step, notes loss and tokens per second, and times the steps.
+    """Advances the progress bar by optimizer step, shows loss and tokens per second there, and times the steps.
 
-    `tokens` holds each step's, of all processes.
+    `tokens` holds the tokens of each step, of all processes together.
     """
 
     def __init__(self, progress_bar: ProgressBar, tokens: Sequence[int]) -> None:
         self.progress_bar, self.tokens = progress_bar, tokens
         self.loss = ""
         self.first = self.last = 0
-        self.begin = 0.0
+        self.step_started = 0.0
         self.seconds = 0.0
 
     @property
@@ -47,12 +47,12 @@ class ProgressLine(TrainerCallback):
         self.progress_bar.start_at(state.global_step)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.begin = time.monotonic()
+        self.step_started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if args.device.type == "cuda":
             torch.cuda.synchronize()  # else the clock stops while the step still runs
-        self.seconds += time.monotonic() - self.begin
+        self.seconds += time.monotonic() - self.step_started
         self.last = state.global_step
         self.progress_bar.advance(1, f"{self.rate:.0f} tokens/s{self.loss}")
 
@@ -64,7 +64,7 @@ class ProgressLine(TrainerCallback):
 
 
 class MetricsFile(TrainerCallback):
-    """Appends every logged line to metrics.jsonl. On resume, lines after the checkpoint's step are taken back."""
+    """Appends every logged line to metrics.jsonl. On resume, lines after the checkpoint's step are removed."""
 
     KEPT = ("loss", "grad_norm", "learning_rate", "epoch")
 
@@ -86,7 +86,7 @@ class MetricsFile(TrainerCallback):
 
 
 class StopOnNaN(TrainerCallback):
-    """Ends the run, in every process, where a loss that is logged is no number."""
+    """Ends the run, in every process, when a logged loss is NaN or infinite."""
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
@@ -97,12 +97,13 @@ class StopOnNaN(TrainerCallback):
 
 
 def nan_error(what: str) -> RolesumError:
-    fix = "lower training.learning_rate, then train anew: from a checkpoint it would go the same way"
+    """The error for a loss or weights that are NaN or infinite."""
+    fix = "lower training.learning_rate and train from the start: a resumed run would end the same way"
     return RolesumError(what, fix=fix)
 
 
 class EvaluateEvenly(TrainerCallback):
-    """Asks for `count` evaluations, spread evenly over the steps; the last is after the last step."""
+    """Requests `count` evaluations, spread evenly over the steps; the last is after the last step."""
 
     def __init__(self, steps: int, count: int) -> None:
         self.steps = {round(steps * (number + 1) / count) for number in range(count)}
@@ -113,7 +114,7 @@ class EvaluateEvenly(TrainerCallback):
 
 
 class SaveByClock(TrainerCallback):
-    """Asks for a checkpoint every few minutes, and at the end: saving the adapter may still fail."""
+    """Requests a checkpoint every few minutes, and after the last step: saving the adapter may still fail."""
 
     def __init__(self, minutes: float) -> None:
         self.seconds = minutes * 60
@@ -127,7 +128,7 @@ class SaveByClock(TrainerCallback):
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Also one that another process asked for: each by its own clock would save soon after the other."""
+        """Restart the clock, also for a checkpoint that another process requested: else each would save soon after."""
         self.last = time.monotonic()
 
 
@@ -143,42 +144,44 @@ class StopAfter(TrainerCallback):
 
 
 class KeepBest(TrainerCallback):
-    """Tells the best evaluation so far, writes it down if asked, and stops when it has been the best for too long.
+    """Tracks the best evaluation so far, saves its weights if asked, and stops early after `patience` evaluations.
 
-    What is known stands in the trainer's state, so that a resumed run knows it too. `write` puts the weights of this
-    moment into a directory; it is called in every process.
+    The best is kept in the trainer's state, so that a resumed run knows it. `save` writes the present weights into a
+    directory; it is called in every process. A metric other than eval_loss is better when it is higher.
     """
 
-    def __init__(self, metric: str, patience: int, write: Callable[[Path], None] | None, run: Run) -> None:
+    def __init__(self, metric: str, patience: int, save: Callable[[Path], None] | None, run: Run) -> None:
         self.metric, self.patience = metric, patience
-        self.write, self.run = write, run
+        self.save, self.run = save, run
         self.stopped = False
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **_: Any
     ) -> None:
-        value = metrics[self.metric]
+        value: float = metrics[self.metric]
         best = state.best_metric
         if best is None or (value < best if self.metric == "eval_loss" else value > best):
             state.best_metric, state.best_global_step = value, state.global_step
-            if self.write:
-                self.write(self.run.best / str(state.global_step))
-        since = {
-            row["step"] for row in state.log_history if self.metric in row and row["step"] > state.best_global_step
-        }
+            if self.save:
+                self.save(self.run.best / str(state.global_step))
+        best_step = state.best_global_step or 0
+        since = {row["step"] for row in state.log_history if self.metric in row and row["step"] > best_step}
         if self.patience and len(since) >= self.patience:
             log(f"no better {self.metric} in {len(since)} evaluations: stopping, the best was {state.best_metric:.4g}")
             self.stopped = control.should_training_stop = True
             control.should_save = False  # resumed from a checkpoint of this moment, the run would not stop here
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Older bests are kept until a checkpoint knows the new one: the run may go on from an earlier one."""
+        """Remove older bests, now that a checkpoint knows the new one; a run may resume from an earlier checkpoint."""
         if state.is_world_process_zero:
             self.run.remove_bests(but=state.best_global_step)
 
 
 class SyncControlFlags(TrainerCallback):
-    """Lets all processes save, evaluate and stop together when one of them wants to. Must come after those who want."""
+    """Makes all processes save, evaluate and stop together when one of them wants to.
+
+    Must come after the callbacks that set these flags.
+    """
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         wanted = [control.should_save, control.should_evaluate, control.should_training_stop]
@@ -188,10 +191,10 @@ class SyncControlFlags(TrainerCallback):
 
 
 class LogBeforeSaving(TrainerCallback):
-    """Logs the loss before a checkpoint is written. Must come after all that ask for one.
+    """Logs the loss before a checkpoint is written. Must come after the callbacks that request one.
 
-    So weights that are no numbers are not kept, and the losses since the last line, which a checkpoint does not hold,
-    are not missing from the first line after a resume.
+    So weights that are NaN are not kept, and the losses since the last line, which a checkpoint does not hold, are not
+    missing from the first line after a resume.
     """
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

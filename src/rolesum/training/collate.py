@@ -1,13 +1,13 @@
-"""Encoded bundles to the tensors of one batch.
+"""Collates encoded bundles to the tensors of one batch.
 
 A row is one bundle: its prefix, then its branches, then padding. The loss needs only the positions that predict a
-target token, so those are listed instead of a label for every position. For an encoder-decoder a row is one example,
-its source and its target apart.
+target token, so those are listed in place of a label for every position. For an encoder-decoder a row is one example,
+with source and target in tensors of their own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import torch
 
@@ -17,15 +17,15 @@ from rolesum.training.encode import EncodedBundle
 
 PAD_BRANCH = -1
 
-Item = tuple[SampleRef, EncodedBundle]
+Sample = tuple[SampleRef, EncodedBundle]
 
 
-class Batch(TypedDict):
+class BundleBatch(TypedDict):
     """The tensors of one batch of `rows` bundles, `length` the longest."""
 
     input_ids: torch.Tensor  # (rows, length)
     position_ids: torch.Tensor  # (rows, length): a branch's go on from the prefix's end
-    branches: torch.Tensor  # (rows, length): 0 prefix, 1… branch, -1 padding
+    branches: torch.Tensor  # (rows, length): 0 prefix, 1… branch, PAD_BRANCH padding
     example_lengths: torch.Tensor  # (rows, length): true length L of the token's example, 0 on padding; for the noise
     noise_seeds: torch.Tensor  # (rows,)
     predicting: torch.Tensor  # (targets,): flat positions in (rows * length) whose output predicts a target token
@@ -33,18 +33,21 @@ class Batch(TypedDict):
 
 
 class Seq2SeqBatch(TypedDict):
-    """The tensors of one batch of `rows` pairs for an encoder-decoder, `source` and `target` the longest of each."""
+    """The tensors of one batch of `rows` encoder-decoder examples; `source` and `target` are the longest of each."""
 
     input_ids: torch.Tensor  # (rows, source)
     attention_mask: torch.Tensor  # (rows, source): 0 on padding
-    decoder_input_ids: torch.Tensor  # (rows, target): the targets, one to the right behind the decoder's start
+    decoder_input_ids: torch.Tensor  # (rows, target): the decoder's start token, then the target without its last
     noise_seeds: torch.Tensor  # (rows,)
     predicting: torch.Tensor  # (targets,): flat positions in (rows * target) whose output predicts a target token
     target_ids: torch.Tensor  # (targets,)
 
 
-def make_collate_fn(loaded: LoadedModel) -> Callable[[Sequence[Item]], Batch | Seq2SeqBatch]:
-    """What makes the batches of a model."""
+CollateFn = Callable[[Sequence[Sample]], BundleBatch | Seq2SeqBatch]
+
+
+def make_collate_fn(loaded: LoadedModel) -> CollateFn:
+    """The function that collates batches for a model: `collate` or, for an encoder-decoder, `collate_seq2seq`."""
     pad = loaded.tokenizer.pad_token_id
     pad = int(pad if pad is not None else loaded.stop_ids[0])
     if loaded.encoder_decoder_spec is None:
@@ -52,16 +55,20 @@ def make_collate_fn(loaded: LoadedModel) -> Callable[[Sequence[Item]], Batch | S
     return partial(collate_seq2seq, pad_id=pad, decoder_start=loaded.encoder_decoder_spec.decoder_start)
 
 
-def collate(items: Sequence[Item], pad_id: int) -> Batch:
-    """One batch from bundles and their draws."""
-    rows, length = len(items), max(bundle.tokens for _, bundle in items)
+def to_device(batch: BundleBatch | Seq2SeqBatch, device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in cast(Mapping[str, torch.Tensor], batch).items()}
+
+
+def collate(samples: Sequence[Sample], pad_id: int) -> BundleBatch:
+    """One batch of bundles."""
+    rows, length = len(samples), max(bundle.tokens for _, bundle in samples)
     input_ids = torch.full((rows, length), pad_id)
     position_ids = torch.zeros(rows, length, dtype=torch.long)
     branches = torch.full((rows, length), PAD_BRANCH)
     example_lengths = torch.zeros(rows, length, dtype=torch.long)
     predicting: list[int] = []
     target_ids: list[int] = []
-    for row, (draw, bundle) in enumerate(items):
+    for row, (sample, bundle) in enumerate(samples):
         shared = len(bundle.prefix)
         input_ids[row, :shared] = torch.tensor(bundle.prefix)
         position_ids[row, :shared] = torch.arange(shared)
@@ -75,44 +82,44 @@ def collate(items: Sequence[Item], pad_id: int) -> Batch:
             branches[row, start:end] = number
             example_lengths[row, start:end] = shared + len(branch.ids)
             start = end
-            if draw.has_loss:
+            if sample.has_loss:
                 first = row * length + end - branch.targets
                 predicting += range(first - 1, first - 1 + branch.targets)
                 target_ids += branch.ids[len(branch.ids) - branch.targets :]
-    return Batch(
+    return BundleBatch(
         input_ids=input_ids,
         position_ids=position_ids,
         branches=branches,
         example_lengths=example_lengths,
-        noise_seeds=torch.tensor([draw.seed for draw, _ in items]),
+        noise_seeds=torch.tensor([sample.seed for sample, _ in samples]),
         predicting=torch.tensor(predicting, dtype=torch.long),
         target_ids=torch.tensor(target_ids, dtype=torch.long),
     )
 
 
-def collate_seq2seq(items: Sequence[Item], pad_id: int, decoder_start: int | None) -> Seq2SeqBatch:
-    """One batch of single examples. Without a `decoder_start`, a target's last token stands before it."""
-    sources, targets = zip(*(_pair(bundle) for _, bundle in items), strict=True)
-    rows, source, target = len(items), max(map(len, sources)), max(map(len, targets))
+def collate_seq2seq(samples: Sequence[Sample], pad_id: int, decoder_start: int | None) -> Seq2SeqBatch:
+    """One batch of single examples. Without a `decoder_start`, a target's last token takes its place (mBART)."""
+    sources, targets = zip(*(_pair(bundle) for _, bundle in samples), strict=True)
+    rows, source, target = len(samples), max(map(len, sources)), max(map(len, targets))
     input_ids = torch.full((rows, source), pad_id)
     attention_mask = torch.zeros(rows, source, dtype=torch.long)
     decoder_input_ids = torch.full((rows, target), pad_id)
     predicting: list[int] = []
     target_ids: list[int] = []
-    for row, (draw, _) in enumerate(items):
-        read, written = sources[row], targets[row]
-        input_ids[row, : len(read)] = torch.tensor(read)
-        attention_mask[row, : len(read)] = 1
-        start = written[-1] if decoder_start is None else decoder_start
-        decoder_input_ids[row, : len(written)] = torch.tensor([start, *written[:-1]])
-        if draw.has_loss:
-            predicting += range(row * target, row * target + len(written))
-            target_ids += written
+    for row, (sample, _) in enumerate(samples):
+        source_ids, labels = sources[row], targets[row]
+        input_ids[row, : len(source_ids)] = torch.tensor(source_ids)
+        attention_mask[row, : len(source_ids)] = 1
+        start = labels[-1] if decoder_start is None else decoder_start
+        decoder_input_ids[row, : len(labels)] = torch.tensor([start, *labels[:-1]])
+        if sample.has_loss:
+            predicting += range(row * target, row * target + len(labels))
+            target_ids += labels
     return Seq2SeqBatch(
         input_ids=input_ids,
         attention_mask=attention_mask,
         decoder_input_ids=decoder_input_ids,
-        noise_seeds=torch.tensor([draw.seed for draw, _ in items]),
+        noise_seeds=torch.tensor([sample.seed for sample, _ in samples]),
         predicting=torch.tensor(predicting, dtype=torch.long),
         target_ids=torch.tensor(target_ids, dtype=torch.long),
     )

@@ -8,7 +8,14 @@ from rolesum.formats import read_dialogues
 from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
-from rolesum.training.batching import SampleRef, optimizer_steps, padding_share, split_to_budget, token_budget_batches
+from rolesum.training.batching import (
+    SampleBatch,
+    Step,
+    optimizer_steps,
+    padding_share,
+    split_to_budget,
+    token_budget_batches,
+)
 from rolesum.training.encode import EncodedBundle, EncodedData, encode_bundles
 
 
@@ -18,11 +25,11 @@ class TrainingData:
 
     dialogues: list[Dialogue]
     encoded: list[EncodedBundle]
-    steps: list[list[list[SampleRef]]]
+    steps: list[Step]
     dropped_turns: int
     shortened: int
     left_out: int = 0  # dialogues without a summary for the roles
-    overlapping: int = 0  # dialogues that stand in a file that training is to be apart from
+    overlapping: int = 0  # dialogues left out because they recur in a file of apart_from
 
     @property
     def lengths(self) -> list[int]:
@@ -30,22 +37,22 @@ class TrainingData:
         return [bundle.tokens for bundle in self.encoded]
 
     @property
-    def batches(self) -> list[list[SampleRef]]:
+    def batches(self) -> list[SampleBatch]:
         return [batch for step in self.steps for batch in step]
 
     @property
     def examples(self) -> int:
-        """In one epoch."""
+        """The number of examples of one epoch."""
         return sum(len(bundle.branches) for bundle in self.encoded)
 
     @property
     def tokens(self) -> int:
-        """That are computed in one epoch, padding not counted."""
+        """The tokens computed in one epoch, padding not counted."""
         return sum(self.lengths)
 
     @property
     def tokens_shared(self) -> int:
-        """That a run of single examples would compute beside these, in one epoch."""
+        """The tokens that shared prefixes save in one epoch: a run of single examples would compute them too."""
         return sum(len(bundle.prefix) * (len(bundle.branches) - 1) for bundle in self.encoded)
 
     @property
@@ -53,9 +60,9 @@ class TrainingData:
         """The share of the computed positions that are padding."""
         return padding_share(self.batches, self.lengths)
 
-    def describe(self, joined: bool) -> str:
-        """In one line; `joined` where a batch's rows are computed as one without padding."""
-        padding = "rows joined, no padding" if joined else f"{self.padding:.1%} padding"
+    def describe(self, packed: bool) -> str:
+        """A line for the log; `packed` where a batch's rows are computed as one without padding."""
+        padding = "rows packed, no padding" if packed else f"{self.padding:.1%} padding"
         return (
             f"{len(self.dialogues):,} dialogues, {self.examples:,} examples, {self.tokens:,} tokens "
             f"({self.tokens_shared:,} more without shared prefixes), {len(self.batches):,} batches "
@@ -66,7 +73,7 @@ class TrainingData:
 def read_training_data(recipe: Recipe, side: PromptModel) -> TrainingData:
     """Read and encode data.train and data.mix. Raises DataError with all that is wrong or does not fit."""
     options = recipe.training
-    parts = [_read_apart(recipe, file) for file in recipe.data.train_files]
+    parts = [_read_train_file(recipe, file) for file in recipe.data.train_files]
     bundles = [bundle for part in parts for bundle in part.bundles]
     _check_roles(recipe, bundles)
     side.check_languages([bundle.dialogue for bundle in bundles])
@@ -83,7 +90,7 @@ def read_training_data(recipe: Recipe, side: PromptModel) -> TrainingData:
         sum(one.dropped_turns for one in data),
         sum(one.shortened for one in data),
         sum(part.left_out for part in parts),
-        sum(part.recurring for part in parts),
+        sum(part.overlapping for part in parts),
     )
 
 
@@ -131,16 +138,16 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What is trained on of one file, and how many of its dialogues are not: see TrainingData."""
+class _FileBundles:
+    """The bundles of one file, and how many of its dialogues are left out: see TrainingData."""
 
     bundles: list[Bundle]
     left_out: int
-    recurring: int
+    overlapping: int
 
 
-def _read_apart(recipe: Recipe, file: TrainFile) -> _Part:
-    """The bundles of a file that is trained on, without the dialogues that recur in the files it is apart from.
+def _read_train_file(recipe: Recipe, file: TrainFile) -> _FileBundles:
+    """The bundles of a training file without the dialogues that recur in a file of its apart_from.
 
     Raises DataError where none is left.
     """
@@ -152,9 +159,9 @@ def _read_apart(recipe: Recipe, file: TrainFile) -> _Part:
     }
     kept = [bundle for bundle in bundles if bundle.dialogue.normalized_turns not in seen]
     if not kept:
-        what = f"all its dialogues stand in {' or '.join(file.apart_from)}"
+        what = f"all its dialogues recur in {' or '.join(file.apart_from)}"
         raise DataError(what, file.path, "train on other data, or leave out apart_from")
-    return _Part(kept, left_out, len(bundles) - len(kept))
+    return _FileBundles(kept, left_out, len(bundles) - len(kept))
 
 
 def _encode_parts(recipe: Recipe, side: PromptModel, parts: list[list[Bundle]]) -> list[EncodedData]:

@@ -1,4 +1,4 @@
-"""Bundles to token ids, with which tokens carry loss. What does not fit is an error with the dialogue's id."""
+"""Encodes bundles to token ids and marks the tokens that carry loss; an example that is too long is an error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rolesum.models.segment_encoder import SegmentEncoder
 
 @dataclass(frozen=True, slots=True)
 class EncodedBranch:
-    """One example behind its prefix: the instruction, then the target. The last `targets` ids carry loss."""
+    """One example after its prefix: the instruction, then the target. The last `targets` of `ids` carry loss."""
 
     role: str
     ids: tuple[int, ...]
@@ -45,6 +45,7 @@ class EncodedBundle:
 
     @property
     def longest_target(self) -> int:
+        """The most target tokens of one of its examples."""
         return max(branch.targets for branch in self.branches)
 
 
@@ -59,20 +60,21 @@ class EncodedData:
 
 @dataclass(frozen=True, slots=True)
 class LengthLimits:
-    """The most tokens of an example; or, with `target`, of what stands before its target and of the target."""
+    """The maximum tokens of an example; or, with `target`, of its source and of its target (encoder-decoders)."""
 
     length: int
     target: int | None = None
 
     def length_of(self, bundle: EncodedBundle) -> int:
-        """What `length` limits."""
+        """The length that `length` limits: of the longest example, or of the longest source."""
         return bundle.longest_example if self.target is None else bundle.longest_source
 
     def fits(self, bundle: EncodedBundle) -> bool:
+        """Whether every example of the bundle is within the limits."""
         return self.length_of(bundle) <= self.length and not self.target_too_long(bundle)
 
     def target_too_long(self, bundle: EncodedBundle) -> bool:
-        """Whether a target could not be written, however short the dialogue."""
+        """Whether a target does not fit, however short the dialogue."""
         if self.target is None:
             return bundle.longest_target >= self.length
         return bundle.longest_target > self.target
@@ -91,8 +93,8 @@ def encode_bundles(
 ) -> EncodedData:
     """Encode bundles; without `share_prefix` every example becomes a bundle of its own.
 
-    `max_length` is the most tokens of one example, `context_length` the most that the model could read of one. With a
-    `target_length` they hold for what stands before the target, and it for the target, as an encoder-decoder counts.
+    `max_length` is the maximum number of tokens of one example, `context_length` the model's own maximum. With a
+    `target_length`, as encoder-decoders have it, both are for the source alone, and it is for the target.
     `long_dialogues` is "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
     """
     limits = LengthLimits(max_length, target_length)

@@ -1,7 +1,8 @@
-"""The forward of a model in training: the summed loss, by the fastest way that is exact for this model and device."""
+"""A model's forward in training: the summed loss, by the fastest exact kernels that the model and device allow."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import cast
 
 import torch
 from peft import PeftModel
@@ -15,7 +16,7 @@ from rolesum.training.loss import summed_loss
 
 
 def packs_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device) -> bool:
-    """Whether a batch's rows are joined into one without padding, as attention by segments does."""
+    """Whether a batch's rows are packed into one without padding, which attention by segments allows."""
     known = family is not OTHER and family.shares_prefix
     return known and supports_segment_attention(causal_lm.config.get_text_config(), device)
 
@@ -24,11 +25,11 @@ def packs_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device)
 def training_forward(
     model: PreTrainedModel | PeftModel, family: Family, neftune_alpha: float, device: torch.device
 ) -> Iterator[None]:
-    """Inside, `model(**batch)` gives the summed loss of a batch (see loss.py).
+    """Inside, `model(**batch)` returns the summed loss of a batch (see loss.py).
 
-    `device` is the one that it trains on: a model that is to be sharded does not lie there yet.
+    `device` is the one that it trains on: a model that FSDP will shard is not there yet.
     """
-    causal_lm = model.get_base_model() if isinstance(model, PeftModel) else model
+    causal_lm = cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
     with ExitStack() as stack:
         stack.enter_context(summed_loss(causal_lm, neftune_alpha))
         stack.enter_context(fused_lora(model))

@@ -1,4 +1,4 @@
-"""One dialogue as the model sees it: segments, tokens, and which tokens carry loss."""
+"""Shows one dialogue as the model sees it: segments, tokens, and which tokens carry loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ def inspect_dialogue(
     side: PromptModel, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout
 ) -> list[InspectedSegment]:
     """The shared prefix, then a branch per role, with its target where the dialogue has one."""
-    shown = [_shown(side, "", segment, False) for segment in layout.prefix(dialogue)]
+    shown = [_inspect(side, "", segment, False) for segment in layout.prefix(dialogue)]
     for role in roles:
-        shown += [_shown(side, role, segment, False) for segment in layout.branch(dialogue, role)]
+        shown += [_inspect(side, role, segment, False) for segment in layout.branch(dialogue, role)]
         for target in dialogue.summaries.get(role, ())[:1]:
             example = Example(dialogue, role, target)
-            shown += [_shown(side, role, segment, True) for segment in layout.target(example)]
+            shown += [_inspect(side, role, segment, True) for segment in layout.target(example)]
     return [one for one in shown if one.ids]
 
 
-def _shown(side: PromptModel, branch: str, segment: Segment, loss: bool) -> InspectedSegment:
+def _inspect(side: PromptModel, branch: str, segment: Segment, loss: bool) -> InspectedSegment:
     ids = side.encoder.encode_segment(segment)
-    tokens = tuple(side.tokenizer.decode([index]) for index in ids)
+    tokens = tuple(str(side.tokenizer.decode([index])) for index in ids)
     return InspectedSegment(branch, segment.kind, tokens, tuple(ids), loss)

@@ -1,7 +1,9 @@
-"""The training loss of a batch of bundles: the body, then the head on the positions that predict a target only.
+"""The training loss of a batch: the model's body, then its head on the positions that predict a target token only.
 
-`summed_loss` puts this in the place of a model's forward while it trains, so that PEFT, DDP and the Trainer
-call it through their own wrappers as they would call the model's.
+`summed_loss` replaces a model's forward with this while it trains, so that PEFT, DDP and the Trainer call it through
+their own wrappers as they would call the model's. Shapes are those of collate.py: `rows` bundles of up to `length`
+tokens, or `source` and `target` tokens of encoder-decoders; `hidden` is the model's width, and `targets` the number of
+target tokens of the whole batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,30 +22,30 @@ from rolesum.models.encoder_decoder import run_decoder, run_encoder
 from rolesum.models.lm_head import apply_lm_head, backbone
 from rolesum.training.neftune import neftune_noise
 
-# Target positions whose logits exist at one time: 1,024 rows of 262,144 words are 1 GiB in float32.
+# Target positions whose logits exist at one time: 1,024 of a vocabulary of 262,144 take 1 GiB in float32.
 LOGITS_CHUNK = 1024
-# The same under a frozen head: on a processor, so few that the logits stay in its cache.
+# The same under a frozen head: on a CPU, so few that the logits stay in its cache.
 FROZEN_HEAD_CHUNK = {"cpu": 128}
 
 
 @contextmanager
 def summed_loss(causal_lm: PreTrainedModel, neftune_alpha: float) -> Iterator[None]:
-    """Inside, `causal_lm(**batch)` gives the summed loss over the batch's target tokens (a scalar, float32).
+    """Inside, `causal_lm(**batch)` returns the summed cross-entropy over the batch's target tokens: (), float32.
 
-    In training mode with NEFTune noise of `neftune_alpha` (0 is none); never in evaluation mode.
+    In training mode NEFTune noise of `neftune_alpha` is added to the embeddings (0 adds none); never in evaluation.
     """
 
     def forward(self: PreTrainedModel, **inputs: Any) -> torch.Tensor:
         batch = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
         return _summed_loss(self, batch, neftune_alpha if self.training else 0.0)
 
-    with _forward_of(causal_lm, MethodType(forward, causal_lm)):
+    with replaced_forward(causal_lm, MethodType(forward, causal_lm)):
         yield
 
 
 @contextmanager
-def _forward_of(module: torch.nn.Module, forward: Callable[..., torch.Tensor]) -> Iterator[None]:
-    """Inside, the module computes `forward`; after it what it did before: its class's, or another in its place."""
+def replaced_forward(module: torch.nn.Module, forward: Callable[..., torch.Tensor]) -> Iterator[None]:
+    """Inside, the module computes `forward`; afterwards what it did before: its class's, or an earlier replacement."""
     before = vars(module).get("forward")
     module.forward = forward
     try:
@@ -56,35 +58,41 @@ def _forward_of(module: torch.nn.Module, forward: Callable[..., torch.Tensor]) -
 
 def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
     if model.config.is_encoder_decoder:
-        return _targets_loss(model, _hidden_of_decoder(model, batch, alpha), batch["target_ids"])
-    embedded = model.get_input_embeddings()(batch["input_ids"])  # (rows, length, width)
+        return _targets_loss(model, _decoder_hidden_states(model, batch, alpha), batch["target_ids"])
+    embedded = model.get_input_embeddings()(batch["input_ids"])  # (rows, length, hidden)
     if alpha > 0:
         embedded = embedded + neftune_noise(
             batch["example_lengths"], batch["noise_seeds"], embedded.shape[-1], alpha, embedded.dtype
         )
-    hidden = _hidden_of_segments if uses_segment_attention(model) else _hidden_of_rows
-    return _targets_loss(model, hidden(model, embedded, batch), batch["target_ids"])
+    hidden_states = _packed_hidden_states if uses_segment_attention(model) else _padded_hidden_states
+    return _targets_loss(model, hidden_states(model, embedded, batch), batch["target_ids"])
 
 
-def _hidden_of_rows(model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The hidden states that predict a target (targets, width), from padded rows.
+def _padded_hidden_states(
+    model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """The hidden states that predict a target token (targets, hidden), from padded rows (rows, length, hidden).
 
     A row of one branch is a plain left-to-right text, which needs no mask: padding on its right changes nothing.
     """
-    how: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if int(batch["branches"].max()) > 1:
         positions, visible = batch["position_ids"], bundle_visibility(batch["branches"])
         mask = make_attention_mask(model.config.get_text_config(), visible, positions, positions, embedded.dtype)
-        how = {"attention_mask": mask, "position_ids": positions}
-    hidden = backbone(model)(inputs_embeds=embedded, use_cache=False, **how)[0]
+        options = {"attention_mask": mask, "position_ids": positions}
+    hidden: torch.Tensor = backbone(model)(inputs_embeds=embedded, use_cache=False, **options)[
+        0
+    ]  # (rows, length, hidden)
     return hidden.flatten(0, 1)[batch["predicting"]]
 
 
-def _hidden_of_segments(model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The same, from all rows joined into one without padding."""
-    kept = batch["branches"].flatten() >= 0
+def _packed_hidden_states(
+    model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """The same (targets, hidden), from all rows packed into one without padding: (1, tokens, hidden)."""
+    kept = batch["branches"].flatten() >= 0  # (rows * length,)
     mask = segment_mask(model.config.get_text_config(), segment_table(batch["branches"]))
-    hidden = backbone(model)(
+    hidden: torch.Tensor = backbone(model)(
         inputs_embeds=embedded.flatten(0, 1)[kept][None],
         position_ids=batch["position_ids"].flatten()[kept][None],
         attention_mask=mask,
@@ -93,21 +101,23 @@ def _hidden_of_segments(model: PreTrainedModel, embedded: torch.Tensor, batch: d
     return hidden[0, (kept.cumsum(0) - 1)[batch["predicting"]]]
 
 
-def _hidden_of_decoder(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
-    """The same, from the decoder over padded sources. The decoder needs no mask: padding is on its targets' right."""
+def _decoder_hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
+    """The same (targets, hidden), from the decoder over padded sources; targets, padded on the right, need no mask."""
     mask = batch["attention_mask"]
-    with _noised(model, mask, batch["noise_seeds"], alpha):
+    with _noisy_encoder_embedding(model, mask, batch["noise_seeds"], alpha):
         memory = run_encoder(model, batch["input_ids"], mask)
     hidden = run_decoder(model, batch["decoder_input_ids"], memory, mask)
     return hidden.flatten(0, 1)[batch["predicting"]]
 
 
 @contextmanager
-def _noised(model: PreTrainedModel, mask: torch.Tensor, seeds: torch.Tensor, alpha: float) -> Iterator[None]:
-    """Inside, the encoder's embedding gives its vectors with noise, by the length of each source.
+def _noisy_encoder_embedding(
+    model: PreTrainedModel, mask: torch.Tensor, seeds: torch.Tensor, alpha: float
+) -> Iterator[None]:
+    """Inside, the encoder's embedding returns its vectors with NEFTune noise, by the length of each source.
 
-    The noise is added where the embedding's vectors come from, because encoders take ready ones differently: Pegasus
-    scales its own behind the embedding, and ready ones not at all.
+    The noise is added to the embedding's output, because encoders treat `inputs_embeds` differently: Pegasus scales
+    the embedding's output, but not `inputs_embeds`.
     """
     if alpha == 0:
         yield
@@ -116,61 +126,67 @@ def _noised(model: PreTrainedModel, mask: torch.Tensor, seeds: torch.Tensor, alp
     plain = embedding.forward
 
     def noised(ids: torch.Tensor) -> torch.Tensor:
-        vectors = plain(ids)
-        lengths = functional.pad(mask * mask.sum(1, keepdim=True), (0, ids.shape[1] - mask.shape[1]))  # LED pads more
+        vectors: torch.Tensor = plain(ids)  # (rows, source, hidden)
+        lengths = mask * mask.sum(1, keepdim=True)  # (rows, source)
+        lengths = functional.pad(lengths, (0, ids.shape[1] - mask.shape[1]))  # LED pads further
         return vectors + neftune_noise(lengths, seeds, vectors.shape[-1], alpha, vectors.dtype)
 
-    with _forward_of(embedding, noised):
+    with replaced_forward(embedding, noised):
         yield
 
 
 def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The summed loss, chunk by chunk, inside one call of the head's module.
+    """The summed loss of hidden states (targets, hidden), chunk by chunk, inside one call of the head's module.
 
     In that call's hooks FSDP gathers the head's weight. Were the module called for each chunk, it would be gathered for
-    each of them in the backward, and processes with different numbers of chunks would wait for each other for ever.
+    each of them in the backward, and processes with different numbers of chunks would wait for each other forever.
     """
-    head = model.get_output_embeddings()
+    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # not annotated
     plain = head.forward
 
     def chunked(hidden: torch.Tensor) -> torch.Tensor:
         if not any(parameter.requires_grad for parameter in head.parameters()):
-            return FrozenHeadLoss.apply(hidden, targets, lambda some: apply_lm_head(model, some, plain))
+            loss: torch.Tensor = FrozenHeadLoss.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
+                hidden, targets, lambda some: apply_lm_head(model, some, plain)
+            )
+            return loss
         if len(targets) <= LOGITS_CHUNK:
             return _chunk_loss(model, plain, hidden, targets)
-        chunks = zip(hidden.split(LOGITS_CHUNK), targets.split(LOGITS_CHUNK), strict=True)
+        chunks = zip(torch.split(hidden, LOGITS_CHUNK), torch.split(targets, LOGITS_CHUNK), strict=True)
         losses = [checkpoint(_chunk_loss, model, plain, *chunk, use_reentrant=False) for chunk in chunks]
         return torch.stack(losses).sum()
 
-    with _forward_of(head, chunked):
-        return head(hidden)
+    with replaced_forward(head, chunked):
+        total: torch.Tensor = head(hidden)
+    return total
 
 
 class FrozenHeadLoss(torch.autograd.Function):
-    """The summed loss of hidden states (targets, width) under a head that is not trained.
+    """The summed loss of hidden states (targets, hidden) under a head that is not trained.
 
-    Each chunk's gradient, softmax less one at the target, is taken as soon as its loss is there, so that only one
-    chunk's logits ever exist, and the head multiplies once each way. `logits_of` gives them as float32.
+    Each chunk's gradient, softmax minus one at the target, is computed together with its loss, so that only one chunk's
+    logits (chunk, vocabulary) exist at a time, and the head multiplies once each way. `logits_of` returns float32.
     """
 
     @staticmethod
     def forward(
         ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, logits_of: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        wanted = ctx.needs_input_grad[0]
+        needs_grad: bool = ctx.needs_input_grad[0]
         size = FROZEN_HEAD_CHUNK.get(hidden.device.type, LOGITS_CHUNK)
-        total, grads = torch.zeros((), dtype=torch.float32, device=hidden.device), []
-        for some, expected in zip(hidden.split(size), targets.split(size), strict=True):
-            with torch.set_grad_enabled(wanted):
-                leaf = some.detach().requires_grad_(wanted)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        grads: list[torch.Tensor] = []  # (chunk, hidden) each
+        for some, expected in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+            with torch.set_grad_enabled(needs_grad):
+                leaf = some.detach().requires_grad_(needs_grad)
                 scores = logits_of(leaf)
             likelihood = functional.log_softmax(scores.detach(), dim=-1)
             total += functional.nll_loss(likelihood, expected, reduction="sum")
-            if wanted:
+            if needs_grad:
                 scores_grad = likelihood.exp_()
                 scores_grad[torch.arange(len(expected), device=expected.device), expected] -= 1
                 grads += torch.autograd.grad(scores, leaf, scores_grad)
-        if wanted:
+        if needs_grad:
             ctx.save_for_backward(torch.cat(grads))
         return total
 

@@ -1,7 +1,7 @@
-"""What a run will need, before it begins: data, steps, parameters, memory and time; reckoned, or measured.
+"""Plans a run before it starts: data, steps, parameters, memory and time, estimated or measured.
 
-Reckoned figures come from the model's shape and a short matrix product on this device, or the data sheet of a GPU that
-is not here. Measured ones come from the run's own largest batch and a few others, trained once and thrown away.
+Estimates come from the cost model and a short matrix product on this device, or the data sheet of a GPU that is not
+present. Measurements come from the run's own largest batch and a few others, trained once and thrown away.
 """
 
 import time
@@ -17,9 +17,9 @@ from rolesum.errors import UsageError
 from rolesum.models.loading import PromptModel, load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
-from rolesum.training.batching import SampleRef
-from rolesum.training.collate import make_collate_fn
-from rolesum.training.cost_model import CostModel
+from rolesum.training.batching import SampleBatch
+from rolesum.training.collate import make_collate_fn, to_device
+from rolesum.training.cost_model import CostModel, GpuSpec, find_gpu, measured_peak_memory
 from rolesum.training.data import (
     TrainingData,
     data_notes,
@@ -30,17 +30,14 @@ from rolesum.training.data import (
 )
 from rolesum.training.encode import LengthLimits
 from rolesum.training.forward import training_forward
-from rolesum.training.gpus import GpuSpec, find_gpu
 from rolesum.training.prepare_model import prepare_model
-from rolesum.training.run_directory import peak_memory
 from rolesum.training.training_arguments import check_loggers
 
 TIMED_BATCHES = 4
 UNLIMITED = 10**9
-# The share of the matrix product's rate that a step reaches: on a processor as measured (docs/training.md), on a GPU a
-# guess.
+# The share of the matrix product's rate that a step reaches: on a CPU as measured (docs/training.md), on a GPU a guess.
 STEP_EFFICIENCY = {"cpu": 0.5, "cuda": 0.45}
-# The least time that a layer's forward and backward take: a GPU waits while small kernels are launched. Measured with
+# The minimum time of a layer's forward and backward: a GPU waits while small kernels are launched. Measured with
 # SmolLM2-135M on one H100, where a batch took 0.4 s whether of 2,048 tokens or of 4,096 (docs/training.md).
 LAYER_SECONDS = {"cuda": 0.013}
 # What may be used of the memory that is free.
@@ -49,7 +46,7 @@ USABLE = 0.9
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will need. Memory is in bytes, of the device; `measured` tells reckoned figures from real ones."""
+    """What a run will need. Memory is in bytes, of the device; `measured` is False for estimates."""
 
     recipe: str
     base: str
@@ -74,11 +71,11 @@ class Plan:
     train_seconds: float
     evaluate_seconds: float
     measured: bool
-    notes: tuple[str, ...]  # what falls back, what does not fit and the setting that would
+    notes: tuple[str, ...]  # fallbacks, what does not fit, and the settings that would
 
 
 def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measure: bool = False) -> Plan:
-    """Plan a run, on this machine's `device` or on a `gpu` of the table in gpus.py. Raises as `train` does.
+    """Plan a run, on this machine's `device` or on a `gpu` of the table in cost_model.py. Raises as `train` does.
 
     With `measure`, load the base and train a few batches.
     """
@@ -97,15 +94,15 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     notes += data_notes(data, validation)
     on = torch.device("cuda") if planned else pick_device(device)
     dtype = torch.bfloat16 if planned and recipe.dtype == "auto" else pick_dtype(recipe.dtype, on)
-    shape = CostModel.from_recipe(side, fitted, on)
+    cost_model = CostModel.from_recipe(side, fitted, on)
     free = planned.free_bytes if planned else _free_memory(on)
-    figures = _reckon(shape, fitted, data, dtype, planned)
-    notes += _memory_notes(figures, shape, fitted, data, dtype, free)
-    measured = measure and figures.memory <= free  # else the measurement itself would be killed
+    cost = _estimate(cost_model, fitted, data, dtype, planned)
+    notes += _memory_notes(cost, cost_model, fitted, data, dtype, free)
+    measured = measure and cost.memory <= free  # else the measurement itself would be killed
     if measured:
-        figures = _measure(fitted, side, data, _by_size(shape, data), device)
+        cost = _measure(fitted, side, data, _by_size(cost_model, data), device)
     evaluations = recipe.validation.per_epoch * recipe.training.epochs if validation else 0
-    evaluated = evaluations * validation.tokens * shape.forward_share if validation else 0.0
+    evaluated = evaluations * validation.tokens * cost_model.forward_share if validation else 0.0
     tokens = data.tokens * recipe.training.epochs
     return Plan(
         recipe=recipe.name,
@@ -118,25 +115,25 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         bundles=len(data.encoded),
         tokens=tokens,
         tokens_shared=data.tokens_shared * recipe.training.epochs,
-        padding_share=0.0 if shape.packed else data.padding,
+        padding_share=0.0 if cost_model.packed else data.padding,
         batches=len(data.batches),
         steps=len(data.steps),
         longest_example=max(one.longest_example for one in data.encoded),
-        largest_batch=_size(data, _by_size(shape, data)[-1]),
-        trained_parameters=shape.trained_parameters,
-        parameters=shape.parameters,
-        peak_memory=round(figures.memory),
+        largest_batch=_size(data, _by_size(cost_model, data)[-1]),
+        trained_parameters=cost_model.trained_parameters,
+        parameters=cost_model.parameters,
+        peak_memory=round(cost.memory),
         free_memory=free,
-        tokens_per_second=figures.rate,
-        train_seconds=tokens / figures.rate,
-        evaluate_seconds=evaluated / figures.rate,
+        tokens_per_second=cost.rate,
+        train_seconds=tokens / cost.rate,
+        evaluate_seconds=evaluated / cost.rate,
         measured=measured,
         notes=tuple(notes),
     )
 
 
 @dataclass(frozen=True)
-class _Figures:
+class _Cost:
     """Peak memory in bytes, and true tokens per second."""
 
     memory: float
@@ -144,7 +141,7 @@ class _Figures:
 
 
 def _fitting(recipe: Recipe, side: PromptModel, bundles: list[Bundle]) -> tuple[Recipe, list[str]]:
-    """The recipe with the settings that its data needs, and what was changed."""
+    """The recipe with the settings that its data needs, and notes of what was changed."""
     options = recipe.training
     if options.long_dialogues == "drop-middle":
         return recipe, []
@@ -178,27 +175,31 @@ def _fitting(recipe: Recipe, side: PromptModel, bundles: list[Bundle]) -> tuple[
     return recipe.model_copy(update={"training": options.model_copy(update=changed)}), notes
 
 
-def _reckon(shape: CostModel, recipe: Recipe, data: TrainingData, dtype: torch.dtype, gpu: GpuSpec | None) -> _Figures:
-    """Figures from the model's shape and the rate of matrix products: this device's, or a GPU's by its data sheet.
+def _estimate(
+    cost_model: CostModel, recipe: Recipe, data: TrainingData, dtype: torch.dtype, gpu: GpuSpec | None
+) -> _Cost:
+    """The cost by the cost model and the rate of matrix products: this device's, or a GPU's by its data sheet.
 
-    A batch takes as long as its arithmetic or, where that is more, as the launches of its layers.
+    A batch takes as long as its arithmetic or, where that is longer, as the kernel launches of its layers.
     """
-    largest = _by_size(shape, data)[-1]
-    positions = shape.positions(_lengths(data, largest))
-    memory = shape.peak_memory(recipe, _lengths(data, largest), _targets(data, largest), dtype)
+    largest = _by_size(cost_model, data)[-1]
+    positions = cost_model.positions(_lengths(data, largest))
+    memory = cost_model.peak_memory(recipe, _lengths(data, largest), _targets(data, largest), dtype)
     again = recipe.training.gradient_checkpointing
-    flop = [shape.step_flops(_lengths(data, batch), _targets(data, batch), again) for batch in data.batches]
+    flop = [cost_model.step_flops(_lengths(data, batch), _targets(data, batch), again) for batch in data.batches]
     rate = (
-        gpu.peak_flops(dtype) if gpu else matmul_flops(shape.device, dtype, positions, shape.hidden, shape.intermediate)
+        gpu.peak_flops(dtype)
+        if gpu
+        else matmul_flops(cost_model.device, dtype, positions, cost_model.hidden, cost_model.intermediate)
     )
-    rate *= STEP_EFFICIENCY.get(shape.device.type, 0.5)
-    least = LAYER_SECONDS.get(shape.device.type, 0.0) * shape.layers * (4 / 3 if again else 1)
+    rate *= STEP_EFFICIENCY.get(cost_model.device.type, 0.5)
+    least = LAYER_SECONDS.get(cost_model.device.type, 0.0) * cost_model.layers * (4 / 3 if again else 1)
     seconds = sum(max(one / rate, least) for one in flop)
-    return _Figures(memory, data.tokens * recipe.training.epochs / seconds)
+    return _Cost(memory, data.tokens * recipe.training.epochs / seconds)
 
 
 def matmul_flops(device: torch.device, dtype: torch.dtype, rows: int, inner: int, columns: int) -> float:
-    """Floating-point operations per second of a matrix product of this shape."""
+    """Floating-point operations per second of a matrix product of this cost_model."""
     left = torch.randn(rows, inner, dtype=dtype, device=device)
     right = torch.randn(columns, inner, dtype=dtype, device=device)
     best, began = 0.0, time.monotonic()
@@ -211,27 +212,25 @@ def matmul_flops(device: torch.device, dtype: torch.dtype, rows: int, inner: int
     return best
 
 
-def _measure(
-    recipe: Recipe, side: PromptModel, data: TrainingData, ordered: list[list[SampleRef]], device: str
-) -> _Figures:
-    """Figures of the largest batch, the last of `ordered`, and of some others by time. The weights are thrown away."""
+def _measure(recipe: Recipe, side: PromptModel, data: TrainingData, ordered: list[SampleBatch], device: str) -> _Cost:
+    """The cost of real steps on the largest batch, the last of `ordered`, and on some others. No weights are kept."""
     dtype = "float32" if recipe.method == "full" else recipe.dtype
     loaded = load_weights(side, dtype=dtype, device=device, quantize=recipe.quantize)
-    loaded.model = model = prepare_model(loaded.model, side.family, recipe)
+    loaded.model = model = prepare_model(loaded.language_model, side.family, recipe)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.0)
     collate = make_collate_fn(loaded)
 
-    def step(draws: list[SampleRef]) -> float:
-        begin = time.monotonic()
-        batch = collate([(draw, data.encoded[draw.index]) for draw in draws])
-        loss = model(**{name: value.to(loaded.device) for name, value in batch.items()}) / len(batch["target_ids"])
+    def step(samples: SampleBatch) -> float:
+        started = time.monotonic()
+        batch = collate([(sample, data.encoded[sample.index]) for sample in samples])
+        loss = model(**to_device(batch, loaded.device)) / len(batch["target_ids"])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         float(loss)  # waits for a GPU
-        return time.monotonic() - begin
+        return time.monotonic() - started
 
     timed = [ordered[len(ordered) * (2 * number + 1) // (2 * TIMED_BATCHES)] for number in range(TIMED_BATCHES)]
     autocast = recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device) is torch.bfloat16
@@ -243,27 +242,27 @@ def _measure(
     ):
         model.train()
         step(ordered[-1])
-        memory = peak_memory(loaded.device)
+        memory = measured_peak_memory(loaded.device)
         bar.advance(1)
         seconds = 0.0
         for batch in timed:
             seconds += step(batch)
             bar.advance(1)
-    tokens = sum(data.encoded[draw.index].tokens for batch in timed for draw in batch)
-    return _Figures(max(memory, peak_memory(loaded.device)), tokens / seconds)
+    tokens = sum(data.encoded[sample.index].tokens for batch in timed for sample in batch)
+    return _Cost(max(memory, measured_peak_memory(loaded.device)), tokens / seconds)
 
 
 def _memory_notes(
-    figures: _Figures, shape: CostModel, recipe: Recipe, data: TrainingData, dtype: torch.dtype, free: int
+    cost: _Cost, cost_model: CostModel, recipe: Recipe, data: TrainingData, dtype: torch.dtype, free: int
 ) -> list[str]:
-    """What to change where the memory does not suffice."""
+    """What to change where there is not enough memory."""
     room = free * USABLE
-    if figures.memory <= room:
+    if cost.memory <= room:
         return []
-    positions = shape.positions(_lengths(data, _by_size(shape, data)[-1]))
-    per_token = shape.activation_bytes_per_token(recipe, dtype.itemsize)
-    budget = int((room - (figures.memory - per_token * positions)) / per_token) // 64 * 64
-    what = f"the memory does not suffice: {figures.memory / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
+    positions = cost_model.positions(_lengths(data, _by_size(cost_model, data)[-1]))
+    per_token = cost_model.activation_bytes_per_token(recipe, dtype.itemsize)
+    budget = int((room - (cost.memory - per_token * positions)) / per_token) // 64 * 64
+    what = f"not enough memory: {cost.memory / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
     if budget >= max(one.longest_example for one in data.encoded):
         return [f"{what}; training.tokens_per_batch={budget} would fit, with training.gradient_accumulation raised"]
     if not recipe.training.gradient_checkpointing:
@@ -277,20 +276,20 @@ def _free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _by_size(shape: CostModel, data: TrainingData) -> list[list[SampleRef]]:
+def _by_size(cost_model: CostModel, data: TrainingData) -> list[SampleBatch]:
     """The batches of the run by their computed positions, the largest last."""
-    return sorted(data.batches, key=lambda batch: shape.positions(_lengths(data, batch)))
+    return sorted(data.batches, key=lambda batch: cost_model.positions(_lengths(data, batch)))
 
 
-def _lengths(data: TrainingData, batch: list[SampleRef]) -> list[int]:
-    return [data.encoded[draw.index].tokens for draw in batch]
+def _lengths(data: TrainingData, batch: SampleBatch) -> list[int]:
+    return [data.encoded[sample.index].tokens for sample in batch]
 
 
-def _size(data: TrainingData, batch: list[SampleRef]) -> tuple[int, int]:
+def _size(data: TrainingData, batch: SampleBatch) -> tuple[int, int]:
     """Rows, and the longest of them in tokens."""
     lengths = _lengths(data, batch)
     return len(lengths), max(lengths)
 
 
-def _targets(data: TrainingData, batch: list[SampleRef]) -> int:
-    return sum(branch.targets for draw in batch for branch in data.encoded[draw.index].branches)
+def _targets(data: TrainingData, batch: SampleBatch) -> int:
+    return sum(branch.targets for sample in batch for branch in data.encoded[sample.index].branches)

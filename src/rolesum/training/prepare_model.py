@@ -1,4 +1,4 @@
-"""What is trained: LoRA adapters on a frozen base, or all weights of the base."""
+"""Prepares what is trained of a model: LoRA adapters on a frozen base, or all weights."""
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -8,8 +8,8 @@ from rolesum.errors import UsageError
 from rolesum.models.families import Family
 from rolesum.recipe import Recipe
 
-# What the library calls embeddings that hold no learned weights.
-SINES = "SinusoidalPositionalEmbedding"
+# transformers' name for position embeddings that are computed, not learned.
+SINUSOIDAL = "SinusoidalPositionalEmbedding"
 
 
 def prepare_model(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
@@ -17,14 +17,14 @@ def prepare_model(model: PreTrainedModel, family: Family, recipe: Recipe) -> Pre
     _check_head(model, family, recipe)
     torch.manual_seed(recipe.training.seed)
     if recipe.training.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # not annotated
     if recipe.method == "full":
         return _unfrozen(model)
     return _with_lora(model, family, recipe)
 
 
 def _check_head(model: PreTrainedModel, family: Family, recipe: Recipe) -> None:
-    """Raise UsageError where a head would be trained whose rows must keep the length 1."""
+    """Raise UsageError where a head would be trained whose rows must keep a norm of 1."""
     fixed = family.fixed_head and model.config.norm_head
     named = {target.rpartition(".")[2] for target in recipe.lora.targets or ()}
     if fixed and (recipe.method == "full" or "lm_head" in named):
@@ -37,16 +37,16 @@ def _check_head(model: PreTrainedModel, family: Family, recipe: Recipe) -> None:
 
 
 def count_parameters(model: torch.nn.Module) -> tuple[int, int]:
-    """How many parameters are trained, and how many there are."""
+    """The number of trained parameters, and of all."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 
 def _unfrozen(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with all weights trained but tables of sines (Pegasus), which its forward takes as they are."""
+    """The model with all weights trained except sinusoidal position tables (Pegasus), which are constants."""
     model.requires_grad_(True)
     for module in model.modules():
-        if type(module).__name__.endswith(SINES):
+        if type(module).__name__.endswith(SINUSOIDAL):
             module.requires_grad_(False)
     return model
 
@@ -56,7 +56,7 @@ def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftMo
     targets = recipe.lora.targets or family.lora_targets
     config = LoraConfig(
         r=recipe.lora.rank,
-        lora_alpha=recipe.lora.alpha,
+        lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type]  # PEFT only divides it by the rank, so a float is fine
         lora_dropout=recipe.lora.dropout,
         use_rslora=recipe.lora.rslora,
         use_dora=recipe.lora.dora,
@@ -67,8 +67,8 @@ def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftMo
         adapted = get_peft_model(model, config)
     except ValueError as error:
         raise UsageError(f"lora.targets do not fit {recipe.base}: {error}", fix="leave lora.targets out") from None
-    if recipe.lora.targets:  # PEFT is content if one of them matches
-        names = adapted.base_model.targeted_module_names
+    if recipe.lora.targets:  # PEFT accepts a list of which one matches
+        names: list[str] = adapted.base_model.targeted_module_names  # type: ignore[assignment]  # set by its injection
         lost = [name for name in recipe.lora.targets if not any(f".{one}".endswith(f".{name}") for one in names)]
         if lost:
             what = f"lora.targets: {recipe.base} has no module {', '.join(lost)}"

@@ -1,23 +1,22 @@
 """Training in the workers of a Ray cluster: each of them runs what a process of torchrun runs."""
 
-import logging
 import os
 import signal
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rolesum.console import console, log
-from rolesum.errors import ResourceError, RolesumError, UsageError, first_line
+from rolesum.errors import ResourceError, RolesumError, UsageError
+from rolesum.ray_cluster import import_ray, ray_cluster, set_up_worker
 from rolesum.recipe import Recipe
-from rolesum.training.finetune import DEFAULT_RUNS, Rouge, train
+from rolesum.training.finetune import DEFAULT_RUNS, train
 from rolesum.training.run_directory import Interrupted, Run
 
-CARRIED = ("ACCELERATE_", "FSDP_")  # settings of the environment that hold for the workers too
+FORWARDED_SETTINGS = ("ACCELERATE_", "FSDP_")  # prefixes of environment variables that the workers get too
 
 
 def train_on_ray(
@@ -28,7 +27,6 @@ def train_on_ray(
     resume: bool = False,
     device: str = "auto",
     max_minutes: float | None = None,
-    rouge: Rouge | None = None,
     resources: Mapping[str, float] | None = None,
 ) -> Run:
     """Train by the recipe in `workers` processes of a Ray cluster and return the Run directory, as `train` does.
@@ -39,102 +37,73 @@ def train_on_ray(
     worker: on one machine, or on shared storage. Ctrl-C ends the workers at once, and `resume` takes up the last
     checkpoint. Raises what `train` raises in a worker, and ResourceError where Ray or a worker fails.
     """
-    ray = _import_ray()
+    ray = import_ray("--ray-workers", "ray.train.torch")
     run = Run(Path(out) if out else DEFAULT_RUNS / recipe.name)
-    here = str(Path.cwd())
-    settings = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
+    directory = str(Path.cwd())
+    settings = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED_SETTINGS)}
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # it warns, and the run resumes anyway
 
-    with _cluster(ray), tempfile.TemporaryDirectory(prefix="rolesum-ray-") as notes:
-        there = ray.cluster_resources()
-        on_gpus = device.startswith("cuda") or (device == "auto" and there.get("GPU", 0) > 0)
-        wanted = dict(resources or {"GPU" if on_gpus else "CPU": 1})
-        for name, share in wanted.items():
-            if workers * share > there.get(name, 0):
-                log(f"waiting for {workers * share:g} {name}: the cluster has {there.get(name, 0):g}")
-        place = "cuda" if on_gpus else "cpu"
+    with (
+        ray_cluster(ray, include_dashboard=False, logging_config=ray.LoggingConfig(log_level="ERROR")),
+        tempfile.TemporaryDirectory(prefix="rolesum-ray-") as storage,
+    ):
+        available = ray.cluster_resources()
+        on_gpus = device.startswith("cuda") or (device == "auto" and available.get("GPU", 0) > 0)
+        per_worker = dict(resources or {"GPU" if on_gpus else "CPU": 1})
+        for name, share in per_worker.items():
+            if workers * share > available.get(name, 0):
+                log(f"waiting for {workers * share:g} {name}: the cluster has {available.get(name, 0):g}")
+        options = {"resume": resume, "device": "cuda" if on_gpus else "cpu", "max_minutes": max_minutes}
 
         def work() -> None:
-            _work(here, settings, recipe, run, resume=resume, device=place, max_minutes=max_minutes, rouge=rouge)
+            _work(directory, settings, recipe, run, **options)
 
         try:
-            _fit(ray, work, workers, wanted, on_gpus, notes)
-        except (SystemExit, KeyboardInterrupt, ray.exceptions.RayActorError):  # Ray's ways to take Ctrl-C
-            fix = "go on from the last one with the same command and --resume"
+            _fit(ray, work, workers, per_worker, on_gpus, storage)
+        except (SystemExit, KeyboardInterrupt, ray.exceptions.RayActorError):  # Ray's forms of Ctrl-C
+            fix = "continue from the last one with the same command and --resume"
             raise Interrupted("stopped between two checkpoints", str(run.path), fix) from None
     if not run.result(recipe.method).is_dir():
-        fix = "let --out lie on storage that this machine and all workers share"
-        raise UsageError("the workers' run is not to be seen from here", str(run.path), fix)
+        fix = "put --out on storage that this machine and all workers share"
+        raise UsageError("the run directory is not on storage shared with the workers", str(run.path), fix)
     return run
 
 
-def _work(folder: str, settings: Mapping[str, str], recipe: Recipe, run: Run, **options: Any) -> None:
-    """What a worker does: the recipe's paths are relative to the launcher's directory, not to one of Ray's."""
+def _work(directory: str, settings: Mapping[str, str], recipe: Recipe, run: Run, **options: Any) -> None:
+    """Train in a worker, with the launcher's settings and working directory."""
     os.environ.update(settings)
     warnings.simplefilter("ignore")  # as on the command line
-    for shown in logging.getLogger().handlers:  # Ray's, for every library's chatter
-        shown.setLevel(logging.WARNING)
     console.quiet = os.environ.get("RANK", "0") != "0"
-    try:
-        os.chdir(folder)
-    except OSError:
-        fix = "start it in a directory on storage that all workers share"
-        raise UsageError("the working directory is not there on a worker's machine", folder, fix) from None
+    set_up_worker(directory)
     train(recipe, run.path, **options)
 
 
-def _import_ray() -> Any:
-    try:
-        import ray
-        import ray.train.torch
-    except ImportError:
-        raise UsageError("--ray-workers needs Ray", fix="pip install 'rolesum[ray]'") from None
-    return ray
-
-
-@contextmanager
-def _cluster(ray: Any) -> Iterator[None]:
-    """A connection to the cluster, which is there already or ends with the run."""
-    mine = not ray.is_initialized()
-    try:
-        if mine:
-            os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # it warns, and the run resumes anyway
-            quiet = ray.LoggingConfig(log_level="ERROR")
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
-            ray.init(include_dashboard=False, logging_level="ERROR", logging_config=quiet)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        what = f"no Ray cluster: {first_line(error)}"
-        raise ResourceError(what, os.environ.get("RAY_ADDRESS", ""), "ray status says what is there") from None
-    try:
-        yield
-    finally:
-        if mine:
-            ray.shutdown()
-
-
-def _fit(ray: Any, work: Any, workers: int, wanted: dict[str, float], on_gpus: bool, notes: str) -> None:
+def _fit(
+    ray: Any, work: Callable[[], None], workers: int, per_worker: dict[str, float], on_gpus: bool, storage: str
+) -> None:
     """Run `work` in every worker. Raises the RolesumError that one of them raised."""
     trainer = ray.train.torch.TorchTrainer(
         work,
         torch_config=ray.train.torch.TorchConfig(backend="cpu:gloo,cuda:nccl" if on_gpus else "gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=on_gpus, resources_per_worker=wanted),
+        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=on_gpus, resources_per_worker=per_worker),
         run_config=ray.train.RunConfig(
-            storage_path=notes, logging_config=ray.train.LoggingConfig(log_level="CRITICAL")
+            storage_path=storage, logging_config=ray.train.LoggingConfig(log_level="CRITICAL")
         ),
     )
-    main = threading.current_thread() is threading.main_thread()
+    in_main_thread = threading.current_thread() is threading.main_thread()
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit()
     except ray.train.WorkerGroupError as error:
         failures = [failure for _, failure in sorted(error.worker_failures.items())]
-        raise next((one for one in failures if isinstance(one, RolesumError)), _other(failures[0])) from None
+        raise next((one for one in failures if isinstance(one, RolesumError)), _worker_error(failures[0])) from None
     except ray.train.TrainingFailedError as error:
-        raise _other(error) from None
+        raise _worker_error(error) from None
     finally:
-        if main:
-            signal.signal(signal.SIGINT, on_interrupt)  # Ray leaves its own there
+        if in_main_thread:
+            signal.signal(signal.SIGINT, on_interrupt)  # Ray leaves its own handler there
 
 
-def _other(failure: Exception) -> ResourceError:
+def _worker_error(failure: Exception) -> ResourceError:
     lines = str(failure).strip().splitlines() or [type(failure).__name__]
-    return ResourceError(f"a Ray worker failed: {lines[-1]}", fix="go on with the same command and --resume")
+    return ResourceError(f"a Ray worker failed: {lines[-1]}", fix="continue with the same command and --resume")

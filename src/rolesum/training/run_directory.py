@@ -1,4 +1,4 @@
-"""A run's directory: what lies in it, whether a run may begin or go on there, and what is written down of it."""
+"""A run's directory: its files, the checks before a run starts or resumes there, its lock and its checkpoints."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from rolesum.atomic_io import atomic_write_text, check_directory, remove_if_empty
+from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
 from rolesum.errors import RolesumError, UsageError
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
@@ -24,10 +23,15 @@ from rolesum.instructions.sets import LANGUAGES, instruction_set
 from rolesum.locks import process_lock
 from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
-from rolesum.training.checkpoints import is_complete, list_checkpoints, remove_checkpoints
 
-_BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # by its step; the second while it is written
+_BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # named by its step; the second form while it is written
 
+UNFINISHED = ".unfinished"  # holds a checkpoint while it is written
+KEPT = 2  # checkpoints
+# Written last into a checkpoint: the size of every other file.
+SIZES = "sizes.json"
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 
 
@@ -43,7 +47,7 @@ class Run:
 
     @property
     def model(self) -> Path:
-        """In the adapter's place, where all weights were trained."""
+        """The result of full fine-tuning, in place of an adapter."""
         return self.path / "model"
 
     @property
@@ -69,15 +73,15 @@ class Run:
 
     @property
     def lock(self) -> Path:
-        """There while the run is under way; held by its first process, and free when that ends in any way."""
+        """Held by the main process while it trains; released when that process ends in any way."""
         return self.path / ".lock"
 
     def result(self, method: str) -> Path:
-        """What the run is for: the adapter, or the model where the method is "full"."""
+        """What the run ends with: the adapter, or the model where the method is "full"."""
         return self.model if method == "full" else self.adapter
 
     def remove(self) -> None:
-        """Remove what a run leaves, and nothing else that lies in its directory."""
+        """Remove the run's files, and nothing else that is in its directory."""
         for folder in (self.adapter, self.model):
             shutil.rmtree(folder, ignore_errors=True)
         self.remove_intermediates()
@@ -85,19 +89,19 @@ class Run:
             file.unlink(missing_ok=True)
 
     def remove_intermediates(self) -> None:
-        """Remove what only a run under way needs."""
+        """Remove what only an unfinished run needs: checkpoints and bests."""
         remove_checkpoints(self.checkpoints)
         self.remove_bests()
 
     def remove_bests(self, but: int | None = None) -> None:
-        """Remove the bests, also half-written ones; all `but` the one of this step."""
+        """Remove the saved bests, also half-written ones, except the one of step `but`."""
         for one in self.best.glob("*"):
             if _BEST.fullmatch(one.name) and one.name != str(but):
                 shutil.rmtree(one, ignore_errors=True)
         remove_if_empty(self.best)
 
     def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """The newest complete checkpoint."""
         return next((one for one in reversed(list_checkpoints(self.checkpoints)) if is_complete(one)), None)
 
 
@@ -109,7 +113,7 @@ class Interrupted(RolesumError):
 
 @contextmanager
 def lock_run(run: Run) -> Iterator[None]:
-    """Keep other processes from training into the directory. Raises UsageError where one does."""
+    """Inside, no other process can train into the directory. Raises UsageError where one does."""
     run.path.mkdir(parents=True, exist_ok=True)
     try:
         with process_lock(run.lock, where=run.path, fix="wait until that process ends, or give another --out"):
@@ -119,7 +123,7 @@ def lock_run(run: Run) -> Iterator[None]:
 
 
 def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
-    """Raise UsageError where the directory holds another run, or none to go on with. Nothing is written yet."""
+    """Raise UsageError where the directory holds another run, or none to resume. Nothing is written."""
     check_directory(run.path)
     path = str(run.path)
     if resume and not run.recipe.is_file():
@@ -140,9 +144,10 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
 
 
 def start_run(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, resume: bool) -> None:
-    """Write recipe.yaml and environment.json. A resumed run must find the data and the base that it began with.
+    """Write recipe.yaml and environment.json.
 
-    Also the dtype that it computes in: "auto" may be another on another machine.
+    Raises UsageError where a resumed run's data, base, instructions or dtype differ from those that it began with:
+    dtype "auto" may mean another on another machine.
     """
     now = describe_environment(recipe, loaded, dtype)
     if resume:
@@ -150,10 +155,12 @@ def start_run(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype,
         changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
         if changed:
             what = f"{' and '.join(changed)} changed since this run began"
-            raise UsageError(what, str(run.environment), "restore what it began with, or train anew")
+            raise UsageError(what, str(run.environment), "restore what it began with, or start a new run")
         if began.get("dtype") != now["dtype"]:
             what = f"this run began in {began.get('dtype')}, and dtype: {recipe.dtype} is {now['dtype']} on this device"
-            raise UsageError(what, str(run.environment), "go on where it began, or train anew with that dtype set")
+            raise UsageError(
+                what, str(run.environment), "resume where it began, or start a new run with that dtype set"
+            )
     if not resume:
         run.remove_bests()
     atomic_write_text(run.environment, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
@@ -163,14 +170,14 @@ def start_run(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype,
 
 
 def finish_run(run: Run, costs: dict[str, Any]) -> None:
-    """Note what the run cost beside its versions, and drop what it needs no more."""
+    """Add what the run cost to environment.json, and remove checkpoints and bests."""
     known = _environment(run)
     atomic_write_text(run.environment, json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n")
     run.remove_intermediates()
 
 
 def _environment(run: Run) -> dict[str, Any]:
-    """What the run's environment.json says; empty where there is none that a run wrote."""
+    """The content of the run's environment.json; empty where a run wrote none."""
     try:
         known = json.loads(run.environment.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -179,7 +186,7 @@ def _environment(run: Run) -> dict[str, Any]:
 
 
 def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:
-    """Versions, machine, data hashes and seed: what one needs to make the run again."""
+    """Versions, machine, data hashes and seed: what reproducing the run needs."""
     return {
         "python": platform.python_version(),
         "rolesum": metadata.version("rolesum"),
@@ -196,7 +203,7 @@ def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype
 
 
 def _data_files(recipe: Recipe) -> dict[str, str]:
-    """Every file that decides what is trained on and looked at, by its key in the recipe."""
+    """The files that decide what is trained on and validated, by their keys in the recipe."""
     data = recipe.data
     files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}
     if data.validation:
@@ -205,7 +212,7 @@ def _data_files(recipe: Recipe) -> dict[str, str]:
 
 
 def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
-    """What an adapter (or a tuned model) must know of how it was made, to be used the same way."""
+    """What is stored beside an adapter (or a tuned model) so that it is used as it was trained."""
     own = load_instruction_set(recipe.instructions).with_defaults().model_dump() if recipe.instructions else None
     built_in = {} if own else {language: instruction_set(language).model_dump() for language in LANGUAGES}
     return {
@@ -223,20 +230,50 @@ def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def peak_memory(device: torch.device) -> int:
-    """The most bytes that this process has held so far: of the GPU, or of main memory."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    status = Path("/proc/self/status")
-    if status.is_file():  # of Linux; ru_maxrss would begin with what the process held that started this one
-        high = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), None)
-        if high:
-            return int(high.split()[1]) * 1024
-    import resource  # not on Windows
-
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held if sys.platform == "darwin" else held * 1024
-
-
 def _data_hash(path: str) -> str:
     return hashlib.sha256(open_source(path).text.encode()).hexdigest()
+
+
+def finish_checkpoint(written: Path, folder: Path) -> None:
+    """Move a written checkpoint into `folder`, complete or not at all, and remove all but the last KEPT."""
+    (written / SIZES).write_text(json.dumps(_sizes(written)), encoding="utf-8")
+    flush_tree_to_disk(written)
+    finished = folder / written.name
+    shutil.rmtree(finished, ignore_errors=True)
+    written.rename(finished)
+    remove_if_empty(written.parent)
+    flush_to_disk(folder)
+    for older in list_checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint directories, complete or not, the newest last."""
+    found = [path for path in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=_step_of)
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether all of its files are there with their full sizes, and its state is of the step in its name."""
+    try:
+        sizes = json.loads((checkpoint / SIZES).read_text(encoding="utf-8"))
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        return bool(sizes == _sizes(checkpoint) and state["global_step"] == _step_of(checkpoint))
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what training wrote there, and the folder if nothing else is in it."""
+    for one in [*list_checkpoints(folder), folder / UNFINISHED]:
+        shutil.rmtree(one, ignore_errors=True)
+    remove_if_empty(folder)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    files = [file for file in checkpoint.rglob("*") if file.is_file() and file.name != SIZES]
+    return {file.relative_to(checkpoint).as_posix(): file.stat().st_size for file in sorted(files)}

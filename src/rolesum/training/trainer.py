@@ -1,11 +1,13 @@
-"""transformers' Trainer with our batches and our loss; its schedules, logging integrations, DDP, FSDP and resume stay.
+"""A subclass of transformers' Trainer with batches by token budget and a summed loss over target tokens.
+
+Schedules, logging integrations, DDP, FSDP and resume are the library's.
 
 The loss of an optimizer step is the sum over its target tokens divided by their number, over all accumulated batches
 and all processes.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,17 +20,15 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, Trainer
 
 from rolesum.errors import ResourceError, first_line
-from rolesum.training.batching import SampleRef, shard_batches
-from rolesum.training.checkpoints import UNFINISHED, finish_checkpoint
-from rolesum.training.collate import Item
+from rolesum.training.batching import SampleRef, Step, shard_batches
+from rolesum.training.collate import CollateFn, Sample
 from rolesum.training.distributed import DistributedContext
 from rolesum.training.encode import EncodedBundle
+from rolesum.training.run_directory import UNFINISHED, finish_checkpoint
 
-Steps = Sequence[list[list[SampleRef]]]
 
-
-class BundleDataset(Dataset[Item]):
-    """Encoded bundles, looked up by a draw."""
+class BundleDataset(Dataset[Sample]):
+    """Encoded bundles, looked up by SampleRef."""
 
     def __init__(self, bundles: Sequence[EncodedBundle]) -> None:
         self.bundles = bundles
@@ -36,26 +36,27 @@ class BundleDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.bundles)
 
-    def __getitem__(self, draw: SampleRef) -> Item:
-        return draw, self.bundles[draw.index]
+    def __getitem__(self, sample: SampleRef) -> Sample:
+        return sample, self.bundles[sample.index]
 
 
 class RoleTrainer(Trainer):
-    """Trains on the batches of `steps`, of which each process computes its share. The model's forward must give the
-    summed loss (see loss.py).
+    """Trains on the batches of `steps`, of which each process computes its share.
+
+    The model's forward must return the summed loss of a batch (see loss.py).
 
     All epochs are one Trainer epoch, because the steps are one list; `epochs` puts the true epoch into the logs.
-    `extra_metrics` is asked for the rest of an evaluation, in the first process.
+    `extra_metrics` computes further metrics of an evaluation; it is called in the main process only.
     """
 
     def __init__(
         self,
         *args: Any,
-        steps: Steps,
-        validation: Steps = (),
+        steps: Sequence[Step],
+        validation: Sequence[Step] = (),
         epochs: int,
-        collate: Callable[[Sequence[Item]], Mapping[str, torch.Tensor]],
-        processes: DistributedContext,
+        collate: CollateFn,
+        context: DistributedContext,
         extra_metrics: Callable[[], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -64,13 +65,13 @@ class RoleTrainer(Trainer):
         self.validation = validation
         self.epochs = epochs
         self.collate = collate
-        self.processes = processes
+        self.context = context
         self.extra_metrics = extra_metrics
         self.loss_is_scaled_for_ga = True
-        if processes.sharded:  # FSDP's own bfloat16 rounds the loss and the gradients' sums; ours is in _loss
+        if context.sharded:  # FSDP's own bfloat16 rounds the loss and the gradients' sums; ours is in _loss
             self.accelerator.state.fsdp_plugin.mixed_precision_policy = None
 
-    def get_train_dataloader(self) -> DataLoader[Item]:
+    def get_train_dataloader(self) -> DataLoader[Sample]:
         return self._loader(self.train_dataset, self.steps)
 
     def get_batch_samples(
@@ -91,28 +92,31 @@ class RoleTrainer(Trainer):
         if num_items_in_batch is None:
             raise ValueError("the number of target tokens of the step is needed")
         # DDP averages the gradients over the processes; times their number this is the sum.
-        return self._loss(model, inputs) * self.accelerator.num_processes / num_items_in_batch
+        loss: torch.Tensor = self._loss(model, inputs) * self.accelerator.num_processes / num_items_in_batch
+        return loss
 
     def _loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         with self.accelerator.autocast():  # accelerate puts this around any model but a sharded one
-            return model(**inputs)
+            loss: torch.Tensor = model(**inputs)
+        return loss
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """The mean loss per target token of the validation bundles, and what `extra_metrics` gives."""
-        self.model.eval()
+        model = self._model()
+        model.eval()
         sums = torch.zeros(2, dtype=torch.float64)  # loss, target tokens
         with torch.no_grad():
             for batch in self._loader(self.eval_dataset, self.validation):
-                loss = self._loss(self.model, self._prepare_inputs(batch))
+                loss = self._loss(model, self._prepare_inputs(batch))
                 sums += torch.tensor([float(loss), batch["target_ids"].numel()], dtype=torch.float64)
-        if self.processes.world_size > 1:
+        if self.context.world_size > 1:
             sums = sums.to(self.args.device)
             distributed.all_reduce(sums)
         metrics = {"loss": float(sums[0] / sums[1])}
         if self.extra_metrics:
-            metrics |= self.processes.run_on_main(self.extra_metrics)
+            metrics |= self.context.run_on_main(self.extra_metrics)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -129,21 +133,29 @@ class RoleTrainer(Trainer):
 
     def _get_output_dir(self, trial: Any) -> str:
         """Where the library writes a checkpoint: beside the finished ones."""
-        return str(Path(self.args.output_dir) / UNFINISHED)
+        return str(self._checkpoints() / UNFINISHED)
+
+    def _checkpoints(self) -> Path:
+        return Path(str(self.args.output_dir))
+
+    def _model(self) -> torch.nn.Module:
+        if self.model is None:
+            raise ValueError("RoleTrainer needs a model")
+        return self.model
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Write a checkpoint whole or not at all: under another name first, on the disk, then renamed."""
         unfinished = Path(self._get_output_dir(trial))
-        if self.processes.is_main:
+        if self.context.is_main:
             shutil.rmtree(unfinished, ignore_errors=True)
-        self.processes.barrier()
+        self.context.barrier()
         with self._disk_errors(unfinished):
             super()._save_checkpoint(model, trial)
-        self.processes.barrier()
-        if self.processes.is_main:
+        self.context.barrier()
+        if self.context.is_main:
             with self._disk_errors(unfinished):
                 written = unfinished / f"checkpoint-{self.state.global_step}"
-                finish_checkpoint(written, Path(self.args.output_dir))
+                finish_checkpoint(written, self._checkpoints())
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """A whole model's checkpoint under the model's own names, by which it is read again.
@@ -151,15 +163,17 @@ class RoleTrainer(Trainer):
         The library would write an original ChatGLM's, and on resume find none of them without a word.
         """
         if isinstance(self.model, PreTrainedModel) and self.args.should_save:
-            self.model.save_pretrained(output_dir, state_dict=state_dict, save_original_format=False)
+            folder = output_dir or str(self.args.output_dir)
+            self.model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
         else:
             super()._save(output_dir, state_dict)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Raise where a checkpoint holds other tensors than the model: the library only logs that."""
-        odd = (set(load_result.missing_keys) | set(load_result.unexpected_keys)) - set(self.model.all_tied_weights_keys)
-        if odd:
-            raise ValueError(f"it holds other tensors than the model: {', '.join(sorted(odd)[:3])}")
+        tied: Iterable[str] = getattr(self.model, "all_tied_weights_keys", ())
+        unexpected = (set(load_result.missing_keys) | set(load_result.unexpected_keys)) - set(tied)
+        if unexpected:
+            raise ValueError(f"it holds other tensors than the model: {', '.join(sorted(unexpected)[:3])}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         with _reading(resume_from_checkpoint):
@@ -175,7 +189,7 @@ class RoleTrainer(Trainer):
 
     @contextmanager
     def _disk_errors(self, unfinished: Path) -> Iterator[None]:
-        """What goes wrong inside with the disk is a ResourceError, and the unfinished checkpoint goes."""
+        """Raises ResourceError for disk errors inside, and removes the unfinished checkpoint."""
         try:
             yield
         except (torch.OutOfMemoryError, distributed.DistError):
@@ -183,22 +197,22 @@ class RoleTrainer(Trainer):
         except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
             shutil.rmtree(unfinished, ignore_errors=True)
             what = f"could not write a checkpoint: {error}"
-            fix = "free some disk space, then go on with the same command and --resume"
+            fix = "free some disk space, then continue with the same command and --resume"
             raise ResourceError(what, str(self.args.output_dir), fix) from None
 
-    def _loader(self, dataset: Any, steps: Steps) -> DataLoader[Item]:
-        mine = shard_batches(steps, self.processes.world_size, self.processes.rank)
-        return DataLoader(dataset, batch_sampler=mine, collate_fn=self.collate)
+    def _loader(self, dataset: Any, steps: Sequence[Step]) -> DataLoader[Sample]:
+        batches = shard_batches(steps, self.context.world_size, self.context.rank)
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=self.collate)
 
 
 @contextmanager
 def _reading(checkpoint: str | None) -> Iterator[None]:
-    """A checkpoint that cannot be read is a ResourceError that says what to do."""
+    """Raises ResourceError for a checkpoint that cannot be read inside."""
     try:
         yield
     except (torch.OutOfMemoryError, distributed.DistError):
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
         what = f"the checkpoint cannot be read: {first_line(error)}"
-        fix = "remove it, and --resume goes on from the one before"
+        fix = "remove it, and --resume continues from the one before"
         raise ResourceError(what, checkpoint or "", fix) from None

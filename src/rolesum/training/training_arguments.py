@@ -1,4 +1,4 @@
-"""The recipe's training section as transformers' Trainer takes it."""
+"""transformers' TrainingArguments from a recipe's training section."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from transformers import TrainingArguments
-from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from rolesum.errors import UsageError
 from rolesum.recipe import Recipe
@@ -17,7 +17,7 @@ TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
 
 
 def training_arguments(
-    run: Run, recipe: Recipe, processes: DistributedContext, *, on_cpu: bool, bf16: bool, steps: int, micro_batches: int
+    run: Run, recipe: Recipe, context: DistributedContext, *, on_cpu: bool, bf16: bool, steps: int, micro_batches: int
 ) -> TrainingArguments:
     """`steps` optimizer steps of `micro_batches` batches in each process. Checkpoints and evaluations: callbacks.py."""
     options = recipe.training
@@ -37,18 +37,18 @@ def training_arguments(
         save_strategy="no",
         logging_steps=options.log_steps,
         logging_first_step=True,
-        logging_nan_inf_filter=False,  # a loss that is no number must be seen
-        report_to=_loggers(options.report_to) if processes.is_main else "none",
+        logging_nan_inf_filter=False,  # a NaN loss must be seen by StopOnNaN
+        report_to=_loggers(options.report_to) if context.is_main else "none",
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=on_cpu,
-        ddp_backend="gloo" if on_cpu and processes.world_size > 1 else None,
+        ddp_backend="gloo" if on_cpu and context.world_size > 1 else None,
         ddp_find_unused_parameters=False,
         seed=options.seed,
-        neftune_noise_alpha=None,  # ours is in the loss, scaled per example
+        neftune_noise_alpha=None,  # the noise is added in loss.py, scaled per example
     )
     _ = arguments.device  # counts the GPUs
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel would cut our flat positions apart
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel would split the flat positions of a batch
     return arguments
 
 
@@ -67,7 +67,7 @@ def tensorboard_dir(folder: Path) -> Iterator[None]:
 
 def check_loggers(names: tuple[str, ...]) -> None:
     """Raise UsageError for a logging integration that is not installed."""
-    known = get_available_reporting_integrations()
+    known: list[str] = get_available_reporting_integrations()  # type: ignore[no-untyped-call]  # not annotated
     if missing := [name for name in names if name not in known]:
         what = f"training.report_to: {', '.join(missing)} is not installed, or not known to transformers"
         raise UsageError(what, fix=f"pip install it, or leave it out; installed: {', '.join(known) or 'none'}")

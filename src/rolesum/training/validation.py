@@ -1,72 +1,78 @@
-"""ROUGE of a model that is being trained, on a few validation dialogues: what training asks of evaluation."""
+"""ROUGE of a model in training: it summarizes a few validation dialogues, and their references score the summaries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from rolesum.console import log
+from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
-from rolesum.evaluation.evaluate import evaluate
-from rolesum.generation import Decoding
+from rolesum.generation import Decoding, summarize
+from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.fit import drop_middle
+from rolesum.metrics.scorers import check_language, default_scorer, get_scorer, score
+from rolesum.models.loading import LoadedModel
 from rolesum.recipe import Recipe
-
-if TYPE_CHECKING:
-    from rolesum.generation.engines.transformers import TransformersEngine
-    from rolesum.models.loading import LoadedModel
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
-def rouge(recipe: Recipe) -> "ValidationRouge":
-    """What `train` asks for the ROUGE of a model's summaries, by the text's usual scorer."""
-    return ValidationRouge(recipe)
-
-
 class ValidationRouge:
-    """Called, it gives the mean ROUGE over the recipe's roles, and each role's."""
+    """Scores greedy summaries of the first validation.summaries `dialogues` by the scorer of their language.
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    `loaded.model` is the model in training: each call of `compute` summarizes with its weights of that moment.
+    """
 
-    def check(self, loaded: "LoadedModel", dialogues: Sequence[Dialogue]) -> None:
-        """Before training: say which dialogues cannot be summarized. Raises DataError where none can."""
-        chosen = _that_can_be_scored(dialogues, self._engine(loaded), self.recipe)
-        if without := len(dialogues) - len(chosen):
-            log(f"{without} of {len(dialogues)} validation dialogues cannot be summarized: too long, or roles unplayed")
+    def __init__(self, recipe: Recipe, loaded: LoadedModel, dialogues: Sequence[Dialogue]) -> None:
+        self.recipe, self.loaded = recipe, loaded
+        self.dialogues = dialogues[: recipe.validation.summaries]
 
-    def __call__(self, loaded: "LoadedModel", dialogues: Sequence[Dialogue]) -> dict[str, float]:
-        engine = self._engine(loaded)
-        done = evaluate(
-            engine,
-            _that_can_be_scored(dialogues, engine, self.recipe),
-            roles=self.recipe.roles,
-            decoding=Decoding(self.recipe.validation.max_new_tokens),
-            label="validation summaries",
-        )
-        found = {role: _rouge_of(score.means) for role, score in done.scores.items()}
-        means = {measure: sum(of[measure] for of in found.values()) / len(found) for measure in MEASURES}
-        by_role = {f"{measure}_{role}": of[measure] for role, of in found.items() for measure in MEASURES}
-        return means | (by_role if len(found) > 1 else {})
+    def check(self) -> None:
+        """Log how many dialogues cannot be summarized. Raises DataError where none can, or none can be scored."""
+        chosen = _scorable(self.dialogues, self._engine(), self.recipe)
+        pairs = [("", references) for dialogue in chosen for references in dialogue.summaries.values()]
+        check_language(get_scorer(default_scorer(pairs)), pairs)
+        if skipped := len(self.dialogues) - len(chosen):
+            of = len(self.dialogues)
+            log(f"{skipped} of {of} validation dialogues cannot be summarized: too long, or no speaker has the role")
 
-    def _engine(self, loaded: "LoadedModel") -> "TransformersEngine":
-        from rolesum.generation.engines.transformers import TransformersEngine
+    def compute(self) -> dict[str, float]:
+        """The mean of each of MEASURES over the recipe's roles and, with several roles, each role's (in percent)."""
+        self.loaded.model.eval()
+        engine = self._engine()
+        chosen = _scorable(self.dialogues, engine, self.recipe)
+        roles = [[role for role in self.recipe.roles if role in dialogue.summaries] for dialogue in chosen]
+        decoding = Decoding(self.recipe.validation.max_new_tokens)
+        with progress_bar("validation summaries", len(chosen), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
+            written = summarize(chosen, engine, roles, decoding, on_done=bar.advance)
+        pairs: dict[str, list[tuple[str, Sequence[str]]]] = {}  # by role
+        for dialogue, summaries in zip(chosen, written, strict=True):
+            for summary in summaries:
+                pairs.setdefault(summary.role, []).append((summary.text, dialogue.summaries[summary.role]))
+        scorer = default_scorer([pair for of_role in pairs.values() for pair in of_role])
+        by_role = {role: _rouge_means(scorer, of_role) for role, of_role in pairs.items()}
+        means = {measure: sum(of[measure] for of in by_role.values()) / len(by_role) for measure in MEASURES}
+        if len(by_role) == 1:
+            return means
+        return means | {f"{measure}_{role}": of[measure] for role, of in by_role.items() for measure in MEASURES}
 
+    def _engine(self) -> TransformersEngine:
         own = load_instruction_set(self.recipe.instructions) if self.recipe.instructions else None
-        layout = loaded.layout(self.recipe.language, own, self.recipe.definitions, self.recipe.section_set)
-        return TransformersEngine(loaded, layout)
+        layout = self.loaded.layout(self.recipe.language, own, self.recipe.definitions, self.recipe.section_set)
+        return TransformersEngine(self.loaded, layout)
 
 
-def _rouge_of(means: Mapping[str, float]) -> dict[str, float]:
-    """The figures of MEASURES: a scorer without ROUGE-L on the whole text, such as csds, has it on its lines."""
-    whole = means["rougeL"] if "rougeL" in means else means["rougeLsum"]
-    return {**means, "rougeL": whole}
+def _rouge_means(scorer: str, pairs: Sequence[tuple[str, Sequence[str]]]) -> dict[str, float]:
+    """The means of MEASURES; a scorer without ROUGE-L on the whole text, such as csds, gives it over lines."""
+    means = score(scorer, pairs).means
+    return {**means, "rougeL": means["rougeL"] if "rougeL" in means else means["rougeLsum"]}
 
 
-def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngine", recipe: Recipe) -> list[Dialogue]:
-    """The dialogues that fit the model with their summaries, each with the summaries of roles that somebody plays."""
+def _scorable(dialogues: Sequence[Dialogue], engine: TransformersEngine, recipe: Recipe) -> list[Dialogue]:
+    """The dialogues that fit the model together with their summaries, reduced to the roles that a speaker plays.
+
+    Raises DataError where there is none.
+    """
     chosen = []
     for dialogue in dialogues:
         played = {
@@ -78,13 +84,13 @@ def _that_can_be_scored(dialogues: Sequence[Dialogue], engine: "TransformersEngi
             continue
 
         def fits(shorter: Dialogue, roles: tuple[str, ...] = tuple(played)) -> bool:
-            return bool(engine.fits(engine.layout.prompt(shorter, roles), recipe.validation.max_new_tokens))
+            return engine.fits(engine.layout.prompt(shorter, roles), recipe.validation.max_new_tokens)
 
         whole = replace(dialogue, summaries=played)
         if fits(whole):
             chosen.append(whole)
-        elif recipe.training.long_dialogues == "drop-middle" and (cut := drop_middle(whole, fits)):
-            chosen.append(cut[0])
+        elif recipe.training.long_dialogues == "drop-middle" and (shortened := drop_middle(whole, fits)):
+            chosen.append(shortened[0])
     if not chosen:
         raise DataError("no validation dialogue fits the model with a summary", fix="leave validation.summaries out")
     return chosen

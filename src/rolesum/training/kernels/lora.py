@@ -1,8 +1,8 @@
-"""LoRA's forward and backward with nothing done twice: x W' + s (x A') B' as one addition in place.
+"""A fused forward and backward of LoRA layers (arXiv 2106.09685): x W' + s (x A') B' with one in-place addition.
 
-PEFT's own layer scales and adds in passes of their own over the whole output, casts the input to the adapter's
-float32, and keeps what those passes leave for the backward. Here the thin products run in the base's dtype and are
-added where the large product lies. The numbers are PEFT's up to rounding (tests/equality/test_fast_lora.py).
+PEFT's own layer scales and adds in separate passes over the whole output, casts the input to the adapter's float32,
+and keeps the results of those passes for the backward. Here the low-rank products run in the base's dtype and are
+added to the base's product in place. The numbers are PEFT's up to rounding (tests/equality/test_fast_lora.py).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from torch import nn
 
 
 class LoRALinearFunction(torch.autograd.Function):
-    """y = x W' + bias + s (x A') B' for a frozen W (out, in), with A (rank, in) and B (out, rank) trained."""
+    """y = x W' + bias + s (x A') B' of x (…, in), for a frozen W (out, in) and trained A (rank, in), B (out, rank)."""
 
     @staticmethod
     def forward(
@@ -28,34 +28,34 @@ class LoRALinearFunction(torch.autograd.Function):
         b: torch.Tensor,
         scale: float,
     ) -> torch.Tensor:
-        flat = x.flatten(0, -2)
+        flat = x.flatten(0, -2)  # (tokens, in)
         a_cast, b_cast = a.to(x.dtype), b.to(x.dtype)
-        thin = flat @ a_cast.T  # (tokens, rank)
-        out = flat @ weight.T if bias is None else torch.addmm(bias, flat, weight.T)
-        out.addmm_(thin, b_cast.T, alpha=scale)
-        ctx.save_for_backward(flat, weight, a_cast, b_cast, thin)
+        low_rank = flat @ a_cast.T  # (tokens, rank)
+        out = flat @ weight.T if bias is None else torch.addmm(bias, flat, weight.T)  # (tokens, out)
+        out.addmm_(low_rank, b_cast.T, alpha=scale)
+        ctx.save_for_backward(flat, weight, a_cast, b_cast, low_rank)
         ctx.scale, ctx.shape = scale, x.shape
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        flat, weight, a, b, thin = ctx.saved_tensors
-        grad = grads[0].flatten(0, -2)
-        thin_grad = (grad @ b).mul_(ctx.scale)  # (tokens, rank)
-        b_grad = (grad.T @ thin).mul_(ctx.scale)
-        a_grad = thin_grad.T @ flat
-        x_grad = (grad @ weight).addmm_(thin_grad, a).view(ctx.shape) if ctx.needs_input_grad[0] else None
+        flat, weight, a, b, low_rank = ctx.saved_tensors
+        grad = grads[0].flatten(0, -2)  # (tokens, out)
+        low_rank_grad = (grad @ b).mul_(ctx.scale)  # (tokens, rank)
+        b_grad = (grad.T @ low_rank).mul_(ctx.scale)
+        a_grad = low_rank_grad.T @ flat
+        x_grad = (grad @ weight).addmm_(low_rank_grad, a).view(ctx.shape) if ctx.needs_input_grad[0] else None
         return x_grad, None, None, a_grad, b_grad, None
 
 
 @contextmanager
 def fused_lora(model: nn.Module) -> Iterator[int]:
-    """Inside, every LoRA layer that this covers computes so; gives their number. Others keep PEFT's forward.
+    """Inside, the LoRA layers that LoRALinearFunction covers use it; yields their number. Others keep PEFT's forward.
 
     Covered are plain ones: an unquantized linear layer with one unmerged adapter, without dropout, DoRA or a bias of
     the adapter's own.
     """
-    covered = [layer for layer in model.modules() if isinstance(layer, LoraLinear) and _is_plain(layer)]
+    covered: list[nn.Module] = [one for one in model.modules() if isinstance(one, LoraLinear) and _is_plain(one)]
     for layer in covered:
         layer.forward = MethodType(_forward, layer)
     try:
@@ -81,5 +81,8 @@ def _is_plain(layer: LoraLinear) -> bool:
 
 def _forward(self: LoraLinear, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     name, base = self.active_adapters[0], self.base_layer
-    a, b = self.lora_A[name].weight, self.lora_B[name].weight  # read at each call: FSDP puts others in their place
-    return LoRALinearFunction.apply(x, base.weight, base.bias, a, b, self.scaling[name])
+    a, b = self.lora_A[name].weight, self.lora_B[name].weight  # read at each call: FSDP replaces them
+    out: torch.Tensor = LoRALinearFunction.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
+        x, base.weight, base.bias, a, b, self.scaling[name]
+    )
+    return out
