@@ -112,14 +112,14 @@ def test_a_directory_that_another_process_trains_into_is_refused(resume, run, tm
 
 def test_a_run_that_was_finished_meanwhile_is_not_trained_over(tmp_path, monkeypatch):
     """Both looked at an empty directory; one was first."""
-    out, load = tmp_path / "run", finetune._load
+    out, load = tmp_path / "run", finetune.load_weights
 
-    def slow(*args):
-        monkeypatch.setattr(finetune, "_load", load)
+    def slow(*args, **options):
+        monkeypatch.setattr(finetune, "load_weights", load)
         trained(out, recipe())
-        return load(*args)
+        return load(*args, **options)
 
-    monkeypatch.setattr(finetune, "_load", slow)
+    monkeypatch.setattr(finetune, "load_weights", slow)
     with pytest.raises(UsageError, match="holds a finished run"):
         trained(out, recipe(training={"epochs": 2}))
     assert yaml.safe_load(Run(out).recipe.read_text())["training"]["epochs"] == 1
