@@ -10,6 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from helpers.children import run_in_processes
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.models.loading import load_model
 from rolesum.recipe import load_recipe
@@ -41,12 +42,17 @@ def recipe_file(folder, **training):
     return file
 
 
-def in_two_processes(file, out, *flags):
-    """What `torchrun --nproc-per-node 2 -m rolesum train` does on a CPU."""
+def by_torchrun(file, out):
+    """`torchrun --nproc-per-node 2 -m rolesum train` on a CPU."""
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*start, "-m", "rolesum", "train", str(file), "--out", str(out), "--device", "cpu", *flags]
+    command = [*start, "-m", "rolesum", "train", str(file), "--out", str(out), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def in_two_processes(file, out, *flags):
+    """What torchrun does, without importing torch three times."""
+    return run_in_processes(2, "train", file, "--out", out, "--device", "cpu", *flags)
 
 
 def in_one_process(file, out, **options):
@@ -78,7 +84,7 @@ def two(tmp_path_factory):
     """An unstopped run in two processes with one batch per step."""
     folder = tmp_path_factory.mktemp("two")
     file = recipe_file(folder)
-    done = in_two_processes(file, folder / "run")
+    done = by_torchrun(file, folder / "run")
     assert done.returncode == 0, done.stderr
     return done, file, Run(folder / "run")
 

@@ -1,17 +1,15 @@
 """A service in a process of its own, as a user starts it: `with serving("--model", …) as service`."""
 
 import contextlib
-import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import httpx
+
+from helpers.children import Child
 
 STARTED = re.compile(r"serving .*: (http://\S+)")
 TURNS = [
@@ -28,39 +26,26 @@ class Service:
 
     def __init__(self, *arguments, env=None, folder=None):
         self.folder = Path(folder or tempfile.mkdtemp(prefix="rolesum-serve-"))
-        command = [sys.executable, "-m", "rolesum", "serve", "--port", "0", "--store", self.folder / "batches.sqlite"]
-        self.process = subprocess.Popen(
-            [*map(str, (*command, *arguments))],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
-        )
-        self.lines: list[str] = []
-        self.url = ""
-        threading.Thread(target=self._read, daemon=True).start()
+        store = self.folder / "batches.sqlite"
+        self.process = Child("serve", "--port", "0", "--store", store, *arguments, env=env)
         until = time.monotonic() + 120
-        while not self.url and self.process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        if not self.url:
-            raise AssertionError("the service did not start:\n" + "".join(self.lines))
+        while not (found := STARTED.search(self.printed)):
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.process.kill()
+                raise AssertionError(f"the service did not start:\n{self.printed}")
+            time.sleep(0.02)
+        self.url = found[1]
         self.client = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
         while time.monotonic() < until:
             with contextlib.suppress(httpx.TransportError):
                 if self.client.get("/ready").status_code in (200, 401):
                     return
             time.sleep(0.05)
-        raise AssertionError("the service is never ready:\n" + "".join(self.lines))
-
-    def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if found := STARTED.search(line):
-                self.url = found[1]
+        raise AssertionError("the service is never ready:\n" + self.printed)
 
     @property
     def printed(self):
-        return "".join(self.lines)
+        return self.process.stderr
 
     def post(self, path, **body):
         return self.client.post(path, json=body)

@@ -2,14 +2,14 @@
 
 import json
 import shutil
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from helpers.children import CHILDREN
 from helpers.small_runs import TRAIN, raw_recipe, recipe, same, trained, weights
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.training import Interrupted, Run, finetune, train
@@ -96,16 +96,23 @@ def test_a_recipe_that_is_no_text_is_another_one(run):
         resumed(run)
 
 
+def hold(path, is_held):
+    with locked(Run(path)):
+        is_held.set()
+        time.sleep(60)
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_directory_that_another_process_trains_into_is_refused(resume, run, tmp_path):
     path = run.path if resume else tmp_path / "new"
-    script = "import time; from pathlib import Path; from rolesum.training.run_directory import Run, lock_run\n"
-    script += f"with lock_run(Run(Path({str(path)!r}))): print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match=f"in use by process {other.pid}"):
-            trained(path, chosen(), resume=resume)
-        other.kill()
+    is_held = CHILDREN.Event()
+    other = CHILDREN.Process(target=hold, args=(path, is_held))
+    other.start()
+    assert is_held.wait(60)
+    with pytest.raises(UsageError, match=f"in use by process {other.pid}"):
+        trained(path, chosen(), resume=resume)
+    other.kill()
+    other.join()
     assert trained(path, chosen(), resume=resume).adapter.is_dir()
     assert not Run(path).lock.exists()
 

@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,16 +13,13 @@ import torch
 from safetensors.torch import load_file
 from torch import distributed
 
+from helpers.children import CHILDREN
 from helpers.tiny import model_dir, short_dialogues
 from rolesum import atomic_io
 from rolesum.errors import ResourceError, UsageError
 from rolesum.recipe import parse_recipe
 from rolesum.training import Interrupted, Run, train, trainer
 from rolesum.training.metrics_file import read_metrics
-
-# Children are forked from a process that has imported torch and done nothing with it.
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["rolesum.training"])
 
 STEPS = 9
 LEFT_BY_A_RUN = {"adapter", "recipe.yaml", "metrics.jsonl", "environment.json"}

@@ -4,15 +4,14 @@ accelerate shards on GPUs only, torch on a CPU too. So the processes of these te
 run: everything behind that word is what a GPU run does, over gloo.
 """
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 import yaml
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
+from helpers.children import run_in_processes
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import UsageError
 from rolesum.models.attention.segments import uses_segment_attention
@@ -25,24 +24,19 @@ from rolesum.training.metrics_file import read_metrics
 
 CHUNK = 16  # of the loss: the two processes' batches fall into different numbers of chunks
 
-SHARDED_ON_CPU = f"""
-from accelerate import PartialState
-from accelerate.utils import DistributedType
-import rolesum.training.loss
-from rolesum.cli.main import run
 
-begin = PartialState.__init__
+def as_on_gpus():
+    """In a process that is to train: accelerate takes it for one of a GPU run."""
+    begin = PartialState.__init__
 
-def begin_as_on_gpus(self, *args, **kwargs):
-    begin(self, *args, **kwargs)
-    if self.distributed_type is DistributedType.MULTI_CPU:
-        self.distributed_type = DistributedType.MULTI_GPU
+    def begin_as_on_gpus(self, *args, **kwargs):
+        begin(self, *args, **kwargs)
+        if self.distributed_type is DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_GPU
 
-PartialState.__init__ = begin_as_on_gpus
-rolesum.training.loss.LOGITS_CHUNK = {CHUNK}
-rolesum.training.loss.FROZEN_HEAD_CHUNK = {{}}
-run()
-"""
+    PartialState.__init__ = begin_as_on_gpus
+    loss.LOGITS_CHUNK = CHUNK
+    loss.FROZEN_HEAD_CHUNK = {}
 
 
 def recipe_file(folder, kind="llama", method="lora", **others):
@@ -67,13 +61,9 @@ def recipe_file(folder, kind="llama", method="lora", **others):
 
 def in_shards(file, out, *flags, on_cpu=True, **settings):
     """What `accelerate launch -m rolesum train` with FSDP does in two processes."""
-    worker = file.with_name("worker.py")
-    worker.write_text(SHARDED_ON_CPU, encoding="utf-8")
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = [str(worker)] if on_cpu else ["-m", "rolesum"]
-    command = [*start, *script, "train", str(file), "--out", str(out), "--device", "cpu", *flags]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_FSDP": "true", **settings}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    command = ("train", file, "--out", out, "--device", "cpu", *flags)
+    environment = {"ACCELERATE_USE_FSDP": "true", **settings}
+    return run_in_processes(2, *command, env=environment, before=as_on_gpus if on_cpu else None)
 
 
 def whole(file, out, monkeypatch):

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import torch
 
+from helpers.children import run_child
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.models.loading import load_prompt_model, load_weights
@@ -164,9 +165,7 @@ def test_a_device_on_which_nothing_can_be_computed_is_refused(device):
 def test_json_says_all_of_it(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text(json.dumps(recipe().model_dump(mode="json")), encoding="utf-8")
-    done = subprocess.run(
-        [ROLESUM, "plan", file, "--device", "cpu", "--json", "--measure"], capture_output=True, text=True, timeout=120
-    )
+    done = run_child("plan", file, "--device", "cpu", "--json", "--measure")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["measured"] and found["steps"] > 0 and found["peak_memory"] > 1e8

@@ -1,8 +1,8 @@
 """A run from recipe to adapter on a tiny model: what it leaves, what it learns, how it stops and goes on."""
 
 import json
-import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -16,6 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from helpers.children import Child, run_child
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, ModelError, RolesumError, UsageError
 from rolesum.models import loading
@@ -103,14 +104,13 @@ def test_accumulated_batches_make_the_same_step_as_one_large_batch(tmp_path):
 def start(tmp_path, name, *flags):
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(raw_recipe(epochs=16)), encoding="utf-8")
-    command = [str(ROLESUM), "train", str(file), "--out", str(tmp_path / name), "--device", "cpu", *flags]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return Child("train", file, "--out", tmp_path / name, "--device", "cpu", *flags)
 
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_from_which_resume_ends_as_if_never_stopped(tmp_path):
     whole = start(tmp_path, "whole")
-    assert whole.wait(300) == 0, whole.stderr.read()
+    assert whole.wait(300) == 0, whole.stderr
     stopped = start(tmp_path, "stopped")
     metrics = Run(tmp_path / "stopped").metrics
     deadline = time.monotonic() + 120
@@ -118,16 +118,16 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_resume_ends_as_if_never_stopped(t
         time.sleep(0.02)
     stopped.send_signal(signal.SIGINT)
     assert stopped.wait(60) == 1
-    said = stopped.stderr.read()
+    said = stopped.stderr
     assert "a checkpoint was written" in said and "--resume" in said
     assert not Run(tmp_path / "stopped").adapter.exists()
 
     again = start(tmp_path, "stopped")  # without --resume nothing is overwritten
     assert again.wait(60) == 2
-    assert "add --resume" in again.stderr.read()
+    assert "add --resume" in again.stderr
 
     resumed = start(tmp_path, "stopped", "--resume")
-    assert resumed.wait(300) == 0, resumed.stderr.read()
+    assert resumed.wait(300) == 0, resumed.stderr
     expected, found = weights(Run(tmp_path / "whole")), weights(Run(tmp_path / "stopped"))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     rows, expected_rows = (
@@ -221,17 +221,16 @@ def test_an_adapter_on_another_base_is_refused(tmp_path):
         load_model(model_dir("qwen2"), adapter=run.adapter, device="cpu")
 
 
+def with_little_disk():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
 @pytest.mark.slow
 def test_a_disk_that_is_full_is_an_error_with_a_remedy_and_leaves_no_adapter(tmp_path):
     """Files that may not grow past 20 kB stand for a full disk: the adapter's weights do not fit."""
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump({**raw_recipe(), "lora": {"rank": 16}}), encoding="utf-8")
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-        "from rolesum.cli.main import run; sys.argv = ['rolesum', *sys.argv[1:]]; run()"
-    )
-    arguments = ["train", str(file), "--out", str(tmp_path / "run"), "--device", "cpu"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=240)
+    done = run_child("train", file, "--out", tmp_path / "run", "--device", "cpu", before=with_little_disk)
     assert done.returncode == 5, done.stderr
     assert "free some disk space" in done.stderr
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {
