@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# The longest files, longest first: a worker that began one of them last would be alone at it.
+# The files with the longest tests, longest first: a worker that began one of them last would be alone at it.
 LONGEST = (
     *(
         "test_fsdp",

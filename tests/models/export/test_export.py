@@ -104,6 +104,7 @@ def end_of(side):
     return side.layout().target(bundle.examples[0])
 
 
+@pytest.mark.fresh_process
 def test_a_merged_llama_is_what_peft_merges(tmp_path):
     run = adapted("llama", tmp_path / "run")
     export(str(run / "adapter"), "merged", tmp_path / "out")
