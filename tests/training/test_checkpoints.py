@@ -97,7 +97,7 @@ def test_a_recipe_that_is_no_text_is_another_one(run):
 
 
 def hold(path, is_held):
-    with locked(Run(path)):
+    with lock_run(Run(path)):
         is_held.set()
         time.sleep(60)
 
