@@ -1,6 +1,6 @@
-"""The recipe: one YAML file that says a whole run, its schema, and how it is loaded, overridden and explained.
+"""The recipe: the schema of the YAML file that describes a whole run, and how it is loaded, overridden and explained.
 
-Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the default that stands here.
+Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the default given here.
 """
 
 import re
@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
@@ -24,23 +24,22 @@ RECIPE_FOLDER = "recipes"
 
 _DIRECTORY = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]{1,100}")
 
-# An integer, and nothing that may be read as one, such as true.
-StrictInt = Annotated[int, Field(strict=True)]
 
+class _RecipeModel(BaseModel):
+    """A frozen model that refuses unknown keys."""
 
-class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CustomRole(_Section):
+class CustomRole(_RecipeModel):
     """A role that is not user, agent or overall."""
 
     aliases: tuple[str, ...] = Field((), description="Speaker labels that stand for this role.")
     definition: str = Field("", description="A sentence that is added to the instruction.")
 
 
-class DataFile(_Section):
-    """One data file and what to take of it."""
+class DataFile(_RecipeModel):
+    """One data file, and which of its dialogues are used."""
 
     path: str = Field(description="A file, or sample:NAME for a bundled one. Relative to where rolesum is run.")
     format: str | None = Field(None, description="The file's format; sniffed if not given.")
@@ -52,7 +51,7 @@ class DataFile(_Section):
     )
 
     def read(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> list[Dialogue]:
-        """Read what is to be taken of it. Raises DataError."""
+        """Read the dialogues that are used. Raises DataError."""
         last = self.offset + self.limit if self.limit else None
         read = read_dialogues(self.path, self.format, skip=self.skip, limit=last, custom_roles=custom_roles)
         if len(read) <= self.offset:
@@ -64,13 +63,13 @@ class DataFile(_Section):
 class TrainFile(DataFile):
     """A data file that is trained on."""
 
-    repeat: StrictInt = Field(1, ge=1, description="Take it N times in an epoch, each time with noise of its own.")
+    repeat: StrictInt = Field(1, ge=1, description="Use it N times in an epoch, each time with other noise.")
     apart_from: tuple[str, ...] = Field(
         (), description="Files, such as the test set: a dialogue whose turns recur in one of them is left out."
     )
 
 
-class Data(_Section):
+class Data(_RecipeModel):
     """Where the dialogues come from."""
 
     train: TrainFile = Field(description="What the model is trained on.")
@@ -84,7 +83,7 @@ class Data(_Section):
         return (self.train, *self.mix)
 
 
-class Lora(_Section):
+class Lora(_RecipeModel):
     """LoRA (arXiv 2106.09685), as PEFT implements it."""
 
     rank: StrictInt = Field(16, ge=1, description="The rank r of the adapters.")
@@ -97,26 +96,26 @@ class Lora(_Section):
     dora: bool = Field(False, description="Learn each weight's magnitude apart from its direction (DoRA, 2402.09353).")
 
 
-class Neftune(_Section):
+class Neftune(_RecipeModel):
     """Noise on the token embeddings in training (NEFTune, arXiv 2310.05914)."""
 
     alpha: float = Field(5.0, ge=0, le=1e6, description="Uniform noise in [-1, 1] times alpha / sqrt(L d); 0 is off.")
 
 
-class Validation(_Section):
-    """What is looked at during training; needs data.validation."""
+class Validation(_RecipeModel):
+    """Evaluations during training; needs data.validation."""
 
     per_epoch: StrictInt = Field(2, ge=1, description="Evaluations in an epoch.")
     summaries: StrictInt = Field(
         0, ge=0, description="Also summarize the first N validation dialogues each time, and log their ROUGE."
     )
-    max_new_tokens: StrictInt = Field(128, ge=1, description="The longest of these summaries in tokens.")
-    best_by: Literal["loss", "rouge"] = Field("loss", description="What tells the best: loss, or the mean ROUGE-L.")
+    max_new_tokens: StrictInt = Field(128, ge=1, description="The maximum length of these summaries in tokens.")
+    best_by: Literal["loss", "rouge"] = Field("loss", description="What decides the best: loss, or the mean ROUGE-L.")
     keep: Literal["last", "best"] = Field("last", description="Which adapter the run ends with.")
     patience: StrictInt = Field(0, ge=0, description="Stop after N evaluations in a row without a new best; 0 is off.")
 
 
-class Training(_Section):
+class Training(_RecipeModel):
     """How the adapter is trained."""
 
     epochs: StrictInt = Field(1, ge=1, description="Passes over the training data.")
@@ -125,7 +124,7 @@ class Training(_Section):
     warmup: float = Field(0.05, ge=0, lt=1, description="The share of the steps in which the rate rises to its peak.")
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="AdamW's decay.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 is off.")
-    tokens_per_batch: StrictInt = Field(2048, ge=64, description="Most tokens of one batch, padding counted.")
+    tokens_per_batch: StrictInt = Field(2048, ge=64, description="The maximum tokens of one batch, padding included.")
     gradient_accumulation: StrictInt = Field(
         1, ge=1, description="Batches per optimizer step, of all processes together: they share a step's batches."
     )
@@ -140,34 +139,32 @@ class Training(_Section):
     save_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
     log_steps: StrictInt = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
     report_to: tuple[str, ...] = Field((), description="transformers' logging integrations, such as tensorboard.")
-    seed: StrictInt = Field(1, ge=0, lt=2**32, description="Decides the order, the noise and the adapter's start.")
+    seed: StrictInt = Field(1, ge=0, lt=2**32, description="Decides order, noise and the adapter's initial weights.")
 
 
-class Recipe(_Section):
+class Recipe(_RecipeModel):
     """A whole run: base model, data, roles, and how to train."""
 
     name: str = Field(description="Names the run's directory: runs/NAME.")
     note: str = Field("", description="What the run is for, and where its settings come from.")
-    base: str = Field(
-        "smollm2-135m", min_length=1, description="An alias of the catalog, a hub id, or a local directory."
-    )
+    base: str = Field("smollm2-135m", min_length=1, description="A catalog alias, a hub id, or a local directory.")
     data: Data
     roles: tuple[str, ...] = Field(
         BUILT_IN, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
     )
-    custom_roles: dict[str, CustomRole] = Field({}, description="Roles of one's own.")
+    custom_roles: dict[str, CustomRole] = Field({}, description="Roles other than user, agent and overall.")
     sections: str | None = Field(
         None, description="A preset or a YAML file of sections and roles; all are trained where roles is left out."
     )
     language: Literal["en", "zh"] | None = Field(
-        None, description="Of the instructions; follows the dialogue if unset."
+        None, description="The instructions' language; the dialogue's if unset."
     )
     instructions: str | None = Field(None, description="A YAML file with an instruction set; built in if unset.")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Of the base; the adapter is float32.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="The base's; an adapter is float32.")
     method: Literal["lora", "full"] = Field("lora", description="Train LoRA adapters, or all weights of the base.")
     quantize: Literal["4bit"] | None = Field(None, description="Hold the base in 4 bits (QLoRA; needs rolesum[qlora]).")
     long_dialogues: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
-        "refuse", description="In summarizing, a dialogue that does not fit: see docs/long-dialogues.md."
+        "refuse", description="For a dialogue that does not fit when it is summarized: see docs/long-dialogues.md."
     )
     lora: Lora = Lora()
     neftune: Neftune = Neftune()
@@ -175,16 +172,16 @@ class Recipe(_Section):
     validation: Validation = Validation()
 
     @model_validator(mode="after")
-    def _goes_together(self) -> "Recipe":
+    def _check_combinations(self) -> "Recipe":
         if not _DIRECTORY.fullmatch(self.name):
             raise ValueError(f"name: {self.name!r} cannot name a directory")
-        wants = self.validation
-        if self.data.validation is None and (wants.summaries or wants.keep == "best" or wants.patience):
+        validation = self.validation
+        if self.data.validation is None and (validation.summaries or validation.keep == "best" or validation.patience):
             raise ValueError("validation.summaries, keep: best and patience need data.validation")
-        if wants.best_by == "rouge" and not wants.summaries:
+        if validation.best_by == "rouge" and not validation.summaries:
             raise ValueError("validation.best_by: rouge needs validation.summaries")
         if self.method == "full" and self.quantize:
-            raise ValueError("method: full trains all weights, which quantize holds in 4 bits")
+            raise ValueError("method: full cannot train the 4-bit weights of quantize")
         return self
 
     @property
@@ -200,7 +197,7 @@ class Recipe(_Section):
 
     @property
     def section_set(self) -> SectionSet | None:
-        """The set that `sections` names, read anew. Raises UsageError where it cannot be read."""
+        """The section set that `sections` names, read from its file. Raises UsageError where it cannot be read."""
         return load_sections(self.sections) if self.sections else None
 
 
@@ -211,7 +208,7 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
     """
     path = find_recipe(path_or_name)
     try:
-        raw = _unshared(yaml.safe_load(path.read_text(encoding="utf-8")))
+        raw = _without_aliases(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -223,7 +220,7 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
     if not isinstance(raw, dict):
         raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see rolesum train sample --dry-run")
     for override in overrides:
-        _apply(raw, override)
+        _apply_override(raw, override)
     return parse_recipe(raw, str(path))
 
 
@@ -233,7 +230,7 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         raise UsageError([_problem(detail, place) for detail in error.errors()]) from None
-    if clash := _redefined(recipe):
+    if clash := _redefined_roles(recipe):
         raise UsageError(f"the recipe redefines {', '.join(sorted(clash))}", place, "give it another name")
     asked = recipe.roles
     if recipe.section_set and "roles" not in recipe.model_fields_set:
@@ -250,8 +247,8 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
     return recipe.model_copy(update={"roles": tuple(roles)})
 
 
-def _redefined(recipe: Recipe) -> set[str]:
-    """The custom roles' and sections' names and aliases that mean a built-in role, or another of them, already."""
+def _redefined_roles(recipe: Recipe) -> set[str]:
+    """Names and aliases of custom roles and sections that already mean a built-in role or another of them."""
     clash = {role for role in recipe.custom_roles if role.strip().lower() in ALIASES}
     taken = list(BUILT_IN)
     named = [(role, custom.aliases) for role, custom in recipe.custom_roles.items()]
@@ -286,14 +283,15 @@ def _recipe_folders() -> list[Path]:
     return [package / RECIPE_FOLDER, package.parent.parent / RECIPE_FOLDER]  # an installed package, a checkout
 
 
-def _unshared(value: Any) -> Any:
-    """A copy in which a YAML anchor's section is not one and the same object in two places."""
+def _without_aliases(value: Any) -> Any:
+    """A copy in which a YAML anchor and its aliases are separate objects, so that an override changes one of them."""
     if isinstance(value, dict):
-        return {key: _unshared(entry) for key, entry in value.items()}
-    return [_unshared(entry) for entry in value] if isinstance(value, list) else value
+        return {key: _without_aliases(entry) for key, entry in value.items()}
+    return [_without_aliases(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set the value of one KEY=VALUE override. Raises UsageError."""
     key, sign, text = override.partition("=")
     if not sign:
         raise UsageError(f'--set "{override}" has no value', fix="write --set training.epochs=2")
@@ -335,14 +333,14 @@ def _fields_at(location: tuple[str, ...]) -> list[str]:
             return []
         if get_origin(field.annotation) is dict:  # name -> section, such as custom_roles
             next(parts, None)
-            section = _section_of(get_args(field.annotation)[1])
+            section = _model_of(get_args(field.annotation)[1])
         else:
-            section = _section_of(field.annotation)
+            section = _model_of(field.annotation)
     return list(section.model_fields) if section else []
 
 
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, also where it may be left out; None for a plain value or a mapping."""
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, also an optional one; None for a plain value or a mapping."""
     kinds = (annotation, *(get_args(annotation) if get_origin(annotation) is not dict else ()))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
@@ -350,22 +348,22 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
 def explain_keys(
     section: type[BaseModel] = Recipe, prefix: str = "", optional: bool = False
 ) -> list[tuple[str, str, str]]:
-    """Every key of a recipe as (dotted key, default, what it means), in the schema's order."""
+    """Every key of a recipe as (dotted key, default, description), in the schema's order."""
     rows = []
     for name, field in section.model_fields.items():
-        inner = _section_of(field.annotation)
+        inner = _model_of(field.annotation)
         if inner is not None:
             several = get_origin(field.annotation) is tuple
             left_out = optional or several or field.default is None
             rows += explain_keys(inner, f"{prefix}{name}{'[]' if several else ''}.", left_out)
         else:
             needed = "needed, if the section is there" if optional else "needed"
-            default = needed if field.is_required() else _shown(field.default)
+            default = needed if field.is_required() else _format_default(field.default)
             rows.append((f"{prefix}{name}", default, field.description or ""))
     return rows
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     if isinstance(default, tuple | dict):
         return ", ".join(map(str, default)) or "none"
     return "unset" if default is None else str(default)
