@@ -16,6 +16,7 @@ from rolesum.models.attention.segments import (
     segment_table,
     supports_segment_attention,
 )
+from rolesum.training import loss
 from rolesum.training.batching import SampleRef
 from rolesum.training.collate import collate
 from rolesum.training.forward import training_forward
@@ -78,7 +79,7 @@ def test_a_branch_that_saw_its_sibling_would_be_noticed(monkeypatch):
     def joined(branches):
         return segment_table(branches.clamp(max=1))
 
-    monkeypatch.setattr("rolesum.training.loss.segment_table", joined)
+    monkeypatch.setattr(loss, "segment_table", joined)
     with pytest.raises(AssertionError):
         assert_same(in_segments(loaded, model, [encoded]), right)
 

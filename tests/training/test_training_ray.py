@@ -14,6 +14,7 @@ from rolesum.cli.main import app
 from rolesum.errors import DataError, UsageError
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run, train
+from rolesum.training import ray as training_ray
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.ray import train_on_ray
 
@@ -86,7 +87,7 @@ def test_without_ray_the_extra_is_named(recipe, monkeypatch):
 
 def test_the_command_line_hands_the_workers_on(recipe, monkeypatch):
     asked = {}
-    monkeypatch.setattr("rolesum.training.ray.train_on_ray", lambda *_, **options: asked.update(options) or Run(_[1]))
+    monkeypatch.setattr(training_ray, "train_on_ray", lambda *_, **options: asked.update(options) or Run(_[1]))
     done = CliRunner().invoke(app, ["train", "recipe.yaml", "--out", "ray", "--ray-workers", "3", "--device", "cpu"])
     assert done.stdout == "adapter: ray/adapter\n"
     assert (asked["workers"], asked["device"], asked["resume"]) == (3, "cpu", False)

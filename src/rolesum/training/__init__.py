@@ -1,4 +1,4 @@
-"""Training: encode bundles, batch them by token budget, noise, loss on targets only, and the Run that comes of it."""
+"""Fine-tuning by a recipe: the run itself is in finetune.py, its steps in the other modules, its result is a Run."""
 
 from rolesum.training.finetune import train
 from rolesum.training.run_directory import Interrupted, Run

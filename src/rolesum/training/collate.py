@@ -24,7 +24,7 @@ class BundleBatch(TypedDict):
     """The tensors of one batch of `rows` bundles, `length` the longest."""
 
     input_ids: torch.Tensor  # (rows, length)
-    position_ids: torch.Tensor  # (rows, length): a branch's go on from the prefix's end
+    position_ids: torch.Tensor  # (rows, length): a branch's continue from the prefix's end
     branches: torch.Tensor  # (rows, length): 0 prefix, 1… branch, PAD_BRANCH padding
     example_lengths: torch.Tensor  # (rows, length): true length L of the token's example, 0 on padding; for the noise
     noise_seeds: torch.Tensor  # (rows,)

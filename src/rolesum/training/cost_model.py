@@ -53,21 +53,21 @@ class CostModel:
     alibi_heads: int  # heads of a mask that holds an ALiBi bias for each; 0 for other models
 
     @classmethod
-    def from_recipe(cls, side: PromptModel, recipe: Recipe, device: torch.device) -> "CostModel":
+    def from_recipe(cls, prompt_model: PromptModel, recipe: Recipe, device: torch.device) -> "CostModel":
         """The cost model of a recipe's base, read from its config: the model is built on the meta device."""
         with quiet_transformers(), torch.device("meta"):
-            auto = AutoModelForSeq2SeqLM if side.encoder_decoder_spec else AutoModelForCausalLM
-            model: Any = auto.from_config(side.config)  # type: ignore[no-untyped-call]  # not annotated
-        packed = packs_rows(model, side.family, device)
+            auto = AutoModelForSeq2SeqLM if prompt_model.encoder_decoder_spec else AutoModelForCausalLM
+            model: Any = auto.from_config(prompt_model.config)  # type: ignore[no-untyped-call]  # not annotated
+        packed = packs_rows(model, prompt_model.family, device)
         table = model.get_input_embeddings().weight.numel()
         tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
         own = _size(model)
-        half = _size(model.get_decoder()) - table if side.encoder_decoder_spec else None
+        half = _size(model.get_decoder()) - table if prompt_model.encoder_decoder_spec else None
         with torch.device("meta"):
-            model = prepare_model(model, side.family, recipe)
+            model = prepare_model(model, prompt_model.family, recipe)
         trained, everything = count_parameters(model)
         body = own - table * (1 if tied else 2)
-        config: Any = side.config.get_text_config()
+        config: Any = prompt_model.config.get_text_config()
         heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return cls(

@@ -70,14 +70,14 @@ class TrainingData:
         )
 
 
-def read_training_data(recipe: Recipe, side: PromptModel) -> TrainingData:
+def read_training_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingData:
     """Read and encode data.train and data.mix. Raises DataError with all that is wrong or does not fit."""
     options = recipe.training
     parts = [_read_train_file(recipe, file) for file in recipe.data.train_files]
     bundles = [bundle for part in parts for bundle in part.bundles]
     _check_roles(recipe, bundles)
-    side.check_languages([bundle.dialogue for bundle in bundles])
-    data = _encode_parts(recipe, side, [part.bundles for part in parts])
+    prompt_model.check_languages([bundle.dialogue for bundle in bundles])
+    data = _encode_parts(recipe, prompt_model, [part.bundles for part in parts])
     repeats = [file.repeat for file in recipe.data.train_files]
     taken = [bundle for one, repeat in zip(data, repeats, strict=True) for bundle in one.bundles * repeat]
     encoded = split_to_budget(taken, options.tokens_per_batch)
@@ -94,12 +94,12 @@ def read_training_data(recipe: Recipe, side: PromptModel) -> TrainingData:
     )
 
 
-def read_validation_data(recipe: Recipe, side: PromptModel) -> TrainingData | None:
+def read_validation_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingData | None:
     """Read and encode data.validation, in batches of one epoch; None where the recipe names none."""
     if recipe.data.validation is None:
         return None
     bundles, left_out = read_bundles(recipe, recipe.data.validation)
-    data = encode(recipe, side, bundles)
+    data = encode(recipe, prompt_model, bundles)
     encoded = split_to_budget(data.bundles, recipe.training.tokens_per_batch)
     lengths = [bundle.tokens for bundle in encoded]
     steps = optimizer_steps(token_budget_batches(lengths, recipe.training.tokens_per_batch, seed=0, epochs=1), 1)
@@ -164,13 +164,13 @@ def _read_train_file(recipe: Recipe, file: TrainFile) -> _FileBundles:
     return _FileBundles(kept, left_out, len(bundles) - len(kept))
 
 
-def _encode_parts(recipe: Recipe, side: PromptModel, parts: list[list[Bundle]]) -> list[EncodedData]:
+def _encode_parts(recipe: Recipe, prompt_model: PromptModel, parts: list[list[Bundle]]) -> list[EncodedData]:
     """Each file's bundles, encoded. Raises DataError with what does not fit of all of them."""
     encoded: list[EncodedData] = []
     problems: list[Problem] = []
     for bundles in parts:
         try:
-            encoded.append(encode(recipe, side, bundles))
+            encoded.append(encode(recipe, prompt_model, bundles))
         except DataError as error:
             problems += error.problems
     if problems:
@@ -187,17 +187,19 @@ def _check_roles(recipe: Recipe, bundles: list[Bundle]) -> None:
         raise DataError(f"no summaries for {' or '.join(lost)}", files, fix)
 
 
-def encode(recipe: Recipe, side: PromptModel, bundles: list[Bundle], max_length: int | None = None) -> EncodedData:
+def encode(
+    recipe: Recipe, prompt_model: PromptModel, bundles: list[Bundle], max_length: int | None = None
+) -> EncodedData:
     """The bundles' ids, as the recipe wants long dialogues and prefixes treated; `max_length` in place of its own."""
     options = recipe.training
     own = load_instruction_set(recipe.instructions) if recipe.instructions else None
     return encode_bundles(
         bundles,
-        side.layout(recipe.language, own, recipe.definitions, recipe.section_set),
-        side.encoder,
-        max_length=max_length or min(options.max_length or side.max_length, side.max_length),
-        target_length=side.encoder_decoder_spec.target_length if side.encoder_decoder_spec else None,
-        context_length=side.max_length,
+        prompt_model.layout(recipe.language, own, recipe.definitions, recipe.section_set),
+        prompt_model.encoder,
+        max_length=max_length or min(options.max_length or prompt_model.max_length, prompt_model.max_length),
+        target_length=prompt_model.encoder_decoder_spec.target_length if prompt_model.encoder_decoder_spec else None,
+        context_length=prompt_model.max_length,
         long_dialogues=options.long_dialogues,
-        share_prefix=options.share_prefix and side.family.shares_prefix,
+        share_prefix=options.share_prefix and prompt_model.family.shares_prefix,
     )

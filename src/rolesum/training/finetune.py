@@ -119,14 +119,14 @@ def _validate_request(recipe: Recipe, context: DistributedContext, device: str) 
 
 def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) -> _Setup:
     """Read and encode the data, then load the base and prepare what is trained of it. Nothing is written."""
-    side, data, validation = context.run_on_all(lambda: _read_data(recipe))
-    target, loaded = context.run_on_all(lambda: _load_base(recipe, side, context, device))
-    log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, side.family, target))}")
+    prompt_model, data, validation = context.run_on_all(lambda: _read_data(recipe))
+    target, loaded = context.run_on_all(lambda: _load_base(recipe, prompt_model, context, device))
+    log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, prompt_model.family, target))}")
     for note in data_notes(data, validation):
         log(note)
     metadata = adapter_metadata(recipe, loaded)
     with _memory_errors():
-        loaded.model = prepare_model(loaded.language_model, side.family, recipe)
+        loaded.model = prepare_model(loaded.language_model, prompt_model.family, recipe)
     rouge = None
     if recipe.validation.summaries and validation is not None:
         rouge = ValidationRouge(recipe, loaded, validation.dialogues)
@@ -134,14 +134,15 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
 
 
 def _read_data(recipe: Recipe) -> tuple[PromptModel, TrainingData, TrainingData | None]:
-    side = load_prompt_model(recipe.base)
-    if recipe.training.share_prefix and not side.family.shares_prefix:
-        log(f"{side.family.name} models {side.family.unshared_reason}: each example is computed with its own prefix")
-    return side, read_training_data(recipe, side), read_validation_data(recipe, side)
+    prompt_model = load_prompt_model(recipe.base)
+    family = prompt_model.family
+    if recipe.training.share_prefix and not family.shares_prefix:
+        log(f"{family.name} models {family.unshared_reason}: each example is computed with its own prefix")
+    return prompt_model, read_training_data(recipe, prompt_model), read_validation_data(recipe, prompt_model)
 
 
 def _load_base(
-    recipe: Recipe, side: PromptModel, context: DistributedContext, device: str
+    recipe: Recipe, prompt_model: PromptModel, context: DistributedContext, device: str
 ) -> tuple[torch.device, LoadedModel]:
     """The device that this process trains on, and the base: on that device, or on the CPU where FSDP will shard it.
 
@@ -151,7 +152,7 @@ def _load_base(
     dtype = torch.float32 if recipe.method == "full" else pick_dtype(recipe.dtype, target)
     load_to = "cpu" if context.sharded else str(target)
     name = str(dtype).removeprefix("torch.")
-    return target, load_weights(side, dtype=name, device=load_to, quantize=recipe.quantize)
+    return target, load_weights(prompt_model, dtype=name, device=load_to, quantize=recipe.quantize)
 
 
 def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:

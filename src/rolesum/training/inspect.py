@@ -20,19 +20,19 @@ class InspectedSegment:
 
 
 def inspect_dialogue(
-    side: PromptModel, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout
+    prompt_model: PromptModel, dialogue: Dialogue, roles: Sequence[str], layout: PromptLayout
 ) -> list[InspectedSegment]:
     """The shared prefix, then a branch per role, with its target where the dialogue has one."""
-    shown = [_inspect(side, "", segment, False) for segment in layout.prefix(dialogue)]
+    shown = [_inspect(prompt_model, "", segment, False) for segment in layout.prefix(dialogue)]
     for role in roles:
-        shown += [_inspect(side, role, segment, False) for segment in layout.branch(dialogue, role)]
+        shown += [_inspect(prompt_model, role, segment, False) for segment in layout.branch(dialogue, role)]
         for target in dialogue.summaries.get(role, ())[:1]:
             example = Example(dialogue, role, target)
-            shown += [_inspect(side, role, segment, True) for segment in layout.target(example)]
+            shown += [_inspect(prompt_model, role, segment, True) for segment in layout.target(example)]
     return [one for one in shown if one.ids]
 
 
-def _inspect(side: PromptModel, branch: str, segment: Segment, loss: bool) -> InspectedSegment:
-    ids = side.encoder.encode_segment(segment)
-    tokens = tuple(str(side.tokenizer.decode([index])) for index in ids)
+def _inspect(prompt_model: PromptModel, branch: str, segment: Segment, loss: bool) -> InspectedSegment:
+    ids = prompt_model.encoder.encode_segment(segment)
+    tokens = tuple(str(prompt_model.tokenizer.decode([index])) for index in ids)
     return InspectedSegment(branch, segment.kind, tokens, tuple(ids), loss)

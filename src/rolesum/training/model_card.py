@@ -1,4 +1,4 @@
-"""The model card of an adapter, or of a model that was tuned whole: what it is, how it was made, how it is used."""
+"""The model card of an adapter or a fully fine-tuned model: what it is, how it was trained, how it is used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +46,6 @@ tags: [dialogue-summarization, rolesum{"" if full else ", lora"}]
 rolesum summarize chat.txt {use}
 ```
 
-`recipe.yaml` and `environment.json` beside this directory say how to make it again. Summaries can be wrong: check
+`recipe.yaml` and `environment.json` beside this directory say how to reproduce it. Summaries can be wrong: check
 names, amounts and dates before you rely on them.
 """

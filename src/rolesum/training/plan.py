@@ -83,24 +83,26 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         raise UsageError("--measure needs this GPU to be present", fix="leave out --measure, or --gpu")
     planned = find_gpu(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
-    side = load_prompt_model(recipe.base)
+    prompt_model = load_prompt_model(recipe.base)
     files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]
-    fitted, notes = _fitting(recipe, side, [bundle for file in files for bundle in read_bundles(recipe, file)[0]])
-    if recipe.training.share_prefix and not side.family.shares_prefix:
-        why = f"{side.family.name} models {side.family.unshared_reason}"
+    fitted, notes = _fitting(
+        recipe, prompt_model, [bundle for file in files for bundle in read_bundles(recipe, file)[0]]
+    )
+    if recipe.training.share_prefix and not prompt_model.family.shares_prefix:
+        why = f"{prompt_model.family.name} models {prompt_model.family.unshared_reason}"
         notes.append(f"prefixes are not shared: {why}, so that each example is computed alone")
-    data = read_training_data(fitted, side)
-    validation = read_validation_data(fitted, side)
+    data = read_training_data(fitted, prompt_model)
+    validation = read_validation_data(fitted, prompt_model)
     notes += data_notes(data, validation)
     on = torch.device("cuda") if planned else pick_device(device)
     dtype = torch.bfloat16 if planned and recipe.dtype == "auto" else pick_dtype(recipe.dtype, on)
-    cost_model = CostModel.from_recipe(side, fitted, on)
+    cost_model = CostModel.from_recipe(prompt_model, fitted, on)
     free = planned.free_bytes if planned else _free_memory(on)
     cost = _estimate(cost_model, fitted, data, dtype, planned)
     notes += _memory_notes(cost, cost_model, fitted, data, dtype, free)
     measured = measure and cost.memory <= free  # else the measurement itself would be killed
     if measured:
-        cost = _measure(fitted, side, data, _by_size(cost_model, data), device)
+        cost = _measure(fitted, prompt_model, data, _by_size(cost_model, data), device)
     evaluations = recipe.validation.per_epoch * recipe.training.epochs if validation else 0
     evaluated = evaluations * validation.tokens * cost_model.forward_share if validation else 0.0
     tokens = data.tokens * recipe.training.epochs
@@ -140,15 +142,15 @@ class _Cost:
     rate: float
 
 
-def _fitting(recipe: Recipe, side: PromptModel, bundles: list[Bundle]) -> tuple[Recipe, list[str]]:
+def _fitting(recipe: Recipe, prompt_model: PromptModel, bundles: list[Bundle]) -> tuple[Recipe, list[str]]:
     """The recipe with the settings that its data needs, and notes of what was changed."""
     options = recipe.training
     if options.long_dialogues == "drop-middle":
         return recipe, []
-    encoded = encode(recipe, side, bundles, max_length=UNLIMITED).bundles
+    encoded = encode(recipe, prompt_model, bundles, max_length=UNLIMITED).bundles
     limits = LengthLimits(
-        min(options.max_length or side.max_length, side.max_length),
-        side.encoder_decoder_spec.target_length if side.encoder_decoder_spec else None,
+        min(options.max_length or prompt_model.max_length, prompt_model.max_length),
+        prompt_model.encoder_decoder_spec.target_length if prompt_model.encoder_decoder_spec else None,
     )
     longest = max(encoded, key=limits.length_of)
     need, limit = limits.length_of(longest), limits.length
@@ -156,14 +158,15 @@ def _fitting(recipe: Recipe, side: PromptModel, bundles: list[Bundle]) -> tuple[
     notes = []
     if need > limit:
         over = sum(limits.length_of(one) > limit for one in encoded)
-        fits = need <= side.max_length
+        fits = need <= prompt_model.max_length
         changed |= {"max_length": need} if fits else {"long_dialogues": "drop-middle"}
         notes.append(
             f"{over} dialogues do not fit {limit} tokens, the longest ({longest.id}) has {need}: "
             + (f"training.max_length={need} would" if fits else "training.long_dialogues=drop-middle would")
         )
-    behind = max(one.longest_example - limits.length_of(one) for one in encoded)  # targets that are counted apart
-    largest = max(one.longest_example for one in encoded) if "long_dialogues" not in changed else limit + behind
+    # The target's tokens, where the limit is for the source alone.
+    separate = max(one.longest_example - limits.length_of(one) for one in encoded)
+    largest = max(one.longest_example for one in encoded) if "long_dialogues" not in changed else limit + separate
     if largest > options.tokens_per_batch:
         changed["tokens_per_batch"] = largest
         notes.append(
@@ -212,11 +215,13 @@ def matmul_flops(device: torch.device, dtype: torch.dtype, rows: int, inner: int
     return best
 
 
-def _measure(recipe: Recipe, side: PromptModel, data: TrainingData, ordered: list[SampleBatch], device: str) -> _Cost:
+def _measure(
+    recipe: Recipe, prompt_model: PromptModel, data: TrainingData, ordered: list[SampleBatch], device: str
+) -> _Cost:
     """The cost of real steps on the largest batch, the last of `ordered`, and on some others. No weights are kept."""
     dtype = "float32" if recipe.method == "full" else recipe.dtype
-    loaded = load_weights(side, dtype=dtype, device=device, quantize=recipe.quantize)
-    loaded.model = model = prepare_model(loaded.language_model, side.family, recipe)
+    loaded = load_weights(prompt_model, dtype=dtype, device=device, quantize=recipe.quantize)
+    loaded.model = model = prepare_model(loaded.language_model, prompt_model.family, recipe)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.0)
     collate = make_collate_fn(loaded)

@@ -144,7 +144,7 @@ class RoleTrainer(Trainer):
         return self.model
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Write a checkpoint whole or not at all: under another name first, on the disk, then renamed."""
+        """Write a checkpoint completely or not at all: under another name first, flushed to disk, then renamed."""
         unfinished = Path(self._get_output_dir(trial))
         if self.context.is_main:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -158,9 +158,9 @@ class RoleTrainer(Trainer):
                 finish_checkpoint(written, self._checkpoints())
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """A whole model's checkpoint under the model's own names, by which it is read again.
+        """Write a fully fine-tuned model's checkpoint under its own parameter names, by which it is loaded again.
 
-        The library would write an original ChatGLM's, and on resume find none of them without a word.
+        The library would write an original ChatGLM's names, and on resume silently find none of them.
         """
         if isinstance(self.model, PreTrainedModel) and self.args.should_save:
             folder = output_dir or str(self.args.output_dir)

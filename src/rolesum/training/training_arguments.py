@@ -54,7 +54,7 @@ def training_arguments(
 
 @contextmanager
 def tensorboard_dir(folder: Path) -> Iterator[None]:
-    """TensorBoard's files go to the run's directory, not beside the checkpoints; the user's variable goes first."""
+    """Inside, TensorBoard writes to the run's directory, not to the checkpoints', unless the user set its variable."""
     if TENSORBOARD in os.environ:
         yield
         return
