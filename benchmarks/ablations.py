@@ -22,7 +22,7 @@ from record import Job, answer, arguments, probe, rows_before, run_child, write_
 from rolesum.atomic_io import atomic_write_text
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.results import evaluation_results
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.instructions import PromptLayout, Segment
 from rolesum.instructions.prompt import DIALOGUE_END
@@ -142,7 +142,7 @@ def child(job: Job) -> Job:
     engine = TransformersEngine(loaded)
     roles: dict[str, Any] = {}
     for path, limit in job["scored"]:
-        dialogues = read_dialogues(path, limit=limit)
+        dialogues = read_dialogues(path, ReadOptions(limit=limit))
         done = with_checks(
             evaluate(engine, dialogues, roles=ROLES, decoding=Decoding(job["max_new_tokens"]), label=job["cell"]),
             dialogues,

@@ -12,7 +12,7 @@ from pathlib import Path
 import sides
 from record import Job, answer, arguments, gemm_share, probe, run_child, write_record
 
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.recipe import load_recipe
 
 NAME = "bundles"
@@ -105,7 +105,7 @@ def _row(layout: str, found: Job, loss: Job, same: float, machine: Job) -> Job:
 def _recipe(options: Namespace, dtype: str) -> Job:
     """The recipe's settings on another base, for one epoch; validated on the dialogues behind the trained ones."""
     path = str(options.data)
-    trained = [dialogue.id for dialogue in read_dialogues(path, limit=options.dialogues)]
+    trained = [dialogue.id for dialogue in read_dialogues(path, ReadOptions(limit=options.dialogues))]
     raw = load_recipe(RECIPE).model_dump(mode="json")
     raw |= {"base": options.base, "dtype": dtype, "neftune": {"alpha": 0.0}}
     raw["data"]["train"] |= {"path": path, "limit": options.dialogues}

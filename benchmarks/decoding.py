@@ -18,7 +18,7 @@ from rolesum.atomic_io import atomic_write_text
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.check_rates import check_predictions
 from rolesum.evaluation.prediction import Prediction
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Generation
 from rolesum.generation.rerank import get_reranker
 from rolesum.metrics.bootstrap import bootstrap_intervals
@@ -47,7 +47,7 @@ def main() -> int:
         f"{options.samples} samples": {"temperature": options.temperature, "samples": options.samples},
     }
     written = {name: _written(name, options.work, settings | {"strategy": one}) for name, one in strategies.items()}
-    dialogues = read_dialogues(options.data, limit=options.limit)
+    dialogues = read_dialogues(options.data, ReadOptions(limit=options.limit))
     *single, several = strategies
     rows = [_row(name, dialogues, [texts[0] for texts in written[name][0]], written[name][1]) for name in single]
     spents: dict[str, float] = {}
@@ -90,7 +90,7 @@ def child(job: Job) -> Job:
     engine = TransformersEngine(loaded)
     samples = job["strategy"].get("samples", 1)
     how = {name: value for name, value in job["strategy"].items() if name != "samples"}
-    dialogues = read_dialogues(job["data"], limit=job["limit"])
+    dialogues = read_dialogues(job["data"], ReadOptions(limit=job["limit"]))
     prompts = [engine.layout.prompt(dialogue, [OVERALL] * samples) for dialogue in dialogues]
     decoding = Decoding(max_new_tokens=job["max_new_tokens"], seed=job["seed"], **how)
     begin = time.perf_counter()

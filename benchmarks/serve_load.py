@@ -145,10 +145,10 @@ def _ask(url: str, request: Request, client: httpx.Client | None = None) -> tupl
 
 def _requests(side: str, model: str, options: Namespace) -> list[Request]:
     """A chat for each dialogue: it and the instruction for its overall summary; or a request for three roles."""
-    from rolesum.formats import read_dialogues
+    from rolesum.formats import ReadOptions, read_dialogues
     from rolesum.instructions import instruction_set
 
-    dialogues, wording = read_dialogues(options.tweetsumm, limit=options.dialogues), instruction_set("en")
+    dialogues, wording = read_dialogues(options.tweetsumm, ReadOptions(limit=options.dialogues)), instruction_set("en")
     if side == "rolesum-3-roles":
         turns = [[{"speaker": turn.speaker, "text": turn.text} for turn in one.turns] for one in dialogues]
         whole = [{"turns": each, "roles": dict(one.roles)} for each, one in zip(turns, dialogues, strict=True)]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, m
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.roles import ALIASES, BUILT_IN, resolve_role
 
@@ -53,7 +53,8 @@ class DataFile(_RecipeModel):
     def read(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> list[Dialogue]:
         """Read the dialogues that are used. Raises DataError."""
         last = self.offset + self.limit if self.limit else None
-        read = read_dialogues(self.path, self.format, skip=self.skip, limit=last, custom_roles=custom_roles)
+        options = ReadOptions(format=self.format, skip=self.skip, limit=last, custom_roles=custom_roles or {})
+        read = read_dialogues(self.path, options)
         if len(read) <= self.offset:
             what = f"it has {len(read)} dialogues, and offset leaves out the first {self.offset}"
             raise DataError(what, self.path, "lower offset")

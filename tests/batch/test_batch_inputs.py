@@ -9,18 +9,18 @@ from itertools import islice
 import pytest
 
 from helpers.echo_engine import dialogue, lines
-from rolesum.batch import Failure, Reading
+from rolesum.batch import Failure
 from rolesum.batch.index import ShardReader, build_index
 from rolesum.batch.inputs import Cursor, expand_inputs, fingerprint, read_file
 from rolesum.errors import DataError, UsageError
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 
-READING = Reading()
+OPTIONS = ReadOptions()
 SAMSUM = [{"id": f"s{n}", "dialogue": f"Ann: Hi {n}\nTom: Bye", "summary": "They talk."} for n in range(3)]
 
 
-def items(path, reading=READING, mark=None):
-    return [item for _, item in read_file(path, reading, mark or Cursor())]
+def items(path, options=OPTIONS, mark=None):
+    return [item for _, item in read_file(path, options, mark or Cursor())]
 
 
 def sample(tmp_path, name):
@@ -40,7 +40,7 @@ def test_a_file_read_line_by_line_gives_what_reading_it_whole_gives(tmp_path, na
 def test_a_file_can_be_taken_up_at_any_mark(tmp_path):
     path = sample(tmp_path, "zh-test")
     path.write_text("\n" + path.read_text(encoding="utf-8").replace("\n", "\r\n\r\n", 3), encoding="utf-8", newline="")
-    marked = list(read_file(path, READING, Cursor()))
+    marked = list(read_file(path, OPTIONS, Cursor()))
     assert len(marked) == len(read_dialogues(path))
     for number, (mark, _) in enumerate(marked):
         assert items(path, mark=mark) == [item for _, item in marked[number + 1 :]]
@@ -51,7 +51,7 @@ def test_samsums_json_lines_are_streamed_whatever_the_file_is_called(tmp_path, s
     path = tmp_path / f"val.{suffix}"
     path.write_text("".join(json.dumps(one) + "\n" for one in SAMSUM), encoding="utf-8")
     assert items(path) == read_dialogues(path)
-    assert next(read_file(path, READING, Cursor()))[0].line == 2
+    assert next(read_file(path, OPTIONS, Cursor()))[0].line == 2
 
 
 def test_a_json_array_is_read_whole_and_taken_up_by_its_items(tmp_path):
@@ -87,10 +87,10 @@ def test_what_is_no_file_of_dialogues_is_one_failure(tmp_path):
 def test_speakers_and_formats_hold_as_for_any_file(tmp_path):
     path = tmp_path / "val.jsonl"
     path.write_text(json.dumps(SAMSUM[0]) + "\n", encoding="utf-8")
-    (one,) = items(path, Reading(form="samsum", speakers={"Ann": "customer"}))
+    (one,) = items(path, ReadOptions(format="samsum", speakers={"Ann": "customer"}))
     assert one.roles == {"Ann": "user"}
     with pytest.raises(UsageError, match="unknown role"):
-        items(path, Reading(speakers={"Ann": "nobody-knows"}))
+        items(path, ReadOptions(speakers={"Ann": "nobody-knows"}))
 
 
 def test_directories_and_patterns_give_their_files_in_order_without_hidden_ones_and_the_output(tmp_path, monkeypatch):
@@ -124,9 +124,9 @@ def test_ids_that_repeat_are_found_across_files_and_the_first_is_kept(tmp_path):
     first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
     first.write_text(lines(*(dialogue(name) for name in "abcb")), encoding="utf-8")
     second.write_text(lines(*(dialogue(name) for name in "dae")), encoding="utf-8")
-    index = build_index([first, second], READING, 2, tmp_path)
+    index = build_index([first, second], OPTIONS, 2, tmp_path)
     assert index.counts() == {"shard_size": 2, "items": 7, "unreadable": 0, "duplicates": 2}
-    shards = ShardReader([first, second], READING, index)
+    shards = ShardReader([first, second], OPTIONS, index)
     read = [shards.read(number) for number in range(index.shards)]
     assert [[one.id for one in good] for good, _ in read] == [["a", "b"], ["c"], ["d"], ["e"]]
     assert [(one.id, one.where) for _, bad in read for one in bad] == [("b", f"{first}:4"), ("a", f"{second}:2")]
@@ -137,8 +137,8 @@ def test_shards_are_the_same_in_any_order(tmp_path):
     files = [sample(tmp_path, name) for name in ("en-test", "zh-test")]
     (tmp_path / "x.txt").write_text("Anna: Hello\nTom: Bye\n", encoding="utf-8")
     files.insert(1, tmp_path / "x.txt")
-    index = build_index(files, READING, 7, tmp_path)
-    in_order, at_random = ShardReader(files, READING, index), ShardReader(files, READING, index)
+    index = build_index(files, OPTIONS, 7, tmp_path)
+    in_order, at_random = ShardReader(files, OPTIONS, index), ShardReader(files, OPTIONS, index)
     read = [in_order.read(number) for number in range(index.shards)]
     assert sum(len(good) for good, _ in read) == index.items
     for number in (3, 0, 1, index.shards - 1, 2):
@@ -148,19 +148,19 @@ def test_shards_are_the_same_in_any_order(tmp_path):
 def test_ids_to_skip_are_failures_that_say_so(tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_text(lines(dialogue("a"), dialogue("b")), encoding="utf-8")
-    index = build_index([path], READING, 9, tmp_path)
-    good, bad = ShardReader([path], Reading(skip=("a",)), index).read(0)
+    index = build_index([path], OPTIONS, 9, tmp_path)
+    good, bad = ShardReader([path], ReadOptions(skip=("a",)), index).read(0)
     assert [one.id for one in good] == ["b"] and [(one.id, one.reason) for one in bad] == [("a", "left out by --skip")]
 
 
 MEASURE = r"""
 import re, sys
 from pathlib import Path
-from rolesum.batch import Reading
+from rolesum.formats import ReadOptions
 from rolesum.batch.index import ShardReader, build_index
 path = Path(sys.argv[1])
-index = build_index([path], Reading(), 16, path.parent)
-shards = ShardReader([path], Reading(), index)
+index = build_index([path], ReadOptions(), 16, path.parent)
+shards = ShardReader([path], ReadOptions(), index)
 assert sum(len(shards.read(number)[0]) for number in range(index.shards)) == index.items
 print(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
 """
@@ -191,7 +191,7 @@ def test_parquet_of_turns_gives_the_dialogues_of_the_same_json_lines(tmp_path):
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     path = parquet_file(tmp_path / "in.parquet", [{**row, "score": 3.5} for row in rows], row_group_size=7)
     theirs = read_dialogues(source)
-    marked = list(read_file(path, READING, Cursor()))
+    marked = list(read_file(path, OPTIONS, Cursor()))
     for (_, one), their in zip(marked, theirs, strict=True):
         assert (one.id, one.turns, one.roles, one.summaries) == (their.id, their.turns, their.roles, their.summaries)
     assert marked[8][1].source == f"{path}, row:9"
@@ -216,4 +216,4 @@ def test_what_is_no_parquet_of_dialogues_is_one_failure(tmp_path):
 def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"rolesum\[parquet\]"):
-        list(islice(read_file(tmp_path / "in.parquet", READING, Cursor()), 1))
+        list(islice(read_file(tmp_path / "in.parquet", OPTIONS, Cursor()), 1))

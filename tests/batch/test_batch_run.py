@@ -17,10 +17,10 @@ from filelock import FileLock
 
 from helpers.echo_engine import Echo, Unreachable, dialogue, lines
 from helpers.tiny import model_dir, short_dialogues
-from rolesum.batch import Reading, run_batch
+from rolesum.batch import run_batch
 from rolesum.batch.run import BatchStopped
 from rolesum.errors import DataError, ResourceError, UsageError
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig
@@ -236,9 +236,9 @@ def test_a_run_goes_on_with_its_own_settings_only(given, tmp_path):
         run(given, tmp_path / "out", config, shard_size=5)
     with pytest.raises(UsageError, match='choose was null, now "mbr"'):
         run(given, tmp_path / "out", config, settings={"choose": "mbr"})
-    with pytest.raises(UsageError, match="form was null"):
-        run(given, tmp_path / "out", config, reading=Reading(form="rolesum"))
-    assert run(given, tmp_path / "out", config, reading=Reading(skip=("d1",))).summarized == 8
+    with pytest.raises(UsageError, match="format was null"):
+        run(given, tmp_path / "out", config, read_options=ReadOptions(format="rolesum"))
+    assert run(given, tmp_path / "out", config, read_options=ReadOptions(skip=("d1",))).summarized == 8
 
 
 def test_a_run_goes_on_with_the_same_inputs_only(given, tmp_path):

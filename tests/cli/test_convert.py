@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from helpers.command import rolesum
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 
 VTT = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Anna>Hi</v>\n\n00:03.000 --> 00:04.000\n<v Tom>Hello</v>\n"
 BAD = (
@@ -33,7 +33,7 @@ def test_what_is_converted_reads_as_the_original_did(file, tmp_path):
     assert "format vtt, 1 dialogue, 2 turns" in done.stdout
     assert "Anna (user), Tom (agent)" in done.stdout
     assert done.stderr == ""
-    (was,) = read_dialogues(path, speakers={"Anna": "user", "Tom": "agent"})
+    (was,) = read_dialogues(path, ReadOptions(speakers={"Anna": "user", "Tom": "agent"}))
     (now,) = read_dialogues(tmp_path / "out.jsonl")
     assert [(d.id, d.turns, d.roles, d.summaries, d.meta, d.language) for d in (was, now)] == [
         (now.id, now.turns, now.roles, now.summaries, now.meta, now.language)

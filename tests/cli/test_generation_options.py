@@ -46,7 +46,7 @@ def test_options_come_to_its_fields():
     config = options.summarizer_config("transformers", long_dialogues="refine")
     assert (config.roles, config.decoding.beams, config.long_dialogues) == (("user",), 3, "refine")
     assert config.redact and config.hidden_names == ("Li",)
-    assert options.read_options()["speakers"] == {"A": "user", "B": "agent"}
+    assert options.read_options.speakers == {"A": "user", "B": "agent"}
 
 
 def test_each_verb_shows_them_all():

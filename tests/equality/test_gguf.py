@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from helpers.tiny import GROUPED, IDS, SPECIAL, model_dir, tokenizer
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.models.architectures.sentencepiece import fast_tokenizer
 from rolesum.models.export.gguf_writer import write_gguf
 from rolesum.models.export.llamacpp import LlamaCpp
@@ -54,7 +54,9 @@ def checkpoint(request, tmp_path):
 
 
 def prompts():
-    texts = ["\n".join(turn.text for turn in one.turns) for one in read_dialogues("sample:en-test", limit=3)]
+    texts = [
+        "\n".join(turn.text for turn in one.turns) for one in read_dialogues("sample:en-test", ReadOptions(limit=3))
+    ]
     return [tokenizer().encode(text)[:200] for text in texts]
 
 

@@ -9,7 +9,7 @@ from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.compare_run import compare_runs
 from rolesum.evaluation.run import Task, evaluate_baseline, evaluate_outputs
 from rolesum.evaluation.run_reader import dialogues_of, read_run, read_runs
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 
 DATA = "sample:en-test"
 FILES = {"predictions.jsonl", "scores.jsonl", "checks.jsonl", "results.json", "table.md", "table.tex", "report.html"}
@@ -31,7 +31,7 @@ def problems(error):
 
 
 def test_texts_by_line_are_scored_against_the_data(lines, tmp_path):
-    dialogues = read_dialogues(DATA, limit=4)
+    dialogues = read_dialogues(DATA, ReadOptions(limit=4))
     texts = lines("agent.txt", "".join(one.summaries["agent"][0].replace("\n", " ") + "\n" for one in dialogues))
     done = evaluate_outputs(Task(DATA, limit=4, out=tmp_path / "out"), [f"客服={texts}"])
     assert list(done.scores) == ["agent"]
@@ -46,7 +46,7 @@ def test_texts_by_line_are_scored_against_the_data(lines, tmp_path):
 
 
 def test_json_lines_are_joined_by_id_and_role_and_no_role_is_overall(lines):
-    first, second = read_dialogues(DATA, limit=2)
+    first, second = read_dialogues(DATA, ReadOptions(limit=2))
     path = lines("out.jsonl", [{"id": second.id, "prediction": "two"}, {"id": first.id, "prediction": "one"}])
     done = evaluate_outputs(Task(DATA, limit=2), [path])
     assert [(one.id, one.role, one.prediction) for one in done.predictions] == [
@@ -56,7 +56,7 @@ def test_json_lines_are_joined_by_id_and_role_and_no_role_is_overall(lines):
 
 
 def test_what_does_not_fit_together_is_told_at_once(lines):
-    first, second, _ = read_dialogues(DATA, limit=3)
+    first, second, _ = read_dialogues(DATA, ReadOptions(limit=3))
     path = lines(
         "out.jsonl",
         [
@@ -105,7 +105,7 @@ def test_outputs_of_other_data_are_told_in_one_line(lines):
 
 def test_a_system_is_called_after_its_files_or_as_one_says(lines, tmp_path):
     (tmp_path / "mine").mkdir()
-    dialogue = read_dialogues(DATA, limit=1)[0]
+    dialogue = read_dialogues(DATA, ReadOptions(limit=1))[0]
     path = lines("mine/predictions.jsonl", [{"id": dialogue.id, "prediction": "one"}])
     assert evaluate_outputs(Task(DATA, limit=1), [path]).about["system"] == "mine"
     named = evaluate_outputs(Task(DATA, limit=1, name="best 2"), [path])
@@ -187,7 +187,7 @@ def test_runs_of_other_dialogues_are_refused_with_what_is_missing(runs, tmp_path
 
 def test_a_run_finds_its_dialogues_again(runs):
     run = read_run(runs / "lead-2")
-    assert [one.id for one in dialogues_of([run])] == [one.id for one in read_dialogues(DATA, limit=12)]
+    assert [one.id for one in dialogues_of([run])] == [one.id for one in read_dialogues(DATA, ReadOptions(limit=12))]
     assert dialogues_of([run], "sample:en-test") == dialogues_of([run])
     with pytest.raises(DataError, match="12 of the runs' 12 dialogues are not in this file"):
         dialogues_of([run], "sample:zh-test")

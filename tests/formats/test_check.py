@@ -3,6 +3,7 @@ import json
 import pytest
 
 from rolesum.errors import UsageError
+from rolesum.formats import ReadOptions
 from rolesum.formats.check import check_file
 
 
@@ -52,13 +53,13 @@ def test_problems_and_good_records_are_told_apart(data_file):
 def test_custom_roles_are_counted_by_their_name(data_file):
     path = data_file(chat("1", ("翻译", "hello"), ("Tom", "hi"), roles={"翻译": "翻译"}))
     assert len(check_file(path).problems) == 1
-    found = check_file(path, custom_roles={"interpreter": ["翻译"]})
+    found = check_file(path, ReadOptions(custom_roles={"interpreter": ["翻译"]}))
     assert (found.problems, found.speakers_by_role) == ([], {"interpreter": 1, "no role": 1})
 
 
 def test_an_unknown_format_is_a_usage_error(data_file):
     with pytest.raises(UsageError, match='unknown format "sansum"'):
-        check_file(data_file(chat("1", ("Anna", "hi"))), "sansum")
+        check_file(data_file(chat("1", ("Anna", "hi"))), ReadOptions(format="sansum"))
 
 
 def test_the_result_is_plain_json(data_file):

@@ -2,7 +2,7 @@ import pytest
 
 from rolesum.dialogue import Turn
 from rolesum.errors import DataError, Problem
-from rolesum.formats import Source, open_source, parse_dialogues, read_dialogues
+from rolesum.formats import ReadOptions, Source, open_source, parse_dialogues, read_dialogues
 
 TEAMS = """WEBVTT
 
@@ -62,7 +62,7 @@ def vtt(*cues):
 
 
 def turns(text, name="call.vtt", rule="refuse"):
-    (dialogue,) = read_dialogues(Source(name, text), unknown_speaker=rule)
+    (dialogue,) = read_dialogues(Source(name, text), ReadOptions(unknown_speaker=rule))
     return [(turn.speaker, turn.text) for turn in dialogue.turns]
 
 
@@ -191,7 +191,7 @@ def test_zooms_text_has_the_speaker_above_the_speech():
 
 
 def test_speech_above_zooms_first_speaker_is_a_problem():
-    (item,) = parse_dialogues(Source("m.txt", "Hello\n[Anna] 10:02:11\nHi"), "zoom")
+    (item,) = parse_dialogues(Source("m.txt", "Hello\n[Anna] 10:02:11\nHi"), ReadOptions(format="zoom"))
     assert item.where == "m.txt:1"
 
 

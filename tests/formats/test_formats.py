@@ -6,6 +6,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import (
     FORMATS,
+    ReadOptions,
     Source,
     find_dialogue,
     open_source,
@@ -60,7 +61,7 @@ def test_each_format_is_recognized_by_its_content_and_then_read(name, text):
     source = Source("some-file", text)
     assert sniff_format(source).name == name
     assert all(isinstance(item, Dialogue) for item in parse_dialogues(source))
-    assert read_dialogues(source) == read_dialogues(source, name)
+    assert read_dialogues(source) == read_dialogues(source, ReadOptions(format=name))
 
 
 def test_every_format_of_one_file_has_an_example():
@@ -81,7 +82,7 @@ def test_an_ambiguous_file_is_refused_with_its_candidates_and_read_when_told(tex
     with pytest.raises(DataError, match=f"could be any of: {candidates}") as caught:
         sniff_format(source)
     assert "--format" in str(caught.value)
-    assert ids(read_dialogues(source, "samsum" if "samsum" in candidates else "csds")) == ["1"]
+    assert ids(read_dialogues(source, ReadOptions(format="samsum" if "samsum" in candidates else "csds"))) == ["1"]
 
 
 def test_a_file_of_no_known_format_is_refused_with_the_known_ones():
@@ -100,19 +101,19 @@ def test_a_table_with_columns_of_its_own_tells_them_and_how_to_map_them():
 
 def test_an_id_to_skip_that_is_not_there_is_told_and_no_error(capsys):
     source = Source("chat.jsonl", '{"id": "1", "turns": [{"speaker": "A", "text": "Hello"}]}\n')
-    assert ids(read_dialogues(source, skip=["1x"])) == ["1"]
+    assert ids(read_dialogues(source, ReadOptions(skip=["1x"]))) == ["1"]
     assert "no dialogue 1x, which was to be skipped" in capsys.readouterr().err
-    assert ids(read_dialogues(source, skip=["1x"], limit=1)) == ["1"]
+    assert ids(read_dialogues(source, ReadOptions(skip=["1x"], limit=1))) == ["1"]
 
 
 def test_columns_are_not_mapped_in_json():
     with pytest.raises(UsageError, match="this is JSON"):
-        read_dialogues(Source("chat.jsonl", '{"id": "1", "turns": []}\n'), columns={"id": "x"})
+        read_dialogues(Source("chat.jsonl", '{"id": "1", "turns": []}\n'), ReadOptions(columns={"id": "x"}))
 
 
 def test_an_unknown_format_is_a_usage_error_with_the_nearest_one():
     with pytest.raises(UsageError, match='did you mean "samsum"'):
-        parse_dialogues(Source("some-file", CSV), "samsun")
+        parse_dialogues(Source("some-file", CSV), ReadOptions(format="samsun"))
 
 
 def test_a_file_whose_first_record_is_broken_is_known_by_its_next_one():
@@ -135,20 +136,20 @@ def test_a_chat_whose_lines_begin_with_a_bracket_is_not_taken_for_json(text):
 def test_all_problems_of_a_file_are_raised_at_once():
     source = lines({"id": "1"}, *chats("2"), {"id": "3", "turns": []})
     with pytest.raises(DataError) as caught:
-        read_dialogues(source, "rolesum")
+        read_dialogues(source, ReadOptions(format="rolesum"))
     assert [problem.where for problem in caught.value.problems] == ["chats.jsonl:1, id 1", "chats.jsonl:3, id 3"]
 
 
 def test_limit_takes_the_first_dialogues():
-    assert ids(read_dialogues(lines(*chats("a", "b", "c")), limit=2)) == ["a", "b"]
+    assert ids(read_dialogues(lines(*chats("a", "b", "c")), ReadOptions(limit=2))) == ["a", "b"]
 
 
 def test_skipped_dialogues_do_not_count_for_the_limit():
-    assert ids(read_dialogues(lines(*chats("a", "b", "c")), skip=["a"], limit=2)) == ["b", "c"]
+    assert ids(read_dialogues(lines(*chats("a", "b", "c")), ReadOptions(skip=["a"], limit=2))) == ["b", "c"]
 
 
 def test_a_limit_above_the_number_of_dialogues_takes_them_all():
-    assert ids(read_dialogues(lines(*chats("a", "b")), limit=9)) == ["a", "b"]
+    assert ids(read_dialogues(lines(*chats("a", "b")), ReadOptions(limit=9))) == ["a", "b"]
 
 
 @pytest.mark.parametrize("identity", ["7", 7, 0])
@@ -157,18 +158,18 @@ def test_a_broken_record_can_be_skipped_by_its_id(identity):
     source = lines(*chats("1"), broken)
     with pytest.raises(DataError, match="the dialogue has no turns"):
         read_dialogues(source)
-    assert ids(read_dialogues(source, skip=[str(identity)])) == ["1"]
+    assert ids(read_dialogues(source, ReadOptions(skip=[str(identity)]))) == ["1"]
 
 
 def test_skipping_an_id_does_not_excuse_one_that_ends_alike():
     source = lines(*chats("1"), {"id": "17", "turns": []})
     with pytest.raises(DataError):
-        read_dialogues(source, skip=["7"])
+        read_dialogues(source, ReadOptions(skip=["7"]))
 
 
 def test_a_file_of_which_nothing_is_left_is_refused():
     with pytest.raises(DataError, match=r"chats\.jsonl: no dialogue in the file"):
-        read_dialogues(lines(*chats("1")), skip=["1"])
+        read_dialogues(lines(*chats("1")), ReadOptions(skip=["1"]))
 
 
 def test_an_unknown_role_in_a_file_is_a_problem_of_its_record():
@@ -201,22 +202,22 @@ def test_two_summaries_under_two_names_of_one_role_are_not_dropped_in_silence():
 
 def test_custom_roles_are_known_to_every_format():
     custom = {"interpreter": ["翻译"]}
-    (plain,) = read_dialogues(Source("chat.txt", "用户：你好\n翻译：hello"), custom_roles=custom)
+    (plain,) = read_dialogues(Source("chat.txt", "用户：你好\n翻译：hello"), ReadOptions(custom_roles=custom))
     assert plain.roles == {"用户": "user", "翻译": "interpreter"}
     record = {"id": "1", "turns": TURNS, "roles": {"Tom": "翻译"}, "summaries": {"interpreter": "Hi."}}
-    (own,) = read_dialogues(lines(record), custom_roles=custom)
+    (own,) = read_dialogues(lines(record), ReadOptions(custom_roles=custom))
     assert (own.roles, tuple(own.summaries)) == ({"Tom": "interpreter"}, ("interpreter",))
 
 
 def test_what_the_caller_says_of_a_speaker_comes_before_the_file():
     record = {"id": "1", "turns": TURNS, "roles": {"Anna": "user", "Tom": "user"}}
-    (dialogue,) = read_dialogues(lines(record), speakers={"Tom": "坐席"})
+    (dialogue,) = read_dialogues(lines(record), ReadOptions(speakers={"Tom": "坐席"}))
     assert dialogue.roles == {"Anna": "user", "Tom": "agent"}
 
 
 def test_a_speaker_whom_nobody_hears_is_refused_with_a_hint():
     with pytest.raises(UsageError, match="no turn is spoken by Tomm") as caught:
-        read_dialogues(lines(*chats("1")), speakers={"Tomm": "user"})
+        read_dialogues(lines(*chats("1")), ReadOptions(speakers={"Tomm": "user"}))
     assert 'did you mean "Tom"' in str(caught.value)
 
 
@@ -229,16 +230,16 @@ def test_half_an_emoji_and_a_number_of_thousands_of_digits_are_problems_with_the
 
 def test_a_dialogue_is_found_past_bad_records():
     source = Source("f.jsonl", '{"id": "1"}\nnot json\n{"id": "2", "turns": [{"speaker": "A", "text": "Hi"}]}')
-    assert find_dialogue(source, "2", "rolesum").id == "2"
+    assert find_dialogue(source, "2", ReadOptions(format="rolesum")).id == "2"
     with pytest.raises(DataError, match="id 1"):
-        find_dialogue(source, "1", "rolesum")
+        find_dialogue(source, "1", ReadOptions(format="rolesum"))
     with pytest.raises(UsageError, match='no dialogue "3"'):
-        find_dialogue(source, "3", "rolesum")
+        find_dialogue(source, "3", ReadOptions(format="rolesum"))
 
 
 def test_a_callers_unknown_role_is_a_usage_error():
     with pytest.raises(UsageError, match='unknown role "boss"'):
-        read_dialogues(lines(*chats("1")), speakers={"Tom": "boss"})
+        read_dialogues(lines(*chats("1")), ReadOptions(speakers={"Tom": "boss"}))
 
 
 @pytest.mark.parametrize(
@@ -249,9 +250,9 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path, name, 
     pretty = json.dumps(json.loads(text), indent=1) if Source(name, text).is_json else text
     path = tmp_path / "file"
     path.write_bytes(pretty.encode())
-    plain = read_dialogues(open_source(path), name)
+    plain = read_dialogues(open_source(path), ReadOptions(format=name))
     path.write_bytes(b"\xef\xbb\xbf" + pretty.replace("\n", "\r\n").encode())
-    assert read_dialogues(open_source(path), name) == plain
+    assert read_dialogues(open_source(path), ReadOptions(format=name)) == plain
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path, name, 
     ],
 )
 def test_a_record_whose_id_is_null_has_no_id(name, good, bad):
-    first, second = parse_dialogues(lines(good, bad), name)
+    first, second = parse_dialogues(lines(good, bad), ReadOptions(format=name))
     assert first.id == "1"
     assert isinstance(second, Problem)
     assert "id" in second.what
@@ -299,7 +300,7 @@ def test_a_record_whose_id_is_null_has_no_id(name, good, bad):
     ],
 )
 def test_a_record_that_cannot_be_used_is_a_problem_with_its_line_and_never_a_crash(name, bad):
-    (item,) = parse_dialogues(Source("chats.json", f"[\n{json.dumps(bad)}]"), name)
+    (item,) = parse_dialogues(Source("chats.json", f"[\n{json.dumps(bad)}]"), ReadOptions(format=name))
     assert isinstance(item, Problem)
     assert item.where.startswith("chats.json:2")
     assert item.fix

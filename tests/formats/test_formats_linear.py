@@ -9,7 +9,7 @@ import pytest
 
 from helpers.linear_time import assert_linear
 from rolesum.errors import DataError, RolesumError
-from rolesum.formats import Source, read_dialogues
+from rolesum.formats import ReadOptions, Source, read_dialogues
 from rolesum.formats.source import decode_source
 from rolesum.roles import roles_of_speakers
 
@@ -85,7 +85,7 @@ def test_labels_are_looked_up_once_each():
 
 def test_a_cue_whose_hours_are_no_number_is_a_problem_with_its_line():
     with pytest.raises(DataError) as raised:
-        read_dialogues(Source("x.srt", f"1\n{CUE}\nA: b\n\n2\n{'9' * 5000}{CUE}\nA: b\n"), "srt")
+        read_dialogues(Source("x.srt", f"1\n{CUE}\nA: b\n\n2\n{'9' * 5000}{CUE}\nA: b\n"), ReadOptions(format="srt"))
     (problem,) = raised.value.problems
     assert problem.where == "x.srt:6" and problem.what.startswith("broken cue timing")
 
@@ -93,7 +93,7 @@ def test_a_cue_whose_hours_are_no_number_is_a_problem_with_its_line():
 def test_a_whisper_start_that_is_no_float_is_a_problem():
     text = '{"segments": [{"start": 1' + "0" * 400 + ', "text": "hello"}]}'
     with pytest.raises(DataError, match="too large for a time"):
-        read_dialogues(Source("x.json", text), "whisper")
+        read_dialogues(Source("x.json", text), ReadOptions(format="whisper"))
 
 
 def test_a_zip_that_unpacks_to_more_than_the_caller_allows_is_refused():
@@ -112,5 +112,5 @@ def test_reading_stops_after_so_many_problems(form):
     source = Source("x.jsonl", "{\n" * 100)
     for most, found in ((3, 3), (None, 100)):
         with pytest.raises(DataError) as raised:
-            read_dialogues(source, form, max_problems=most)
+            read_dialogues(source, ReadOptions(format=form, max_problems=most))
         assert len(raised.value.problems) == found

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.formats import Source, parse_dialogues, read_dialogues
+from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues
 from rolesum.formats.jsonl import to_json
 
 SCHEMA = json.loads(resources.files("rolesum.formats").joinpath("dialogue.schema.json").read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ BAD = [
 
 
 def read(record):
-    return list(parse_dialogues(Source("chats.jsonl", json.dumps(record)), "rolesum"))
+    return list(parse_dialogues(Source("chats.jsonl", json.dumps(record)), ReadOptions(format="rolesum")))
 
 
 def is_read(record):
@@ -168,13 +168,13 @@ def test_all_faults_of_one_record_are_told():
 @pytest.mark.parametrize("record", GOOD, ids=json.dumps)
 def test_a_dialogue_written_in_this_format_reads_as_itself(record):
     (dialogue,) = read(record)
-    (again,) = parse_dialogues(Source("chats.jsonl", to_json(dialogue)), "rolesum")
+    (again,) = parse_dialogues(Source("chats.jsonl", to_json(dialogue)), ReadOptions(format="rolesum"))
     assert again == dialogue
 
 
 def test_roles_that_nobody_plays_are_still_nobodys_after_writing_and_reading():
     (dialogue,) = read({"id": "1", "turns": [{"speaker": "Customer", "text": "hi"}], "roles": {}})
-    (again,) = parse_dialogues(Source("chats.jsonl", to_json(dialogue)), "rolesum")
+    (again,) = parse_dialogues(Source("chats.jsonl", to_json(dialogue)), ReadOptions(format="rolesum"))
     assert again.roles == {}
 
 

@@ -2,12 +2,12 @@ import pytest
 
 from rolesum.dialogue import Turn
 from rolesum.errors import Problem
-from rolesum.formats import Source, parse_dialogues
+from rolesum.formats import ReadOptions, Source, parse_dialogues
 from rolesum.formats.turns import parse_turns
 
 
 def only(text, name="chat.txt"):
-    (dialogue,) = parse_dialogues(Source(name, text), "plain")
+    (dialogue,) = parse_dialogues(Source(name, text), ReadOptions(format="plain"))
     return dialogue
 
 
@@ -51,18 +51,19 @@ def test_only_the_first_colon_ends_the_label():
 
 
 def test_every_line_before_the_first_speaker_is_a_problem_with_its_line():
-    problems = list(parse_dialogues(Source("chat.txt", "A note.\n\nAnother.\nAnna: hi"), "plain"))
+    problems = list(parse_dialogues(Source("chat.txt", "A note.\n\nAnother.\nAnna: hi"), ReadOptions(format="plain")))
     assert [problem.where for problem in problems] == ["chat.txt:1", "chat.txt:3"]
 
 
 def test_a_text_without_any_speaker_is_a_problem():
-    items = list(parse_dialogues(Source("chat.txt", "10:30 hello\n10:31 hi"), "plain"))
+    items = list(parse_dialogues(Source("chat.txt", "10:30 hello\n10:31 hi"), ReadOptions(format="plain")))
     assert all(isinstance(item, Problem) for item in items)
     assert {item.where for item in items} == {"chat.txt:1", "chat.txt:2", "chat.txt"}
 
 
 def test_a_clock_time_in_brackets_is_never_part_of_a_speakers_label():
-    items = list(parse_dialogues(Source("chat.txt", "[10:30] Anna: hi\n[10:31] Tom: hello"), "plain"))
+    source = Source("chat.txt", "[10:30] Anna: hi\n[10:31] Tom: hello")
+    items = list(parse_dialogues(source, ReadOptions(format="plain")))
     assert all(isinstance(item, Problem) or item.speakers() == ("Anna", "Tom") for item in items)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rolesum.errors import Problem
-from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues, sniff_format
 
 DIALOGUE = "#Person1#: Is it far?\n#Person2#: No: ten minutes.\nMaybe less."
 MEETING = {
@@ -85,5 +85,5 @@ def test_meetings_of_one_file_are_numbered():
     ],
 )
 def test_a_broken_meeting_is_a_problem_with_its_line(change):
-    (item,) = parse_dialogues(lines({**MEETING, **change}), "qmsum")
+    (item,) = parse_dialogues(lines({**MEETING, **change}), ReadOptions(format="qmsum"))
     assert isinstance(item, Problem) and item.where.startswith("set.jsonl:1")

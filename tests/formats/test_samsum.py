@@ -4,7 +4,7 @@ import pytest
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats import Source, parse_dialogues, sniff_format
+from rolesum.formats import ReadOptions, Source, parse_dialogues, sniff_format
 from rolesum.formats.check import check_file
 
 RECORDS = [
@@ -24,7 +24,7 @@ FORMS = {
 
 
 def items(text, name="chats"):
-    return list(parse_dialogues(Source(name, text), "samsum"))
+    return list(parse_dialogues(Source(name, text), ReadOptions(format="samsum")))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -105,18 +105,18 @@ def test_the_real_data_is_read_whole_but_for_its_one_empty_dialogue(shared, name
 
 @pytest.mark.parametrize("row", ["1,Anna: hi, Tom,they greet", "1,Anna: hi"])
 def test_a_csv_row_with_more_or_fewer_cells_than_the_header_is_a_problem(row):
-    (problem,) = parse_dialogues(Source("f.csv", f"id,dialogue,summary\n{row}\n"), "samsum")
+    (problem,) = parse_dialogues(Source("f.csv", f"id,dialogue,summary\n{row}\n"), ReadOptions(format="samsum"))
     assert problem.where == "f.csv:2" and "cells" in problem.what
 
 
 def test_blank_lines_in_a_csv_are_no_records_and_shift_no_line():
     text = "id,dialogue,summary\n\n1,Anna: hi,x\n   \n2,,y\n   "
-    one, problem = parse_dialogues(Source("f.csv", text), "samsum")
+    one, problem = parse_dialogues(Source("f.csv", text), ReadOptions(format="samsum"))
     assert one.source == "f.csv:3" and problem.where == "f.csv:5, id 2"
 
 
 def test_a_csv_without_its_columns_is_told_which_are_missing():
-    (problem,) = parse_dialogues(Source("f.csv", "name,dialogue\n1,Anna: hi\n"), "samsum")
+    (problem,) = parse_dialogues(Source("f.csv", "name,dialogue\n1,Anna: hi\n"), ReadOptions(format="samsum"))
     assert "no column id" in problem.what
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues, sniff_format
 from rolesum.formats.table import parse_columns
 
 CALLS = """call_id;who;utterance;part
@@ -18,7 +18,7 @@ def said(dialogue):
 
 
 def test_mapped_columns_give_the_turns_grouped_by_id_whatever_parts_the_cells():
-    first, second = read_dialogues(Source("calls.csv", CALLS), columns=COLUMNS)
+    first, second = read_dialogues(Source("calls.csv", CALLS), ReadOptions(columns=COLUMNS))
     assert (first.id, said(first)) == ("c1", [("Anna", "Hi"), ("Tom", "Hello; yes indeed")])
     assert first.roles == {"Anna": "user", "Tom": "agent"}
     assert (second.id, said(second), second.roles) == ("c2", [("Bob", "Yo")], {})
@@ -42,7 +42,7 @@ def test_a_table_without_ids_is_one_dialogue():
 def test_a_row_may_be_a_dialogue():
     text = 'call,talk,sum\n7,"Anna: hi\nTom: yo",They greet.\n8,"Anna: bye",\n'
     columns = {"id": "call", "dialogue": "talk", "summary": "sum"}
-    first, second = read_dialogues(Source("t.csv", text), columns=columns)
+    first, second = read_dialogues(Source("t.csv", text), ReadOptions(columns=columns))
     assert (first.id, said(first)) == ("7", [("Anna", "hi"), ("Tom", "yo")])
     assert (first.summaries, second.summaries) == ({"overall": ("They greet.",)}, {})
     assert (second.id, second.source) == ("8", "t.csv:4")
@@ -52,13 +52,13 @@ def test_rows_without_a_speaker_need_a_rule():
     source = Source("t.csv", "speaker,text\nAnna,Hi\n,there\n")
     with pytest.raises(DataError, match="1 of 2 turns name no speaker"):
         read_dialogues(source)
-    (dialogue,) = read_dialogues(source, unknown_speaker="continue")
+    (dialogue,) = read_dialogues(source, ReadOptions(unknown_speaker="continue"))
     assert said(dialogue) == [("Anna", "Hi there")]
 
 
 def test_a_column_that_the_table_lacks_is_a_usage_error_with_the_nearest():
     with pytest.raises(UsageError, match='did you mean "call_id"'):
-        read_dialogues(Source("calls.csv", CALLS), columns={**COLUMNS, "id": "callid"})
+        read_dialogues(Source("calls.csv", CALLS), ReadOptions(columns={**COLUMNS, "id": "callid"}))
 
 
 @pytest.mark.parametrize("text", ["idd=x", "id", "id=", "id=a,id=b", "dialogue=a,text=b", ""])
@@ -69,7 +69,7 @@ def test_a_mapping_that_makes_no_sense_is_a_usage_error(text):
 
 def test_columns_of_another_format_are_a_usage_error():
     with pytest.raises(UsageError, match="columns are mapped in csv only"):
-        parse_dialogues(Source("t.txt", "Anna: hi"), "plain", columns=COLUMNS)
+        parse_dialogues(Source("t.txt", "Anna: hi"), ReadOptions(format="plain", columns=COLUMNS))
 
 
 def test_a_broken_row_is_told_with_its_line_and_its_dialogue_is_left_out():
@@ -88,7 +88,7 @@ def test_a_table_whose_columns_nobody_knows_asks_for_the_mapping():
     with pytest.raises(DataError, match="--columns"):
         read_dialogues(Source("calls.csv", CALLS))
     with pytest.raises(DataError, match="--columns"):
-        read_dialogues(Source("calls.csv", CALLS), "csv")
+        read_dialogues(Source("calls.csv", CALLS), ReadOptions(format="csv"))
 
 
 def test_a_column_that_is_there_twice_is_refused():

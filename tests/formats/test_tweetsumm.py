@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rolesum.dialogue import Turn
-from rolesum.formats import Source, parse_dialogues
+from rolesum.formats import ReadOptions, Source, parse_dialogues
 from rolesum.formats.check import check_file
 
 RECORD = {
@@ -18,7 +18,7 @@ RECORD = {
 
 
 def only(record):
-    (dialogue,) = parse_dialogues(Source("tweets.jsonl", json.dumps(record)), "tweetsumm")
+    (dialogue,) = parse_dialogues(Source("tweets.jsonl", json.dumps(record)), ReadOptions(format="tweetsumm"))
     return dialogue
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from rolesum.errors import Problem
-from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues, sniff_format
 
 MARK, THIN = "\u200e", "\u202f"
 
@@ -84,7 +84,7 @@ def test_dates_of_many_locales_begin_a_message(head):
 
 
 def test_text_before_the_first_message_is_a_problem_with_its_line():
-    (item,) = parse_dialogues(Source("chat.txt", "exported by me\n" + ANDROID), "whatsapp")
+    (item,) = parse_dialogues(Source("chat.txt", "exported by me\n" + ANDROID), ReadOptions(format="whatsapp"))
     assert isinstance(item, Problem) and item.where == "chat.txt:1"
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rolesum.errors import DataError, Problem
-from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues, sniff_format
 
 PLAIN = {
     "text": " Hi, my router is broken. Sorry to hear.",
@@ -24,7 +24,7 @@ def words(text, *speakers):
 
 
 def turns(*segments, rule="refuse"):
-    (dialogue,) = read_dialogues(source({"segments": list(segments)}), unknown_speaker=rule)
+    (dialogue,) = read_dialogues(source({"segments": list(segments)}), ReadOptions(unknown_speaker=rule))
     return [(turn.speaker, turn.text) for turn in dialogue.turns]
 
 
@@ -32,7 +32,7 @@ def test_whisper_names_no_speakers_so_a_rule_is_needed():
     assert sniff_format(source(PLAIN)).name == "whisper"
     with pytest.raises(DataError, match="2 of 2 turns name no speaker"):
         read_dialogues(source(PLAIN))
-    (dialogue,) = read_dialogues(source(PLAIN), unknown_speaker="alternate=Customer,Agent")
+    (dialogue,) = read_dialogues(source(PLAIN), ReadOptions(unknown_speaker="alternate=Customer,Agent"))
     assert [turn.speaker for turn in dialogue.turns] == ["Customer", "Agent"]
 
 
@@ -65,5 +65,5 @@ def test_words_that_are_not_those_of_the_text_leave_the_segment_whole():
     "value", [{"segments": [{"text": 5}]}, {"segments": "x"}, {"segments": [{"text": "a", "speaker": 1}]}]
 )
 def test_segments_of_another_form_are_a_problem(value):
-    (item,) = parse_dialogues(source(value), "whisper")
+    (item,) = parse_dialogues(source(value), ReadOptions(format="whisper"))
     assert isinstance(item, Problem) and item.where == "call.json:1"

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.models.tiny import CONFIGS as ORIGINALS
 from rolesum.models.tiny import write_tiny_checkpoint
@@ -88,7 +88,7 @@ def short_dialogues(name: str = "en-train", count: int = 6, turns: int = 3) -> P
     """The first turns of sample dialogues with their summaries, as a file: real text, quick to train on."""
     path = folder() / f"{name}-{count}-{turns}.jsonl"
     lines = []
-    for one in read_dialogues(f"sample:{name}", limit=count):
+    for one in read_dialogues(f"sample:{name}", ReadOptions(limit=count)):
         kept = one.with_turns(one.turns[:turns])
         heard = {label: role for label, role in one.roles.items() if label in kept.speakers()}
         lines.append(to_json(replace(kept, roles=heard)))

@@ -3,7 +3,7 @@ import yaml
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet, instruction_set, load_sections
 from rolesum.instructions.sections import preset_names
 from rolesum.recipe import dump_recipe, parse_recipe
@@ -65,7 +65,7 @@ def refusal(path):
 @pytest.mark.parametrize("sample", ["en-test", "zh-test"])
 def test_a_preset_asks_for_each_of_its_sections_in_the_dialogues_language_and_in_words_of_its_own(name, sample):
     sections = load_sections(name)
-    dialogue = read_dialogues(f"sample:{sample}", limit=1)[0]
+    dialogue = read_dialogues(f"sample:{sample}", ReadOptions(limit=1))[0]
     asked = [instruction(dialogue, section, sections=sections) for section in sections.names_for(dialogue)]
     assert sections.name == name and len(set(asked)) == len(asked) >= 2
     chinese = [any("\u4e00" <= letter <= "\u9fff" for letter in text) for text in asked]
@@ -195,4 +195,4 @@ def test_a_data_files_summaries_are_read_under_the_names_of_sections(tmp_path):
         '{"id": 1, "turns": [{"speaker": "A", "text": "b"}], "summaries": {"决定": "c"}}\n', encoding="utf-8"
     )
     recipe = parse_recipe(raw(sections="meeting-recap"), "test")
-    assert read_dialogues(path, custom_roles=recipe.aliases)[0].summaries == {"decisions": ("c",)}
+    assert read_dialogues(path, ReadOptions(custom_roles=recipe.aliases))[0].summaries == {"decisions": ("c",)}

@@ -20,7 +20,7 @@ from transformers import (
 
 from helpers.small_runs import TRAIN, loss_of, recipe, trained, weights
 from helpers.tiny import GROUPED, IDS, model_dir, tokenizer
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.families import FAMILIES, OTHER
@@ -89,7 +89,7 @@ def test_it_is_loaded_trained_saved_reloaded_and_speaks(row, tmp_path):
     assert wanted == "all-linear" or adapted == set(wanted)
     after = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     assert loss_of(after, TRAIN) < loss_of(before, TRAIN)
-    dialogues = read_dialogues("sample:en-test", limit=1)
+    dialogues = read_dialogues("sample:en-test", ReadOptions(limit=1))
     spoken = summarize(dialogues, TransformersEngine(after), ("user", "agent"), decoding=Decoding(8))[0]
     assert [one.role for one in spoken] == ["user", "agent"]
     assert all(0 < one.tokens <= 8 for one in spoken)

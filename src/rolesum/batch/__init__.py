@@ -3,8 +3,7 @@
 The way of the data: inputs -> survey (what is there, once) -> blocks of whole dialogues -> summarize_block -> shards.
 """
 
-from rolesum.batch.inputs import Reading
 from rolesum.batch.run import BatchResult, run_batch
 from rolesum.batch.worker import Failure, ShardResult, summarize_shard
 
-__all__ = ["BatchResult", "Failure", "Reading", "ShardResult", "run_batch", "summarize_shard"]
+__all__ = ["BatchResult", "Failure", "ShardResult", "run_batch", "summarize_shard"]

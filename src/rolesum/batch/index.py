@@ -16,9 +16,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rolesum.batch.inputs import Cursor, ItemStream, Reading, read_file
+from rolesum.batch.inputs import Cursor, ItemStream, read_file
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
+from rolesum.formats import ReadOptions
 
 HASH_PARTITIONS = 64
 _ID = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])
@@ -71,7 +72,11 @@ class InputIndex:
 
 
 def build_index(
-    files: Sequence[Path], reading: Reading, shard_size: int, work: Path, on_item: Callable[[int], None] | None = None
+    files: Sequence[Path],
+    options: ReadOptions,
+    shard_size: int,
+    work: Path,
+    on_item: Callable[[int], None] | None = None,
 ) -> InputIndex:
     """Read all inputs once. Hashes of ids lie in `work` meanwhile, 24 bytes each. Lets OSError through."""
     survey = InputIndex(shard_size)
@@ -81,7 +86,7 @@ def build_index(
             parts: dict[int, BinaryIO] = {}
             for file, path in enumerate(files):
                 mark = Cursor()
-                for behind, item in read_file(path, reading, mark):
+                for behind, item in read_file(path, options, mark):
                     if survey.items % shard_size == 0:
                         survey.shard_starts.extend((file, mark.offset, mark.line))
                     if isinstance(item, Dialogue):
@@ -121,8 +126,8 @@ def _repeats(part: Path) -> list[int]:
 class ShardReader:
     """The inputs' blocks by their number. Those that are asked for in order are read in one go."""
 
-    def __init__(self, files: Sequence[Path], reading: Reading, survey: InputIndex) -> None:
-        self.files, self.reading, self.index = files, reading, survey
+    def __init__(self, files: Sequence[Path], options: ReadOptions, survey: InputIndex) -> None:
+        self.files, self.options, self.index = files, options, survey
         self._next, self._items = -1, iter(())  # type: tuple[int, Iterator[Dialogue | Failure]]
 
     def read(self, number: int) -> tuple[list[Dialogue], list[Failure]]:
@@ -140,7 +145,7 @@ class ShardReader:
             elif self.index.is_duplicate(item):
                 fix = "give each dialogue an id of its own; the first was kept"
                 failures.append(Failure(one.id, one.source, "an earlier dialogue has this id", fix))
-            elif one.id in self.reading.skip:
+            elif one.id in self.options.skip:
                 failures.append(Failure(one.id, one.source, "left out by --skip"))
             else:
                 dialogues.append(one)
@@ -148,6 +153,6 @@ class ShardReader:
 
     def _from(self, file: int, mark: Cursor) -> Iterator[Dialogue | Failure]:
         for path in self.files[file:]:
-            items: ItemStream = read_file(path, self.reading, mark)
+            items: ItemStream = read_file(path, self.options, mark)
             yield from (item for _, item in items)
             mark = Cursor()

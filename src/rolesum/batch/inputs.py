@@ -6,7 +6,7 @@ a file at a time, as everywhere in rolesum.
 
 import glob
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,7 +15,7 @@ from pathlib import Path
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import FORMATS, Source, read_items, sniff_format
+from rolesum.formats import FORMATS, ReadOptions, Source, read_items, sniff_format
 from rolesum.formats.source import STDIN
 
 # Formats with one dialogue a line, each with an id of its own.
@@ -26,28 +26,6 @@ PARQUET_SUFFIX = ".parquet"
 DIRECTORY_FORMATS = ("slack",)
 SNIFFED_LINES = 20
 EDGE_BYTES = 1 << 20  # of a file's head and of its tail that make its fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How the inputs are read, as formats.read_items has it; `skip` are ids that are left out as failed."""
-
-    form: str | None = None
-    custom_roles: Mapping[str, Collection[str]] | None = None
-    speakers: Mapping[str, str] | None = None
-    columns: Mapping[str, str] | None = None
-    unknown_speaker: str = "refuse"
-    skip: tuple[str, ...] = ()
-
-    def items(self, source: str | Source, form: str | None) -> Iterator[Dialogue | Problem]:
-        return read_items(
-            source,
-            form,
-            custom_roles=self.custom_roles,
-            speakers=self.speakers,
-            columns=self.columns,
-            unknown_speaker=self.unknown_speaker,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +40,7 @@ class Cursor:
 ItemStream = Iterator[tuple[Cursor, Dialogue | Failure]]
 
 
-def expand_inputs(given: Sequence[str], out: Path, form: str | None = None) -> list[Path]:
+def expand_inputs(given: Sequence[str], out: Path, file_format: str | None = None) -> list[Path]:
     """The files that IN names, in order: files, patterns, and all files in directories, but hidden ones and `out`.
 
     Raises UsageError and DataError.
@@ -73,7 +51,7 @@ def expand_inputs(given: Sequence[str], out: Path, form: str | None = None) -> l
             what = "a bulk run cannot be resumed from standard input"
             raise UsageError(what, fix="write it to a file, or use rolesum summarize")
         path = Path(name)
-        if path.is_dir() and form not in DIRECTORY_FORMATS:
+        if path.is_dir() and file_format not in DIRECTORY_FORMATS:
             found = _inside(path, out)
         elif path.exists():
             found = [path]
@@ -115,29 +93,29 @@ def fingerprint(path: Path) -> dict[str, str | int]:
     return {"path": str(path.absolute()), "size": size, "mtime_ns": changed, "sha256": digest.hexdigest()}
 
 
-def read_file(path: Path, reading: Reading, mark: Cursor) -> ItemStream:
+def read_file(path: Path, options: ReadOptions, mark: Cursor) -> ItemStream:
     """A file's items from a mark on. What cannot be read at all is one failure of the whole file."""
     try:
         if path.suffix == PARQUET_SUFFIX:
             from rolesum.batch.parquet import read_rows
 
-            yield from read_rows(path, reading, mark)
-        elif form := _line_format(path, reading):
-            yield from _by_line(path, reading, form, mark)
+            yield from read_rows(path, options, mark)
+        elif line_format := _line_format(path, options):
+            yield from _by_line(path, replace(options, format=line_format), mark)
         else:
-            items = reading.items(str(path), reading.form)
+            items = read_items(str(path), options)
             for number, item in enumerate(islice(items, mark.offset, None), mark.offset + 1):
                 yield Cursor(number), _item(item)
     except DataError as error:
         yield Cursor(mark.offset + 1), _joined([replace(one, where=one.where or str(path)) for one in error.problems])
 
 
-def _line_format(path: Path, reading: Reading) -> str | None:
+def _line_format(path: Path, options: ReadOptions) -> str | None:
     """The format of a file of JSON lines, or None where it is to be read whole.
 
     Such a file has an object in its first line; where its name says what it is, one of the first lines will do.
     """
-    if path.is_dir() or reading.columns or reading.form not in (None, *LINE_FORMATS):
+    if path.is_dir() or options.columns or options.format not in (None, *LINE_FORMATS):
         return None
     with closing(path.open("rb")) as file:
         first = [text for raw in islice(file, SNIFFED_LINES) if (text := raw.decode("utf-8-sig", "replace")).strip()]
@@ -145,12 +123,12 @@ def _line_format(path: Path, reading: Reading) -> str | None:
         source = Source(str(path), text)
         if not text.lstrip().startswith("{") or not isinstance(source.first_record, dict):
             continue
-        form = reading.form or next((name for name in LINE_FORMATS if FORMATS[name].matches(source)), None)
-        return form if form and (reading.form or sniff_format(source).name == form) else None
+        name = options.format or next((one for one in LINE_FORMATS if FORMATS[one].matches(source)), None)
+        return name if name and (options.format or sniff_format(source).name == name) else None
     return None
 
 
-def _by_line(path: Path, reading: Reading, form: str, mark: Cursor) -> ItemStream:
+def _by_line(path: Path, options: ReadOptions, mark: Cursor) -> ItemStream:
     name, offset, number = str(path), mark.offset, mark.line
     with path.open("rb") as file:
         file.seek(offset)
@@ -164,15 +142,15 @@ def _by_line(path: Path, reading: Reading, form: str, mark: Cursor) -> ItemStrea
                 yield Cursor(offset, number), bad
                 continue
             if text:
-                yield Cursor(offset, number), parse_record(text, name, here, reading, form)
+                yield Cursor(offset, number), parse_record(text, name, here, options)
 
 
-def parse_record(text: str, name: str, number: int, reading: Reading, form: str) -> Dialogue | Failure:
+def parse_record(text: str, name: str, number: int, options: ReadOptions) -> Dialogue | Failure:
     """The dialogue of one JSON object, which stands in line or row `number` of a file."""
     if not text.startswith("{"):
         return Failure(None, f"{name}:{number}", "not a JSON object", "each line must be one JSON object")
     first, place = f"{name}:1", f"{name}:{number}"
-    items = list(reading.items(Source(name, text), form))
+    items = list(read_items(Source(name, text), options))
     if len(items) == 1 and isinstance(items[0], Dialogue):
         return replace(items[0], source=place)
     problems = [one for one in items if isinstance(one, Problem)]

@@ -2,34 +2,35 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rolesum.batch.inputs import LINE_FORMATS, Cursor, ItemStream, Reading, parse_record
+from rolesum.batch.inputs import LINE_FORMATS, Cursor, ItemStream, parse_record
 from rolesum.errors import DataError, UsageError, first_line
-from rolesum.formats import FORMATS, Source
+from rolesum.formats import FORMATS, ReadOptions, Source
 from rolesum.formats.jsonl import FIELDS
 
 ROWS_AT_ONCE = 256
 
 
-def read_rows(path: Path, reading: Reading, mark: Cursor) -> ItemStream:
+def read_rows(path: Path, options: ReadOptions, mark: Cursor) -> ItemStream:
     """The rows from a mark on; its offset counts rows. Raises DataError for what is no Parquet file of dialogues.
 
     The columns are those of a format with one dialogue a line, such as `id` and `turns` (structs of speaker and text)
     or `id` and `dialogue` (text). Beside `turns`, columns that are no field of rolesum's format are passed over.
     """
-    form = reading.form
-    if form not in (None, *LINE_FORMATS):
-        raise UsageError(f"Parquet holds no {form}", str(path), f"leave --format out, or: {', '.join(LINE_FORMATS)}")
+    name = options.format
+    if name not in (None, *LINE_FORMATS):
+        raise UsageError(f"Parquet holds no {name}", str(path), f"leave --format out, or: {', '.join(LINE_FORMATS)}")
     for number, row in enumerate(_rows(path, mark.offset), mark.offset + 1):
         text = json.dumps(row, ensure_ascii=False, default=str)
-        if form is None:
-            form = next((name for name in LINE_FORMATS if FORMATS[name].matches(Source(str(path), text))), None)
-        if form is None:
+        if name is None:
+            name = next((one for one in LINE_FORMATS if FORMATS[one].matches(Source(str(path), text))), None)
+        if name is None:
             what = f"the columns are of no known format: {', '.join(row)}"
             raise DataError(what, str(path), "give it id and turns, or id and dialogue; see docs/formats.md")
-        yield Cursor(number), parse_record(text, f"{path}, row", number, reading, form)
+        yield Cursor(number), parse_record(text, f"{path}, row", number, replace(options, format=name))
 
 
 def _rows(path: Path, start: int) -> Iterator[dict[str, Any]]:

@@ -10,11 +10,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from rolesum.batch.index import INDEX_DIR, InputIndex, ShardReader, build_index
-from rolesum.batch.inputs import Reading, expand_inputs, fingerprint
+from rolesum.batch.inputs import expand_inputs, fingerprint
 from rolesum.batch.output_directory import OutputDirectory, check_unchanged
 from rolesum.batch.worker import summarize_shard
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
-from rolesum.errors import DataError, ResourceError, RolesumError
+from rolesum.errors import DataError, ResourceError, RolesumError, UsageError
+from rolesum.formats import ReadOptions
+from rolesum.formats.options import DEFAULTS
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig
 
 DEFAULT_SHARD_SIZE = 256
@@ -52,7 +54,7 @@ class RunContext:
     """What every process of a run needs to do a block of it. `out` and `files` are the same files for all of them."""
 
     files: tuple[Path, ...]
-    reading: Reading
+    read_options: ReadOptions
     index: InputIndex
     out: OutputDirectory
     config: SummarizerConfig
@@ -60,7 +62,7 @@ class RunContext:
 
     def open_worker(self) -> tuple[ShardReader, Summarizer]:
         """What a process needs once for all its blocks. Raises as EngineSpec.open does."""
-        return ShardReader(self.files, self.reading, self.index), self.open_summarizer(self.config)
+        return ShardReader(self.files, self.read_options, self.index), self.open_summarizer(self.config)
 
     def process_shard(
         self, number: int, blocks: ShardReader, writer: Summarizer, on_done: Callable[[int], None] | None = None
@@ -89,7 +91,7 @@ def run_batch(
     out: str | Path,
     config: SummarizerConfig | None = None,
     *,
-    reading: Reading | None = None,
+    read_options: ReadOptions = DEFAULTS,
     settings: Mapping[str, Any] | None = None,
     shard_size: int = DEFAULT_SHARD_SIZE,
     run_shards: ShardRunner = run_in_process,
@@ -102,12 +104,14 @@ def run_batch(
     DataError, ResourceError, what the engine raises but for single dialogues, and Stopped on Ctrl-C: whatever it
     raises, the same call goes on.
     """
-    config, reading = config or SummarizerConfig(), reading or Reading()
+    if read_options.limit is not None or read_options.max_problems is not None:
+        raise UsageError("a batch reads all of its inputs", fix="leave limit and max_problems out of the read options")
+    config = config or SummarizerConfig()
     directory = OutputDirectory(Path(out))
-    files = expand_inputs(inputs, directory.path, reading.form)
-    decided = {**_settings(config, reading), "shard_size": shard_size, **(settings or {})}
+    files = expand_inputs(inputs, directory.path, read_options.format)
+    decided = {**_settings(config, read_options), "shard_size": shard_size, **(settings or {})}
     with directory.locked():
-        survey = _survey(directory, files, reading, decided, shard_size)
+        survey = _survey(directory, files, read_options, decided, shard_size)
         done = directory.completed_shards()
         todo = [number for number in range(survey.shards) if number not in done]
         summarized = failed = 0
@@ -116,7 +120,7 @@ def run_batch(
             summarized, failed = summarized + made, failed + bad
         if done:
             log(f"{len(done):,} of {survey.shards:,} blocks are there already")
-        work = RunContext(tuple(files), reading, survey, directory, config, open_summarizer)
+        work = RunContext(tuple(files), read_options, survey, directory, config, open_summarizer)
         if todo:
             with (
                 _told_how_to_go_on(directory.path),
@@ -149,7 +153,11 @@ def _with_progress(
 
 
 def _survey(
-    directory: OutputDirectory, files: Sequence[Path], reading: Reading, settings: Mapping[str, Any], block: int
+    directory: OutputDirectory,
+    files: Sequence[Path],
+    read_options: ReadOptions,
+    settings: Mapping[str, Any],
+    block: int,
 ) -> InputIndex:
     """The survey of the run that was begun in the directory, or a new one."""
     prints = [fingerprint(path) for path in files]
@@ -166,7 +174,7 @@ def _survey(
             if items % PROGRESS_INTERVAL == 0:
                 log(f"survey: {items:,} dialogues")
 
-        survey = build_index(files, reading, block, directory.path, tell)
+        survey = build_index(files, read_options, block, directory.path, tell)
         if not survey.items:
             raise DataError("no dialogue in the inputs", ", ".join(map(str, files[:3])), "check the files")
         survey.write(folder)
@@ -181,13 +189,13 @@ def _survey(
     return survey
 
 
-def _settings(writing: SummarizerConfig, reading: Reading) -> dict[str, Any]:
+def _settings(writing: SummarizerConfig, read_options: ReadOptions) -> dict[str, Any]:
     """What decides the summaries of given files; a callable is the caller's to name."""
     spec = {name: value for name, value in _plain(writing.spec).items() if name not in NON_SEMANTIC_SETTINGS}
     paths = (spec["model"], spec["adapter"], spec["gguf"])
     files = [fingerprint(Path(path)) for path in paths if path is not None and Path(path).exists()]
     how = {name: value for name, value in _plain(replace(writing, reranker=None)).items() if name != "spec"}
-    return {**spec, "model_files": files, **how.pop("decoding"), **how, **_plain(replace(reading, skip=()))}
+    return {**spec, "model_files": files, **how.pop("decoding"), **how, **_plain(replace(read_options, skip=()))}
 
 
 def _plain(value: Any) -> Any:

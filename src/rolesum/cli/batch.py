@@ -49,7 +49,7 @@ def batch(
     """
     import json
 
-    from rolesum.batch import Reading, run_batch
+    from rolesum.batch import run_batch
     from rolesum.batch.run import ShardRunner, run_in_process
 
     *given, out = paths
@@ -58,7 +58,6 @@ def batch(
     if ray is None and (workers or gpus is not None):
         raise UsageError("--workers and --gpus are for --ray", fix="add --ray local, or leave them out")
     config = options.summarizer_config(engine)
-    reading = Reading(options.format_, skip=tuple(options.skip or ()), **options.read_options())
     run_shards: ShardRunner = run_in_process
     if ray:
         from rolesum.batch.ray import ray_runner
@@ -68,7 +67,7 @@ def batch(
         given,
         Path(out),
         config,
-        reading=reading,
+        read_options=options.read_options,
         settings={"choose": options.choose},
         shard_size=shard_size,
         run_shards=run_shards,

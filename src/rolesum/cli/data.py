@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,19 +47,19 @@ def check(
     Example: rolesum data check train.jsonl
     """
     from rolesum.errors import DataError
+    from rolesum.formats import ReadOptions
     from rolesum.formats.check import check_file
     from rolesum.formats.table import parse_columns
     from rolesum.recipe import load_recipe
 
     loaded = load_recipe(recipe) if recipe else None
-    result = check_file(
-        file,
-        format_,
-        loaded.aliases if loaded else None,
-        sections=loaded.section_set.sections if loaded and loaded.section_set else (),
-        columns=parse_columns(columns) if columns else None,
+    options = ReadOptions(
+        format=format_,
+        custom_roles=loaded.aliases if loaded else {},
+        columns=parse_columns(columns) if columns else {},
         unknown_speaker=unknown_speaker,
     )
+    result = check_file(file, options, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
     if json_:
         typer.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
         raise typer.Exit(DataError.exit_code if result.problems else 0)
@@ -98,10 +98,8 @@ def convert(
 
     Example: rolesum data convert meeting.vtt meeting.jsonl --speaker "Anna=user" --speaker "Tom=agent"
     """
-    from functools import partial
-
     from rolesum.atomic_io import atomic_write_text
-    from rolesum.formats import open_source
+    from rolesum.formats import ReadOptions, open_source
     from rolesum.formats.convert import convert as convert_source
     from rolesum.formats.table import parse_columns
     from rolesum.recipe import load_recipe
@@ -111,20 +109,19 @@ def convert(
         _check_out(file, Path(out))
     aliases = load_recipe(recipe).aliases if recipe else {}
     source = open_source(file)
-    converted = partial(
-        convert_source,
-        source,
-        format_,
+    options = ReadOptions(
+        format=format_,
         custom_roles=aliases,
-        columns=parse_columns(columns) if columns else None,
+        speakers=speaker_map(speaker),
+        columns=parse_columns(columns) if columns else {},
         unknown_speaker=unknown_speaker,
-        skip_bad=skip_bad,
     )
-    found = converted(speakers=speaker_map(speaker))
+    found = convert_source(source, options, skip_bad=skip_bad)
     if not speaker and not any(dialogue.roles for dialogue in found.dialogues):
         labels = list(found.speakers())
         if file != "-" and sys.stdin and sys.stdin.isatty() and len(labels) <= _ASKED_SPEAKERS:
-            found = converted(speakers=_ask_roles(labels, list(aliases)))
+            options = replace(options, speakers=_ask_roles(labels, list(aliases)))
+            found = convert_source(source, options, skip_bad=skip_bad)
         else:
             typer.echo('no speaker has a role; say who plays which with --speaker "LABEL=ROLE"', err=True)
     for problem in found.problems:
@@ -205,7 +202,7 @@ def show(
     from rich.console import Console
     from rich.markup import escape
 
-    from rolesum.formats import find_dialogue
+    from rolesum.formats import ReadOptions, find_dialogue
     from rolesum.formats.table import parse_columns
     from rolesum.generation.summarizer import load_role_config
     from rolesum.models.loading import load_prompt_model
@@ -213,15 +210,14 @@ def show(
     from rolesum.training.inspect import inspect_dialogue
 
     declared = load_role_config(adapter, recipe)
-    dialogue = find_dialogue(
-        file,
-        id_,
-        format_,
+    options = ReadOptions(
+        format=format_,
         custom_roles=declared.aliases,
         speakers=speaker_map(speaker),
-        columns=parse_columns(columns) if columns else None,
+        columns=parse_columns(columns) if columns else {},
         unknown_speaker=unknown_speaker,
     )
+    dialogue = find_dialogue(file, id_, options)
     wanted = role_list(roles, declared.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     side = load_prompt_model(model, adapter)
     layout = side.layout(language, definitions=declared.definitions, sections=declared.sections)

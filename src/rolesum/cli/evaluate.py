@@ -89,7 +89,6 @@ def evaluate(
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
         flag = "--adapter" if "--model" in named and not options.model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
-    reading = options.read_options()
     writing = options.summarizer_config(engine if engine and not baseline else "transformers")
     task = run.Task(
         data,
@@ -100,9 +99,9 @@ def evaluate(
         references=several_references(several),
         choice=options.choose,
         form=options.format_,
-        columns=reading["columns"],
+        columns=options.read_options.columns,
         unknown_speaker=options.unknown_speaker,
-        speakers=reading["speakers"],
+        speakers=options.read_options.speakers,
         limit=limit,
         skip=options.skip or (),
         checks=checks,

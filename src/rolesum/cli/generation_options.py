@@ -48,6 +48,7 @@ from rolesum.cli.options import (
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
+    from rolesum.formats import ReadOptions
     from rolesum.generation.factory import EngineSpec
     from rolesum.generation.summarizer import RoleConfig, SummarizerConfig
 
@@ -132,16 +133,20 @@ class GenerationOptions(EngineOptions):
     def role_names(self) -> tuple[str, ...] | None:
         return role_list(self.roles, self.role_config.aliases)
 
-    def read_options(self) -> dict[str, Any]:
-        """How formats.read_dialogues and read_items are to read."""
+    @cached_property
+    def read_options(self) -> "ReadOptions":
+        """How the dialogues are read."""
+        from rolesum.formats import ReadOptions
         from rolesum.formats.table import parse_columns
 
-        return {
-            "custom_roles": self.role_config.aliases,
-            "speakers": speaker_map(self.speaker),
-            "columns": parse_columns(self.columns) if self.columns else None,
-            "unknown_speaker": self.unknown_speaker,
-        }
+        return ReadOptions(
+            format=self.format_,
+            custom_roles=self.role_config.aliases,
+            speakers=speaker_map(self.speaker),
+            columns=parse_columns(self.columns) if self.columns else {},
+            unknown_speaker=self.unknown_speaker,
+            skip=tuple(self.skip or ()),
+        )
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
         """How to write, `long_dialogues` where neither the options nor a recipe say what to do with long dialogues."""

@@ -81,11 +81,12 @@ def tokens(
 
     Example: rolesum models tokens sample:zh-test --models smollm2-135m,gemma3-270m
     """
-    from rolesum.formats import read_dialogues
+    from rolesum.formats import ReadOptions, read_dialogues
     from rolesum.models.token_table import print_token_table, tokenizer_stats
 
     names = [name.strip() for name in models_.split(",") if name.strip()]
-    rows = tokenizer_stats(read_dialogues(file, format_, limit=limit, skip=skip or ()), names)
+    options = ReadOptions(format=format_, limit=limit, skip=skip or ())
+    rows = tokenizer_stats(read_dialogues(file, options), names)
     if json_:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
     else:

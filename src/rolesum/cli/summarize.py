@@ -51,7 +51,6 @@ def summarize(
         typer.echo(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
         )
-    reading = options.read_options()
     config = options.summarizer_config(engine, long_dialogues="refine" if watch else "refuse")
 
     def write(text: str) -> None:
@@ -60,10 +59,10 @@ def summarize(
 
     if watch:
         summarizer = Summarizer(config)
-        streaming.watch_file(Path(file), summarizer, write, form=options.format_, **reading)
+        streaming.watch_file(Path(file), summarizer, write, options.read_options)
         return
     source = open_source(file)
-    dialogues = read_dialogues(source, options.format_, skip=options.skip or (), **reading)
+    dialogues = read_dialogues(source, options.read_options)
     as_json = json_ or source.is_json
     alone = len(dialogues) == 1 and not as_json and not out
     if alone and (sys.stdout.isatty() if stream is None else stream):

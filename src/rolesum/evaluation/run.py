@@ -20,7 +20,7 @@ from rolesum.evaluation.predictions import read_outputs
 from rolesum.evaluation.report import System, write_report
 from rolesum.evaluation.report.terminal import write_tables
 from rolesum.evaluation.results import write_evaluation
-from rolesum.formats import Source, open_source, read_dialogues
+from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 from rolesum.generation import Decoding, Engine
 from rolesum.generation.factory import EngineSpec, side_of
 from rolesum.generation.long_dialogues.strategies import summarize_any_length
@@ -62,16 +62,16 @@ class Task:
         if self.data is None:
             raise UsageError("no data to evaluate on", fix="name it: --data FILE")
         source = open_source(self.data)
-        dialogues = read_dialogues(
-            source,
-            self.form,
-            skip=self.skip,
-            limit=None if whole else self.limit,
+        options = ReadOptions(
+            format=self.form,
             custom_roles=self.declared.aliases,
             speakers=self.speakers,
-            columns=self.columns,
+            columns=self.columns or {},
             unknown_speaker=self.unknown_speaker,
+            skip=self.skip,
+            limit=None if whole else self.limit,
         )
+        dialogues = read_dialogues(source, options)
         _check_ids(dialogues)
         self.check_room()
         return source, dialogues

@@ -15,7 +15,7 @@ from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.pairs import read_predictions
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.results import PREDICTIONS, RESULTS, digest
-from rolesum.formats import Source, open_source, read_dialogues
+from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,14 @@ def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[
     if data is None and (changed := _of_other_data(runs, source)):
         what = f"this is not the data that {changed} was made from: it has changed, or the runs are of different data"
         raise DataError(what, where, "name the dialogues that were summarized with --data")
-    found = {
-        one.id: one
-        for one in read_dialogues(
-            source,
-            how.get("format") if data is None else None,
-            speakers=how.get("speakers", {}),
-            columns=how.get("columns"),
-            unknown_speaker=how.get("unknown_speaker", "refuse"),
-            custom_roles=how.get("custom_roles", {}),
-        )
-    }
+    options = ReadOptions(
+        format=how.get("format") if data is None else None,
+        custom_roles=how.get("custom_roles", {}),
+        speakers=how.get("speakers", {}),
+        columns=how.get("columns") or {},
+        unknown_speaker=how.get("unknown_speaker", "refuse"),
+    )
+    found = {one.id: one for one in read_dialogues(source, options)}
     if missing := [identity for identity in ids if identity not in found]:
         what = f"{len(missing)} of the runs' {len(ids)} dialogues are not in this file, first: {missing[0]}"
         raise DataError(what, where, "name the file that the runs were made from with --data")

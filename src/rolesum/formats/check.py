@@ -1,14 +1,14 @@
 """What a data file holds, and everything that is wrong with it."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rolesum.errors import Problem
-from rolesum.formats import FORMATS, open_source, read_items, sniff_format, table
-from rolesum.formats.speakers import REFUSE
+from rolesum.formats import open_source, read_items, sniff_format, table
+from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.roles import OVERALL
 
 
@@ -38,24 +38,17 @@ class CheckResult:
         }
 
 
-def check_file(
-    path: str | Path,
-    file_format: str | None = None,
-    custom_roles: Mapping[str, Collection[str]] | None = None,
-    *,
-    sections: Collection[str] = (),
-    columns: Mapping[str, str] | None = None,
-    unknown_speaker: str = REFUSE,
-) -> CheckResult:
-    """Read the whole file, and find all its problems, repeated ids among them. Nobody need play one of `sections`."""
+def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: Collection[str] = ()) -> CheckResult:
+    """Read the whole file and find all its problems, repeated ids among them.
+
+    A summary for a role that no speaker plays is a problem, except for `sections`. The options `skip` and `limit` are
+    not used.
+    """
     source = open_source(path)
-    file_format = table.NAME if file_format is None and columns else file_format
-    chosen = FORMATS[file_format] if file_format in FORMATS else sniff_format(source) if file_format is None else None
-    result = CheckResult(source.name, chosen.name if chosen else str(file_format))
+    name = options.format or (table.NAME if options.columns else sniff_format(source).name)
+    result = CheckResult(source.name, name)
     first_places: dict[str, str] = {}
-    for item in read_items(
-        source, file_format, custom_roles=custom_roles, columns=columns, unknown_speaker=unknown_speaker
-    ):
+    for item in read_items(source, replace(options, format=name)):
         if isinstance(item, Problem):
             result.problems.append(item)
             continue

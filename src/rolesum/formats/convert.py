@@ -1,15 +1,14 @@
-"""Any format in, rolesum's own out: the dialogues of a file as JSON lines, and what had to be left out."""
+"""Conversion of a file in any format to rolesum's own JSON lines, with the problems of the records left out."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
-from rolesum.formats import FORMATS, Source, read_items, sniff_format, table
+from rolesum.formats import FORMATS, Source, check_speakers, read_items, sniff_format, table
 from rolesum.formats.jsonl import to_json
-from rolesum.formats.speakers import REFUSE
+from rolesum.formats.options import DEFAULTS, ReadOptions
 
 
 @dataclass
@@ -43,33 +42,17 @@ class Conversion:
         }
 
 
-def convert(
-    source: Source,
-    file_format: str | None = None,
-    *,
-    custom_roles: Mapping[str, Collection[str]] | None = None,
-    speakers: Mapping[str, str] | None = None,
-    columns: Mapping[str, str] | None = None,
-    unknown_speaker: str = REFUSE,
-    skip_bad: bool = False,
-) -> Conversion:
-    """Read the dialogues of a source; the parameters are those of `read_dialogues`.
+def convert(source: Source, options: ReadOptions = DEFAULTS, *, skip_bad: bool = False) -> Conversion:
+    """Read the dialogues of a source. The options `skip` and `limit` are not used.
 
-    Raises DataError with all problems, unless `skip_bad`, and where no dialogue is good.
+    Raises DataError with all problems, unless `skip_bad` leaves the broken records out, and if no dialogue is left.
     """
-    file_format = file_format or (table.NAME if columns else sniff_format(source).name)
-    if file_format not in FORMATS:
-        raise UsageError(f'unknown format "{file_format}"', fix=did_you_mean(file_format, FORMATS))
-    found = Conversion(source.name, file_format)
+    name = options.format or (table.NAME if options.columns else sniff_format(source).name)
+    if name not in FORMATS:
+        raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
+    found = Conversion(source.name, name)
     places: dict[str, str] = {}
-    for item in read_items(
-        source,
-        file_format,
-        custom_roles=custom_roles,
-        speakers=speakers,
-        columns=columns,
-        unknown_speaker=unknown_speaker,
-    ):
+    for item in read_items(source, replace(options, format=name)):
         if isinstance(item, Problem):
             found.problems.append(item)
         elif item.id in places:
@@ -84,8 +67,5 @@ def convert(
         raise DataError(found.problems)
     if not found.dialogues:
         raise DataError("no dialogue in the file", source.name, "check the file and the format")
-    labels = found.speakers()
-    if unheard := set(speakers or ()) - labels.keys():
-        what = f"no turn is spoken by {', '.join(sorted(unheard))}"
-        raise UsageError(what, source.name, did_you_mean(min(unheard), list(labels)[:50]))
+    check_speakers(options.speakers, found.speakers(), source.name)
     return found

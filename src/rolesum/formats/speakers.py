@@ -7,16 +7,16 @@ from itertools import cycle
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError
+from rolesum.formats.options import REFUSE
 from rolesum.formats.turns import join_speech
 from rolesum.roles import roles_of_speakers
 
-REFUSE = "refuse"
 RULES = "refuse, name=LABEL, alternate=LABEL,LABEL or continue"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerRule:
-    """What becomes of turns without a speaker; `said` is the rule as the user wrote it."""
+    """What becomes of turns without a speaker; `text` is the rule as the user wrote it."""
 
     kind: str
     labels: tuple[str, ...] = ()

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
-from rolesum.formats import Source, find_dialogue
+from rolesum.formats import ReadOptions, Source, find_dialogue
+from rolesum.formats.options import DEFAULTS
 from rolesum.generation.summarizer import Summarizer, block_heading, block_notes
 
 Write = Callable[[str], None]
@@ -52,11 +52,11 @@ def stream(dialogue: Dialogue, writer: Summarizer, write: Write) -> None:
     shown.end(writer.summarize([dialogue], on_text=shown)[0])
 
 
-def watch_file(path: Path, writer: Summarizer, write: Write, form: str | None = None, **reading: Any) -> None:
-    """Rolling summaries of the dialogue in a file that grows; `reading` is what read_dialogues takes."""
+def watch_file(path: Path, writer: Summarizer, write: Write, options: ReadOptions = DEFAULTS) -> None:
+    """Rolling summaries of the dialogue in a file that grows."""
 
     def read(source: Source) -> Dialogue:
-        return find_dialogue(source, None, form, **reading)
+        return find_dialogue(source, options=options)
 
     watch(path, read, lambda dialogue: stream(dialogue, writer, write), write)
 

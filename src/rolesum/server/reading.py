@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
-from rolesum.formats import Source, read_dialogues, sniff_format, table
+from rolesum.formats import ReadOptions, Source, read_dialogues, sniff_format, table
 from rolesum.formats.source import decode_source
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.instructions.sections import preset_names
@@ -64,16 +64,16 @@ def read(
 ) -> tuple[str, list[Dialogue]]:
     """The name of the format and at most `most` dialogues. Raises DataError with all problems, Refusal, UsageError."""
     form = how.format or (table.NAME if how.columns else sniff_format(source, PROBLEMS).name)
-    found = read_dialogues(
-        source,
-        form,
-        limit=most + 1,
+    options = ReadOptions(
+        format=form,
         custom_roles=aliases,
-        speakers=how.speakers,
-        columns=how.columns,
+        speakers=how.speakers or {},
+        columns=how.columns or {},
         unknown_speaker=how.unknown_speaker,
+        limit=most + 1,
         max_problems=PROBLEMS,
     )
+    found = read_dialogues(source, options)
     if len(found) > most:
         fix = "send many to /v1/batches" if most == 1 else "send them in several batches"
         raise Refusal(413, f"more than {most:,} dialogue{'s' * (most > 1)}", where=source.name, fix=fix)

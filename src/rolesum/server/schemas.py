@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from rolesum.formats.speakers import REFUSE
+from rolesum.formats.options import REFUSE
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
 
 # Half of a surrogate pair comes through JSON, and cannot be written anywhere.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rolesum.dialogue import Bundle, Dialogue, make_bundle
 from rolesum.errors import DataError, Problem
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
@@ -155,7 +155,7 @@ def _read_train_file(recipe: Recipe, file: TrainFile) -> _FileBundles:
     seen = {
         dialogue.normalized_turns
         for path in file.apart_from
-        for dialogue in read_dialogues(path, custom_roles=recipe.aliases)
+        for dialogue in read_dialogues(path, ReadOptions(custom_roles=recipe.aliases))
     }
     kept = [bundle for bundle in bundles if bundle.dialogue.normalized_turns not in seen]
     if not kept:

@@ -23,7 +23,7 @@ from rolesum.evaluation.human.store import Store
 from rolesum.evaluation.human.study import Settings, make_study
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.run_reader import EvaluatedRun
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 
 EVIL = "</script><img src=x onerror=\"document.title='broken'\"> &amp; 用户"
 
@@ -46,7 +46,7 @@ def runs_of(dialogues, *names):
 
 @contextmanager
 def serving(store, host="127.0.0.1", **settings):
-    dialogues = read_dialogues("sample:zh-test", limit=2)
+    dialogues = read_dialogues("sample:zh-test", ReadOptions(limit=2))
     study = make_study(runs_of(dialogues, "secret-a", "secret-b"), Settings(**settings), dialogues)
     server = JudgeServer(Desk(study, store), host, 0)
     thread = threading.Thread(target=server.run)
@@ -182,7 +182,7 @@ serve_judging([a, b], {}, store=store, data="sample:zh-test", port=0)
 @pytest.fixture
 def started(tmp_path):
     """A function that starts the command's work in a process of its own: the process, and its address."""
-    dialogues = read_dialogues("sample:zh-test", limit=2)
+    dialogues = read_dialogues("sample:zh-test", ReadOptions(limit=2))
     for run in runs_of(dialogues, "a", "b"):
         home = tmp_path / run.name
         home.mkdir()

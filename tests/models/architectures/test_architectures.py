@@ -10,7 +10,7 @@ import torch
 from helpers.small_runs import recipe
 from helpers.tiny import model_dir
 from rolesum.errors import ModelError, UsageError
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.families import family_of
@@ -239,8 +239,9 @@ def test_weights_that_are_no_numbers_give_no_summary(copy_of):
         tensors["model.norm.weight"] *= torch.nan
 
     loaded = load_model(copy_of("baichuan2-7b", tensors=spoil), device="cpu")
+    dialogues = read_dialogues("sample:en-test", ReadOptions(limit=1))
     with pytest.raises(ModelError, match="no numbers"):
-        summarize(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), Decoding(2))
+        summarize(dialogues, TransformersEngine(loaded), ("user",), Decoding(2))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
@@ -250,8 +251,9 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
 
     path = copy_of("baichuan2-7b", config=lambda raw: raw.update(vocab_size=300), tensors=cut)
     loaded = load_model(path, device="cpu")
+    dialogues = read_dialogues("sample:en-test", ReadOptions(limit=1))
     with pytest.raises(ModelError, match="and the model has 300 rows"):
-        summarize(read_dialogues("sample:en-test", limit=1), TransformersEngine(loaded), ("user",), Decoding(2))
+        summarize(dialogues, TransformersEngine(loaded), ("user",), Decoding(2))
 
 
 @pytest.mark.parametrize("value", ["2", [2, "x"], {"a": 1}, -1, True, 1.5])

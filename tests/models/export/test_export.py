@@ -17,7 +17,7 @@ from helpers.tiny import model_dir
 from helpers.tiny_seq2seq import seq2seq_dir
 from rolesum.atomic_io import make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.models.adapters import save_adapter
 from rolesum.models.export import export as export_module
 from rolesum.models.export.export import export, find_source
@@ -89,7 +89,7 @@ def test_a_plain_directory_is_asked_as_the_original_is(tmp_path, base):
     export(str(model_dir(base)), "llama", tmp_path / "out")
     original, plain = load_model(model_dir(base), device="cpu"), load_model(tmp_path / "out", device="cpu")
     assert plain.stop_ids == original.stop_ids and plain.max_length == original.max_length
-    for one in read_dialogues("sample:en-test", limit=3):
+    for one in read_dialogues("sample:en-test", ReadOptions(limit=3)):
         asked = [(*side.layout().prefix(one), *side.layout().branch(one, "user")) for side in (original, plain)]
         assert original.encoder.encode(asked[0]) == plain.encoder.encode(asked[1])
     assert [original.encoder.encode_segment(s) for s in end_of(original)] == [

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory, check_directory
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.models.adapters import CONFIG_FILE, METADATA_FILE
 from rolesum.models.bundled_adapters import adapter_path
 from rolesum.models.export import parity
@@ -218,7 +218,7 @@ class ParityProbe:
 
     @classmethod
     def from_model(cls, loaded: LoadedModel, dtype: str, native: bool) -> "ParityProbe":
-        dialogues = [one for name in _PROMPTS for one in read_dialogues(name, limit=2)]
+        dialogues = [one for name in _PROMPTS for one in read_dialogues(name, ReadOptions(limit=2))]
         layout, longest = loaded.layout(), loaded.max_length
         segments = [(*layout.prefix(one), *layout.branch(one, "overall")) for one in dialogues]
         texts = [segment.text for one in segments for segment in one if segment.kind == "dialogue"]
