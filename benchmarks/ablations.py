@@ -122,7 +122,7 @@ def _is_new(name: str, options: Namespace) -> bool:
 
 def child(job: Job) -> Job:
     """Train a cell, or take a finished run, and summarize both validation sets."""
-    from rolesum.evaluation.evaluate import evaluate, with_checks
+    from rolesum.evaluation.evaluate import add_checks, evaluate
     from rolesum.generation import Decoding
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models import load_model, loading
@@ -143,7 +143,7 @@ def child(job: Job) -> Job:
     roles: dict[str, Any] = {}
     for path, limit in job["scored"]:
         dialogues = read_dialogues(path, ReadOptions(limit=limit))
-        done = with_checks(
+        done = add_checks(
             evaluate(engine, dialogues, roles=ROLES, decoding=Decoding(job["max_new_tokens"]), label=job["cell"]),
             dialogues,
         )
@@ -224,7 +224,7 @@ def _row(name: str, found: Job) -> Job:
             row[f"{role}_{heading}_95%"] = scored["intervals"][measure]
     names = [found["roles"][role]["checks"]["name"] for role in ROLES]
     row["names"] = 100 * sum(one["hits"] for one in names) / max(1, sum(one["cases"] for one in names))
-    row["cut"] = sum(found["roles"][role]["cut_by_limit"] for role in ROLES)
+    row["cut"] = sum(found["roles"][role]["truncated_by_limit"] for role in ROLES)
     row |= {key: found["costs"][key] for key in ("examples", "tokens", "seconds")}
     row["R-L_of_each"] = " ".join(f"{one:.2f}" for role in ROLES for one in found["roles"][role]["rougeL"])
     return row

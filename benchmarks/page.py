@@ -112,10 +112,10 @@ def checks(rows: Sequence[Job], name: str) -> str:
     lines = [_line([f"check, {' / '.join(roles)}", "references", *titles.values()])]
     lines.append(_line(["---"] * (2 + len(titles))))
     for check in (name for name in CHECKS if name in found):
-        cells = [_rates([by_system[first, role].get(check) for role in roles], "gold")]
+        cells = [_rates([by_system[first, role].get(check) for role in roles], "reference")]
         cells += [_rates([by_system[system, role].get(check) for role in roles], "value") for system in titles]
         lines.append(_line([CHECKS[check].heading, *cells]))
-    cut = {key: f"{100 * row['cut_by_limit'] / row['pairs']:.1f}" for key, row in rows_of.items()}
+    cut = {key: f"{100 * row['truncated_by_limit'] / row['pairs']:.1f}" for key, row in rows_of.items()}
     lines.append(_line(["cut by the limit", "", *(" / ".join(cut[one, role] for role in roles) for one in titles)]))
     return "\n".join(lines)
 

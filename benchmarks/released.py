@@ -30,7 +30,7 @@ CHECKS = (
 TUNED = "tuned"
 # On CSDS also with the most typical of eight samples, by the ROUGE of the data's own scorer.
 MBR = ("--samples", "8", "--temperature", "0.7", "--top-k", "50", "--choose", "mbr:csds")
-SHOWN = ("data", "role", "title", "pairs", "scorer", "cut_by_limit", "dialogues_per_second", "command")
+SHOWN = ("data", "role", "title", "pairs", "scorer", "truncated_by_limit", "dialogues_per_second", "command")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _row(data: str, system: System, role: str, results: Job) -> Job:
         "means": found["means"],
         "intervals": found["intervals"],
         "checks": {name: found["checks"][name] for name in CHECKS if found["checks"][name]["value"] is not None},
-        "cut_by_limit": found["cut_by_limit"],
+        "truncated_by_limit": found["truncated_by_limit"],
         "dialogues_per_second": results["dialogues_per_second"],
         "command": results["command"],
     }

@@ -6,7 +6,7 @@ import pytest
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.demo import run_demo
 from rolesum.errors import UsageError
-from rolesum.evaluation.run import Task, evaluate_model
+from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig
@@ -56,7 +56,7 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
     scores = []
     for adapter in (None, run.adapter):
         done = evaluate_model(
-            Task("sample:en-test", roles=["user"], limit=4),
+            EvaluationTask("sample:en-test", roles=["user"], limit=4),
             SummarizerConfig(EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(40)),
         )
         scores.append(done.scores["user"].means["rouge1"])

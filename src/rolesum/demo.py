@@ -12,8 +12,8 @@ from typing import Any
 from rolesum.console import log
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
-from rolesum.evaluation.evaluate import Evaluation, evaluate, with_checks
-from rolesum.evaluation.report import System, write_report
+from rolesum.evaluation.evaluate import Evaluation, add_checks, evaluate
+from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.results import write_evaluation
 from rolesum.generation import Decoding, summarize
 from rolesum.recipe import Recipe, load_recipe
@@ -69,9 +69,14 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         engine = TransformersEngine(loaded)
         told = {**about, "system": label, "dtype": str(loaded.model.dtype), "device": str(loaded.device)}
         done = evaluate(
-            engine, test, roles=recipe.roles, decoding=Decoding(MAX_NEW_TOKENS), about=told, label=f"score {label}"
+            engine,
+            test,
+            roles=recipe.roles,
+            decoding=Decoding(MAX_NEW_TOKENS),
+            about_system=told,
+            label=f"score {label}",
         )
-        systems[label] = with_checks(done, test)
+        systems[label] = add_checks(done, test)
         if adapter:
             summaries[label] = summarize([shown], engine, recipe.roles, Decoding(MAX_NEW_TOKENS))[0]
 
@@ -96,10 +101,10 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     write_report(
         report,
         "rolesum demo: one dialogue in, three summaries out",
-        [System(name, evaluation) for name, evaluation in systems.items()],
+        [ReportSystem(name, evaluation) for name, evaluation in systems.items()],
         test,
         metrics=run.metrics,
-        about=_facts(systems[AFTER].about, recipe.training.epochs),
+        metadata=_facts(systems[AFTER].metadata, recipe.training.epochs),
     )
     return DemoResult(systems, shown, summaries, report)
 

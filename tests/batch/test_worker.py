@@ -8,7 +8,7 @@ import pytest
 from helpers.echo_engine import Echo, Unreachable, dialogue
 from rolesum.batch import Failure, summarize_shard
 from rolesum.errors import DataError, ModelError, Problem, ResourceError
-from rolesum.evaluation.predictions import read_outputs
+from rolesum.evaluation.predictions import read_system_outputs
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
 from rolesum.roles import BUILT_IN
 
@@ -103,5 +103,5 @@ def test_records_are_outputs_that_can_be_scored(tmp_path):
     references = [replace(one, summaries={"overall": ("A reference.",)}) for one in GOOD]
     records = [summary_record(one) for one in summarize(GOOD).summaries]
     (tmp_path / "shard.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
-    read = read_outputs([str(tmp_path / "shard.jsonl")], references, roles=["overall"])
+    read = read_system_outputs([str(tmp_path / "shard.jsonl")], references, roles=["overall"])
     assert [one.id for one in read] == ["d0", "d1", "d2", "d3", "d4"]

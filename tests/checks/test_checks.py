@@ -177,8 +177,8 @@ def test_fragments_do_not_cross_turns() -> None:
 def test_length_ratio_is_against_the_mean_of_the_references() -> None:
     rates = check_predictions([Prediction("zh", "user", "退款退款", ("退款", "退款退款退款"))], [SHOP])["user"].rates
     assert rates["length_ratio"].value == 1.0
-    assert rates["length_ratio"].gold is None
-    assert rates["length"].gold == 4.0
+    assert rates["length_ratio"].reference is None
+    assert rates["length"].reference == 4.0
 
 
 def test_echoes_of_instruction_and_dialogue_are_flagged() -> None:
@@ -264,6 +264,6 @@ def test_rates_cover_all_checks_in_their_order_and_are_none_without_cases() -> N
     checks = check_predictions(made, [SHOP])["user"]
     assert list(checks.rates) == list(CHECKS)
     slip = checks.rates["role_slip"]
-    assert (slip.value, slip.low, slip.high, slip.gold, slip.hits, slip.cases) == (50.0, 50.0, 50.0, 0.0, 3.0, 6.0)
+    assert (slip.value, slip.low, slip.high, slip.reference, slip.hits, slip.cases) == (50.0, 50.0, 50.0, 0.0, 3.0, 6.0)
     assert (checks.rates["number"].value, checks.rates["number"].low) == (None, None)
-    assert len(checks.checked) == len(checks.gold) == 3
+    assert len(checks.checked) == len(checks.references) == 3

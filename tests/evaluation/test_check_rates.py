@@ -41,7 +41,7 @@ def test_sentences_begin_with_the_two_words_as_often_as_published(
 
 
 @pytest.mark.parametrize(
-    ("role", "check", "gold", "system"),
+    ("role", "check", "reference", "system"),
     [
         ("overall", "repetition", 5.10, 9.96),
         ("overall", "duplicate", 0.13, 2.16),
@@ -56,24 +56,27 @@ def test_sentences_begin_with_the_two_words_as_often_as_published(
     ],
 )
 def test_rates_on_csds_are_those_of_the_docs(
-    pgn: Mapping[str, RoleChecks], role: str, check: str, gold: float, system: float | None
+    pgn: Mapping[str, RoleChecks], role: str, check: str, reference: float, system: float | None
 ) -> None:
     rate = pgn[role].rates[check]
-    assert (rate.gold, rate.value) == (pytest.approx(gold, abs=0.006), system and pytest.approx(system, abs=0.006))
-    assert rate.gold_low is not None and rate.gold_high is not None
-    assert rate.gold_low <= gold + 0.006 and gold - 0.006 <= rate.gold_high
+    assert (rate.reference, rate.value) == (
+        pytest.approx(reference, abs=0.006),
+        system and pytest.approx(system, abs=0.006),
+    )
+    assert rate.reference_low is not None and rate.reference_high is not None
+    assert rate.reference_low <= reference + 0.006 and reference - 0.006 <= rate.reference_high
 
 
 def test_flags_are_rare_on_references(pgn: Mapping[str, RoleChecks]) -> None:
     for checks in pgn.values():
         for name in ("number", "amount", "time", "attribution", "echo", "empty", "truncated"):
-            assert (checks.rates[name].gold or 0.0) <= 0.5
-        assert (checks.rates["placeholder"].gold or 0.0) < 3
+            assert (checks.rates[name].reference or 0.0) <= 0.5
+        assert (checks.rates["placeholder"].reference or 0.0) < 3
 
 
 def test_names_in_english_references_are_known_to_the_dialogue(shared: Path) -> None:
     dialogues = read_dialogues(str(shared / "data/samsum/test.json"))[:300]
     made = [Prediction(one.id, "overall", "", one.summaries["overall"]) for one in dialogues]
     rates = check_predictions(made, dialogues)["overall"].rates
-    assert rates["name"].gold is not None and rates["name"].gold < 1.0
+    assert rates["name"].reference is not None and rates["name"].reference < 1.0
     assert rates["empty"].value == 100.0

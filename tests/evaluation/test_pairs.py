@@ -164,7 +164,7 @@ def test_written_predictions_can_be_scored_against_themselves_again(tmp_path):
     assert results["system"] == "test"
     assert results["roles"]["user"]["means"]["rouge1"] == round(scores["user"].means["rouge1"], 2)
     assert (results["roles"]["agent"]["empty"], results["roles"]["user"]["empty"]) == (1, 0)
-    assert (results["roles"]["agent"]["cut_by_limit"], results["roles"]["user"]["cut_by_limit"]) == (0, 1)
+    assert (results["roles"]["agent"]["truncated_by_limit"], results["roles"]["user"]["truncated_by_limit"]) == (0, 1)
 
 
 def test_references_for_roles_that_the_system_did_not_write_are_left_out(pairs_of):

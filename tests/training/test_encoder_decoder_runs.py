@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from helpers.small_runs import HELD_OUT, TRAIN, cut_at, evaluations, raw_recipe, same, trained, weights
 from helpers.tiny_seq2seq import seq2seq_dir
 from rolesum.errors import DataError
-from rolesum.evaluation.run import Task, evaluate_model
+from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
@@ -88,7 +88,7 @@ def test_all_weights_are_trained_saved_and_loaded(kind, tmp_path):
 
 def test_evaluation_leaves_predictions_and_a_report(tmp_path):
     done = evaluate_model(
-        Task(str(HELD_OUT), limit=2, out=tmp_path / "out"),
+        EvaluationTask(str(HELD_OUT), limit=2, out=tmp_path / "out"),
         SummarizerConfig(
             EngineSpec(model=str(seq2seq_dir("bart")), device="cpu", dtype="float32"), decoding=Decoding(6)
         ),

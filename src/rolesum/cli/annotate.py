@@ -46,27 +46,27 @@ def judge(
     Example: rolesum judge runs/zero/test runs/tuned/test --sample 50
     Then:    rolesum judge runs/zero/test runs/tuned/test --results
     """
-    from rolesum.evaluation.human.run import judged, serve_judging
-    from rolesum.evaluation.human.study import read_criteria, read_roles
-    from rolesum.evaluation.human.tables import print_judging
+    from rolesum.evaluation.human.run import read_annotation_results, serve_annotation
+    from rolesum.evaluation.human.study import parse_criteria, parse_roles
+    from rolesum.evaluation.human.tables import print_annotation_results
 
     given = {
         "mode": mode,
         "scale": scale,
-        "criteria": read_criteria(criteria) if criteria else None,
-        "roles": read_roles(roles),
+        "criteria": parse_criteria(criteria) if criteria else None,
+        "roles": parse_roles(roles),
         "sample": sample,
         "seed": seed,
         "with_reference": with_reference,
     }
     asked = {key: value for key, value in given.items() if value is not None}
     if not (results or export or json_):
-        serve_judging(runs, asked, store=store, data=data, host=host, port=port, open_page=not no_open)
+        serve_annotation(runs, asked, store=store, data=data, host=host, port=port, open_page=not no_open)
         return
-    found = judged(runs, asked, store=store, export=export)
+    found = read_annotation_results(runs, asked, store=store, export=export)
     if json_:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
-        print_judging(found)
+        print_annotation_results(found)
     if export:
         typer.echo(f"judgments: {export}", err=True)

@@ -39,7 +39,7 @@ def compare(
     how = several_references(several) if several else None
     done = compare_runs(runs, scorer, how, data, out, shlex.join(["rolesum", *sys.argv[1:]]))
     if json_:
-        typer.echo(json.dumps(done.results(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(done.as_json(), indent=1, ensure_ascii=False))
         return
     print_comparison(done.rows)
     if out:

@@ -79,7 +79,7 @@ def evaluate(
     Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
     """
     from rolesum.evaluation import run
-    from rolesum.evaluation.model_metrics.options import ModelMeasures
+    from rolesum.evaluation.model_metrics.options import ModelMetricOptions
     from rolesum.evaluation.report.terminal import print_agreement, print_results
     from rolesum.evaluation.results import evaluation_results
     from rolesum.generation.factory import ENGINES
@@ -90,22 +90,22 @@ def evaluate(
         flag = "--adapter" if "--model" in named and not options.model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
     writing = options.summarizer_config(engine if engine and not baseline else "transformers")
-    task = run.Task(
+    task = run.EvaluationTask(
         data,
-        name=name,
+        system_name=name,
         roles=options.role_names,
         declared=options.role_config,
         scorer=scorer,
-        references=several_references(several),
+        multi_reference=several_references(several),
         choice=options.choose,
-        form=options.format_,
+        format_name=options.format_,
         columns=options.read_options.columns,
         unknown_speaker=options.unknown_speaker,
         speakers=options.read_options.speakers,
         limit=limit,
         skip=options.skip or (),
         checks=checks,
-        measures=ModelMeasures(
+        model_metrics=ModelMetricOptions(
             bertscore=bertscore,
             bertscore_baseline=bertscore_baseline,
             moverscore=moverscore,

@@ -10,8 +10,8 @@ from rolesum.metrics.scorers import Score
 if TYPE_CHECKING:
     from rolesum.evaluation.evaluate import Evaluation
 
-GROUPS = 4  # groups of about one size; a grouping with as few values as this has a group for each
-SMALL = 20  # fewer pairs than this make a group whose mean says little
+MAX_GROUPS = 4  # groups of about one size; a grouping with as few values as this has a group for each
+SMALL_GROUP = 20  # fewer pairs than this make a group whose mean says little
 
 
 def dialogue_length(dialogue: Dialogue) -> int:
@@ -20,7 +20,7 @@ def dialogue_length(dialogue: Dialogue) -> int:
     return sum(map(len, words)) if dialogue.language == "zh" else len(words)
 
 
-GROUPINGS: Mapping[str, Callable[[Dialogue], int]] = {
+DIMENSIONS: Mapping[str, Callable[[Dialogue], int]] = {
     "length": dialogue_length,
     "turns": lambda dialogue: len(dialogue.turns),
     "speakers": lambda dialogue: len(dialogue.speakers()),
@@ -32,7 +32,9 @@ def main_measure(score: Score) -> str:
     return "rouge1" if "rouge1" in score.per_pair else next(iter(score.per_pair))
 
 
-def groups_of(evaluation: "Evaluation", dialogues: Sequence[Dialogue]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def breakdown_by_dialogue(
+    evaluation: "Evaluation", dialogues: Sequence[Dialogue]
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Role -> grouping -> groups from small to large, of the main measure.
 
     A group is plain data: `label`, `low` and `high` (both inside), `pairs`, `mean`, `interval` (95 %, None for a single
@@ -46,13 +48,13 @@ def groups_of(evaluation: "Evaluation", dialogues: Sequence[Dialogue]) -> dict[s
         known = [(by_id[identity], value) for identity, value in zip(ids, values, strict=True) if identity in by_id]
         groupings = {
             name: _groups([size(dialogue) for dialogue, _ in known], [value for _, value in known])
-            for name, size in GROUPINGS.items()
+            for name, size in DIMENSIONS.items()
         }
         found[role] = {name: groups for name, groups in groupings.items() if len(groups) > 1}
     return found
 
 
-def edges(sizes: Sequence[int], groups: int = GROUPS) -> list[tuple[int, int]]:
+def group_ranges(sizes: Sequence[int], groups: int = MAX_GROUPS) -> list[tuple[int, int]]:
     """Ranges of whole numbers, both ends inside, that part `sizes` by their quantiles; together they cover all."""
     ordered = sorted(sizes)
     distinct = sorted(set(ordered))
@@ -64,7 +66,7 @@ def edges(sizes: Sequence[int], groups: int = GROUPS) -> list[tuple[int, int]]:
 
 def _groups(sizes: Sequence[int], values: Sequence[float]) -> list[dict[str, Any]]:
     groups = []
-    for low, high in edges(sizes) if sizes else ():
+    for low, high in group_ranges(sizes) if sizes else ():
         inside = [value for size, value in zip(sizes, values, strict=True) if low <= size <= high]
         groups.append(
             {
@@ -74,7 +76,7 @@ def _groups(sizes: Sequence[int], values: Sequence[float]) -> list[dict[str, Any
                 "pairs": len(inside),
                 "mean": round(sum(inside) / len(inside), 2),
                 "interval": [round(end, 2) for end in bootstrap_mean_interval(inside)] if len(inside) > 1 else None,
-                "small": len(inside) < SMALL,
+                "small": len(inside) < SMALL_GROUP,
             }
         )
     return groups

@@ -15,33 +15,34 @@ from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A check's figure over a corpus, in the check's unit, with its 95 % interval; `gold` is the references' figure.
+class CheckRate:
+    """A check's rate over a corpus, in the check's unit, with its 95 % interval.
 
-    `hits` and `cases` are the predictions' sums. A figure of no cases is None.
+    `reference` is the same rate over the reference summaries. `hits` and `cases` are the sums over the predictions. A
+    rate of no cases is None.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    gold: float | None
-    gold_low: float | None
-    gold_high: float | None
+    reference: float | None
+    reference_low: float | None
+    reference_high: float | None
     hits: float
     cases: float
 
 
 @dataclass(frozen=True)
 class RoleChecks:
-    """One role's predictions and references as the checks see them, and the rates of all checks, in their order."""
+    """One role's checked predictions and references, and the rates of all checks, in the order of CHECKS."""
 
     checked: tuple[CheckedSummary, ...] = field(repr=False)
-    gold: tuple[CheckedSummary, ...] = field(repr=False)
-    rates: Mapping[str, Rate]
+    references: tuple[CheckedSummary, ...] = field(repr=False)
+    rates: Mapping[str, CheckRate]
 
 
 def check_predictions(predictions: Sequence[Prediction], dialogues: Sequence[Dialogue]) -> dict[str, RoleChecks]:
-    """By role, all predictions and all of their references checked.
+    """Check all predictions and all of their references, by role.
 
     Raises DataError where the dialogue of a prediction is not among `dialogues`.
     """
@@ -49,37 +50,41 @@ def check_predictions(predictions: Sequence[Prediction], dialogues: Sequence[Dia
     if missing := [one.id for one in predictions if one.id not in by_id]:
         what = f"no dialogue for {len(missing)} of {len(predictions)} predictions, first: {missing[0]}"
         raise DataError(what, fix="check against the data file that the predictions were made from")
-    made: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}
-    gold: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}
-    prepared: dict[str, DialogueIndex] = {}
+    predicted: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}
+    references: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}
+    indexes: dict[str, DialogueIndex] = {}
     for one in predictions:
-        ready = prepared.get(one.id) or prepared.setdefault(one.id, DialogueIndex(by_id[one.id]))
-        made[one.role].append(_with_ratio(check_indexed(ready, one.role, one.prediction), one, ready))
-        gold[one.role] += [check_indexed(ready, one.role, reference) for reference in one.references]
-    return {role: RoleChecks(tuple(made[role]), tuple(gold[role]), _rates(made[role], gold[role])) for role in made}
+        index = indexes.get(one.id) or indexes.setdefault(one.id, DialogueIndex(by_id[one.id]))
+        predicted[one.role].append(_with_length_ratio(check_indexed(index, one.role, one.prediction), one, index))
+        references[one.role] += [check_indexed(index, one.role, reference) for reference in one.references]
+    return {
+        role: RoleChecks(tuple(predicted[role]), tuple(references[role]), _rates(predicted[role], references[role]))
+        for role in predicted
+    }
 
 
-def _with_ratio(checked: CheckedSummary, one: Prediction, prepared: DialogueIndex) -> CheckedSummary:
-    """With the length ratio to the mean of the references, where there are any."""
-    lengths = [len(tokenize(reference, prepared.language)) for reference in one.references]
+def _with_length_ratio(checked: CheckedSummary, one: Prediction, index: DialogueIndex) -> CheckedSummary:
+    """Add the ratio of the summary's length to the mean length of its references, where there are any."""
+    lengths = [len(tokenize(reference, index.language)) for reference in one.references]
     if not sum(lengths):
         return checked
-    ratio_ = (checked.counts["length"][0], sum(lengths) / len(lengths))
-    return CheckedSummary(checked.flags, checked.evidence, {**checked.counts, "length_ratio": ratio_})
+    length_ratio = (checked.counts["length"][0], sum(lengths) / len(lengths))
+    return CheckedSummary(checked.flags, checked.evidence, {**checked.counts, "length_ratio": length_ratio})
 
 
-def _rates(made: Sequence[CheckedSummary], gold: Sequence[CheckedSummary]) -> dict[str, Rate]:
-    """Every check's rate; the bootstrap draws summaries."""
-    of_made, of_gold = check_statistics(made), check_statistics(gold)
-    bounds_made, bounds_gold = bootstrap_intervals(of_made), bootstrap_intervals(of_gold)
+def _rates(predicted: Sequence[CheckedSummary], references: Sequence[CheckedSummary]) -> dict[str, CheckRate]:
+    """Compute every check's rate; the bootstrap resamples summaries."""
+    statistics, reference_statistics = check_statistics(predicted), check_statistics(references)
+    intervals, reference_intervals = bootstrap_intervals(statistics), bootstrap_intervals(reference_statistics)
 
-    def rate(name: str) -> Rate:
-        hits, cases = (float(total) for total in of_made[name].rows.sum(axis=0))
-        low, high = bounds_made[name] or (None, None)
-        gold_low, gold_high = bounds_gold.get(name) or (None, None)
-        value = of_made[name].value if cases else None
-        golden = of_gold[name].value if name in of_gold and of_gold[name].rows[:, 1].sum() else None
-        return Rate(value, low, high, golden, gold_low, gold_high, hits, cases)
+    def rate(name: str) -> CheckRate:
+        hits, cases = (float(total) for total in statistics[name].rows.sum(axis=0))
+        low, high = intervals[name] or (None, None)
+        reference_low, reference_high = reference_intervals.get(name) or (None, None)
+        of_references = reference_statistics.get(name)
+        value = statistics[name].value if cases else None
+        reference = of_references.value if of_references and of_references.rows[:, 1].sum() else None
+        return CheckRate(value, low, high, reference, reference_low, reference_high, hits, cases)
 
     return {name: rate(name) for name in CHECKS}
 

@@ -11,16 +11,16 @@ from rolesum.checks import CHECKS
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.check_rates import check_statistics
-from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
-from rolesum.evaluation.results import SCORES
+from rolesum.evaluation.evaluate import Evaluation, add_checks, score_roles
+from rolesum.evaluation.results import SCORES_FILE
 from rolesum.evaluation.run_reader import EvaluatedRun
 from rolesum.formats.source import Record, open_source
 from rolesum.metrics import bootstrap
 from rolesum.metrics.bootstrap import Comparison, Statistic
 from rolesum.metrics.scorers import HEADINGS, MultiReference
 
-OF_CHECKS = "checks"  # stands in the place of a scorer
-OF_MODELS = "models"
+CHECKS_FAMILY = "checks"  # stands in the place of a scorer
+MODELS_FAMILY = "models"
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,11 @@ class CompareRow:
     @property
     def heading(self) -> str:
         """How tables head the figure."""
-        return CHECKS[self.measure].heading if self.scorer == OF_CHECKS else HEADINGS.get(self.measure, self.measure)
+        return (
+            CHECKS[self.measure].heading if self.scorer == CHECKS_FAMILY else HEADINGS.get(self.measure, self.measure)
+        )
 
-    def results(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Plain data."""
         names = {"role": self.role, "scorer": self.scorer, "measure": self.measure, "a": self.a_name, "b": self.b_name}
         found = asdict(self.comparison)
@@ -48,27 +50,27 @@ class CompareRow:
         return {**names, **{key: round(of, 5) if isinstance(of, float) else of for key, of in values.items()}}
 
 
-def evaluate_runs(
+def rescore_runs(
     runs: Sequence[EvaluatedRun],
     dialogues: Sequence[Dialogue],
     scorer: str | None = None,
-    references: MultiReference | None = None,
+    multi_reference: MultiReference | None = None,
 ) -> list[Evaluation]:
     """The runs scored anew by one scorer: the named one, or that of their results.
 
     Raises UsageError where the results have different scorers, or joined several references differently.
     """
     name = scorer or _common(runs, "scorer", "different scorers", "--scorer")
-    several = references or _common(runs, "multi_reference", "joined several references differently", "--several")
+    several = multi_reference or _common(runs, "multi_reference", "joined several references differently", "--several")
     chosen: MultiReference = "best" if several == "best" else "mean"
     found = []
     for run in runs:
-        evaluation = Evaluation(run.predictions, score_roles(run.predictions, name, chosen), run.about)
-        found.append(with_checks(evaluation, dialogues) if dialogues else evaluation)
+        evaluation = Evaluation(run.predictions, score_roles(run.predictions, name, chosen), run.results)
+        found.append(add_checks(evaluation, dialogues) if dialogues else evaluation)
     return found
 
 
-def compare(
+def compare_evaluations(
     names: Sequence[str],
     evaluations: Sequence[Evaluation],
     models: Sequence[Mapping[str, Mapping[str, Statistic]]] = (),
@@ -88,7 +90,7 @@ def compare(
                 for measure, compared in bootstrap.compare_paired(left, right).items():
                     if np.isnan(compared.difference):  # a rate of nothing
                         continue
-                    if kind == OF_CHECKS:  # of a check's rate less may be better, or neither
+                    if kind == CHECKS_FAMILY:  # of a check's rate less may be better, or neither
                         compared = replace(compared, wins=None, ties=None, losses=None)
                     rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))
     return _adjusted(rows)
@@ -112,7 +114,7 @@ def model_statistics(runs: Sequence[EvaluatedRun]) -> list[dict[str, dict[str, S
 
 def _own_scores(run: EvaluatedRun) -> dict[tuple[str, str], Mapping[str, Any]]:
     """The rows of scores.jsonl by id and role. Raises DataError for a broken file."""
-    path = run.directory / SCORES
+    path = run.directory / SCORES_FILE
     if not path.is_file():
         return {}
     rows: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -138,7 +140,7 @@ def _others(
     evaluation: Evaluation, role: str, models: Mapping[str, Mapping[str, Statistic]]
 ) -> list[tuple[str, Mapping[str, Statistic]]]:
     checks = evaluation.checks.get(role)
-    return [(OF_CHECKS, check_statistics(checks.checked) if checks else {}), (OF_MODELS, models.get(role, {}))]
+    return [(CHECKS_FAMILY, check_statistics(checks.checked) if checks else {}), (MODELS_FAMILY, models.get(role, {}))]
 
 
 def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
@@ -154,7 +156,7 @@ def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
 
 def _common(runs: Sequence[EvaluatedRun], key: str, otherwise: str, flag: str) -> str | None:
     """What all results say under `key`, or None where none says anything."""
-    said = {str(of[key]): run for run in runs for of in run.about.get("roles", {}).values() if key in of}
+    said = {str(of[key]): run for run in runs for of in run.results.get("roles", {}).values() if key in of}
     said.pop("single", None)
     if len(said) > 1:
         told = ", ".join(f"{run.directory}: {value}" for value, run in said.items())
@@ -177,7 +179,7 @@ def _same_settings(runs: Sequence[EvaluatedRun], role: str, name: str) -> bool:
     )
     told = []
     for run in runs:
-        of_role = run.about.get("roles", {}).get(role, {})
+        of_role = run.results.get("roles", {}).get(role, {})
         facts = of_role.get("models", {}).get(name)
         if facts is None:
             return False

@@ -9,7 +9,7 @@ from typing import Any
 from rolesum.console import DIALOGUES_BEFORE_ETA, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
-from rolesum.evaluation.breakdown import groups_of
+from rolesum.evaluation.breakdown import breakdown_by_dialogue
 from rolesum.evaluation.check_rates import RoleChecks, check_predictions
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
@@ -27,18 +27,18 @@ class Evaluation:
 
     predictions: tuple[Prediction, ...]
     scores: Mapping[str, Score]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     checks: Mapping[str, RoleChecks] = field(default_factory=dict)
-    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    breakdown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     model_scores: Mapping[str, Mapping[str, ModelScore]] = field(default_factory=dict)
 
-    def of(self, role: str) -> list[Prediction]:
+    def predictions_for(self, role: str) -> list[Prediction]:
         """The predictions for one role, in order: what its scores' `per_pair` and checks stand beside."""
         return [one for one in self.predictions if one.role == role]
 
 
 # How dialogues become summaries: generation.summarize, or with strategies for long ones and choices among samples.
-Writer = Callable[..., list[list[RoleSummary]]]
+SummarizeFunction = Callable[..., list[list[RoleSummary]]]
 
 
 def evaluate(
@@ -47,10 +47,10 @@ def evaluate(
     *,
     roles: Sequence[str] | None = None,
     scorer: str | None = None,
-    references: MultiReference = "mean",
+    multi_reference: MultiReference = "mean",
     decoding: Decoding,
-    write: Writer = summarize,
-    about: Mapping[str, Any] | None = None,
+    summarize_with: SummarizeFunction = summarize,
+    about_system: Mapping[str, Any] | None = None,
     label: str = "summarize",
 ) -> Evaluation:
     """Summarize each dialogue for the roles that it has references for (of `roles`, if given), and score.
@@ -73,7 +73,7 @@ def evaluate(
     chosen = [dialogues[place] for place in wanted]
     begin = time.monotonic()
     with progress_bar(label, total, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
-        written = write(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
+        written = summarize_with(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
     predictions = tuple(
         Prediction(dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason)
         for dialogue, summaries in zip(chosen, written, strict=True)
@@ -86,21 +86,21 @@ def evaluate(
         "dialogues_per_second": round(total / (time.monotonic() - begin), 3),
         "rolesum": metadata.version("rolesum"),
     }
-    return Evaluation(predictions, score_roles(predictions, name, references), {**(about or {}), **told})
+    return Evaluation(predictions, score_roles(predictions, name, multi_reference), {**(about_system or {}), **told})
 
 
 def score_roles(
-    predictions: Sequence[Prediction], scorer: str | None = None, references: MultiReference = "mean"
+    predictions: Sequence[Prediction], scorer: str | None = None, multi_reference: MultiReference = "mean"
 ) -> dict[str, Score]:
     """Each role's score, in order of appearance; by the scorer of the references' language unless one is named."""
     by_role: dict[str, list[tuple[str, Sequence[str]]]] = {}
     for one in predictions:
         by_role.setdefault(one.role, []).append((one.prediction, one.references))
     name = scorer or default_scorer([pair for pairs in by_role.values() for pair in pairs])
-    return {role: score(name, pairs, references) for role, pairs in by_role.items()}
+    return {role: score(name, pairs, multi_reference) for role, pairs in by_role.items()}
 
 
-def with_checks(evaluation: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:
+def add_checks(evaluation: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:
     """The evaluation with its model-free checks and its scores by kind of dialogue."""
     checks = check_predictions(evaluation.predictions, dialogues)
-    return replace(evaluation, checks=checks, groups=groups_of(evaluation, dialogues))
+    return replace(evaluation, checks=checks, breakdown=breakdown_by_dialogue(evaluation, dialogues))

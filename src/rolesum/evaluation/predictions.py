@@ -11,7 +11,7 @@ from rolesum.formats.source import open_source
 from rolesum.roles import OVERALL, resolve_role
 
 
-def read_outputs(
+def read_system_outputs(
     given: Sequence[str],
     dialogues: Sequence[Dialogue],
     roles: Sequence[str] | None = None,

@@ -12,12 +12,12 @@ from typing import Any
 from rolesum.atomic_io import atomic_write_text, check_writable
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.evaluate import Evaluation, evaluate, score_roles, with_checks
-from rolesum.evaluation.llm_judge.agreement import agreement_with_people, check_ratings, read_ratings
-from rolesum.evaluation.model_metrics.options import ModelMeasures, measure
+from rolesum.evaluation.evaluate import Evaluation, add_checks, evaluate, score_roles
+from rolesum.evaluation.llm_judge.agreement import check_human_ratings, judge_agreement, read_human_ratings
+from rolesum.evaluation.model_metrics.options import ModelMetricOptions, compute_model_metrics
 from rolesum.evaluation.pairs import read_predictions
-from rolesum.evaluation.predictions import read_outputs
-from rolesum.evaluation.report import System, write_report
+from rolesum.evaluation.predictions import read_system_outputs
+from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.report.terminal import write_tables
 from rolesum.evaluation.results import write_evaluation
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
@@ -29,24 +29,24 @@ from rolesum.metrics.scorers import MultiReference, get_scorer
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """What to evaluate on, how to score, and where to write."""
 
     data: str | None
     roles: Sequence[str] | None = None
     declared: RoleConfig = field(default_factory=lambda: RoleConfig({}, {}))
-    name: str | None = None  # of the system; by default after what made it
+    system_name: str | None = None  # of the system; by default after what made it
     scorer: str | None = None
-    references: MultiReference = "mean"
+    multi_reference: MultiReference = "mean"
     choice: str | None = None  # the name of the choice among samples
-    form: str | None = None
+    format_name: str | None = None
     columns: Mapping[str, str] | None = None
     unknown_speaker: str = "refuse"
     speakers: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     skip: Collection[str] = ()
     checks: bool = True
-    measures: ModelMeasures | None = None
+    model_metrics: ModelMetricOptions | None = None
     judge_labels: str | None = None  # people's ratings, to hold the judge's against
     out: Path | None = None
     command: str = ""
@@ -54,7 +54,7 @@ class Task:
     def __post_init__(self) -> None:
         if self.scorer:
             get_scorer(self.scorer)
-        if self.judge_labels and not (self.measures and self.measures.judge):
+        if self.judge_labels and not (self.model_metrics and self.model_metrics.judge):
             raise UsageError("--judge-labels needs a judge", fix="add --judge and --judge-model")
 
     def read(self, whole: bool = False) -> tuple[Source, list[Dialogue]]:
@@ -63,7 +63,7 @@ class Task:
             raise UsageError("no data to evaluate on", fix="name it: --data FILE")
         source = open_source(self.data)
         options = ReadOptions(
-            format=self.form,
+            format=self.format_name,
             custom_roles=self.declared.aliases,
             speakers=self.speakers,
             columns=self.columns or {},
@@ -73,15 +73,15 @@ class Task:
         )
         dialogues = read_dialogues(source, options)
         _check_ids(dialogues)
-        self.check_room()
+        self.check_output()
         return source, dialogues
 
-    def check_room(self) -> None:
+    def check_output(self) -> None:
         if self.out:
             check_writable(self.out / "results.json")
 
 
-def evaluate_model(task: Task, writing: SummarizerConfig) -> Evaluation:
+def evaluate_model(task: EvaluationTask, writing: SummarizerConfig) -> Evaluation:
     """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report."""
     source, dialogues = task.read()
     spec = writing.spec
@@ -94,21 +94,25 @@ def evaluate_model(task: Task, writing: SummarizerConfig) -> Evaluation:
         dialogues,
         roles=task.roles or (side.metadata.get("roles") if side else None),
         scorer=task.scorer,
-        references=task.references,
+        multi_reference=task.multi_reference,
         decoding=writing.decoding,
-        write=partial(
+        summarize_with=partial(
             summarize_any_length,
             long_dialogues=writing.long_dialogues,
             samples=writing.samples,
             reranker=writing.reranker,
         ),
-        about={**_about_model(spec, engine), **_about_writing(writing, task.choice), **_about_data(task, source)},
+        about_system={
+            **_about_model(spec, engine),
+            **_about_writing(writing, task.choice),
+            **_about_data(task, source),
+        },
         label="evaluate",
     )
     return _finish(task, done, dialogues, spec.adapter.parent / "metrics.jsonl" if spec.adapter else None)
 
 
-def evaluate_baseline(task: Task, engine: str) -> Evaluation:
+def evaluate_baseline(task: EvaluationTask, engine: str) -> Evaluation:
     """Evaluate a system that needs no model: lead-3, longest-3, lexrank, oracle …"""
     from rolesum.evaluation.baselines import baseline_engine
 
@@ -120,16 +124,16 @@ def evaluate_baseline(task: Task, engine: str) -> Evaluation:
         dialogues,
         roles=task.roles,
         scorer=task.scorer,
-        references=task.references,
+        multi_reference=task.multi_reference,
         decoding=Decoding(),
-        about=about,
+        about_system=about,
         label="evaluate",
     )
-    told = {key: value for key, value in done.about.items() if key != "max_new_tokens"}
-    return _finish(task, replace(done, about=told), dialogues)
+    told = {key: value for key, value in done.metadata.items() if key != "max_new_tokens"}
+    return _finish(task, replace(done, metadata=told), dialogues)
 
 
-def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
+def evaluate_outputs(task: EvaluationTask, given: Sequence[str]) -> Evaluation:
     """Evaluate any system's outputs without running a model.
 
     Without data the outputs must hold their references, as predictions.jsonl does; there is nothing to check then.
@@ -141,12 +145,12 @@ def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
         chosen = [one for one in found if not task.roles or one.role in task.roles]
         if not chosen:
             raise UsageError(f"no outputs for {', '.join(task.roles or ())}", given[0], "ask for other --roles")
-        task.check_room()
+        task.check_output()
         dialogues: list[Dialogue] = []
         about: dict[str, Any] = {}
     else:
         source, dialogues = task.read(whole=True)
-        chosen = read_outputs(given, dialogues, task.roles, task.declared.aliases, task.limit)
+        chosen = read_system_outputs(given, dialogues, task.roles, task.declared.aliases, task.limit)
         ids = {one.id for one in chosen}
         dialogues = [one for one in dialogues if one.id in ids]
         about = _about_data(task, source)
@@ -156,7 +160,7 @@ def evaluate_outputs(task: Task, given: Sequence[str]) -> Evaluation:
         **about,
         "rolesum": metadata.version("rolesum"),
     }
-    done = Evaluation(tuple(chosen), score_roles(chosen, task.scorer, task.references), told)
+    done = Evaluation(tuple(chosen), score_roles(chosen, task.scorer, task.multi_reference), told)
     return _finish(task, done, dialogues)
 
 
@@ -212,15 +216,15 @@ def _about_writing(writing: SummarizerConfig, choice: str | None) -> dict[str, A
     return {"decoding": about} if about else {}
 
 
-def _about_data(task: Task, source: Source) -> dict[str, Any]:
+def _about_data(task: EvaluationTask, source: Source) -> dict[str, Any]:
     """On what it was evaluated, so that it can be read again in the same way."""
     about: dict[str, Any] = {
         "data": _readable(source.name),
         "data_sha256": hashlib.sha256(source.text.encode()).hexdigest(),
         "limit": task.limit,
     }
-    if task.form:
-        about["format"] = task.form
+    if task.format_name:
+        about["format"] = task.format_name
     if task.columns:
         about["columns"] = dict(task.columns)
     if task.unknown_speaker != "refuse":
@@ -232,35 +236,44 @@ def _about_data(task: Task, source: Source) -> dict[str, Any]:
     return about
 
 
-def _finish(task: Task, done: Evaluation, dialogues: Sequence[Dialogue], metrics: Path | None = None) -> Evaluation:
+def _finish(
+    task: EvaluationTask, done: Evaluation, dialogues: Sequence[Dialogue], metrics: Path | None = None
+) -> Evaluation:
     """Checks, measures of models, and the files: predictions, scores, checks, results, tables and a report."""
-    if task.name:
-        done = replace(done, about={**done.about, "system": task.name})
+    if task.system_name:
+        done = replace(done, metadata={**done.metadata, "system": task.system_name})
     if task.command:
-        done = replace(done, about={**done.about, "command": _readable(task.command)})
+        done = replace(done, metadata={**done.metadata, "command": _readable(task.command)})
     if task.checks and dialogues:
-        done = with_checks(done, dialogues)
-    if task.measures and task.measures.any:
+        done = add_checks(done, dialogues)
+    if task.model_metrics and task.model_metrics.any_requested:
         if task.out:
             write_evaluation(done, task.out)  # before a model's measures, which may take long and fail
         done = _measured(task, done, dialogues)
     if not task.out:
         return done
     write_evaluation(done, task.out)
-    system = str(done.about["system"])
-    title = f"{system} on {Path(str(done.about['data'])).name}" if done.about.get("data") else system
+    system = str(done.metadata["system"])
+    title = f"{system} on {Path(str(done.metadata['data'])).name}" if done.metadata.get("data") else system
     write_tables(task.out, {system: done})
-    write_report(task.out / "report.html", title, [System(system, done)], dialogues, metrics=metrics, about=done.about)
+    write_report(
+        task.out / "report.html",
+        title,
+        [ReportSystem(system, done)],
+        dialogues,
+        metrics=metrics,
+        metadata=done.metadata,
+    )
     return done
 
 
-def _measured(task: Task, done: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:
+def _measured(task: EvaluationTask, done: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:
     """With the measures of models; sentences that nothing entails are flagged, and the judge's reasons are written."""
-    assert task.measures
-    ratings = read_ratings(task.judge_labels) if task.judge_labels else []
+    assert task.model_metrics
+    ratings = read_human_ratings(task.judge_labels) if task.judge_labels else []
     if ratings:
-        check_ratings([str(done.about["system"])], ratings)  # before the judge is paid
-    found = measure(task.measures, done.predictions, dialogues)
+        check_human_ratings([str(done.metadata["system"])], ratings)  # before the judge is paid
+    found = compute_model_metrics(task.model_metrics, done.predictions, dialogues)
     checks = {}
     for role, of_role in done.checks.items():
         places = [place for place, one in enumerate(done.predictions) if one.role == role]
@@ -270,11 +283,11 @@ def _measured(task: Task, done: Evaluation, dialogues: Sequence[Dialogue]) -> Ev
             for place, one in zip(places, of_role.checked, strict=True)
         ]
         checks[role] = replace(of_role, checked=tuple(checked))
-    about = dict(done.about)
+    about = dict(done.metadata)
     if found.verdicts and task.out:
         rows = (json.dumps(one, ensure_ascii=False) + "\n" for one in found.verdicts.as_json())
         atomic_write_text(task.out / "verdicts.jsonl", "".join(rows))
     if found.verdicts and ratings:
-        compared = agreement_with_people({str(about["system"]): found.verdicts.verdicts}, ratings)
+        compared = judge_agreement({str(about["system"]): found.verdicts.verdicts}, ratings)
         about["judge_agreement"] = [one.as_json() for one in compared]
-    return replace(done, checks=checks, model_scores=found.scores, about=about)
+    return replace(done, checks=checks, model_scores=found.scores, metadata=about)

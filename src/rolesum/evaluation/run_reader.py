@@ -14,7 +14,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.pairs import read_predictions
 from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.results import PREDICTIONS, RESULTS, digest
+from rolesum.evaluation.results import PREDICTIONS_FILE, RESULTS_FILE, predictions_digest
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 
 
@@ -25,25 +25,25 @@ class EvaluatedRun:
     name: str
     directory: Path
     predictions: tuple[Prediction, ...]
-    about: Mapping[str, Any]
+    results: Mapping[str, Any]
 
     @property
     def scorer(self) -> str | None:
-        return next((str(of["scorer"]) for of in self.about.get("roles", {}).values()), None)
+        return next((str(of["scorer"]) for of in self.results.get("roles", {}).values()), None)
 
 
 def read_run(directory: str | Path) -> EvaluatedRun:
     """The run in `directory`. Raises UsageError where there is none, DataError where its files are broken."""
     home = Path(directory)
-    if not (home / PREDICTIONS).is_file():
-        fix = f"name a directory that rolesum evaluate --out wrote; it holds {PREDICTIONS}"
+    if not (home / PREDICTIONS_FILE).is_file():
+        fix = f"name a directory that rolesum evaluate --out wrote; it holds {PREDICTIONS_FILE}"
         raise UsageError(f"no evaluated run in {home}", fix=fix)
-    predictions = tuple(read_predictions(home / PREDICTIONS))
-    about = _about(home / RESULTS) if (home / RESULTS).is_file() else {}
+    predictions = tuple(read_predictions(home / PREDICTIONS_FILE))
+    about = _about(home / RESULTS_FILE) if (home / RESULTS_FILE).is_file() else {}
     known = about.get("predictions_sha256")
-    if known and known != digest((home / PREDICTIONS).read_text(encoding="utf-8")):
-        what = f"{PREDICTIONS} is not the one that {RESULTS} is of: an evaluation was cut short, or one was edited"
-        raise DataError(what, str(home), f"run rolesum evaluate again, or remove {RESULTS}")
+    if known and known != predictions_digest((home / PREDICTIONS_FILE).read_text(encoding="utf-8")):
+        what = f"{PREDICTIONS_FILE} does not match the digest in {RESULTS_FILE}: interrupted, or edited since"
+        raise DataError(what, str(home), f"run rolesum evaluate again, or remove {RESULTS_FILE}")
     return EvaluatedRun(home.resolve().name, home, predictions, about)
 
 
@@ -102,25 +102,25 @@ def read_runs(directories: Sequence[str | Path]) -> list[EvaluatedRun]:
             for key in other
         ]
         if not problems:
-            aligned.append(EvaluatedRun(name, run.directory, tuple(found[key] for key in wanted), run.about))
+            aligned.append(EvaluatedRun(name, run.directory, tuple(found[key] for key in wanted), run.results))
     if problems:
         raise DataError(problems)
     return aligned
 
 
-def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[Dialogue]:
+def read_run_dialogues(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[Dialogue]:
     """The dialogues that were summarized, in the order of the predictions: from `data`, or where the runs say they lie.
 
     An empty list where the file is not there any more and none was named.
     """
-    where = data or next((str(run.about["data"]) for run in runs if run.about.get("data")), None)
+    where = data or next((str(run.results["data"]) for run in runs if run.results.get("data")), None)
     if where is None:
         return []
     if data is None and not where.startswith("sample:") and not Path(where).is_file():
         log(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
         return []
     ids = dict.fromkeys(one.id for one in runs[0].predictions)
-    how: Mapping[str, Any] = next((run.about for run in runs if run.about.get("data")), {})
+    how: Mapping[str, Any] = next((run.results for run in runs if run.results.get("data")), {})
     source = open_source(where)
     if data is None and (changed := _of_other_data(runs, source)):
         what = f"this is not the data that {changed} was made from: it has changed, or the runs are of different data"
@@ -142,7 +142,7 @@ def dialogues_of(runs: Sequence[EvaluatedRun], data: str | None = None) -> list[
 def _of_other_data(runs: Sequence[EvaluatedRun], source: Source) -> str | None:
     """The first run that says it was made from another text than this."""
     found = hashlib.sha256(source.text.encode()).hexdigest()
-    others = (str(run.directory) for run in runs if run.about.get("data_sha256") not in (None, found))
+    others = (str(run.directory) for run in runs if run.results.get("data_sha256") not in (None, found))
     return next(others, None)
 
 

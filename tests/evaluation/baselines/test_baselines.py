@@ -12,8 +12,8 @@ from rouge_score.tokenize import tokenize as rouge_tokens
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.baselines import BASELINES, baseline_engine
-from rolesum.evaluation.baselines.case import Case
-from rolesum.evaluation.baselines.centrality import DAMPING, cosines_of, lexrank, pagerank, textrank
+from rolesum.evaluation.baselines.case import Candidates
+from rolesum.evaluation.baselines.centrality import DAMPING, cosine_similarities, lexrank, pagerank, textrank
 from rolesum.evaluation.baselines.choice import CSDS_BUDGETS
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, summarize
@@ -131,7 +131,7 @@ def test_pagerank_is_the_fixed_point_of_its_iteration():
 
 
 def test_cosines_weigh_a_term_by_the_turns_that_lack_it():
-    cosines = cosines_of([["a", "b"], ["a"], ["c", "c"], []])
+    cosines = cosine_similarities([["a", "b"], ["a"], ["c", "c"], []])
     a, b = math.log(5 / 2), math.log(5)
     assert cosines[0, 1] == pytest.approx(a / math.hypot(a, b))
     assert cosines[0, 2] == 0
@@ -141,7 +141,7 @@ def test_cosines_weigh_a_term_by_the_turns_that_lack_it():
 
 def test_lexrank_links_from_the_threshold_on_and_each_turn_to_itself():
     terms = [["a", *"klmnopqrstuvw"], ["a", "x", "y", "z"], ["a", "x"]]
-    cosines = cosines_of(terms)
+    cosines = cosine_similarities(terms)
     assert 0 < cosines[0, 1] < 0.01 < cosines[0, 2] < 0.1 < cosines[1, 2]
     assert np.allclose(lexrank(terms), pagerank(np.array([[1.0, 0, 0], [0, 1, 1], [0, 1, 1]])))
     assert np.allclose(lexrank(terms, 0.01), pagerank(np.array([[1.0, 0, 1], [0, 1, 1], [1, 1, 1]])))
@@ -169,8 +169,8 @@ def grams(text, size, language):
 def test_the_oracle_takes_the_turn_that_raises_rouge_1_and_2_most_until_none_does(sample):
     for one in read_dialogues(sample)[:4]:
         for role in one.summaries:
-            case = Case(one, role)
-            chosen = baseline_engine("oracle").choose(case)
+            case = Candidates(one, role)
+            chosen = baseline_engine("oracle").extract(case)
             reached = 0.0
             for step in range(len(chosen) + 1):
                 others = [place for place in range(len(case.pieces)) if place not in chosen[:step]]
@@ -211,8 +211,8 @@ def test_rows_of_csds_refuse_dialogues_that_are_not_chinese(name):
 def test_csds_lexpagerank_stays_below_its_budget_and_writes_something_where_every_turn_is_longer():
     for one in read_dialogues("sample:zh-test"):
         for role in one.summaries:
-            case = Case(one, role)
-            chosen = baseline_engine("csds-lexpagerank").choose(case)
+            case = Candidates(one, role)
+            chosen = baseline_engine("csds-lexpagerank").extract(case)
             length = sum(len(case.pieces[place]) for place in chosen)
             assert chosen
             assert length < CSDS_BUDGETS[role] or len(chosen) == 1

@@ -9,13 +9,20 @@ import pytest
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, UsageError
-from rolesum.evaluation.human.agreement import agreement
+from rolesum.evaluation.human.agreement import annotator_agreement
 from rolesum.evaluation.human.export import export_judgments
-from rolesum.evaluation.human.results import ALL_ROLES, judging_results
-from rolesum.evaluation.human.run import judged
-from rolesum.evaluation.human.session import Desk
-from rolesum.evaluation.human.store import PREFERENCE, Judgment, Store
-from rolesum.evaluation.human.study import REFERENCE, Settings, make_study, read_criteria, read_roles, settle
+from rolesum.evaluation.human.results import ALL_ROLES, annotation_results
+from rolesum.evaluation.human.run import read_annotation_results
+from rolesum.evaluation.human.session import AnnotationSession
+from rolesum.evaluation.human.store import PREFERENCE, AnnotationStore, Judgment
+from rolesum.evaluation.human.study import (
+    REFERENCE,
+    StudySettings,
+    make_study,
+    parse_criteria,
+    parse_roles,
+    resolve_settings,
+)
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.run_reader import EvaluatedRun, read_runs
 
@@ -38,12 +45,12 @@ def dialogues(count=6):
 
 @pytest.fixture
 def study(tmp_path):
-    return make_study([run("a", tmp_path), run("b", tmp_path)], Settings(), dialogues())
+    return make_study([run("a", tmp_path), run("b", tmp_path)], StudySettings(), dialogues())
 
 
 @pytest.fixture
 def store(tmp_path):
-    opened = Store(tmp_path / "judgments.sqlite")
+    opened = AnnotationStore(tmp_path / "annotations.sqlite")
     yield opened
     opened.close()
 
@@ -68,19 +75,19 @@ def test_a_dialogues_roles_stand_together(study):
 def test_preferences_ask_each_pair_once_and_no_pair_that_wrote_the_same(tmp_path):
     runs = [run("a", tmp_path), run("b", tmp_path), run("c", tmp_path, text="{name}")]
     runs.append(EvaluatedRun("d", tmp_path / "d", runs[0].predictions, {}))
-    study = make_study(runs, Settings(mode="prefer"), dialogues())
+    study = make_study(runs, StudySettings(mode="prefer"), dialogues())
     tasks = study.tasks("Anna")
     asked = {(task.item.dialogue, task.item.role, frozenset(task.systems)) for task in tasks}
     assert len(asked) == len(tasks) == 12 * 5
     assert not any(set(task.systems) == {"a", "d"} for task in tasks)
-    assert study.same_text() == 12
+    assert study.identical_pairs() == 12
 
 
 def test_a_sample_is_drawn_by_its_seed_and_roles_are_chosen(tmp_path):
     runs = [run("a", tmp_path), run("b", tmp_path)]
 
     def drawn(**settings):
-        return [(one.dialogue, one.role) for one in make_study(runs, Settings(**settings)).items]
+        return [(one.dialogue, one.role) for one in make_study(runs, StudySettings(**settings)).items]
 
     assert drawn(sample=4) == drawn(sample=4) != drawn(sample=4, seed=2)
     assert {role for _, role in drawn(roles=("user",))} == {"user"}
@@ -92,7 +99,7 @@ def test_a_sample_is_drawn_by_its_seed_and_roles_are_chosen(tmp_path):
 
 def test_nothing_that_the_page_is_told_names_a_system(tmp_path, store):
     runs = [run("secret-a", tmp_path, text="one {role}"), run("secret-b", tmp_path, text="two {role}")]
-    desk = Desk(make_study(runs, Settings(with_reference=True), dialogues()), store)
+    desk = AnnotationSession(make_study(runs, StudySettings(with_reference=True), dialogues()), store)
     told = [desk.start("Anna"), *(desk.task("Anna", place) for place in range(12))]
     told += [desk.rate("Anna", 0, "A", "accuracy", 3), desk.undo("Anna")]
     text = json.dumps(told)
@@ -102,7 +109,7 @@ def test_nothing_that_the_page_is_told_names_a_system(tmp_path, store):
 
 
 def test_the_last_answer_counts_and_undo_brings_back_the_one_before(study, store):
-    desk = Desk(study, store)
+    desk = AnnotationSession(study, store)
     desk.start("Anna")
     desk.rate("Anna", 3, "B", "coherence", 2)
     desk.rate("Anna", 3, "B", "coherence", 5)
@@ -113,7 +120,7 @@ def test_the_last_answer_counts_and_undo_brings_back_the_one_before(study, store
 
 
 def test_an_answer_is_kept_for_the_system_behind_the_label(study, store):
-    desk = Desk(study, store)
+    desk = AnnotationSession(study, store)
     desk.start("Anna")
     for place, task in enumerate(study.tasks("Anna")):
         shown = desk.task("Anna", place)["outputs"]
@@ -124,7 +131,9 @@ def test_an_answer_is_kept_for_the_system_behind_the_label(study, store):
 
 
 def test_a_preference_is_kept_for_the_system_behind_the_label(tmp_path, store):
-    desk = Desk(make_study([run("a", tmp_path), run("b", tmp_path)], Settings(mode="prefer"), dialogues()), store)
+    desk = AnnotationSession(
+        make_study([run("a", tmp_path), run("b", tmp_path)], StudySettings(mode="prefer"), dialogues()), store
+    )
     total = len(desk.start("Anna")["done"])
     for place in range(total):
         texts = {one["text"][0]: one["label"] for one in desk.task("Anna", place)["outputs"]}
@@ -139,7 +148,7 @@ def test_a_preference_is_kept_for_the_system_behind_the_label(tmp_path, store):
     "answer", [("Z", "accuracy", 3), ("A", "style", 3), ("A", "accuracy", 0), ("A", "accuracy", 6)]
 )
 def test_what_was_not_asked_is_not_kept(study, store, answer):
-    desk = Desk(study, store)
+    desk = AnnotationSession(study, store)
     desk.start("Anna")
     with pytest.raises(UsageError):
         desk.rate("Anna", 0, *answer)
@@ -153,11 +162,11 @@ def test_what_was_not_asked_is_not_kept(study, store, answer):
 
 
 def test_names_that_differ_in_case_and_spaces_are_one_annotator(store):
-    assert store.enter(" Anna  Li ") == "Anna Li"
-    assert store.enter("anna li") == "Anna Li"
+    assert store.register_annotator(" Anna  Li ") == "Anna Li"
+    assert store.register_annotator("anna li") == "Anna Li"
     for bad in ("", "  ", "=1+1", "x" * 61, "a\x00b"):
         with pytest.raises(UsageError):
-            store.enter(bad)
+            store.register_annotator(bad)
 
 
 def test_a_store_goes_on_and_refuses_other_runs_and_settings(tmp_path, monkeypatch):
@@ -169,14 +178,16 @@ def test_a_store_goes_on_and_refuses_other_runs_and_settings(tmp_path, monkeypat
     runs = [tmp_path / "a", tmp_path / "b"]
     path = tmp_path / "kept.sqlite"
     with pytest.raises(UsageError, match="there is no"):
-        judged(runs, {}, store=path)
-    first = Store(path)
-    study = make_study(read_runs(runs), Settings(scale=7))
-    first.begin(study.record())
-    first.enter("Anna")
+        read_annotation_results(runs, {}, store=path)
+    first = AnnotationStore(path)
+    study = make_study(read_runs(runs), StudySettings(scale=7))
+    first.begin_study(study.record())
+    first.register_annotator("Anna")
     first.add(judgment("Anna", "d1", "a", 7))
     first.close()
-    assert judged(runs, {}, store=path)["ratings"]["user"]["a"]["accuracy"]["mean"] == 7  # the scale is kept
+    assert (
+        read_annotation_results(runs, {}, store=path)["ratings"]["user"]["a"]["accuracy"]["mean"] == 7
+    )  # the scale is kept
     for change, told in (
         ("UPDATE answers SET value = 99", "none that could be given"),
         ("DROP TABLE answers", "broken"),
@@ -186,15 +197,15 @@ def test_a_store_goes_on_and_refuses_other_runs_and_settings(tmp_path, monkeypat
         with closing(sqlite3.connect(spoilt)) as connection, connection:
             connection.execute(change)
         with pytest.raises(DataError, match=told):
-            judged(runs, {}, store=spoilt)
+            read_annotation_results(runs, {}, store=spoilt)
     with pytest.raises(UsageError, match="another --scale"):
-        judged(runs, {"scale": 5}, store=path)
+        read_annotation_results(runs, {"scale": 5}, store=path)
     with pytest.raises(DataError, match="judgments of a, b, not of a, c"):
-        judged([tmp_path / "a", tmp_path / "c"], {}, store=path)
+        read_annotation_results([tmp_path / "a", tmp_path / "c"], {}, store=path)
     changed = (tmp_path / "b" / "predictions.jsonl").read_text(encoding="utf-8").replace("of b", "of another")
     (tmp_path / "b" / "predictions.jsonl").write_text(changed, encoding="utf-8")
     with pytest.raises(DataError, match="the outputs of b are not those"):
-        judged(runs, {}, store=path)
+        read_annotation_results(runs, {}, store=path)
 
 
 def test_a_file_of_another_kind_is_no_store(tmp_path):
@@ -205,7 +216,7 @@ def test_a_file_of_another_kind_is_no_store(tmp_path):
     connection.close()
     for path in (text, other):
         with pytest.raises(DataError, match="no store of judgments"):
-            Store(path)
+            AnnotationStore(path)
 
 
 def test_alpha_is_that_of_the_textbook():
@@ -224,17 +235,17 @@ def test_alpha_is_that_of_the_textbook():
         if not np.isnan(value)
     ]
     for ordinal, textbook in ((False, 0.743), (True, 0.815)):
-        found = agreement(rows, range(1, 6), ordinal)
+        found = annotator_agreement(rows, range(1, 6), ordinal)
         assert found.alpha == pytest.approx(textbook, abs=0.001)
         assert found.units == 11  # the twelfth has one answer
         assert found.interval[0] < found.alpha < found.interval[1]
 
 
 def test_alpha_is_undefined_and_says_so_without_a_second_annotator_or_a_second_value():
-    alone = agreement([judgment("Anna", "d1", "a", 3)], range(1, 6), True)
+    alone = annotator_agreement([judgment("Anna", "d1", "a", 3)], range(1, 6), True)
     assert (alone.alpha, alone.note) == (None, "no two annotators judged the same output")
     alike = [judgment(who, dialogue, "a", 3) for who in ("Anna", "Ben") for dialogue in ("d1", "d2")]
-    assert agreement(alike, range(1, 6), True).note == "all answers are the same"
+    assert annotator_agreement(alike, range(1, 6), True).note == "all answers are the same"
 
 
 def test_ratings_give_means_differences_and_intervals_over_dialogues(study):
@@ -245,25 +256,27 @@ def test_ratings_give_means_differences_and_intervals_over_dialogues(study):
         for role in ROLES
         for system, value in (("a", low), ("b", low + 1))
     ]
-    found = judging_results(study, rows)
+    found = annotation_results(study, rows)
     assert found["annotators"] == {"Anna": 24, "Ben": 24}
     cell = found["ratings"][ALL_ROLES]["b"]["accuracy"]
     assert (cell["mean"], cell["judgments"]) == (3.5, 24)
     assert cell["interval"][0] < 3.5 < cell["interval"][1]
     assert cell["from_first"] == {"mean": 1.0, "interval": [1.0, 1.0]}  # paired: each dialogue differs by one
     assert found["ratings"]["user"]["a"]["accuracy"]["judgments"] == 12
-    twice = judging_results(study, rows + [judgment("Cleo", one.dialogue, one.system, one.value) for one in rows[:24]])
+    twice = annotation_results(
+        study, rows + [judgment("Cleo", one.dialogue, one.system, one.value) for one in rows[:24]]
+    )
     spread = twice["ratings"]["user"]["b"]["accuracy"]["interval"]
     assert spread[1] - spread[0] > 0.5  # more annotators of six dialogues do not make more dialogues
 
 
 def test_a_tie_is_half_a_win(tmp_path):
-    study = make_study([run("a", tmp_path), run("b", tmp_path)], Settings(mode="prefer"))
+    study = make_study([run("a", tmp_path), run("b", tmp_path)], StudySettings(mode="prefer"))
     rows = [
         judgment("Anna", f"d{number}", "a", value, "preference", "b")
         for number, value in enumerate((1, 1, 0, 0, -1, 1))
     ]
-    (pair,) = judging_results(study, rows)["preferences"]["user"]
+    (pair,) = annotation_results(study, rows)["preferences"]["user"]
     assert (pair["wins"], pair["ties"], pair["losses"]) == (3, 2, 1)
     assert pair["win_rate"] == pytest.approx(66.6667, abs=1e-3)
     assert pair["interval"][0] < pair["win_rate"] < pair["interval"][1]
@@ -283,19 +296,19 @@ def test_the_export_names_the_systems(tmp_path):
 
 
 def test_criteria_and_roles_are_read_as_they_are_written():
-    found = read_criteria(["accuracy, style", "tone=polite = good"])
+    found = parse_criteria(["accuracy, style", "tone=polite = good"])
     assert [(one.name, bool(one.meaning)) for one in found] == [("accuracy", True), ("style", False), ("tone", True)]
     with pytest.raises(UsageError):
-        read_criteria(["a,,b"])
+        parse_criteria(["a,,b"])
     with pytest.raises(UsageError):
-        read_criteria(["a", "a=twice"])
-    assert read_roles("客服, nurse's own") == ("agent", "nurse's own")
+        parse_criteria(["a", "a=twice"])
+    assert parse_roles("客服, nurse's own") == ("agent", "nurse's own")
 
 
 @pytest.mark.parametrize("asked", [{"scale": 1}, {"scale": 10}, {"mode": "guess"}, {"sample": 0}])
 def test_settings_that_cannot_be_are_refused(asked):
     with pytest.raises(UsageError, match=next(iter(asked))):
-        settle(asked, None, "")
+        resolve_settings(asked, None, "")
 
 
 def test_the_order_in_which_runs_are_named_changes_nothing(tmp_path):
@@ -308,13 +321,13 @@ def test_the_order_in_which_runs_are_named_changes_nothing(tmp_path):
         rows = rows[:: -1 if name == "b" else 1]
         (home / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     runs, path = [tmp_path / "a", tmp_path / "b"], tmp_path / "kept.sqlite"
-    study = make_study(read_runs(runs), Settings(mode="prefer", sample=5))
-    kept = Store(path)
-    kept.begin(study.record())
-    kept.enter("Anna")
+    study = make_study(read_runs(runs), StudySettings(mode="prefer", sample=5))
+    kept = AnnotationStore(path)
+    kept.begin_study(study.record())
+    kept.register_annotator("Anna")
     for item in study.items:
         kept.add(judgment("Anna", item.dialogue, "a", 1, PREFERENCE, "b"))
     kept.close()
-    found = judged(runs, {}, store=path)
+    found = read_annotation_results(runs, {}, store=path)
     assert found["preferences"]["user"][0]["wins"] == 5
-    assert judged(runs[::-1], {}, store=path) == found
+    assert read_annotation_results(runs[::-1], {}, store=path) == found

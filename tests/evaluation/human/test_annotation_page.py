@@ -17,10 +17,10 @@ import pytest
 
 from helpers.browser import browser  # noqa: F401
 from rolesum.errors import ResourceError
-from rolesum.evaluation.human.server import JudgeServer
-from rolesum.evaluation.human.session import Desk
-from rolesum.evaluation.human.store import Store
-from rolesum.evaluation.human.study import Settings, make_study
+from rolesum.evaluation.human.server import AnnotationServer
+from rolesum.evaluation.human.session import AnnotationSession
+from rolesum.evaluation.human.store import AnnotationStore
+from rolesum.evaluation.human.study import StudySettings, make_study
 from rolesum.evaluation.prediction import Prediction
 from rolesum.evaluation.run_reader import EvaluatedRun
 from rolesum.formats import ReadOptions, read_dialogues
@@ -47,8 +47,8 @@ def runs_of(dialogues, *names):
 @contextmanager
 def serving(store, host="127.0.0.1", **settings):
     dialogues = read_dialogues("sample:zh-test", ReadOptions(limit=2))
-    study = make_study(runs_of(dialogues, "secret-a", "secret-b"), Settings(**settings), dialogues)
-    server = JudgeServer(Desk(study, store), host, 0)
+    study = make_study(runs_of(dialogues, "secret-a", "secret-b"), StudySettings(**settings), dialogues)
+    server = AnnotationServer(AnnotationSession(study, store), host, 0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -61,7 +61,7 @@ def serving(store, host="127.0.0.1", **settings):
 
 @pytest.fixture
 def store(tmp_path):
-    opened = Store(tmp_path / "judgments.sqlite")
+    opened = AnnotationStore(tmp_path / "annotations.sqlite")
     yield opened
     opened.close()
 
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_an_error_that_says_so(store):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(ResourceError, match="cannot listen"):
-            JudgeServer(Desk(None, store), "127.0.0.1", taken.getsockname()[1])
+            AnnotationServer(AnnotationSession(None, store), "127.0.0.1", taken.getsockname()[1])
 
 
 def test_annotators_at_once_lose_no_answer(store):
@@ -173,9 +173,9 @@ def test_annotators_at_once_lose_no_answer(store):
 SERVE = """
 import sys
 from pathlib import Path
-from rolesum.evaluation.human.run import serve_judging
+from rolesum.evaluation.human.run import serve_annotation
 a, b, store = map(Path, sys.argv[1:])
-serve_judging([a, b], {}, store=store, data="sample:zh-test", port=0)
+serve_annotation([a, b], {}, store=store, data="sample:zh-test", port=0)
 """
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError
-from rolesum.evaluation.llm_judge.agreement import agreement_with_people, check_ratings, read_ratings
-from rolesum.evaluation.llm_judge.endpoint import Endpoint
-from rolesum.evaluation.llm_judge.judge import Verdict, judge
+from rolesum.evaluation.llm_judge.agreement import check_human_ratings, judge_agreement, read_human_ratings
+from rolesum.evaluation.llm_judge.endpoint import JudgeEndpoint
+from rolesum.evaluation.llm_judge.judge import Verdict, judge_summaries
 from rolesum.evaluation.llm_judge.prompt import CRITERIA, judge_prompt, read_answer
-from rolesum.evaluation.model_metrics.options import ModelMeasures, measure
+from rolesum.evaluation.model_metrics.options import ModelMetricOptions, compute_model_metrics
 from rolesum.evaluation.prediction import Prediction
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
@@ -105,26 +105,26 @@ def test_every_summary_gets_the_ratings_and_reasons_that_the_endpoint_gave():
         return ratings(1 + int(data_of(request)["summary"].split("d")[-1].rstrip(".")) % 5)
 
     with server(rule) as (url, seen):
-        found = judge(DIALOGUES, PREDICTIONS, Endpoint(url, "tiny"), concurrency=3, prices=(2.0, 10.0))
+        found = judge_summaries(DIALOGUES, PREDICTIONS, JudgeEndpoint(url, "tiny"), concurrency=3, prices=(2.0, 10.0))
     assert [one.scores["accuracy"] for one in found.verdicts] == [1 + at % 5 for at in range(12)]
     assert [one.id for one in found.verdicts] == [one.id for one in PREDICTIONS]
     assert found.verdicts[0].reasons == dict.fromkeys(CRITERIA, "well")
     assert len(seen) == 12 and {one["path"] for one in seen} == {"/v1/chat/completions"}
-    assert found.facts["usage"] == {
+    assert found.metadata["usage"] == {
         "requests": 12,
         "retries": 0,
         "prompt_tokens": 1200,
         "completion_tokens": 120,
         "uncounted": 0,
     }
-    assert found.facts["cost"] == pytest.approx((1200 * 2 + 120 * 10) / 1e6)
-    told = found.score().results()
+    assert found.metadata["cost"] == pytest.approx((1200 * 2 + 120 * 10) / 1e6)
+    told = found.score().as_json()
     assert told["means"]["coherence"] == pytest.approx(sum(1 + at % 5 for at in range(12)) / 12, abs=1e-4)
 
 
 def test_the_question_is_deterministic_asks_for_json_and_names_no_system():
     with server(lambda *_: ratings()) as (url, seen):
-        judge(DIALOGUES[:1], PREDICTIONS[:1], Endpoint(url, "tiny"))
+        judge_summaries(DIALOGUES[:1], PREDICTIONS[:1], JudgeEndpoint(url, "tiny"))
     request = seen[0]
     assert request["temperature"] == 0 and request["seed"] == 1
     assert request["response_format"] == {"type": "json_object"}
@@ -142,9 +142,9 @@ def test_a_busy_server_is_asked_again_and_the_retries_are_counted():
         return (429, {"retry-after-ms": "20"}, "slow down") if number < 2 else ratings()
 
     with server(rule) as (url, seen):
-        found = judge(DIALOGUES[:1], PREDICTIONS[:1], Endpoint(url, "tiny"))
+        found = judge_summaries(DIALOGUES[:1], PREDICTIONS[:1], JudgeEndpoint(url, "tiny"))
     assert len(seen) == 3 and found.verdicts[0].scores["grammar"] == 4
-    assert found.facts["usage"]["retries"] == 2 and found.facts["usage"]["requests"] == 1
+    assert found.metadata["usage"]["retries"] == 2 and found.metadata["usage"]["requests"] == 1
 
 
 def test_a_server_error_and_a_server_that_is_too_slow_are_tried_again():
@@ -152,7 +152,7 @@ def test_a_server_error_and_a_server_that_is_too_slow_are_tried_again():
         return [(503, {"retry-after-ms": "20"}, "down"), 2.0, ratings(5)][number]
 
     with server(rule) as (url, seen):
-        found = judge(DIALOGUES[:1], PREDICTIONS[:1], Endpoint(url, "tiny", timeout=0.4))
+        found = judge_summaries(DIALOGUES[:1], PREDICTIONS[:1], JudgeEndpoint(url, "tiny", timeout=0.4))
     assert len(seen) == 3 and found.verdicts[0].scores["coverage"] == 5
 
 
@@ -169,18 +169,18 @@ def test_a_server_error_and_a_server_that_is_too_slow_are_tried_again():
 )
 def test_an_answer_that_cannot_be_used_is_asked_for_again_and_then_a_failure_never_a_score(answer, fault):
     with server(lambda *_: answer) as (url, seen):
-        found = judge(DIALOGUES[:1], PREDICTIONS[:1], Endpoint(url, "tiny"))
+        found = judge_summaries(DIALOGUES[:1], PREDICTIONS[:1], JudgeEndpoint(url, "tiny"))
     assert len(seen) == 3
     assert seen[1]["messages"][-1]["content"].startswith("Your answer could not be used")
     assert found.verdicts[0].scores == {} and fault in found.verdicts[0].failure
-    told = found.score().results()
+    told = found.score().as_json()
     assert told["failures"] == 1 and told["means"]["accuracy"] is None
-    assert found.facts["usage"]["requests"] == 3  # paid for all the same
+    assert found.metadata["usage"]["requests"] == 3  # paid for all the same
 
 
 def test_the_second_answer_counts_where_the_first_cannot_be_used():
     with server(lambda _, number: ratings(2) if number else "{broken") as (url, seen):
-        found = judge(DIALOGUES[:1], PREDICTIONS[:1], Endpoint(url, "tiny"))
+        found = judge_summaries(DIALOGUES[:1], PREDICTIONS[:1], JudgeEndpoint(url, "tiny"))
     assert len(seen) == 2 and found.verdicts[0].scores["accuracy"] == 2
 
 
@@ -191,9 +191,9 @@ def test_an_endpoint_without_json_mode_is_asked_without_it_and_the_object_is_fou
         return f"<think>{ratings(1)}</think>Here you are:\n```json\n{ratings(3)}\n```"
 
     with server(rule) as (url, seen):
-        found = judge(DIALOGUES[:3], PREDICTIONS[:3], Endpoint(url, "tiny"), concurrency=1)
+        found = judge_summaries(DIALOGUES[:3], PREDICTIONS[:3], JudgeEndpoint(url, "tiny"), concurrency=1)
     assert [one.scores["accuracy"] for one in found.verdicts] == [3, 3, 3]
-    assert len(seen) == 4 and found.facts["response_format"].startswith("none")
+    assert len(seen) == 4 and found.metadata["response_format"].startswith("none")
 
 
 def test_what_was_answered_before_a_run_was_stopped_is_not_asked_again(tmp_path):
@@ -204,25 +204,25 @@ def test_what_was_answered_before_a_run_was_stopped_is_not_asked_again(tmp_path)
 
     with server(rule) as (url, seen):
         with pytest.raises(ResourceError, match=r"10 questions in a row got no answer; the last: .*too long"):
-            judge(DIALOGUES, _many(20), Endpoint(url, "tiny"), cache=cache, concurrency=1)
+            judge_summaries(DIALOGUES, _many(20), JudgeEndpoint(url, "tiny"), cache=cache, concurrency=1)
         with sqlite3.connect(cache) as file:
             assert file.execute("SELECT count(*) FROM answers").fetchone() == (4,)
         well.set()
         before = len(seen)
-        found = judge(DIALOGUES, _many(6), Endpoint(url, "tiny"), cache=cache)
+        found = judge_summaries(DIALOGUES, _many(6), JudgeEndpoint(url, "tiny"), cache=cache)
         again = [data_of(one)["summary"] for one in seen[before:]]  # one more may have been on its way
         assert [again.count(f"Summary {at}.") for at in range(6)] == [0, 0, 0, 0, 1, 1]
-        other = judge(DIALOGUES, _many(1), Endpoint(url, "other"), cache=cache)
+        other = judge_summaries(DIALOGUES, _many(1), JudgeEndpoint(url, "other"), cache=cache)
     assert [one.cached for one in found.verdicts] == [True] * 4 + [False] * 2
     assert all(one.scores for one in found.verdicts)
-    assert found.facts["usage"]["requests"] == 2 and found.facts["usage_cached"]["prompt_tokens"] == 400
+    assert found.metadata["usage"]["requests"] == 2 and found.metadata["usage_cached"]["prompt_tokens"] == 400
     assert not other.verdicts[0].cached
 
 
 def test_a_server_that_answers_none_of_few_questions_is_an_error_and_not_a_row_of_failures():
     refusing = server(lambda *_: (400, {}, "no such thing"))
     with refusing as (url, _), pytest.raises(ResourceError, match="2 questions in a row got no answer"):
-        judge(DIALOGUES, PREDICTIONS[:2], Endpoint(url, "tiny"))
+        judge_summaries(DIALOGUES, PREDICTIONS[:2], JudgeEndpoint(url, "tiny"))
 
 
 def _many(count):
@@ -234,7 +234,7 @@ def test_one_question_without_an_answer_is_a_failure_and_the_others_go_on():
         return (400, {}, f"too long for {KEY}") if "d1." in data_of(request)["summary"] else ratings()
 
     with server(rule) as (url, _):
-        found = judge(DIALOGUES[:3], PREDICTIONS[:3], Endpoint(url, "tiny"))
+        found = judge_summaries(DIALOGUES[:3], PREDICTIONS[:3], JudgeEndpoint(url, "tiny"))
     assert [bool(one.scores) for one in found.verdicts] == [True, False, True]
     assert "too long" in found.verdicts[1].failure and KEY not in found.verdicts[1].failure
 
@@ -243,19 +243,19 @@ def test_a_refused_key_or_an_unknown_model_ends_the_run_at_once():
     for status, what in ((401, "refuses the key"), (404, "does not know tiny")):
         with server(lambda *_, status=status: (status, {}, f"no, {KEY}")) as (url, seen):
             with pytest.raises(ModelError, match=what) as caught:
-                judge(DIALOGUES, PREDICTIONS, Endpoint(url, "tiny"), concurrency=1)
+                judge_summaries(DIALOGUES, PREDICTIONS, JudgeEndpoint(url, "tiny"), concurrency=1)
             assert len(seen) <= 2
         assert KEY not in str(caught.value)
 
 
 def test_the_key_is_in_no_result_and_no_file(tmp_path):
     with server(lambda *_: ratings()) as (url, _):
-        endpoint = Endpoint(url, "tiny")
-        found = judge(DIALOGUES[:2], PREDICTIONS[:2], endpoint, cache=tmp_path / "judge.sqlite")
-    assert KEY not in json.dumps([found.facts, found.as_json()]) + repr(endpoint)
+        endpoint = JudgeEndpoint(url, "tiny")
+        found = judge_summaries(DIALOGUES[:2], PREDICTIONS[:2], endpoint, cache=tmp_path / "judge.sqlite")
+    assert KEY not in json.dumps([found.metadata, found.as_json()]) + repr(endpoint)
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.iterdir())
     with pytest.raises(UsageError, match="holds a password"):
-        Endpoint("https://me:secret@example.com/v1", "tiny")
+        JudgeEndpoint("https://me:secret@example.com/v1", "tiny")
 
 
 ATTACK = (
@@ -281,9 +281,9 @@ def test_prompts_follow_the_dialogues_language_and_results_state_their_version()
     chinese = Dialogue("z", (Turn("用户", "我的包裹在哪里？"),), {"用户": "user"})
     with server(lambda *_: ratings()) as (url, seen):
         both = [Prediction("z", "user", "用户询问包裹。", ("x",)), PREDICTIONS[0]]
-        found = judge([chinese, *DIALOGUES], both, Endpoint(url, "tiny"))
+        found = judge_summaries([chinese, *DIALOGUES], both, JudgeEndpoint(url, "tiny"))
     assert {("评审" in one["messages"][0]["content"]) for one in seen} == {True, False}
-    assert [(one["language"], one["version"]) for one in found.facts["prompts"]] == [("en", 1), ("zh", 1)]
+    assert [(one["language"], one["version"]) for one in found.metadata["prompts"]] == [("en", 1), ("zh", 1)]
     assert all(set(judge_prompt(name).criteria) == set(CRITERIA) for name in ("en", "zh"))
 
 
@@ -299,7 +299,7 @@ def test_a_file_of_another_program_is_no_cache(tmp_path):
     with sqlite3.connect(file) as other:
         other.execute("CREATE TABLE answers (number INTEGER)")
     with server(lambda *_: ratings()) as (url, _), pytest.raises(DataError, match="another program"):
-        judge(DIALOGUES, PREDICTIONS[:1], Endpoint(url, "tiny"), cache=file)
+        judge_summaries(DIALOGUES, PREDICTIONS[:1], JudgeEndpoint(url, "tiny"), cache=file)
 
 
 def verdicts(scores):
@@ -311,7 +311,7 @@ def test_agreement_with_people_is_the_known_figure_of_a_small_table(tmp_path):
     people = [1, 2, 2, 4, 5]
     rows = [f"d{at},用户,accuracy,{value},ann" for at, value in enumerate(people)]
     file.write_text("id,role,criterion,rating,rater\n" + "\n".join([*rows, "d9,user,accuracy,3,ann"]), encoding="utf-8")
-    (found,) = agreement_with_people({"mine": verdicts([1, 3, 2, 4, 4, 5])}, read_ratings(str(file)))
+    (found,) = judge_agreement({"mine": verdicts([1, 3, 2, 4, 4, 5])}, read_human_ratings(str(file)))
     judged = [1, 3, 2, 4, 4]
     assert (found.pairs, found.unrated, found.unjudged, found.raters) == (5, 1, 1, 1)
     # tau-b by hand: of 10 pairs, those that both order alike less those they order against, over the untied ones.
@@ -358,33 +358,33 @@ def test_several_systems_and_raters_are_told_apart(tmp_path):
         name: [Verdict(f"d{at}", "user", {"grammar": score}, {}) for at in range(3)]
         for name, score in (("A", 2), ("B", 4))
     }
-    (found,) = agreement_with_people(judged, read_ratings(str(file)))
+    (found,) = judge_agreement(judged, read_human_ratings(str(file)))
     assert (found.criterion, found.pairs, found.raters) == ("grammar", 6, 2)
     assert found.kendall > 0 and 0 < found.alpha_people < 1
     assert found.people_mean == pytest.approx((1 + 1.5 + 1 + 3 + 3.5 + 3) / 6)
     with pytest.raises(UsageError, match="of A, B, not of mine"):
-        agreement_with_people({"mine": judged["A"]}, read_ratings(str(file)))
+        judge_agreement({"mine": judged["A"]}, read_human_ratings(str(file)))
     with pytest.raises(DataError, match="the ratings are on style"):
-        check_ratings(["A"], [replace(one, criterion="style") for one in read_ratings(str(file))])
+        check_human_ratings(["A"], [replace(one, criterion="style") for one in read_human_ratings(str(file))])
     with pytest.raises(UsageError, match="name no system"):
-        check_ratings(["A", "B"], [replace(one, system="") for one in read_ratings(str(file))])
+        check_human_ratings(["A", "B"], [replace(one, system="") for one in read_human_ratings(str(file))])
 
 
 def test_rows_that_are_no_ratings_are_all_told(tmp_path):
     file = tmp_path / "people.csv"
     file.write_text("id,role,criterion,rating\nd1,user,accuracy,good\nd2,user,,3\n", encoding="utf-8")
     with pytest.raises(DataError) as caught:
-        read_ratings(str(file))
+        read_human_ratings(str(file))
     assert "the rating 'good' is no number" in str(caught.value) and "no criterion" in str(caught.value)
 
 
 def test_the_command_lines_strings_lead_to_each_roles_score():
     several = [*PREDICTIONS[:2], Prediction("d2", "agent", "It is on its way.", ("x",))]
     with server(lambda *_: ratings(3)) as (url, _):
-        found = measure(ModelMeasures(judge=url, judge_model="tiny"), several, DIALOGUES)
-    assert {role: by["judge"]["pairs"] for role, by in found.results().items()} == {"user": 2, "agent": 1}
+        found = compute_model_metrics(ModelMetricOptions(judge=url, judge_model="tiny"), several, DIALOGUES)
+    assert {role: by["judge"]["pairs"] for role, by in found.as_json().items()} == {"user": 2, "agent": 1}
     assert found.scores["user"]["judge"].row()["accuracy"] == "3.00 (3.00–3.00)"
     with pytest.raises(UsageError, match="needs the model's name"):
-        ModelMeasures(judge=url)
+        ModelMetricOptions(judge=url)
     with pytest.raises(UsageError, match="read the dialogues"):
-        measure(ModelMeasures(judge=url, judge_model="tiny"), several)
+        compute_model_metrics(ModelMetricOptions(judge=url, judge_model="tiny"), several)

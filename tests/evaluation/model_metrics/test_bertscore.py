@@ -10,7 +10,7 @@ from helpers.tiny import model_dir
 from helpers.tiny_encoders import LAYERS, classifier_dir, encoder_dir
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError
 from rolesum.evaluation.model_metrics.bertscore import bertscore
-from rolesum.evaluation.model_metrics.encoder import load_encoder, parse_model
+from rolesum.evaluation.model_metrics.encoder import load_encoder, parse_model_layer
 
 PAIRS = [
     ("The customer asks for a refund.", ("A customer wanted the money back.", "She asks for her refund, angrily.")),
@@ -99,9 +99,9 @@ def test_rescaling_is_stated_and_done_by_value_or_by_the_layers_line_of_a_file(e
         assert scaled == pytest.approx([(value - 50) / 0.5 for value in plain], abs=1e-6)
         expected = [100 * (x / 100 - b) / (1 - b) for x, b in zip(plain, (0.4, 0.5, 0.6), strict=True)]
         assert filed == pytest.approx(expected, abs=1e-6)
-    assert bertscore(PAIRS, encoder, layer=2).facts["rescaling"] == "none"
-    assert by_value.facts["rescaling"] == {"baseline": 0.5}
-    assert by_file.facts["rescaling"]["precision"] == 0.4
+    assert bertscore(PAIRS, encoder, layer=2).metadata["rescaling"] == "none"
+    assert by_value.metadata["rescaling"] == {"baseline": 0.5}
+    assert by_file.metadata["rescaling"]["precision"] == 0.4
     with pytest.raises(DataError, match="no baseline for layer 3"):
         bertscore(PAIRS, encoder, layer=3, rescale=file)
     with pytest.raises(UsageError, match="no baseline to read"):
@@ -109,22 +109,22 @@ def test_rescaling_is_stated_and_done_by_value_or_by_the_layers_line_of_a_file(e
 
 
 def test_results_state_model_layer_references_and_what_was_cut(encoder):
-    told = bertscore([*PAIRS, ("word " * 400, ("one",))], encoder).results()
+    told = bertscore([*PAIRS, ("word " * 400, ("one",))], encoder).as_json()
     assert told["layer"] == LAYERS and told["layer_chosen_by"] == "default: the last layer"
     assert told["multi_reference"] == "best of each measure"
-    assert told["texts_cut"] == 1 and told["token_limit"] == 160
+    assert told["texts_truncated"] == 1 and told["token_limit"] == 160
     assert told["libraries"].keys() == {"torch", "transformers"} and len(told["weights"]) == 64
     low, high = told["intervals"]["f1"]
     assert low <= told["means"]["f1"] <= high
 
 
 def test_known_models_take_the_layer_that_their_authors_recommend():
-    assert bertscore(PAIRS[:1], str(encoder_dir("distilbert-base-uncased")), device="cpu").facts["layer"] == 5
+    assert bertscore(PAIRS[:1], str(encoder_dir("distilbert-base-uncased")), device="cpu").metadata["layer"] == 5
 
 
 def test_a_decoder_without_control_tokens_is_an_encoder_too():
     found = bertscore(PAIRS, str(model_dir("llama")), device="cpu")
-    assert found.facts["architecture"] == "LlamaModel"
+    assert found.metadata["architecture"] == "LlamaModel"
     assert found.per_pair["f1"][2] == pytest.approx(100, abs=1e-4)
 
 
@@ -132,14 +132,14 @@ def test_layers_and_models_that_are_not_there_are_refused(encoder, tmp_path):
     with pytest.raises(UsageError, match=f"no layer {LAYERS + 1}"):
         bertscore(PAIRS, encoder, layer=LAYERS + 1)
     with pytest.raises(UsageError, match="is not a layer"):
-        parse_model("bert@high")
+        parse_model_layer("bert@high")
     with pytest.raises(ModelError, match=r"no config\.json"):
         bertscore(PAIRS, str(tmp_path))
     with pytest.raises(ModelError, match="no model"):
         bertscore(PAIRS, "not a model")
     with pytest.raises(DataError, match="nothing to score"):
         bertscore([], encoder)
-    assert parse_model("a/b@8") == ("a/b", 8) and parse_model("a/b") == ("a/b", None)
+    assert parse_model_layer("a/b@8") == ("a/b", 8) and parse_model_layer("a/b") == ("a/b", None)
 
 
 def test_a_model_that_cannot_be_fetched_is_an_error_with_the_way_out(monkeypatch):
@@ -149,4 +149,4 @@ def test_a_model_that_cannot_be_fetched_is_an_error_with_the_way_out(monkeypatch
 
 
 def test_a_checkpoint_of_another_task_serves_by_its_body(encoder):
-    assert bertscore(PAIRS, str(classifier_dir()), device="cpu").facts["architecture"] == "BertModel"
+    assert bertscore(PAIRS, str(classifier_dir()), device="cpu").metadata["architecture"] == "BertModel"

@@ -105,24 +105,24 @@ def test_several_references_count_by_their_mean(encoder):
     each = [moverscore([(made, (text,))], encoder, idf=False).per_pair["moverscore"][0] for text in (one, two)]
     both = moverscore([(made, (one, two))], encoder, idf=False)
     assert both.per_pair["moverscore"][0] == pytest.approx(sum(each) / 2, abs=1e-5)
-    assert both.facts["multi_reference"] == "mean"
+    assert both.metadata["multi_reference"] == "mean"
 
 
 def test_the_same_text_scores_a_hundred_an_empty_one_nothing_and_one_without_words_is_undefined(encoder):
     pairs = [("a refund", ("a refund",)), ("", ("a refund",)), ("a refund", ("a parcel",))]
     same, empty, other = moverscore(pairs, encoder, idf=False).per_pair["moverscore"]
     assert same == pytest.approx(100, abs=0.01) and empty == 0 and other < 99
-    silent = moverscore([("!", ("a refund",)), ("more", ("a parcel",))], encoder).results()
+    silent = moverscore([("!", ("a refund",)), ("more", ("a parcel",))], encoder).as_json()
     assert silent["undefined"] == {"moverscore": 1}  # a mark alone: nothing of it counts
 
 
 def test_results_state_the_form_the_layers_and_the_weights(encoder):
     plain, powers = moverscore(PAIRS, encoder), moverscore(PAIRS, encoder, power_means=True, n_gram=2)
-    assert plain.facts["layers_used"] == [LAYERS] and plain.facts["distance"] == "Euclidean"
-    assert powers.facts["layers_used"] == [2, 3, 4, 5, 6] and powers.facts["distance"] == "squared Euclidean"
-    assert powers.facts["n_gram"] == 2 and "each side by itself" in powers.facts["token_weights"]
-    assert plain.facts["libraries"]["pot"]
-    assert moverscore(PAIRS, encoder, layer=2).facts["layers_used"] == [2]
+    assert plain.metadata["layers_used"] == [LAYERS] and plain.metadata["distance"] == "Euclidean"
+    assert powers.metadata["layers_used"] == [2, 3, 4, 5, 6] and powers.metadata["distance"] == "squared Euclidean"
+    assert powers.metadata["n_gram"] == 2 and "each side by itself" in powers.metadata["token_weights"]
+    assert plain.metadata["libraries"]["pot"]
+    assert moverscore(PAIRS, encoder, layer=2).metadata["layers_used"] == [2]
 
 
 def test_what_the_authors_code_would_ignore_is_refused(encoder):

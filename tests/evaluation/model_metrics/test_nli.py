@@ -12,7 +12,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.evaluation.model_metrics.encoder import load_checkpoint
 from rolesum.evaluation.model_metrics.nli import nli_support
-from rolesum.evaluation.model_metrics.windows import windows_of
+from rolesum.evaluation.model_metrics.windows import turn_windows
 from rolesum.evaluation.prediction import Prediction
 from rolesum.formats import read_dialogues
 
@@ -88,8 +88,8 @@ def test_contradiction_is_taken_off_only_where_it_is_asked_for(loaded, result):
     first, windows = both.per_prediction[0][0], by_loops("Ann lost a parcel.")
     against = max(found["contradiction"] for _, found in windows)
     assert first.score == pytest.approx(result.per_prediction[0][0].score - against, abs=1e-5)
-    assert both.facts["score"] == "max entailment - max contradiction"
-    assert result.facts["labels"] == {"entailment": "entailment"}
+    assert both.metadata["score"] == "max entailment - max contradiction"
+    assert result.metadata["labels"] == {"entailment": "entailment"}
 
 
 def test_a_summary_scores_the_mean_of_its_sentences_and_an_empty_one_is_undefined(result):
@@ -97,7 +97,7 @@ def test_a_summary_scores_the_mean_of_its_sentences_and_an_empty_one_is_undefine
     assert result.means[0] == pytest.approx((first.score + second.score) / 2)
     assert math.isnan(result.means[2]) and result.per_prediction[2] == ()
     assert result.per_prediction[3][0].score == second.score  # the same sentence of the same dialogue
-    told = result.score([0, 2]).results()
+    told = result.score([0, 2]).as_json()
     assert told["undefined"] == {"entailment": 1} and told["pairs"] == 2
     assert told["means"]["entailment"] == pytest.approx(100 * result.means[0], abs=1e-4)
 
@@ -122,9 +122,9 @@ def test_chinese_sentences_are_split_and_scored(result):
 
 
 def test_windows_hold_the_speakers_and_reach_the_last_turn_at_any_stride():
-    assert windows_of(EN, 2)[-1].text == "Ann: When do I hear from you?\nAgent: Tomorrow at noon."
-    assert [one.turns for one in windows_of(EN, 2, stride=2)] == [(0,), (2,), (3,), (0, 1), (2, 3)]
-    assert len(windows_of(EN, 9)) == 4 + 3 + 2 + 1
+    assert turn_windows(EN, 2)[-1].text == "Ann: When do I hear from you?\nAgent: Tomorrow at noon."
+    assert [one.turns for one in turn_windows(EN, 2, stride=2)] == [(0,), (2,), (3,), (0, 1), (2, 3)]
+    assert len(turn_windows(EN, 9)) == 4 + 3 + 2 + 1
 
 
 def test_the_batch_changes_nothing_but_rounding(loaded, result):
@@ -136,8 +136,8 @@ def test_the_batch_changes_nothing_but_rounding(loaded, result):
 def test_windows_that_do_not_fit_are_left_out_and_single_turns_cut_and_both_counted(loaded):
     long = Dialogue("long", (Turn("Ann", "parcel " * 400), Turn("Agent", "Yes."), Turn("Ann", "Thanks.")))
     found = nli_support([long], [Prediction("long", "user", "Ann thanks.", ("x",))], loaded, turns=3)
-    assert found.facts["windows_left_out"] == 2  # turns 0-1 and 0-2
-    assert found.facts["inputs_cut"] == 1 and found.facts["inputs"] == 4
+    assert found.metadata["windows_skipped"] == 2  # turns 0-1 and 0-2
+    assert found.metadata["inputs_truncated"] == 1 and found.metadata["inputs"] == 4
     assert 0 < found.per_prediction[0][0].score < 1
 
 
@@ -145,7 +145,7 @@ def test_a_model_without_the_label_is_refused_with_the_labels_it_has():
     with pytest.raises(ModelError, match="no label entailment; it has: LABEL_0, LABEL_1"):
         nli_support([EN], PREDICTIONS[:1], str(classifier_dir(("LABEL_0", "LABEL_1"), "unnamed")), device="cpu")
     two = str(classifier_dir(("entailment", "not_entailment"), "two"))
-    assert nli_support([EN], PREDICTIONS[:1], two, turns=1, device="cpu").facts["labels"] == {
+    assert nli_support([EN], PREDICTIONS[:1], two, turns=1, device="cpu").metadata["labels"] == {
         "entailment": "entailment"
     }
     with pytest.raises(ModelError, match="no label contradiction"):

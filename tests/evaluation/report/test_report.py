@@ -11,11 +11,11 @@ from itertools import pairwise
 import pytest
 
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.evaluation.compare import compare
-from rolesum.evaluation.evaluate import Evaluation, Prediction, score_roles, with_checks
+from rolesum.evaluation.compare import compare_evaluations
+from rolesum.evaluation.evaluate import Evaluation, Prediction, add_checks, score_roles
 from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.report import System, score_tables, write_report
-from rolesum.evaluation.report.marks import overlap, sentences
+from rolesum.evaluation.report import ReportSystem, score_tables, write_report
+from rolesum.evaluation.report.marks import mark_sentences, matching_spans
 from rolesum.formats import read_dialogues
 
 EVIL = """<script>alert("1")</script><img src=x onerror='go()'>&amp; {{ 7 * 7 }}"""
@@ -76,7 +76,7 @@ def evaluation(dialogues, write, checked=False):
     ]
     scorer = "csds" if dialogues[0].language == "zh" else "samsum"
     found = Evaluation(tuple(predictions), score_roles(predictions, scorer), {})
-    return with_checks(found, dialogues) if checked else found
+    return add_checks(found, dialogues) if checked else found
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def page_of(tmp_path):
 
     def write(dialogues, systems=None, title="A title", checked=False, **more):
         made = systems or {"parrot": lambda one, role: one.turns[0].text}
-        columns = [System(name, evaluation(dialogues, made[name], checked)) for name in made]
+        columns = [ReportSystem(name, evaluation(dialogues, made[name], checked)) for name in made]
         path = tmp_path / "new" / "report.html"
         write_report(path, title, columns, dialogues, **more)
         return path.read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def script():
 
 
 def test_a_page_is_whole_and_every_tag_is_closed(page_of):
-    text = page_of([chat(number) for number in range(3)], about={"engine": "parrot"})
+    text = page_of([chat(number) for number in range(3)], metadata={"engine": "parrot"})
     page = Page(text)
     assert text.startswith("<!doctype html>")
     assert (page.open, page.mismatches) == ([], [])
@@ -113,7 +113,7 @@ def test_a_page_is_whole_and_every_tag_is_closed(page_of):
 
 
 def test_the_page_needs_nothing_from_outside_and_forbids_it(page_of):
-    text = page_of([chat(1)], about={"engine": "parrot"})
+    text = page_of([chat(1)], metadata={"engine": "parrot"})
     assert BY_ITSELF.findall(text) == []
     assert not {"link", "iframe", "img", "object", "embed", "base"} & set(Page(text).tags())
     (policy,) = [one["content"] for tag, one in Page(text).elements if one.get("http-equiv")]
@@ -122,7 +122,7 @@ def test_the_page_needs_nothing_from_outside_and_forbids_it(page_of):
 
 def test_the_only_script_is_our_own_whatever_the_data_says(page_of):
     dialogue = chat(EVIL, text=EVIL, reference=EVIL)
-    text = page_of([dialogue, chat(2)], {EVIL: lambda one, role: EVIL, "b": first_words(2)}, about={EVIL: EVIL})
+    text = page_of([dialogue, chat(2)], {EVIL: lambda one, role: EVIL, "b": first_words(2)}, metadata={EVIL: EVIL})
     page = Page(text)
     assert page.all("script") == [script().strip()]
     assert page.tags().count("script") == text.lower().count("<script") == 1
@@ -143,7 +143,7 @@ def test_nothing_that_comes_from_data_is_ever_markup(page_of):
         roles={EVIL: 'user" onclick="go()'},
         summaries={EVIL: (EVIL,)},
     )
-    text = page_of([dialogue], {EVIL: lambda one, role: EVIL}, EVIL, about={EVIL: EVIL})
+    text = page_of([dialogue], {EVIL: lambda one, role: EVIL}, EVIL, metadata={EVIL: EVIL})
     page = Page(text)
     assert "img" not in page.tags()
     assert page.tags().count("script") == 1
@@ -241,7 +241,7 @@ def test_several_systems_share_the_room_and_say_whose_case_it_is(page_of):
 
 def test_a_dialogue_that_was_not_scored_is_not_shown(page_of, tmp_path):
     dialogues = [chat(1), chat(2)]
-    only = System("parrot", evaluation(dialogues[:1], lambda one, role: "A lamp."))
+    only = ReportSystem("parrot", evaluation(dialogues[:1], lambda one, role: "A lamp."))
     write_report(tmp_path / "report.html", "A title", [only], dialogues)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.all("summary") == ["chat-1"]
@@ -281,7 +281,7 @@ def test_without_at_least_two_losses_there_is_no_curve(page_of, tmp_path, rows):
 
 
 def test_the_facts_of_the_run_stand_at_the_foot(page_of):
-    cells = Page(page_of([chat(1)], about={"engine": "parrot 1", "limit": 3})).all("td")
+    cells = Page(page_of([chat(1)], metadata={"engine": "parrot 1", "limit": 3})).all("td")
     assert cells[-4:] == ["engine", "parrot 1", "limit", "3"]
 
 
@@ -306,13 +306,13 @@ def test_each_systems_marks_differ_in_shape_and_not_in_color_alone(page_of):
     assert corners == {"c1": 4, "c2": 3}
 
 
-def test_checks_stand_beside_gold_and_their_flags_are_underlined_with_the_turns_of_the_evidence(page_of):
+def test_checks_stand_beside_the_references_and_their_flags_are_underlined_with_the_turns_of_the_evidence(page_of):
     dialogues = [chat(number, reference="Her lamp broke.") for number in range(3)]
     says = {"liar": lambda one, role: "My lamp is broken. It cost 37 dollars."}
     text = page_of(dialogues, says, checked=True)
     page = Page(text)
     assert page.all("h2") == ["Scores", "Checks", "Plots", "Cases"]
-    assert "gold" in page.all("th")
+    assert "references" in page.all("th")
     assert any("37" in flagged for flagged in page.all("u"))
     assert ("span", {"class": "s", "data-turns": "1"}) in page.elements
     assert "1" in page.all("sup")
@@ -323,7 +323,7 @@ def test_checks_stand_beside_gold_and_their_flags_are_underlined_with_the_turns_
 def test_a_comparison_shows_differences_and_the_cases_that_changed_most(page_of):
     dialogues = graded(20)
     names = {"short": first_words(2), "parrot": first_words(100)}
-    rows = compare(list(names), [evaluation(dialogues, write) for write in names.values()])
+    rows = compare_evaluations(list(names), [evaluation(dialogues, write) for write in names.values()])
     page = Page(page_of(dialogues, names, comparisons=rows))
     assert "user: parrot against short" in page.all("h3")
     row = next(row for row in rows if row.measure == "rouge1")
@@ -335,7 +335,7 @@ def test_a_comparison_shows_differences_and_the_cases_that_changed_most(page_of)
 
 
 def test_without_the_dialogues_a_page_still_has_scores_and_summaries(tmp_path):
-    found = System("parrot", evaluation(graded(6), lambda one, role: one.turns[0].text))
+    found = ReportSystem("parrot", evaluation(graded(6), lambda one, role: one.turns[0].text))
     write_report(tmp_path / "report.html", "A title", [found], [])
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "ol" not in page.tags()
@@ -344,7 +344,9 @@ def test_without_the_dialogues_a_page_still_has_scores_and_summaries(tmp_path):
 
 def test_a_system_that_lacks_a_role_has_no_row_for_it(tmp_path):
     both, one = chats_of_two_roles(1, 2), [chat(1), chat(2)]
-    systems = [System(name, evaluation(of, lambda one, role: "A lamp.")) for name, of in (("a", both), ("b", one))]
+    systems = [
+        ReportSystem(name, evaluation(of, lambda one, role: "A lamp.")) for name, of in (("a", both), ("b", one))
+    ]
     rows = {table["role"]: [row["system"] for row in table["rows"]] for table in score_tables(systems)}
     assert rows == {"user": ["a", "b"], "overall": ["a"]}
     write_report(tmp_path / "report.html", "A title", systems, both)
@@ -354,7 +356,7 @@ def test_systems_of_different_scorers_never_share_a_table():
     dialogues = [chat(1), chat(2)]
     one = evaluation(dialogues, lambda one, role: "A lamp.")
     other = replace(one, scores=score_roles(one.predictions, "hf"))
-    tables = score_tables([System("a", one), System("b", other)])
+    tables = score_tables([ReportSystem("a", one), ReportSystem("b", other)])
     assert [(table["scorer"].split()[0], len(table["rows"])) for table in tables] == [("samsum", 1), ("hf", 1)]
 
 
@@ -362,7 +364,10 @@ def test_measures_of_models_stand_with_their_facts(page_of, tmp_path):
     found = evaluation([chat(1), chat(2)], lambda one, role: "A lamp.")
     score = ModelScore("bertscore", {"model": "tiny", "unit": "percent"}, {"f1": [60.0, 70.0]})
     write_report(
-        tmp_path / "r.html", "A title", [System("a", replace(found, model_scores={"user": {"bertscore": score}}))], []
+        tmp_path / "r.html",
+        "A title",
+        [ReportSystem("a", replace(found, model_scores={"user": {"bertscore": score}}))],
+        [],
     )
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert {"bertscore f1", "65.00"} <= set(page.all("td"))
@@ -380,22 +385,22 @@ def test_measures_of_models_stand_with_their_facts(page_of, tmp_path):
     ],
 )
 def test_what_a_reference_says_in_the_same_words_is_marked(text, reference, language, marked):
-    assert [text[start:end] for start, end in overlap(text, [reference], language)] == marked
+    assert [text[start:end] for start, end in matching_spans(text, [reference], language)] == marked
 
 
 def test_the_pieces_of_a_marked_text_are_the_text():
     dialogues = read_dialogues("sample:zh-test")
-    found = with_checks(evaluation(dialogues, lambda one, role: one.turns[0].text + one.turns[-1].text), dialogues)
+    found = add_checks(evaluation(dialogues, lambda one, role: one.turns[0].text + one.turns[-1].text), dialogues)
     for role, checks in found.checks.items():
-        for one, checked in zip(found.of(role), checks.checked, strict=True):
-            cut = sentences(one.prediction, overlap(one.prediction, one.references, "zh"), checked)
+        for one, checked in zip(found.predictions_for(role), checks.checked, strict=True):
+            cut = mark_sentences(one.prediction, matching_spans(one.prediction, one.references, "zh"), checked)
             assert "".join(piece.text for sentence in cut for piece in sentence.pieces) == one.prediction
 
 
 @pytest.mark.parametrize(("data", "published"), [("csds/test.json", 27), ("csds/val_reconstructed.json", 0)])
 def test_published_rows_stand_beside_the_same_data_only_and_a_page_of_it_stays_small(shared, tmp_path, data, published):
     dialogues = read_dialogues(str(shared / "data" / data))
-    found = System("first turn", evaluation(dialogues, lambda one, role: one.turns[0].text))
+    found = ReportSystem("first turn", evaluation(dialogues, lambda one, role: one.turns[0].text))
     write_report(tmp_path / "report.html", "A title", [found], dialogues)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert sum(len(table["published"]) for table in score_tables([found])) == published

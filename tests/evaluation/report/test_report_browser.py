@@ -5,10 +5,10 @@ import re
 import pytest
 
 from helpers.browser import browser  # noqa: F401
-from rolesum.evaluation.compare import compare
-from rolesum.evaluation.evaluate import Evaluation, score_roles, with_checks
+from rolesum.evaluation.compare import compare_evaluations
+from rolesum.evaluation.evaluate import Evaluation, add_checks, score_roles
 from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.report import System, write_report
+from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.formats import read_dialogues
 
 PHONE = {"width": 390, "height": 844}
@@ -18,7 +18,7 @@ def system(name, dialogues, write):
     predictions = [
         Prediction(one.id, role, write(one), tuple(texts)) for one in dialogues for role, texts in one.summaries.items()
     ]
-    return System(name, with_checks(Evaluation(tuple(predictions), score_roles(predictions), {}), dialogues))
+    return ReportSystem(name, add_checks(Evaluation(tuple(predictions), score_roles(predictions), {}), dialogues))
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def address(tmp_path_factory):
         system("first", dialogues, lambda one: one.turns[0].text),
         system("last, and a long name for a phone", dialogues, lambda one: one.turns[-1].text + "一共37元。"),
     ]
-    rows = compare([one.name for one in systems], [one.evaluation for one in systems])
+    rows = compare_evaluations([one.name for one in systems], [one.evaluation for one in systems])
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write_report(path, "Two systems", systems, dialogues, comparisons=rows, about={"command": "rolesum compare a b"})
+    write_report(path, "Two systems", systems, dialogues, comparisons=rows, metadata={"command": "rolesum compare a b"})
     return path.as_uri()
 
 

@@ -9,7 +9,7 @@ from rolesum.roles import OVERALL
 
 
 @dataclass(frozen=True)
-class Case:
+class Candidates:
     """One role of one dialogue. `turns` are the candidates: that role's turns, or all of them for overall."""
 
     dialogue: Dialogue

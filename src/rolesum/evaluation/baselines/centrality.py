@@ -19,7 +19,7 @@ def lexrank(terms: Terms, threshold: float | None = LINK_FROM) -> Floats:
     Erkan and Radev, JAIR 22 (2004): LexRank and continuous LexRank. A turn is linked to itself, as there.
     Turns take the place of sentences, and idf is over the turns given.
     """
-    cosines = cosines_of(terms)
+    cosines = cosine_similarities(terms)
     np.fill_diagonal(cosines, 1.0)
     return pagerank(cosines if threshold is None else (cosines >= threshold).astype(float))
 
@@ -40,7 +40,7 @@ def textrank(terms: Terms) -> Floats:
     return pagerank(weights)
 
 
-def cosines_of(terms: Terms, idf: bool = True) -> Floats:
+def cosine_similarities(terms: Terms, idf: bool = True) -> Floats:
     """Cosines of the turns' term counts, (turns, turns); `idf` weighs by log((1 + turns) / turns with the term)."""
     counts, holders = _counts(terms)
     vectors = counts * np.log((1 + len(terms)) / np.maximum(holders, 1)) if idf else counts

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Hashable
 
-from rolesum.evaluation.baselines.case import Case
+from rolesum.evaluation.baselines.case import Candidates
 from rolesum.evaluation.baselines.centrality import (
     LINK_FROM,
     Floats,
-    cosines_of,
+    cosine_similarities,
     lexrank,
     pagerank,
     textrank,
 )
-from rolesum.evaluation.baselines.terms import han_bigrams, terms_of
+from rolesum.evaluation.baselines.terms import han_bigrams, similarity_terms
 from rolesum.roles import AGENT, OVERALL, USER
 
-Choice = Callable[[Case], list[int]]  # places among the candidates
+Extractor = Callable[[Candidates], list[int]]  # places among the candidates
 
 # Characters, labels and colons counted, read off CSDS's published outputs: no Longest output ends below its role's
 # budget while turns are left, and no LexPageRank output reaches it. A role that CSDS lacks has the overall budget.
@@ -27,32 +27,32 @@ LENGTH_POWER = 0.1
 DIGITS = 9  # ranks that differ in rounding only are equal
 
 
-def lead(case: Case, turns: int) -> list[int]:
+def lead(case: Candidates, turns: int) -> list[int]:
     return list(range(len(case.turns)))[:turns]
 
 
-def longest(case: Case, turns: int) -> list[int]:
+def longest(case: Candidates, turns: int) -> list[int]:
     """The turns with the most characters, labels not counted; of equals, the earlier."""
     return _best([len(turn.text) for turn in case.turns], turns)
 
 
-def last(case: Case) -> list[int]:
+def last(case: Candidates) -> list[int]:
     return [len(case.turns) - 1]
 
 
-def by_textrank(case: Case, turns: int) -> list[int]:
+def by_textrank(case: Candidates, turns: int) -> list[int]:
     return _best(textrank(_terms(case)).tolist(), turns)
 
 
-def by_lexrank(case: Case, turns: int) -> list[int]:
+def by_lexrank(case: Candidates, turns: int) -> list[int]:
     return _best(lexrank(_terms(case)).tolist(), turns)
 
 
-def by_continuous_lexrank(case: Case, turns: int) -> list[int]:
+def by_continuous_lexrank(case: Candidates, turns: int) -> list[int]:
     return _best(lexrank(_terms(case), threshold=None).tolist(), turns)
 
 
-def csds_longest(case: Case) -> list[int]:
+def csds_longest(case: Candidates) -> list[int]:
     """The longest turns one by one until they reach the budget."""
     budget, chosen, length = _budget(case), list[int](), 0
     for place in _best([len(piece) for piece in case.pieces], len(case.pieces)):
@@ -63,13 +63,13 @@ def csds_longest(case: Case) -> list[int]:
     return chosen
 
 
-def csds_lexpagerank(case: Case) -> list[int]:
+def csds_lexpagerank(case: Candidates) -> list[int]:
     """The best ranked turns that stay below the budget; what a chosen turn says already counts less in the others.
 
     Terms are the Chinese bigrams of label and text. A dialogue whose every turn is longer than the budget gives the
     best ranked one. The published ranking is not known: docs/baselines.md says how near this one comes.
     """
-    cosines = cosines_of([han_bigrams(piece) for piece in case.pieces], idf=False)
+    cosines = cosine_similarities([han_bigrams(piece) for piece in case.pieces], idf=False)
     links = (cosines >= LINK_FROM).astype(float)
     links[range(len(links)), range(len(links))] = 0.0
     ranks = pagerank(links)
@@ -90,7 +90,7 @@ def _worth(ranks: Floats, cosines: Floats, lengths: list[int], chosen: list[int]
     return [round(worth / (length + 1) ** LENGTH_POWER, DIGITS) for worth, length in zip(found, lengths, strict=True)]
 
 
-def _budget(case: Case) -> int:
+def _budget(case: Candidates) -> int:
     return CSDS_BUDGETS.get(case.role, CSDS_BUDGETS[OVERALL])
 
 
@@ -99,5 +99,5 @@ def _best(worth: list[int] | list[float], count: int) -> list[int]:
     return sorted(range(len(worth)), key=lambda place: (-round(worth[place], DIGITS), place))[:count]
 
 
-def _terms(case: Case) -> list[list[Hashable]]:
-    return terms_of([turn.text for turn in case.turns], case.dialogue.language)
+def _terms(case: Candidates) -> list[list[Hashable]]:
+    return similarity_terms([turn.text for turn in case.turns], case.dialogue.language)

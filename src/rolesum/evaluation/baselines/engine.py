@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.evaluation.baselines import choice
-from rolesum.evaluation.baselines.case import Case
+from rolesum.evaluation.baselines.case import Candidates
 from rolesum.evaluation.baselines.oracle import oracle
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
 from rolesum.instructions import ChatFormat, Prompt, PromptLayout
@@ -15,14 +15,14 @@ from rolesum.roles import AGENT
 
 DEFAULT_TURNS = 3
 
-_BY_COUNT: dict[str, tuple[str, Callable[[Case, int], list[int]]]] = {
+_BY_COUNT: dict[str, tuple[str, Callable[[Candidates, int], list[int]]]] = {
     "lead": ("the first N turns", choice.lead),
     "longest": ("the N longest turns", choice.longest),
     "textrank": ("the N turns that TextRank ranks highest", choice.by_textrank),
     "lexrank": ("the N turns that LexRank ranks highest, links from a cosine of 0.1", choice.by_lexrank),
     "lexrank-continuous": ("the same, links weighed by the cosine", choice.by_continuous_lexrank),
 }
-_WHOLE: dict[str, tuple[str, choice.Choice]] = {
+_WHOLE: dict[str, tuple[str, choice.Extractor]] = {
     "oracle": ("the turns that best match the reference, taken greedily: the ceiling for copying turns", oracle),
     "last-agent": ("the agent's last turn, for every role", choice.last),
     "csds-longest": (
@@ -48,7 +48,7 @@ BASELINES: dict[str, str] = {
 def baseline_engine(name: str) -> Engine:
     """The baseline of that name, such as "lead-3", "textrank" or "oracle". Raises UsageError for an unknown one."""
     if name in _WHOLE:
-        return BaselineEngine(name, _WHOLE[name][1], whose=AGENT if name == "last-agent" else None)
+        return BaselineEngine(name, _WHOLE[name][1], fixed_role=AGENT if name == "last-agent" else None)
     found = re.fullmatch(r"(?P<rule>[a-z-]+?)(?:-(?P<turns>[0-9]{1,9}))?", name)
     if not found or found["rule"] not in _BY_COUNT:
         known = [pattern.replace("-N", f"-{DEFAULT_TURNS}") for pattern in BASELINES]
@@ -68,8 +68,8 @@ class BaselineEngine:
     """
 
     name: str
-    choose: choice.Choice
-    whose: str | None = None
+    extract: choice.Extractor
+    fixed_role: str | None = None
     layout: PromptLayout = field(default=PromptLayout(ChatFormat()), repr=False)
 
     def generate(
@@ -100,11 +100,11 @@ class BaselineEngine:
         """Always: a baseline reads dialogues of any length."""
         return True
 
-    def _case(self, dialogue: Dialogue, role: str) -> Case:
-        return Case(dialogue, self.whose or role)
+    def _case(self, dialogue: Dialogue, role: str) -> Candidates:
+        return Candidates(dialogue, self.fixed_role or role)
 
-    def _generation(self, case: Case) -> Generation:
-        text = case.text(self.choose(case))
+    def _generation(self, case: Candidates) -> Generation:
+        text = case.text(self.extract(case))
         return Generation(text, len(text) if case.dialogue.language == "zh" else len(text.split()), "stop")
 
     def _problem(self, dialogue: Dialogue, role: str) -> Problem | None:

@@ -5,18 +5,18 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from rolesum.evaluation.baselines.case import Case
+from rolesum.evaluation.baselines.case import Candidates
 from rolesum.evaluation.baselines.centrality import Floats
-from rolesum.evaluation.baselines.terms import scored_tokens
+from rolesum.evaluation.baselines.terms import rouge_tokens
 
 
-def oracle(case: Case) -> list[int]:
+def oracle(case: Candidates) -> list[int]:
     """Places of the turns, best first: greedy on ROUGE-1 F plus ROUGE-2 F against the first reference.
 
     Nallapati et al., AAAI 2017 (SummaRuNNer). It stops when no turn raises the sum, and takes one turn at least. Greedy
     choice is no exact optimum, and other scorers and further references are not looked at.
     """
-    reference, *pieces = scored_tokens([case.dialogue.summaries[case.role][0], *case.pieces], case.dialogue.language)
+    reference, *pieces = rouge_tokens([case.dialogue.summaries[case.role][0], *case.pieces], case.dialogue.language)
     words, pairs = (_Order(reference, pieces, size) for size in (1, 2))
     chosen: list[int] = []
     best = 0.0

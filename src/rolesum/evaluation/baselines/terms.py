@@ -26,7 +26,7 @@ def han_bigrams(text: str) -> list[str]:
     return [run[place : place + 2] for run in runs for place in range(max(len(run) - 1, 1))]
 
 
-def terms_of(texts: Sequence[str], language: str) -> list[list[Hashable]]:
+def similarity_terms(texts: Sequence[str], language: str) -> list[list[Hashable]]:
     """Each text's terms. Chinese: characters, their bigrams, and words of a-z and 0-9. Else: stems, no stop words."""
     words = [_WORD.findall(text.lower()) for text in texts]
     if language == "zh":
@@ -35,7 +35,7 @@ def terms_of(texts: Sequence[str], language: str) -> list[list[Hashable]]:
     return _lists(stems([" ".join(word for word in of_text if word not in _STOP) for of_text in words]))
 
 
-def scored_tokens(texts: Sequence[str], language: str) -> list[list[Hashable]]:
+def rouge_tokens(texts: Sequence[str], language: str) -> list[list[Hashable]]:
     """What the default scorers count: every character of Chinese, else the stems of all words of a-z and 0-9."""
     return _lists(characters(texts) if language == "zh" else stems(texts))
 

@@ -17,7 +17,7 @@ Level = Literal["ordinal", "nominal"]
 
 
 @dataclass(frozen=True)
-class Agreement:
+class AnnotatorAgreement:
     """`alpha` is 1 for perfect agreement, 0 for chance, below 0 for worse; None, with a `note`, where undefined.
 
     `interval` is the 95 % percentile bootstrap interval over dialogues; `units` counts what at least two annotators
@@ -31,7 +31,7 @@ class Agreement:
     note: str = ""
 
 
-def agreement(judgments: Sequence[Judgment], values: Sequence[int], ordinal: bool) -> Agreement:
+def annotator_agreement(judgments: Sequence[Judgment], values: Sequence[int], ordinal: bool) -> AnnotatorAgreement:
     """Krippendorff's alpha (Krippendorff 2019, chapter 12) of one criterion, whose answers are among `values`.
 
     Ordinal for ratings, where 1 against 5 is a worse quarrel than 4 against 5; nominal for preferences.
@@ -43,15 +43,15 @@ def agreement(judgments: Sequence[Judgment], values: Sequence[int], ordinal: boo
         units[one.unit][column[one.value]] += 1
     shared = {unit: counts for unit, counts in units.items() if counts.sum() > 1}
     if not shared:
-        return Agreement(None, None, level, 0, "no two annotators judged the same output")
+        return AnnotatorAgreement(None, None, level, 0, "no two annotators judged the same output")
     counts = np.stack(list(shared.values()))
     if np.count_nonzero(counts.sum(axis=0)) < 2:
-        return Agreement(None, None, level, len(shared), "all answers are the same")
+        return AnnotatorAgreement(None, None, level, len(shared), "all answers are the same")
     dialogues = defaultdict(list)
     for place, unit in enumerate(shared):
         dialogues[unit[0]].append(place)
     interval = _interval(counts, list(dialogues.values()), values, level)
-    return Agreement(alpha_from_counts(counts, values, level), interval, level, len(shared))
+    return AnnotatorAgreement(alpha_from_counts(counts, values, level), interval, level, len(shared))
 
 
 def _interval(

@@ -11,18 +11,18 @@ from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import UsageError
 from rolesum.evaluation.human.store import Judgment
 
-FORMS = (".csv", ".jsonl")
+EXPORT_SUFFIXES = (".csv", ".jsonl")
 
 
-def check_form(path: Path) -> None:
+def check_export_suffix(path: Path) -> None:
     """Raise UsageError for a name that says no form."""
-    if path.suffix.lower() not in FORMS:
-        raise UsageError(f"cannot tell the form of {path}", fix=f"end its name in {' or '.join(FORMS)}")
+    if path.suffix.lower() not in EXPORT_SUFFIXES:
+        raise UsageError(f"cannot tell the form of {path}", fix=f"end its name in {' or '.join(EXPORT_SUFFIXES)}")
 
 
 def export_judgments(judgments: Sequence[Judgment], path: Path) -> None:
     """Write one row per judgment, with the fields of Judgment. Raises UsageError, ResourceError."""
-    check_form(path)
+    check_export_suffix(path)
     rows = [asdict(one) for one in judgments]
     if path.suffix.lower() == ".jsonl":
         atomic_write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

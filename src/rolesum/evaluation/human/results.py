@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 from rolesum.errors import DataError
-from rolesum.evaluation.human.agreement import agreement
+from rolesum.evaluation.human.agreement import annotator_agreement
 from rolesum.evaluation.human.store import PREFERENCE, Judgment
 from rolesum.evaluation.human.study import Study
 from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio
@@ -16,14 +16,14 @@ ALL_ROLES = "all roles"
 Key = TypeVar("Key")
 
 
-def judging_results(study: Study, judgments: Sequence[Judgment]) -> dict[str, Any]:
+def annotation_results(study: Study, judgments: Sequence[Judgment]) -> dict[str, Any]:
     """Agreement by criterion; by role, and over all roles, mean ratings or win rates. Raises DataError for none.
 
     Means are over all judgments. Intervals are 95 % percentile bootstrap intervals over dialogues, for judgments of
     one dialogue are not independent. A win rate counts a tie as half, in percent.
     """
     if not judgments:
-        raise DataError("nothing was judged yet", fix="open the page with rolesum judge, without --results")
+        raise DataError("nothing was judged yet", fix="open the page with rolesum annotate, without --results")
     rating = study.settings.mode == "rate"
     criteria = [one.name for one in study.settings.criteria] if rating else [PREFERENCE]
     values = range(1, study.settings.scale + 1) if rating else (-1, 0, 1)
@@ -38,13 +38,15 @@ def judging_results(study: Study, judgments: Sequence[Judgment]) -> dict[str, An
         "summaries": len(study.items),
         "judgments": len(judgments),
         "annotators": counts,
-        "agreement": {name: asdict(agreement(by_criterion.get(name, []), values, rating)) for name in criteria},
+        "agreement": {
+            name: asdict(annotator_agreement(by_criterion.get(name, []), values, rating)) for name in criteria
+        },
     }
     if rating:
         ratings = {role: _ratings(theirs, study.systems, criteria) for role, theirs in by_role.items() if theirs}
         return found | {"scale": study.settings.scale, "ratings": ratings}
     wins = {role: _preferences(theirs, study.systems) for role, theirs in by_role.items() if theirs}
-    return found | {"same_text": study.same_text(), "preferences": wins}
+    return found | {"identical_pairs": study.identical_pairs(), "preferences": wins}
 
 
 def _ratings(

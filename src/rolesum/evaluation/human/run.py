@@ -7,16 +7,16 @@ from typing import Any
 from rolesum.atomic_io import check_writable
 from rolesum.console import log
 from rolesum.errors import DataError, UsageError
-from rolesum.evaluation.human.export import check_form, export_judgments
-from rolesum.evaluation.human.results import judging_results
-from rolesum.evaluation.human.server import JudgeServer
-from rolesum.evaluation.human.session import Desk
-from rolesum.evaluation.human.store import Judgment, Store
-from rolesum.evaluation.human.study import Settings, Study, check_record, make_study, settle
-from rolesum.evaluation.run_reader import EvaluatedRun, dialogues_of, read_run, read_runs
+from rolesum.evaluation.human.export import check_export_suffix, export_judgments
+from rolesum.evaluation.human.results import annotation_results
+from rolesum.evaluation.human.server import AnnotationServer
+from rolesum.evaluation.human.session import AnnotationSession
+from rolesum.evaluation.human.store import AnnotationStore, Judgment
+from rolesum.evaluation.human.study import Study, StudySettings, check_record, make_study, resolve_settings
+from rolesum.evaluation.run_reader import EvaluatedRun, read_run, read_run_dialogues, read_runs
 
 
-def serve_judging(
+def serve_annotation(
     directories: Sequence[Path],
     asked: Mapping[str, Any],
     *,
@@ -31,20 +31,22 @@ def serve_judging(
     Raises UsageError, DataError, ResourceError; a store of other runs is refused.
     """
     runs = _runs(directories)
-    dialogues = dialogues_of(runs, data)
+    dialogues = read_run_dialogues(runs, data)
     if not dialogues:
         raise UsageError("the runs' dialogues are not at hand", fix="name their file with --data")
-    make_study(runs, settle(asked, _kept(store), str(store)))  # before a file is made: may this be judged at all?
-    opened = Store(store)
+    make_study(
+        runs, resolve_settings(asked, _kept(store), str(store))
+    )  # before a file is made: may this be judged at all?
+    opened = AnnotationStore(store)
     try:
-        record = opened.record()
-        settings = settle(asked, record and record["settings"], str(store))
+        record = opened.study_record()
+        settings = resolve_settings(asked, record and record["settings"], str(store))
         study = make_study(_in_order(runs, record), settings, dialogues)
         if record is None:
-            opened.begin(study.record())
+            opened.begin_study(study.record())
         else:
             check_record(study, record, str(store))
-        server = JudgeServer(Desk(study, opened), host, port)
+        server = AnnotationServer(AnnotationSession(study, opened), host, port)
         log(f"judging {_what(study)}: {server.url}")
         log(f"answers are kept in {store}; Ctrl-C ends, the same command goes on")
         server.run(open_page)
@@ -53,20 +55,20 @@ def serve_judging(
         opened.close()
 
 
-def judged(
+def read_annotation_results(
     directories: Sequence[Path], asked: Mapping[str, Any], *, store: Path, export: Path | None = None
 ) -> dict[str, Any]:
     """The results of a store's judgments; with `export`, also write them all to a .csv or .jsonl file."""
     if export:
-        check_form(export)
+        check_export_suffix(export)
         check_writable(export)
     if not store.is_file():
         raise UsageError(f"there is no {store}", fix="name the judgments with --store")
     runs = _runs(directories)
-    opened = Store(store)
+    opened = AnnotationStore(store)
     try:
-        record = opened.record()
-        settings = settle(asked, record and record["settings"], str(store))
+        record = opened.study_record()
+        settings = resolve_settings(asked, record and record["settings"], str(store))
         study = make_study(_in_order(runs, record), settings)
         if record is not None:
             check_record(study, record, str(store))
@@ -74,13 +76,13 @@ def judged(
     finally:
         opened.close()
     _check_values(judgments, settings, store)
-    results = judging_results(study, judgments)
+    results = annotation_results(study, judgments)
     if export:
         export_judgments(judgments, export)
     return results
 
 
-def _check_values(judgments: Sequence[Judgment], settings: Settings, store: Path) -> None:
+def _check_values(judgments: Sequence[Judgment], settings: StudySettings, store: Path) -> None:
     """Raise DataError for an answer that the page cannot have given."""
     allowed = range(1, settings.scale + 1) if settings.mode == "rate" else range(-1, 2)
     if bad := next((one for one in judgments if one.value not in allowed), None):
@@ -101,9 +103,9 @@ def _in_order(runs: Sequence[EvaluatedRun], record: Mapping[str, Any] | None) ->
 def _kept(store: Path) -> Mapping[str, Any] | None:
     if not store.is_file():
         return None
-    opened = Store(store)
+    opened = AnnotationStore(store)
     try:
-        record = opened.record()
+        record = opened.study_record()
         return record["settings"] if record else None
     finally:
         opened.close()

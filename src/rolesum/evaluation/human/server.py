@@ -12,11 +12,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rolesum.errors import ResourceError, RolesumError, UsageError
-from rolesum.evaluation.human.session import Desk
+from rolesum.evaluation.human.session import AnnotationSession
 from rolesum.sockets import bind_socket, hostname, is_loopback, socket_url
 
 DEFAULT_PORT = 8765
-MOST_BYTES = 65_536  # of a request
+MAX_BODY_BYTES = 65_536  # of a request
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -48,14 +48,14 @@ class _Choice(_Placed):
     choice: str
 
 
-class JudgeServer:
+class AnnotationServer:
     """The bound server: `url` is where annotators go, `run` serves until Ctrl-C or `stop`.
 
     Port 0 takes a free one. On a host that other machines can reach, the address holds a token, new at each start.
     Raises UsageError where FastAPI is not installed, ResourceError where the port is taken.
     """
 
-    def __init__(self, desk: Desk, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+    def __init__(self, desk: AnnotationSession, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         try:
             import fastapi  # noqa: F401
             import uvicorn
@@ -114,7 +114,7 @@ class Gate:
         else:
             asked = headers.get("x-token") or parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
             if not secrets.compare_digest(asked.encode(), self._token.encode()):
-                return 403, "the address lacks its token: use the whole address that rolesum judge printed"
+                return 403, "the address lacks its token: use the whole address that rolesum annotate printed"
         if scope["method"] in ("GET", "HEAD"):
             return None
         origin = headers.get("origin")
@@ -123,12 +123,12 @@ class Gate:
         if headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return 415, "only JSON is taken"
         length = headers.get("content-length", "")
-        if not length.isdigit() or int(length) > MOST_BYTES:
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return 413, "too much at once"
         return None
 
 
-def _application(desk: Desk) -> Any:
+def _application(desk: AnnotationSession) -> Any:
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse, Response

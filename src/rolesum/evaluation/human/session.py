@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from rolesum.errors import UsageError
-from rolesum.evaluation.human.store import PREFERENCE, Judgment, Store
-from rolesum.evaluation.human.study import Study, Task
+from rolesum.evaluation.human.store import PREFERENCE, AnnotationStore, Judgment
+from rolesum.evaluation.human.study import AnnotationTask, Study
 from rolesum.roles import OVERALL
 
 TIE = "="
 
 
-class Desk:
+class AnnotationSession:
     """One study, open to annotators. Answers are plain data for JSON; a place counts an annotator's tasks from 0."""
 
-    def __init__(self, study: Study, store: Store) -> None:
+    def __init__(self, study: Study, store: AnnotationStore) -> None:
         self._study, self._store = study, store
 
     def start(self, name: str) -> dict[str, Any]:
         """Let an annotator in: the name as kept, how to judge, and which tasks are done. Raises UsageError."""
-        name = self._store.enter(name)
+        name = self._store.register_annotator(name)
         settings = self._study.settings
         answers = self._answers(name)
         return {
@@ -71,7 +71,7 @@ class Desk:
 
     def undo(self, name: str) -> dict[str, Any]:
         """Take back the annotator's last answer: the place of its task, or None where there is none left."""
-        name = self._store.known(name)
+        name = self._store.annotator_name(name)
         taken = self._store.undo(name)
         if taken is None:
             return {"place": None}
@@ -79,28 +79,28 @@ class Desk:
         place = next(place for place, task in enumerate(tasks) if self._asks(task, taken))
         return {"place": place, **self._told(tasks[place], self._answers(name, tasks[place]))}
 
-    def _find(self, name: str, place: int) -> tuple[str, Task]:
-        name = self._store.known(name)
+    def _find(self, name: str, place: int) -> tuple[str, AnnotationTask]:
+        name = self._store.annotator_name(name)
         tasks = self._study.tasks(name)
         if not 0 <= place < len(tasks):
             raise UsageError(f"there is no task {place + 1}", fix="reload the page")
         return name, tasks[place]
 
-    def _answers(self, name: str, task: Task | None = None) -> dict[Sequence[str], int]:
+    def _answers(self, name: str, task: AnnotationTask | None = None) -> dict[Sequence[str], int]:
         """The annotator's answers by what they judge; with `task`, those to its dialogue."""
         rows = self._store.judgments(name, task.item.dialogue if task else None)
         return {one.unit: one.value for one in rows}
 
-    def _pair(self, task: Task) -> tuple[str, str]:
+    def _pair(self, task: AnnotationTask) -> tuple[str, str]:
         """The two systems in the study's order, whatever order they are shown in."""
         first, second = (one for one in self._study.systems if one in task.systems)
         return first, second
 
-    def _asks(self, task: Task, one: Judgment) -> bool:
+    def _asks(self, task: AnnotationTask, one: Judgment) -> bool:
         same = (task.item.dialogue, task.item.role) == (one.dialogue, one.role)
         return same and one.system in task.systems and (not one.other or one.other in task.systems)
 
-    def _told(self, task: Task, answers: dict[Sequence[str], int]) -> dict[str, Any]:
+    def _told(self, task: AnnotationTask, answers: dict[Sequence[str], int]) -> dict[str, Any]:
         where = (task.item.dialogue, task.item.role)
         if self._study.settings.mode == "prefer":
             system, other = self._pair(task)
@@ -120,5 +120,5 @@ class Desk:
     def _all_criteria(self, ratings: dict[str, int]) -> bool:
         return len(ratings) == len(self._study.settings.criteria)
 
-    def _is_done(self, task: Task, answers: dict[Sequence[str], int]) -> bool:
+    def _is_done(self, task: AnnotationTask, answers: dict[Sequence[str], int]) -> bool:
         return bool(self._told(task, answers)["done"])

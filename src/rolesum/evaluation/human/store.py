@@ -14,9 +14,9 @@ from typing import Any
 from rolesum.atomic_io import check_writable
 from rolesum.errors import DataError, ResourceError, UsageError
 
-FORM = 1  # of the tables below
-MARK = 0x726F6C65  # SQLite's application_id, "role"
-LONGEST_NAME = 60
+SCHEMA_VERSION = 1  # of the tables below
+APPLICATION_ID = 0x726F6C65  # SQLite's application_id, "role"
+MAX_NAME_LENGTH = 60
 PREFERENCE = "preference"  # the criterion of mode prefer
 
 _TABLES = """
@@ -55,7 +55,7 @@ class Judgment:
         return self.dialogue, self.role, self.system, self.other, self.criterion
 
 
-class Store:
+class AnnotationStore:
     """The file, opened; made where there is none. Several threads and processes may use it at once.
 
     Raises DataError for a file of another kind, ResourceError where it cannot be opened or written.
@@ -77,7 +77,7 @@ class Store:
     def close(self) -> None:
         self._file.close()
 
-    def record(self) -> Mapping[str, Any] | None:
+    def study_record(self) -> Mapping[str, Any] | None:
         """What Study.record left here; None in a new store."""
         try:
             row = self._file.execute("SELECT record FROM study").fetchone()
@@ -88,22 +88,22 @@ class Store:
             raise DataError("the store's record of its study is broken", str(self.path), "name another --store")
         return found
 
-    def begin(self, record: Mapping[str, Any]) -> None:
+    def begin_study(self, record: Mapping[str, Any]) -> None:
         """Keep the record of the study whose judgments this store will hold."""
         with self._writing() as file:
             file.execute("INSERT INTO study VALUES (?)", (json.dumps(record, ensure_ascii=False),))
 
-    def enter(self, name: str) -> str:
+    def register_annotator(self, name: str) -> str:
         """The annotator of this name, as first written; case and spaces do not tell two apart. Raises UsageError."""
         name = " ".join(unicodedata.normalize("NFC", name).split())
-        if not name or len(name) > LONGEST_NAME or not name.isprintable() or not name[0].isalnum():
-            what = f"a name has 1 to {LONGEST_NAME} characters and begins with a letter or a digit"
+        if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable() or not name[0].isalnum():
+            what = f"a name has 1 to {MAX_NAME_LENGTH} characters and begins with a letter or a digit"
             raise UsageError(what, fix="give another name")
         with self._writing() as file:
             file.execute("INSERT OR IGNORE INTO annotators VALUES (?, ?, ?)", (name.casefold(), name, _now()))
-        return self.known(name)
+        return self.annotator_name(name)
 
-    def known(self, name: str) -> str:
+    def annotator_name(self, name: str) -> str:
         """The annotator of this name. Raises UsageError where nobody entered under it."""
         found = self._file.execute("SELECT name FROM annotators WHERE key = ?", (name.casefold(),)).fetchone()
         if not found:
@@ -150,14 +150,15 @@ class Store:
         (tables,) = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (mark,) = self._file.execute("PRAGMA application_id").fetchone()
         (form,) = self._file.execute("PRAGMA user_version").fetchone()
-        if tables and (mark, form) != (MARK, FORM):
-            newer = "a newer rolesum made it" if mark == MARK else "it is another program's database"
+        if tables and (mark, form) != (APPLICATION_ID, SCHEMA_VERSION):
+            newer = "a newer rolesum made it" if mark == APPLICATION_ID else "it is another program's database"
             raise sqlite3.DatabaseError(newer)
         self._file.execute("PRAGMA journal_mode = WAL")
         self._file.execute("PRAGMA synchronous = FULL")  # an answer outlives a power cut too
         if not tables:
             self._file.executescript(
-                f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {MARK}; PRAGMA user_version = {FORM}; COMMIT"
+                f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID};"
+                f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
             )
 
     @contextmanager

@@ -16,7 +16,7 @@ from rolesum.evaluation.run_reader import EvaluatedRun
 from rolesum.roles import BUILT_IN, resolve_role
 
 REFERENCE = "reference"  # the hidden system that --with-reference adds
-MOST_SYSTEMS = 26  # labels are letters
+MAX_SYSTEMS = 26  # labels are letters
 
 
 class Criterion(BaseModel):
@@ -28,15 +28,15 @@ class Criterion(BaseModel):
     meaning: str = ""
 
 
-MEANINGS = {
+CRITERION_MEANINGS = {
     "accuracy": "It says what the dialogue says for this role: nothing wrong, nothing that matters left out.",
     "coherence": "It reads as one connected text: the order makes sense, and it is clear who and what is meant.",
     "grammatical correctness": "The sentences are well formed: no broken, repeated or misspelt words.",
 }
-DEFAULT_CRITERIA = tuple(Criterion(name=name, meaning=meaning) for name, meaning in MEANINGS.items())
+DEFAULT_CRITERIA = tuple(Criterion(name=name, meaning=meaning) for name, meaning in CRITERION_MEANINGS.items())
 
 
-class Settings(BaseModel):
+class StudySettings(BaseModel):
     """How a study is done. A store keeps them, so they are said once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,7 +50,7 @@ class Settings(BaseModel):
     with_reference: bool = False
 
 
-def read_criteria(texts: Sequence[str]) -> tuple[Criterion, ...]:
+def parse_criteria(texts: Sequence[str]) -> tuple[Criterion, ...]:
     """Criteria of the command line: "a,b" names several, "a=what it means" explains one. Raises UsageError."""
     found = []
     for text in texts:
@@ -59,7 +59,7 @@ def read_criteria(texts: Sequence[str]) -> tuple[Criterion, ...]:
             found.append(Criterion(name=name.strip(), meaning=meaning.strip()))
         else:
             names = [name.strip() for name in text.replace("，", ",").split(",")]
-            found += [Criterion(name=name, meaning=MEANINGS.get(name, "")) for name in names]
+            found += [Criterion(name=name, meaning=CRITERION_MEANINGS.get(name, "")) for name in names]
     names = [one.name for one in found]
     if not all(names) or len(set(names)) < len(names):
         raise UsageError(
@@ -68,7 +68,7 @@ def read_criteria(texts: Sequence[str]) -> tuple[Criterion, ...]:
     return tuple(found)
 
 
-def read_roles(text: str | None) -> tuple[str, ...] | None:
+def parse_roles(text: str | None) -> tuple[str, ...] | None:
     """The roles of a --roles text: aliases resolved, other names as they are, for runs may have roles of their own."""
     if text is None:
         return None
@@ -81,13 +81,13 @@ def read_roles(text: str | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(found))
 
 
-def settle(asked: Mapping[str, Any], kept: Mapping[str, Any] | None, store: str) -> Settings:
+def resolve_settings(asked: Mapping[str, Any], kept: Mapping[str, Any] | None, store: str) -> StudySettings:
     """The settings asked for, else those kept in the store, else the defaults. Raises UsageError where they differ."""
     try:
-        settings = Settings.model_validate({**(kept or {}), **asked})
-        before = Settings.model_validate(kept) if kept is not None else settings
+        settings = StudySettings.model_validate({**(kept or {}), **asked})
+        before = StudySettings.model_validate(kept) if kept is not None else settings
     except ValidationError as error:
-        fix = "see rolesum judge --help"
+        fix = "see rolesum annotate --help"
         problems = [Problem.from_pydantic(detail, fix=fix) for detail in error.errors()]
         raise UsageError(problems) from None
     if other := [key for key in asked if getattr(settings, key) != getattr(before, key)]:
@@ -100,7 +100,7 @@ def settle(asked: Mapping[str, Any], kept: Mapping[str, Any] | None, store: str)
 
 
 @dataclass(frozen=True)
-class Item:
+class StudyItem:
     """One role of one dialogue, and what each system wrote for it."""
 
     dialogue: str
@@ -109,10 +109,10 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Task:
+class AnnotationTask:
     """What is shown at once: an item with the outputs of `systems`, in the order of their labels A, B, …"""
 
-    item: Item
+    item: StudyItem
     systems: tuple[str, ...]
 
     def label(self, system: str) -> str:
@@ -126,32 +126,32 @@ class Task:
 class Study:
     """All items under judgment. `dialogues` is empty where results are read without them."""
 
-    settings: Settings
+    settings: StudySettings
     systems: tuple[str, ...]
-    items: tuple[Item, ...]
+    items: tuple[StudyItem, ...]
     dialogues: Mapping[str, Dialogue] = field(repr=False)
 
-    def tasks(self, annotator: str) -> list[Task]:
+    def tasks(self, annotator: str) -> list[AnnotationTask]:
         """The annotator's own order, the same at every start: dialogues shuffled, then roles, then outputs.
 
         A dialogue's roles stand together, so that it is read once. In mode prefer an item is shown once for each pair
         of systems; a pair that wrote the same text is not asked.
         """
         draw = random.Random(f"{self.settings.seed}\n{annotator.casefold()}")
-        groups: dict[str, list[Item]] = {}
+        groups: dict[str, list[StudyItem]] = {}
         for item in self.items:
             groups.setdefault(item.dialogue, []).append(item)
-        tasks: list[Task] = []
+        tasks: list[AnnotationTask] = []
         for place in draw.sample(list(groups), len(groups)):
             for item in draw.sample(groups[place], len(groups[place])):
                 shown = [draw.sample(systems, len(systems)) for systems in self._together(item)]
-                tasks += [Task(item, tuple(systems)) for systems in draw.sample(shown, len(shown))]
+                tasks += [AnnotationTask(item, tuple(systems)) for systems in draw.sample(shown, len(shown))]
         return tasks
 
     def roles(self) -> tuple[str, ...]:
         return tuple(sorted({item.role for item in self.items}, key=_rank))
 
-    def same_text(self) -> int:
+    def identical_pairs(self) -> int:
         """How many pairs of outputs need no preference, because both systems wrote the same."""
         if self.settings.mode == "rate":
             return 0
@@ -168,13 +168,13 @@ class Study:
             },
         }
 
-    def _together(self, item: Item) -> list[tuple[str, ...]]:
+    def _together(self, item: StudyItem) -> list[tuple[str, ...]]:
         if self.settings.mode == "rate":
             return [self.systems]
         return [pair for pair in combinations(self.systems, 2) if item.texts[pair[0]] != item.texts[pair[1]]]
 
 
-def make_study(runs: Sequence[EvaluatedRun], settings: Settings, dialogues: Sequence[Dialogue] = ()) -> Study:
+def make_study(runs: Sequence[EvaluatedRun], settings: StudySettings, dialogues: Sequence[Dialogue] = ()) -> Study:
     """The study of aligned runs (read_runs). Raises UsageError where the settings do not go with them."""
     names = [run.name for run in runs]
     if settings.with_reference:
@@ -185,10 +185,10 @@ def make_study(runs: Sequence[EvaluatedRun], settings: Settings, dialogues: Sequ
         names.append(REFERENCE)
     if settings.mode == "prefer" and len(names) < 2:
         raise UsageError("a preference needs two systems", fix="name a second run, or add --with-reference")
-    if len(names) > MOST_SYSTEMS:
-        raise UsageError(f"{len(names)} systems are too many to judge", fix=f"at most {MOST_SYSTEMS}")
+    if len(names) > MAX_SYSTEMS:
+        raise UsageError(f"{len(names)} systems are too many to judge", fix=f"at most {MAX_SYSTEMS}")
     items = [
-        Item(row[0].id, row[0].role, dict(zip(names, _texts(row, settings.with_reference), strict=True)))
+        StudyItem(row[0].id, row[0].role, dict(zip(names, _texts(row, settings.with_reference), strict=True)))
         for row in zip(*(run.predictions for run in runs), strict=True)
     ]
     items.sort(key=lambda item: (item.dialogue, _rank(item.role)))  # whatever run is named first

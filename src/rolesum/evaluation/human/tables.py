@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def print_judging(results: Mapping[str, Any]) -> None:
+def print_annotation_results(results: Mapping[str, Any]) -> None:
     """Agreement, then mean ratings or win rates by role, each with its 95 % interval."""
     console = Console()
     who = ", ".join(f"{name} {count}" for name, count in results["annotators"].items())
@@ -21,8 +21,10 @@ def print_judging(results: Mapping[str, Any]) -> None:
             console.print(f"with a sign: the difference from {first}, same annotator and summary", style="dim")
     else:
         console.print(_preferences(results["preferences"]))
-        if results["same_text"]:
-            console.print(f"{results['same_text']} pairs were not asked: both systems wrote the same", style="dim")
+        if results["identical_pairs"]:
+            console.print(
+                f"{results['identical_pairs']} pairs were not asked: both systems wrote the same", style="dim"
+            )
 
 
 def _agreement(found: Mapping[str, Any]) -> Table:

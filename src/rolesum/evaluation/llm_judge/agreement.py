@@ -15,7 +15,7 @@ from rolesum.metrics.krippendorff import alpha_from_ratings
 from rolesum.roles import resolve_role
 
 # Where a row may keep each part; the second names are those of exported human judgments.
-KEYS = {
+COLUMN_NAMES = {
     "id": ("id", "dialogue"),
     "role": ("role",),
     "criterion": ("criterion",),
@@ -23,12 +23,12 @@ KEYS = {
     "system": ("system",),
     "rater": ("rater", "annotator"),
 }
-NEEDED = ("id", "role", "criterion", "rating")
-SAME_CRITERION = {"grammatical correctness": "grammar", "grammaticality": "grammar", "consistency": "faithfulness"}
+REQUIRED_COLUMNS = ("id", "role", "criterion", "rating")
+CRITERION_SYNONYMS = {"grammatical correctness": "grammar", "grammaticality": "grammar", "consistency": "faithfulness"}
 
 
 @dataclass(frozen=True, slots=True)
-class Rating:
+class HumanRating:
     """One person's rating of one criterion of one summary; `system` and `rater` may be empty."""
 
     id: str
@@ -64,7 +64,7 @@ class JudgeAgreement:
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
-def read_ratings(path: str) -> list[Rating]:
+def read_human_ratings(path: str) -> list[HumanRating]:
     """People's ratings from JSON lines or CSV: id, role, criterion, rating, and where there are, system and rater.
 
     Raises DataError with every row that lacks one, or whose rating is no number.
@@ -76,7 +76,7 @@ def read_ratings(path: str) -> list[Rating]:
         try:
             ratings.append(_rating(row))
         except ValueError as error:
-            fix = f"each row has {', '.join(NEEDED)}; one rating a row"
+            fix = f"each row has {', '.join(REQUIRED_COLUMNS)}; one rating a row"
             problems.append(Problem(str(error), place, fix))
     if problems:
         raise DataError(problems)
@@ -85,13 +85,13 @@ def read_ratings(path: str) -> list[Rating]:
     return ratings
 
 
-def _rating(row: Mapping[str, Any]) -> Rating:
+def _rating(row: Mapping[str, Any]) -> HumanRating:
     """The rating in a row. Raises ValueError that says what is wrong."""
     part = {
         name: next((str(row[key]).strip() for key in keys if row.get(key) not in (None, "")), "")
-        for name, keys in KEYS.items()
+        for name, keys in COLUMN_NAMES.items()
     }
-    if lacking := [name for name in NEEDED if not part[name]]:
+    if lacking := [name for name in REQUIRED_COLUMNS if not part[name]]:
         raise ValueError(f"no {', '.join(lacking)}")
     if row.get("other"):
         raise ValueError("a preference between two systems, not a rating")
@@ -102,11 +102,11 @@ def _rating(row: Mapping[str, Any]) -> Rating:
     if not math.isfinite(value):
         raise ValueError(f"the rating {part['rating']!r} is no number")
     criterion = part["criterion"].lower()
-    criterion = SAME_CRITERION.get(criterion, criterion)
-    return Rating(part["id"], _role(part["role"]), part["system"], criterion, part["rater"], value)
+    criterion = CRITERION_SYNONYMS.get(criterion, criterion)
+    return HumanRating(part["id"], _role(part["role"]), part["system"], criterion, part["rater"], value)
 
 
-def check_ratings(systems: Sequence[str], ratings: Sequence[Rating]) -> None:
+def check_human_ratings(systems: Sequence[str], ratings: Sequence[HumanRating]) -> None:
     """Refuse ratings that cannot be held against verdicts on `systems`: other systems, or other criteria.
 
     Worth calling before the judge is paid. Raises UsageError, DataError.
@@ -122,12 +122,12 @@ def check_ratings(systems: Sequence[str], ratings: Sequence[Rating]) -> None:
         raise DataError(f"the ratings are on {criteria}", fix=f"the judge rates {', '.join(CRITERIA)}")
 
 
-def agreement_with_people(verdicts: Mapping[str, Sequence[Verdict]], ratings: Sequence[Rating]) -> list[JudgeAgreement]:
+def judge_agreement(verdicts: Mapping[str, Sequence[Verdict]], ratings: Sequence[HumanRating]) -> list[JudgeAgreement]:
     """For each criterion that both know, how judge and people agree. `verdicts` maps a system to its verdicts.
 
     Ratings that name no system belong to the only one. Raises as check_ratings does.
     """
-    check_ratings(list(verdicts), ratings)
+    check_human_ratings(list(verdicts), ratings)
     only = next(iter(verdicts))
     judged = {
         (system, one.id, one.role, criterion): float(score)

@@ -8,9 +8,9 @@ from typing import Any
 
 from rolesum.atomic_io import check_writable
 from rolesum.errors import DataError, ResourceError
-from rolesum.evaluation.llm_judge.endpoint import Answer
+from rolesum.evaluation.llm_judge.endpoint import JudgeAnswer
 
-MARK = 0x6A756467  # SQLite's application_id, "judg"
+APPLICATION_ID = 0x6A756467  # SQLite's application_id, "judg"
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS answers"
     " (key TEXT PRIMARY KEY, text TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER)"
@@ -35,23 +35,23 @@ class JudgeCache:
             self._file = sqlite3.connect(path or ":memory:", timeout=30, isolation_level=None)
             (tables,) = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
             (mark,) = self._file.execute("PRAGMA application_id").fetchone()
-            if tables and mark != MARK:
+            if tables and mark != APPLICATION_ID:
                 raise sqlite3.DatabaseError("it is another program's database")
             self._file.execute("PRAGMA journal_mode = WAL")
             self._file.execute(_TABLE)
-            self._file.execute(f"PRAGMA application_id = {MARK}")
+            self._file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         except sqlite3.OperationalError as error:
             raise ResourceError(f"cannot open: {error}", str(path), "check permissions and free disk space") from None
         except sqlite3.DatabaseError as error:
             raise DataError(f"no cache of a judge: {error}", str(path), "name another file") from None
 
-    def get(self, key: str) -> Answer | None:
+    def get(self, key: str) -> JudgeAnswer | None:
         row = self._file.execute(
             "SELECT text, prompt_tokens, completion_tokens FROM answers WHERE key = ?", (key,)
         ).fetchone()
-        return Answer(*row) if row else None
+        return JudgeAnswer(*row) if row else None
 
-    def put(self, key: str, answer: Answer) -> None:
+    def put(self, key: str, answer: JudgeAnswer) -> None:
         row = (key, answer.text, answer.prompt_tokens, answer.completion_tokens)
         try:
             self._file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", row)

@@ -11,18 +11,18 @@ from rolesum.generation.engines.openai_client import RequestFailed as RequestFai
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JudgeAnswer:
     """What the endpoint said; tokens are None where it does not count them."""
 
     text: str
     prompt_tokens: int | None
     completion_tokens: int | None
     retries: int = 0
-    cut: bool = False
+    truncated: bool = False
 
 
 @dataclass
-class Endpoint:
+class JudgeEndpoint:
     """Whom to ask, and how; see OpenAIClient for the rest.
 
     `temperature`, `seed` and `max_tokens` are not sent where they are None.
@@ -50,7 +50,7 @@ class Endpoint:
         sent = {"temperature": self.temperature, "seed": self.seed, "max_tokens": self.max_tokens}
         return {name: value for name, value in sent.items() if value is not None}
 
-    def ask(self, messages: Messages) -> Answer:
+    def ask(self, messages: Messages) -> JudgeAnswer:
         """The endpoint's answer. Raises RequestFailed; ModelError where no other question would fare better."""
         asked_json = self.json_object
         form: Mapping[str, Any] = {"response_format": {"type": "json_object"}} if asked_json else {}
@@ -66,7 +66,7 @@ class Endpoint:
         return _answer(said, retries)
 
 
-def _answer(said: Mapping[str, Any], retries: int) -> Answer:
+def _answer(said: Mapping[str, Any], retries: int) -> JudgeAnswer:
     """The parts of a completion that matter. Raises RequestFailed for one that is none."""
     try:
         choice, usage = said["choices"][0], said.get("usage") or {}
@@ -74,10 +74,10 @@ def _answer(said: Mapping[str, Any], retries: int) -> Answer:
     except (KeyError, IndexError, TypeError):
         raise RequestFailed("the endpoint's answer is no chat completion") from None
     tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return Answer(text, *tokens, retries, choice.get("finish_reason") == "length")
+    return JudgeAnswer(text, *tokens, retries, choice.get("finish_reason") == "length")
 
 
-def unreachable(endpoint: Endpoint, failures: int, last: str) -> ResourceError:
+def unreachable(endpoint: JudgeEndpoint, failures: int, last: str) -> ResourceError:
     """The error after too many failures in a row."""
     what = f"{failures} questions in a row got no answer; the last: {last}"
     return ResourceError(

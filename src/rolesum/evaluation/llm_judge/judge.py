@@ -13,13 +13,13 @@ from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.llm_judge.cache import JudgeCache, cache_key
-from rolesum.evaluation.llm_judge.endpoint import Answer, Endpoint, RequestFailed, unreachable
+from rolesum.evaluation.llm_judge.endpoint import JudgeAnswer, JudgeEndpoint, RequestFailed, unreachable
 from rolesum.evaluation.llm_judge.prompt import CRITERIA, LANGUAGES, JudgePrompt, Messages, judge_prompt, read_answer
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.prediction import Prediction
 
-ATTEMPTS = 3  # questions asked until an answer can be used
-GIVE_UP = 10  # questions in a row without any answer
+MAX_ATTEMPTS = 3  # questions asked until an answer can be used
+MAX_CONSECUTIVE_FAILURES = 10  # questions in a row without any answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Verdict:
 
 
 @dataclass
-class Usage:
+class JudgeUsage:
     """Tokens as the endpoint counts them; `uncounted` answers came without a count."""
 
     requests: int = 0
@@ -44,7 +44,7 @@ class Usage:
     completion_tokens: int = 0
     uncounted: int = 0
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: JudgeAnswer) -> None:
         self.requests += 1
         self.retries += answer.retries
         self.prompt_tokens += answer.prompt_tokens or 0
@@ -62,23 +62,23 @@ class Usage:
 class JudgeResult:
     """A verdict for each prediction, in the predictions' order."""
 
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     verdicts: Sequence[Verdict] = field(repr=False)
 
     def score(self, places: Sequence[int] | None = None) -> ModelScore:
         """The ratings, 1 to 5, of all predictions or of those in `places`; failures are undefined (NaN)."""
         chosen = self.verdicts if places is None else [self.verdicts[place] for place in places]
         values = {name: [float(one.scores.get(name, math.nan)) for one in chosen] for name in CRITERIA}
-        return ModelScore("judge", {**self.facts, "failures": sum(bool(one.failure) for one in chosen)}, values)
+        return ModelScore("judge", {**self.metadata, "failures": sum(bool(one.failure) for one in chosen)}, values)
 
     def as_json(self) -> list[dict[str, Any]]:
         return [asdict(one) for one in self.verdicts]
 
 
-def judge(
+def judge_summaries(
     dialogues: Sequence[Dialogue],
     predictions: Sequence[Prediction],
-    endpoint: Endpoint,
+    endpoint: JudgeEndpoint,
     *,
     language: str | None = None,
     cache: Path | None = None,
@@ -103,10 +103,10 @@ def judge(
         dialogue = by_id[one.id]
         prompt = judge_prompt(language or (dialogue.language if dialogue.language in LANGUAGES else "en"))
         messages = prompt.messages(dialogue, one)
-        key = cache_key(endpoint.url, endpoint.model, prompt.told, messages, endpoint.parameters)
+        key = cache_key(endpoint.url, endpoint.model, prompt.metadata, messages, endpoint.parameters)
         questions[key] = prompt, messages
         keys.append(key)
-    store, spent, saved = JudgeCache(cache), Usage(), Usage()
+    store, spent, saved = JudgeCache(cache), JudgeUsage(), JudgeUsage()
     try:
         answers = _known(questions, store, saved)
         known = set(answers)
@@ -115,22 +115,22 @@ def judge(
             for key, found, used in _asked(questions, known, endpoint, concurrency):
                 for each in used:
                     spent.add(each)
-                if isinstance(found, Answer):
+                if isinstance(found, JudgeAnswer):
                     store.put(key, found)
                 answers[key] = found
                 bar.advance(1)
     finally:
         store.close()
     verdicts = [_verdict(one, answers[key], key in known) for one, key in zip(predictions, keys, strict=True)]
-    told = {prompt.language: prompt.told for prompt, _ in questions.values()}
+    told = {prompt.language: prompt.metadata for prompt, _ in questions.values()}
     return JudgeResult(_facts(endpoint, told, spent, saved, prices), verdicts)
 
 
 def _known(
-    questions: Mapping[str, tuple[JudgePrompt, Messages]], store: JudgeCache, saved: Usage
-) -> dict[str, Answer | str]:
+    questions: Mapping[str, tuple[JudgePrompt, Messages]], store: JudgeCache, saved: JudgeUsage
+) -> dict[str, JudgeAnswer | str]:
     """The answers that the cache holds."""
-    found: dict[str, Answer | str] = {}
+    found: dict[str, JudgeAnswer | str] = {}
     for key in questions:
         if answer := store.get(key):
             found[key] = answer
@@ -139,16 +139,16 @@ def _known(
 
 
 def _asked(
-    questions: Mapping[str, tuple[JudgePrompt, Messages]], known: set[str], endpoint: Endpoint, concurrency: int
-) -> Iterator[tuple[str, Answer | str, list[Answer]]]:
+    questions: Mapping[str, tuple[JudgePrompt, Messages]], known: set[str], endpoint: JudgeEndpoint, concurrency: int
+) -> Iterator[tuple[str, JudgeAnswer | str, list[JudgeAnswer]]]:
     """Key, usable answer or failure, and all answers paid for, as they come. Raises where nothing more is to be had."""
     silent = 0
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="judge")
     try:
-        waiting: dict[Future[tuple[Answer | str, list[Answer]]], str] = {
+        waiting: dict[Future[tuple[JudgeAnswer | str, list[JudgeAnswer]]], str] = {
             pool.submit(_ask, endpoint, *question): key for key, question in questions.items() if key not in known
         }
-        enough = min(GIVE_UP, len(waiting))
+        enough = min(MAX_CONSECUTIVE_FAILURES, len(waiting))
         for done in as_completed(waiting):
             found, used = done.result()
             yield waiting[done], found, used
@@ -159,11 +159,13 @@ def _asked(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ask(endpoint: Endpoint, prompt: JudgePrompt, messages: Messages) -> tuple[Answer | str, list[Answer]]:
+def _ask(
+    endpoint: JudgeEndpoint, prompt: JudgePrompt, messages: Messages
+) -> tuple[JudgeAnswer | str, list[JudgeAnswer]]:
     """The first usable answer, or why there is none; and all answers that came."""
-    used: list[Answer] = []
+    used: list[JudgeAnswer] = []
     asked, fault = messages, ""
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         try:
             answer = endpoint.ask(asked)
         except RequestFailed as error:
@@ -173,12 +175,12 @@ def _ask(endpoint: Endpoint, prompt: JudgePrompt, messages: Messages) -> tuple[A
             read_answer(answer.text)
             return answer, used
         except ValueError as error:
-            fault = f"{error} (cut at {endpoint.max_tokens} tokens)" if answer.cut else str(error)
-            asked = [*messages, *prompt.again(answer.text, str(error))]
-    return f"{ATTEMPTS} answers could not be used; the last: {fault}", used
+            fault = f"{error} (cut at {endpoint.max_tokens} tokens)" if answer.truncated else str(error)
+            asked = [*messages, *prompt.retry_messages(answer.text, str(error))]
+    return f"{MAX_ATTEMPTS} answers could not be used; the last: {fault}", used
 
 
-def _verdict(prediction: Prediction, found: Answer | str, cached: bool) -> Verdict:
+def _verdict(prediction: Prediction, found: JudgeAnswer | str, cached: bool) -> Verdict:
     if isinstance(found, str):
         return Verdict(prediction.id, prediction.role, {}, {}, found)
     ratings = read_answer(found.text)
@@ -186,7 +188,11 @@ def _verdict(prediction: Prediction, found: Answer | str, cached: bool) -> Verdi
 
 
 def _facts(
-    endpoint: Endpoint, told: Mapping[str, Any], spent: Usage, saved: Usage, prices: tuple[float, float] | None
+    endpoint: JudgeEndpoint,
+    told: Mapping[str, Any],
+    spent: JudgeUsage,
+    saved: JudgeUsage,
+    prices: tuple[float, float] | None,
 ) -> dict[str, Any]:
     return {
         "model": endpoint.model,
@@ -199,13 +205,13 @@ def _facts(
         "usage_cached": asdict(saved),
         "prices_per_million": list(prices) if prices else None,
         "cost": spent.cost(prices),
-        "cost_with_cached": Usage.cost(_sum(spent, saved), prices),
+        "cost_with_cached": JudgeUsage.cost(_sum(spent, saved), prices),
         "libraries": {"openai": metadata.version("openai")},
     }
 
 
-def _sum(a: Usage, b: Usage) -> Usage:
-    return Usage(**{name: value + asdict(b)[name] for name, value in asdict(a).items()})
+def _sum(a: JudgeUsage, b: JudgeUsage) -> JudgeUsage:
+    return JudgeUsage(**{name: value + asdict(b)[name] for name, value in asdict(a).items()})
 
 
 def verdict_lines(result: JudgeResult) -> str:

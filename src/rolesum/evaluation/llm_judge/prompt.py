@@ -19,7 +19,7 @@ from rolesum.evaluation.prediction import Prediction
 CRITERIA = ("accuracy", "coherence", "grammar", "faithfulness", "coverage")
 LANGUAGES = ("en", "zh")
 SCALE = (1, 5)
-LONGEST_REASON = 500  # characters that are kept
+MAX_REASON_LENGTH = 500  # characters that are kept
 Messages = list[dict[str, str]]
 
 _PLACEHOLDER = re.compile(r"\{(role|criteria|data|form|fault)\}")
@@ -43,7 +43,7 @@ class JudgePrompt(BaseModel):
     reminder: str = Field(description="Sent after an answer that cannot be used: {fault}.")
 
     @property
-    def told(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Name, version, language and a digest of the wording, for results."""
         wording = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
         digest = hashlib.sha256(wording.encode()).hexdigest()
@@ -60,7 +60,7 @@ class JudgePrompt(BaseModel):
         }
         return [{"role": "system", "content": self.system}, {"role": "user", "content": _fill(self.user, values)}]
 
-    def again(self, answer: str, fault: str) -> Messages:
+    def retry_messages(self, answer: str, fault: str) -> Messages:
         """What is added to the question after an answer that cannot be used."""
         reminder = _fill(self.reminder, {"fault": fault})
         return [{"role": "assistant", "content": answer or "{}"}, {"role": "user", "content": reminder}]
@@ -139,5 +139,5 @@ def _ratings(value: Any) -> Ratings:
         if isinstance(score, bool) or not isinstance(score, int | float) or score not in range(SCALE[0], SCALE[1] + 1):
             raise ValueError(f"the score of {name} is {json.dumps(score)[:40]}, not a whole number from 1 to 5")
         scores[name] = int(score)
-        reasons[name] = str(one.get("reason", ""))[:LONGEST_REASON]
+        reasons[name] = str(one.get("reason", ""))[:MAX_REASON_LENGTH]
     return Ratings(scores, reasons)

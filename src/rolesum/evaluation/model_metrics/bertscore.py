@@ -9,7 +9,7 @@ from typing import Any
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.model_metrics.encoder import Encoder, load_encoder
 from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.model_metrics.weights import InverseFrequency
+from rolesum.evaluation.model_metrics.weights import InverseDocumentFrequency
 from rolesum.metrics.scorers import Pairs
 
 MEASURES = ("precision", "recall", "f1")
@@ -54,9 +54,9 @@ def bertscore(
     used, chosen_by = _layer(encoder, layer)
     baseline, told = _baseline(rescale, used)
     texts = {text for prediction, references in pairs for text in (prediction, *references)}
-    ids = {text: encoder.ids(text) for text in texts}
+    ids = {text: encoder.encode(text) for text in texts}
     rows = {text: row for text, (row, _) in ids.items()}
-    frequency = InverseFrequency(rows[one] for _, several in pairs for one in several) if idf else None
+    frequency = InverseDocumentFrequency(rows[one] for _, several in pairs for one in several) if idf else None
     weights = {text: _weights(encoder, row, frequency) for text, row in rows.items()}
     values: dict[str, list[float]] = {measure: [] for measure in MEASURES}
     for chunk, hidden in hidden_by_chunk(encoder, pairs, rows, used, batch_size):
@@ -66,7 +66,7 @@ def bertscore(
                 best = max((one[place] for one in found if not math.isnan(one[place])), default=math.nan)
                 values[measure].append(100 * (best - baseline[place]) / (1 - baseline[place]))
     facts = {
-        **encoder.checkpoint.facts,
+        **encoder.checkpoint.metadata,
         "unit": "percent",
         "layer": used,
         "layers": encoder.depth,
@@ -75,7 +75,7 @@ def bertscore(
         "token_weights": "inverse document frequency in the references" if idf else "even",
         "multi_reference": "best of each measure" if any(len(several) > 1 for _, several in pairs) else "single",
         "space_before_text": encoder.prefix_space,
-        "texts_cut": sum(cut for _, cut in ids.values()),
+        "texts_truncated": sum(cut for _, cut in ids.values()),
     }
     return ModelScore("bertscore", facts, values)
 
@@ -88,7 +88,7 @@ def hidden_by_chunk(
     for begin in range(0, len(pairs), CHUNK):
         chunk = pairs[begin : begin + CHUNK]
         texts = list(dict.fromkeys(text for prediction, several in chunk for text in (prediction, *several)))
-        states = encoder.hidden([ids[text] for text in texts], wanted, batch_size)
+        states = encoder.hidden_states([ids[text] for text in texts], wanted, batch_size)
         if isinstance(layers, int):
             states = [one[0] for one in states]
         yield chunk, dict(zip(texts, states, strict=True))
@@ -109,7 +109,7 @@ def _unit(states: Any) -> Any:
     return states / states.norm(dim=-1, keepdim=True)
 
 
-def _weights(encoder: Encoder, ids: Sequence[int], frequency: InverseFrequency | None) -> Any:
+def _weights(encoder: Encoder, ids: Sequence[int], frequency: InverseDocumentFrequency | None) -> Any:
     """Each token's share, (length,), None for an empty text; NaN where all tokens of a text count nothing."""
     import torch
 

@@ -13,11 +13,11 @@ from rolesum.errors import ModelError, ResourceError, UsageError
 PREFIX_SPACE = {"roberta", "gpt2", "bart", "longformer", "led", "deberta"}
 # Families whose positions begin behind the padding id: two fewer tokens fit than the config says.
 SHIFTED_POSITIONS = {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet"}
-UNSTATED = 1_000_000  # a tokenizer's length above this is no limit
+NO_LIMIT = 1_000_000  # a tokenizer's length above this is no limit
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class LoadedCheckpoint:
     """A model on its device with its tokenizer; `limit` is the tokens that fit, control tokens included."""
 
     name: str
@@ -25,10 +25,10 @@ class Checkpoint:
     tokenizer: Any = field(repr=False)
     model: Any = field(repr=False)
     device: Any
-    limit: int
+    max_tokens: int
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Which model it is, with a hash of some of its weights, and the versions behind it."""
         from rolesum.models.adapters import compute_fingerprint
 
@@ -36,7 +36,7 @@ class Checkpoint:
             "model": self.name,
             "architecture": type(self.model).__name__,
             "weights": compute_fingerprint(self.model, self.path)["weights"],
-            "token_limit": self.limit,
+            "token_limit": self.max_tokens,
             "device": str(self.device),
             "libraries": {name: metadata.version(name) for name in ("torch", "transformers")},
         }
@@ -61,7 +61,7 @@ class Checkpoint:
             raise ResourceError("the batch does not fit the device's memory", self.name, fix) from None
 
 
-def load_checkpoint(name: str, auto: str, device: str = "auto") -> Checkpoint:
+def load_checkpoint(name: str, auto: str, device: str = "auto") -> LoadedCheckpoint:
     """A checkpoint by directory, hub id or alias, in float32; `auto` is transformers' class, such as "AutoModel".
 
     Raises ModelError where it is not there or lacks tensors that the class needs, ResourceError where a download fails.
@@ -94,7 +94,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> Checkpoint:
     missing = {key for key in info["missing_keys"] if auto != "AutoModel" or "pooler" not in key}
     fix = "name a model that was trained for this" if auto != "AutoModel" else "fetch the model again"
     raise_tensor_problems({"missing": missing}, str(path), fix)
-    return Checkpoint(name, path, tokenizer, model.eval().to(chosen), chosen, _limit(tokenizer, config, name))
+    return LoadedCheckpoint(name, path, tokenizer, model.eval().to(chosen), chosen, _limit(tokenizer, config, name))
 
 
 def _limit(tokenizer: Any, config: Any, name: str) -> int:
@@ -102,7 +102,7 @@ def _limit(tokenizer: Any, config: Any, name: str) -> int:
     positions = int(getattr(text, "max_position_embeddings", 0) or 0)
     if positions and config.model_type in SHIFTED_POSITIONS:
         positions -= 2
-    stated = [int(one) for one in (tokenizer.model_max_length, positions) if 0 < one < UNSTATED]
+    stated = [int(one) for one in (tokenizer.model_max_length, positions) if 0 < one < NO_LIMIT]
     if not stated:
         raise ModelError("neither tokenizer nor config says how many tokens fit", name, "set model_max_length")
     return min(stated)
@@ -112,22 +112,22 @@ def _limit(tokenizer: Any, config: Any, name: str) -> int:
 class Encoder:
     """A checkpoint whose hidden states are read. `depth` is the number of its layers; layer 0 is the embeddings."""
 
-    checkpoint: Checkpoint
+    checkpoint: LoadedCheckpoint
     depth: int
     prefix_space: bool
     control_ids: frozenset[int]
 
-    def ids(self, text: str) -> tuple[list[int], bool]:
+    def encode(self, text: str) -> tuple[list[int], bool]:
         """The token ids of a text with the model's control tokens, and whether its end was cut to fit."""
         stripped = text.strip()
         shaped = f" {stripped}" if self.prefix_space and stripped else stripped
         whole = list(self.checkpoint.tokenizer(shaped, verbose=False)["input_ids"])
-        if len(whole) <= self.checkpoint.limit:
+        if len(whole) <= self.checkpoint.max_tokens:
             return whole, False
-        cut = self.checkpoint.tokenizer(shaped, truncation=True, max_length=self.checkpoint.limit)
+        cut = self.checkpoint.tokenizer(shaped, truncation=True, max_length=self.checkpoint.max_tokens)
         return list(cut["input_ids"]), True
 
-    def hidden(self, rows: Sequence[Sequence[int]], layers: Sequence[int], batch_size: int) -> list[Any]:
+    def hidden_states(self, rows: Sequence[Sequence[int]], layers: Sequence[int], batch_size: int) -> list[Any]:
         """For each row of ids the hidden states of `layers`, a float32 tensor (layers, length, hidden) on the CPU."""
         import torch
 
@@ -157,7 +157,7 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
     config = model.config.get_text_config()
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
-        loaded = Checkpoint(name, loaded.path, tokenizer, model, loaded.device, loaded.limit)
+        loaded = LoadedCheckpoint(name, loaded.path, tokenizer, model, loaded.device, loaded.max_tokens)
     control = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
     return Encoder(
         loaded,
@@ -167,7 +167,7 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
     )
 
 
-def parse_model(spec: str) -> tuple[str, int | None]:
+def parse_model_layer(spec: str) -> tuple[str, int | None]:
     """ "MODEL@LAYER" or "MODEL" as name and layer. Raises UsageError for a layer that is no number."""
     name, mark, layer = spec.rpartition("@")
     if not mark:

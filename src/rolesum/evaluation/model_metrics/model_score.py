@@ -16,21 +16,21 @@ class ModelScore:
     """
 
     name: str
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     per_pair: Mapping[str, Sequence[float]] = field(repr=False)
 
     @property
     def means(self) -> dict[str, float]:
         return {measure: mean(values).value for measure, values in self.per_pair.items()}
 
-    def results(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Plain data for results.json: facts, pairs, undefined pairs, means and 95 % bootstrap intervals."""
         spread = bootstrap_intervals(
             {measure: mean(values) for measure, values in self.per_pair.items() if len(values)}
         )
         return {
             "measure": self.name,
-            **self.facts,
+            **self.metadata,
             "pairs": max((len(values) for values in self.per_pair.values()), default=0),
             "undefined": {
                 measure: sum(map(math.isnan, values))
@@ -46,7 +46,7 @@ class ModelScore:
 
     def row(self) -> dict[str, str]:
         """The means with their intervals as cells of a table: "78.40 (77.9–78.9)"."""
-        found = self.results()
+        found = self.as_json()
         return {measure: _cell(value, found["intervals"].get(measure)) for measure, value in found["means"].items()}
 
 

@@ -10,7 +10,7 @@ from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.model_metrics.bertscore import hidden_by_chunk
 from rolesum.evaluation.model_metrics.encoder import Encoder, load_encoder
 from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.model_metrics.weights import InverseFrequency
+from rolesum.evaluation.model_metrics.weights import InverseDocumentFrequency
 from rolesum.metrics.scorers import Pairs
 
 POOLED_LAYERS = 5
@@ -46,13 +46,13 @@ def moverscore(
     else:
         layers = [encoder.check_layer(layer if layer is not None else encoder.depth)]
     texts = {text for prediction, references in pairs for text in (prediction, *references)}
-    ids = {text: encoder.ids(text) for text in texts}
+    ids = {text: encoder.encode(text) for text in texts}
     rows = {text: row for text, (row, _) in ids.items()}
     weigh_made: Weigh = _even
     weigh_written: Weigh = _even
     if idf:
-        weigh_made = InverseFrequency(rows[prediction] for prediction, _ in pairs)
-        weigh_written = InverseFrequency(rows[one] for _, several in pairs for one in several)
+        weigh_made = InverseDocumentFrequency(rows[prediction] for prediction, _ in pairs)
+        weigh_written = InverseDocumentFrequency(rows[one] for _, several in pairs for one in several)
     kept = {text: _kept(encoder, row, stop_words) for text, row in rows.items()}
     values: list[float] = []
     for chunk, hidden in hidden_by_chunk(encoder, pairs, rows, layers, batch_size):
@@ -65,7 +65,7 @@ def moverscore(
             written = [_pile(pooled[one], weigh_written(rows[one]), kept[one], n_gram) for one in references]
             values.append(100 * sum(_score(made, one, power_means, emd) for one in written) / len(written))
     facts = {
-        **encoder.checkpoint.facts,
+        **encoder.checkpoint.metadata,
         "unit": "percent",
         **_form(power_means),
         "layers_used": layers,
@@ -75,7 +75,7 @@ def moverscore(
         "left_out": "ASCII punctuation, WordPiece continuations" + (", stop words" if stop_words else ""),
         "stop_words": len(stop_words),
         "multi_reference": "mean" if any(len(several) > 1 for _, several in pairs) else "single",
-        "texts_cut": sum(cut for _, cut in ids.values()),
+        "texts_truncated": sum(cut for _, cut in ids.values()),
     }
     facts["libraries"] = {**facts["libraries"], "pot": metadata.version("pot")}
     return ModelScore("moverscore", facts, {"moverscore": values})

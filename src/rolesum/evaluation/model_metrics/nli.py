@@ -10,13 +10,13 @@ from rolesum.checks.types import Flag
 from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, ModelError, UsageError
-from rolesum.evaluation.model_metrics.encoder import Checkpoint, load_checkpoint
+from rolesum.evaluation.model_metrics.encoder import LoadedCheckpoint, load_checkpoint
 from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.model_metrics.windows import Window, windows_of
+from rolesum.evaluation.model_metrics.windows import TurnWindow, turn_windows
 from rolesum.evaluation.prediction import Prediction
 
-CHECK = "entailment"
-NOTHING: tuple[float, tuple[int, ...]] = (0.0, ())  # the support by a dialogue of no turns
+METRIC_NAME = "entailment"
+NO_SUPPORT: tuple[float, tuple[int, ...]] = (0.0, ())  # the support by a dialogue of no turns
 LABELS = {
     "entailment": ("entailment", "entail", "entails", "entailed", "蕴含", "蕴涵"),
     "contradiction": ("contradiction", "contradict", "contradicts", "矛盾"),
@@ -42,7 +42,7 @@ class SentenceSupport:
 class NliResult:
     """The support of each prediction's sentences, in the predictions' order."""
 
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     per_prediction: Sequence[tuple[SentenceSupport, ...]] = field(repr=False)
 
     @property
@@ -57,13 +57,13 @@ class NliResult:
         """The means in percent, of all predictions or of those in `places` (one role's)."""
         means = self.means
         chosen = range(len(means)) if places is None else places
-        return ModelScore(CHECK, self.facts, {CHECK: [100 * means[place] for place in chosen]})
+        return ModelScore(METRIC_NAME, self.metadata, {METRIC_NAME: [100 * means[place] for place in chosen]})
 
     def flags(self, threshold: float = 0.5) -> list[tuple[Flag, ...]]:
         """For each prediction, its sentences whose score is below `threshold`."""
         return [
             tuple(
-                Flag(CHECK, one.start, one.end, f"no turns entail this (best: {one.score:.2f})", one.turns)
+                Flag(METRIC_NAME, one.start, one.end, f"no turns entail this (best: {one.score:.2f})", one.turns)
                 for one in sentences
                 if one.score < threshold
             )
@@ -84,7 +84,7 @@ class NliResult:
 def nli_support(
     dialogues: Sequence[Dialogue],
     predictions: Sequence[Prediction],
-    model: str | Checkpoint,
+    model: str | LoadedCheckpoint,
     *,
     turns: int = 3,
     stride: int = 1,
@@ -107,29 +107,31 @@ def nli_support(
         what = f"no dialogue for {len(missing)} of the predictions' ids, first: {next(iter(missing))}"
         raise DataError(what, fix="give the data that was summarized")
     loaded = load_checkpoint(model, "AutoModelForSequenceClassification", device) if isinstance(model, str) else model
-    judge = _Judge(loaded, *_columns(loaded, contradiction, entailment_label), batch_size)
+    judge = _EntailmentClassifier(loaded, *_columns(loaded, contradiction, entailment_label), batch_size)
     places: dict[str, list[int]] = {}
     for place, one in enumerate(predictions):
         places.setdefault(one.id, []).append(place)
     found: list[tuple[SentenceSupport, ...]] = [()] * len(predictions)
-    with progress_bar(CHECK, len(places)) as bar:
+    with progress_bar(METRIC_NAME, len(places)) as bar:
         for identity, own in places.items():
             dialogue = by_id[identity]
             split = [split_sentences(predictions[place].prediction, dialogue.language) for place in own]
-            supported = judge.support(windows_of(dialogue, turns, stride), [one.text for each in split for one in each])
+            supported = judge.support(
+                turn_windows(dialogue, turns, stride), [one.text for each in split for one in each]
+            )
             for place, sentences in zip(own, split, strict=True):
-                found[place] = tuple(_supported(one, *supported.get(one.text, NOTHING)) for one in sentences)
+                found[place] = tuple(_supported(one, *supported.get(one.text, NO_SUPPORT)) for one in sentences)
             bar.advance(1)
     labels = judge.labels
     facts = {
-        **loaded.facts,
+        **loaded.metadata,
         "unit": "percent",
         "labels": labels,
         "score": "max entailment - max contradiction" if contradiction else "max entailment",
         "window_turns": turns,
         "window_stride": stride,
-        "windows_left_out": judge.left_out,
-        "inputs_cut": judge.cut,
+        "windows_skipped": judge.skipped,
+        "inputs_truncated": judge.truncated,
         "inputs": judge.inputs,
     }
     return NliResult(facts, found)
@@ -139,7 +141,7 @@ def _supported(sentence: Sentence, score: float, turns: tuple[int, ...]) -> Sent
     return SentenceSupport(sentence.start, sentence.end, score, turns)
 
 
-def _columns(loaded: Checkpoint, contradiction: bool, named: str | None) -> tuple[int, int | None]:
+def _columns(loaded: LoadedCheckpoint, contradiction: bool, named: str | None) -> tuple[int, int | None]:
     """The places of the labels in the model's output. Raises ModelError that lists the labels there are."""
     labels = {int(place): str(label) for place, label in loaded.model.config.id2label.items()}
     entails = _column(labels, (named.lower(),) if named else LABELS["entailment"])
@@ -156,15 +158,15 @@ def _column(labels: Mapping[int, str], names: Sequence[str]) -> int | None:
 
 
 @dataclass
-class _Judge:
+class _EntailmentClassifier:
     """Scores pairs of window and sentence, and counts what it could not take whole."""
 
-    loaded: Checkpoint
+    loaded: LoadedCheckpoint
     entails: int
     contradicts: int | None
     batch_size: int
-    left_out: int = 0
-    cut: int = 0
+    skipped: int = 0
+    truncated: int = 0
     inputs: int = 0
 
     @property
@@ -173,7 +175,9 @@ class _Judge:
         both = {"entailment": self.entails, "contradiction": self.contradicts}
         return {name: str(names[place]) for name, place in both.items() if place is not None}
 
-    def support(self, windows: Sequence[Window], sentences: Sequence[str]) -> dict[str, tuple[float, tuple[int, ...]]]:
+    def support(
+        self, windows: Sequence[TurnWindow], sentences: Sequence[str]
+    ) -> dict[str, tuple[float, tuple[int, ...]]]:
         """For each sentence its score and the turns of its best window; the smaller window where two are equal."""
         rows = []
         for sentence in dict.fromkeys(sentences):
@@ -191,17 +195,17 @@ class _Judge:
             against[sentence] = max(against.get(sentence, 0.0), contradicted)
         return {sentence: (score - against[sentence], turns) for sentence, (score, turns) in best.items()}
 
-    def _encode(self, window: Window, sentence: str) -> Mapping[str, list[int]] | None:
+    def _encode(self, window: TurnWindow, sentence: str) -> Mapping[str, list[int]] | None:
         """Token ids of the pair; None for a window of several turns that does not fit."""
         whole: Mapping[str, list[int]] = self.loaded.tokenizer(window.text, sentence, verbose=False)
-        if len(whole["input_ids"]) <= self.loaded.limit:
+        if len(whole["input_ids"]) <= self.loaded.max_tokens:
             return whole
         if len(window.turns) > 1:
-            self.left_out += 1
+            self.skipped += 1
             return None
-        self.cut += 1
+        self.truncated += 1
         cut: Mapping[str, list[int]] = self.loaded.tokenizer(
-            window.text, sentence, truncation="longest_first", max_length=self.loaded.limit
+            window.text, sentence, truncation="longest_first", max_length=self.loaded.max_tokens
         )
         return cut
 

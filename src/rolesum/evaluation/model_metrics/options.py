@@ -8,10 +8,10 @@ from typing import Any
 from rolesum.checks.types import Flag
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
-from rolesum.evaluation.llm_judge.endpoint import Endpoint
-from rolesum.evaluation.llm_judge.judge import JudgeResult, judge
+from rolesum.evaluation.llm_judge.endpoint import JudgeEndpoint
+from rolesum.evaluation.llm_judge.judge import JudgeResult, judge_summaries
 from rolesum.evaluation.model_metrics.bertscore import bertscore
-from rolesum.evaluation.model_metrics.encoder import load_encoder, parse_model
+from rolesum.evaluation.model_metrics.encoder import load_encoder, parse_model_layer
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.model_metrics.moverscore import moverscore
 from rolesum.evaluation.model_metrics.nli import NliResult, nli_support
@@ -19,7 +19,7 @@ from rolesum.evaluation.prediction import Prediction
 
 
 @dataclass(frozen=True)
-class ModelMeasures:
+class ModelMetricOptions:
     """Which measures are wanted. Models are directories, hub ids or aliases; "MODEL@LAYER" also names a layer."""
 
     bertscore: str | None = None
@@ -46,33 +46,35 @@ class ModelMeasures:
             raise UsageError("--bertscore-baseline needs a model", fix="add --bertscore MODEL")
         for spec in (self.bertscore, self.moverscore):
             if spec:
-                parse_model(spec)
+                parse_model_layer(spec)
         if self.judge and self.judge_model:
-            Endpoint(self.judge, self.judge_model)
+            JudgeEndpoint(self.judge, self.judge_model)
 
     @property
-    def any(self) -> bool:
+    def any_requested(self) -> bool:
         return any((self.bertscore, self.moverscore, self.nli, self.judge))
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelMetricScores:
     """Scores by role and measure; and what entailment and the judge say of each prediction, in their order."""
 
     scores: dict[str, dict[str, ModelScore]]
     nli: NliResult | None = field(default=None, repr=False)
     verdicts: JudgeResult | None = field(default=None, repr=False)
 
-    def results(self) -> dict[str, dict[str, Any]]:
+    def as_json(self) -> dict[str, dict[str, Any]]:
         """Role -> measure -> facts, means and intervals, as plain data."""
-        return {role: {name: one.results() for name, one in by.items()} for role, by in self.scores.items()}
+        return {role: {name: one.as_json() for name, one in by.items()} for role, by in self.scores.items()}
 
     def flags(self) -> list[tuple[Flag, ...]]:
         """For each prediction, the sentences that no turns entail; empty without entailment."""
         return self.nli.flags() if self.nli else []
 
 
-def measure(wanted: ModelMeasures, predictions: Sequence[Prediction], dialogues: Sequence[Dialogue] = ()) -> Measured:
+def compute_model_metrics(
+    wanted: ModelMetricOptions, predictions: Sequence[Prediction], dialogues: Sequence[Dialogue] = ()
+) -> ModelMetricScores:
     """Compute the wanted measures role by role. Entailment and the judge need the `dialogues`. Raises as each does."""
     if (wanted.nli or wanted.judge) and not dialogues:
         raise UsageError("--nli and --judge read the dialogues, and there are none", fix="name them with --data")
@@ -81,12 +83,12 @@ def measure(wanted: ModelMeasures, predictions: Sequence[Prediction], dialogues:
     pairs = {role: [(predictions[at].prediction, predictions[at].references) for at in places[role]] for role in roles}
     scores: dict[str, dict[str, ModelScore]] = {role: {} for role in roles}
     if wanted.bertscore:
-        name, layer = parse_model(wanted.bertscore)
+        name, layer = parse_model_layer(wanted.bertscore)
         encoder = load_encoder(name, wanted.device)
         for role in roles:
             scores[role]["bertscore"] = bertscore(pairs[role], encoder, layer=layer, rescale=wanted.bertscore_baseline)
     if wanted.moverscore:
-        name, layer = parse_model(wanted.moverscore)
+        name, layer = parse_model_layer(wanted.moverscore)
         encoder = load_encoder(name, wanted.device)
         for role in roles:
             scores[role]["moverscore"] = moverscore(pairs[role], encoder, layer=layer)
@@ -96,8 +98,8 @@ def measure(wanted: ModelMeasures, predictions: Sequence[Prediction], dialogues:
             scores[role]["entailment"] = supported.score(places[role])
     verdicts = None
     if wanted.judge and wanted.judge_model:
-        endpoint = Endpoint(wanted.judge, wanted.judge_model)
-        verdicts = judge(
+        endpoint = JudgeEndpoint(wanted.judge, wanted.judge_model)
+        verdicts = judge_summaries(
             dialogues,
             predictions,
             endpoint,
@@ -107,4 +109,4 @@ def measure(wanted: ModelMeasures, predictions: Sequence[Prediction], dialogues:
         )
         for role in roles:
             scores[role]["judge"] = verdicts.score(places[role])
-    return Measured(scores, supported, verdicts)
+    return ModelMetricScores(scores, supported, verdicts)

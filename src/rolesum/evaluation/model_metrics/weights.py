@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rolesum.errors import DataError
 
 
-class InverseFrequency:
+class InverseDocumentFrequency:
     """log((n + 1) / (c + 1)) of a token id that stands in c of the n texts; of an unseen one, log(n + 1).
 
     Raises DataError for fewer than two texts, of which every token would count nothing.

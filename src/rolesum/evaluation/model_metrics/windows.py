@@ -6,14 +6,14 @@ from rolesum.dialogue import Dialogue
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TurnWindow:
     """The text of some turns; `turns` are their places in the dialogue, from 0."""
 
     turns: tuple[int, ...]
     text: str
 
 
-def windows_of(dialogue: Dialogue, longest: int, stride: int = 1) -> list[Window]:
+def turn_windows(dialogue: Dialogue, longest: int, stride: int = 1) -> list[TurnWindow]:
     """All runs of 1 to `longest` turns that begin at every `stride`-th turn; the last turn is in a run of each size.
 
     A dialogue of fewer turns is its own longest run.
@@ -24,5 +24,5 @@ def windows_of(dialogue: Dialogue, longest: int, stride: int = 1) -> list[Window
         last = len(lines) - size
         for begin in sorted({*range(0, last + 1, stride), last}):
             turns = tuple(range(begin, begin + size))
-            found.append(Window(turns, "\n".join(lines[begin : begin + size])))
+            found.append(TurnWindow(turns, "\n".join(lines[begin : begin + size])))
     return found

@@ -4,6 +4,6 @@ It holds no address and asks for nothing from outside, so that it can be kept an
 """
 
 from rolesum.evaluation.report.page import write_report
-from rolesum.evaluation.report.tables import System, score_tables
+from rolesum.evaluation.report.tables import ReportSystem, score_tables
 
-__all__ = ["System", "score_tables", "write_report"]
+__all__ = ["ReportSystem", "score_tables", "write_report"]

@@ -8,8 +8,8 @@ from rolesum.checks.types import CheckedSummary
 from rolesum.dialogue import Dialogue, detect_language
 from rolesum.evaluation.breakdown import main_measure
 from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.report.marks import NOTHING, overlap, sentences
-from rolesum.evaluation.report.tables import System, roles_of
+from rolesum.evaluation.report.marks import NO_CHECKS, mark_sentences, matching_spans
+from rolesum.evaluation.report.tables import ReportSystem, all_roles
 from rolesum.metrics.scorers import HEADINGS, Score
 
 # How many of each kind a page of one system shows for a role; several systems share them.
@@ -19,7 +19,7 @@ AT_LEAST = 2
 
 
 @dataclass(frozen=True)
-class Column:
+class SystemColumn:
     """One system's summaries for one role, all in the order of its predictions."""
 
     system: int
@@ -31,7 +31,7 @@ class Column:
 
 
 @dataclass
-class Choice:
+class SelectionReason:
     """Why a summary is shown: a kind with the system that it is said of, and the sentence for the reader."""
 
     kind: str
@@ -39,17 +39,17 @@ class Choice:
     why: str
 
 
-def cases_of(
-    systems: Sequence[System], dialogues: Sequence[Dialogue], changes: Sequence[tuple[str, str]] = ()
+def select_cases(
+    systems: Sequence[ReportSystem], dialogues: Sequence[Dialogue], changes: Sequence[tuple[str, str]] = ()
 ) -> list[dict[str, Any]]:
     """For each role its cases, as the template takes them. `changes` are pairs of names, A and B, compared."""
     by_id = {one.id: one for one in dialogues}
     names = [system.name for system in systems]
     sections = []
-    for place, role in enumerate(roles_of(systems)):
+    for place, role in enumerate(all_roles(systems)):
         columns = [_column(number, system, role) for number, system in enumerate(systems)]
         columns = [one for one in columns if one.predictions]
-        chosen: dict[str, list[Choice]] = {}
+        chosen: dict[str, list[SelectionReason]] = {}
         for identity, choice in (*_by_kind(columns, names), *_by_change(columns, names, changes)):
             chosen.setdefault(identity, []).append(choice)
         cases = [_case(place, identity, why, by_id.get(identity), columns, names) for identity, why in chosen.items()]
@@ -65,22 +65,22 @@ def signed(value: float, digits: int) -> str:
     return told[1:] if not float(told) else told.replace("-", "−")
 
 
-def _scores(systems: Sequence[System], role: str) -> Iterator[Score]:
+def _scores(systems: Sequence[ReportSystem], role: str) -> Iterator[Score]:
     return (system.evaluation.scores[role] for system in systems if role in system.evaluation.scores)
 
 
-def _column(number: int, system: System, role: str) -> Column:
-    predictions = tuple(system.evaluation.of(role))
+def _column(number: int, system: ReportSystem, role: str) -> SystemColumn:
+    predictions = tuple(system.evaluation.predictions_for(role))
     score = system.evaluation.scores.get(role)
     found = system.evaluation.checks.get(role)
-    checked = found.checked if found else [NOTHING] * len(predictions)
+    checked = found.checked if found else [NO_CHECKS] * len(predictions)
     figures = score.per_pair if score else {}
     values = score.per_pair[main_measure(score)] if score else []
     places = {one.id: place for place, one in enumerate(predictions)}
-    return Column(number, predictions, values, figures, checked, places)
+    return SystemColumn(number, predictions, values, figures, checked, places)
 
 
-def _by_kind(columns: Sequence[Column], names: Sequence[str]) -> Iterator[tuple[str, Choice]]:
+def _by_kind(columns: Sequence[SystemColumn], names: Sequence[str]) -> Iterator[tuple[str, SelectionReason]]:
     """Kind by kind, system by system: ids with the reason for each."""
     for kind in SHOWN:
         for column in columns:
@@ -90,7 +90,7 @@ def _by_kind(columns: Sequence[Column], names: Sequence[str]) -> Iterator[tuple[
                 _flagged(column.checked, count) if kind == "flagged" else _ranked(column.values, len(columns))[kind]
             )
             for place in places:
-                yield column.predictions[place].id, Choice(kind, column.system, f"{kind}{of}")
+                yield column.predictions[place].id, SelectionReason(kind, column.system, f"{kind}{of}")
 
 
 def _ranked(values: Sequence[float], systems: int) -> dict[str, list[int]]:
@@ -129,8 +129,8 @@ def _flagged(checked: Sequence[CheckedSummary], count: int) -> list[int]:
 
 
 def _by_change(
-    columns: Sequence[Column], names: Sequence[str], changes: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, Choice]]:
+    columns: Sequence[SystemColumn], names: Sequence[str], changes: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, SelectionReason]]:
     """The largest gains and losses of B over A in the main measure."""
     by_name = {names[column.system]: column for column in columns}
     count = max(AT_LEAST, round(SHOWN_CHANGES / max(1, len(changes))))
@@ -149,16 +149,18 @@ def _by_change(
                 if gaps[identity] and (gaps[identity] > 0) == (kind == "gain"):
                     yield (
                         identity,
-                        Choice(kind, b.system, f"{kind} of {b_name} over {a_name}: {signed(gaps[identity], 1)}"),
+                        SelectionReason(
+                            kind, b.system, f"{kind} of {b_name} over {a_name}: {signed(gaps[identity], 1)}"
+                        ),
                     )
 
 
 def _case(
     role: int,
     identity: str,
-    choices: Sequence[Choice],
+    choices: Sequence[SelectionReason],
     dialogue: Dialogue | None,
-    columns: Iterable[Column],
+    columns: Iterable[SystemColumn],
     names: Sequence[str],
 ) -> dict[str, Any]:
     outputs, flags, shown = [], [], []
@@ -176,7 +178,9 @@ def _case(
         outputs.append(
             {
                 "system": names[column.system],
-                "sentences": sentences(one.prediction, overlap(one.prediction, one.references, language), checked),
+                "sentences": mark_sentences(
+                    one.prediction, matching_spans(one.prediction, one.references, language), checked
+                ),
                 "figures": figures,
                 "flags": [(flag.check, flag.note, [turn + 1 for turn in flag.turns]) for flag in checked.flags],
             }

@@ -9,15 +9,15 @@ from itertools import pairwise
 from rolesum.checks.types import CheckedSummary, Evidence, Flag
 
 # How long a run must be to be marked: in characters for Chinese, in words for other languages.
-RUN = {"zh": 3, "en": 2}
+MIN_RUN = {"zh": 3, "en": 2}
 STOPS = frozenset("。！？；，、,.!?;:：")  # no run goes on over one
-NOTHING = CheckedSummary((), (), {})
+NO_CHECKS = CheckedSummary((), (), {})
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextPiece:
     """A stretch of text that is all of one kind. `notes` are the notes of the flags that cover it."""
 
     text: str
@@ -26,16 +26,16 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
+class MarkedSentence:
     """One sentence of a summary; `turns` are its evidence, counted from 1, in the dialogue's order."""
 
     turns: tuple[int, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TextPiece, ...]
 
 
-def overlap(text: str, references: Sequence[str], language: str) -> list[Span]:
+def matching_spans(text: str, references: Sequence[str], language: str) -> list[Span]:
     """The spans of `text` whose tokens stand one after the other in some reference too, at least RUN of them."""
-    size = RUN.get(language, RUN["en"])
+    size = MIN_RUN.get(language, MIN_RUN["en"])
     known = {gram for reference in references for gram, _, _ in _grams(reference, size, language)}
     spans: list[Span] = []
     for gram, start, end in _grams(text, size, language):
@@ -48,7 +48,7 @@ def overlap(text: str, references: Sequence[str], language: str) -> list[Span]:
     return spans
 
 
-def sentences(text: str, matched: Sequence[Span], checked: CheckedSummary = NOTHING) -> list[Sentence]:
+def mark_sentences(text: str, matched: Sequence[Span], checked: CheckedSummary = NO_CHECKS) -> list[MarkedSentence]:
     """The text in order, nothing lost: joined again, the pieces are the text."""
     found, place = [], 0
     for evidence in sorted(checked.evidence, key=lambda one: one.start):
@@ -56,11 +56,11 @@ def sentences(text: str, matched: Sequence[Span], checked: CheckedSummary = NOTH
         if start >= end:
             continue
         if start > place:
-            found.append(Sentence((), tuple(_pieces(text, (place, start), matched, checked.flags))))
-        found.append(Sentence(_turns(evidence), tuple(_pieces(text, (start, end), matched, checked.flags))))
+            found.append(MarkedSentence((), tuple(_pieces(text, (place, start), matched, checked.flags))))
+        found.append(MarkedSentence(_turns(evidence), tuple(_pieces(text, (start, end), matched, checked.flags))))
         place = end
     if place < len(text):
-        found.append(Sentence((), tuple(_pieces(text, (place, len(text)), matched, checked.flags))))
+        found.append(MarkedSentence((), tuple(_pieces(text, (place, len(text)), matched, checked.flags))))
     return found
 
 
@@ -68,7 +68,7 @@ def _turns(evidence: Evidence) -> tuple[int, ...]:
     return tuple(sorted(turn + 1 for turn in evidence.turns))
 
 
-def _pieces(text: str, span: Span, matched: Sequence[Span], flags: Sequence[Flag]) -> Iterator[Piece]:
+def _pieces(text: str, span: Span, matched: Sequence[Span], flags: Sequence[Flag]) -> Iterator[TextPiece]:
     start, end = span
     ends = [edge for pair in matched for edge in pair] + [edge for flag in flags for edge in (flag.start, flag.end)]
     cuts = sorted({start, end, *(edge for edge in ends if start < edge < end)})
@@ -76,7 +76,7 @@ def _pieces(text: str, span: Span, matched: Sequence[Span], flags: Sequence[Flag
     for left, right in pairwise(cuts):
         before = bisect_right(begins, left) - 1
         notes = "; ".join(flag.note for flag in flags if flag.start <= left and right <= flag.end)
-        yield Piece(text[left:right], before >= 0 and right <= matched[before][1], notes)
+        yield TextPiece(text[left:right], before >= 0 and right <= matched[before][1], notes)
 
 
 def _grams(text: str, size: int, language: str) -> Iterator[tuple[tuple[str, ...], int, int]]:

@@ -13,10 +13,10 @@ from markupsafe import Markup
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
 from rolesum.dialogue import Dialogue
-from rolesum.evaluation.report.cases import cases_of, signed
-from rolesum.evaluation.report.plots import curve, plots_of, rates
+from rolesum.evaluation.report.cases import select_cases, signed
+from rolesum.evaluation.report.plots import check_rate_plot, loss_curve, plots_by_role
 from rolesum.evaluation.report.tables import (
-    System,
+    ReportSystem,
     check_tables,
     difference_tables,
     model_tables,
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 def write_report(
     path: Path,
     title: str,
-    systems: Sequence[System],
+    systems: Sequence[ReportSystem],
     dialogues: Sequence[Dialogue],
     *,
     metrics: Path | None = None,
-    about: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     comparisons: Sequence["CompareRow"] | None = None,
 ) -> None:
     """Write the page.
@@ -53,7 +53,7 @@ def write_report(
     )
     environment.filters["signed"] = signed
     compared = list(dict.fromkeys((row.a_name, row.b_name) for row in comparisons or ()))
-    sections = cases_of(systems, dialogues, compared)
+    sections = select_cases(systems, dialogues, compared)
     script = _file("page.js")
     tables, checks = score_tables(systems), check_tables(systems)
     page = environment.get_template("page.html.jinja").render(
@@ -67,14 +67,14 @@ def write_report(
         sources=published_sources(tables),
         models=model_tables(systems),
         differences=difference_tables(comparisons or ()),
-        plots=plots_of(systems, dialogues),
-        repetition=rates(systems, "repetition") if checks else None,
-        curve=curve(metrics) if metrics and metrics.is_file() else None,
+        plots=plots_by_role(systems, dialogues),
+        repetition=check_rate_plot(systems, "repetition") if checks else None,
+        curve=loss_curve(metrics) if metrics and metrics.is_file() else None,
         checks=checks,
         sections=sections,
         kinds=_kinds(sections),
         flags=_flags(sections),
-        about={key: _fact(value) for key, value in (about or {}).items() if value is not None},
+        about={key: _fact(value) for key, value in (metadata or {}).items() if value is not None},
     )
     atomic_write_text(path, page)
 

@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from rolesum.dialogue import Dialogue
-from rolesum.evaluation.breakdown import SMALL, groups_of, main_measure
-from rolesum.evaluation.check_rates import Rate
+from rolesum.evaluation.breakdown import SMALL_GROUP, breakdown_by_dialogue, main_measure
+from rolesum.evaluation.check_rates import CheckRate
 from rolesum.evaluation.report.svg import (
     COLORS,
     WIDTH,
@@ -26,9 +26,8 @@ from rolesum.evaluation.report.svg import (
     text_width,
     ticks,
 )
-from rolesum.evaluation.report.tables import System, roles_of
+from rolesum.evaluation.report.tables import ReportSystem, all_roles
 from rolesum.metrics.scorers import HEADINGS
-from rolesum.training.metrics_file import read_metrics
 
 FEWEST = 5  # summaries: fewer make no distribution
 BIN = 5  # points of a score
@@ -38,13 +37,13 @@ GROUPED_BY = {"length": "length in {unit}", "turns": "number of turns", "speaker
 LENGTH_UNIT = {"zh": "characters", "en": "words"}
 
 
-def plots_of(systems: Sequence[System], dialogues: Sequence[Dialogue]) -> list[dict[str, Any]]:
+def plots_by_role(systems: Sequence[ReportSystem], dialogues: Sequence[Dialogue]) -> list[dict[str, Any]]:
     """For each role its figures: the spread of the main measure, and that measure by kind of dialogue."""
-    grouped = [system.evaluation.groups or groups_of(system.evaluation, dialogues) for system in systems]
+    grouped = [system.evaluation.breakdown or breakdown_by_dialogue(system.evaluation, dialogues) for system in systems]
     names = [system.name for system in systems]
     unit = LENGTH_UNIT.get(dialogues[0].language, "words") if dialogues else "words"
     sections = []
-    for role in roles_of(systems):
+    for role in all_roles(systems):
         scores = {
             place: one.evaluation.scores[role] for place, one in enumerate(systems) if role in one.evaluation.scores
         }
@@ -53,19 +52,19 @@ def plots_of(systems: Sequence[System], dialogues: Sequence[Dialogue]) -> list[d
             continue
         name = main_measure(next(iter(scores.values())))
         measure = HEADINGS.get(name, name)
-        figures = [{"title": f"{measure} of each summary", "svg": distribution(names, values), "note": ""}]
+        figures = [{"title": f"{measure} of each summary", "svg": score_histograms(names, values), "note": ""}]
         for grouping, words in GROUPED_BY.items():
             series = {place: of[role][grouping] for place, of in enumerate(grouped) if of.get(role, {}).get(grouping)}
             if series:
                 title = f"{measure} by {words.format(unit=unit)}"
                 small = any(group["small"] for groups in series.values() for group in groups)
-                note = f"hollow: fewer than {SMALL} summaries" if small else ""
-                figures.append({"title": title, "svg": by_group(names, series, title), "note": note})
+                note = f"hollow: fewer than {SMALL_GROUP} summaries" if small else ""
+                figures.append({"title": title, "svg": breakdown_plot(names, series, title), "note": note})
         sections.append({"role": role, "figures": figures})
     return sections
 
 
-def distribution(names: Sequence[str], values: Mapping[int, Sequence[float]]) -> Markup:
+def score_histograms(names: Sequence[str], values: Mapping[int, Sequence[float]]) -> Markup:
     """One histogram below the other, on one axis; a line at each mean."""
     across, tall, parts = Scale(0, 100, 6, WIDTH - RIGHT), 40, []
     most = max(max(_bins(one)) / len(one) for one in values.values())
@@ -100,7 +99,7 @@ def _bins(scores: Sequence[float]) -> list[int]:
     return counts
 
 
-def by_group(names: Sequence[str], series: Mapping[int, Sequence[Mapping[str, Any]]], title: str) -> Markup:
+def breakdown_plot(names: Sequence[str], series: Mapping[int, Sequence[Mapping[str, Any]]], title: str) -> Markup:
     """A mean with its interval for each group and system; systems are named at the right end."""
     first = next(iter(series.values()))
     edges = [group["label"] for group in first]
@@ -144,20 +143,22 @@ def by_group(names: Sequence[str], series: Mapping[int, Sequence[Mapping[str, An
     return figure(214, f"{title}. {said}", parts)
 
 
-def rates(systems: Sequence[System], check: str) -> Markup | None:
-    """One check's rate, role by role: each system's mark and interval, and gold's as a band; None where unknown."""
+def check_rate_plot(systems: Sequence[ReportSystem], check: str) -> Markup | None:
+    """One check's rate by role: a marker and interval per system, a band for the references; None if unknown."""
     by_role = {
         role: {
             place: checks[role].rates[check]
             for place, checks in enumerate(system.evaluation.checks for system in systems)
             if role in checks and check in checks[role].rates and checks[role].rates[check].value is not None
         }
-        for role in roles_of(systems)
+        for role in all_roles(systems)
     }
     every = [rate for found in by_role.values() for rate in found.values()]
     if not every:
         return None
-    most = max(end for rate in every for end in (rate.value, rate.high, rate.gold, rate.gold_high) if end is not None)
+    most = max(
+        end for rate in every for end in (rate.value, rate.high, rate.reference, rate.reference_high) if end is not None
+    )
     across, names = Scale(0, most * 1.05 or 1.0, 116, WIDTH - 42), [system.name for system in systems]
     y, parts = 4.0, []
     for role, found in by_role.items():
@@ -167,21 +168,23 @@ def rates(systems: Sequence[System], check: str) -> Markup | None:
     for tick in ticks(across.low, across.high, 4):
         parts.append(line(across(tick), y - 4, across(tick), y, "axis"))
         parts.append(text(across(tick), y + 13, number(tick), "middle"))
-    return figure(y + 18, f"Rate of {check} by role and system, beside gold", parts)
+    return figure(y + 18, f"Rate of {check} by role and system, beside the references", parts)
 
 
 def _rates_of_role(
-    role: str, found: Mapping[int, Rate], names: Sequence[str], across: Scale, top: float
+    role: str, found: Mapping[int, CheckRate], names: Sequence[str], across: Scale, top: float
 ) -> list[Markup]:
-    gold = next(iter(found.values()))
+    references = next(iter(found.values()))
     begin, end = top + 18, top + 18 + RATE_ROW * len(found)
     parts = [text(0, top + 12, shortened(role, 320), kind="name"), line(across(0), begin, across(0), end, "axis")]
-    if gold.gold_low is not None and gold.gold_high is not None:
-        left, right = across(gold.gold_low), across(gold.gold_high)
-        parts.append(polygon([(left, begin), (right, begin), (right, end), (left, end)], "gold"))
-    if gold.gold is not None:
-        parts.append(line(across(gold.gold), begin, across(gold.gold), end, "goldline"))
-        parts.append(text(across(gold.gold), begin - 4, f"gold {gold.gold:.1f}", "middle", "small"))
+    if references.reference_low is not None and references.reference_high is not None:
+        left, right = across(references.reference_low), across(references.reference_high)
+        parts.append(polygon([(left, begin), (right, begin), (right, end), (left, end)], "reference"))
+    if references.reference is not None:
+        parts.append(line(across(references.reference), begin, across(references.reference), end, "referenceline"))
+        parts.append(
+            text(across(references.reference), begin - 4, f"references {references.reference:.1f}", "middle", "small")
+        )
     for row, (place, rate) in enumerate(found.items()):
         middle = begin + RATE_ROW * (row + 0.5)
         parts.append(text(0, middle + 4, shortened(names[place], 108)))
@@ -193,8 +196,10 @@ def _rates_of_role(
     return parts
 
 
-def curve(metrics: Path) -> Markup | None:
+def loss_curve(metrics: Path) -> Markup | None:
     """Training and validation loss by optimizer step; None with fewer than two training losses."""
+    from rolesum.training.metrics_file import read_metrics  # here, because training imports torch
+
     rows = read_metrics(metrics)
     train = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     valid = [(row["step"], row["eval_loss"]) for row in rows if "eval_loss" in row]

@@ -1,4 +1,4 @@
-"""The page's tables as plain data: scores beside published ones, checks beside gold, differences between systems."""
+"""The report's tables as plain data: scores, published scores, check rates and differences between systems."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rolesum.checks import CHECKS
-from rolesum.evaluation.check_rates import Rate
+from rolesum.evaluation.check_rates import CheckRate
 from rolesum.evaluation.evaluate import Evaluation
 from rolesum.evaluation.results import score_results
 from rolesum.metrics.published import published_rows
@@ -19,25 +19,25 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class System:
+class ReportSystem:
     """One column of the report: a name and what it scored."""
 
     name: str
     evaluation: Evaluation
 
 
-def roles_of(systems: Sequence[System]) -> list[str]:
+def all_roles(systems: Sequence[ReportSystem]) -> list[str]:
     """All roles that some system has scores for, in order of appearance."""
     return list(dict.fromkeys(role for system in systems for role in system.evaluation.scores))
 
 
-def score_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
+def score_tables(systems: Sequence[ReportSystem]) -> list[dict[str, Any]]:
     """For each role: scorer, measures, each system's figures with their interval, and published rows of the same data.
 
     Systems that another scorer judged stand in a table of their own.
     """
     tables = []
-    for role in roles_of(systems):
+    for role in all_roles(systems):
         scores = [(system, system.evaluation.scores.get(role)) for system in systems]
         have = [(system, score_results(score)) for system, score in scores if score]
         for scorer in dict.fromkeys(_scorer(found) for _, found in have):
@@ -46,10 +46,10 @@ def score_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
     return tables
 
 
-def _score_table(role: str, scorer: str, systems: Sequence[tuple[System, Mapping[str, Any]]]) -> dict[str, Any]:
+def _score_table(role: str, scorer: str, systems: Sequence[tuple[ReportSystem, Mapping[str, Any]]]) -> dict[str, Any]:
     system, first = systems[0]
     measures = [measure for measure in HEADINGS if measure in first["means"]]
-    references = [one.references[0] for one in system.evaluation.of(role)]
+    references = [one.references[0] for one in system.evaluation.predictions_for(role)]
     published = published_rows(first["scorer"], references)
     return {
         "role": role,
@@ -85,8 +85,8 @@ def published_sources(tables: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"As published: {'; '.join(names)}. Source: {source}." for source, names in by_source.items()]
 
 
-def check_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
-    """For each role: gold's rate and each system's for every check that some text gives a figure to."""
+def check_tables(systems: Sequence[ReportSystem]) -> list[dict[str, Any]]:
+    """For each role: the references' rate and each system's for every check that some text gives a figure to."""
     checked = [(system.name, system.evaluation.checks) for system in systems]
     tables = []
     for role in dict.fromkeys(role for _, checks in checked for role in checks):
@@ -102,7 +102,12 @@ def check_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
                     "heading": check.heading,
                     "unit": "×" if check.unit == "x" else check.unit,
                     "description": check.description,
-                    "gold": {"mean": known.gold, "low": known.gold_low, "high": known.gold_high, "apart": False},
+                    "reference": {
+                        "mean": known.reference,
+                        "low": known.reference_low,
+                        "high": known.reference_high,
+                        "apart": False,
+                    },
                     "cells": [_rate(rate) for rate in rates],
                 }
             )
@@ -110,13 +115,18 @@ def check_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
     return tables
 
 
-def _rate(rate: Rate | None) -> dict[str, Any]:
-    """A rate as a cell; `apart` tells that its interval and gold's share no value."""
+def _rate(rate: CheckRate | None) -> dict[str, Any]:
+    """A rate as a cell; `apart` tells that its interval and the references' share no value."""
     if rate is None:
         return {"mean": None, "low": None, "high": None, "apart": False}
-    ends = (rate.low, rate.high, rate.gold_low, rate.gold_high)
-    low, high, gold_low, gold_high = (math.nan if end is None else end for end in ends)
-    return {"mean": rate.value, "low": rate.low, "high": rate.high, "apart": low > gold_high or high < gold_low}
+    ends = (rate.low, rate.high, rate.reference_low, rate.reference_high)
+    low, high, reference_low, reference_high = (math.nan if end is None else end for end in ends)
+    return {
+        "mean": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+        "apart": low > reference_high or high < reference_low,
+    }
 
 
 def difference_tables(comparisons: Iterable["CompareRow"]) -> list[dict[str, Any]]:
@@ -138,19 +148,19 @@ def difference_tables(comparisons: Iterable["CompareRow"]) -> list[dict[str, Any
     ]
 
 
-def model_tables(systems: Sequence[System]) -> list[dict[str, Any]]:
+def model_tables(systems: Sequence[ReportSystem]) -> list[dict[str, Any]]:
     """For each role: measures that a model computed, system by system, and the facts without which they mean nothing.
 
     Systems that were measured with other settings stand in rows of their own.
     """
     tables = []
-    for role in roles_of(systems):
+    for role in all_roles(systems):
         rows: list[dict[str, Any]] = []
         facts: dict[tuple[str, str], Mapping[str, Any]] = {}
         for system in systems:
             for name, score in system.evaluation.model_scores.get(role, {}).items():
-                found = score.results()
-                facts[name, str(score.facts)] = score.facts
+                found = score.as_json()
+                facts[name, str(score.metadata)] = score.metadata
                 for measure, mean in found["means"].items():
                     low, high = found["intervals"].get(measure) or (None, None)
                     cell = {"mean": mean, "low": low, "high": high}

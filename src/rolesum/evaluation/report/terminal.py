@@ -11,7 +11,7 @@ from rich.table import Table
 
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
-from rolesum.evaluation.compare import OF_CHECKS, CompareRow
+from rolesum.evaluation.compare import CHECKS_FAMILY, CompareRow
 from rolesum.evaluation.evaluate import Evaluation
 from rolesum.evaluation.report.paper import as_latex, as_markdown
 from rolesum.evaluation.results import evaluation_results
@@ -63,7 +63,7 @@ def print_comparison(rows: Sequence[CompareRow]) -> None:
         for role in dict.fromkeys(row.role for row in chosen):
             table.add_row(f"[bold]{escape(role)}[/bold]")
             shown = [
-                row for row in chosen if row.role == role and (row.scorer != OF_CHECKS or row.comparison.difference)
+                row for row in chosen if row.role == role and (row.scorer != CHECKS_FAMILY or row.comparison.difference)
             ]
             for row in shown:
                 table.add_row(*_cells(row, wide), end_section=row is shown[-1])
@@ -91,7 +91,7 @@ def write_tables(directory: Path, systems: Mapping[str, Evaluation]) -> None:
     """table.md and table.tex of the systems' results, with published rows of the same data and scorer."""
     first = next(iter(systems.values()))
     published = {
-        role: published_rows(score.scorer, [one.references[0] for one in first.of(role)])
+        role: published_rows(score.scorer, [one.references[0] for one in first.predictions_for(role)])
         for role, score in first.scores.items()
     }
     results = {name: evaluation_results(one) for name, one in systems.items()}
@@ -127,7 +127,7 @@ def _p_value(p_value: float) -> str:
 
 
 def _checks(roles: Mapping[str, Mapping[str, Any]]) -> Table:
-    title = "checks without a model: the system's rate, and gold's"
+    title = "checks without a model: the system's rate, and the references'"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("check")
     for role in roles:
@@ -143,8 +143,8 @@ def _checks(roles: Mapping[str, Mapping[str, Any]]) -> Table:
 def _rate(rate: Mapping[str, Any] | None) -> str:
     if not rate or rate["value"] is None:
         return "–"
-    gold = "" if rate["gold"] is None else f" [dim]gold {rate['gold']:.2f}[/dim]"
-    return f"{rate['value']:.2f}{gold}"
+    reference = "" if rate["reference"] is None else f" [dim]references {rate['reference']:.2f}[/dim]"
+    return f"{rate['value']:.2f}{reference}"
 
 
 def _models(roles: Mapping[str, Mapping[str, Any]]) -> Table:
