@@ -144,7 +144,13 @@ def child(job: Job) -> Job:
     for path, limit in job["scored"]:
         dialogues = read_dialogues(path, ReadOptions(limit=limit))
         done = add_checks(
-            evaluate(engine, dialogues, roles=ROLES, decoding=Decoding(job["max_new_tokens"]), label=job["cell"]),
+            evaluate(
+                engine,
+                dialogues,
+                roles=ROLES,
+                decoding=Decoding(max_new_tokens=job["max_new_tokens"]),
+                label=job["cell"],
+            ),
             dialogues,
         )
         for role, found in evaluation_results(done)["roles"].items():

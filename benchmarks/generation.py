@@ -211,9 +211,9 @@ def _prompts(side: Any, dialogues: list[Any], count: int) -> list[Any]:
 def _timed(engine: Any, prompts: list[Any], job: Job) -> tuple[float, int]:
     from rolesum.generation import Decoding
 
-    engine.generate(prompts[:1], Decoding(2))  # whatever an engine does once
+    engine.generate(prompts[:1], Decoding(max_new_tokens=2))  # whatever an engine does once
     begin = time.perf_counter()
-    found = engine.generate(prompts, Decoding(job["max_new_tokens"]))
+    found = engine.generate(prompts, Decoding(max_new_tokens=job["max_new_tokens"]))
     seconds = time.perf_counter() - begin
     return seconds, sum(one.tokens for row in found for one in row)
 
@@ -286,10 +286,11 @@ def _equality(job: Job, dialogues: list[Any]) -> Job:
 
     loaded = load_model(job["model"], dtype="float32", device=job["device"])
     engine, prompts = TransformersEngine(loaded), _prompts(loaded, dialogues, job["roles"])
-    encoded = [engine.encode(number, prompt) for number, prompt in enumerate(prompts)]
-    ended = list(engine.texts(encoded, [one.id for one in dialogues], Decoding(job["max_new_tokens"])))
+    decoding = Decoding(max_new_tokens=job["max_new_tokens"])
+    requests = [engine.make_request(number, prompt, decoding) for number, prompt in enumerate(prompts)]
+    ended = list(engine.new_scheduler().run(requests))
     ours = {one.hypothesis.key: one.hypothesis.ids for one in ended}
-    for one in encoded:
+    for one in (request.prompt for request in requests):
         for number, branch in enumerate(one.branches):
             alone = _generated(loaded, [[*one.prefix, *branch]], job["max_new_tokens"])[0]
             assert ours[one.index, number] == alone, f"dialogue {dialogues[one.index].id}, branch {number} differs"

@@ -57,7 +57,9 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
     for adapter in (None, run.adapter):
         done = evaluate_model(
             EvaluationTask("sample:en-test", roles=["user"], limit=4),
-            SummarizerConfig(EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(40)),
+            SummarizerConfig(
+                EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(max_new_tokens=40)
+            ),
         )
         scores.append(done.scores["user"].means["rouge1"])
     assert scores[1] > scores[0] + 4

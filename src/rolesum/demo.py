@@ -72,13 +72,13 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
             engine,
             test,
             roles=recipe.roles,
-            decoding=Decoding(MAX_NEW_TOKENS),
+            decoding=Decoding(max_new_tokens=MAX_NEW_TOKENS),
             about_system=told,
             label=f"score {label}",
         )
         systems[label] = add_checks(done, test)
         if adapter:
-            summaries[label] = summarize([shown], engine, recipe.roles, Decoding(MAX_NEW_TOKENS))[0]
+            summaries[label] = summarize([shown], engine, recipe.roles, Decoding(max_new_tokens=MAX_NEW_TOKENS))[0]
 
     released = adapter_for(recipe.base)
     beside = ", then with the released adapter" if released else ""

@@ -154,7 +154,7 @@ def test_a_run_that_is_killed_again_and_again_leaves_what_a_quiet_run_leaves(tmp
 @needs_fork
 def test_a_model_that_is_killed_again_and_again_writes_what_it_would_have_written(tmp_path):
     config = SummarizerConfig(
-        EngineSpec(model=str(model_dir("llama")), dtype="float32", device="cpu"), decoding=Decoding(16)
+        EngineSpec(model=str(model_dir("llama")), dtype="float32", device="cpu"), decoding=Decoding(max_new_tokens=16)
     )
     given = short_dialogues("en-train", 12, 3)
     writer = Summarizer(config)  # loaded once: forks have it
@@ -225,7 +225,7 @@ def test_a_run_goes_on_with_its_own_settings_only(given, tmp_path):
     run(given, tmp_path / "out", config)
     others = [
         (replace(config, roles=("user",)), r'roles was \["overall"\], now \["user"\]'),
-        (replace(config, decoding=Decoding(99)), "max_new_tokens was 128, now 99"),
+        (replace(config, decoding=Decoding(max_new_tokens=99)), "max_new_tokens was 128, now 99"),
         (replace(config, spec=EngineSpec(language="zh")), 'language was null, now "zh"'),
         (replace(config, redact=True), "redact was false, now true"),
     ]

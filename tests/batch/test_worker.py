@@ -79,7 +79,7 @@ def test_what_the_model_must_not_see_is_in_the_summary_all_the_same():
 
 
 def test_a_dialogue_whose_language_the_model_does_not_read_fails_alone():
-    class Side:
+    class EnglishModel:
         def __init__(self):
             self.metadata = {}
 
@@ -87,8 +87,10 @@ def test_a_dialogue_whose_language_the_model_does_not_read_fails_alone():
             if unread := [one for one in dialogues if one.language == "zh"]:
                 raise ModelError([Problem("it reads no Chinese", unread[0].location, "use another base")])
 
-    engine = Echo()
-    engine.side = Side()
+    class EnglishEcho(Echo):
+        text_model = EnglishModel()
+
+    engine = EnglishEcho()
     result = summarize([GOOD[0], dialogue("x", "你好，我的包裹在哪里？"), GOOD[1]], engine)
     assert ids(result) == ["d0", "d1"]
     assert result.failures == (Failure("x", "", "it reads no Chinese", "use another base"),)

@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from rolesum.cli.generation_options import GenerationOptions, RedactedGenerationOptions, with_options
 from rolesum.cli.main import app
+from rolesum.generation import Decoding
+from rolesum.generation.engine import DECODING_OPTIONS
 
 
 def command(kind, *arguments):
@@ -41,7 +43,9 @@ def test_options_come_to_its_fields():
         "Li",
         "--last",
     )
-    options = RedactedGenerationOptions(roles="user", speaker=["A=user", "B=agent"], beams=3, redact_name=["Li"])
+    options = RedactedGenerationOptions(
+        roles="user", speaker=["A=user", "B=agent"], decoding=Decoding(beams=3), redact_name=["Li"]
+    )
     assert command(RedactedGenerationOptions, "chat.txt", *said) == ("chat.txt", options, True)
     config = options.summarizer_config("transformers", long_dialogues="refine")
     assert (config.roles, config.decoding.beams, config.long_dialogues) == (("user",), 3, "refine")
@@ -56,4 +60,5 @@ def test_each_verb_shows_them_all():
         ("evaluate", GenerationOptions),
     ):
         shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).stdout
-        assert [one.name for one in fields(kind) if f"--{one.name.strip('_').replace('_', '-')}" not in shown] == []
+        own = [f"--{one.name.strip('_').replace('_', '-')}" for one in fields(kind) if one.name != "decoding"]
+        assert [flag for flag in (*own, *(one.flag for one in DECODING_OPTIONS)) if flag not in shown] == []

@@ -13,6 +13,7 @@ from rolesum.dialogue import make_bundle
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.scheduler import GenerationRequest
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
 from rolesum.training import loss
@@ -198,8 +199,10 @@ def by_the_library(loaded, source, begin, forced=None, **how):
 def greedy_targets(loaded, sources, begins, most, beams=1):
     """The engine's new ids of each source, in one batch."""
     pairs = zip(sources, begins, strict=True)
+    decoding = Decoding(max_new_tokens=most, beams=beams)
     encoded = [EncodedPrompt(number, [], [source], begin) for number, (source, begin) in enumerate(pairs)]
-    ended = list(TransformersEngine(loaded).texts(encoded, [""] * len(encoded), Decoding(most, beams=beams)))
+    requests = [GenerationRequest(one, decoding, "") for one in encoded]
+    ended = list(TransformersEngine(loaded).new_scheduler().run(requests))
     return [one.hypothesis.ids for one in sorted(ended, key=lambda one: one.hypothesis.key)]
 
 
@@ -259,8 +262,8 @@ def test_the_engine_gives_every_role_its_text_whatever_the_token_budget():
     roomy, tight = TransformersEngine(loaded), TransformersEngine(loaded, token_budget=1)
     prompts = [roomy.layout.prompt(dialogue, ROLES) for dialogue in dialogues]
     done = []
-    texts = roomy.generate(prompts, Decoding(NEW), done.append)
-    others = tight.generate(prompts, Decoding(NEW))
+    texts = roomy.generate(prompts, Decoding(max_new_tokens=NEW), done.append)
+    others = tight.generate(prompts, Decoding(max_new_tokens=NEW))
     assert [[one.text for one in row] for row in texts] == [[one.text for one in row] for row in others]
     assert sum(done) == len(prompts) and {len(one) for one in texts} == {len(ROLES)}
 

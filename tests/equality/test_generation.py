@@ -33,14 +33,16 @@ def texts_of(engine, dialogues, decoding, roles=ROLES):
     """The prompts as ids, and the new ids of every branch."""
     prompts = [engine.layout.prompt(dialogue, roles) for dialogue in dialogues]
     encoded = [engine.encode(index, prompt) for index, prompt in enumerate(prompts)]
-    ended = list(engine.texts(encoded, [one.id for one in dialogues], decoding))
+    pairs = zip(encoded, dialogues, strict=True)
+    requests = [GenerationRequest(one, decoding, dialogue.id) for one, dialogue in pairs]
+    ended = list(engine.new_scheduler().run(requests))
     assert len(ended) == sum(len(one.branches) for one in encoded)
     return encoded, {one.hypothesis.key: one.hypothesis.ids for one in ended}
 
 
 def assert_equal(loaded, dialogues, token_budget=None, decoding=None, **how):
     engine = TransformersEngine(loaded, token_budget=token_budget)
-    encoded, texts = texts_of(engine, dialogues, decoding or Decoding(NEW))
+    encoded, texts = texts_of(engine, dialogues, decoding or Decoding(max_new_tokens=NEW))
     lengths = set()
     for one in encoded:
         for number, branch in enumerate(one.branches):
@@ -77,7 +79,7 @@ def test_many_blocks_that_grow_and_shrink_change_nothing(kind, rows, beams, monk
     running = []
     growing = kv_cache.KVBlock.grow
     monkeypatch.setattr(kv_cache.KVBlock, "grow", lambda block: running.append(block) or growing(block))
-    decoding = Decoding(12, beams=beams)
+    decoding = Decoding(max_new_tokens=12, beams=beams)
     assert_equal(loaded, read_dialogues("sample:en-test")[:8], None, decoding, num_beams=beams, max_new_tokens=12)
     assert len(set(running)) > 3
 
@@ -93,7 +95,7 @@ def test_prompts_that_are_read_in_pieces_give_the_same(kind, beams, monkeypatch)
     encoded = [engine.encode(index, engine.layout.prompt(one, ROLES)) for index, one in enumerate(dialogues)]
     shortest = min(one.cached_tokens() for one in encoded)
     batch = engine.new_scheduler(chunked_prefill_threshold=shortest)  # all but that one are long
-    wanted = [GenerationRequest(one, Decoding(12, beams=beams), "") for one in encoded]
+    wanted = [GenerationRequest(one, Decoding(max_new_tokens=12, beams=beams), "") for one in encoded]
     batch.add(wanted[:3])
     ended, steps = batch.step(), 1
     batch.add(wanted[3:])
@@ -120,7 +122,7 @@ def test_beams_equal_generate_s_beams(kind, length_penalty):
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     loaded.stop_ids = tuple(range(2, 600, 17))
     how = {"num_beams": 4, "length_penalty": length_penalty}
-    decoding = Decoding(12, beams=4, length_penalty=length_penalty)
+    decoding = Decoding(max_new_tokens=12, beams=4, length_penalty=length_penalty)
     lengths = assert_equal(loaded, read_dialogues("sample:en-test")[:4], None, decoding, **how, max_new_tokens=12)
     assert len(lengths) > 1 or length_penalty == 1.0
 
@@ -129,7 +131,11 @@ def test_a_least_length_equals_generate_s():
     loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
     loaded.stop_ids = tuple(range(2, 600, 9))
     lengths = assert_equal(
-        loaded, read_dialogues("sample:en-test")[:4], None, Decoding(NEW, min_new_tokens=9), min_new_tokens=9
+        loaded,
+        read_dialogues("sample:en-test")[:4],
+        None,
+        Decoding(max_new_tokens=NEW, min_new_tokens=9),
+        min_new_tokens=9,
     )
     assert min(lengths) >= 9
 
@@ -139,7 +145,7 @@ def test_log_probabilities_are_those_of_the_whole_text_run_by_itself(kind):
     loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
     engine = TransformersEngine(loaded)
     dialogues = read_dialogues("sample:en-test")[:3]
-    decoding = Decoding(8, temperature=0.8, top_p=0.9, top_k=50)
+    decoding = Decoding(max_new_tokens=8, temperature=0.8, top_p=0.9, top_k=50)
     encoded, texts = texts_of(engine, dialogues, decoding)
     prompts = [engine.layout.prompt(dialogue, ROLES) for dialogue in dialogues]
     for one, generations in zip(encoded, engine.generate(prompts, decoding), strict=True):
@@ -156,7 +162,7 @@ def test_log_probabilities_are_those_of_the_whole_text_run_by_itself(kind):
 def test_a_sampled_text_depends_on_its_own_dialogue_and_branch_only():
     loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
     dialogues = read_dialogues("sample:en-test")[:5]
-    decoding = Decoding(8, temperature=1.0)
+    decoding = Decoding(max_new_tokens=8, temperature=1.0)
     _, together = texts_of(TransformersEngine(loaded), dialogues, decoding, ("user",) * 4)
     for index, dialogue in enumerate(dialogues):
         _, alone = texts_of(TransformersEngine(loaded, token_budget=1), [dialogue], decoding, ("user",) * 4)

@@ -10,20 +10,21 @@ from helpers.tiny import model_dir
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError
 from rolesum.formats import read_dialogues
-from rolesum.generation import Decoding, summarize
+from rolesum.generation import Decoding, Engine, async_engine, summarize
 from rolesum.generation.async_engine import AsyncEngine, RequestCanceled
+from rolesum.generation.decoding import prefix_shared
 from rolesum.generation.decoding.prefix_shared import PrefixSharedDecoder
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
 
 ROLES = ("overall", "user", "agent")
 HOW = (
-    Decoding(24),
-    Decoding(9, min_new_tokens=4),
-    Decoding(12, temperature=0.9, top_k=20),
-    Decoding(10, beams=3),
-    Decoding(30, temperature=1.2, seed=5),
-    Decoding(8, beams=2, length_penalty=1.5),
+    Decoding(max_new_tokens=24),
+    Decoding(max_new_tokens=9, min_new_tokens=4),
+    Decoding(max_new_tokens=12, temperature=0.9, top_k=20),
+    Decoding(max_new_tokens=10, beams=3),
+    Decoding(max_new_tokens=30, temperature=1.2, seed=5),
+    Decoding(max_new_tokens=8, beams=2, length_penalty=1.5),
 )
 
 
@@ -71,17 +72,19 @@ def test_askers_with_different_decodings_get_what_they_get_alone(engine):
 
 def test_who_comes_late_joins_and_changes_nothing_for_the_others(engine):
     long, late = read_dialogues("sample:en-test")[:2]
-    alone = [texts(summarize([one], engine, ROLES, Decoding(n))) for one, n in ((long, 120), (late, 5))]
+    alone = [texts(summarize([one], engine, ROLES, Decoding(max_new_tokens=n))) for one, n in ((long, 120), (late, 5))]
     shared, growing, order = AsyncEngine(engine), threading.Event(), []
 
     def first():
-        found = summarize([long], shared.client(), ROLES, Decoding(120), on_text=lambda *_: growing.set())
+        found = summarize(
+            [long], shared.client(), ROLES, Decoding(max_new_tokens=120), on_text=lambda *_: growing.set()
+        )
         order.append("first")
         return texts(found)
 
     def second():
         growing.wait(30)
-        found = summarize([late], shared.client(), ROLES, Decoding(5))
+        found = summarize([late], shared.client(), ROLES, Decoding(max_new_tokens=5))
         order.append("second")
         return texts(found)
 
@@ -99,7 +102,7 @@ def test_what_grows_is_the_text(engine):
         [dialogue],
         shared.client(),
         ROLES,
-        Decoding(16),
+        Decoding(max_new_tokens=16),
         on_text=lambda _, role, added: told.__setitem__(role, told.get(role, "") + added),
     )[0]
     for number, one in enumerate(found):  # half of a character is not told
@@ -111,16 +114,18 @@ def test_a_seat_that_is_left_ends_and_frees_its_rows(engine):
     dialogues = read_dialogues("sample:en-test")[:2]
     shared, growing = AsyncEngine(engine), threading.Event()
     seat = shared.client()
-    thread = InThread(lambda: summarize([dialogues[0]], seat, ROLES, Decoding(1500), on_text=lambda *_: growing.set()))
+    thread = InThread(
+        lambda: summarize([dialogues[0]], seat, ROLES, Decoding(max_new_tokens=1500), on_text=lambda *_: growing.set())
+    )
     assert growing.wait(30)
     seat.cancel()
     assert isinstance(thread.ended(5).error, RequestCanceled)
-    assert texts(summarize([dialogues[1]], shared.client(), ROLES, Decoding(6))) == texts(
-        summarize([dialogues[1]], engine, ROLES, Decoding(6))
+    assert texts(summarize([dialogues[1]], shared.client(), ROLES, Decoding(max_new_tokens=6))) == texts(
+        summarize([dialogues[1]], engine, ROLES, Decoding(max_new_tokens=6))
     )
     assert shared.num_rows == 0 or not engine.loaded.shares_prefix
     with pytest.raises(RequestCanceled):
-        summarize([dialogues[0]], seat, ROLES, Decoding(4))
+        summarize([dialogues[0]], seat, ROLES, Decoding(max_new_tokens=4))
     shared.close()
 
 
@@ -129,8 +134,8 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_others_go_on(engine):
     shared = AsyncEngine(engine)
     if engine.loaded.max_length < 100_000:
         with pytest.raises(DataError, match="new ones"):
-            summarize([dialogue], shared.client(), ROLES, Decoding(100_000))
-    assert summarize([dialogue], shared.client(), ROLES, Decoding(3))[0][0].tokens <= 3
+            summarize([dialogue], shared.client(), ROLES, Decoding(max_new_tokens=100_000))
+    assert summarize([dialogue], shared.client(), ROLES, Decoding(max_new_tokens=3))[0][0].tokens <= 3
     shared.close()
 
 
@@ -145,19 +150,19 @@ def test_an_engine_that_breaks_breaks_for_those_who_wait_and_works_again(engine,
     monkeypatch.setattr(type(engine.loaded), "check_finite", check)
     shared = AsyncEngine(engine)
     with pytest.raises(ZeroDivisionError):
-        summarize([dialogue], shared.client(), ROLES, Decoding(3))
+        summarize([dialogue], shared.client(), ROLES, Decoding(max_new_tokens=3))
     assert shared.alive
-    assert summarize([dialogue], shared.client(), ROLES, Decoding(3))
+    assert summarize([dialogue], shared.client(), ROLES, Decoding(max_new_tokens=3))
     shared.close()
 
 
 def test_where_memory_runs_out_all_begins_anew_and_no_text_is_lost_or_told_twice(engine, monkeypatch):
     """Also not a text that ended with its first token, in the step in which the memory ran out for the others."""
     dialogues = read_dialogues("sample:en-test")[:3]
-    how = Decoding(12), Decoding(1), Decoding(7)
+    how = Decoding(max_new_tokens=12), Decoding(max_new_tokens=1), Decoding(max_new_tokens=7)
     alone = [texts(summarize([one], engine, ROLES, each)) for one, each in zip(dialogues, how, strict=True)]
     batch = engine.new_scheduler()
-    kind, steps, fail_at = type(batch._rows), [], {2, 5}
+    kind, steps, fail_at = type(batch._decoder), [], {2, 5}
     step = kind.step
 
     def out_of_memory(self, tokens):
@@ -189,31 +194,31 @@ def test_where_memory_runs_out_all_begins_anew_and_no_text_is_lost_or_told_twice
 @pytest.fixture
 def reading(monkeypatch):
     """A model that reads whatever is longer than 100 tokens 10 at a time; two dialogues; and when it has begun."""
-    monkeypatch.setattr("rolesum.generation.async_engine.CHUNKED_PREFILL_THRESHOLD", 100)
-    monkeypatch.setattr("rolesum.generation.decoding.prefix_shared.PREFILL_CHUNK", 10)
+    monkeypatch.setattr(async_engine, "CHUNKED_PREFILL_THRESHOLD", 100)
+    monkeypatch.setattr(prefix_shared, "PREFILL_CHUNK", 10)
     engine = TransformersEngine(load_model(model_dir("llama"), dtype="float32", device="cpu"))
     short = Dialogue("short", (Turn("Customer", "hello"),), {"Customer": "user"})
     long = Dialogue("long", tuple(Turn("Customer", f"line {n}") for n in range(120)), {"Customer": "user"})
     started = threading.Event()
-    read = PrefixSharedDecoder._read
+    read = PrefixSharedDecoder._prefill_chunk
 
     def slowly(self, *arguments):
         started.set()
         time.sleep(0.01)
         return read(self, *arguments)
 
-    monkeypatch.setattr(PrefixSharedDecoder, "_read", slowly)
+    monkeypatch.setattr(PrefixSharedDecoder, "_prefill_chunk", slowly)
     assert engine.encode(0, engine.layout.prompt(short, ["user"])).cached_tokens() <= 100
     return engine, short, long, started
 
 
 def test_a_short_dialogue_does_not_wait_until_a_long_one_is_read(reading):
     engine, short, long, started = reading
-    alone = [texts(summarize([one], engine, ["user"], Decoding(6))) for one in (long, short)]
+    alone = [texts(summarize([one], engine, ["user"], Decoding(max_new_tokens=6))) for one in (long, short)]
     shared, order = AsyncEngine(engine), []
 
     def ask(dialogue):
-        found = texts(summarize([dialogue], shared.client(), ["user"], Decoding(6)))
+        found = texts(summarize([dialogue], shared.client(), ["user"], Decoding(max_new_tokens=6)))
         order.append(dialogue.id)
         return found
 
@@ -227,18 +232,18 @@ def test_a_short_dialogue_does_not_wait_until_a_long_one_is_read(reading):
 
 def test_memory_that_runs_out_while_a_long_dialogue_is_read_loses_nothing(reading, monkeypatch):
     engine, short, long, _ = reading
-    alone = [texts(summarize([one], engine, ["user"], Decoding(6))) for one in (long, short)]
-    faults, read = [torch.OutOfMemoryError("as a GPU says it")], PrefixSharedDecoder._read
+    alone = [texts(summarize([one], engine, ["user"], Decoding(max_new_tokens=6))) for one in (long, short)]
+    faults, read = [torch.OutOfMemoryError("as a GPU says it")], PrefixSharedDecoder._prefill_chunk
 
-    def out_of_memory(self, block, laid, start, end):
+    def out_of_memory(self, block, prompt, start, end):
         if start > 200 and faults:
             raise faults.pop()
-        return read(self, block, laid, start, end)
+        return read(self, block, prompt, start, end)
 
-    monkeypatch.setattr(PrefixSharedDecoder, "_read", out_of_memory)
+    monkeypatch.setattr(PrefixSharedDecoder, "_prefill_chunk", out_of_memory)
     shared = AsyncEngine(engine)
     threads = [
-        InThread(lambda one=one: texts(summarize([one], shared.client(), ["user"], Decoding(6))))
+        InThread(lambda one=one: texts(summarize([one], shared.client(), ["user"], Decoding(max_new_tokens=6))))
         for one in (long, short)
     ]
     assert [thread.ended().result for thread in threads] == alone and not faults
@@ -249,17 +254,17 @@ def test_a_client_that_goes_away_while_its_dialogue_is_read_ends_the_reading(rea
     engine, short, long, started = reading
     shared = AsyncEngine(engine)
     seat = shared.client()
-    thread = InThread(lambda: summarize([long], seat, ["user"], Decoding(6)))
+    thread = InThread(lambda: summarize([long], seat, ["user"], Decoding(max_new_tokens=6)))
     assert started.wait(20)
     seat.cancel()
     assert isinstance(thread.ended(5).error, RequestCanceled)
-    summarize([short], shared.client(), ["user"], Decoding(3))
+    summarize([short], shared.client(), ["user"], Decoding(max_new_tokens=3))
     started.clear()
     assert not started.wait(0.3)  # no piece is read any more
     shared.close()
 
 
-class ByGroups:
+class ByGroups(Engine):
     """An engine without live batches: it writes what it is asked, and notes how it was called."""
 
     name = "groups"
@@ -280,9 +285,10 @@ def test_an_engine_without_live_batches_is_given_groups(engine):
     groups = ByGroups(engine)
     shared = AsyncEngine(groups)
     threads = [
-        InThread(lambda one=one: texts(summarize([one], shared.client(), ROLES, Decoding(40)))) for one in dialogues
+        InThread(lambda one=one: texts(summarize([one], shared.client(), ROLES, Decoding(max_new_tokens=40))))
+        for one in dialogues
     ]
     found = [thread.ended().result for thread in threads]
-    assert found == [texts(summarize([one], engine, ROLES, Decoding(40))) for one in dialogues]
+    assert found == [texts(summarize([one], engine, ROLES, Decoding(max_new_tokens=40))) for one in dialogues]
     assert sum(count for count, _ in groups.calls) == 8 and len(groups.calls) < 8
     shared.close()

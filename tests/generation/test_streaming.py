@@ -7,7 +7,7 @@ from helpers.tiny import model_dir
 from rolesum.dialogue import Dialogue, RoleSummary, Turn
 from rolesum.errors import DataError
 from rolesum.formats import find_dialogue
-from rolesum.generation import Decoding
+from rolesum.generation import Decoding, Engine
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.streaming import BlockStreamer, stream, watch
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig, format_blocks
@@ -22,7 +22,7 @@ CHAT = Dialogue(
 @pytest.fixture(scope="module")
 def writer():
     spec = EngineSpec(model=str(model_dir("llama")), device="cpu", dtype="float32")
-    return Summarizer(SummarizerConfig(spec, decoding=Decoding(24)))
+    return Summarizer(SummarizerConfig(spec, decoding=Decoding(max_new_tokens=24)))
 
 
 def test_what_is_streamed_is_what_is_printed_at_the_end(writer):
@@ -92,12 +92,15 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_the_model_sees_placeholders_and_the_reader_the_values(writer):
-    hidden = Summarizer(SummarizerConfig(writer.config.spec, decoding=Decoding(4), redact=True), writer.engine)
+    hidden = Summarizer(
+        SummarizerConfig(writer.config.spec, decoding=Decoding(max_new_tokens=4), redact=True), writer.engine
+    )
     prompts = []
     inner = writer.engine.generate
 
-    class Watching:
-        name, layout, loaded, fits = "watching", writer.engine.layout, writer.engine.loaded, writer.engine.fits
+    class Watching(Engine):
+        name, layout, fits = "watching", writer.engine.layout, writer.engine.fits
+        text_model = writer.engine.text_model
 
         def generate(self, asked, *others):
             prompts.extend(asked)

@@ -7,12 +7,12 @@ from pathlib import Path
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, Problem, ResourceError
 from rolesum.formats.jsonl import to_json
-from rolesum.generation import Generation
+from rolesum.generation import Engine, Generation
 from rolesum.instructions import ChatFormat, PromptLayout
 from rolesum.roles import roles_of_speakers
 
 
-class Echo:
+class Echo(Engine):
     """Says who is summarized and the last words. Refuses dialogues that say LONG, by their place as engines do."""
 
     name = "echo"

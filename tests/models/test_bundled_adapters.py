@@ -92,7 +92,7 @@ def test_it_summarizes_each_role_far_better_than_its_base():
     means = {}
     for adapter in (None, bundled_adapters.default_adapter()):
         engine = EngineSpec(model=None if adapter else "smollm2-135m", adapter=adapter).open()
-        scores = evaluate(engine, dialogues, roles=roles, decoding=Decoding(64)).scores
+        scores = evaluate(engine, dialogues, roles=roles, decoding=Decoding(max_new_tokens=64)).scores
         means[adapter] = {role: float(scores[role].means["rouge1"]) for role in roles}
     before, after = means.values()
     assert all(after[role] > before[role] + 5 for role in roles), means

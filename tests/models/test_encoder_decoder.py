@@ -109,10 +109,10 @@ def test_a_source_or_an_answer_that_does_not_fit_is_an_error_with_its_place():
     long = Dialogue("77", (Turn("Anna", "My lamp broke. " * 400), Turn("Tom", "Oh dear!")))
     prompts = [engine.layout.prompt(one, ("overall",)) for one in (ENGLISH, long)]
     with pytest.raises(DataError, match=r"reads 1024") as caught:
-        engine.generate(prompts, Decoding(8))
+        engine.generate(prompts, Decoding(max_new_tokens=8))
     assert "77" in str(caught.value) and len(caught.value.problems) == 1
     with pytest.raises(DataError, match=r"lower --max-new-tokens"):
-        engine.generate(prompts[:1], Decoding(LENGTH + 1))
+        engine.generate(prompts[:1], Decoding(max_new_tokens=LENGTH + 1))
     assert [engine.fits(prompt, 8) for prompt in prompts] == [True, False]
 
 

@@ -90,6 +90,6 @@ def test_it_is_loaded_trained_saved_reloaded_and_speaks(row, tmp_path):
     after = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     assert loss_of(after, TRAIN) < loss_of(before, TRAIN)
     dialogues = read_dialogues("sample:en-test", ReadOptions(limit=1))
-    spoken = summarize(dialogues, TransformersEngine(after), ("user", "agent"), decoding=Decoding(8))[0]
+    spoken = summarize(dialogues, TransformersEngine(after), ("user", "agent"), decoding=Decoding(max_new_tokens=8))[0]
     assert [one.role for one in spoken] == ["user", "agent"]
     assert all(0 < one.tokens <= 8 for one in spoken)

@@ -38,7 +38,7 @@ def test_training_lowers_the_loss_and_the_adapter_loads_and_summarizes(kind, tmp
     assert loaded.path == seq2seq_dir(kind)
     assert json.loads((run.adapter / "adapter_config.json").read_text())["task_type"] == "SEQ_2_SEQ_LM"
     spec = EngineSpec(adapter=run.adapter, device="cpu")
-    texts = summarize_dialogues(read_dialogues(HELD_OUT), SummarizerConfig(spec, decoding=Decoding(4)))
+    texts = summarize_dialogues(read_dialogues(HELD_OUT), SummarizerConfig(spec, decoding=Decoding(max_new_tokens=4)))
     assert len(texts) == 3 and all(len(of_dialogue) == 3 for of_dialogue in texts)
 
 
@@ -90,7 +90,8 @@ def test_evaluation_leaves_predictions_and_a_report(tmp_path):
     done = evaluate_model(
         EvaluationTask(str(HELD_OUT), limit=2, out=tmp_path / "out"),
         SummarizerConfig(
-            EngineSpec(model=str(seq2seq_dir("bart")), device="cpu", dtype="float32"), decoding=Decoding(6)
+            EngineSpec(model=str(seq2seq_dir("bart")), device="cpu", dtype="float32"),
+            decoding=Decoding(max_new_tokens=6),
         ),
     )
     assert set(done.scores) == {"overall", "user", "agent"}

@@ -58,7 +58,9 @@ def test_a_run_trains_the_sections_and_its_adapter_asks_for_them_in_the_same_wor
 
 def test_a_runs_sections_are_summarized_though_nobody_plays_them_and_a_given_set_comes_before_them(run):
     loaded = load_model(model_dir("llama"), adapter=run.adapter, device="cpu")
-    written = summarize([CHAT], TransformersEngine(loaded, loaded.layout()), ("issue", "outcome"), Decoding(4))
+    written = summarize(
+        [CHAT], TransformersEngine(loaded, loaded.layout()), ("issue", "outcome"), Decoding(max_new_tokens=4)
+    )
     assert [one.role for one in written[0]] == ["issue", "outcome"]
     given = load_sections("meeting-recap")
     wanted = PromptLayout(ChatFormat(), sections=given).branch(CHAT, "decisions")[0]

@@ -235,7 +235,7 @@ def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path
     def write(loaded, dialogues):
         engine = TransformersEngine(loaded)
         prompts = [engine.layout.prompt(one, BUILT_IN) for one in dialogues]
-        written.append([one.text for row in engine.generate(prompts, Decoding(12)) for one in row])
+        written.append([one.text for row in engine.generate(prompts, Decoding(max_new_tokens=12)) for one in row])
         assert [one.id for one in dialogues] == [one.id for one in read_dialogues(HELD_OUT)[:2]]
 
     def compute(self):
@@ -284,7 +284,7 @@ def test_chinese_summaries_log_the_rouge_l_of_their_scorer(tmp_path):
     logged = last({row["step"]: row["eval_rougeL_user"] for row in read_metrics(run.metrics) if "eval_loss" in row})
     loaded = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     held_out = read_dialogues(chosen.data.validation.path)
-    done = evaluate(TransformersEngine(loaded), held_out, roles=["user"], decoding=Decoding(8))
+    done = evaluate(TransformersEngine(loaded), held_out, roles=["user"], decoding=Decoding(max_new_tokens=8))
     assert done.scores["user"].scorer == "csds"
     assert logged == pytest.approx(done.scores["user"].means["rougeLsum"], abs=1e-5)
 

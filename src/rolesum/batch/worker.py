@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError, ModelError, Problem
-from rolesum.generation.factory import side_of
 from rolesum.generation.summarizer import Summarizer
 
 
@@ -79,8 +78,8 @@ def _summaries(
 def _unread(dialogue: Dialogue, writer: Summarizer) -> Sequence[Problem]:
     """What is wrong where the model does not read the dialogue's language."""
     try:
-        if side := side_of(writer.engine):
-            side.check_languages([dialogue])
+        if model := writer.engine.text_model:
+            model.check_languages([dialogue])
     except ModelError as error:
         return error.problems
     return ()

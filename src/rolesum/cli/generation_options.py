@@ -2,15 +2,16 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
 
 from rolesum.cli.options import (
     Adapter,
     ApiKeyEnv,
-    Beams,
     Choose,
     Columns,
     Concurrency,
@@ -20,10 +21,7 @@ from rolesum.cli.options import (
     Format,
     Gguf,
     Language,
-    LengthPenalty,
     LongDialogues,
-    MaxNewTokens,
-    MinNewTokens,
     Model,
     RecipeRoles,
     Redact,
@@ -31,13 +29,9 @@ from rolesum.cli.options import (
     Roles,
     Samples,
     Sections,
-    Seed,
     ServedModel,
     Skip,
     Speakers,
-    Temperature,
-    TopK,
-    TopP,
     UnknownSpeaker,
     Url,
     VllmOptions,
@@ -45,7 +39,7 @@ from rolesum.cli.options import (
     speaker_map,
     vllm_options,
 )
-from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
+from rolesum.generation.engine import DECODING_OPTIONS, Decoding, DecodingOption
 
 if TYPE_CHECKING:
     from rolesum.formats import ReadOptions
@@ -118,16 +112,9 @@ class GenerationOptions(EngineOptions):
     speaker: Speakers = None
     skip: Skip = None
     long_dialogues: LongDialogues = None
-    max_new_tokens: MaxNewTokens = DEFAULT_MAX_NEW_TOKENS
-    min_new_tokens: MinNewTokens = 0
-    temperature: Temperature = 0.0
-    top_k: TopK = 0
-    top_p: TopP = 1.0
-    beams: Beams = 1
-    length_penalty: LengthPenalty = 1.0
+    decoding: Decoding = field(default_factory=Decoding)
     samples: Samples = 1
     choose: Choose = None
-    seed: Seed = 1
 
     @cached_property
     def role_names(self) -> tuple[str, ...] | None:
@@ -150,23 +137,13 @@ class GenerationOptions(EngineOptions):
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
         """How to write, `long_dialogues` where neither the options nor a recipe say what to do with long dialogues."""
-        from rolesum.generation import Decoding
         from rolesum.generation.rerank import get_reranker
         from rolesum.generation.summarizer import SummarizerConfig
 
         return SummarizerConfig(
             self.engine_spec(engine),
             self.role_names,
-            Decoding(
-                self.max_new_tokens,
-                self.min_new_tokens,
-                self.temperature,
-                self.top_k,
-                self.top_p,
-                self.beams,
-                self.length_penalty,
-                self.seed,
-            ),
+            self.decoding,
             long_dialogues=self.long_dialogues or self.role_config.long_dialogues or long_dialogues,
             samples=self.samples,
             reranker=get_reranker(self.choose) if self.choose else None,
@@ -191,14 +168,19 @@ class RedactedGenerationOptions(GenerationOptions):
 
 
 def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turn a function with a parameter `options` into a command whose options are the fields of `kind`."""
+    """Turn a function with a parameter `options` into a command whose options are the fields of `kind`.
+
+    A field of type Decoding becomes one option for each of its own fields; see DECODING_OPTIONS.
+    """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(kind, include_extras=True)
-        own = [
-            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-            for one in fields(kind)
-        ]
+        own: list[inspect.Parameter] = []
+        for one in fields(kind):
+            if hints[one.name] is Decoding:
+                own += _DECODING_PARAMETERS
+            else:
+                own.append(_parameter(one.name, one.default, hints[one.name]))
         signature = inspect.signature(function)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
@@ -206,10 +188,32 @@ def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], C
 
         @wraps(function)
         def command(**given: Any) -> None:
-            options = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
-            function(options=options, **given)
+            values: dict[str, Any] = {
+                one.name: _decoding(given) if hints[one.name] is Decoding else given.pop(one.name)
+                for one in fields(kind)
+            }
+            function(options=kind(**values), **given)
 
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return command
 
     return decorate
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _decoding_parameter(one: DecodingOption) -> inspect.Parameter:
+    """The option of a field of Decoding. Its range is shown in the help and checked by Decoding itself."""
+    bounds = str(one.bounds)
+    text = f"{one.help} [{bounds}]" if bounds else one.help
+    return _parameter(one.name, one.default, Annotated[one.type, typer.Option(one.flag, help=text)])
+
+
+_DECODING_PARAMETERS = [_decoding_parameter(one) for one in DECODING_OPTIONS]
+
+
+def _decoding(given: dict[str, Any]) -> Decoding:
+    """Takes the decoding options out of a command's arguments. Raises UsageError as Decoding does."""
+    return Decoding(**{one.name: given.pop(one.name) for one in DECODING_OPTIONS})

@@ -36,7 +36,6 @@ Language = Annotated[str | None, typer.Option("--language", help="Of the instruc
 Speakers = Annotated[
     list[str] | None, typer.Option("--speaker", help='Who plays which role, as in "Anna=user". Repeatable.')
 ]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="The longest summary in tokens.")]
 RecipeRoles = Annotated[str | None, typer.Option("--recipe", help="A recipe whose custom roles may be used.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N dialogues.")]
 Skip = Annotated[list[str] | None, typer.Option("--skip", help="Leave out the dialogue with this id. Repeatable.")]
@@ -77,13 +76,6 @@ VllmOptions = Annotated[
     list[str] | None, typer.Option("--vllm-option", help="vllm: KEY=VALUE of vllm.LLM, enforce_eager=true. Repeatable.")
 ]
 
-MinNewTokens = Annotated[int, typer.Option("--min-new-tokens", min=0, help="The shortest summary in tokens.")]
-Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 takes the likeliest token, 1 samples.")]
-TopK = Annotated[int, typer.Option("--top-k", min=0, help="Sample among the K likeliest tokens; 0 among all.")]
-TopP = Annotated[float, typer.Option("--top-p", min=0, max=1, help="Sample among the likeliest with this share.")]
-Beams = Annotated[int, typer.Option("--beams", min=1, help="Beam search with so many beams.")]
-LengthPenalty = Annotated[float, typer.Option("--length-penalty", help="Of beams: over 1 favors long texts.")]
-Seed = Annotated[int, typer.Option("--seed", help="Decides sampled texts.")]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Sample so many texts for each role and choose one.")]
 Choose = Annotated[
     str | None, typer.Option("--choose", help="Which of them: mbr (most like the others), checks, likeliest.")

@@ -21,9 +21,8 @@ from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.report.terminal import write_tables
 from rolesum.evaluation.results import write_evaluation
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
-from rolesum.generation import Decoding, Engine
-from rolesum.generation.factory import EngineSpec, side_of
-from rolesum.generation.long_dialogues.strategies import summarize_any_length
+from rolesum.generation import Decoding, Engine, summarize
+from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, SummarizerConfig
 from rolesum.metrics.scorers import MultiReference, get_scorer
 
@@ -86,7 +85,7 @@ def evaluate_model(task: EvaluationTask, writing: SummarizerConfig) -> Evaluatio
     source, dialogues = task.read()
     spec = writing.spec
     engine = spec.open()
-    side = side_of(engine)
+    side = engine.text_model
     if side:
         side.check_languages(dialogues)
     done = evaluate(
@@ -97,7 +96,7 @@ def evaluate_model(task: EvaluationTask, writing: SummarizerConfig) -> Evaluatio
         multi_reference=task.multi_reference,
         decoding=writing.decoding,
         summarize_with=partial(
-            summarize_any_length,
+            summarize,
             long_dialogues=writing.long_dialogues,
             samples=writing.samples,
             reranker=writing.reranker,
@@ -190,14 +189,10 @@ def _check_ids(dialogues: Sequence[Dialogue]) -> None:
 
 def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
     """What was evaluated, with the versions behind it."""
-    side = side_of(engine)
+    side = engine.text_model
     name = side.name if side else spec.served_model or spec.url
     tuned = f"{name} + {side.metadata.get('recipe', spec.adapter)}" if side and spec.adapter else ""
-    about = {"system": tuned or f"{name}, zero-shot"}
-    if loaded := getattr(engine, "loaded", None):
-        about |= {"dtype": str(loaded.model.dtype).removeprefix("torch."), "device": str(loaded.device)}
-        about |= {"torch": metadata.version("torch"), "transformers": metadata.version("transformers")}
-    return about
+    return {"system": tuned or f"{name}, zero-shot", **engine.describe()}
 
 
 def _about_writing(writing: SummarizerConfig, choice: str | None) -> dict[str, Any]:

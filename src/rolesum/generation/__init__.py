@@ -1,6 +1,6 @@
-"""Generation: the Engine protocol, its engines, and summarizing one dialogue or many."""
+"""Generating summaries: the Engine protocol, the engines, and strategies for dialogues of any length."""
 
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, Engine, Generation
-from rolesum.generation.summarize import summarize
+from rolesum.generation.long_dialogues.strategies import summarize
 
 __all__ = ["DEFAULT_MAX_NEW_TOKENS", "Decoding", "Engine", "Generation", "summarize"]

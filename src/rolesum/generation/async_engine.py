@@ -1,35 +1,35 @@
-"""One engine for many askers, each in a thread of its own: what is asked meanwhile joins what is being written."""
+"""One engine shared by many threads: what a thread asks for joins the batch that is being decoded."""
 
 import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rolesum.errors import DataError, Problem
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import IncrementalDetokenizer
+from rolesum.generation.engines.collector import ResultCollector
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
     from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler
     from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
+    from rolesum.models.loading import PromptModel
 
-# Prompts that an engine without live batches is given at once.
+# Prompts that an engine without continuous batching is given in one call.
 MAX_GROUP_PROMPTS = 32
-# Tokens of a prompt that is read at once; a longer one is read in pieces, and lets the others go on.
+# Longer prompts are prefilled in chunks, between which the other texts are decoded.
 CHUNKED_PREFILL_THRESHOLD = 2048
 
 
 class RequestCanceled(Exception):
-    """Nobody waits for the texts any more."""
+    """The request was canceled, or the engine was closed."""
 
 
 @runtime_checkable
 class ContinuousBatchingEngine(Engine, Protocol):
-    """An engine whose batches take new prompts while others are being written."""
+    """An engine whose scheduler takes new prompts while others are decoded."""
 
     def new_scheduler(
         self, on_token: "OnToken | None" = None, chunked_prefill_threshold: float = inf
@@ -41,54 +41,59 @@ class ContinuousBatchingEngine(Engine, Protocol):
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
-    def to_generation(self, ended: "Completion") -> Generation: ...
+    def to_generation(self, completion: "Completion") -> Generation: ...
 
 
-@dataclass(eq=False)
 class _Request:
-    """One call of `generate`, and what has come of it."""
+    """One call of EngineClient.generate: its prompts, and what has been generated for them."""
 
-    prompts: Sequence[Prompt]
-    decoding: Decoding
-    on_done: Callable[[int], None] | None
-    on_text: OnText | None
-    wanted: "Sequence[GenerationRequest]" = ()
-    texts: list[dict[int, Generation]] = field(default_factory=list)
-    growing: dict[tuple[int, int], IncrementalDetokenizer] = field(default_factory=dict)
-    over: threading.Event = field(default_factory=threading.Event)
-    low_priority: bool = False
-    failure: BaseException | None = None
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+        on_text: OnText | None = None,
+        low_priority: bool = False,
+    ) -> None:
+        self.prompts, self.decoding, self.low_priority = prompts, decoding, low_priority
+        self.collector = ResultCollector(prompts, on_done, on_text)
+        self.scheduled: Sequence[GenerationRequest] = ()
+        self.finished = threading.Event()
+        self.failure: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
-        if not self.over.is_set():
+        if not self.finished.is_set():
             self.failure = error
-            self.over.set()
+            self.finished.set()
 
-    def tell(self, number: int, branch: int, whole: str) -> None:
-        """Hand on what is new of a growing text."""
-        if self.on_text and (added := self.growing.setdefault((number, branch), IncrementalDetokenizer()).new(whole)):
-            self.on_text(number, branch, added)
+    def add(self, prompt: int, branch: int, generation: Generation) -> None:
+        """Keep a finished text; with the last one the request is finished."""
+        self.collector.add(prompt, branch, generation)
+        if self.collector.is_complete:
+            self.finished.set()
 
-    def keep(self, number: int, branch: int, made: Generation) -> None:
-        """A text has ended; with the last of them the ask is over."""
-        self.tell(number, branch, made.text)
-        self.texts[number][branch] = made
-        if len(self.texts[number]) < len(self.prompts[number].branches):
-            return
-        if self.on_done:
-            self.on_done(1)
-        if all(len(done) == len(one.branches) for done, one in zip(self.texts, self.prompts, strict=True)):
-            self.over.set()
+    def results(self) -> list[list[Generation]]:
+        """Wait for the end. Raises what the engine raised, or RequestCanceled."""
+        self.finished.wait()
+        if self.failure:
+            raise self.failure
+        return self.collector.results()
 
 
-class EngineClient:
-    """One asker's place at a shared engine: an Engine, and the way to leave it. The `patient` let others go first."""
+class EngineClient(Engine):
+    """The Engine that one thread uses to share an AsyncEngine; its requests can be canceled from another thread."""
 
     def __init__(self, shared: "AsyncEngine", low_priority: bool = False) -> None:
-        self._patient = low_priority
-        self._shared, self._asks, self._left = shared, list[_Request](), False
-        self.name, self.layout = shared.engine.name, shared.engine.layout
+        """Requests of `low_priority` let the others go first; see GenerationRequest."""
+        engine = shared.engine
+        self.name, self.layout, self.features = engine.name, engine.layout, engine.features
+        self._shared, self._low_priority = shared, low_priority
+        self._requests, self._canceled = list[_Request](), False
         self._lock = threading.Lock()
+
+    @property
+    def text_model(self) -> "PromptModel | None":
+        return self._shared.engine.text_model
 
     def generate(
         self,
@@ -98,56 +103,47 @@ class EngineClient:
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
         """As Engine.generate. Raises RequestCanceled once the client was canceled."""
-        ask = _Request(prompts, decoding, on_done, on_text, texts=[{} for _ in prompts], low_priority=self._patient)
+        request = _Request(prompts, decoding, on_done, on_text, self._low_priority)
         with self._lock:
-            if self._left:
+            if self._canceled:
                 raise RequestCanceled
-            self._asks.append(ask)
+            self._requests.append(request)
         try:
-            if prompts:
-                self._shared.submit(ask)
-                ask.over.wait()
+            if not prompts:
+                return []
+            self._shared.submit(request)
+            return request.results()
         finally:
             with self._lock:
-                self._asks.remove(ask)
-        if ask.failure:
-            raise ask.failure
-        return [[done[branch] for branch in sorted(done)] for done in ask.texts]
+                self._requests.remove(request)
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         return self._shared.fits(prompt, max_new_tokens)
 
     def cancel(self) -> None:
-        """From any thread: what is being written for this asker ends, and its rows are free for others."""
+        """Cancel all requests of this client, from any thread, and free their rows; it takes no others."""
         with self._lock:
-            self._left = True
-            for ask in self._asks:
-                ask.fail(RequestCanceled())
+            self._canceled = True
+            for request in self._requests:
+                request.fail(RequestCanceled())
         self._shared.wake()
 
-    @property
-    def loaded(self) -> object:  # by which engines.side_of finds the model's text side
-        return getattr(self._shared.engine, "loaded", None)
-
-    @property
-    def side(self) -> object:
-        return getattr(self._shared.engine, "side", None)
+    def close(self) -> None:
+        self.cancel()
 
 
 class AsyncEngine:
-    """An engine and the thread that runs it. Texts are those that the engine writes for each asker alone."""
+    """An engine and the thread that runs it. Each client gets the texts that it would get alone."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._arrived: deque[_Request] = deque()
         self._wake = threading.Condition()
         self._closing = False
-        self.tokenizer_lock = threading.Lock()  # a tokenizer is not made for several threads
+        self.tokenizer_lock = threading.Lock()  # tokenizers are not thread-safe
         self._numbers = itertools.count()
-        self._running: dict[
-            int, tuple[_Request, int]
-        ] = {}  # number of a prompt -> who asked for it, and its place there
-        self.num_rows = 0  # texts that grow now
+        self._running: dict[int, tuple[_Request, int]] = {}  # a prompt's number -> its request, its place there
+        self.num_rows = 0  # rows that are being decoded
         self._thread = threading.Thread(target=self._run, name="rolesum-engine", daemon=True)
         self._thread.start()
 
@@ -159,31 +155,33 @@ class AsyncEngine:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """End the thread once nothing waits and nothing runs."""
+        """End the thread once no request waits or runs, and close the engine."""
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+        self.engine.close()
 
-    def submit(self, ask: _Request) -> None:
-        """Let an ask wait for the engine. Raises DataError for prompts that do not fit."""
+    def submit(self, request: _Request) -> None:
+        """Queue a request. Raises DataError for prompts that do not fit, RequestCanceled after `close`."""
         if isinstance(self.engine, ContinuousBatchingEngine):
-            problems, wanted = list[Problem](), []
-            for prompt in ask.prompts:
+            problems, scheduled = list[Problem](), []
+            for prompt in request.prompts:
                 try:
                     with self.tokenizer_lock:
-                        wanted.append(
-                            self.engine.make_request(next(self._numbers), prompt, ask.decoding, ask.low_priority)
+                        number = next(self._numbers)
+                        scheduled.append(
+                            self.engine.make_request(number, prompt, request.decoding, request.low_priority)
                         )
                 except DataError as error:
                     problems += error.problems
             if problems:
                 raise DataError(problems)
-            ask.wanted = wanted
+            request.scheduled = scheduled
         with self._wake:
             if self._closing or not self.alive:
                 raise RequestCanceled
-            self._arrived.append(ask)
+            self._arrived.append(request)
             self._wake.notify()
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
@@ -197,18 +195,18 @@ class AsyncEngine:
     def _run(self) -> None:
         try:
             if isinstance(self.engine, ContinuousBatchingEngine):
-                self._live(self.engine)
+                self._run_scheduler(self.engine)
             else:
-                self._by_groups()
+                self._run_groups()
         finally:
             with self._wake:
                 self._closing = True
-                left = [*self._arrived, *(ask for ask, _ in self._running.values())]
-            for ask in left:
-                ask.fail(RequestCanceled())
+                left = [*self._arrived, *(request for request, _ in self._running.values())]
+            for request in left:
+                request.fail(RequestCanceled())
 
     def _arrivals(self, wait: bool) -> list[_Request] | None:
-        """What has come since; with `wait`, at least something, or None at the end."""
+        """The requests that have arrived; with `wait`, at least one, or None when the engine is closed."""
         with self._wake:
             while wait and not self._arrived:
                 if self._closing:
@@ -218,90 +216,87 @@ class AsyncEngine:
             self._arrived.clear()
             return found
 
-    # An engine with live batches
+    # Engines with continuous batching
 
-    def _live(self, engine: ContinuousBatchingEngine) -> None:
+    def _run_scheduler(self, engine: ContinuousBatchingEngine) -> None:
         running = self._running
 
-        def told(text: "Hypothesis") -> None:
-            ask, number = running[text.key[0]]
-            if ask.on_text and not ask.over.is_set():
-                ask.tell(number, text.key[1], engine.decode(text.ids))
+        def on_token(hypothesis: "Hypothesis") -> None:
+            request, number = running[hypothesis.key[0]]
+            if request.collector.on_text and not request.finished.is_set():
+                request.collector.update(number, hypothesis.key[1], engine.decode(hypothesis.ids))
 
-        batch = engine.new_scheduler(told, CHUNKED_PREFILL_THRESHOLD)
-        while (arrived := self._arrivals(wait=not batch.busy)) is not None:
-            for ask in arrived:
-                running.update({one.prompt.index: (ask, number) for number, one in enumerate(ask.wanted)})
-            gone = [index for index, (ask, _) in running.items() if ask.over.is_set()]
+        scheduler = engine.new_scheduler(on_token, CHUNKED_PREFILL_THRESHOLD)
+        while (arrived := self._arrivals(wait=not scheduler.busy)) is not None:
+            for request in arrived:
+                running.update({one.prompt.index: (request, number) for number, one in enumerate(request.scheduled)})
+            canceled = [index for index, (request, _) in running.items() if request.finished.is_set()]
             try:
-                for ask in arrived:
-                    batch.add(ask.wanted)
-                batch.cancel(gone)
-                for index in gone:
+                for request in arrived:
+                    scheduler.add(request.scheduled)
+                scheduler.cancel(canceled)
+                for index in canceled:
                     del running[index]
-                self._keep(engine, batch.step(), running)
+                for completion in scheduler.step():
+                    self._complete(engine, completion)
             except Exception as error:
-                for ask, _ in running.values():
-                    ask.fail(error)
+                for request, _ in running.values():
+                    request.fail(error)
                 running.clear()
-                batch = engine.new_scheduler(told, CHUNKED_PREFILL_THRESHOLD)
-            self.num_rows = batch.num_rows
+                scheduler = engine.new_scheduler(on_token, CHUNKED_PREFILL_THRESHOLD)
+            self.num_rows = scheduler.num_rows
 
-    def _keep(
-        self, engine: ContinuousBatchingEngine, ended: "Sequence[Completion]", running: dict[int, tuple[_Request, int]]
-    ) -> None:
-        for one in ended:
-            index, branch = one.hypothesis.key
-            ask, number = running[index]
-            ask.keep(number, branch, engine.to_generation(one))
-            if len(ask.texts[number]) == len(ask.prompts[number].branches):
-                del running[index]
+    def _complete(self, engine: ContinuousBatchingEngine, completion: "Completion") -> None:
+        index, branch = completion.hypothesis.key
+        request, number = self._running[index]
+        generation = engine.to_generation(completion)
+        request.collector.update(number, branch, generation.text)
+        request.add(number, branch, generation)
+        if request.collector.has_all_of(number):
+            del self._running[index]
 
-    # An engine that takes prompts by groups
+    # Engines without continuous batching
 
-    def _by_groups(self) -> None:
+    def _run_groups(self) -> None:
         waiting: deque[_Request] = deque()
         while (arrived := self._arrivals(wait=not waiting)) is not None:
             waiting.extend(arrived)
             group, prompts = list[_Request](), 0
-            for ask in list(waiting):
-                if ask.over.is_set():
-                    waiting.remove(ask)
-                elif not group or (
-                    ask.decoding == group[0].decoding and prompts + len(ask.prompts) <= MAX_GROUP_PROMPTS
-                ):
-                    waiting.remove(ask)
-                    group.append(ask)
-                    prompts += len(ask.prompts)
+            for request in list(waiting):
+                fits = prompts + len(request.prompts) <= MAX_GROUP_PROMPTS
+                if request.finished.is_set():
+                    waiting.remove(request)
+                elif not group or (request.decoding == group[0].decoding and fits):
+                    waiting.remove(request)
+                    group.append(request)
+                    prompts += len(request.prompts)
             if group:
-                self._written(group)
+                self._generate_group(group)
 
-    def _written(self, group: Sequence[_Request]) -> None:
-        """Write for several askers; where one's prompts are refused, for each alone."""
-        places = [(ask, number) for ask in group for number in range(len(ask.prompts))]
+    def _generate_group(self, group: Sequence[_Request]) -> None:
+        """Generate the texts of several requests; one by one where the engine refuses a prompt of one of them."""
+        places = [(request, number) for request in group for number in range(len(request.prompts))]
 
-        def told(index: int, branch: int, added: str) -> None:
-            ask, number = places[index]
-            if ask.on_text and not ask.over.is_set():
-                ask.on_text(number, branch, added)
+        def on_text(index: int, branch: int, added: str) -> None:
+            request, number = places[index]
+            if request.collector.on_text and not request.finished.is_set():
+                request.collector.on_text(number, branch, added)
 
-        streams = any(ask.on_text for ask in group)
-        self.num_rows = sum(len(ask.prompts[number].branches) for ask, number in places)
+        streams = any(request.collector.on_text for request in group)
+        self.num_rows = sum(len(request.prompts[number].branches) for request, number in places)
         try:
-            prompts = [ask.prompts[number] for ask, number in places]
-            made = self.engine.generate(prompts, group[0].decoding, on_text=told if streams else None)
+            prompts = [request.prompts[number] for request, number in places]
+            made = self.engine.generate(prompts, group[0].decoding, on_text=on_text if streams else None)
         except Exception as error:
             if isinstance(error, DataError) and len(group) > 1:
-                for ask in group:
-                    self._written([ask])
+                for request in group:
+                    self._generate_group([request])
                 return
-            for ask in group:
-                ask.fail(error)
+            for request in group:
+                request.fail(error)
             return
         finally:
             self.num_rows = 0
-        for (ask, number), texts in zip(places, made, strict=True):
-            ask.on_text, on_text = None, ask.on_text  # it was told all by the engine
+        for (request, number), texts in zip(places, made, strict=True):
             for branch, text in enumerate(texts):
-                ask.keep(number, branch, text)
-            ask.on_text = on_text
+                request.add(number, branch, text)

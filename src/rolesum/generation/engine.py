@@ -1,52 +1,81 @@
-"""The Engine protocol: what turns prompts into texts, whichever library does the work behind it."""
+"""The Engine protocol, which every way of generating texts implements, and the options that control decoding."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rolesum.errors import UsageError
 from rolesum.instructions import Prompt, PromptLayout
 
+if TYPE_CHECKING:
+    from rolesum.models.loading import PromptModel
+
 DEFAULT_MAX_NEW_TOKENS = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How texts are chosen: greedily, unless a `temperature` or `beams` say otherwise. All limits are in tokens.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The range of a number: at least `ge`, over `gt`, at most `le`; None where there is no such bound."""
 
-    Nothing of a checkpoint's own generation_config is used. `top_k` 0 and `top_p` 1 leave all tokens; a beam's score is
-    its log-probability over length ** `length_penalty`. The `seed`, the dialogue's id and the branch's number decide a
-    sampled text, whatever stands beside it in a batch.
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+
+    def contains(self, value: float) -> bool:
+        """Whether a value lies in the range. NaN never does, unless there is no bound at all."""
+        lower = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
+        return lower and (self.le is None or value <= self.le)
+
+    def __str__(self) -> str:
+        if self.ge is not None:
+            return f"{self.ge:g} to {self.le:g}" if self.le is not None else f"at least {self.ge:g}"
+        lower = f"over {self.gt:g}" if self.gt is not None else ""
+        upper = f"at most {self.le:g}" if self.le is not None else ""
+        return ", ".join(part for part in (lower, upper) if part)
+
+
+def _option(
+    default: float, help: str, *, ge: float | None = None, gt: float | None = None, le: float | None = None
+) -> Any:
+    """Declares a field of Decoding with the help text and the range that the command line and the server show."""
+    return field(default=default, metadata={"help": help, "bounds": Bounds(ge=ge, gt=gt, le=le)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How texts are decoded: greedily, unless `temperature` (sampling) or `beams` (beam search) say otherwise.
+
+    This class is the one list of the decoding options: `DECODING_OPTIONS` is made from it, and the options of the
+    command line and the fields of the server's requests are made from that. Nothing of a checkpoint's own
+    generation_config is used. `top_k` 0 and `top_p` 1 keep all tokens. A beam's score is its log-probability divided
+    by length ** `length_penalty`. A sampled text depends on `seed`, its dialogue's id and its branch only, never on
+    the other texts of its batch.
     """
 
-    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
-    min_new_tokens: int = 0
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    beams: int = 1
-    length_penalty: float = 1.0
-    seed: int = 1
+    max_new_tokens: int = _option(DEFAULT_MAX_NEW_TOKENS, "Maximum length of a summary in tokens.", ge=1)
+    min_new_tokens: int = _option(0, "Minimum length of a summary in tokens.", ge=0)
+    temperature: float = _option(0.0, "Sampling temperature; 0 always takes the likeliest token.", ge=0, le=100)
+    top_k: int = _option(0, "Sample among the K likeliest tokens; 0 among all.", ge=0)
+    top_p: float = _option(1.0, "Sample among the likeliest tokens that together have this probability.", gt=0, le=1)
+    beams: int = _option(1, "Number of beams of a beam search; 1 is no beam search.", ge=1, le=64)
+    length_penalty: float = _option(1.0, "Length penalty of the beam search: over 1 favors long texts.", ge=-10, le=10)
+    seed: int = _option(1, "Seed of sampled texts.")
 
     def __post_init__(self) -> None:
-        """Raises UsageError for numbers that mean nothing, or do not go together."""
-        ranges = {
-            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
-            "min_new_tokens": (0 <= self.min_new_tokens <= self.max_new_tokens, f"0 to {self.max_new_tokens}"),
-            "temperature": (0 <= self.temperature <= 100, "0 to 100"),
-            "top_k": (self.top_k >= 0, "0 or more"),
-            "top_p": (0 < self.top_p <= 1, "over 0, up to 1"),
-            "beams": (1 <= self.beams <= 64, "1 to 64"),
-            "length_penalty": (-10 <= self.length_penalty <= 10, "-10 to 10"),
-        }
-        for name, (is_right, wanted) in ranges.items():
-            if not is_right:
-                raise UsageError(f"{name} {getattr(self, name)} is out of its range", fix=f"{_option(name)}: {wanted}")
+        """Raises UsageError for values outside their range, or that exclude each other."""
+        for one in DECODING_OPTIONS:
+            value = getattr(self, one.name)
+            if not one.bounds.contains(value):
+                raise UsageError(f"{one.name} {value} is out of its range", fix=f"{one.flag}: {one.bounds}")
+        if self.min_new_tokens > self.max_new_tokens:
+            what = f"min_new_tokens {self.min_new_tokens} is more than max_new_tokens {self.max_new_tokens}"
+            raise UsageError(what, fix=f"--min-new-tokens: 0 to {self.max_new_tokens}")
         if self.beams > 1 and self.temperature:
             raise UsageError("beams are not sampled", fix="give --beams or --temperature")
         if not self.temperature and (self.top_k or self.top_p < 1):
-            name = "top_k" if self.top_k else "top_p"
-            raise UsageError(f"{_option(name)} is for sampling", fix="add --temperature 0.7, or leave it out")
+            flag = "--top-k" if self.top_k else "--top-p"
+            raise UsageError(f"{flag} is for sampling", fix="add --temperature 0.7, or leave it out")
         if self.beams == 1 and self.length_penalty != 1:
             raise UsageError("--length-penalty is for beams", fix="add --beams 4, or leave it out")
 
@@ -54,18 +83,41 @@ class Decoding:
     def greedy(self) -> bool:
         return self.beams == 1 and not self.temperature
 
+    def text_seed(self, dialogue_id: str, branch: int) -> bytes:
+        """The seed of one sampled text, 32 bytes, from the run's seed, the dialogue and the number of the branch."""
+        identity = f"{self.seed}\0{dialogue_id}\0{branch}"
+        return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingOption:
+    """One field of Decoding, as the command line and the server present it."""
+
+    name: str
+    type: type[Any]
+    default: Any
+    help: str
+    bounds: Bounds
+
+    @property
+    def flag(self) -> str:
+        """The option of the command line, such as --top-k."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+DECODING_OPTIONS: tuple[DecodingOption, ...] = tuple(
+    DecodingOption(name=one.name, type=type(one.default), default=one.default, **one.metadata)
+    for one in fields(Decoding)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One text and how it came about.
+    """One generated text with its statistics.
 
-    `finish_reason` is "stop" where the model ended it, "length" where the limit did. Log-probabilities are natural, of
-    the model's own distribution, over the text's tokens and the one that ended it; None where an engine has none.
-    `seconds` go from when the engine took the prompt up to the text's end.
+    `finish_reason` is "stop" where the model ended the text and "length" where the limit did. Log-probabilities are
+    natural logarithms under the model's own distribution, over the text's tokens and the one that ended it; None where
+    an engine gives none. `seconds` run from when the engine started on the prompt to the end of the text.
     """
 
     text: str
@@ -76,15 +128,32 @@ class Generation:
     seconds: float = 0.0
 
 
-# What is told while texts grow: number of the prompt, number of the branch, what was added to its text.
+# Called while texts are generated: number of the prompt, number of the branch, what was added to the branch's text.
 OnText = Callable[[int, int, str], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFeatures:
+    """What an engine can do beyond greedy decoding and sampling."""
+
+    beams: bool = False
+    min_new_tokens: bool = False
+
+
 class Engine(Protocol):
-    """Texts for prompts. `layout` says how the engine's model wants its prompts written."""
+    """Generates texts for prompts: transformers, vLLM, llama.cpp, an OpenAI-compatible endpoint, or a baseline.
+
+    `layout` says how the engine's model wants its prompts written. `text_model` is the tokenizer, chat template and
+    training note of the model; None for an engine that is sent plain messages, and for one without a model.
+    """
 
     name: str
     layout: PromptLayout
+    features: EngineFeatures = EngineFeatures()
+
+    @property
+    def text_model(self) -> "PromptModel | None":
+        return None
 
     def generate(
         self,
@@ -93,13 +162,38 @@ class Engine(Protocol):
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
-        """For each prompt, in order, one text per branch. `on_done` is told how many prompts were finished.
+        """Generate, for each prompt in order, one text per branch.
 
-        Two branches of one prompt may be alike: each is sampled for itself. Raises DataError, before any work is done,
-        with all the prompts that do not fit the model.
+        `on_done` is called with the number of prompts that were finished since its last call, `on_text` with what is
+        added to each text. Two branches of one prompt may be equal: each is sampled on its own. Raises DataError with
+        all the prompts that do not fit the model, before any work, and UsageError for a `decoding` that the engine
+        does not support.
         """
         ...
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        """Whether the model takes a prompt and as many new tokens for each of its branches."""
+        """Whether the model takes a prompt and so many new tokens for each of its branches."""
         ...
+
+    def describe(self) -> dict[str, str]:
+        """What an evaluation records about the engine beside its name: dtype, device, versions."""
+        return {}
+
+    def connect(self) -> None:
+        """Check that the engine can be used now. Raises ResourceError or ModelError where it cannot be reached."""
+        return
+
+    def close(self) -> None:
+        """Free what the engine holds: its process, connections or memory. It is not used afterwards."""
+        return
+
+
+def check_decoding(engine: Engine, decoding: Decoding) -> None:
+    """Raise UsageError for decoding options that an engine does not have."""
+    for name, is_asked, is_there in (
+        ("--beams", decoding.beams > 1, engine.features.beams),
+        ("--min-new-tokens", decoding.min_new_tokens > 0, engine.features.min_new_tokens),
+    ):
+        if is_asked and not is_there:
+            what = f"the engine {engine.name} does not support {name}"
+            raise UsageError(what, fix="leave the option out, or use --engine transformers")

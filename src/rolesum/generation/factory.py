@@ -116,12 +116,6 @@ def open_engine(spec: EngineSpec) -> Engine:
     return local
 
 
-def side_of(engine: Engine) -> "PromptModel | None":
-    """How an engine's model was trained, and which languages it reads; None for an endpoint that is sent messages."""
-    side: PromptModel | None = getattr(engine, "loaded", None) or getattr(engine, "side", None)
-    return side
-
-
 def _transformers(spec: EngineSpec) -> Engine:
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.loading import load_model

@@ -11,9 +11,11 @@ from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, detect_language
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.generation.engine import Generation
-from rolesum.generation.summarize import Reranker
 from rolesum.metrics.rouge import rouge
 from rolesum.metrics.scorers import SCORERS, Scorer, get_scorer
+
+# Picks one of several texts for a role of a dialogue, by its number.
+Reranker = Callable[[Dialogue, str, Sequence[Generation]], int]
 
 # Name -> what it takes. Behind mbr may stand a scorer: mbr:samsum.
 RERANKERS = {

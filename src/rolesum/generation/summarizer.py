@@ -1,31 +1,34 @@
-"""Summarizing as a user asks for it: load the model, check the dialogues, write, and lay the texts out."""
+"""The Summarizer: an engine and all options that decide its summaries; and summaries as text or JSON."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.generation.engine import Decoding, Engine, OnText
-from rolesum.generation.factory import EngineSpec, side_of
-from rolesum.generation.long_dialogues.strategies import check_strategy, summarize_any_length
-from rolesum.generation.summarize import Reranker, check_samples
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy, summarize
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.recipe import load_recipe
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, default_roles
 
+if TYPE_CHECKING:
+    from rolesum.generation.rerank import Reranker
+
 
 @dataclass(frozen=True)
 class SummarizerConfig:
-    """How dialogues become summaries: by which engine, for which roles, decoded and chosen how.
+    """How dialogues are summarized: by which engine, for which roles, with which decoding and redaction.
 
-    Without `roles`, each dialogue has its own, of those that the adapter was trained for; or what `sections` ask for.
-    With `redact`, the model sees placeholders; `hidden_names` are masked beside the speakers' names, and `kept_labels`
-    name nobody.
+    Without `roles`, each dialogue is summarized for its own roles among those that the adapter was trained for, or for
+    the sections that are set. See `summarize` for `long_dialogues`, `samples` and `reranker`. With `redact`, the model
+    sees placeholders: `hidden_names` are masked beside the speakers' names, `kept_labels` are speaker labels that are
+    not names.
     """
 
     spec: EngineSpec = field(default_factory=EngineSpec)
@@ -33,13 +36,13 @@ class SummarizerConfig:
     decoding: Decoding = field(default_factory=Decoding)
     long_dialogues: str = "refuse"
     samples: int = 1
-    reranker: Reranker | None = None
+    reranker: "Reranker | None" = None
     redact: bool = False
     hidden_names: tuple[str, ...] = ()
     kept_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what does not go together, before anything is loaded."""
+        """Raises UsageError for options that exclude each other, before anything is loaded."""
         check_strategy(self.long_dialogues)
         check_samples(self.samples, self.reranker, self.decoding)
         if self.reranker and self.samples == 1:
@@ -47,10 +50,10 @@ class SummarizerConfig:
 
 
 class Summarizer:
-    """An engine that is ready, with all that decides its summaries."""
+    """Summarizes dialogues with one engine and one configuration."""
 
     def __init__(self, config: SummarizerConfig, engine: Engine | None = None) -> None:
-        """Raises as EngineSpec.open does."""
+        """Loads the engine of the configuration, unless one is given. Raises as EngineSpec.open does."""
         self.config = config
         self.engine = engine or config.spec.open()
 
@@ -60,8 +63,8 @@ class Summarizer:
             return tuple(self.config.roles)
         if sections := self.engine.layout.sections:
             return sections.names_for(dialogue)
-        side = side_of(self.engine)
-        trained = side.metadata.get("roles") if side else None
+        model = self.engine.text_model
+        trained = model.metadata.get("roles") if model else None
         own = default_roles(dialogue)
         return (tuple(role for role in own if role in trained) or (OVERALL,)) if trained else own
 
@@ -71,19 +74,19 @@ class Summarizer:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
     ) -> list[list[RoleSummary]]:
-        """The summaries; see summarize_any_length, which tells what is raised."""
-        if side := side_of(self.engine):
-            side.check_languages(list(dialogues))
-        how = self.config
-        masked = [self._redacted(one) for one in dialogues] if how.redact else []
-        found = summarize_any_length(
+        """The summaries of each dialogue, one per role. Raises as the function `summarize`, and ModelError."""
+        if model := self.engine.text_model:
+            model.check_languages(list(dialogues))
+        config = self.config
+        masked = [self._redacted(one) for one in dialogues] if config.redact else []
+        found = summarize(
             [one.dialogue for one in masked] or dialogues,
             self.engine,
             [self.roles_for(one) for one in dialogues],
-            how.decoding,
-            long_dialogues=how.long_dialogues,
-            samples=how.samples,
-            reranker=how.reranker,
+            config.decoding,
+            long_dialogues=config.long_dialogues,
+            samples=config.samples,
+            reranker=config.reranker,
             on_done=on_done,
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,
         )
@@ -91,7 +94,7 @@ class Summarizer:
             return found
         restored, left = restore_summaries(found, masked)
         if left:
-            log(f"{left} placeholders in the summaries stand for nothing: the model made them up")
+            log(f"{left} placeholders in the summaries stand for no value: the model made them up")
         return restored
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
@@ -99,27 +102,27 @@ class Summarizer:
 
 
 def _restoring(on_text: OnText, masked: Sequence[Redacted]) -> OnText:
-    """Tells texts with the values put back; what may be half a placeholder waits for its end."""
+    """Passes on texts with the redacted values restored; a placeholder is held back until it is complete."""
     texts: dict[tuple[int, int], RestoringText] = {}
 
-    def told(dialogue: int, role: int, added: str) -> None:
+    def pass_on(dialogue: int, role: int, added: str) -> None:
         restoring = texts.setdefault((dialogue, role), RestoringText(masked[dialogue]))
         if ready := restoring.add(added):
             on_text(dialogue, role, ready)
 
-    return told
+    return pass_on
 
 
 def summarize_dialogues(dialogues: Sequence[Dialogue], config: SummarizerConfig) -> list[list[RoleSummary]]:
     """Load the model and summarize, with a progress bar."""
-    writer = Summarizer(config)
+    summarizer = Summarizer(config)
     with progress_bar("summarize", len(dialogues), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
-        return writer.summarize(dialogues, on_done=bar.advance)
+        return summarizer.summarize(dialogues, on_done=bar.advance)
 
 
 @dataclass(frozen=True, slots=True)
 class RoleConfig:
-    """What an adapter, a recipe or a set of sections says: custom roles, what they are, what to do with long ones."""
+    """What an adapter, a recipe or a set of sections declares: custom roles, sections, a long-dialogue strategy."""
 
     aliases: Mapping[str, Sequence[str]]
     definitions: Mapping[str, str]
@@ -128,7 +131,7 @@ class RoleConfig:
 
 
 def load_role_config(adapter: Path | None, recipe: str | None, sections: str | None = None) -> RoleConfig:
-    """The custom roles that an adapter was trained for, and those that a recipe or a set of sections declares."""
+    """The custom roles that an adapter was trained for, with those that a recipe or a set of sections declares."""
     aliases: dict[str, Sequence[str]] = {}
     definitions: dict[str, str] = {}
     chosen: SectionSet | None = None
@@ -166,12 +169,12 @@ def block_heading(role: str) -> str:
 
 
 def block_notes(summary: RoleSummary) -> str:
-    """What a reader must know beside a text: that it was cut, or what it rests on."""
-    said = " […cut by --max-new-tokens]" if summary.finish_reason == "length" else ""
+    """What a reader must know beside a text: that the limit cut it off, or how much of the dialogue was read."""
+    notes = " […cut by --max-new-tokens]" if summary.finish_reason == "length" else ""
     if (seen := summary.coverage) is not None:
         chunks = f", {seen.chunks} chunks" if seen.chunks > 1 else ""
-        said += f"\n({seen.strategy}: {seen.read} of {seen.turns} turns read{chunks})"
-    return said
+        notes += f"\n({seen.strategy}: {seen.read} of {seen.turns} turns read{chunks})"
+    return notes
 
 
 def format_json_lines(summaries: Sequence[Sequence[RoleSummary]]) -> str:
@@ -180,10 +183,10 @@ def format_json_lines(summaries: Sequence[Sequence[RoleSummary]]) -> str:
 
 
 def summary_record(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
-    """What is written of a dialogue: id, summaries by role, the roles that the limit cut, and each role's stats."""
+    """The JSON record of a dialogue: id, summaries by role, roles that the limit cut off, statistics by role."""
     value: dict[str, Any] = {"id": summaries[0].dialogue_id, "summaries": {one.role: one.text for one in summaries}}
-    if cut := [one.role for one in summaries if one.finish_reason == "length"]:
-        value["truncated"] = cut
+    if truncated := [one.role for one in summaries if one.finish_reason == "length"]:
+        value["truncated"] = truncated
     value["stats"] = {one.role: _stats(one) for one in summaries}
     return value
 

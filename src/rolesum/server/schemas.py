@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, create_model
 
 from rolesum.formats.options import REFUSE
-from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS
+from rolesum.generation.engine import DECODING_OPTIONS, DEFAULT_MAX_NEW_TOKENS, Decoding
 
 # Half of a surrogate pair comes through JSON, and cannot be written anywhere.
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -35,26 +35,40 @@ class DialogueIn(Asked):
     roles: dict[Name, Name] = Field({}, description="Who plays which role, where the speaker's label does not say it.")
 
 
-class Options(Asked):
+def _decoding_fields() -> dict[str, Any]:
+    """Name -> type and pydantic field of each decoding option, as create_model takes them."""
+    fields: dict[str, Any] = {}
+    for one in DECODING_OPTIONS:
+        bounds: dict[str, Any] = {"ge": one.bounds.ge, "gt": one.bounds.gt, "le": one.bounds.le}
+        if one.name == "seed":
+            bounds = {"ge": 0, "gt": None, "le": 2**31 - 1}  # the range that OpenAI-compatible servers take
+        fields[one.name] = (one.type, Field(one.default, description=one.help, **bounds))
+    return fields
+
+
+_DecodingOptions = create_model("_DecodingOptions", __base__=Asked, **_decoding_fields())
+
+
+class Options(_DecodingOptions):
     """How texts are chosen, as the options of `rolesum summarize` of the same names."""
 
     max_new_tokens: int | None = Field(
-        None, ge=1, description=f"The longest summary in tokens: {DEFAULT_MAX_NEW_TOKENS}, or the limit if it is lower."
+        None,
+        ge=1,
+        description=f"Maximum length of a summary in tokens. Default: {DEFAULT_MAX_NEW_TOKENS}, or the server's limit.",
     )
-    min_new_tokens: int = Field(0, ge=0, description="The shortest summary in tokens.")
-    temperature: float = Field(0.0, ge=0, le=100, description="0 takes the likeliest token.")
-    top_k: int = Field(0, ge=0, description="Sample among the K likeliest tokens; 0 among all.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Sample among the likeliest with this share.")
-    beams: int = Field(1, ge=1, description="Beam search with so many beams.")
-    length_penalty: float = Field(1.0, ge=-10, le=10, description="Of beams: over 1 favors long texts.")
     samples: int = Field(1, ge=1, description="Sample so many texts for each role, and choose one.")
     choose: str | None = Field(None, description="Which of them: mbr, checks or likeliest.")
-    seed: int = Field(1, ge=0, le=2**31 - 1, description="Decides sampled texts.")
     long_dialogues: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
         "map-reduce", description="What happens to a dialogue that does not fit the model."
     )
     redact: bool = Field(False, description="Mask numbers, addresses and names before the model sees them.")
     checks: bool = Field(True, description="Tell each sentence's evidence, and what the checks object to.")
+
+    def decoding(self, max_new_tokens: int) -> Decoding:
+        """These options as the engine takes them. Raises UsageError as Decoding does."""
+        values = {one.name: getattr(self, one.name) for one in DECODING_OPTIONS}
+        return Decoding(**{**values, "max_new_tokens": max_new_tokens})
 
 
 class Wishes(Asked):

@@ -10,10 +10,9 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
-from rolesum.generation.engines.openai import OpenAIEngine
-from rolesum.generation.factory import EngineSpec, side_of
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.rerank import get_reranker
-from rolesum.generation.summarize import check_roles
 from rolesum.generation.summarizer import RoleConfig, Summarizer, SummarizerConfig
 from rolesum.instructions import Prompt, PromptLayout, SectionSet
 from rolesum.roles import BUILT_IN
@@ -47,20 +46,19 @@ class Served:
         """Loads it. Raises as EngineSpec.open does."""
         self.name, self.spec, self.declared = name, spec, declared
         engine = spec.open()
-        if isinstance(engine, OpenAIEngine):
-            engine.connect()  # who cannot be reached now is told of now
+        engine.connect()  # an endpoint that cannot be reached is an error at the start
         self.shared = AsyncEngine(engine)
         self.layout = self.shared.engine.layout
 
     @property
     def trained_roles(self) -> tuple[str, ...]:
         """The roles that it was trained to write; the built-in ones for a base as it comes."""
-        side = side_of(self.shared.engine)
+        side = self.shared.engine.text_model
         return tuple(side.metadata.get("roles", BUILT_IN)) if side else BUILT_IN
 
     @property
     def languages(self) -> tuple[str, ...]:
-        side = side_of(self.shared.engine)
+        side = self.shared.engine.text_model
         return tuple(side.catalog_entry.languages) if side and side.catalog_entry else ("en", "zh")
 
     def aliases(self, sections: SectionSet | None) -> Mapping[str, Sequence[str]]:
@@ -114,7 +112,7 @@ class Served:
 
     def tokens(self, prompt: Prompt) -> int:
         """Tokens of a prompt, its dialogue counted once; 0 for an endpoint, whose tokens are not known here."""
-        side = side_of(self.shared.engine)
+        side = self.shared.engine.text_model
         if side is None:
             return 0
         with self.shared.tokenizer_lock:
@@ -164,13 +162,4 @@ def decoding_of(options: Options, limits: Limits) -> Decoding:
     for name in ("samples", "beams"):
         if (asked := getattr(options, name)) > limits.lanes:
             raise Refusal(413, f"{name} {asked}; at most {limits.lanes}", where=f"options.{name}", fix="ask for fewer")
-    return Decoding(
-        longest,
-        options.min_new_tokens,
-        options.temperature,
-        options.top_k,
-        options.top_p,
-        options.beams,
-        options.length_penalty,
-        options.seed,
-    )
+    return options.decoding(longest)

@@ -42,7 +42,7 @@ class ValidationRouge:
         engine = self._engine()
         chosen = _scorable(self.dialogues, engine, self.recipe)
         roles = [[role for role in self.recipe.roles if role in dialogue.summaries] for dialogue in chosen]
-        decoding = Decoding(self.recipe.validation.max_new_tokens)
+        decoding = Decoding(max_new_tokens=self.recipe.validation.max_new_tokens)
         with progress_bar("validation summaries", len(chosen), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
             written = summarize(chosen, engine, roles, decoding, on_done=bar.advance)
         pairs: dict[str, list[tuple[str, Sequence[str]]]] = {}  # by role

@@ -233,7 +233,7 @@ def test_every_baseline_writes_every_role_of_every_sample_and_tells_what_it_has_
                 continue
             done = []
             engine = baseline_engine(name.removesuffix("-N"))
-            written = summarize(dialogues, engine, on_done=done.append, decoding=Decoding(1))
+            written = summarize(dialogues, engine, on_done=done.append, decoding=Decoding(max_new_tokens=1))
             assert sum(done) == len(dialogues)
             for each, summaries in zip(dialogues, written, strict=True):
                 turns = {turn.text for turn in each.turns}

@@ -25,7 +25,8 @@ def test_every_mask_begins_at_an_address_of_16_bytes(monkeypatch):
     monkeypatch.setattr(kv_cache.KVView, "attend", attend)
     engine = TransformersEngine(loaded)
     prompts = [engine.layout.prompt(dialogue, ("overall", "user")) for dialogue in read_dialogues("sample:en-test")[:6]]
-    encoded = [engine.encode(index, prompt) for index, prompt in enumerate(prompts)]
-    list(engine.texts(encoded, [prompt.dialogue.id for prompt in prompts], Decoding(12)))
+    decoding = Decoding(max_new_tokens=12)
+    requests = [engine.make_request(index, prompt, decoding) for index, prompt in enumerate(prompts)]
+    list(engine.new_scheduler().run(requests))
     assert any(begins) and any(odd)
     assert not [begin for begin in begins if begin % 16]

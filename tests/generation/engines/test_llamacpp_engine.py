@@ -105,7 +105,7 @@ def test_a_file_of_another_tokenizer_and_what_llama_cpp_has_not_are_refused(gguf
         summarize(DIALOGUES[:1], EngineSpec("llamacpp", model=str(other), gguf=gguf, device="cpu").open(), None, SHORT)
     with pytest.raises(ModelError, match="no such file"):
         EngineSpec("llamacpp", model=str(model_dir("llama")), gguf=tmp_path / "x.gguf").open()
-    for decoding, what in ((Decoding(beams=2), "no beams"), (Decoding(min_new_tokens=2), "no least length")):
+    for decoding, what in ((Decoding(beams=2), "--beams"), (Decoding(min_new_tokens=2), "--min-new-tokens")):
         with pytest.raises(UsageError, match=what):
             summarize(DIALOGUES[:1], engine, None, decoding)
 

@@ -16,7 +16,7 @@ from rolesum.errors import DataError, ModelError, ResourceError, UsageError
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.openai import OpenAIEngine
 from rolesum.generation.engines.openai_client import OpenAIClient
-from rolesum.generation.factory import EngineSpec, side_of
+from rolesum.generation.factory import EngineSpec
 from rolesum.instructions import ChatFormat, PromptLayout
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
@@ -209,7 +209,7 @@ def test_what_an_endpoint_does_not_have_is_refused_or_left_out_never_passed_over
 
     with server(rule) as (url, seen, _):
         asking = engine(url)
-        with pytest.raises(UsageError, match="no beams"):
+        with pytest.raises(UsageError, match="--beams"):
             summarize(DIALOGUES[:1], asking, ("overall",), Decoding(beams=2))
         with pytest.raises(UsageError, match="passes over min_tokens"):
             summarize(DIALOGUES[:1], asking, ("overall",), Decoding(max_new_tokens=8, min_new_tokens=5))
@@ -260,7 +260,7 @@ def test_with_the_models_tokenizer_prompts_are_its_ids_and_texts_are_read_by_it(
     with server(rule) as (url, seen, _):
         asking = EngineSpec("openai", url=url, model=str(model_dir("llama"))).open()
         found = summarize(DIALOGUES[:2], asking, ("overall",), SHORT)
-    side = side_of(asking)
+    side = asking.text_model
     prompt = side.layout().prompt(DIALOGUES[0], ["overall"])
     ids = side.encoder.encode([*prompt.prefix, *prompt.branches[0]])
     assert any(one["prompt"] == ids for one in seen) and {one["path"] for one in seen} == {"/v1/completions"}

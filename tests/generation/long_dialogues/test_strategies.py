@@ -6,16 +6,15 @@ import pytest
 from rolesum.dialogue import Coverage, Dialogue, Turn
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import read_dialogues
-from rolesum.generation import Decoding, Generation, summarize
+from rolesum.generation import Decoding, Engine, Generation, summarize
 from rolesum.generation.long_dialogues.chunking import next_chunk, split_into_chunks, turn_spans
-from rolesum.generation.long_dialogues.strategies import summarize_any_length
 from rolesum.instructions import ChatFormat, PromptLayout, instruction_set
 
 NEW = 8
 SPAN = re.compile(r"\bt(\d+)(?:-t(\d+))?\b")
 
 
-class Spans:
+class Spans(Engine):
     """An engine that counts words, and whose text is the role and which turns, t0 to tN, it was told of in what order.
 
     It notes every prompt, and refuses those that do not fit.
@@ -78,9 +77,7 @@ def meeting(turns=40, name="long", speakers="AB", size=3):
 
 
 def run(dialogues, engine, long_dialogues, roles=("overall",), **more):
-    return summarize_any_length(
-        dialogues, engine, roles, Decoding(max_new_tokens=NEW), long_dialogues=long_dialogues, **more
-    )
+    return summarize(dialogues, engine, roles, Decoding(max_new_tokens=NEW), long_dialogues=long_dialogues, **more)
 
 
 @pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
@@ -307,7 +304,7 @@ def test_with_samples_each_text_is_chosen_by_what_it_is_about(long_dialogues):
 
     engine = Spans()
     decoding = Decoding(max_new_tokens=NEW, temperature=0.7)
-    found = summarize_any_length(
+    found = summarize(
         [meeting()], engine, ["overall"], decoding, long_dialogues=long_dialogues, samples=3, reranker=choose
     )[0]  # fmt: skip
     assert found[0].text == "overall t0-t39"

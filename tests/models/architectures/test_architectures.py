@@ -241,7 +241,7 @@ def test_weights_that_are_no_numbers_give_no_summary(copy_of):
     loaded = load_model(copy_of("baichuan2-7b", tensors=spoil), device="cpu")
     dialogues = read_dialogues("sample:en-test", ReadOptions(limit=1))
     with pytest.raises(ModelError, match="no numbers"):
-        summarize(dialogues, TransformersEngine(loaded), ("user",), Decoding(2))
+        summarize(dialogues, TransformersEngine(loaded), ("user",), Decoding(max_new_tokens=2))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
@@ -253,7 +253,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_told(copy_of):
     loaded = load_model(path, device="cpu")
     dialogues = read_dialogues("sample:en-test", ReadOptions(limit=1))
     with pytest.raises(ModelError, match="and the model has 300 rows"):
-        summarize(dialogues, TransformersEngine(loaded), ("user",), Decoding(2))
+        summarize(dialogues, TransformersEngine(loaded), ("user",), Decoding(max_new_tokens=2))
 
 
 @pytest.mark.parametrize("value", ["2", [2, "x"], {"a": 1}, -1, True, 1.5])

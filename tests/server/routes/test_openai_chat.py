@@ -71,7 +71,10 @@ def test_messages_sent_to_the_model_itself_are_answered(client):
     made = client.chat.completions.create(
         model=NAME, messages=[{"role": "user", "content": text}], max_completion_tokens=16, temperature=0
     )
-    assert made.choices[0].message.content == summarize([dialogue], engine, ("user",), Decoding(16))[0][0].text
+    assert (
+        made.choices[0].message.content
+        == summarize([dialogue], engine, ("user",), Decoding(max_new_tokens=16))[0][0].text
+    )
 
 
 def test_a_streamed_answer_is_the_answer(client):
@@ -99,9 +102,9 @@ def test_what_would_change_the_answer_and_cannot_be_done_is_refused(client):
 def test_the_endpoint_engine_summarizes_through_the_service(service):
     dialogues = read_dialogues("sample:en-test")[:3]
     loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
-    expected = summarize(dialogues, TransformersEngine(loaded), ("user", "agent"), Decoding(12))
+    expected = summarize(dialogues, TransformersEngine(loaded), ("user", "agent"), Decoding(max_new_tokens=12))
     engine = EngineSpec("openai", url=f"{service.url}/v1", served_model=NAME, context=2000).open()
-    found = summarize(dialogues, engine, ("user", "agent"), Decoding(12))
+    found = summarize(dialogues, engine, ("user", "agent"), Decoding(max_new_tokens=12))
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in expected]
 
 

@@ -39,7 +39,7 @@ def test_turns_come_back_as_a_summary_for_each_role(service, engine):
 
 def test_texts_are_those_of_the_library(service, engine):
     dialogues = read_dialogues("sample:en-test")[:3]
-    expected = summarize(dialogues, engine, ("user", "agent"), Decoding(20))
+    expected = summarize(dialogues, engine, ("user", "agent"), Decoding(max_new_tokens=20))
     for dialogue, summaries in zip(dialogues, expected, strict=True):
         turns = [{"speaker": turn.speaker, "text": turn.text} for turn in dialogue.turns]
         asked = {"id": dialogue.id, "turns": turns, "roles": dict(dialogue.roles)}

@@ -10,6 +10,7 @@ from rolesum.evaluation.baselines import choice
 from rolesum.evaluation.baselines.case import Candidates
 from rolesum.evaluation.baselines.oracle import oracle
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
+from rolesum.generation.engines.collector import ResultCollector
 from rolesum.instructions import ChatFormat, Prompt, PromptLayout
 from rolesum.roles import AGENT
 
@@ -61,8 +62,8 @@ def baseline_engine(name: str) -> Engine:
 
 
 @dataclass
-class BaselineEngine:
-    """An engine whose texts are turns of the dialogue, in its order.
+class BaselineEngine(Engine):
+    """An engine without a model, whose texts are turns of the dialogue, in its order.
 
     A role's turns are its candidates, and all turns are for overall; `whose` names one role whose turns are for all.
     """
@@ -89,12 +90,11 @@ class BaselineEngine:
         problems = [self._problem(prompt.dialogue, role) for prompt in prompts for role in prompt.roles]
         if any(problems):
             raise DataError([problem for problem in dict.fromkeys(problems) if problem])
-        found = []
-        for prompt in prompts:
-            found.append([self._generation(self._case(prompt.dialogue, role)) for role in prompt.roles])
-            if on_done:
-                on_done(1)
-        return found
+        collector = ResultCollector(prompts, on_done)
+        for number, prompt in enumerate(prompts):
+            for branch, role in enumerate(prompt.roles):
+                collector.add(number, branch, self._generation(self._case(prompt.dialogue, role)))
+        return collector.results()
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         """Always: a baseline reads dialogues of any length."""

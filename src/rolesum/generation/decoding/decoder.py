@@ -1,4 +1,4 @@
-"""A prompt as token ids, and what rows of a batch must be able to do, whatever model computes them."""
+"""The Decoder protocol: the model's side of continuous batching, whatever attention and cache it uses."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,11 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A prompt's ids: `index` is its place in the input. `begin` is what a decoder of its own is given."""
+    """The token ids of a prompt: the dialogue's prefix, then one branch for each role.
+
+    `index` is the prompt's place in the input. `decoder_start_ids` are what an encoder-decoder's targets begin with;
+    empty for other models.
+    """
 
     index: int
     prefix: list[int]
@@ -17,38 +21,38 @@ class EncodedPrompt:
     decoder_start_ids: list[int]
 
     def max_row_tokens(self, max_new_tokens: int) -> int:
-        """Tokens of its longest row."""
+        """Tokens of the longest row: prefix, branch and new tokens."""
         return len(self.prefix) + max(map(len, self.branches)) + max_new_tokens
 
     def cached_tokens(self) -> int:
-        """Tokens of the prefix and of its branches, those that are alike counted once."""
+        """Tokens that a shared-prefix cache holds: the prefix once, and each distinct branch once."""
         return len(self.prefix) + sum(map(len, {tuple(branch) for branch in self.branches}))
 
 
 class Decoder(Protocol):
-    """Texts that grow side by side, one row each, behind whatever the model keeps of them."""
+    """Texts that grow in one batch, a row for each (beams: several), with their key-value cache."""
 
-    can_join: bool  # whether prompts may join while rows of others are there
+    can_join: bool  # whether prompts may be added while rows of other prompts are there
 
-    def cache_size(self, prompts: Sequence[EncodedPrompt], lanes: int, max_new_tokens: int) -> int:
-        """The cache positions that these rows would take beside those that are there, `lanes` for each branch."""
+    def cache_size(self, prompts: Sequence[EncodedPrompt], beams: int, max_new_tokens: int) -> int:
+        """Cache positions needed for the rows that are there and for new prompts with `beams` rows per branch."""
         ...
 
-    def prefill(self, prompts: Sequence[EncodedPrompt], lanes: int) -> torch.Tensor:
-        """A new row for every branch, behind the others; `lanes` may become of each. Their logits (new rows, words)."""
+    def prefill(self, prompts: Sequence[EncodedPrompt], beams: int) -> torch.Tensor:
+        """Append a row for every branch, with room for `beams` rows of each; their logits (new rows, vocabulary)."""
         ...
 
-    def prefill_chunked(self, prompt: EncodedPrompt, lanes: int) -> Iterator[torch.Tensor | None]:
-        """As `admit` of one prompt, which is read a piece at a time: None after each, and the logits at the end.
+    def prefill_chunked(self, prompt: EncodedPrompt, beams: int) -> Iterator[torch.Tensor | None]:
+        """Prefill one prompt a chunk at a time: yields None after each chunk, and at last the logits as `prefill`.
 
-        Between two pieces the rows that are there may go on. Where `joins` is False, it is one piece.
+        `step` may be called between two chunks. Where `can_join` is False, the prompt is one chunk.
         """
         ...
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """One more token for every row; the logits behind them (rows, words)."""
+        """Append one token to every row; the logits that follow (rows, vocabulary)."""
         ...
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, in this order; one may stand there several times and grows on in several ways."""
+        """Keep these rows, in this order. A row that occurs several times is forked, as beam search does."""
         ...

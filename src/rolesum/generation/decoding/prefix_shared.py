@@ -1,6 +1,7 @@
-"""Rows over shared keys: prompts are computed once and packed, then every row grows by a token a step.
+"""The decoder over shared prefixes: a dialogue is prefilled once for all its roles, then rows grow token by token.
 
-Where the keys are kept, and what a row sees of them, is the affair of blocks.py.
+The prompts of one prefill are packed into one sequence, or padded where the attention kernel cannot separate segments.
+kv_cache.py holds their keys and values.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,31 +12,31 @@ import torch
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.kv_cache import KVBlock, KVCache, KVWrite, block_attention, concat_masks
-from rolesum.models.attention.masks import bundle_visibility, make_attention_mask, supports_custom_masks
+from rolesum.models.attention.masks import AttentionMask, bundle_visibility, make_attention_mask, supports_custom_masks
 from rolesum.models.attention.segments import TABLE_DTYPE, segment_attention, segment_mask, supports_segment_attention
 from rolesum.models.lm_head import apply_lm_head, backbone
 from rolesum.models.loading import LoadedModel
 
-# Tokens of a long prompt that are read at once, while others wait for a token.
+# Tokens of one chunk of a chunked prefill.
 PREFILL_CHUNK = 512
 
 
 def can_share_prefix(loaded: LoadedModel) -> bool:
-    """Whether a model's attention can be computed so: by position, and by a function that can be put in its place."""
+    """Whether a model uses explicit position ids, and its attention function can be replaced."""
     model: Any = loaded.language_model
     config = model.config.get_text_config()
     replaceable = config._attn_implementation == "sdpa" and getattr(model, "_supports_attention_backend", False)
     return bool(loaded.shares_prefix and replaceable and supports_custom_masks(config))
 
 
-class _Laid:
-    """A prompt's tokens as they stand in its slot: prefix, then branches, those that are alike once."""
+class _PackedPrompt:
+    """The tokens of a prompt as they lie in its slot: the prefix, then each distinct branch once."""
 
     def __init__(self, one: EncodedPrompt) -> None:
         shared = len(one.prefix)
         self.ids = list(one.prefix)
-        self.branch, self.position = [0] * shared, list(range(shared))  # of each token; 0 is the prefix
-        self.spans: list[tuple[int, int]] = []  # of each branch
+        self.branch, self.position = [0] * shared, list(range(shared))  # of each token; branch 0 is the prefix
+        self.spans: list[tuple[int, int]] = []  # first and last + 1 token of each branch
         found: dict[tuple[int, ...], tuple[int, int]] = {}
         for branch in one.branches:
             start, end = found.setdefault(tuple(branch), (len(self.ids), len(self.ids) + len(branch)))
@@ -47,7 +48,7 @@ class _Laid:
 
 
 class PrefixSharedDecoder:
-    """Rows of a causal model that takes ready masks and positions."""
+    """A Decoder for a causal model that takes attention masks and position ids as they are given."""
 
     can_join = True
 
@@ -55,60 +56,60 @@ class PrefixSharedDecoder:
         self.loaded, self.device = loaded, loaded.device
         self.model = loaded.language_model
         self.config: Any = self.model.config.get_text_config()
-        self.packs = supports_segment_attention(self.config, self.device)
-        self.store = KVCache()
-        self.blocks: list[KVBlock] = []  # the rows of the first come first
-        self.coming: list[KVBlock] = []  # whose prompts are read piece by piece
+        self.packs = supports_segment_attention(self.config, self.device)  # else prompts are padded
+        self.cache = KVCache()
+        self.blocks: list[KVBlock] = []  # in the order of their rows
+        self.pending: list[KVBlock] = []  # whose prompts are being prefilled in chunks
 
-    def cache_size(self, prompts: Sequence[EncodedPrompt], lanes: int, max_new_tokens: int) -> int:
-        widths = [one.cached_tokens() + lanes * len(one.branches) * max_new_tokens for one in prompts]
-        there = (*self.blocks, *self.coming)
-        return sum(block.max_size(max_new_tokens) for block in there) + len(prompts) * max(widths)
+    def cache_size(self, prompts: Sequence[EncodedPrompt], beams: int, max_new_tokens: int) -> int:
+        widths = [one.cached_tokens() + beams * len(one.branches) * max_new_tokens for one in prompts]
+        blocks = (*self.blocks, *self.pending)
+        return sum(block.max_size(max_new_tokens) for block in blocks) + len(prompts) * max(widths)
 
-    def prefill(self, prompts: Sequence[EncodedPrompt], lanes: int) -> torch.Tensor:
-        laid = [_Laid(one) for one in prompts]
-        block = self._block(prompts, laid, lanes)
+    def prefill(self, prompts: Sequence[EncodedPrompt], beams: int) -> torch.Tensor:
+        packed = [_PackedPrompt(one) for one in prompts]
+        block = self._new_block(prompts, packed, beams)
         self.blocks.append(block)
-        return apply_lm_head(self.model, self._prefill(block, laid))
+        return apply_lm_head(self.model, self._prefill(block, packed))
 
-    def prefill_chunked(self, prompt: EncodedPrompt, lanes: int) -> Iterator[torch.Tensor | None]:
-        laid = _Laid(prompt)
-        block = self._block([prompt], [laid], lanes)
-        self.coming.append(block)
+    def prefill_chunked(self, prompt: EncodedPrompt, beams: int) -> Iterator[torch.Tensor | None]:
+        packed = _PackedPrompt(prompt)
+        block = self._new_block([prompt], [packed], beams)
+        self.pending.append(block)
         try:
-            ends = [*range(PREFILL_CHUNK, len(prompt.prefix) - PREFILL_CHUNK // 2, PREFILL_CHUNK), len(laid.ids)]
+            ends = [*range(PREFILL_CHUNK, len(prompt.prefix) - PREFILL_CHUNK // 2, PREFILL_CHUNK), len(packed.ids)]
             for start, end in pairwise([0, *ends]):
-                hidden = self._read(block, laid, start, end)
-                if end < len(laid.ids):
+                hidden = self._prefill_chunk(block, packed, start, end)
+                if end < len(packed.ids):
                     yield None
         finally:
-            self.coming.remove(block)
+            self.pending.remove(block)
         self.blocks.append(block)
-        yield apply_lm_head(self.model, hidden[[last - 1 - start for _, last in laid.spans]])
+        yield apply_lm_head(self.model, hidden[[last - 1 - start for _, last in packed.spans]])
 
-    def _read(self, block: KVBlock, one: _Laid, start: int, end: int) -> torch.Tensor:
-        """Hidden states (tokens, width) of a prompt's tokens from `start` to `end`, which see those before them."""
+    def _prefill_chunk(self, block: KVBlock, one: _PackedPrompt, start: int, end: int) -> torch.Tensor:
+        """Hidden states (tokens, hidden) of a prompt's tokens from `start` to `end`, which attend to those before."""
         branch, place = torch.tensor(one.branch[:end], device=self.device), torch.arange(end, device=self.device)
         ids, positions = (torch.tensor([each[start:end]], device=self.device) for each in (one.ids, one.position))
-        self.store.writes = [KVWrite(block, slice(None), torch.zeros_like(place[start:]), place[start:])]
-        self.store.num_cached = start
+        self.cache.writes = [KVWrite(block, slice(None), torch.zeros_like(place[start:]), place[start:])]
+        self.cache.num_cached = start
         try:
             if self.packs:
                 table = _table([one]) if end == len(one.ids) else torch.tensor([[[(0, end, 0, 0)]]], dtype=TABLE_DTYPE)
                 with segment_attention(self.model):
                     return self._forward(ids, positions, segment_mask(self.config, table))[0]
             visible = ((branch == 0) | (branch == branch[start:, None])) & (place <= place[start:, None])
-            seen = block.key_positions[:, :end]
-            mask = make_attention_mask(self.config, visible[None, None], positions, seen, self.model.dtype)
+            key_positions = block.key_positions[:, :end]
+            mask = make_attention_mask(self.config, visible[None, None], positions, key_positions, self.model.dtype)
             return self._forward(ids, positions, mask)[0]
         finally:
-            self.store.num_cached = 0
+            self.cache.num_cached = 0
 
-    def _block(self, prompts: Sequence[EncodedPrompt], laid: Sequence[_Laid], lanes: int) -> KVBlock:
-        """The slots of prompts that are to be read, with a row for each branch."""
-        block = KVBlock([len(one.ids) for one in laid], lanes * max(len(one.spans) for one in laid), self.device)
+    def _new_block(self, prompts: Sequence[EncodedPrompt], packed: Sequence[_PackedPrompt], beams: int) -> KVBlock:
+        """A block for prompts that are to be prefilled, with a row for each branch."""
+        block = KVBlock([len(one.ids) for one in packed], beams * max(len(one.spans) for one in packed), self.device)
         starts = []
-        for slot, (prompt, one) in enumerate(zip(prompts, laid, strict=True)):
+        for slot, (prompt, one) in enumerate(zip(prompts, packed, strict=True)):
             block.key_positions[slot, : len(one.ids)] = torch.tensor(one.position, device=self.device)
             for lane, (start, end) in enumerate(one.spans):
                 block.visible[slot, lane, : len(prompt.prefix)] = True
@@ -119,75 +120,78 @@ class PrefixSharedDecoder:
         block.position = torch.tensor(starts, device=self.device)
         return block
 
-    def _prefill(self, block: KVBlock, laid: Sequence[_Laid]) -> torch.Tensor:
-        """Hidden states of every branch's last token (rows, width); keys and values go to the block."""
-        lengths = [len(one.ids) for one in laid]
-        slots = torch.arange(len(laid)).repeat_interleave(torch.tensor(lengths)).to(self.device)
+    def _prefill(self, block: KVBlock, packed: Sequence[_PackedPrompt]) -> torch.Tensor:
+        """Prefill prompts into a block; the hidden states of every branch's last token (rows, hidden)."""
+        lengths = [len(one.ids) for one in packed]
+        slots = torch.arange(len(packed)).repeat_interleave(torch.tensor(lengths)).to(self.device)
         places = torch.cat([torch.arange(length) for length in lengths]).to(self.device)
         if self.packs:
             ids, positions = (
                 torch.tensor([list(chain.from_iterable(each))])
-                for each in ([one.ids for one in laid], [one.position for one in laid])
+                for each in ([one.ids for one in packed], [one.position for one in packed])
             )
-            self.store.writes = [KVWrite(block, slice(None), slots, places)]
+            self.cache.writes = [KVWrite(block, slice(None), slots, places)]
             with segment_attention(self.model):
-                hidden = self._forward(ids, positions, segment_mask(self.config, _table(laid)))[0]
+                hidden = self._forward(ids, positions, segment_mask(self.config, _table(packed)))[0]
             begins = accumulate([0, *lengths[:-1]])
-            return hidden[[begin + end - 1 for begin, one in zip(begins, laid, strict=True) for _, end in one.spans]]
+            return hidden[[begin + end - 1 for begin, one in zip(begins, packed, strict=True) for _, end in one.spans]]
         longest = max(lengths)
-        tokens = _padded([one.ids for one in laid], longest, 0).to(self.device)
-        at = _padded([one.position for one in laid], longest, 0).to(self.device)
-        of = _padded([one.branch for one in laid], longest, -1).to(self.device)
+        tokens = _padded([one.ids for one in packed], longest, 0).to(self.device)
+        at = _padded([one.position for one in packed], longest, 0).to(self.device)
+        of = _padded([one.branch for one in packed], longest, -1).to(self.device)
         mask = make_attention_mask(self.config, bundle_visibility(of), at, at, self.model.dtype)
-        self.store.writes = [KVWrite(block, (of >= 0).flatten(), slots, places)]
+        self.cache.writes = [KVWrite(block, (of >= 0).flatten(), slots, places)]
         hidden = self._forward(tokens, at, mask)
-        ends = [(row, end - 1) for row, one in enumerate(laid) for _, end in one.spans]
+        ends = [(row, end - 1) for row, one in enumerate(packed) for _, end in one.spans]
         return hidden[[row for row, _ in ends], [place for _, place in ends]]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         starts = list(accumulate([0, *(len(block.slot) for block in self.blocks)]))
-        self.store.writes, pairs = [], []
+        self.cache.writes, pairs = [], []
         for start, end, block in zip(starts, starts[1:], self.blocks, strict=False):
             places = block.grow()
             pairs.append(block.view(start, self.config, self.model.dtype))
-            self.store.writes.append(KVWrite(block, slice(start, end), pairs[-1][0].slot, places))
+            self.cache.writes.append(KVWrite(block, slice(start, end), pairs[-1][0].slot, places))
         mask, views = concat_masks(pairs)
         ids = torch.tensor([list(tokens)], device=self.device)
         positions = torch.cat([block.position for block in self.blocks])
         with block_attention(self.config):
-            hidden = self._forward(ids, positions[None], mask, rolesum_store=self.store, rolesum_views=views)
+            hidden = self._forward(ids, positions[None], mask, rolesum_cache=self.cache, rolesum_views=views)
         for block in self.blocks:
             block.position = block.position + 1
         return apply_lm_head(self.model, hidden[0])
 
     def reorder(self, rows: Sequence[int]) -> None:
-        """As in Rows; a block's rows stand behind one another in `rows` too."""
+        """As Decoder.reorder; the rows of a block are adjacent in `rows` too."""
         starts = list(accumulate([0, *(len(block.slot) for block in self.blocks)]))
         left = []
         for start, end, block in zip(starts, starts[1:], self.blocks, strict=False):
             mine = [row - start for row in rows if start <= row < end]
             if mine:
                 if mine != list(range(end - start)):
-                    block.select(mine)
+                    block.reorder(mine)
                 left.append(block)
         self.blocks = left
 
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: Any, **more: Any) -> torch.Tensor:
+    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: AttentionMask, **more: Any) -> torch.Tensor:
+        """Hidden states (batch, length, hidden) of ids and positions (batch, length)."""
         inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
-        return backbone(self.model)(**inputs, past_key_values=self.store, use_cache=True, **more)[0]
+        hidden: torch.Tensor = backbone(self.model)(**inputs, past_key_values=self.cache, use_cache=True, **more)[0]
+        return hidden
 
 
 def _padded(rows: list[list[int]], length: int, fill: int) -> torch.Tensor:
+    """Lists as one tensor (rows, length), filled up on the right."""
     out = torch.full((len(rows), length), fill)
     for number, row in enumerate(rows):
         out[number, : len(row)] = torch.tensor(row)
     return out
 
 
-def _table(laid: Sequence[_Laid]) -> torch.Tensor:
-    """segments.segment_table of prompts that stand behind one another: a line for each prefix and branch."""
+def _table(packed: Sequence[_PackedPrompt]) -> torch.Tensor:
+    """The segments.segment_table of packed prompts: a line for each prefix and branch (1, 1, lines, 4)."""
     lines, at = [], 0
-    for one in laid:
+    for one in packed:
         end = at + min((start for start, _ in one.spans), default=len(one.ids))
         prefix = (at, end)
         lines.append((*prefix, at, at))

@@ -1,6 +1,5 @@
-"""One token for each row: the likeliest, or one drawn by temperature, top-k and top-p."""
+"""Sampling of the next token by temperature, top-k and top-p."""
 
-import hashlib
 from collections.abc import Sequence
 from random import Random
 
@@ -8,49 +7,48 @@ import torch
 
 from rolesum.generation.engine import Decoding
 
-# Words among which top-p is sought before all are sorted.
+# The tokens among which the top-p nucleus is looked for before the whole vocabulary is sorted.
 NUCLEUS_CANDIDATES = 1024
 
 
-def random_stream(seed: int, identity: str, branch: int) -> Random:
-    """The random numbers of one text: of its own dialogue and branch, whatever else is in the batch."""
-    digest = hashlib.sha256(f"{seed}\0{identity}\0{branch}".encode("utf-8", "surrogatepass")).digest()
-    return Random(digest)
+def sample(logits: torch.Tensor, decoding: Decoding, generators: Sequence[Random]) -> torch.Tensor:
+    """Sample a token for each row by inverting the cumulative distribution at a random number.
 
-
-def sample(scores: torch.Tensor, decoding: Decoding, streams: Sequence[Random]) -> torch.Tensor:
-    """A token for each row of logits (rows, words), by the inverse of the distribution function at a random number."""
-    words = None
-    if decoding.top_k:
-        scores, words = _likeliest(scores, decoding.top_k)
-    scaled = scores / decoding.temperature
-    if decoding.top_p < 1:
-        scaled = _nucleus(scaled, decoding.top_p)
-    heap = torch.softmax(scaled.double(), dim=-1).cumsum(-1)  # float32 loses the rare words of a long sum
-    at = torch.tensor([[one.random()] for one in streams], dtype=heap.dtype, device=heap.device)
-    chosen = torch.searchsorted(heap, at * heap[:, -1:], right=True).clamp(max=scores.shape[-1] - 1)
-    return (chosen if words is None else words.gather(-1, chosen))[:, 0]
-
-
-def _likeliest(scores: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `top_k` highest logits of each row, and what is as high as the last; with their words, in their order.
-
-    All that follows is then done on some dozens of words a row, and not on a quarter of a million.
+    `logits` (rows, vocabulary), one random generator for each row; returns token ids (rows,).
     """
-    least = scores.topk(min(top_k, scores.shape[-1]), dim=-1).values[:, -1:]
-    best = scores.topk(int((scores >= least).sum(-1).max()), dim=-1)
-    words, order = best.indices.sort(dim=-1)
+    tokens = None
+    if decoding.top_k:
+        logits, tokens = _top_k(logits, decoding.top_k)
+    scaled = logits / decoding.temperature
+    if decoding.top_p < 1:
+        scaled = _top_p(scaled, decoding.top_p)
+    # In float64: float32 loses the rare tokens of a long sum.
+    cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(-1)  # (rows, candidates)
+    drawn = torch.tensor([[one.random()] for one in generators], dtype=cumulative.dtype, device=cumulative.device)
+    chosen = torch.searchsorted(cumulative, drawn * cumulative[:, -1:], right=True).clamp(max=logits.shape[-1] - 1)
+    return (chosen if tokens is None else tokens.gather(-1, chosen))[:, 0]
+
+
+def _top_k(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `top_k` highest logits of each row and their tokens, in the vocabulary's order (rows, candidates) each.
+
+    Ties with the lowest of them are kept. What follows then works on some dozens of tokens a row, not on a quarter of
+    a million.
+    """
+    lowest = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[:, -1:]
+    best = logits.topk(int((logits >= lowest).sum(-1).max()), dim=-1)
+    tokens, order = best.indices.sort(dim=-1)
     kept = best.values.gather(-1, order)
-    return kept.masked_fill(kept < least, float("-inf")), words
+    return kept.masked_fill(kept < lowest, float("-inf")), tokens
 
 
-def _nucleus(scaled: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Only the likeliest words that together reach `top_p` (arXiv 1904.09751), the one that crosses it among them."""
+def _top_p(scaled: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The likeliest tokens that together reach `top_p`, with the one that crosses it (arXiv 1904.09751); -inf else."""
     total = scaled.logsumexp(-1, keepdim=True)
-    some = min(NUCLEUS_CANDIDATES, scaled.shape[-1])
-    best = scaled.topk(some, dim=-1).values
-    if some < scaled.shape[-1] and bool(((best - total).exp().sum(-1) < top_p).any()):
+    candidates = min(NUCLEUS_CANDIDATES, scaled.shape[-1])
+    best = scaled.topk(candidates, dim=-1).values
+    if candidates < scaled.shape[-1] and bool(((best - total).exp().sum(-1) < top_p).any()):
         best = scaled.sort(dim=-1, descending=True).values
-    heap = (best - total).exp().cumsum(-1)
-    kept = (heap - (best - total).exp() < top_p).sum(-1, keepdim=True).clamp(min=1)
+    cumulative = (best - total).exp().cumsum(-1)
+    kept = (cumulative - (best - total).exp() < top_p).sum(-1, keepdim=True).clamp(min=1)
     return scaled.masked_fill(scaled < best.gather(-1, kept - 1), float("-inf"))

@@ -1,4 +1,4 @@
-"""Continuous batches: prompts join, every row gets a token, texts that have ended leave; others may come meanwhile."""
+"""Continuous batching: prompts are admitted while others are decoded, and finished texts make room for new ones."""
 
 import time
 from collections import deque
@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf
+from random import Random
 
 import torch
 
 from rolesum.errors import ResourceError
 from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt
-from rolesum.generation.decoding.sampling import random_stream
 from rolesum.generation.decoding.search import (
     BranchKey,
     Completion,
@@ -23,17 +23,18 @@ from rolesum.generation.decoding.search import (
 )
 from rolesum.generation.engine import Decoding
 
-# Prompts join when so large a share of the rows is free, and so many at once: few are computed no faster than many.
+# Prompts are admitted when this share of the rows is free, and so many at once: a prefill of few costs as much as one
+# of many.
 JOIN_SHARE = 0.25
-# Of rows and keys: up to where patient prompts join.
+# Requests of low priority are admitted up to this share of the rows and of the cache.
 LOW_PRIORITY_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """A prompt, and how its texts are chosen. Sampling makes its streams of `identity`, the dialogue's id.
+    """A prompt and how its texts are decoded. `dialogue_id` seeds the texts that are sampled.
 
-    One that is `patient` has at most half of the rows and keys, with all that are: the others find room beside them.
+    Requests of `low_priority` are admitted after the others, and only into half of the rows and of the cache.
     """
 
     prompt: EncodedPrompt
@@ -44,13 +45,13 @@ class GenerationRequest:
 
 @dataclass
 class SchedulerConfig:
-    """What ends a text, and what a batch may hold: keys, rows, and tokens of the prompts that join at once.
+    """The ids that end a text, and the most that a batch may hold: cache positions, rows, tokens of one prefill.
 
-    A prompt of more than `whole` tokens is read piece by piece, for as long as the rows that run are given tokens in
-    between: nobody waits until it is read. It costs throughput where all prompts are long.
+    A prompt of more than `chunked_prefill_threshold` tokens is prefilled in chunks, between which the other texts are
+    decoded, so that they do not wait for it. Where all prompts are long, that costs throughput.
     """
 
-    stop_ids: torch.Tensor
+    stop_ids: torch.Tensor  # (stop ids,)
     max_cache_tokens: int
     max_rows: int
     max_prefill_tokens: int
@@ -58,241 +59,256 @@ class SchedulerConfig:
 
 
 @dataclass
-class _Long:
-    """A long prompt that is being read."""
+class _ChunkedPrefill:
+    """A long prompt that is being prefilled in chunks."""
 
-    wanted: GenerationRequest
+    request: GenerationRequest
     begun: float
-    pieces: Iterator[torch.Tensor | None]
-    next: float = 0.0  # when the next piece is due
+    chunks: Iterator[torch.Tensor | None]
+    next: float = 0.0  # when the next chunk is due
 
 
 class Scheduler:
-    """Prompts that wait and texts that grow. Prompts are told apart by their `index`; their decoding may differ."""
+    """Decodes many prompts in one batch, into which waiting prompts are admitted as finished texts leave.
+
+    Prompts are told apart by their `index`; each may have a Decoding of its own. `check_logits` raises for logits that
+    are not finite. `on_token` is called with each hypothesis that has grown.
+    """
 
     def __init__(
         self,
-        new_rows: Callable[[], Decoder],
-        limits: SchedulerConfig,
-        check_numbers: Callable[[torch.Tensor], None],
+        new_decoder: Callable[[], Decoder],
+        config: SchedulerConfig,
+        check_logits: Callable[[torch.Tensor], None],
         on_token: OnToken | None = None,
     ) -> None:
-        self.config, self.check_numbers, self.on_token = limits, check_numbers, on_token
-        self._new_rows = new_rows
-        self._rows = new_rows()
+        self.config, self.check_logits, self.on_token = config, check_logits, on_token
+        self._new_decoder = new_decoder
+        self._decoder = new_decoder()
         self._waiting: deque[GenerationRequest] = deque()
-        self._patient: deque[GenerationRequest] = deque()
-        self._long_ones: deque[GenerationRequest] = deque()  # that wait
-        self._long: _Long | None = None
+        self._waiting_low: deque[GenerationRequest] = deque()  # of low priority
+        self._waiting_long: deque[GenerationRequest] = deque()  # to be prefilled in chunks
+        self._chunked: _ChunkedPrefill | None = None
         self._running: dict[int, GenerationRequest] = {}
-        self._done: set[BranchKey] = set()  # of prompts that run: the texts that have ended
-        self._texts: list[Hypothesis] = []
+        self._completed: set[BranchKey] = set()  # branches of running prompts whose texts are finished
+        self._hypotheses: list[Hypothesis] = []  # of the decoder's rows, in their order
         self._searches: dict[Decoding, Search] = {}
 
-    def add(self, wanted: Iterable[GenerationRequest]) -> None:
-        """Let prompts wait for their turn, behind those that wait already."""
-        for one in wanted:
+    def run(self, requests: Sequence[GenerationRequest]) -> Iterator[Completion]:
+        """Decode all requests, those with the longest prompts first; yields the texts as they finish."""
+        self.add(sorted(requests, key=lambda one: (-len(one.prompt.prefix), one.prompt.index)))
+        while self.busy:
+            yield from self.step()
+
+    def add(self, requests: Iterable[GenerationRequest]) -> None:
+        """Queue requests behind those that wait already."""
+        for one in requests:
             is_long = one.prompt.cached_tokens() > self.config.chunked_prefill_threshold
-            (self._long_ones if is_long else self._patient if one.low_priority else self._waiting).append(one)
+            queue = self._waiting_long if is_long else self._waiting_low if one.low_priority else self._waiting
+            queue.append(one)
 
     def cancel(self, indices: Collection[int]) -> None:
-        """Forget prompts, waiting or running; their rows are free for others."""
+        """Drop prompts, waiting or running, and free their rows."""
         if not indices:
             return
         self._waiting = deque(one for one in self._waiting if one.prompt.index not in indices)
-        self._patient = deque(one for one in self._patient if one.prompt.index not in indices)
-        self._long_ones = deque(one for one in self._long_ones if one.prompt.index not in indices)
-        if self._long and self._long.wanted.prompt.index in indices:
-            self._long = None
-        kept = [row for row, text in enumerate(self._texts) if text.key[0] not in indices]
-        if len(kept) < len(self._texts):
-            for text in self._texts:
-                if text.key[0] in indices:
-                    self._searches[text.decoding].discard(text.key)
-            self._texts = [self._texts[row] for row in kept]
-            self._rows.reorder(kept)
+        self._waiting_low = deque(one for one in self._waiting_low if one.prompt.index not in indices)
+        self._waiting_long = deque(one for one in self._waiting_long if one.prompt.index not in indices)
+        if self._chunked and self._chunked.request.prompt.index in indices:
+            self._chunked = None
+        kept = [row for row, one in enumerate(self._hypotheses) if one.key[0] not in indices]
+        if len(kept) < len(self._hypotheses):
+            for one in self._hypotheses:
+                if one.key[0] in indices:
+                    self._searches[one.decoding].discard(one.key)
+            self._hypotheses = [self._hypotheses[row] for row in kept]
+            self._decoder.reorder(kept)
         for index in indices:
             self._close(index)
 
     @property
     def busy(self) -> bool:
-        """Whether anything waits or runs."""
-        return bool(self._waiting or self._patient or self._long_ones or self._long or self._texts)
+        """Whether any request waits or runs."""
+        return bool(self._waiting or self._waiting_low or self._waiting_long or self._chunked or self._hypotheses)
 
     @property
     def num_rows(self) -> int:
-        """Texts that grow now."""
-        return len(self._texts)
+        """Rows that are being decoded."""
+        return len(self._hypotheses)
 
     def step(self) -> list[Completion]:
-        """Let prompts join while there is room, then give every row a token; the texts that have ended by that.
+        """Admit prompts while there is room, then decode one token for every row; the texts that finished.
 
-        Where the device's memory runs out, all begins anew in smaller batches, and no text is told twice. Raises
-        ResourceError where a single prompt does not fit.
+        Where the device runs out of memory, all running prompts start again in smaller batches, and no text is
+        returned twice. Raises ResourceError where a single prompt does not fit.
         """
-        ended: list[Completion] = []  # what ended before the memory ran out counts
+        completions: list[Completion] = []  # what finished before the memory ran out counts
         try:
             with torch.inference_mode():
-                for one in chain(self._read_on(), self._admitted(), self._grown()):
-                    ended.append(one)
+                for one in chain(self._chunked_prefill_step(), self._prefill_step(), self._decode_step()):
+                    completions.append(one)
         except torch.OutOfMemoryError:
-            self._shrink()
-        return ended
+            self._restart_smaller()
+        return completions
+
+    # Admission and prefill
 
     @property
-    def _is_open(self) -> bool:
-        """Whether rows are free for others to join."""
-        return not self._texts or (self._rows.can_join and len(self._texts) <= (1 - JOIN_SHARE) * self.config.max_rows)
+    def _may_admit(self) -> bool:
+        """Whether enough rows are free to admit prompts."""
+        rows = len(self._hypotheses)
+        return not rows or (self._decoder.can_join and rows <= (1 - JOIN_SHARE) * self.config.max_rows)
 
-    def _read_on(self) -> Iterator[Completion]:
-        """A piece of a long prompt, if it is due: as much time goes to the rows that run."""
-        one = min(self._long_ones, key=lambda each: each.low_priority, default=None)
-        if one and not self._long and self._is_open and self._fits([one]):
-            self._long_ones.remove(one)
+    def _chunked_prefill_step(self) -> Iterator[Completion]:
+        """Prefill the next chunk of a long prompt, if it is due: the running rows get as much time in between."""
+        one = min(self._waiting_long, key=lambda each: each.low_priority, default=None)
+        if one and not self._chunked and self._may_admit and self._has_room([one]):
+            self._waiting_long.remove(one)
             self._running[one.prompt.index] = one
-            self._long = _Long(one, time.monotonic(), self._rows.prefill_chunked(one.prompt, one.decoding.beams))
-        if (long := self._long) and (not self._texts or time.monotonic() >= long.next):
+            chunks = self._decoder.prefill_chunked(one.prompt, one.decoding.beams)
+            self._chunked = _ChunkedPrefill(one, time.monotonic(), chunks)
+        if (chunked := self._chunked) and (not self._hypotheses or time.monotonic() >= chunked.next):
             begun = time.monotonic()
-            scores = next(long.pieces)
-            if scores is None:
+            logits = next(chunked.chunks)
+            if logits is None:
                 now = time.monotonic()
-                long.next = now + (now - begun)
+                chunked.next = now + (now - begun)
             else:
-                self._long = None
-                yield from self._begin([long.wanted], scores, long.begun)
+                self._chunked = None
+                yield from self._start_decoding([chunked.request], logits, chunked.begun)
 
-    def _admitted(self) -> Iterator[Completion]:
-        while (self._waiting or self._patient) and self._is_open:
-            group = self._that_join(self._waiting) or self._that_join(self._patient)
+    def _prefill_step(self) -> Iterator[Completion]:
+        """Admit waiting prompts as long as there is room."""
+        while (self._waiting or self._waiting_low) and self._may_admit:
+            group = self._select_admissible(self._waiting) or self._select_admissible(self._waiting_low)
             if not group:
                 return
             begun = time.monotonic()
             self._running |= {one.prompt.index: one for one in group}
-            scores = self._rows.prefill([one.prompt for one in group], group[0].decoding.beams)
-            yield from self._begin(group, scores, begun)
+            logits = self._decoder.prefill([one.prompt for one in group], group[0].decoding.beams)
+            yield from self._start_decoding(group, logits, begun)
 
-    def _begin(self, group: Sequence[GenerationRequest], scores: torch.Tensor, begun: float) -> Iterator[Completion]:
-        """The first token of prompts that have been read."""
-        self.check_numbers(scores)
+    def _select_admissible(self, waiting: deque[GenerationRequest]) -> list[GenerationRequest]:
+        """Take from the front of a queue the requests that there is room for; where nothing runs, at least one."""
+        group: list[GenerationRequest] = []
+        tokens = rows = 0
+        while waiting:
+            one = waiting[0]
+            beams = one.decoding.beams
+            if group and beams != group[0].decoding.beams:
+                break
+            if not self._has_room([*group, one]):
+                break
+            new_tokens = len(one.prompt.prefix) + sum(map(len, one.prompt.branches))
+            new_rows = beams * len(one.prompt.branches)
+            too_many_tokens = tokens + new_tokens > self.config.max_prefill_tokens
+            too_many_rows = rows + new_rows > JOIN_SHARE * self.config.max_rows
+            if group and self._decoder.can_join and (too_many_tokens or too_many_rows):
+                break
+            group.append(waiting.popleft())
+            tokens += new_tokens
+            rows += new_rows
+        return group
+
+    def _has_room(self, group: Sequence[GenerationRequest]) -> bool:
+        """Whether the cache has room for requests beside what runs; always for a single one where nothing runs."""
+        if len(group) == 1 and not self._hypotheses and not self._chunked:
+            return True
+        share = 1.0
+        everything = (*group, *self._running.values())
+        if group[0].low_priority:
+            share = LOW_PRIORITY_SHARE
+            rows = sum(one.decoding.beams * len(one.prompt.branches) for one in everything)
+            if rows > share * self.config.max_rows:
+                return False
+        longest = max(one.decoding.max_new_tokens for one in everything)
+        needed = self._decoder.cache_size([one.prompt for one in group], group[0].decoding.beams, longest)
+        return needed <= share * self.config.max_cache_tokens
+
+    # Decoding
+
+    def _start_decoding(
+        self, group: Sequence[GenerationRequest], logits: torch.Tensor, begun: float
+    ) -> Iterator[Completion]:
+        """Choose the first token of every branch of prompts that were prefilled; `logits` (branches, vocabulary)."""
+        self.check_logits(logits)
         new = [
             Hypothesis(
-                (one.prompt.index, number),
+                (one.prompt.index, branch),
                 begun,
                 one.decoding,
-                random_stream(one.decoding.seed, one.dialogue_id, number),
+                Random(one.decoding.text_seed(one.dialogue_id, branch)),
             )
             for one in group
-            for number in range(len(one.prompt.branches))
+            for branch in range(len(one.prompt.branches))
         ]
-        before = len(self._texts)
-        found = self._advance(new, scores)
-        self._texts += found.hypotheses
+        before = len(self._hypotheses)
+        found = self._advance(new, logits)
+        self._hypotheses += found.hypotheses
         if found.rows != list(range(len(new))):
-            self._rows.reorder([*range(before), *(before + row for row in found.rows)])
-        yield from self._told(found.completions)
+            self._decoder.reorder([*range(before), *(before + row for row in found.rows)])
+        yield from self._new_completions(found.completions)
 
-    def _grown(self) -> Iterator[Completion]:
-        if self._texts:
-            scores = self._rows.step([text.ids[-1] for text in self._texts])
-            found = self._advance(self._texts, scores)
-            self._texts = found.hypotheses
-            if found.rows != list(range(len(scores))):
-                self._rows.reorder(found.rows)
-            yield from self._told(found.completions)
+    def _decode_step(self) -> Iterator[Completion]:
+        """Decode one token for every row."""
+        if self._hypotheses:
+            logits = self._decoder.step([one.ids[-1] for one in self._hypotheses])
+            found = self._advance(self._hypotheses, logits)
+            self._hypotheses = found.hypotheses
+            if found.rows != list(range(len(logits))):
+                self._decoder.reorder(found.rows)
+            yield from self._new_completions(found.completions)
 
-    def _advance(self, texts: list[Hypothesis], scores: torch.Tensor) -> SearchStep:
-        """A token for each text, by the search of its decoding; what goes on keeps the order of the rows."""
+    def _advance(self, hypotheses: list[Hypothesis], logits: torch.Tensor) -> SearchStep:
+        """Choose a token for each row, by the search of its Decoding; the rows that go on keep their order."""
         by_decoding: dict[Decoding, list[int]] = {}
-        for row, text in enumerate(texts):
-            by_decoding.setdefault(text.decoding, []).append(row)
+        for row, one in enumerate(hypotheses):
+            by_decoding.setdefault(one.decoding, []).append(row)
         if len(by_decoding) == 1:
-            return self._search(texts[0].decoding).advance(texts, scores)
-        first: dict[BranchKey, int] = {}
-        for row, text in enumerate(texts):
-            first.setdefault(text.key, row)
+            return self._search(hypotheses[0].decoding).advance(hypotheses, logits)
+        first_row: dict[BranchKey, int] = {}
+        for row, one in enumerate(hypotheses):
+            first_row.setdefault(one.key, row)
         going: list[tuple[int, Hypothesis]] = []
-        ended: list[Completion] = []
+        completions: list[Completion] = []
         for decoding, rows in by_decoding.items():
-            found = self._search(decoding).advance([texts[row] for row in rows], scores[rows])
-            going += [(rows[row], text) for row, text in zip(found.rows, found.hypotheses, strict=True)]
-            ended += found.completions
-        going.sort(key=lambda one: first[one[1].key])
-        return SearchStep([row for row, _ in going], [text for _, text in going], ended)
+            found = self._search(decoding).advance([hypotheses[row] for row in rows], logits[rows])
+            going += [(rows[row], one) for row, one in zip(found.rows, found.hypotheses, strict=True)]
+            completions += found.completions
+        going.sort(key=lambda pair: first_row[pair[1].key])
+        return SearchStep([row for row, _ in going], [one for _, one in going], completions)
 
     def _search(self, decoding: Decoding) -> Search:
+        """The search of a Decoding, which is kept for as long as prompts with that Decoding run."""
         if decoding not in self._searches:
             in_use = {one.decoding for one in self._running.values()}
             self._searches = {one: search for one, search in self._searches.items() if one in in_use}
             self._searches[decoding] = make_search(decoding, self.config.stop_ids, self.on_token)
         return self._searches[decoding]
 
-    def _told(self, ended: Iterable[Completion]) -> Iterator[Completion]:
-        """What has not been told before a batch was begun anew."""
-        for one in ended:
+    def _new_completions(self, completions: Iterable[Completion]) -> Iterator[Completion]:
+        """The texts that were not finished before a restart; prompts whose texts are all finished are closed."""
+        for one in completions:
             index = one.hypothesis.key[0]
-            if one.hypothesis.key not in self._done:
-                self._done.add(one.hypothesis.key)
+            if one.hypothesis.key not in self._completed:
+                self._completed.add(one.hypothesis.key)
                 yield one
-            if all((index, branch) in self._done for branch in range(len(self._running[index].prompt.branches))):
+            if all((index, branch) in self._completed for branch in range(len(self._running[index].prompt.branches))):
                 self._close(index)
 
     def _close(self, index: int) -> None:
-        if wanted := self._running.pop(index, None):
-            self._done -= {(index, branch) for branch in range(len(wanted.prompt.branches))}
+        if request := self._running.pop(index, None):
+            self._completed -= {(index, branch) for branch in range(len(request.prompt.branches))}
 
-    def _shrink(self) -> None:
-        """Put what runs back, to run again in smaller batches."""
+    def _restart_smaller(self) -> None:
+        """Queue everything that runs again, for batches of half the cache. Raises ResourceError where none is left."""
         again = list(self._running.values())
-        others = [*self._waiting, *self._patient, *self._long_ones]
+        others = [*self._waiting, *self._waiting_low, *self._waiting_long]
         if self.config.max_cache_tokens < min(one.prompt.max_row_tokens(0) for one in [*again, *others]):
             raise ResourceError("one dialogue does not fit the device's memory", fix="use --device cpu") from None
-        self._texts, self._rows, self._searches, self._long = [], self._new_rows(), {}, None
-        for waiting in (self._waiting, self._patient, self._long_ones):
+        self._hypotheses, self._decoder, self._searches, self._chunked = [], self._new_decoder(), {}, None
+        for waiting in (self._waiting, self._waiting_low, self._waiting_long):
             waiting.clear()
         self.add([*again, *others])
         self.config.max_cache_tokens //= 2
         torch.cuda.empty_cache()
-
-    def _fits(self, group: Sequence[GenerationRequest]) -> bool:
-        """Whether the keys of prompts have room beside those that are there; one alone always has."""
-        if len(group) == 1 and not self._texts and not self._long:
-            return True
-        share = 1.0
-        if group[0].low_priority:
-            share = LOW_PRIORITY_SHARE
-            rows = sum(one.decoding.beams * len(one.prompt.branches) for one in (*group, *self._running.values()))
-            if rows > share * self.config.max_rows:
-                return False
-        longest = max(one.decoding.max_new_tokens for one in (*group, *self._running.values()))
-        lanes = group[0].decoding.beams
-        return (
-            self._rows.cache_size([one.prompt for one in group], lanes, longest) <= share * self.config.max_cache_tokens
-        )
-
-    def _that_join(self, waiting: deque[GenerationRequest]) -> list[GenerationRequest]:
-        """Take off those that wait what there is room for; where nothing runs, at least one."""
-        group: list[GenerationRequest] = []
-        tokens = opened = 0
-        while waiting:
-            one = waiting[0]
-            lanes = one.decoding.beams
-            if group and lanes != group[0].decoding.beams:
-                break
-            if not self._fits([*group, one]):
-                break
-            held = len(one.prompt.prefix) + sum(map(len, one.prompt.branches))
-            new = lanes * len(one.prompt.branches)
-            crowded = tokens + held > self.config.max_prefill_tokens or opened + new > JOIN_SHARE * self.config.max_rows
-            if group and self._rows.can_join and crowded:
-                break
-            group.append(waiting.popleft())
-            tokens += held
-            opened += new
-        return group
-
-
-def decode(batch: Scheduler, wanted: Sequence[GenerationRequest]) -> Iterator[Completion]:
-    """All texts of the prompts as they end; the longest prompts go first: what is computed together is alike."""
-    batch.add(sorted(wanted, key=lambda one: (-len(one.prompt.prefix), one.prompt.index)))
-    while batch.busy:
-        yield from batch.step()

@@ -1,4 +1,4 @@
-"""Which token comes next: the likeliest, a drawn one, or those of the best beams; and which texts have ended."""
+"""How the next token is chosen: greedily, by sampling or by beam search; and which texts have ended."""
 
 import time
 from abc import ABC, abstractmethod
@@ -11,12 +11,12 @@ import torch
 from rolesum.generation.decoding.sampling import sample
 from rolesum.generation.engine import Decoding
 
-BranchKey = tuple[int, int]  # number of the prompt, number of the branch
+BranchKey = tuple[int, int]  # number of the prompt, number of its branch
 
 
 @dataclass(slots=True)
 class Hypothesis:
-    """A row's tokens so far, with the log-probability of each."""
+    """The tokens of one row so far, with the log-probability of each. `begun` is when its prompt was started on."""
 
     key: BranchKey
     begun: float
@@ -35,7 +35,7 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A text that has ended, `seconds` after its prompt was taken up: `stopped` by the model, or by the limit."""
+    """A finished text, `seconds` after its prompt was started on: `stopped` by the model, else by the limit."""
 
     hypothesis: Hypothesis
     stopped: bool
@@ -44,7 +44,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class SearchStep:
-    """After a token: the rows to go on with, by number, their texts, and what has ended."""
+    """The result of one token: the rows to go on with, by number, their hypotheses, and what was completed."""
 
     rows: list[int]
     hypotheses: list[Hypothesis]
@@ -54,124 +54,125 @@ class SearchStep:
 OnToken = Callable[[Hypothesis], None]
 
 
-def make_search(decoding: Decoding, stops: torch.Tensor, on_token: OnToken | None) -> "Search":
-    """Beams, or one row a text; beams tell no tokens, since they change their minds."""
-    return _Beams(decoding, stops) if decoding.beams > 1 else _Singles(decoding, stops, on_token)
+def make_search(decoding: Decoding, stop_ids: torch.Tensor, on_token: OnToken | None) -> "Search":
+    """The search that a Decoding asks for. Beam search does not stream: its hypotheses may change."""
+    return _BeamSearch(decoding, stop_ids) if decoding.beams > 1 else _TokenSearch(decoding, stop_ids, on_token)
 
 
 class Search(ABC):
-    """Chooses the next tokens of the texts that are decoded alike."""
+    """Chooses the next tokens of the texts that share one Decoding."""
 
-    def __init__(self, decoding: Decoding, stops: torch.Tensor) -> None:
-        self.decoding, self.stops = decoding, stops
-        self.stop_set = set(stops.tolist())
+    def __init__(self, decoding: Decoding, stop_ids: torch.Tensor) -> None:
+        self.decoding, self.stop_ids = decoding, stop_ids
+        self.stop_set = set(stop_ids.tolist())
 
     @abstractmethod
-    def advance(self, texts: list[Hypothesis], scores: torch.Tensor) -> SearchStep:
-        """`scores` (rows, words) are the logits behind each text's row; the rows of a beam search stand together."""
+    def advance(self, hypotheses: list[Hypothesis], logits: torch.Tensor) -> SearchStep:
+        """Choose a token for each row; `logits` (rows, vocabulary). The rows of one beam search are adjacent."""
 
-    def discard(self, owner: BranchKey) -> None:  # noqa: B027
-        """Let go of what is kept of a text that nobody waits for any more."""
+    def discard(self, key: BranchKey) -> None:  # noqa: B027
+        """Forget what is kept of a text that was canceled."""
 
-    def _allowed(self, texts: Sequence[Hypothesis], scores: torch.Tensor) -> torch.Tensor:
-        """Without the stops where a text is too short to end."""
-        short = [row for row, text in enumerate(texts) if len(text.ids) < self.decoding.min_new_tokens]
+    def _without_early_stops(self, hypotheses: Sequence[Hypothesis], logits: torch.Tensor) -> torch.Tensor:
+        """The logits, with the stop ids at -inf for texts shorter than `min_new_tokens`."""
+        short = [row for row, one in enumerate(hypotheses) if len(one.ids) < self.decoding.min_new_tokens]
         if short:
-            scores = scores.clone()
-            scores[torch.tensor(short, device=scores.device)[:, None], self.stops] = float("-inf")
-        return scores
+            logits = logits.clone()
+            logits[torch.tensor(short, device=logits.device)[:, None], self.stop_ids] = float("-inf")
+        return logits
 
 
-class _Singles(Search):
-    """One row a text: the likeliest token, or a drawn one."""
+class _TokenSearch(Search):
+    """One row for each text: the likeliest token, or a sampled one."""
 
-    def __init__(self, decoding: Decoding, stops: torch.Tensor, on_token: OnToken | None = None) -> None:
-        super().__init__(decoding, stops)
+    def __init__(self, decoding: Decoding, stop_ids: torch.Tensor, on_token: OnToken | None = None) -> None:
+        super().__init__(decoding, stop_ids)
         self.on_token = on_token
 
-    def advance(self, texts: list[Hypothesis], scores: torch.Tensor) -> SearchStep:
-        allowed = self._allowed(texts, scores)
+    def advance(self, hypotheses: list[Hypothesis], logits: torch.Tensor) -> SearchStep:
+        allowed = self._without_early_stops(hypotheses, logits)
         if self.decoding.temperature:
-            chosen = sample(allowed, self.decoding, [text.random or Random(0) for text in texts])
+            chosen = sample(allowed, self.decoding, [one.random or Random(0) for one in hypotheses])
         else:
             chosen = allowed.argmax(-1)
-        logprobs = scores.gather(-1, chosen[:, None])[:, 0] - scores.logsumexp(-1)
-        kept, going, ended = [], [], []
+        logprobs = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+        rows, going, completions = [], [], []
         now = time.monotonic()
-        for row, (text, token, logprob) in enumerate(zip(texts, chosen.tolist(), logprobs.tolist(), strict=True)):
-            text.ids.append(token)
-            text.logprobs.append(logprob)
+        for row, (one, token, logprob) in enumerate(zip(hypotheses, chosen.tolist(), logprobs.tolist(), strict=True)):
+            one.ids.append(token)
+            one.logprobs.append(logprob)
             if self.on_token:
-                self.on_token(text)
+                self.on_token(one)
             stopped = token in self.stop_set
-            if stopped or len(text.ids) >= self.decoding.max_new_tokens:
-                ended.append(Completion(text, stopped, now - text.begun))
+            if stopped or len(one.ids) >= self.decoding.max_new_tokens:
+                completions.append(Completion(one, stopped, now - one.begun))
             else:
-                kept.append(row)
-                going.append(text)
-        return SearchStep(kept, going, ended)
+                rows.append(row)
+                going.append(one)
+        return SearchStep(rows, going, completions)
 
 
-class _Beams(Search):
+class _BeamSearch(Search):
     """Beam search as transformers' generate does it with early_stopping=False; each text is a group of rows."""
 
-    def __init__(self, decoding: Decoding, stops: torch.Tensor) -> None:
-        super().__init__(decoding, stops)
-        self.done: dict[BranchKey, list[tuple[float, Hypothesis, bool]]] = {}  # the best so far of each group
+    def __init__(self, decoding: Decoding, stop_ids: torch.Tensor) -> None:
+        super().__init__(decoding, stop_ids)
+        self.finished: dict[BranchKey, list[tuple[float, Hypothesis, bool]]] = {}  # the best so far of each group
 
-    def advance(self, texts: list[Hypothesis], scores: torch.Tensor) -> SearchStep:
-        logprobs = torch.log_softmax(self._allowed(texts, scores), dim=-1)
+    def advance(self, hypotheses: list[Hypothesis], logits: torch.Tensor) -> SearchStep:
+        logprobs = torch.log_softmax(self._without_early_stops(hypotheses, logits), dim=-1)
         groups: dict[BranchKey, list[int]] = {}
-        for row, text in enumerate(texts):
-            groups.setdefault(text.key, []).append(row)
-        kept: list[int] = []
+        for row, one in enumerate(hypotheses):
+            groups.setdefault(one.key, []).append(row)
+        rows: list[int] = []
         going: list[Hypothesis] = []
-        ended: list[Completion] = []
-        for owner, members in groups.items():
-            forks = self._forks(texts, logprobs, members)
-            on = self._sift(owner, forks)
-            best = max((text.score for _, text in on), default=float("-inf"))
-            length = len(texts[members[0]].ids) + 1
-            done = self.done.setdefault(owner, [])
-            full = len(done) >= self.decoding.beams
+        completions: list[Completion] = []
+        for key, members in groups.items():
+            beams = self._select_beams(key, self._expand(hypotheses, logprobs, members))
+            best = max((one.score for _, one in beams), default=float("-inf"))
+            length = len(hypotheses[members[0]].ids) + 1
+            finished = self.finished.setdefault(key, [])
+            is_full = len(finished) >= self.decoding.beams
             if length >= self.decoding.max_new_tokens:
-                for _, text in on:
-                    self._keep(done, text, stopped=False)
-            elif on and not (full and done[-1][0] >= best / length**self.decoding.length_penalty):
-                kept += [row for row, _ in on]
-                going += [text for _, text in on]
+                for _, one in beams:
+                    self._finish(finished, one, stopped=False)
+            elif beams and not (is_full and finished[-1][0] >= best / length**self.decoding.length_penalty):
+                rows += [row for row, _ in beams]
+                going += [one for _, one in beams]
                 continue
-            _, text, stopped = done[0]
-            ended.append(Completion(text, stopped, time.monotonic() - text.begun))
-            del self.done[owner]
-        return SearchStep(kept, going, ended)
+            _, one, stopped = finished[0]
+            completions.append(Completion(one, stopped, time.monotonic() - one.begun))
+            del self.finished[key]
+        return SearchStep(rows, going, completions)
 
-    def forget(self, owner: BranchKey) -> None:
-        self.done.pop(owner, None)
+    def discard(self, key: BranchKey) -> None:
+        self.finished.pop(key, None)
 
-    def _forks(
-        self, texts: Sequence[Hypothesis], logprobs: torch.Tensor, members: Sequence[int]
+    def _expand(
+        self, hypotheses: Sequence[Hypothesis], logprobs: torch.Tensor, members: Sequence[int]
     ) -> list[tuple[int, Hypothesis]]:
-        """The likeliest ways on of a group, twice as many as beams, each with the row that it goes on from."""
-        totals = torch.tensor([texts[row].score for row in members], device=logprobs.device)[:, None]
-        sums = (logprobs[members[0] : members[-1] + 1] + totals).flatten()
+        """The likeliest continuations of a group, twice as many as beams, each with the row that it continues."""
+        totals = torch.tensor([hypotheses[row].score for row in members], device=logprobs.device)[:, None]
+        sums = (logprobs[members[0] : members[-1] + 1] + totals).flatten()  # (members * vocabulary,)
         best = sums.topk(min(2 * self.decoding.beams, len(sums))).indices.tolist()
         found = [(members[index // logprobs.shape[1]], index % logprobs.shape[1]) for index in best]
-        return [(row, texts[row].extended(token, float(logprobs[row, token]))) for row, token in found]
+        return [(row, hypotheses[row].extended(token, float(logprobs[row, token]))) for row, token in found]
 
-    def _sift(self, owner: BranchKey, forks: Sequence[tuple[int, Hypothesis]]) -> list[tuple[int, Hypothesis]]:
-        """Those that go on; those that ended are kept if they stand among the first."""
-        done = self.done.setdefault(owner, [])
-        on: list[tuple[int, Hypothesis]] = []
-        for rank, (row, text) in enumerate(forks):
-            if text.ids[-1] in self.stop_set:
+    def _select_beams(
+        self, key: BranchKey, candidates: Sequence[tuple[int, Hypothesis]]
+    ) -> list[tuple[int, Hypothesis]]:
+        """The candidates that go on; those that ended are kept as finished if they rank within the beams."""
+        finished = self.finished.setdefault(key, [])
+        beams: list[tuple[int, Hypothesis]] = []
+        for rank, (row, one) in enumerate(candidates):
+            if one.ids[-1] in self.stop_set:
                 if rank < self.decoding.beams:
-                    self._keep(done, text, stopped=True)
-            elif len(on) < self.decoding.beams:
-                on.append((row, text))
-        return on
+                    self._finish(finished, one, stopped=True)
+            elif len(beams) < self.decoding.beams:
+                beams.append((row, one))
+        return beams
 
-    def _keep(self, done: list[tuple[float, Hypothesis, bool]], text: Hypothesis, stopped: bool) -> None:
-        done.append((text.score / len(text.ids) ** self.decoding.length_penalty, text, stopped))
-        done.sort(key=lambda one: -one[0])
-        del done[self.decoding.beams :]
+    def _finish(self, finished: list[tuple[float, Hypothesis, bool]], one: Hypothesis, stopped: bool) -> None:
+        finished.append((one.score / len(one.ids) ** self.decoding.length_penalty, one, stopped))
+        finished.sort(key=lambda entry: -entry[0])
+        del finished[self.decoding.beams :]

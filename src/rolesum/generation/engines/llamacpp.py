@@ -1,6 +1,7 @@
-"""The llama.cpp engine: a GGUF file on this machine's processor, several dialogues at a time.
+"""The llama.cpp engine: a GGUF file on this machine's CPU or GPU, several dialogues at a time.
 
-A slot takes a dialogue and writes its roles one behind the other, so that the dialogue is read once.
+Each of llama.cpp's slots takes a dialogue and generates its roles one after the other, so that the dialogue is
+prefilled once.
 """
 
 import time
@@ -9,24 +10,28 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rolesum.errors import ModelError, UsageError
-from rolesum.generation.engine import Decoding, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import IncrementalDetokenizer, PromptEncoder, TokenRequest, generation
-from rolesum.generation.engines.thread_pool import run_concurrently
+from rolesum.generation.engine import Decoding, Engine, Generation, OnText, check_decoding
+from rolesum.generation.engines.collector import ResultCollector
+from rolesum.generation.engines.prompt_encoder import PromptEncoder, TokenRequest, make_generation
+from rolesum.generation.engines.thread_pool import OnUpdate, run_concurrently
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.export.llamacpp import LlamaCpp, LlamaCppCompletion
 
+if TYPE_CHECKING:
+    from rolesum.models.loading import PromptModel
+
 SLOTS = 8
-# A slot's length is a multiple of it.
-_STEP = 256
+# The length of a slot in tokens is a multiple of this.
+_LENGTH_STEP = 256
 
 
-class LlamaCppEngine:
-    """Texts by a GGUF file whose prompts are those of `prompt_encoder`: the model that it was exported from."""
+class LlamaCppEngine(Engine):
+    """Generates with a GGUF file that was exported from the model of `prompt_encoder`."""
 
     name = "llamacpp"
 
@@ -45,11 +50,15 @@ class LlamaCppEngine:
             raise UsageError(f"concurrency {slots}", fix="at least 1")
         if not file.is_file():
             raise ModelError("no such file", str(file), "rolesum export RUN --to gguf --out FILE makes one")
-        self.file, self.prompt_encoder, self.side = file, prompt_encoder, prompt_encoder.model
-        self.layout = layout or self.side.layout()
+        self.file, self.prompt_encoder, self.model = file, prompt_encoder, prompt_encoder.model
+        self.layout = layout or self.model.layout()
         self.slots, self.on_gpu, self.exact = slots, on_gpu, exact
         self._llama: LlamaCpp | None = None
-        self._length = self._lanes = 0
+        self._length = self._open_slots = 0
+
+    @property
+    def text_model(self) -> "PromptModel":
+        return self.model
 
     def generate(
         self,
@@ -58,80 +67,79 @@ class LlamaCppEngine:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
-        if decoding.beams > 1 or decoding.min_new_tokens:
-            what = "llama.cpp has no beams" if decoding.beams > 1 else "llama.cpp has no least length"
-            raise UsageError(what, fix="leave the option out, or use --engine transformers")
-        asked = self.prompt_encoder.requests(prompts, decoding)
-        if not asked:
-            return [[] for _ in prompts]
-        llama = self._opened(max(len(one.ids) for one in asked) + decoding.max_new_tokens, len(prompts))
-        self._check_tokens(llama, asked[0])
+        check_decoding(self, decoding)
+        requests = self.prompt_encoder.requests(prompts, decoding)
+        collector = ResultCollector(prompts, on_done, on_text)
+        if not requests:
+            return collector.results()
+        llama = self._open(max(len(one.ids) for one in requests) + decoding.max_new_tokens, len(prompts))
+        self._check_tokens(llama, requests[0])
         free: SimpleQueue[int] = SimpleQueue()
-        for slot in range(self._lanes):
+        for slot in range(self._open_slots):
             free.put(slot)
         jobs = [
-            partial(self._texts, llama, free, list(group), decoding, on_text is not None)
-            for _, group in groupby(asked, key=lambda one: one.index)
+            partial(self._generate_dialogue, llama, free, list(group), decoding, on_text is not None)
+            for _, group in groupby(requests, key=lambda one: one.index)
         ]
-        found: list[list[Generation]] = [[] for _ in prompts]
-        for index, texts in run_concurrently(jobs, self._lanes, on_text):
-            found[index] = texts
-            if on_done:
-                on_done(1)
-        return found
+        for index, texts in run_concurrently(jobs, self._open_slots, collector.update):
+            for branch, text in enumerate(texts):
+                collector.add(index, branch, text)
+        return collector.results()
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         return self.prompt_encoder.fits(prompt, max_new_tokens)
 
-    def _opened(self, needed: int, dialogues: int) -> LlamaCpp:
-        """llama.cpp with room for the longest text in every slot; opened anew where there is not enough."""
-        length = -(-needed // _STEP) * _STEP
-        lanes = min(self.slots, dialogues)
-        if self._llama is None or length > self._length or lanes > self._lanes:
-            self._llama = None  # the old one's memory goes first
-            self._length, self._lanes = max(length, self._length), max(lanes, self._lanes)
+    def close(self) -> None:
+        self._llama = None
+
+    def _open(self, needed: int, dialogues: int) -> LlamaCpp:
+        """llama.cpp with room for `needed` tokens in every slot; started again where there is not enough."""
+        length = -(-needed // _LENGTH_STEP) * _LENGTH_STEP
+        slots = min(self.slots, dialogues)
+        if self._llama is None or length > self._length or slots > self._open_slots:
+            self._llama = None  # the old one's memory is freed first
+            self._length, self._open_slots = max(length, self._length), max(slots, self._open_slots)
             self._llama = LlamaCpp(
                 self.file,
                 self._length,
                 torch.get_num_threads(),
-                slots=self._lanes,
+                slots=self._open_slots,
                 exact=self.exact,
                 on_gpu=self.on_gpu,
             )
         return self._llama
 
     def _check_tokens(self, llama: LlamaCpp, first: TokenRequest) -> None:
-        """Raise ModelError where ids mean other texts to the file: it would answer to another question."""
-        ours = self.side.tokenizer.decode(list(first.ids))
+        """Raise ModelError where the file decodes ids to other texts: it would be given another prompt."""
+        ours = str(self.model.tokenizer.decode(list(first.ids)))
         theirs = llama.detokenize(first.ids) if max(first.ids) < llama.vocabulary() else ""
         if "".join(theirs.split()) != "".join(ours.split()):
-            what = f"its tokens are not those of {self.side.name}"
+            what = f"its tokens are not those of {self.model.name}"
             raise ModelError(what, str(self.file), "give --model the model that the file was exported from")
 
-    def _texts(
+    def _generate_dialogue(
         self,
         llama: LlamaCpp,
         free: "SimpleQueue[int]",
-        asked: Sequence[TokenRequest],
+        requests: Sequence[TokenRequest],
         decoding: Decoding,
-        growing: bool,
-        tell: OnText,
+        streams: bool,
+        update: OnUpdate,
     ) -> tuple[int, list[Generation]]:
-        """The texts of one dialogue, by one slot."""
+        """The number of a dialogue's prompt, and its texts, generated one after the other in a free slot."""
         slot, texts = free.get(), []
         try:
-            for one in asked:
+            for one in requests:
                 started = time.monotonic()
-                made = llama.complete(
-                    one.ids, _teller(one, tell) if growing else None, **_parameters(one, decoding, slot)
-                )
+                on_text = partial(update, one.index, one.branch) if streams else None
+                made = llama.complete(one.ids, on_text, **_parameters(one, decoding, slot))
                 texts.append(self._generation(made, time.monotonic() - started))
         finally:
             free.put(slot)
-        return asked[0].index, texts
+        return requests[0].index, texts
 
     def _generation(self, made: LlamaCppCompletion, seconds: float) -> Generation:
-        """The text up to the first of our own stop ids: llama.cpp ends at those that it knows by itself."""
+        """The text up to the first of the model's stop ids: llama.cpp knows only some of them."""
         ids, logprobs, tokens, stopped, text = made.ids, made.logprobs, made.tokens, made.stopped, made.text.strip()
         whole = len(logprobs) == tokens
         if ids:
@@ -139,23 +147,13 @@ class LlamaCppEngine:
             if end is not None:
                 ids, logprobs, tokens, stopped = ids[:end], logprobs[:end], end, True
             text = self.prompt_encoder.decode(ids, stopped)
-        return generation(text, tokens, stopped, logprobs if whole else None, seconds)
-
-
-def _teller(one: TokenRequest, tell: OnText) -> Callable[[str], None]:
-    growing = IncrementalDetokenizer()
-
-    def told(whole: str) -> None:
-        if added := growing.new(whole):
-            tell(one.index, one.branch, added)
-
-    return told
+        return make_generation(text, tokens, stopped, logprobs if whole else None, seconds)
 
 
 def _parameters(one: TokenRequest, decoding: Decoding, slot: int) -> dict[str, Any]:
-    """llama.cpp's parameters; all its other samplers are left out."""
-    asked: dict[str, Any] = {"n_predict": decoding.max_new_tokens, "id_slot": slot}
+    """The parameters of one completion; all of llama.cpp's other samplers are left out."""
+    parameters: dict[str, Any] = {"n_predict": decoding.max_new_tokens, "id_slot": slot}
     if decoding.greedy:
-        return {**asked, "samplers": ["top_k"], "top_k": 1}
+        return {**parameters, "samplers": ["top_k"], "top_k": 1}
     sampled = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p, "min_p": 0.0}
-    return {**asked, **sampled, "samplers": ["temperature", "top_k", "top_p"], "seed": one.seed}
+    return {**parameters, **sampled, "samplers": ["temperature", "top_k", "top_p"], "seed": one.seed}

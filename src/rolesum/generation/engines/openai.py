@@ -1,37 +1,40 @@
-"""The endpoint engine: texts by any OpenAI-compatible server, several at a time.
+"""The openai engine: texts from any OpenAI-compatible endpoint, several at a time.
 
-With the tokenizer of the model that is served, prompts are sent as token ids, the same as the transformers engine's
-(vLLM's and llama.cpp's servers take them). Without it, each is one user message, and the server puts its own chat form
-around it.
+With the tokenizer of the model that is served, prompts are sent as the token ids that the transformers engine would
+use (vLLM's and llama.cpp's servers take them). Without it, each prompt is one user message, around which the server
+puts its own chat template.
 """
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rolesum.errors import DataError, ModelError, Problem, ResourceError, UsageError, did_you_mean
-from rolesum.generation.engine import Decoding, Generation, OnText
+from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText, check_decoding
+from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.openai_client import OpenAIClient, RequestFailed, RequestRejected, Route
 from rolesum.generation.engines.prompt_encoder import (
     TOO_LONG_FIX,
-    IncrementalDetokenizer,
     PromptEncoder,
     TokenRequest,
-    generation,
+    make_generation,
     sampling_seed,
 )
-from rolesum.generation.engines.thread_pool import run_concurrently
+from rolesum.generation.engines.thread_pool import OnUpdate, run_concurrently
 from rolesum.instructions import Prompt, PromptLayout
 
-CONCURRENCY = 8
-# A message's tokens where nobody knows its tokenizer: one for so many bytes of UTF-8, and the chat form's.
-BYTES_PER_TOKEN, CHAT_FORM_TOKENS = 3, 64
+if TYPE_CHECKING:
+    from rolesum.models.loading import PromptModel
 
-# Servers that take more than the standard parameters, as /models tells them.
-_GENEROUS = ("vllm", "llamacpp")
+CONCURRENCY = 8
+# Estimate of a message's tokens without the tokenizer: bytes of UTF-8 per token, and the chat template's own.
+BYTES_PER_TOKEN, CHAT_TEMPLATE_TOKENS = 3, 64
+
+# The owners that /models names for servers which take more than OpenAI's own parameters.
+_EXTENDED_SERVERS = ("vllm", "llamacpp")
 _TOO_LONG = re.compile(r"context[ _](length|size|window)|maximum (context|model) length|too many tokens|too long", re.I)
 
 _NO_TOKEN = re.compile(r"invalid token|out of vocabulary", re.I)
@@ -39,19 +42,20 @@ _NO_TOKEN = re.compile(r"invalid token|out of vocabulary", re.I)
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What is read of an answer, or of the pieces of one."""
+    """What is used of a completion, whether it came as one object or as a stream."""
 
     text: str
-    ids: tuple[int, ...]  # empty where the server does not tell them
+    ids: tuple[int, ...]  # empty where the server does not return them
     tokens: int
     finish_reason: str
     logprobs: tuple[float, ...]
 
 
-class OpenAIEngine:
-    """Texts by the model `served` at an endpoint; by the only one there, if it is not named."""
+class OpenAIEngine(Engine):
+    """Generates with `served_model` at an endpoint, or with the only model there if none is named."""
 
     name = "openai"
+    features = EngineFeatures(min_new_tokens=True)
 
     def __init__(
         self,
@@ -63,16 +67,20 @@ class OpenAIEngine:
         concurrency: int = CONCURRENCY,
         context: int | None = None,
     ) -> None:
-        """With a `prompt_encoder`, prompts are token ids; else messages, whose length is guessed against `context`."""
+        """With a `prompt_encoder`, prompts are token ids; else messages, whose estimated length `context` limits."""
         if concurrency < 1:
             raise UsageError(f"concurrency {concurrency}", fix="at least 1")
         self.client, self.layout, self.prompt_encoder = client, layout, prompt_encoder
-        self.side = prompt_encoder.model if prompt_encoder else None
         self.concurrency, self.context = concurrency, context
-        self._named, self._served, self._generous = served_model, "", prompt_encoder is not None
-        self._greeted = False
-        self._logprobs = True  # until the server refuses to tell them
+        self._named, self._served = served_model, ""
+        self._extended = prompt_encoder is not None  # the server takes vLLM's and llama.cpp's parameters
+        self._checked = False
+        self._logprobs = True  # until the server refuses them
         self._limit_name = "max_tokens"
+
+    @property
+    def text_model(self) -> "PromptModel | None":
+        return self.prompt_encoder.model if self.prompt_encoder else None
 
     def generate(
         self,
@@ -81,38 +89,35 @@ class OpenAIEngine:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
-        if decoding.beams > 1:
-            raise UsageError("an endpoint has no beams", fix="leave --beams out, or use --engine transformers")
-        asked = self._asked(prompts, decoding)
-        if asked and not self._greeted:
+        check_decoding(self, decoding)
+        requests = self._requests(prompts, decoding)
+        if requests and not self._checked:
             self.connect()
-            self._check_tokens(asked[0])
-            self._greeted = True
-        jobs = [partial(self._text, one, decoding, on_text is not None) for one in asked]
-        found: list[dict[int, Generation]] = [{} for _ in prompts]
-        for one, made in run_concurrently(jobs, self.concurrency, on_text):
-            found[one.index][one.branch] = made
-            if on_done and len(found[one.index]) == len(one.prompt.branches):
-                on_done(1)
-        return [[texts[branch] for branch in sorted(texts)] for texts in found]
+            self._check_tokens(requests[0])
+            self._checked = True
+        collector = ResultCollector(prompts, on_done, on_text)
+        jobs = [partial(self._generate, one, decoding, on_text is not None) for one in requests]
+        for one, generation in run_concurrently(jobs, self.concurrency, collector.update):
+            collector.add(one.index, one.branch, generation)
+        return collector.results()
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        """Exact with the tokenizer; guessed from bytes with a `context`; else True: the server will say."""
+        """Exact with the tokenizer; estimated from bytes with a `context`; else True, and the server decides."""
         if self.prompt_encoder:
             return self.prompt_encoder.fits(prompt, max_new_tokens)
-        return self.context is None or self._guess(prompt) + max_new_tokens <= self.context
+        return self.context is None or self._estimate(prompt) + max_new_tokens <= self.context
 
-    def _guess(self, prompt: Prompt) -> int:
+    def _estimate(self, prompt: Prompt) -> int:
         longest = max(len(chat_message(prompt, branch).encode()) for branch in range(len(prompt.branches)))
-        return -(-longest // BYTES_PER_TOKEN) + CHAT_FORM_TOKENS
+        return -(-longest // BYTES_PER_TOKEN) + CHAT_TEMPLATE_TOKENS
 
-    def _asked(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
-        """The texts that are wanted; all branches of a prompt next to each other, for the server's prefix cache."""
+    def _requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
+        """One request per text; all branches of a prompt are adjacent, for the server's prefix cache."""
         if self.prompt_encoder:
             return self.prompt_encoder.requests(prompts, decoding)
         problems = [
             Problem(
-                f"about {self._guess(prompt)} tokens, for a context of {self.context}",
+                f"about {self._estimate(prompt)} tokens, for a context of {self.context}",
                 prompt.dialogue.location,
                 TOO_LONG_FIX,
             )
@@ -128,17 +133,20 @@ class OpenAIEngine:
         ]
 
     def connect(self) -> None:
-        """Learn what is served, before any dialogue leaves. Raises as OpenAIClient.served does, and ModelError."""
-        told = self.client.list_models()
-        self._served = self._choose([str(one["id"]) for one in told])
-        self._generous = self._generous or any(one.get("owned_by") in _GENEROUS for one in told)
+        """Ask what is served, before any dialogue is sent. Raises as OpenAIClient.list_models does, and ModelError."""
+        models = self.client.list_models()
+        self._served = self._choose_model([str(one["id"]) for one in models])
+        self._extended = self._extended or any(one.get("owned_by") in _EXTENDED_SERVERS for one in models)
+
+    def close(self) -> None:
+        self.client.close()
 
     def _check_tokens(self, first: TokenRequest) -> None:
-        """Where prompts are token ids: whether they say the same there. Raises ModelError."""
+        """Raise ModelError where prompts are token ids that the server decodes to other texts."""
         if self.prompt_encoder:
             shown = list(first.ids)
             theirs = self.client.detokenize(shown, self._served)
-            ours = self.prompt_encoder.model.tokenizer.decode(shown)
+            ours = str(self.prompt_encoder.model.tokenizer.decode(shown))
             if theirs is not None and "".join(theirs.split()) != "".join(ours.split()):
                 raise self._other_tokens(self.prompt_encoder)
 
@@ -146,23 +154,23 @@ class OpenAIEngine:
         what = f"{self._served} there reads other tokens than {ours.model.name} here"
         return ModelError(what, self.client.url, "give --model the model that is served, or leave it out")
 
-    def _choose(self, names: Sequence[str]) -> str:
+    def _choose_model(self, names: Sequence[str]) -> str:
         if self._named:
-            if names and self._named not in names and self._generous:
+            if names and self._named not in names and self._extended:
                 fix = did_you_mean(self._named, names)
                 raise ModelError(f'no model "{self._named}" is served', self.client.url, fix)
-            return self._named  # hosts do not list all that they answer to
+            return self._named  # hosts do not list all the models that they serve
         if len(names) == 1:
             return names[0]
         fix = f"add --served-model NAME; there are: {', '.join(names[:8])}" if names else "add --served-model NAME"
         raise UsageError("the endpoint's model is not named", self.client.url, fix)
 
-    def _text(
-        self, one: TokenRequest, decoding: Decoding, growing: bool, tell: OnText
+    def _generate(
+        self, one: TokenRequest, decoding: Decoding, streams: bool, update: OnUpdate
     ) -> tuple[TokenRequest, Generation]:
         started = time.monotonic()
         try:
-            answer = self._answer(one, decoding, tell if growing else None)
+            answer = self._complete(one, decoding, update if streams else None)
         except RequestRejected as error:
             if _TOO_LONG.search(str(error)):
                 raise DataError(f"the endpoint says: {error}", one.prompt.dialogue.location, TOO_LONG_FIX) from None
@@ -174,35 +182,30 @@ class OpenAIEngine:
             raise ResourceError(f"no answer to {one.prompt.dialogue.location}: {error}", self.client.url, fix) from None
         return one, self._generation(one, answer, decoding, time.monotonic() - started)
 
-    def _answer(self, one: TokenRequest, decoding: Decoding, tell: OnText | None) -> _Answer:
+    def _complete(self, one: TokenRequest, decoding: Decoding, update: OnUpdate | None) -> _Answer:
         """The answer to one request, sent again without what this server does not support. Raises RequestFailed."""
         body = self._body(one, decoding)
-        way: Route = "completions" if self.prompt_encoder else "chat/completions"
+        route: Route = "completions" if self.prompt_encoder else "chat/completions"
         try:
-            if tell is None:
-                return parse_completion([self.client.complete(way, self._served, body)[0]], lambda _: None)
-            growing = IncrementalDetokenizer()
-
-            def told(whole: str) -> None:
-                if added := growing.new(whole):
-                    tell(one.index, one.branch, added)
-
+            if update is None:
+                return parse_completion([self.client.complete(route, self._served, body)[0]], lambda _: None)
             body["stream_options"] = {"include_usage": True}
-            return parse_completion(self.client.stream(way, self._served, body), told)
+            pieces = self.client.stream(route, self._served, body)
+            return parse_completion(pieces, partial(update, one.index, one.branch))
         except RequestRejected as error:
             if "logprobs" in str(error) and "logprobs" in body:
                 self._logprobs = False
-            elif "max_completion_tokens" in str(error) and self._limit_name in body and not self._generous:
+            elif "max_completion_tokens" in str(error) and self._limit_name in body and not self._extended:
                 self._limit_name = "max_completion_tokens"
             else:
                 raise
-            return self._answer(one, decoding, tell)
+            return self._complete(one, decoding, update)
 
     def _body(self, one: TokenRequest, decoding: Decoding) -> dict[str, Any]:
-        """The question. A server of one's own is told all that might stand in its own settings otherwise."""
+        """The request's body. To an extended server it sets everything that the server's own defaults might change."""
         body: dict[str, Any] = {self._limit_name: decoding.max_new_tokens, "temperature": decoding.temperature}
         if self.prompt_encoder:
-            # vLLM's names: its server tells ids and ends where we say. llama.cpp's passes over them.
+            # vLLM's parameters: its server returns ids and stops at these. llama.cpp's ignores them.
             body |= {"prompt": list(one.ids), "stop_token_ids": list(self.prompt_encoder.stop_ids)}
             body["return_token_ids"] = True
         else:
@@ -211,11 +214,11 @@ class OpenAIEngine:
             body["logprobs"] = 1 if self.prompt_encoder else True
         if decoding.temperature:
             body |= {"seed": one.seed, "top_p": decoding.top_p}
-        if decoding.top_k or self._generous:
+        if decoding.top_k or self._extended:
             body["top_k"] = decoding.top_k
         if decoding.min_new_tokens:
             body["min_tokens"] = decoding.min_new_tokens
-        if self._generous:
+        if self._extended:
             body |= {"min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
             body |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
         return body
@@ -229,19 +232,20 @@ class OpenAIEngine:
         stopped, text = answer.finish_reason == "stop", answer.text.strip()
         if self.prompt_encoder and answer.ids:
             text = self.prompt_encoder.decode(answer.ids, stopped and answer.ids[-1] in self.prompt_encoder.stop_ids)
-        untold = answer.tokens - len(answer.logprobs)  # hosts leave out the end, llama.cpp parts of characters
-        whole = untold == 0 or (untold == 1 and stopped and not self._generous)
-        return generation(text, answer.tokens, stopped, answer.logprobs if whole else None, seconds)
+        # Hosts leave out the logprob of the stop token, llama.cpp those of parts of characters.
+        missing = answer.tokens - len(answer.logprobs)
+        has_all = missing == 0 or (missing == 1 and stopped and not self._extended)
+        return make_generation(text, answer.tokens, stopped, answer.logprobs if has_all else None, seconds)
 
 
 def chat_message(prompt: Prompt, branch: int) -> str:
-    """The whole question as one text, without control tokens."""
+    """A branch of a prompt as one text, without control tokens."""
     segments = (*prompt.prefix, *prompt.branches[branch])
     return "".join(segment.text for segment in segments if segment.kind != "control")
 
 
-def parse_completion(pieces: Any, on_text: Callable[[str], None]) -> _Answer:
-    """An answer out of one piece, or of those of a stream. Raises RequestFailed for what is none."""
+def parse_completion(pieces: Iterable[Mapping[str, Any]], on_text: Callable[[str], None]) -> _Answer:
+    """A completion from one response, or from the pieces of a stream. Raises RequestFailed for a malformed one."""
     text, reason, usage = "", "", None
     ids, logprobs = list[int](), list[float]()
     try:
@@ -264,15 +268,16 @@ def parse_completion(pieces: Any, on_text: Callable[[str], None]) -> _Answer:
 
 
 def _text_in(choice: Mapping[str, Any]) -> str:
-    said = choice.get("message") or choice.get("delta") or {}
-    text = choice.get("text", said.get("content"))
+    """The text of a choice of either API, whole or as a piece of a stream. Raises TypeError for another type."""
+    message = choice.get("message") or choice.get("delta") or {}
+    text = choice.get("text", message.get("content"))
     if text is not None and not isinstance(text, str):
-        raise TypeError("no text")
+        raise TypeError("the text is not a string")
     return text or ""
 
 
-def _logprobs_in(told: Mapping[str, Any]) -> list[float]:
+def _logprobs_in(logprobs: Mapping[str, Any]) -> list[float]:
     """The chosen tokens' log-probabilities, in the form of vLLM's completions or of chats (and llama.cpp's)."""
-    if "token_logprobs" in told:
-        return [float(one) for one in told["token_logprobs"] if one is not None]
-    return [float(one["logprob"]) for one in told.get("content") or []]
+    if "token_logprobs" in logprobs:
+        return [float(one) for one in logprobs["token_logprobs"] if one is not None]
+    return [float(one["logprob"]) for one in logprobs.get("content") or []]

@@ -1,6 +1,6 @@
-"""An OpenAI-compatible endpoint as it is asked: patient with a busy server, plain about one that refuses.
+"""The client of an OpenAI-compatible endpoint, which retries a busy server and turns the SDK's errors into rolesum's.
 
-The engine and the judge ask through it. What leaves is the question, the name of the model and the key.
+The openai engine and the LLM judge use it. It sends the request, the name of the model and the key, and nothing else.
 """
 
 import os
@@ -15,26 +15,26 @@ from rolesum.errors import ModelError, ResourceError, UsageError
 API_KEY_VARIABLE = "OPENAI_API_KEY"
 Route = Literal["chat/completions", "completions"]
 
-# What the client would say of this machine and its user beside the question.
-_UNSAID = (
+# Headers of the SDK that describe this machine and its user; they are left out.
+_OMITTED_HEADERS = (
     *("X-Stainless-Lang", "X-Stainless-Package-Version", "X-Stainless-OS", "X-Stainless-Arch"),
     *("X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Async"),
     *("OpenAI-Organization", "OpenAI-Project"),
 )
-# Tries of the first call, which asks what the endpoint serves: somebody may be waiting in front of a wrong URL.
+# Retries of the first call, which lists the models: the URL may be wrong, and the user is waiting.
 _FIRST_RETRIES = 2
 
 
 class RequestFailed(Exception):
-    """One question got no answer, after all retries; the text says why."""
+    """A request got no answer after all retries; the message says why."""
 
 
 class RequestRejected(RequestFailed):
-    """The endpoint will not answer this question, however often it is asked."""
+    """The endpoint rejected a request that no retry would help."""
 
 
-def check_endpoint_url(url: str, key_variable: str = API_KEY_VARIABLE) -> None:
-    """Raise UsageError for what is no URL of an endpoint, or would show a password."""
+def check_endpoint_url(url: str, api_key_env: str = API_KEY_VARIABLE) -> None:
+    """Raise UsageError for what is not the URL of an endpoint, or holds a password."""
     fix = "such as http://localhost:8000/v1"
     try:
         parts = urlsplit(url)
@@ -44,16 +44,16 @@ def check_endpoint_url(url: str, key_variable: str = API_KEY_VARIABLE) -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError("not the URL of an endpoint", url.split("@")[-1], fix)
     if parts.username or parts.password or parts.query:
-        fix = f"give the key in the environment variable {key_variable}"
+        fix = f"give the key in the environment variable {api_key_env}"
         raise UsageError("the URL holds a password or parameters, which results would show", parts.hostname, fix)
 
 
 @dataclass
 class OpenAIClient:
-    """Where to ask. The key comes from the environment variable `key_variable` and is written nowhere.
+    """A client of the endpoint at `url`. The key is read from the environment variable `api_key_env`, never stored.
 
-    `retries` counts those after a 408, 409, 429, a 5xx, a broken connection or `timeout` seconds, with pauses that
-    double from half a second up to 8, or those of up to a minute that the server asks for (Retry-After).
+    `retries` is the number of retries after a 408, 409, 429, a 5xx, a broken connection or `timeout` seconds, with
+    pauses that double from half a second up to 8, or of up to a minute where the server asks for it (Retry-After).
     """
 
     url: str
@@ -66,35 +66,35 @@ class OpenAIClient:
     def __post_init__(self) -> None:
         check_endpoint_url(self.url, self.api_key_env)
 
-    def complete(self, way: Route, model: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
-        """The endpoint's answer as it came, and the retries that it took.
+    def complete(self, route: Route, model: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+        """The endpoint's response as JSON, and the number of retries that it took.
 
-        Raises RequestFailed, RequestRejected; ModelError where no other question would fare better.
+        Raises RequestFailed, RequestRejected; ModelError where no other request would succeed.
         """
         client = self.sdk_client()
         try:
-            raw = self._calls(client, way).with_raw_response.create(**_arguments(way, model, body))
+            raw = self._calls(client, route).with_raw_response.create(**_arguments(route, model, body))
             said = raw.http_response.json()
             if not isinstance(said, dict):
-                raise ValueError("the endpoint's answer is no object")
+                raise ValueError("the endpoint's answer is not an object")
             return said, raw.retries_taken
         except Exception as error:
-            raise self._told(error, model) from None
+            raise self._translated(error, model) from None
 
-    def stream(self, way: Route, model: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """The pieces of an answer as they come. Raises as `ask` does; one that breaks off is not asked for again."""
+    def stream(self, route: Route, model: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The pieces of a response as they come. Raises as `complete` does; a stream that breaks off is not retried."""
         client = self.sdk_client()
         try:
-            with self._calls(client, way).create(stream=True, **_arguments(way, model, body)) as pieces:
+            with self._calls(client, route).create(stream=True, **_arguments(route, model, body)) as pieces:
                 for piece in pieces:
                     yield piece.to_dict()
         except Exception as error:
-            raise self._told(error, model) from None
+            raise self._translated(error, model) from None
 
     def list_models(self) -> list[Mapping[str, Any]]:
-        """What the endpoint says that it serves, as it says it; nothing where it does not tell.
+        """The models that the endpoint lists, as it describes them; empty where it lists none.
 
-        Raises ResourceError where nobody answers, ModelError where the key is refused.
+        Raises ResourceError where the endpoint does not answer, ModelError where the key is refused.
         """
         client = self.sdk_client()
         import openai
@@ -104,49 +104,56 @@ class OpenAIClient:
             told = raw.http_response.json()["data"]
             return [one for one in told if isinstance(one, dict) and isinstance(one.get("id"), str)]
         except openai.APITimeoutError:
-            return []  # it may be at work on something long
+            return []  # it may be busy with a long request
         except openai.APIConnectionError as error:
             why = self._masked(error.__cause__ or error)
             raise ResourceError(f"no answer: {why}", self.url, "start the server, or check the URL") from None
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise self._told(error, "") from None
+            raise self._translated(error, "") from None
         except (openai.OpenAIError, ValueError, KeyError, TypeError):
             return []
 
     def detokenize(self, ids: list[int], model: str) -> str | None:
-        """The text of ids by the endpoint's own tokenizer, where it has a /detokenize, as vLLM and llama.cpp have."""
+        """The text of ids by the endpoint's tokenizer; None where it has no /detokenize (vLLM and llama.cpp have)."""
         root = self.url.rstrip("/").removesuffix("/v1")
         client = self.sdk_client().with_options(max_retries=0)
         try:
             told = client.post(f"{root}/detokenize", body={"model": model, "tokens": ids}, cast_to=object)
             text = told.get("content", told.get("prompt"))
-        except Exception:  # whatever another server says to a path that it does not have
+        except Exception:  # other servers answer an unknown path in many ways
             return None
         return text if isinstance(text, str) else None
 
     def sdk_client(self) -> Any:
-        """The client library's own client. Raises UsageError where it is not installed."""
+        """The client of the openai package, made once. Raises UsageError where the package is not installed."""
         try:
             import openai
         except ImportError:
-            what = "endpoints are asked by the package openai, which is not installed"
+            what = "the package openai, which talks to endpoints, is not installed"
             raise UsageError(what, fix="pip install 'rolesum[openai]'") from None
         with self._lock:
             if self._client is None:
                 self._client = openai.OpenAI(
                     base_url=self.url,
-                    api_key=os.environ.get(self.api_key_env) or "none",  # a server of one's own may want none
+                    api_key=os.environ.get(self.api_key_env) or "none",  # a local server may need no key
                     timeout=self.timeout,
                     max_retries=self.retries,
-                    default_headers={name: openai.Omit() for name in _UNSAID},  # type: ignore[misc]
+                    default_headers={name: openai.Omit() for name in _OMITTED_HEADERS},  # type: ignore[misc]
                 )
         return self._client
 
-    def _calls(self, client: Any, way: Route) -> Any:
-        return client.chat.completions if way == "chat/completions" else client.completions
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
-    def _told(self, error: Exception, model: str) -> Exception:
-        """The library's error in our words."""
+    def _calls(self, client: Any, route: Route) -> Any:
+        return client.chat.completions if route == "chat/completions" else client.completions
+
+    def _translated(self, error: Exception, model: str) -> Exception:
+        """An error of the openai package as one of rolesum's."""
         import openai
 
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
@@ -168,8 +175,8 @@ class OpenAIClient:
         return (said.replace(key, "***") if key else said)[:300]
 
 
-def _arguments(way: Route, model: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The library's arguments: it checks the names of those that it knows, so that all others go beside them."""
-    question = "messages" if way == "chat/completions" else "prompt"
+def _arguments(route: Route, model: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The SDK's arguments: it checks the names that it knows, so all other fields go into `extra_body`."""
+    question = "messages" if route == "chat/completions" else "prompt"
     rest = {name: value for name, value in body.items() if name != question}
     return {"model": model, question: body[question], "extra_body": rest}

@@ -1,6 +1,5 @@
-"""What engines share whose model another library or another machine holds: prompts as ids, lengths, texts of ids."""
+"""Prompts as token ids, and token ids as texts, for engines whose weights another library or machine holds."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,13 +15,10 @@ TOO_LONG_FIX = (
     "use --long-dialogues drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"
 )
 
-# What stands for a character of which some bytes are still to come.
-REPLACEMENT_CHARACTER = "\ufffd"
-
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """One text that is wanted: of which branch of which prompt, behind which ids. The seed is for sampling."""
+    """One text to generate: the branch of the prompt, and all token ids before the text. `seed` is for sampling."""
 
     index: int
     branch: int
@@ -32,13 +28,12 @@ class TokenRequest:
 
 
 def sampling_seed(decoding: Decoding, prompt: Prompt, branch: int) -> int:
-    """The seed of one text, in 31 bits: of its own dialogue and branch, whatever is asked beside it."""
-    identity = f"{decoding.seed}\0{prompt.dialogue.id}\0{branch}"
-    return int.from_bytes(hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+    """The seed of one text in 31 bits, which every engine takes; see Decoding.text_seed."""
+    return int.from_bytes(decoding.text_seed(prompt.dialogue.id, branch)[:4], "big") >> 1
 
 
 class PromptEncoder:
-    """Prompts as the ids that the transformers engine would give to the same model, and texts out of new ids."""
+    """Encodes prompts to the ids that the transformers engine would give to the same model, and decodes new ids."""
 
     def __init__(self, model: "PromptModel", context: int | None = None) -> None:
         """`context` lowers the model's own length. Raises UsageError for an encoder-decoder, or a longer `context`."""
@@ -53,15 +48,14 @@ class PromptEncoder:
         self.stop_ids = stop_ids(model)
 
     def requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
-        """One for each branch of each prompt, in order. Raises DataError with all the prompts that do not fit."""
+        """One request for each branch of each prompt, in order. Raises DataError with all prompts that do not fit."""
         found, problems = list[TokenRequest](), list[Problem]()
         for index, prompt in enumerate(prompts):
             rows = self._rows(prompt)
             longest = max(map(len, rows))
             if longest + decoding.max_new_tokens > self.max_length:
-                what = (
-                    f"{longest} tokens and up to {decoding.max_new_tokens} new ones; at most {self.max_length} are read"
-                )
+                room = f"at most {self.max_length} are read"
+                what = f"{longest} tokens and up to {decoding.max_new_tokens} new ones; {room}"
                 problems.append(Problem(what, prompt.dialogue.location, TOO_LONG_FIX))
             found += [
                 TokenRequest(index, branch, prompt, ids, sampling_seed(decoding, prompt, branch))
@@ -75,7 +69,7 @@ class PromptEncoder:
         return max(map(len, self._rows(prompt))) + max_new_tokens <= self.max_length
 
     def decode(self, ids: Sequence[int], ended: bool) -> str:
-        """The text of new ids; with `ended`, the last of them ended it and is left out."""
+        """The text of new ids; with `ended`, the last one is a stop id and is left out."""
         kept = list(ids[:-1] if ended else ids)
         return str(self.model.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
@@ -85,37 +79,23 @@ class PromptEncoder:
         return [(*prefix, *encode(branch)) for branch in prompt.branches]
 
 
-def stop_ids(side: "PromptModel") -> tuple[int, ...]:
+def stop_ids(model: "PromptModel") -> tuple[int, ...]:
     """All ids that end an answer, as for the loaded model; known without its weights."""
     from transformers import GenerationConfig
 
     from rolesum.models.loading import collect_stop_ids
 
-    if (side.path / "generation_config.json").is_file():
-        generation = GenerationConfig.from_pretrained(str(side.path))
+    if (model.path / "generation_config.json").is_file():
+        generation = GenerationConfig.from_pretrained(str(model.path))
     else:
-        generation = GenerationConfig.from_model_config(side.config)
-    found: tuple[int, ...] = collect_stop_ids(side, generation, side.config)
+        generation = GenerationConfig.from_model_config(model.config)
+    found: tuple[int, ...] = collect_stop_ids(model, generation, model.config)
     return found
 
 
-def generation(text: str, tokens: int, stopped: bool, logprobs: Sequence[float] | None, seconds: float) -> Generation:
-    """A text with its figures; without log-probabilities where some of its tokens have none."""
+def make_generation(
+    text: str, tokens: int, stopped: bool, logprobs: Sequence[float] | None, seconds: float
+) -> Generation:
+    """A Generation, without log-probabilities where some of its tokens have none."""
     mean, lowest = (sum(logprobs) / len(logprobs), min(logprobs)) if logprobs else (None, None)
     return Generation(text, tokens, "stop" if stopped else "length", mean, lowest, seconds)
-
-
-class IncrementalDetokenizer:
-    """A text while it grows: what is new of it, without the space around it and without halves of characters."""
-
-    def __init__(self) -> None:
-        self._told = ""
-
-    def new(self, whole: str) -> str:
-        """What `whole` has beyond what was told before; empty where that is not yet certain."""
-        now = whole.strip()
-        if now.endswith(REPLACEMENT_CHARACTER) or not now.startswith(self._told):
-            return ""
-        added = now[len(self._told) :]
-        self._told = now
-        return added

@@ -1,30 +1,31 @@
-"""Several questions on their way at once, and their answers in the caller's own thread as they come."""
+"""Runs requests to a server concurrently, and hands their results to the caller's own thread as they come."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
 
-from rolesum.generation.engine import OnText
-
 Result = TypeVar("Result")
+# Called with the number of a prompt, the number of a branch, and all of the branch's text so far.
+OnUpdate = Callable[[int, int, str], None]
 
 
 def run_concurrently(
-    jobs: Sequence[Callable[[OnText], Result]], workers: int, on_text: OnText | None = None
+    jobs: Sequence[Callable[[OnUpdate], Result]], workers: int, on_update: OnUpdate | None = None
 ) -> Iterator[Result]:
-    """The results in the order in which they come. A job tells what it adds to texts to the function that it is given.
+    """Yield the results of the jobs in the order in which they end.
 
-    The first failure is raised, and jobs that have not begun are dropped.
+    Each job is given a function to call with texts that grow; `on_update` is then called in the caller's thread. The
+    first failure is raised, and jobs that have not begun are dropped.
     """
     events: SimpleQueue[tuple[int, int, str] | tuple[Result] | BaseException] = SimpleQueue()
 
-    def tell(index: int, branch: int, added: str) -> None:
-        events.put((index, branch, added))
+    def update(index: int, branch: int, text: str) -> None:
+        events.put((index, branch, text))
 
-    def work(job: Callable[[OnText], Result]) -> None:
+    def work(job: Callable[[OnUpdate], Result]) -> None:
         try:
-            events.put((job(tell),))
+            events.put((job(update),))
         except BaseException as error:
             events.put(error)
 
@@ -32,15 +33,15 @@ def run_concurrently(
     try:
         for job in jobs:
             pool.submit(work, job)
-        left = len(jobs)
-        while left:
+        running = len(jobs)
+        while running:
             event = events.get()
             if isinstance(event, BaseException):
                 raise event
             if len(event) == 1:
-                left -= 1
+                running -= 1
                 yield event[0]
-            elif on_text:
-                on_text(*event)
+            elif on_update:
+                on_update(*event)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,7 +1,7 @@
-"""The transformers engine: a loaded model, its prompts as ids, and texts by continuous batches."""
+"""The transformers engine: a loaded model, decoded by the scheduler in continuous batches."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from math import inf
 
 import torch
@@ -11,27 +11,29 @@ from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt
 from rolesum.generation.decoding.encoder_decoder import Seq2SeqDecoder
 from rolesum.generation.decoding.padded import PaddedDecoder
 from rolesum.generation.decoding.prefix_shared import PrefixSharedDecoder, can_share_prefix
-from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig, decode
-from rolesum.generation.decoding.search import Completion, OnToken
-from rolesum.generation.engine import Decoding, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import TOO_LONG_FIX, IncrementalDetokenizer
+from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig
+from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
+from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText
+from rolesum.generation.engines.collector import ResultCollector
+from rolesum.generation.engines.prompt_encoder import TOO_LONG_FIX, make_generation
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.allocator import keep_freed_memory
 from rolesum.models.loading import LoadedModel
 
-# Memory that a batch's keys and values may take on a processor; on a GPU it is a share of what is free.
+# Memory for the keys and values of a batch on a CPU; on a GPU, the share of its free memory.
 CACHE_BYTES = 2**31
 CACHE_SHARE = 0.5
-# Rows that run at once, and tokens of the prompts that are computed at once. More rows make a step cheaper for each
-# only as long as reading the weights is what it costs: on a processor, up to some dozens.
+# Rows that are decoded at once, and tokens of one prefill. More rows make a step cheaper for each of them only as long
+# as reading the weights is what it costs: on a CPU, up to some dozens.
 CPU_ROWS, CPU_PREFILL_TOKENS = 96, 4096
 GPU_ROWS, GPU_PREFILL_TOKENS = 512, 2**15
 
 
-class TransformersEngine:
-    """Decoding with a loaded model. In float32 its texts equal `model.generate` on one prompt at a time."""
+class TransformersEngine(Engine):
+    """Decodes with a loaded model. In float32 its texts equal those of `model.generate` on one prompt at a time."""
 
     name = "transformers"
+    features = EngineFeatures(beams=True, min_new_tokens=True)
 
     def __init__(
         self, loaded: LoadedModel, layout: PromptLayout | None = None, token_budget: int | None = None
@@ -43,6 +45,10 @@ class TransformersEngine:
         if loaded.device.type == "cpu":
             keep_freed_memory()
 
+    @property
+    def text_model(self) -> LoadedModel:
+        return self.loaded
+
     def generate(
         self,
         prompts: Sequence[Prompt],
@@ -50,48 +56,42 @@ class TransformersEngine:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
-        encoded = [self.encode(index, prompt) for index, prompt in enumerate(prompts)]
-        self._check_lengths(prompts, encoded, decoding.max_new_tokens)
-        results: list[dict[int, Generation]] = [{} for _ in prompts]
-        growing: dict[tuple[int, int], IncrementalDetokenizer] = {}
+        requests = self._requests(prompts, decoding)
+        collector = ResultCollector(prompts, on_done, on_text)
 
-        def tell(owner: tuple[int, int], text: str) -> None:
-            if on_text and (added := growing.setdefault(owner, IncrementalDetokenizer()).new(text)):
-                on_text(*owner, added)
+        def update(hypothesis: Hypothesis) -> None:
+            collector.update(*hypothesis.key, self.decode(hypothesis.ids))
 
-        on_token = (lambda text: tell(text.key, self.decode(text.ids))) if on_text else None
-        for ended in self.texts(encoded, [prompt.dialogue.id for prompt in prompts], decoding, on_token):
-            index, branch = ended.hypothesis.key
-            results[index][branch] = made = self.to_generation(ended)
-            tell(ended.hypothesis.key, made.text)
-            if on_done and len(results[index]) == len(encoded[index].branches):
-                on_done(1)
-        return [[row[branch] for branch in sorted(row)] for row in results]
+        for completion in self.new_scheduler(update if on_text else None).run(requests):
+            generation = self.to_generation(completion)
+            collector.update(*completion.hypothesis.key, generation.text)
+            collector.add(*completion.hypothesis.key, generation)
+        return collector.results()
 
-    def texts(
-        self,
-        encoded: Sequence[EncodedPrompt],
-        identities: Sequence[str],
-        decoding: Decoding,
-        on_token: OnToken | None = None,
-    ) -> Iterator[Completion]:
-        """All texts of the prompts, as they end."""
-        pairs = zip(encoded, identities, strict=True)
-        return decode(
-            self.new_scheduler(on_token), [GenerationRequest(one, decoding, identity) for one, identity in pairs]
-        )
+    def describe(self) -> dict[str, str]:
+        dtype, device = str(self.loaded.model.dtype).removeprefix("torch."), str(self.loaded.device)
+        versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+        return {"dtype": dtype, "device": device, **versions}
 
     def new_scheduler(self, on_token: OnToken | None = None, chunked_prefill_threshold: float = inf) -> Scheduler:
-        """A batch that prompts may join at any time; those of more than `whole` tokens a piece at a time. See Batch."""
-        limits = replace(self._limits(self.token_budget), chunked_prefill_threshold=chunked_prefill_threshold)
-        return Scheduler(self._rows, limits, self.loaded.check_finite, on_token)
+        """A scheduler to which requests can be added at any time; see SchedulerConfig for the threshold."""
+        on_cpu = self.loaded.device.type == "cpu"
+        config = SchedulerConfig(
+            torch.tensor(self.loaded.stop_ids, device=self.loaded.device),
+            self.token_budget,
+            CPU_ROWS if on_cpu else GPU_ROWS,
+            CPU_PREFILL_TOKENS if on_cpu else GPU_PREFILL_TOKENS,
+            chunked_prefill_threshold,
+        )
+        return Scheduler(self._new_decoder, config, self.loaded.check_finite, on_token)
 
     def make_request(
         self, index: int, prompt: Prompt, decoding: Decoding, low_priority: bool = False
     ) -> GenerationRequest:
-        """A prompt as a batch takes it. Raises DataError where it does not fit the model."""
+        """The request that a scheduler takes. Raises DataError for a prompt that does not fit the model."""
         encoded = self.encode(index, prompt)
-        self._check_lengths([prompt], [encoded], decoding.max_new_tokens)
+        if problem := self._too_long(prompt, encoded, decoding.max_new_tokens):
+            raise DataError([problem])
         return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority)
 
     def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
@@ -103,52 +103,47 @@ class TransformersEngine:
         """Whether the model takes a prompt and as many new tokens."""
         return not self._too_long(prompt, self.encode(0, prompt), max_new_tokens)
 
-    def _limits(self, keys: int) -> SchedulerConfig:
-        stops = torch.tensor(self.loaded.stop_ids, device=self.loaded.device)
-        if self.loaded.device.type == "cpu":
-            return SchedulerConfig(stops, keys, CPU_ROWS, CPU_PREFILL_TOKENS)
-        return SchedulerConfig(stops, keys, GPU_ROWS, GPU_PREFILL_TOKENS)
-
-    def _rows(self) -> Decoder:
+    def _new_decoder(self) -> Decoder:
         if self.loaded.encoder_decoder_spec:
             return Seq2SeqDecoder(self.loaded)
         return PrefixSharedDecoder(self.loaded) if can_share_prefix(self.loaded) else PaddedDecoder(self.loaded)
 
-    def _check_lengths(self, prompts: Sequence[Prompt], encoded: Sequence[EncodedPrompt], max_new_tokens: int) -> None:
-        pairs = zip(prompts, encoded, strict=True)
-        found = [self._too_long(prompt, one, max_new_tokens) for prompt, one in pairs]
-        if problems := [problem for problem in found if problem]:
+    def _requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[GenerationRequest]:
+        """The requests of all prompts. Raises DataError with all the prompts that do not fit the model."""
+        requests, problems = list[GenerationRequest](), list[Problem]()
+        for index, prompt in enumerate(prompts):
+            try:
+                requests.append(self.make_request(index, prompt, decoding))
+            except DataError as error:
+                problems += error.problems
+        if problems:
             raise DataError(problems)
+        return requests
 
     def _too_long(self, prompt: Prompt, one: EncodedPrompt, max_new_tokens: int) -> Problem | None:
         """What is wrong with a prompt's length, if anything is."""
-        limit, sides = self.loaded.max_length, self.loaded.encoder_decoder_spec
-        if sides is None and one.max_row_tokens(max_new_tokens) > limit:
-            what = (
-                f"{one.max_row_tokens(0)} tokens and up to {max_new_tokens} new ones; {self.loaded.name} takes {limit}"
-            )
-            return Problem(what, prompt.dialogue.location, TOO_LONG_FIX)
-        if sides and one.max_row_tokens(0) > limit:
-            return Problem(
-                f"{one.max_row_tokens(0)} tokens; {self.loaded.name} reads {limit}",
-                prompt.dialogue.location,
-                TOO_LONG_FIX,
-            )
+        name, limit, sides = self.loaded.name, self.loaded.max_length, self.loaded.encoder_decoder_spec
+        tokens, where = one.max_row_tokens(0), prompt.dialogue.location
+        if sides is None and tokens + max_new_tokens > limit:
+            what = f"{tokens} tokens and up to {max_new_tokens} new ones; {name} takes {limit}"
+            return Problem(what, where, TOO_LONG_FIX)
+        if sides and tokens > limit:
+            return Problem(f"{tokens} tokens; {name} reads {limit}", where, TOO_LONG_FIX)
         if sides and len(one.decoder_start_ids) + max_new_tokens - 1 > sides.target_length:
-            what = f"up to {max_new_tokens} new tokens; {self.loaded.name} writes {sides.target_length}"
-            return Problem(what, prompt.dialogue.location, "lower --max-new-tokens")
+            what = f"up to {max_new_tokens} new tokens; {name} writes {sides.target_length}"
+            return Problem(what, where, "lower --max-new-tokens")
         return None
 
     def decode(self, ids: Sequence[int]) -> str:
+        """The text of new ids, without a stop id at the end."""
         ended = bool(ids) and ids[-1] in self.loaded.stop_ids
         kept = list(ids[:-1] if ended else ids)
         return str(self.loaded.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
-    def to_generation(self, ended: Completion) -> Generation:
-        ids, logprobs = ended.hypothesis.ids, ended.hypothesis.logprobs
-        reason = "stop" if ended.stopped else "length"
-        mean = sum(logprobs) / len(logprobs)
-        return Generation(self.decode(ids), len(ids), reason, mean, min(logprobs), ended.seconds)
+    def to_generation(self, completion: Completion) -> Generation:
+        """The text of a completion with its statistics."""
+        ids, logprobs = completion.hypothesis.ids, completion.hypothesis.logprobs
+        return make_generation(self.decode(ids), len(ids), completion.stopped, logprobs, completion.seconds)
 
 
 def _token_budget(loaded: LoadedModel) -> int:
@@ -161,4 +156,4 @@ def _token_budget(loaded: LoadedModel) -> int:
     room = CACHE_BYTES
     if loaded.device.type == "cuda":
         room = int(CACHE_SHARE * torch.cuda.mem_get_info(loaded.device)[0])
-    return max(1024, room // one)
+    return int(max(1024, room // one))

@@ -1,64 +1,73 @@
-"""The vLLM engine: many dialogues at once on a GPU (or a processor), with its prefix cache and the adapter as LoRA.
+"""The vLLM engine: many dialogues at once on a GPU (or a CPU), with vLLM's prefix cache and the adapter as LoRA.
 
-The roles of a dialogue are given to it next to each other, so that all but the first find the dialogue in the cache.
+The roles of a dialogue are adjacent requests, so that all but the first find the dialogue in the prefix cache.
 """
 
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rolesum.errors import ModelError, UsageError
-from rolesum.generation.engine import Decoding, Generation, OnText
-from rolesum.generation.engines.prompt_encoder import IncrementalDetokenizer, PromptEncoder, TokenRequest, generation
+from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText, check_decoding
+from rolesum.generation.engines.collector import ResultCollector
+from rolesum.generation.engines.prompt_encoder import PromptEncoder, TokenRequest, make_generation
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.adapters import CONFIG_FILE
 from rolesum.models.checkpoint import in_short, read_json
 from rolesum.models.loading import fast_dtype
 
-# The ranks for which vLLM has room.
+if TYPE_CHECKING:
+    from rolesum.models.loading import PromptModel
+
+# The LoRA ranks that vLLM can be started for.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-# Said before vLLM is imported, unless the user says otherwise: it tells its makers about runs, and its log is long.
+# Set before vLLM is imported, unless the user has set them: it reports usage to its makers, and its log is long.
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-# Requests that are with vLLM at once: enough for any batch, and the memory does not grow with the input.
-_WAITING = 2048
+# Requests that vLLM is given at once: enough for any batch, and the memory does not grow with the input.
+_MAX_RUNNING = 2048
 
 
-class VLLMEngine:
-    """Texts by vLLM in this process and its workers, of the model that `prompt_encoder` names, with its adapter."""
+class VLLMEngine(Engine):
+    """Generates with vLLM in this process and its workers: the model of `prompt_encoder`, with its adapter."""
 
     name = "vllm"
+    features = EngineFeatures(min_new_tokens=True)
 
     def __init__(
         self, prompt_encoder: PromptEncoder, layout: PromptLayout | None = None, *, dtype: str = "auto", **options: Any
     ) -> None:
-        """`options` are vLLM's own, as in `vllm.LLM`: gpu_memory_utilization, tensor_parallel_size …"""
-        self.prompt_encoder, self.side = prompt_encoder, prompt_encoder.model
-        self.layout = layout or self.side.layout()
+        """`options` are arguments of `vllm.LLM`, such as gpu_memory_utilization, tensor_parallel_size …"""
+        self.prompt_encoder, self.model = prompt_encoder, prompt_encoder.model
+        self.layout = layout or self.model.layout()
         self._vllm = _imported()
-        adapter = self.side.adapter
-        told = {"enable_lora": True, "max_lora_rank": _rank_of(adapter), "max_loras": 1} if adapter else {}
+        adapter = self.model.adapter
+        lora = {"enable_lora": True, "max_lora_rank": _rank_of(adapter), "max_loras": 1} if adapter else {}
         try:
             self._engine = self._vllm.LLM(
-                model=str(self.side.path),
+                model=str(self.model.path),
                 dtype=_dtype(dtype),
                 max_model_len=prompt_encoder.max_length,
                 enable_prefix_caching=True,
                 skip_tokenizer_init=True,  # prompts and texts are ids to it
                 generation_config="vllm",  # nothing of the checkpoint's own
-                **told,
+                **lora,
                 **options,
             ).llm_engine
         except Exception as error:  # vLLM, torch, pydantic and huggingface each have errors of their own
             fix = "see what vLLM says with VLLM_LOGGING_LEVEL=INFO, or use --engine transformers"
-            raise ModelError(f"vLLM does not load it: {in_short(error)}", str(self.side.path), fix) from None
+            raise ModelError(f"vLLM does not load it: {in_short(error)}", str(self.model.path), fix) from None
         self._adapter = None
         if adapter:
             from vllm.lora.request import LoRARequest
 
             self._adapter = LoRARequest("adapter", 1, str(adapter))
+
+    @property
+    def text_model(self) -> "PromptModel":
+        return self.model
 
     def generate(
         self,
@@ -67,88 +76,88 @@ class VLLMEngine:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
-        if decoding.beams > 1:
-            raise UsageError("the vLLM engine has no beams", fix="leave --beams out, or use --engine transformers")
+        check_decoding(self, decoding)
         waiting = self.prompt_encoder.requests(prompts, decoding)[::-1]
-        found: list[dict[int, Generation]] = [{} for _ in prompts]
-        on_way: dict[str, _Text] = {}
+        collector = ResultCollector(prompts, on_done, on_text)
+        running: dict[str, _Text] = {}
         try:
-            while waiting or on_way:
-                while waiting and len(on_way) < _WAITING:
+            while waiting or running:
+                while waiting and len(running) < _MAX_RUNNING:
                     text = _Text(waiting.pop(), len(waiting))
-                    on_way[text.name] = text
+                    running[text.name] = text
                     self._add(text, decoding)
                 for output in self._step():
-                    text = on_way[output.request_id]
-                    text.take(output.outputs[0])
-                    if on_text and (added := text.growing.new(self.prompt_encoder.decode(text.ids, text.ended(self)))):
-                        on_text(text.asked.index, text.asked.branch, added)
+                    text = running[output.request_id]
+                    text.extend(output.outputs[0])
+                    if on_text:
+                        ended = text.ended(self.prompt_encoder.stop_ids)
+                        collector.update(
+                            text.request.index, text.request.branch, self.prompt_encoder.decode(text.ids, ended)
+                        )
                     if output.finished:
-                        del on_way[text.name]
-                        self._keep(text, found, on_done)
+                        del running[text.name]
+                        collector.add(text.request.index, text.request.branch, self._generation(text))
         finally:
-            if on_way:  # a failure, or Ctrl-C: what nobody waits for would be written all the same
-                self._engine.abort_request(list(on_way), internal=False)
-        return [[texts[branch] for branch in sorted(texts)] for texts in found]
+            if running:  # after a failure or Ctrl-C, vLLM would go on generating
+                self._engine.abort_request(list(running), internal=False)
+        return collector.results()
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         return self.prompt_encoder.fits(prompt, max_new_tokens)
 
     def _add(self, text: "_Text", decoding: Decoding) -> None:
-        prompt = {"prompt_token_ids": list(text.asked.ids)}
+        prompt = {"prompt_token_ids": list(text.request.ids)}
         try:
-            parameters = self._parameters(text.asked, decoding)
+            parameters = self._parameters(text.request, decoding)
             self._engine.add_request(text.name, prompt, parameters, lora_request=self._adapter)
         except ValueError as error:
-            raise UsageError(f"vLLM refuses: {in_short(error)}", text.asked.prompt.dialogue.location) from None
+            raise UsageError(f"vLLM refuses: {in_short(error)}", text.request.prompt.dialogue.location) from None
 
     def _step(self) -> Sequence[Any]:
         try:
             return list(self._engine.step())
         except Exception as error:  # of the adapter too, which vLLM reads with the first prompt
             fix = "see what vLLM says with VLLM_LOGGING_LEVEL=INFO, or use --engine transformers"
-            raise ModelError(f"vLLM failed: {in_short(error)}", str(self.side.path), fix) from None
+            raise ModelError(f"vLLM failed: {in_short(error)}", str(self.model.path), fix) from None
 
-    def _parameters(self, asked: TokenRequest, decoding: Decoding) -> Any:
+    def _parameters(self, request: TokenRequest, decoding: Decoding) -> Any:
         return self._vllm.SamplingParams(
             max_tokens=decoding.max_new_tokens,
             min_tokens=decoding.min_new_tokens,
             temperature=decoding.temperature,
             top_k=decoding.top_k,
             top_p=decoding.top_p,
-            seed=asked.seed if decoding.temperature else None,
+            seed=request.seed if decoding.temperature else None,
             stop_token_ids=list(self.prompt_encoder.stop_ids),
             logprobs=0,  # of the chosen tokens, by the model's own distribution
             detokenize=False,
             output_kind=self._vllm.sampling_params.RequestOutputKind.DELTA,
         )
 
-    def _keep(self, text: "_Text", found: list[dict[int, Generation]], on_done: Callable[[int], None] | None) -> None:
-        asked, stopped = text.asked, text.ended(self)
+    def _generation(self, text: "_Text") -> Generation:
+        stopped = text.ended(self.prompt_encoder.stop_ids)
         words = self.prompt_encoder.decode(text.ids, stopped)
-        whole = text.logprobs if len(text.logprobs) == len(text.ids) else None
-        made = generation(words, len(text.ids), stopped, whole, time.monotonic() - text.started)
-        found[asked.index][asked.branch] = made
-        if on_done and len(found[asked.index]) == len(asked.prompt.branches):
-            on_done(1)
+        logprobs = text.logprobs if len(text.logprobs) == len(text.ids) else None
+        return make_generation(words, len(text.ids), stopped, logprobs, time.monotonic() - text.started)
 
 
 class _Text:
-    """One text while vLLM writes it."""
+    """One text while vLLM generates it."""
 
-    def __init__(self, asked: TokenRequest, number: int) -> None:
-        self.asked, self.name = asked, str(number)
+    def __init__(self, request: TokenRequest, number: int) -> None:
+        self.request, self.name = request, str(number)
         self.ids: list[int] = []
         self.logprobs: list[float] = []
-        self.growing, self.started = IncrementalDetokenizer(), time.monotonic()
+        self.started = time.monotonic()
 
-    def take(self, piece: Any) -> None:
-        self.ids += piece.token_ids
-        for token, told in zip(piece.token_ids, piece.logprobs or (), strict=False):
-            self.logprobs.append(told[token].logprob)
+    def extend(self, output: Any) -> None:
+        """Append the new tokens of one of vLLM's outputs."""
+        self.ids += output.token_ids
+        for token, logprobs in zip(output.token_ids, output.logprobs or (), strict=False):
+            self.logprobs.append(logprobs[token].logprob)
 
-    def ended(self, engine: VLLMEngine) -> bool:
-        return bool(self.ids) and self.ids[-1] in engine.prompt_encoder.stop_ids
+    def ended(self, stop_ids: Sequence[int]) -> bool:
+        return bool(self.ids) and self.ids[-1] in stop_ids
 
 
 def _imported() -> Any:

@@ -1,144 +1,180 @@
-"""Summaries of dialogues of any length: one that does not fit is refused, shortened, or read in chunks, as one says."""
+"""Summarizing dialogues of any length: one that does not fit the model is refused, shortened or read in chunks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from rolesum.dialogue import Coverage, Dialogue, RoleSummary
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Engine, OnText
 from rolesum.generation.long_dialogues.chunking import turn_spans
-from rolesum.generation.long_dialogues.map_reduce import (
-    CONTEXT_FIX,
-    LongDialogueRunner,
-    PartialSummary,
-    chunks_for_all,
-    map_reduce,
-    refine,
-)
-from rolesum.generation.summarize import Reranker, check_roles, roles_of_each, summarize
+from rolesum.generation.long_dialogues.map_reduce import CONTEXT_FIX, chunk_dialogues, map_reduce, refine
+from rolesum.generation.long_dialogues.runner import LongDialogueRunner, PartialSummary
+from rolesum.instructions import PromptLayout
 from rolesum.instructions.fit import drop_middle
+from rolesum.roles import default_roles
+
+if TYPE_CHECKING:
+    from rolesum.generation.rerank import Reranker
 
 LongDialogueStrategy = Literal["refuse", "drop-middle", "map-reduce", "refine"]
 STRATEGIES: tuple[str, ...] = get_args(LongDialogueStrategy)
 
+OnDone = Callable[[int], None]
+Roles = Sequence[Sequence[str]]  # of each dialogue
 
-def summarize_any_length(
+
+def summarize(
     dialogues: Sequence[Dialogue],
     engine: Engine,
-    roles: Sequence[str] | Sequence[Sequence[str]] | None = None,
+    roles: Sequence[str] | Roles | None = None,
     decoding: Decoding | None = None,
     *,
     long_dialogues: str = "refuse",
     samples: int = 1,
-    reranker: Reranker | None = None,
-    on_done: Callable[[int], None] | None = None,
+    reranker: "Reranker | None" = None,
+    on_done: OnDone | None = None,
     on_text: OnText | None = None,
 ) -> list[list[RoleSummary]]:
-    """As `summarize`; dialogues that do not fit the model go by the strategy, and their summaries tell the coverage.
+    """Summarize each dialogue for each of its roles, through any engine.
 
-    "drop-middle" leaves whole turns out of the middle. "map-reduce" summarizes chunks of turns, and then the chunks'
-    summaries; "refine" reads the chunks in order, each with the summary of all before it. A role's summary is made of
-    the chunks in which somebody who plays it is heard; the turns of the others do not count as read for it. With
-    `samples`, every text on the way is chosen too. Seconds are those of each round's slowest text, in sum; the other
-    figures, and what `on_text` is told, are those of the last text.
+    `roles` are those of all dialogues or of each; by default overall and the roles that the speakers play. What
+    happens to a dialogue that does not fit the model is decided by `long_dialogues`:
+
+    - "refuse" raises DataError.
+    - "drop-middle" leaves whole turns out of the middle.
+    - "map-reduce" summarizes chunks of turns, and then the chunks' summaries.
+    - "refine" reads the chunks in order, each with the summary of all before it.
+
+    By the last two, a role's summary is made of the chunks in which a speaker of the role speaks; the turns of the
+    other chunks do not count as read. With `samples`, so many texts are sampled for each text needed, and `reranker`
+    picks one. `on_done` is called with the number of dialogues that were finished since its last call, `on_text` with
+    the numbers of the dialogue and of the role, and what was added to the text; not with several samples.
+
+    Returns the summaries in input order, with their coverage where a dialogue did not fit. Their seconds are the sum
+    of each round's slowest text; their other statistics are those of the last text. Raises DataError with all the
+    dialogues in which nobody plays a role that was asked for, or that do not fit the model, before any work.
     """
     check_strategy(long_dialogues)
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
-    desk = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text)
-    write = partial(
-        summarize, engine=engine, decoding=desk.decoding, samples=samples, reranker=reranker, on_done=on_done
-    )
+    runner = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text)
+    check_samples(samples, reranker, runner.decoding)
     if long_dialogues == "refuse":
-        return _or_refuse(write, desk, dialogues, chosen)
-    long = [n for n, (one, wanted) in enumerate(zip(dialogues, chosen, strict=True)) if not desk.fits(one, one, wanted)]
+        return _refuse(runner, dialogues, chosen, on_done)
+    pairs = enumerate(zip(dialogues, chosen, strict=True))
+    long = [number for number, (one, wanted) in pairs if not runner.fits(one, one, wanted)]
     if long_dialogues == "drop-middle":
-        return _without_middles(write, desk, dialogues, chosen, long)
-    found = _in_chunks(write, desk, dialogues, chosen, long, long_dialogues)
-    if on_done and long:
-        on_done(len(long))
-    return found
+        return _drop_middles(runner, dialogues, chosen, long, on_done)
+    return _read_in_chunks(runner, dialogues, chosen, long, long_dialogues, on_done)
+
+
+def roles_of_each(dialogues: Sequence[Dialogue], roles: Sequence[str] | Roles | None) -> list[tuple[str, ...]]:
+    """The roles to summarize of each dialogue; see summarize."""
+    if not roles:
+        return [default_roles(dialogue) for dialogue in dialogues]
+    if isinstance(roles[0], str):
+        return [tuple(map(str, roles))] * len(dialogues)
+    return [tuple(each) for each in roles]
 
 
 def check_strategy(name: str) -> None:
-    """Raise UsageError for a name that is no strategy."""
+    """Raise UsageError for a name that is not a strategy."""
     if name not in STRATEGIES:
         raise UsageError(f'unknown strategy "{name}" for long dialogues', fix=did_you_mean(name, STRATEGIES))
 
 
-Write = Callable[..., list[list[RoleSummary]]]  # summarize, with all told but the dialogues, their roles and on_text
-Roles = Sequence[Sequence[str]]
+def check_samples(samples: int, reranker: "Reranker | None", decoding: Decoding) -> None:
+    """Raise UsageError for several samples that would be equal, or of which none is picked."""
+    if samples > 1 and (reranker is None or not decoding.temperature):
+        raise UsageError("several samples need a temperature and a choice", fix="add --temperature 0.7 --choose mbr")
 
 
-def _or_refuse(
-    write: Write, desk: LongDialogueRunner, dialogues: Sequence[Dialogue], chosen: Roles
+def check_roles(dialogues: Sequence[Dialogue], roles: Roles, layout: PromptLayout) -> None:
+    """Raise DataError with all the dialogues in which nobody plays a role that is asked for."""
+    problems = []
+    for dialogue, wanted in zip(dialogues, roles, strict=True):
+        absent = [role for role in wanted if layout.needs_speaker(role) and not dialogue.speakers(role)]
+        if absent:
+            speakers = ", ".join(dialogue.speakers())
+            fix = f'say who it is, as in --speaker "{dialogue.speakers()[0]}={absent[0]}", or ask for --roles overall'
+            problems.append(
+                Problem(f"no speaker plays {', '.join(absent)}; speakers: {speakers}", dialogue.location, fix)
+            )
+    if problems:
+        raise DataError(problems)
+
+
+def _refuse(
+    runner: LongDialogueRunner, dialogues: Sequence[Dialogue], roles: Roles, on_done: OnDone | None
 ) -> list[list[RoleSummary]]:
     """The summaries, or the engine's refusal with the other strategies named."""
     try:
-        return write(dialogues, roles=chosen, on_text=desk.on_text)
+        return runner.summarize(dialogues, roles, on_done, runner.on_text)
     except DataError as error:
-        pairs = zip(dialogues, chosen, strict=True)
-        long = {one.location for one, wanted in pairs if not desk.fits(one, one, wanted)}
+        pairs = zip(dialogues, roles, strict=True)
+        long = {one.location for one, wanted in pairs if not runner.fits(one, one, wanted)}
         ways = f"add --long-dialogues {', '.join(STRATEGIES[1:-1])} or {STRATEGIES[-1]}"
         raise DataError(
             [replace(one, fix=f"{ways}; or {one.fix}") if one.where in long else one for one in error.problems]
         ) from None
 
 
-def _without_middles(
-    write: Write, desk: LongDialogueRunner, dialogues: Sequence[Dialogue], chosen: Roles, long: Iterable[int]
+def _drop_middles(
+    runner: LongDialogueRunner,
+    dialogues: Sequence[Dialogue],
+    roles: Roles,
+    long: Iterable[int],
+    on_done: OnDone | None,
 ) -> list[list[RoleSummary]]:
-    """Raises DataError with all the dialogues of which too little would be left, before any work."""
+    """Shorten the `long` dialogues. Raises DataError with all those of which too little is left, before any work."""
     shown, coverages, problems = list(dialogues), dict[int, Coverage](), list[Problem]()
     for number in long:
-        whole, wanted = dialogues[number], chosen[number]
-        cut = drop_middle(whole, lambda one, wanted=wanted: desk.fits(one, one, wanted))  # type: ignore[misc]
+        whole, wanted = dialogues[number], roles[number]
+        cut = drop_middle(whole, lambda one, wanted=wanted: runner.fits(one, one, wanted))  # type: ignore[misc]
         if cut is None:
-            what = "not even the first and the last turn fit"
-            problems.append(
-                Problem(what, whole.location, f"use --long-dialogues map-reduce or refine; or {CONTEXT_FIX}")
-            )
+            fix = f"use --long-dialogues map-reduce or refine; or {CONTEXT_FIX}"
+            problems.append(Problem("not even the first and the last turn fit", whole.location, fix))
             continue
         shown[number], dropped = cut
         lost = [role for role in wanted if whole.speakers(role) and not shown[number].speakers(role)]
         if lost:
             what = f"without the {dropped} turns in its middle, nobody who plays {', '.join(lost)} speaks"
-            problems.append(
-                Problem(what, whole.location, "use --long-dialogues map-reduce or refine, or leave the role out")
-            )
+            fix = "use --long-dialogues map-reduce or refine, or leave the role out"
+            problems.append(Problem(what, whole.location, fix))
         coverages[number] = Coverage("drop-middle", len(whole.turns), len(whole.turns) - dropped)
     if problems:
         raise DataError(problems)
-    found = write(shown, roles=chosen, on_text=desk.on_text)
+    found = runner.summarize(shown, roles, on_done, runner.on_text)
     return [[replace(one, coverage=coverages.get(n)) for one in summaries] for n, summaries in enumerate(found)]
 
 
-def _in_chunks(
-    write: Write,
-    desk: LongDialogueRunner,
+def _read_in_chunks(
+    runner: LongDialogueRunner,
     dialogues: Sequence[Dialogue],
-    chosen: Roles,
+    roles: Roles,
     long: Sequence[int],
     strategy: str,
+    on_done: OnDone | None,
 ) -> list[list[RoleSummary]]:
-    """By map-reduce or refine; dialogues that fit go first, in one call."""
+    """Read the `long` dialogues by map-reduce or refine, after the others, which are one call of the engine."""
     summaries = [
-        PartialSummary(number, place, dialogues[number], chosen[number], turn_spans(dialogues[number]))
+        PartialSummary(number, place, dialogues[number], roles[number], turn_spans(dialogues[number]))
         for number in long
-        for place in range(len(chosen[number]))
+        for place in range(len(roles[number]))
     ]
-    chunks = chunks_for_all(desk, summaries)
+    chunks = chunk_dialogues(runner, summaries)
     short = sorted(set(range(len(dialogues))) - set(long))
-    told = desk.on_text
-    tell = (lambda number, place, added: told(short[number], place, added)) if told else None
-    fitting = write([dialogues[n] for n in short], roles=[chosen[n] for n in short], on_text=tell)
+    on_text = runner.on_text
+    on_short_text = (lambda number, place, added: on_text(short[number], place, added)) if on_text else None
+    fitting = runner.summarize([dialogues[n] for n in short], [roles[n] for n in short], on_done, on_short_text)
     results = dict(zip(short, fitting, strict=True))
     if strategy == "map-reduce":
-        map_reduce(desk, summaries, chunks)
+        map_reduce(runner, summaries, chunks)
     else:
-        refine(desk, summaries)
+        refine(runner, summaries)
     for one in summaries:
         results.setdefault(one.number, []).append(one.finished(strategy))
+    if on_done and long:
+        on_done(len(long))
     return [results[number] for number in range(len(dialogues))]

@@ -98,13 +98,14 @@ class ChatRequest(BaseModel):
     def options(self) -> Options:
         """Greedy where nothing else is said: a summary is not made up anew each time."""
         temperature = self.temperature or 0.0
-        return Options(
-            max_new_tokens=self.max_completion_tokens or self.max_tokens,
-            temperature=temperature,
-            top_p=self.top_p or 1.0 if temperature else 1.0,
-            seed=1 if self.seed is None else self.seed,
-            checks=False,
-        )
+        options: dict[str, Any] = {
+            "max_new_tokens": self.max_completion_tokens or self.max_tokens,
+            "temperature": temperature,
+            "top_p": self.top_p or 1.0 if temperature else 1.0,
+            "seed": 1 if self.seed is None else self.seed,
+            "checks": False,
+        }
+        return Options(**options)
 
 
 @router.get("/models", responses=errors(401))
