@@ -207,7 +207,7 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 def _decoding_parameter(one: DecodingOption) -> inspect.Parameter:
     """The option of a field of Decoding. Its range is shown in the help and checked by Decoding itself."""
     bounds = str(one.bounds)
-    text = f"{one.help} [{bounds}]" if bounds else one.help
+    text = f"{one.help} ({bounds})" if bounds else one.help
     return _parameter(one.name, one.default, Annotated[one.type, typer.Option(one.flag, help=text)])
 
 
