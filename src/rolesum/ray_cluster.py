@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from rolesum.errors import ResourceError, UsageError, first_line
@@ -13,7 +14,7 @@ from rolesum.errors import ResourceError, UsageError, first_line
 LOCAL = "local"  # the address of a cluster that is started for the run
 
 
-def import_ray(option: str, *modules: str) -> Any:
+def import_ray(option: str, *modules: str) -> ModuleType:
     """The ray package, with the `modules` that `option` needs imported too. Raises UsageError naming the extra."""
     try:
         for module in modules:
@@ -24,7 +25,7 @@ def import_ray(option: str, *modules: str) -> Any:
 
 
 @contextmanager
-def ray_cluster(ray: Any, address: str | None = None, **options: Any) -> Iterator[None]:
+def ray_cluster(ray: ModuleType, address: str | None = None, **options: Any) -> Iterator[None]:
     """Inside, this process is connected to a Ray cluster; one that is already connected stays connected afterwards.
 
     `address` is HOST:PORT or LOCAL; without it, RAY_ADDRESS or the cluster of this machine, or else a new one. Further

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rolesum.console import console, log
@@ -79,7 +80,7 @@ def _work(directory: str, settings: Mapping[str, str], recipe: Recipe, run: Run,
 
 
 def _fit(
-    ray: Any, work: Callable[[], None], workers: int, per_worker: dict[str, float], on_gpus: bool, storage: str
+    ray: ModuleType, work: Callable[[], None], workers: int, per_worker: dict[str, float], on_gpus: bool, storage: str
 ) -> None:
     """Run `work` in every worker. Raises the RolesumError that one of them raised."""
     trainer = ray.train.torch.TorchTrainer(
