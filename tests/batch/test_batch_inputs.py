@@ -210,7 +210,7 @@ def test_what_is_no_parquet_of_dialogues_is_one_failure(tmp_path):
     path = parquet_file(tmp_path / "in.parquet", [{"a": 1}])
     assert "columns are of no known format: a" in items(path)[0].reason
     shutil.copy(sample(tmp_path, "en-test"), path)
-    assert "not to be read as Parquet" in items(path)[0].reason
+    assert "cannot read it as Parquet" in items(path)[0].reason
 
 
 def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ def test_actors_write_what_one_process_writes_though_one_of_them_is_killed(given
 
 
 def test_a_run_of_one_process_goes_on_in_a_cluster_and_an_error_of_an_actor_is_told_as_it_is(given, tmp_path):
-    with pytest.raises(ResourceError, match="does not answer\n  → start it; what is written stays"):
+    with pytest.raises(ResourceError, match="does not answer\n  → start it; finished shards are kept"):
         run(given, tmp_path / "out", shard_size=8, run_shards=ray_runner("local", 2), open_summarizer=unreachable)
     assert not list((tmp_path / "out").glob("summaries-*.jsonl"))
     assert run(given, tmp_path / "out", shard_size=8).summarized == 34

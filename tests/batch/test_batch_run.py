@@ -66,7 +66,7 @@ def files(out):
     return {**kinds, "names": sorted(path.name for path in out.iterdir())}
 
 
-def test_a_run_leaves_a_shard_for_each_block_and_the_failures_beside_it(given, tmp_path, capsys):
+def test_a_run_leaves_each_shard_and_the_failures_beside_it(given, tmp_path, capsys):
     outcome = run(given, tmp_path / "out")
     assert (outcome.summarized, outcome.failed, outcome.exit_code) == (8, 3, 0)
     assert str(outcome).startswith("8 dialogues summarized, 3 failed")
@@ -87,7 +87,7 @@ def test_a_run_leaves_a_shard_for_each_block_and_the_failures_beside_it(given, t
         "an earlier dialogue has this id",
     ]
     said = capsys.readouterr().err
-    assert "11 dialogues in 1 files, 3 blocks; 1 cannot be read, 1 repeat an id" in said
+    assert "11 dialogues in 1 files, 3 shards; 1 unreadable, 1 with a duplicate id" in said
     assert "dialogues/s" in said
 
 
@@ -135,7 +135,7 @@ def kill_often(work, kills, longest, seed=0):
 
 @needs_fork
 def test_a_run_that_is_killed_again_and_again_leaves_what_a_quiet_run_leaves(tmp_path):
-    """Blocks of one dialogue, so that the moments fall into the config of files; also into the survey."""
+    """Shards of one dialogue, so that the moments fall into the writing of files; also into the index build."""
     path = tmp_path / "in.jsonl"
     told = (lines(dialogue(f"d{n}")) if n % 5 else BAD + lines(dialogue(f"x{n}", "LONG")) for n in range(60))
     path.write_text("".join(told), encoding="utf-8")
@@ -171,7 +171,7 @@ def test_a_model_that_is_killed_again_and_again_writes_what_it_would_have_writte
     assert files(tmp_path / "out") == files(tmp_path / "quiet")
 
 
-def test_ctrl_c_says_how_to_go_on_and_going_on_does_each_block_once(given, tmp_path):
+def test_ctrl_c_says_how_to_resume_and_resuming_does_each_shard_once(given, tmp_path):
     calls, engines = count(), []
 
     class Stopping(Echo):
@@ -184,7 +184,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_does_each_block_once(given, tmp_p
         engines.append(Stopping())
         return Summarizer(config, engines[-1])
 
-    with pytest.raises(BatchStopped, match="go on with the same command") as stopped:
+    with pytest.raises(BatchStopped, match="run the same command again to resume") as stopped:
         run(given, tmp_path / "out", open_summarizer=open_summarizer)
     assert stopped.value.exit_code == 130
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*-*.jsonl")}
@@ -195,7 +195,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_does_each_block_once(given, tmp_p
 
 
 def test_an_error_of_the_engine_stops_the_run_and_nothing_is_lost(given, tmp_path):
-    with pytest.raises(ResourceError, match="start it; what is written stays; go on with the same command"):
+    with pytest.raises(ResourceError, match="start it; finished shards are kept; run the same command again to resume"):
         run(given, tmp_path / "out", open_summarizer=lambda config: Summarizer(config, Unreachable()))
     assert run(given, tmp_path / "out").summarized == 8
 
@@ -213,14 +213,14 @@ def test_where_the_disk_takes_no_more_the_run_stops_and_can_go_on(given, tmp_pat
             run(given, tmp_path / "out", open_summarizer=open_summarizer)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert "free disk space; what is written stays" in str(error.value)
+    assert "free disk space; finished shards are kept" in str(error.value)
     assert records(tmp_path / "out") == []
     assert run(given, tmp_path / "out").summarized == 8
     run(given, tmp_path / "quiet")
     assert files(tmp_path / "out") == files(tmp_path / "quiet")
 
 
-def test_a_run_goes_on_with_its_own_settings_only(given, tmp_path):
+def test_a_run_is_resumed_with_its_own_settings_only(given, tmp_path):
     config = SummarizerConfig(roles=("overall",))
     run(given, tmp_path / "out", config)
     others = [
@@ -241,7 +241,7 @@ def test_a_run_goes_on_with_its_own_settings_only(given, tmp_path):
     assert run(given, tmp_path / "out", config, read_options=ReadOptions(skip=("d1",))).summarized == 8
 
 
-def test_a_run_goes_on_with_the_same_inputs_only(given, tmp_path):
+def test_a_run_is_resumed_with_the_same_inputs_only(given, tmp_path):
     run(given, tmp_path / "out")
     other = tmp_path / "other.jsonl"
     other.write_text(lines(dialogue("z")), encoding="utf-8")
@@ -249,7 +249,7 @@ def test_a_run_goes_on_with_the_same_inputs_only(given, tmp_path):
         run([given, other], tmp_path / "out")
     with given.open("a", encoding="utf-8") as file:
         file.write(lines(dialogue("more")))
-    with pytest.raises(UsageError, match=r"changed since the run in OUT was begun: .*in\.jsonl"):
+    with pytest.raises(UsageError, match=r"changed since the run in OUT was started: .*in\.jsonl"):
         run(given, tmp_path / "out")
 
 
@@ -274,7 +274,7 @@ def test_how_fast_an_endpoint_is_asked_decides_no_summary(given, tmp_path):
 def test_a_directory_that_is_no_runs_is_left_alone(given, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match="no run was begun in it"):
+    with pytest.raises(UsageError, match="not of a batch run"):
         run(given, tmp_path / "out")
     (tmp_path / "out" / "state.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UsageError, match="another version"):

@@ -1,4 +1,4 @@
-"""A block's summaries, and that what is wrong with one dialogue costs that one alone."""
+"""Summaries of a shard; a dialogue that cannot be summarized fails alone."""
 
 import json
 from dataclasses import replace
@@ -15,8 +15,8 @@ from rolesum.roles import BUILT_IN
 GOOD = [dialogue(f"d{number}") for number in range(5)]
 
 
-def summarize(block, engine=None, **config):
-    return summarize_shard(block, Summarizer(SummarizerConfig(**config), engine or Echo()))
+def summarize(dialogues, engine=None, **config):
+    return summarize_shard(dialogues, Summarizer(SummarizerConfig(**config), engine or Echo()))
 
 
 def ids(result):
@@ -61,7 +61,7 @@ def test_the_faulty_one_is_found_when_the_engine_does_not_say_which_it_was():
     assert result.failures == tuple(Failure(name, "", "one of them is no good") for name in ("d1", "d4"))
 
 
-def test_what_is_no_fault_of_a_dialogue_stops_the_block():
+def test_what_is_no_fault_of_a_dialogue_stops_the_shard():
     with pytest.raises(ResourceError, match="does not answer"):
         summarize(GOOD, Unreachable())
 
@@ -96,7 +96,7 @@ def test_a_dialogue_whose_language_the_model_does_not_read_fails_alone():
     assert result.failures == (Failure("x", "", "it reads no Chinese", "use another base"),)
 
 
-def test_a_block_of_bad_dialogues_only_is_no_error():
+def test_a_shard_of_bad_dialogues_only_is_no_error():
     result = summarize([dialogue("x", "LONG"), dialogue("y", "LONG")])
     assert result.summaries == () and [one.id for one in result.failures] == ["x", "y"]
 

@@ -45,7 +45,7 @@ def whole_way(folder, train, test, limit, budget, tokenizer=()):
     tuned = json.loads(rolesum("evaluate", "--adapter", run / "adapter", *how))
     assert set(tuned["roles"]) == {"overall", "user", "agent"}
     said = rolesum("export", run, "--to", "llama", "--out", folder / "llama")
-    assert "LlamaForCausalLM" in said and "read again by a fresh process" in said
+    assert "LlamaForCausalLM" in said and "reloaded in a fresh process" in said
     again = json.loads(rolesum("evaluate", "--model", folder / "llama", *how))
     assert again["roles"] == tuned["roles"]
 

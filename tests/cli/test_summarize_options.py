@@ -93,7 +93,7 @@ def test_tokens_are_streamed_into_a_pipe_where_one_asks_for_it():
         (("--top-p", 0.5), 2, "--temperature 0.7"),
         (("--min-new-tokens", 9), 2, "min_new_tokens"),
         (("--speaker", "Customer=user", "--speaker", "Customer=agent"), 2, "gives Customer two roles"),
-        (("--stream", "--out", "out.txt"), 2, "--stream shows"),
+        (("--stream", "--out", "out.txt"), 2, "--stream cannot be combined"),
         (("--sections", "meeting"), 2, "meeting-recap"),
         (("--long-dialogues", "cut"), 2, "unknown strategy"),
         (("--engine", "vlm"), 2, 'did you mean "vllm"'),

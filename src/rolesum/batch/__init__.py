@@ -1,6 +1,6 @@
-"""Bulk: summaries of many dialogues into shards, resumable at any moment, in this process or on Ray Data.
+"""Batch summarization of many dialogues into shards: resumable at any moment, in this process or on Ray Data.
 
-The way of the data: inputs -> survey (what is there, once) -> blocks of whole dialogues -> summarize_block -> shards.
+Data flow: inputs -> index (built once) -> shards of whole dialogues -> summarize_shard -> output directory.
 """
 
 from rolesum.batch.run import BatchResult, run_batch

@@ -1,49 +1,53 @@
-"""Input files as one stream of dialogues and failures, which can be taken up again at any of its marks.
+"""Input files of a batch run as one stream of dialogues and failures that can be resumed at any position.
 
-JSON lines and Parquet are read a little at a time, so that memory does not grow with the file. Other formats are read
-a file at a time, as everywhere in rolesum.
+JSON lines are streamed line by line and Parquet (extra: parquet) by row groups, so memory does not grow with the file.
+Other formats are read one whole file at a time.
 """
 
 import glob
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, Problem, UsageError
+from rolesum.errors import DataError, Problem, UsageError, first_line
 from rolesum.formats import FORMATS, ReadOptions, Source, read_items, sniff_format
+from rolesum.formats.jsonl import FIELDS
 from rolesum.formats.source import STDIN
 
-# Formats with one dialogue a line, each with an id of its own.
+# Formats with one dialogue per line, each with its own id.
 LINE_FORMATS = ("rolesum", "samsum", "csds", "tweetsumm", "dialogsum")
 LINE_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIX = ".parquet"
-# Exports that are a directory: with this --format, a directory is one input.
+# Formats whose export is a directory: with such a --format, a directory is one input.
 DIRECTORY_FORMATS = ("slack",)
 SNIFFED_LINES = 20
-EDGE_BYTES = 1 << 20  # of a file's head and of its tail that make its fingerprint
+PARQUET_BATCH_ROWS = 256
+FINGERPRINT_BYTES = 1 << 20  # of a file's head and of its tail
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a file: the byte, and the line that begins there; or the number of the row or item."""
+    """A position in a file: byte offset and line number, or the number of items read in a format without lines."""
 
     offset: int = 0
     line: int = 1
 
 
-# Each item with the mark behind it.
+# Each item with the position after it.
 ItemStream = Iterator[tuple[Cursor, Dialogue | Failure]]
 
 
 def expand_inputs(given: Sequence[str], out: Path, file_format: str | None = None) -> list[Path]:
-    """The files that IN names, in order: files, patterns, and all files in directories, but hidden ones and `out`.
+    """The input files in order, from files, patterns and directories; hidden files and those in `out` are left out.
 
-    Raises UsageError and DataError.
+    Raises UsageError for standard input, DataError for a name without any file.
     """
     files: dict[Path, None] = {}
     for name in given:
@@ -52,7 +56,7 @@ def expand_inputs(given: Sequence[str], out: Path, file_format: str | None = Non
             raise UsageError(what, fix="write it to a file, or use rolesum summarize")
         path = Path(name)
         if path.is_dir() and file_format not in DIRECTORY_FORMATS:
-            found = _inside(path, out)
+            found = _files_in(path, out)
         elif path.exists():
             found = [path]
         else:
@@ -64,19 +68,19 @@ def expand_inputs(given: Sequence[str], out: Path, file_format: str | None = Non
     return list(files)
 
 
-def _inside(folder: Path, out: Path) -> list[Path]:
-    away = out.resolve()
+def _files_in(folder: Path, out: Path) -> list[Path]:
+    excluded = out.resolve()
     return [
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.resolve().is_relative_to(away)
+        and not path.resolve().is_relative_to(excluded)
     ]
 
 
 def fingerprint(path: Path) -> dict[str, str | int]:
-    """What tells whether a file is still the one it was: its size, its time, and a hash of its head and tail."""
+    """Path, size, modification time, and a hash of head and tail: they tell whether a file or directory has changed."""
     digest, size, changed = hashlib.sha256(), 0, 0
     for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if one.is_dir():
@@ -84,36 +88,35 @@ def fingerprint(path: Path) -> dict[str, str | int]:
         try:
             facts = one.stat()
             with one.open("rb") as file:
-                digest.update(file.read(EDGE_BYTES))
-                file.seek(max(EDGE_BYTES, facts.st_size - EDGE_BYTES))
-                digest.update(file.read(EDGE_BYTES))
+                digest.update(file.read(FINGERPRINT_BYTES))
+                file.seek(max(FINGERPRINT_BYTES, facts.st_size - FINGERPRINT_BYTES))
+                digest.update(file.read(FINGERPRINT_BYTES))
         except OSError as error:
             raise DataError(f"cannot read the file: {error.strerror}", str(one), "check the path") from None
         size, changed = size + facts.st_size, max(changed, facts.st_mtime_ns)
     return {"path": str(path.absolute()), "size": size, "mtime_ns": changed, "sha256": digest.hexdigest()}
 
 
-def read_file(path: Path, options: ReadOptions, mark: Cursor) -> ItemStream:
-    """A file's items from a mark on. What cannot be read at all is one failure of the whole file."""
+def read_file(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:
+    """A file's items from a position on. A file that cannot be read at all is one Failure."""
     try:
         if path.suffix == PARQUET_SUFFIX:
-            from rolesum.batch.parquet import read_rows
-
-            yield from read_rows(path, options, mark)
+            yield from _read_parquet(path, options, cursor)
         elif line_format := _line_format(path, options):
-            yield from _by_line(path, replace(options, format=line_format), mark)
+            yield from _read_lines(path, replace(options, format=line_format), cursor)
         else:
             items = read_items(str(path), options)
-            for number, item in enumerate(islice(items, mark.offset, None), mark.offset + 1):
-                yield Cursor(number), _item(item)
+            for number, item in enumerate(islice(items, cursor.offset, None), cursor.offset + 1):
+                yield Cursor(number), item if isinstance(item, Dialogue) else _failure([item])
     except DataError as error:
-        yield Cursor(mark.offset + 1), _joined([replace(one, where=one.where or str(path)) for one in error.problems])
+        problems = [replace(one, where=one.where or str(path)) for one in error.problems]
+        yield Cursor(cursor.offset + 1), _failure(problems)
 
 
 def _line_format(path: Path, options: ReadOptions) -> str | None:
-    """The format of a file of JSON lines, or None where it is to be read whole.
+    """The format of a JSON-lines file, or None if the file must be read whole.
 
-    Such a file has an object in its first line; where its name says what it is, one of the first lines will do.
+    The first line must be a JSON object; with the suffix .jsonl or .ndjson, one of the first lines.
     """
     if path.is_dir() or options.columns or options.format not in (None, *LINE_FORMATS):
         return None
@@ -128,8 +131,9 @@ def _line_format(path: Path, options: ReadOptions) -> str | None:
     return None
 
 
-def _by_line(path: Path, options: ReadOptions, mark: Cursor) -> ItemStream:
-    name, offset, number = str(path), mark.offset, mark.line
+def _read_lines(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:
+    """The items of a JSON-lines file from a position on."""
+    name, offset, number = str(path), cursor.offset, cursor.line
     with path.open("rb") as file:
         file.seek(offset)
         for raw in file:
@@ -137,33 +141,83 @@ def _by_line(path: Path, options: ReadOptions, mark: Cursor) -> ItemStream:
             try:
                 text = raw.decode("utf-8-sig" if here == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
-                fix = "save the file as UTF-8"
-                bad = Failure(None, f"{name}:{here}", f"not UTF-8: byte 0x{raw[error.start]:02x}", fix)
-                yield Cursor(offset, number), bad
+                what, fix = f"not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8"
+                yield Cursor(offset, number), Failure(None, f"{name}:{here}", what, fix)
                 continue
             if text:
-                yield Cursor(offset, number), parse_record(text, name, here, options)
+                yield Cursor(offset, number), _parse_record(text, name, here, options)
 
 
-def parse_record(text: str, name: str, number: int, options: ReadOptions) -> Dialogue | Failure:
-    """The dialogue of one JSON object, which stands in line or row `number` of a file."""
+def _read_parquet(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:
+    """The items of a Parquet file from a position on, each row taken as the JSON object of its columns.
+
+    The columns are those of a format with one dialogue per line, such as `id` and `turns` (structs of speaker and text)
+    or `id` and `dialogue` (text). With `turns`, columns that are not fields of rolesum's format are ignored. Raises
+    DataError for a file that is not Parquet or has other columns.
+    """
+    name = options.format
+    if name not in (None, *LINE_FORMATS):
+        raise UsageError(f"Parquet holds no {name}", str(path), f"leave --format out, or: {', '.join(LINE_FORMATS)}")
+    for number, row in enumerate(_parquet_rows(path, cursor.offset), cursor.offset + 1):
+        text = json.dumps(row, ensure_ascii=False, default=str)
+        if name is None:
+            name = next((one for one in LINE_FORMATS if FORMATS[one].matches(Source(str(path), text))), None)
+        if name is None:
+            what = f"the columns are of no known format: {', '.join(row)}"
+            raise DataError(what, str(path), "give it id and turns, or id and dialogue; see docs/formats.md")
+        yield Cursor(number), _parse_record(text, f"{path}, row", number, replace(options, format=name))
+
+
+def _parquet_rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
+    """The rows from number `start` (counted from 0) on, as JSON values."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError("reading Parquet needs pyarrow", str(path), "pip install 'rolesum[parquet]'") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            columns = [name for name in names if name in FIELDS] if "turns" in names else None
+            first, groups = 0, list[int]()  # row groups before `start` are not read
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if groups or first + rows > start:
+                    groups.append(group)
+                else:
+                    first += rows
+            skipped = start - first
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, row_groups=groups, columns=columns):
+                if skipped >= batch.num_rows:
+                    skipped -= batch.num_rows
+                    continue
+                for row in batch.slice(skipped).to_pylist(maps_as_pydicts="strict"):
+                    yield {name: _without_nulls(value) for name, value in row.items() if value is not None}
+                skipped = 0
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"cannot read it as Parquet: {first_line(error)}", str(path), "check the file") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    """A struct without its null fields: in Parquet every row has all fields."""
+    return {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
+
+
+def _parse_record(text: str, name: str, number: int, options: ReadOptions) -> Dialogue | Failure:
+    """The dialogue of one JSON object, which is line or row `number` of a file."""
     if not text.startswith("{"):
         return Failure(None, f"{name}:{number}", "not a JSON object", "each line must be one JSON object")
-    first, place = f"{name}:1", f"{name}:{number}"
+    first, location = f"{name}:1", f"{name}:{number}"
     items = list(read_items(Source(name, text), options))
     if len(items) == 1 and isinstance(items[0], Dialogue):
-        return replace(items[0], source=place)
+        return replace(items[0], source=location)
     problems = [one for one in items if isinstance(one, Problem)]
-    return _joined([replace(one, where=place + one.where.removeprefix(first)) for one in problems])
+    return _failure([replace(one, where=location + one.where.removeprefix(first)) for one in problems])
 
 
-def _item(item: Dialogue | Problem) -> Dialogue | Failure:
-    return item if isinstance(item, Dialogue) else _joined([item])
-
-
-def _joined(problems: Sequence[Problem]) -> Failure:
-    """One failure for all that is wrong with a record."""
-    where, sign, identity = problems[0].where.rpartition(", id ")
+def _failure(problems: Sequence[Problem]) -> Failure:
+    """One Failure for all problems of a record."""
+    where, separator, identity = problems[0].where.rpartition(", id ")
     what = "; ".join(dict.fromkeys(one.what for one in problems))
     fix = "; ".join(dict.fromkeys(one.fix for one in problems if one.fix))
-    return Failure(identity if sign else None, where if sign else identity, what, fix)
+    return Failure(identity if separator else None, where if separator else identity, what, fix)

@@ -1,7 +1,7 @@
-"""The directory of a bulk run: one shard and perhaps one file of failures per block, and what decides them.
+"""Output directory of a batch run: one shard and at most one file of failures per shard number, and the run's state.
 
-A block is done when its shard is there. The failures are written before it, so whatever moment a run is killed at, a
-block is either done with all its ids, or begins anew.
+A shard is complete when its file exists. The failures are written before it, so a run that is killed at any moment
+leaves each shard either complete with all its ids, or to be done again.
 """
 
 import json
@@ -19,43 +19,48 @@ from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.summarizer import summary_record
 from rolesum.locks import process_lock
 
-SCHEMA_VERSION = 1  # of the directory; raised when it changes
+SCHEMA_VERSION = 1  # of the directory; raised when its layout changes
 STATE_FILE = "state.json"
 _SHARD = re.compile(r"summaries-(\d{5,})\.jsonl")
 
 
 class OutputDirectory:
-    """OUT. Raises UsageError for one of another run, or that is no run's, ResourceError where it cannot be written."""
+    """The directory OUT of a batch run.
+
+    Its methods raise UsageError if it belongs to another run or to no run, ResourceError if it cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def shard_path(self, number: int) -> Path:
+        """File of a shard's summaries."""
         return self.path / f"summaries-{number:05}.jsonl"
 
     def failures_path(self, number: int) -> Path:
+        """File of a shard's failures."""
         return self.path / f"failed-{number:05}.jsonl"
 
     def write(self, number: int, summaries: Sequence[Sequence[RoleSummary]], failures: Sequence[Failure]) -> None:
-        """Write a block's files, the shard last. An earlier try's failures give way."""
+        """Write a shard's files, the summaries last. Failures of an earlier attempt are replaced."""
         if failures:
-            atomic_write_text(self.failures_path(number), _lines([asdict(one) for one in failures]))
+            atomic_write_text(self.failures_path(number), _json_lines([asdict(one) for one in failures]))
         else:
             self.failures_path(number).unlink(missing_ok=True)
-        atomic_write_text(self.shard_path(number), _lines([summary_record(one) for one in summaries]))
+        atomic_write_text(self.shard_path(number), _json_lines([summary_record(one) for one in summaries]))
 
     def completed_shards(self) -> set[int]:
-        """The numbers of the blocks that are done."""
+        """The numbers of the shards that are complete."""
         found = (_SHARD.fullmatch(one.name) for one in self.path.iterdir())
         return {int(one[1]) for one in found if one}
 
     def shard_counts(self, number: int) -> tuple[int, int]:
-        """How many summaries and failures a block that is done has."""
-        return _count(self.shard_path(number)), _count(self.failures_path(number))
+        """Number of summarized and of failed dialogues in a complete shard."""
+        return _count_lines(self.shard_path(number)), _count_lines(self.failures_path(number))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the directory while the block runs."""
+        """Create the directory, and keep other processes out of it while the block runs."""
         check_directory(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -66,52 +71,55 @@ class OutputDirectory:
             yield
 
     def read_state(self) -> dict[str, Any] | None:
-        """What decides the run that was begun here, with the survey's counts; None where none was."""
+        """Settings, inputs and counts of the run that was started here; None in a new directory."""
         state = self.path / STATE_FILE
         try:
             value = json.loads(state.read_text(encoding="utf-8"))
         except FileNotFoundError:
             if any(not one.name.startswith(".") for one in self.path.iterdir()):
-                fix = "give a new or an empty directory"
-                raise UsageError("OUT holds files, and no run was begun in it", str(self.path), fix) from None
+                what, fix = "OUT holds files that are not of a batch run", "give a new or an empty directory"
+                raise UsageError(what, str(self.path), fix) from None
             return None
         except (OSError, ValueError) as error:
-            raise UsageError(f"broken state of a run: {error}", str(state), "give another OUT") from None
+            raise UsageError(f"cannot read the state of the run: {error}", str(state), "give another OUT") from None
         if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
-            raise UsageError("a run of another version of rolesum", str(state), "give another OUT")
+            raise UsageError("the run was written by another version of rolesum", str(state), "give another OUT")
         return value
 
     def write_state(self, settings: Mapping[str, Any], inputs: Sequence[Any], counts: Mapping[str, int]) -> None:
+        """Write state.json, which later runs into this directory are compared with."""
         value = {"schema_version": SCHEMA_VERSION, "settings": settings, "inputs": inputs, "counts": counts}
         atomic_write_text(self.path / STATE_FILE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def check_unchanged(state: Mapping[str, Any], settings: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UsageError where a run was begun with other settings or inputs than it is to go on with."""
-    fix = "go on with what it was begun with, or give another OUT"
+    """Raise UsageError if settings or inputs differ from those that the run in OUT was started with."""
+    fix = "use the settings and inputs that it was started with, or give another OUT"
     before, now = state["settings"], json.loads(json.dumps(settings))
     if changed := [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]:
-        told = "; ".join(f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in changed)
-        raise UsageError(f"the run in OUT has other settings: {told}", fix=fix)
+        listed = "; ".join(f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in changed)
+        raise UsageError(f"the run in OUT has other settings: {listed}", fix=fix)
     old, new = ({one["path"]: one for one in several} for several in (state["inputs"], inputs))
     if [*old] != [*new]:
-        several = sorted(old.keys() ^ new.keys())
-        told = f": {', '.join(several[:3])}" if several else ", or these in another order"
-        raise UsageError(f"the run in OUT has other inputs{told}", fix=fix)
+        different = sorted(old.keys() ^ new.keys())
+        listed = f": {', '.join(different[:3])}" if different else ", or these in another order"
+        raise UsageError(f"the run in OUT has other inputs{listed}", fix=fix)
     if changed := [path for path in old if old[path] != new[path]]:
-        raise UsageError(f"changed since the run in OUT was begun: {', '.join(changed[:3])}", fix=fix)
+        raise UsageError(f"changed since the run in OUT was started: {', '.join(changed[:3])}", fix=fix)
 
 
 def _short(value: Any) -> str:
+    """A value as JSON of at most 60 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _lines(values: Sequence[Any]) -> str:
+def _json_lines(values: Sequence[Any]) -> str:
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
 
-def _count(path: Path) -> int:
+def _count_lines(path: Path) -> int:
+    """Number of lines of a file; 0 if there is none."""
     try:
         with path.open("rb") as file:
             return sum(1 for _ in file)

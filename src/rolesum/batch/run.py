@@ -1,4 +1,4 @@
-"""A bulk run from its inputs to its shards: survey, blocks, what is done already, and how it ends."""
+"""A batch run from its inputs to its shards: index, what is already complete, the remaining shards, and the result."""
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,14 +20,14 @@ from rolesum.formats.options import DEFAULTS
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig
 
 DEFAULT_SHARD_SIZE = 256
-# Of an engine: how fast it goes, and who pays, but not what it writes.
+# Engine settings that change speed or billing but no summary: a run may be resumed with others.
 NON_SEMANTIC_SETTINGS = ("concurrency", "api_key_env")
-PROGRESS_INTERVAL = 100_000  # between two lines on how far the survey is
+PROGRESS_INTERVAL = 100_000  # dialogues between two log lines while the index is built
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What lies in OUT at the end: over all runs that wrote into it."""
+    """Number of summarized and failed dialogues in OUT, over all runs that wrote into it."""
 
     out: Path
     summarized: int
@@ -35,23 +35,23 @@ class BatchResult:
 
     @property
     def exit_code(self) -> int:
-        """0, or that of a DataError where no dialogue at all could be summarized."""
+        """0, or the exit code of a DataError if no dialogue could be summarized."""
         return 0 if self.summarized else DataError.exit_code
 
     def __str__(self) -> str:
-        told = f"{self.summarized:,} dialogues summarized"
-        return f"{told}, {self.failed:,} failed: see {self.out}/failed-*.jsonl" if self.failed else told
+        text = f"{self.summarized:,} dialogues summarized"
+        return f"{text}, {self.failed:,} failed: see {self.out}/failed-*.jsonl" if self.failed else text
 
 
 class BatchStopped(RolesumError):
-    """The user stopped a bulk run; it can go on."""
+    """The user stopped a batch run, which can be resumed."""
 
     exit_code = 130
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What every process of a run needs to do a block of it. `out` and `files` are the same files for all of them."""
+    """What every process of a run needs to do a shard. `out` and `files` must be the same files for all processes."""
 
     files: tuple[Path, ...]
     read_options: ReadOptions
@@ -61,29 +61,32 @@ class RunContext:
     open_summarizer: Callable[[SummarizerConfig], Summarizer]
 
     def open_worker(self) -> tuple[ShardReader, Summarizer]:
-        """What a process needs once for all its blocks. Raises as EngineSpec.open does."""
+        """The reader and the summarizer that a process uses for all its shards. Raises as EngineSpec.open does."""
         return ShardReader(self.files, self.read_options, self.index), self.open_summarizer(self.config)
 
     def process_shard(
-        self, number: int, blocks: ShardReader, writer: Summarizer, on_done: Callable[[int], None] | None = None
+        self, number: int, reader: ShardReader, summarizer: Summarizer, on_done: Callable[[int], None] | None = None
     ) -> tuple[int, int]:
-        """Do a block and write its files; how many were summarized and how many failed."""
-        dialogues, unread = blocks.read(number)
-        result = summarize_shard(dialogues, writer, on_done)
+        """Summarize a shard and write its files. Returns the number of summarized and of failed dialogues."""
+        dialogues, unread = reader.read(number)
+        result = summarize_shard(dialogues, summarizer, on_done)
         failures = [*unread, *result.failures]
         self.out.write(number, result.summaries, failures)
         return len(result.summaries), len(failures)
 
 
-# Does blocks by their numbers, in any order, and tells of each when it is done: how many were summarized and failed.
-# Meanwhile it may tell how many dialogues were finished.
+# Processes shards by their numbers, in any order, and yields (summarized, failed) for each when it is complete. Calls
+# its last argument with the number of dialogues finished meanwhile.
 ShardRunner = Callable[[RunContext, Sequence[int], Callable[[int], None]], Iterator[tuple[int, int]]]
 
 
-def run_in_process(work: RunContext, todo: Sequence[int], on_done: Callable[[int], None]) -> Iterator[tuple[int, int]]:
-    blocks, writer = work.open_worker()
-    for number in todo:
-        yield work.process_shard(number, blocks, writer, on_done)
+def run_in_process(
+    context: RunContext, numbers: Sequence[int], on_done: Callable[[int], None]
+) -> Iterator[tuple[int, int]]:
+    """The ShardRunner that processes the shards in this process, one after the other."""
+    reader, summarizer = context.open_worker()
+    for number in numbers:
+        yield context.process_shard(number, reader, summarizer, on_done)
 
 
 def run_batch(
@@ -97,129 +100,130 @@ def run_batch(
     run_shards: ShardRunner = run_in_process,
     open_summarizer: Callable[[SummarizerConfig], Summarizer] = Summarizer,
 ) -> BatchResult:
-    """Summarize all dialogues of `inputs` into the directory `out`, or go on with the run that was begun there.
+    """Summarize all dialogues of `inputs` into the directory `out`, or resume the run that was started there.
 
-    A run goes on only with the inputs and with all that decides its summaries as they were when it was begun;
-    `settings` says in JSON what of that only the caller knows, such as the name of `writing.choose`. Raises UsageError,
-    DataError, ResourceError, what the engine raises but for single dialogues, and Stopped on Ctrl-C: whatever it
-    raises, the same call goes on.
+    A run is resumed only with the same inputs and the same settings that affect its summaries. `settings` adds such
+    settings, as JSON values, that `config` does not show, for example the name of its reranker. Raises UsageError,
+    DataError, ResourceError, errors of the engine other than those of single dialogues, and BatchStopped on Ctrl-C;
+    after any of them the same call resumes the run.
     """
     if read_options.limit is not None or read_options.max_problems is not None:
         raise UsageError("a batch reads all of its inputs", fix="leave limit and max_problems out of the read options")
     config = config or SummarizerConfig()
     directory = OutputDirectory(Path(out))
     files = expand_inputs(inputs, directory.path, read_options.format)
-    decided = {**_settings(config, read_options), "shard_size": shard_size, **(settings or {})}
+    all_settings = {**_settings(config, read_options), "shard_size": shard_size, **(settings or {})}
     with directory.locked():
-        survey = _survey(directory, files, read_options, decided, shard_size)
-        done = directory.completed_shards()
-        todo = [number for number in range(survey.shards) if number not in done]
+        index = _load_or_build_index(directory, files, read_options, all_settings, shard_size)
+        completed = directory.completed_shards()
+        remaining = [number for number in range(index.shards) if number not in completed]
         summarized = failed = 0
-        for number in done:
-            made, bad = directory.shard_counts(number)
-            summarized, failed = summarized + made, failed + bad
-        if done:
-            log(f"{len(done):,} of {survey.shards:,} blocks are there already")
-        work = RunContext(tuple(files), read_options, survey, directory, config, open_summarizer)
-        if todo:
+        for number in completed:
+            more_summarized, more_failed = directory.shard_counts(number)
+            summarized, failed = summarized + more_summarized, failed + more_failed
+        if completed:
+            log(f"{len(completed):,} of {index.shards:,} shards are already complete")
+        context = RunContext(tuple(files), read_options, index, directory, config, open_summarizer)
+        if remaining:
             with (
-                _told_how_to_go_on(directory.path),
-                progress_bar("summarize", survey.items, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar,
+                _resume_hint(directory.path),
+                progress_bar("summarize", index.items, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar,
             ):
                 bar.start_at(summarized + failed)
-                for made, bad in _with_progress(run_shards, work, todo, bar.done, bar.advance):
-                    summarized, failed = summarized + made, failed + bad
+                for counts in _with_progress(run_shards, context, remaining, bar.done, bar.advance):
+                    summarized, failed = summarized + counts[0], failed + counts[1]
         return BatchResult(directory.path, summarized, failed)
 
 
 def _with_progress(
-    run_blocks: ShardRunner, work: RunContext, todo: Sequence[int], done: int, advance: Callable[[int], None]
+    run_shards: ShardRunner, context: RunContext, numbers: Sequence[int], done: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[int, int]]:
-    """The blocks' counts; `advance` is told of dialogues as they are finished, and of failures with their block."""
-    told = whole = done
+    """The shards' counts. `advance` is called as dialogues are finished, and for failures when their shard is."""
+    reported = completed = done
 
-    def tell(steps: int) -> None:
-        nonlocal told
-        steps = min(steps, whole + work.index.shard_size - told)  # a dialogue that is tried again is told again
+    def on_done(steps: int) -> None:
+        nonlocal reported
+        # A dialogue that is retried reports again: never report more than the shard in progress has.
+        steps = min(steps, completed + context.index.shard_size - reported)
         if steps > 0:
-            told += steps
+            reported += steps
             advance(steps)
 
-    for made, bad in run_blocks(work, todo, tell):
-        whole += made + bad
-        advance(whole - told)
-        told = whole
-        yield made, bad
+    for summarized, failed in run_shards(context, numbers, on_done):
+        completed += summarized + failed
+        advance(completed - reported)
+        reported = completed
+        yield summarized, failed
 
 
-def _survey(
+def _load_or_build_index(
     directory: OutputDirectory,
     files: Sequence[Path],
     read_options: ReadOptions,
     settings: Mapping[str, Any],
-    block: int,
+    shard_size: int,
 ) -> InputIndex:
-    """The survey of the run that was begun in the directory, or a new one."""
-    prints = [fingerprint(path) for path in files]
+    """The index of the run that was started in the directory, or a new one."""
+    fingerprints = [fingerprint(path) for path in files]
     folder = directory.path / INDEX_DIR
     state = directory.read_state()
     try:
         if state is not None:
-            check_unchanged(state, settings, prints)
+            check_unchanged(state, settings, fingerprints)
             return InputIndex.read(folder, state["counts"])
-        for left in directory.path.glob(".ids-*"):  # by a run that was killed in its survey
+        for left in directory.path.glob(".ids-*"):  # by a run that was killed while it built the index
             shutil.rmtree(left, ignore_errors=True)
 
-        def tell(items: int) -> None:
+        def on_item(items: int) -> None:
             if items % PROGRESS_INTERVAL == 0:
-                log(f"survey: {items:,} dialogues")
+                log(f"index: {items:,} dialogues")
 
-        survey = build_index(files, read_options, block, directory.path, tell)
-        if not survey.items:
+        index = build_index(files, read_options, shard_size, directory.path, on_item)
+        if not index.items:
             raise DataError("no dialogue in the inputs", ", ".join(map(str, files[:3])), "check the files")
-        survey.write(folder)
+        index.write(folder)
     except OSError as error:
         fix = "check the permissions and the free disk space"
-        raise ResourceError(f"cannot keep the survey: {error.strerror}", str(directory.path), fix) from None
-    directory.write_state(settings, prints, survey.counts())
+        raise ResourceError(f"cannot keep the index: {error.strerror}", str(directory.path), fix) from None
+    directory.write_state(settings, fingerprints, index.counts())
     log(
-        f"{survey.items:,} dialogues in {len(files):,} files, {survey.shards:,} blocks; "
-        f"{survey.unreadable:,} cannot be read, {survey.duplicates:,} repeat an id"
+        f"{index.items:,} dialogues in {len(files):,} files, {index.shards:,} shards; "
+        f"{index.unreadable:,} unreadable, {index.duplicates:,} with a duplicate id"
     )
-    return survey
+    return index
 
 
-def _settings(writing: SummarizerConfig, read_options: ReadOptions) -> dict[str, Any]:
-    """What decides the summaries of given files; a callable is the caller's to name."""
-    spec = {name: value for name, value in _plain(writing.spec).items() if name not in NON_SEMANTIC_SETTINGS}
+def _settings(config: SummarizerConfig, read_options: ReadOptions) -> dict[str, Any]:
+    """The settings that affect the summaries of given files, as JSON values; a callable must be named by the caller."""
+    spec = {name: value for name, value in _as_json(config.spec).items() if name not in NON_SEMANTIC_SETTINGS}
     paths = (spec["model"], spec["adapter"], spec["gguf"])
     files = [fingerprint(Path(path)) for path in paths if path is not None and Path(path).exists()]
-    how = {name: value for name, value in _plain(replace(writing, reranker=None)).items() if name != "spec"}
-    return {**spec, "model_files": files, **how.pop("decoding"), **how, **_plain(replace(read_options, skip=()))}
+    rest = {name: value for name, value in _as_json(replace(config, reranker=None)).items() if name != "spec"}
+    return {**spec, "model_files": files, **rest.pop("decoding"), **rest, **_as_json(replace(read_options, skip=()))}
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+def _as_json(value: Any) -> Any:
+    """Dataclasses, pydantic models, paths and collections as JSON values."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if is_dataclass(value):
-        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        return {one.name: _as_json(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _as_json(one) for key, one in value.items()}
     if isinstance(value, Collection) and not isinstance(value, str):
-        return [_plain(one) for one in value]
+        return [_as_json(one) for one in value]
     return str(value) if isinstance(value, Path) else value
 
 
 @contextmanager
-def _told_how_to_go_on(out: Path) -> Iterator[None]:
-    """Errors and Ctrl-C say that nothing is lost."""
-    go_on = "what is written stays; go on with the same command"
+def _resume_hint(out: Path) -> Iterator[None]:
+    """Add to errors and to Ctrl-C how the run is resumed."""
+    hint = "finished shards are kept; run the same command again to resume"
     try:
         yield
     except KeyboardInterrupt:
-        raise BatchStopped("stopped", str(out), go_on) from None
+        raise BatchStopped("stopped", str(out), hint) from None
     except RolesumError as error:
         first, *rest = error.problems
-        told = replace(first, fix=f"{first.fix}; {go_on}" if first.fix else go_on)
-        raise type(error)([told, *rest]) from None
+        with_hint = replace(first, fix=f"{first.fix}; {hint}" if first.fix else hint)
+        raise type(error)([with_hint, *rest]) from None

@@ -1,4 +1,4 @@
-"""The work of a bulk run: the summaries of one block of dialogues, and why some have none."""
+"""Summarize one shard of dialogues, and report why a dialogue has no summary."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rolesum.generation.summarizer import Summarizer
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A dialogue, or a place in a file, that has no summary: why, and what to do about it."""
+    """A dialogue, or a position in a file, without a summary: the reason and the fix."""
 
     id: str | None
     where: str
@@ -20,7 +20,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """The summaries of a block, dialogue by dialogue in its order, and the failures."""
+    """Summaries of a shard, one tuple per summarized dialogue in input order, and the failures."""
 
     summaries: tuple[tuple[RoleSummary, ...], ...]
     failures: tuple[Failure, ...]
@@ -29,56 +29,57 @@ class ShardResult:
 def summarize_shard(
     dialogues: Sequence[Dialogue], summarizer: Summarizer, on_done: Callable[[int], None] | None = None
 ) -> ShardResult:
-    """Summarize dialogues, all roles of each together. What is wrong with one fails that one alone.
+    """Summarize dialogues for all their roles; a dialogue that cannot be summarized becomes a Failure.
 
-    Neither files nor globals: what it gives depends on the arguments alone. Only a DataError, or a language that the
-    model does not read, is a dialogue's own fault; other errors go through. `on_done` is told how many were finished.
+    The result depends on the arguments alone: no files, no globals. A DataError, or a language that the model does not
+    support, fails the dialogue; any other error passes through. `on_done` receives the number of dialogues finished.
     """
     failures: dict[int, Failure] = {}
     readable = dict[int, Dialogue]()
     for number, dialogue in enumerate(dialogues):
-        if problems := _unread(dialogue, summarizer):
+        if problems := _language_problems(dialogue, summarizer):
             failures[number] = _failure(dialogue, problems)
         else:
             readable[number] = dialogue
-    written = _summaries(readable, summarizer, failures, on_done)
+    summaries = _summarize(readable, summarizer, failures, on_done)
     return ShardResult(
-        tuple(tuple(written[number]) for number in sorted(written)),
+        tuple(tuple(summaries[number]) for number in sorted(summaries)),
         tuple(failures[number] for number in sorted(failures)),
     )
 
 
-def _summaries(
+def _summarize(
     dialogues: dict[int, Dialogue],
-    writer: Summarizer,
+    summarizer: Summarizer,
     failures: dict[int, Failure],
     on_done: Callable[[int], None] | None,
 ) -> dict[int, list[RoleSummary]]:
-    """Number -> summaries. Where the engine refuses all for the sake of some, those fail and the rest are tried again.
+    """Summaries by dialogue number. Dialogues that the engine rejects are moved to `failures`, and the rest retried.
 
-    An error that does not say whose fault it is, is looked for in halves.
+    If an error names none of the dialogues, the cause is found by bisection.
     """
     while dialogues:
         try:
-            return dict(zip(dialogues, writer.summarize(list(dialogues.values()), on_done), strict=True))
+            return dict(zip(dialogues, summarizer.summarize(list(dialogues.values()), on_done), strict=True))
         except DataError as error:
             of = {number: [p for p in error.problems if p.where == one.location] for number, one in dialogues.items()}
             faulty = {number: problems for number, problems in of.items() if problems}
             if not faulty and len(dialogues) > 1:
                 numbers = list(dialogues)
-                written = dict[int, list[RoleSummary]]()
+                summaries = dict[int, list[RoleSummary]]()
                 for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
-                    written |= _summaries({number: dialogues[number] for number in half}, writer, failures, on_done)
-                return written
+                    part = {number: dialogues[number] for number in half}
+                    summaries |= _summarize(part, summarizer, failures, on_done)
+                return summaries
             for number, problems in (faulty or {number: [*error.problems] for number in dialogues}).items():
                 failures[number] = _failure(dialogues.pop(number), problems)
     return {}
 
 
-def _unread(dialogue: Dialogue, writer: Summarizer) -> Sequence[Problem]:
-    """What is wrong where the model does not read the dialogue's language."""
+def _language_problems(dialogue: Dialogue, summarizer: Summarizer) -> Sequence[Problem]:
+    """The problems of a dialogue in a language that the model does not support."""
     try:
-        if model := writer.engine.text_model:
+        if model := summarizer.engine.text_model:
             model.check_languages([dialogue])
     except ModelError as error:
         return error.problems
@@ -86,5 +87,6 @@ def _unread(dialogue: Dialogue, writer: Summarizer) -> Sequence[Problem]:
 
 
 def _failure(dialogue: Dialogue, problems: Sequence[Problem]) -> Failure:
+    """One Failure for all problems of a dialogue."""
     what, fixes = dict.fromkeys(one.what for one in problems), dict.fromkeys(one.fix for one in problems if one.fix)
     return Failure(dialogue.id, dialogue.source, "; ".join(what), "; ".join(fixes))

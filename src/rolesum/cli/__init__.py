@@ -1,1 +1,1 @@
-"""The command line: main.py and one file per verb. No logic: a verb reads options, calls the package, prints."""
+"""The command line: main.py and one file per command. A command reads options, calls the package and prints."""

@@ -15,7 +15,7 @@ def batch(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Files, patterns or directories of dialogues; the last is the directory to write.",
+            help="Files, glob patterns or directories of dialogues, followed by the output directory.",
             metavar="IN... OUT",
             show_default=False,
         ),
@@ -30,20 +30,27 @@ def batch(
         ),
     ] = 256,
     ray: Annotated[
-        str | None, typer.Option("--ray", help="Work in a Ray cluster: its address, or local for one of this machine.")
+        str | None,
+        typer.Option("--ray", help="Run on a Ray cluster: its address, or local to start one on this machine."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="ray: processes with an engine each. Default: what it holds.")
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="ray: number of worker processes, one engine each. Default: as many as the cluster has room for.",
+        ),
     ] = None,
     gpus: Annotated[
-        float | None, typer.Option("--gpus", min=0, help="ray: GPUs of each worker. Default: 1 where there are any.")
+        float | None,
+        typer.Option("--gpus", min=0, help="ray: GPUs per worker. Default: 1 if the cluster has GPUs, else 0."),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Summarize any number of dialogues into shards of JSON lines; the same command goes on after any interruption.
+    """Summarize any number of dialogues into shards of JSON lines; run the same command again to resume.
 
-    Dialogues that cannot be read or summarized go into OUT/failed-*.jsonl with their reason. Exit code 3 where that is
-    all of them.
+    Dialogues that cannot be read or summarized are listed in OUT/failed-*.jsonl with the reason. The exit code is 3 if
+    no dialogue could be summarized.
 
     Example: rolesum batch "calls/*.jsonl" out --adapter runs/NAME/adapter --roles user,agent
     """
@@ -54,9 +61,9 @@ def batch(
 
     *given, out = paths
     if not given:
-        raise UsageError("batch needs inputs and a directory to write", fix="rolesum batch dialogues.jsonl OUT")
+        raise UsageError("batch needs inputs and an output directory", fix="rolesum batch dialogues.jsonl OUT")
     if ray is None and (workers or gpus is not None):
-        raise UsageError("--workers and --gpus are for --ray", fix="add --ray local, or leave them out")
+        raise UsageError("--workers and --gpus need --ray", fix="add --ray local, or leave them out")
     config = options.summarizer_config(engine)
     run_shards: ShardRunner = run_in_process
     if ray:

@@ -24,10 +24,10 @@ from rolesum.cli.options import (
     speaker_map,
 )
 
-app = typer.Typer(help="Look at data files before you train on them, and convert them.", no_args_is_help=True)
+app = typer.Typer(help="Check, show and convert data files.", no_args_is_help=True)
 
-File = Annotated[str, typer.Argument(help="A data file, - for standard input, or sample:NAME.")]
-CustomRoles = Annotated[str | None, typer.Option("--recipe", help="A recipe whose custom roles the file may use.")]
+File = Annotated[str, typer.Argument(help="Data file, - for standard input, or sample:NAME.")]
+CustomRoles = Annotated[str | None, typer.Option("--recipe", help="Recipe whose custom roles the file may use.")]
 
 # More speakers than one would want to be asked about.
 _ASKED_SPEAKERS = 12
@@ -81,16 +81,19 @@ def check(
 @app.command()
 def convert(
     file: Annotated[
-        str, typer.Argument(metavar="IN", help="A file of any format, a Slack export's directory or zip, or -.")
+        str,
+        typer.Argument(
+            metavar="IN", help="File in any supported format, Slack export (directory or zip), or - for standard input."
+        ),
     ],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The .jsonl to write, or - for standard output.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Output .jsonl file, or - for standard output.")],
     format_: Format = None,
     columns: Columns = None,
     unknown_speaker: UnknownSpeaker = "refuse",
     speaker: Speakers = None,
     recipe: CustomRoles = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out what cannot be read, and write the rest.")
+        bool, typer.Option("--skip-bad", help="Skip records that cannot be read and convert the rest.")
     ] = False,
     json_: Json = False,
 ) -> None:
@@ -183,7 +186,7 @@ def _ask_roles(labels: Sequence[str], custom: Sequence[str]) -> dict[str, str]:
 @app.command()
 def show(
     file: File,
-    id_: Annotated[str | None, typer.Option("--id", help="Which dialogue; by default the first.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="Id of the dialogue to show. Default: the first.")] = None,
     model: Model = None,
     adapter: Adapter = None,
     roles: Roles = None,

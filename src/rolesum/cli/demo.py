@@ -12,13 +12,13 @@ MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", help="Where the run is written; an earlier demo there is replaced.")
-    ] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--out", help="Run directory; an earlier demo in it is replaced.")] = Path(
+        "runs/demo"
+    ),
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Fine-tune, score before and after, and summarize, on the bundled dialogues.
+    """Fine-tune on the bundled dialogues, score before and after, and summarize one dialogue.
 
     Example: rolesum demo
     """

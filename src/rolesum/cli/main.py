@@ -1,4 +1,4 @@
-"""The command line: one file per verb, errors turned into messages and exit codes here.
+"""The `rolesum` command: registers the commands of this package and turns errors into messages and exit codes.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 data, 4 model, 5 resources, 130 interrupted.
 """
@@ -54,23 +54,25 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"rolesum {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None:
     pass
 
 
 def run() -> None:
     """The entry point of the `rolesum` command."""
-    warnings.simplefilter("ignore")  # the libraries' notices to their own developers
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # that it could not fetch a kernel nobody asked for
+    warnings.simplefilter("ignore")  # deprecation notices of libraries
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns about an optional kernel
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()
@@ -86,6 +88,6 @@ def run() -> None:
         sys.exit(5)
     except MemoryError:
         Console(stderr=True).print(
-            "error: out of memory\n  → take less at once: --limit, a smaller model, smaller batches"
+            "error: out of memory\n  → process fewer dialogues at a time (--limit), a smaller model or smaller batches"
         )
         sys.exit(5)

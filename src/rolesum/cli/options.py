@@ -19,7 +19,7 @@ def _adapter(given: str) -> Path:
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="Catalog alias, hub id or directory, as it comes. Default: the adapter's base."),
+    typer.Option("--model", help="Base model: catalog alias, hub id or directory. Default: the adapter's base."),
 ]
 Adapter = Annotated[
     Path | None,
@@ -27,68 +27,122 @@ Adapter = Annotated[
         "--adapter",
         parser=_adapter,
         metavar="<path>",
-        help="A trained adapter, such as runs/NAME/adapter. Without it and --model: rolesum-smollm2-135m.",
+        help="Trained adapter, such as runs/NAME/adapter. Default without --model: rolesum-smollm2-135m.",
     ),
 ]
-Roles = Annotated[str | None, typer.Option("--roles", help="Roles by comma: user,agent,overall.")]
-Format = Annotated[str | None, typer.Option("--format", help="The file's format, if it cannot be told from the file.")]
-Language = Annotated[str | None, typer.Option("--language", help="Of the instructions: zh or en. Default: the text's.")]
-Speakers = Annotated[
-    list[str] | None, typer.Option("--speaker", help='Who plays which role, as in "Anna=user". Repeatable.')
+Roles = Annotated[
+    str | None,
+    typer.Option(
+        "--roles",
+        help="Roles to summarize for, separated by commas: user,agent,overall.",
+    ),
 ]
-RecipeRoles = Annotated[str | None, typer.Option("--recipe", help="A recipe whose custom roles may be used.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N dialogues.")]
-Skip = Annotated[list[str] | None, typer.Option("--skip", help="Leave out the dialogue with this id. Repeatable.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
+Format = Annotated[str | None, typer.Option("--format", help="File format. Default: detected from the content.")]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        help="Instruction language (zh or en). Default: the dialogue's.",
+    ),
+]
+Speakers = Annotated[list[str] | None, typer.Option("--speaker", help='Role of a speaker: "Anna=user". Repeatable.')]
+RecipeRoles = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Recipe whose custom roles are available in --roles.",
+    ),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first N dialogues.")]
+Skip = Annotated[list[str] | None, typer.Option("--skip", help="Skip the dialogue with this id. Repeatable.")]
+Device = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="Weight data type: auto, float32 or bfloat16.")]
 References = Annotated[
     str, typer.Option("--several", help="Of several references of a pair take the mean, or the best of each measure.")
 ]
 
 Columns = Annotated[
     str | None,
-    typer.Option("--columns", help="Of a CSV or TSV: id=call_id,speaker=who,text=utterance (role, dialogue, summary)."),
+    typer.Option(
+        "--columns",
+        help="Columns of a CSV or TSV file: id=call_id,speaker=who,text=utterance (also role, dialogue, summary).",
+    ),
 ]
 UnknownSpeaker = Annotated[
     str,
     typer.Option(
         "--unknown-speaker",
-        help="Who speaks where the file does not say: refuse, name=LABEL, alternate=A,B, or continue the one before.",
+        help="Speaker of turns without a label: refuse, name=LABEL, alternate=A,B or continue (the previous speaker).",
     ),
 ]
 Sections = Annotated[
-    str | None, typer.Option("--sections", help="Sections or roles of one's own: a preset or a YAML file.")
+    str | None, typer.Option("--sections", help="Custom sections and roles: a preset name or a YAML file.")
 ]
 
-EngineOption = Annotated[str, typer.Option("--engine", help="transformers, vllm, llamacpp or openai.")]
-Gguf = Annotated[Path | None, typer.Option("--gguf", help="llamacpp: the GGUF file of --model with its adapter.")]
-Url = Annotated[str | None, typer.Option("--url", help="openai: of an OpenAI-compatible API, http://…/v1.")]
-ServedModel = Annotated[str | None, typer.Option("--served-model", help="openai: the model's name there.")]
-ApiKeyEnv = Annotated[
-    str | None, typer.Option("--api-key-env", help="openai: the environment variable that holds the key.")
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="Inference engine: transformers, vllm, llamacpp or openai.",
+    ),
 ]
-Concurrency = Annotated[int | None, typer.Option("--concurrency", min=1, help="openai, llamacpp: prompts at one time.")]
+Gguf = Annotated[Path | None, typer.Option("--gguf", help="llamacpp: GGUF file exported from --model or --adapter.")]
+Url = Annotated[str | None, typer.Option("--url", help="openai: base URL of an OpenAI-compatible API, http://…/v1.")]
+ServedModel = Annotated[str | None, typer.Option("--served-model", help="openai: name of the model at the endpoint.")]
+ApiKeyEnv = Annotated[
+    str | None, typer.Option("--api-key-env", help="openai: environment variable that holds the API key.")
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        min=1,
+        help="openai, llamacpp: maximum concurrent prompts.",
+    ),
+]
 Context = Annotated[
     int | None,
-    typer.Option("--context", min=1, help="openai, llamacpp, vllm: prompt and answer may have so many tokens."),
+    typer.Option("--context", min=1, help="openai, llamacpp, vllm: context length in tokens (prompt plus answer)."),
 ]
 VllmOptions = Annotated[
-    list[str] | None, typer.Option("--vllm-option", help="vllm: KEY=VALUE of vllm.LLM, enforce_eager=true. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--vllm-option",
+        help="vllm: argument of vllm.LLM as KEY=VALUE, such as enforce_eager=true. Repeatable.",
+    ),
 ]
 
-Samples = Annotated[int, typer.Option("--samples", min=1, help="Sample so many texts for each role and choose one.")]
+Samples = Annotated[
+    int,
+    typer.Option(
+        "--samples",
+        min=1,
+        help="Number of texts to sample per role; --choose picks one of them.",
+    ),
+]
 Choose = Annotated[
-    str | None, typer.Option("--choose", help="Which of them: mbr (most like the others), checks, likeliest.")
+    str | None,
+    typer.Option(
+        "--choose",
+        help="How to pick one of --samples: mbr (most similar to the others), checks (fewest problems) or likeliest.",
+    ),
 ]
 LongDialogues = Annotated[
     str | None,
-    typer.Option("--long-dialogues", help="A dialogue that does not fit: refuse, drop-middle, map-reduce or refine."),
+    typer.Option(
+        "--long-dialogues",
+        help="Strategy for dialogues that exceed the context: refuse, drop-middle, map-reduce or refine.",
+    ),
 ]
 Redact = Annotated[
-    bool, typer.Option("--redact", help="Mask phone numbers, e-mail, cards, IDs and names before the model sees them.")
+    bool,
+    typer.Option(
+        "--redact",
+        help="Mask phone numbers, e-mail addresses, card numbers, IDs and names before the model sees them.",
+    ),
 ]
 RedactNames = Annotated[
-    list[str] | None, typer.Option("--redact-name", help="Mask this name beside the speakers'. Repeatable.")
+    list[str] | None, typer.Option("--redact-name", help="Also mask this name; implies --redact. Repeatable.")
 ]
 
 

@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 
 
 def plan(
-    recipe: Annotated[str, typer.Argument(help="A recipe's YAML file, or the name of one that comes with rolesum.")],
+    recipe: Annotated[str, typer.Argument(help="Recipe: a YAML file, or the name of a bundled recipe.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: training.epochs=2. Repeatable.")
+        list[str] | None, typer.Option("--set", help="Override a recipe key: training.epochs=2. Repeatable.")
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Load the base and train a few batches, for real figures.")
+        bool, typer.Option("--measure", help="Load the base model and train a few batches to measure memory and speed.")
     ] = False,
     device: Device = "auto",
     gpu: Annotated[
         str | None,
-        typer.Option("--gpu", help="Plan for a GPU that is not here: rtx-4090, a10, l4, l40s, a100-80, h100 …"),
+        typer.Option(
+            "--gpu", help="Estimate for this GPU, which need not be present: rtx-4090, a10, l4, l40s, a100-80, h100 …"
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Say what a run will need: data, steps, parameters, memory and time, and what would not fit.
+    """Estimate what a run needs: data, steps, parameters, memory and time, and what would not fit.
 
     Example: rolesum plan smollm2-samsum --set data.train.path=train.json --measure
     """
@@ -46,9 +48,9 @@ def plan(
 
 
 def _table(made: "Plan", elsewhere: bool) -> Table:
-    how = "measured on this machine" if made.measured else "reckoned; --measure runs a few batches for real ones"
+    how = "measured on this machine" if made.measured else "estimated; --measure runs a few batches"
     if elsewhere:
-        how = "reckoned from the data sheet; the share of its peak that a step reaches is a guess"
+        how = "estimated from the data sheet, with an assumed share of its peak speed"
     table = Table(
         title=f"{made.recipe}: {made.base}, {made.method}, {made.dtype} on {made.device}",
         caption=f"memory and time: {how}",
@@ -69,10 +71,10 @@ def _table(made: "Plan", elsewhere: bool) -> Table:
         ("largest batch", f"{rows} rows of {length} tokens"),
         ("parameters", f"{made.parameters:,}"),
         ("trained parameters", f"{made.trained_parameters:,} ({share:.2%})"),
-        ("peak memory", f"{made.peak_memory / 1e9:.2f} GB of {made.free_memory / 1e9:.1f} GB that are free"),
+        ("peak memory", f"{made.peak_memory / 1e9:.2f} GB ({made.free_memory / 1e9:.1f} GB free)"),
         ("tokens per second", f"{made.tokens_per_second:,.0f}"),
         ("training", _duration(made.train_seconds)),
-        ("validation loss on the way", _duration(made.evaluate_seconds)),
+        ("validation during training", _duration(made.evaluate_seconds)),
     ):
         table.add_row(what, figure)
     return table

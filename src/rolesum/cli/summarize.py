@@ -13,25 +13,24 @@ from rolesum.errors import UsageError
 
 @with_options(RedactedGenerationOptions)
 def summarize(
-    file: Annotated[
-        str, typer.Argument(help="A file of dialogues, or - for standard input.", show_default=False)
-    ] = "-",
+    file: Annotated[str, typer.Argument(help="File of dialogues, or - for standard input.", show_default=False)] = "-",
     *,
     options: RedactedGenerationOptions,
     engine: EngineOption = "transformers",
     stream: Annotated[
-        bool | None, typer.Option("--stream/--no-stream", help="Show tokens as they come. Default: on a terminal.")
+        bool | None,
+        typer.Option("--stream/--no-stream", help="Print tokens as they are generated. Default: on a terminal."),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Stay, and summarize anew when the file has grown; end with Ctrl-C.")
+        bool, typer.Option("--watch", help="Keep running and summarize again when the file changes; stop with Ctrl-C.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write here in place of standard output.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output file (default: stdout).")] = None,
     json_: Json = False,
 ) -> None:
     """Summarize dialogues for each of their roles.
 
-    Text in gives one block per role; JSON in gives JSON lines out, by id, in order. Without --roles: overall, and the
-    roles that the speakers' labels name.
+    A text file gives one block per role; a JSON file gives one JSON line per dialogue, in input order. Default roles:
+    overall, and the roles that the speakers' labels name.
 
     Example: rolesum summarize chat.txt --roles user,agent --speaker "Anna=user" --speaker "Tom=agent"
     """
@@ -44,9 +43,11 @@ def summarize(
         check_not_input(out, file)
         check_writable(out)
     if stream and (out or json_):
-        raise UsageError("--stream shows texts while they come", fix="leave out --out and --json, or --stream")
+        raise UsageError("--stream cannot be combined with --out or --json", fix="leave out --stream")
     if watch and (file == "-" or out or json_):
-        raise UsageError("--watch shows the summaries of a file", fix="name the file; leave out --out and --json")
+        raise UsageError(
+            "--watch needs a file and prints to the terminal", fix="name the file; leave out --out and --json"
+        )
     if file == "-" and sys.stdin and sys.stdin.isatty():
         typer.echo(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True

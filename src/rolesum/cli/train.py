@@ -12,27 +12,27 @@ from rolesum.cli.options import Device, Json
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's YAML file, or the name of one that comes with rolesum.")],
+    recipe: Annotated[str, typer.Argument(help="Recipe: a YAML file, or the name of a bundled recipe.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: training.epochs=2. Repeatable.")
+        list[str] | None, typer.Option("--set", help="Override a recipe key: training.epochs=2. Repeatable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run's directory. Default: runs/NAME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Run directory. Default: runs/NAME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the run's last checkpoint.")] = False,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", min=0, help="Write a checkpoint and stop after so many minutes.")
+        float | None, typer.Option("--max-minutes", min=0, help="Write a checkpoint and stop after this many minutes.")
     ] = None,
     device: Device = "auto",
     ray_workers: Annotated[
-        int | None, typer.Option("--ray-workers", min=1, help="Train in so many workers of a Ray cluster.")
+        int | None, typer.Option("--ray-workers", min=1, help="Train on this many workers of a Ray cluster.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the recipe with all its defaults, and stop.")
+        bool, typer.Option("--dry-run", help="Print the recipe with all defaults filled in, and exit.")
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Fine-tune an adapter by a recipe.
+    """Fine-tune an adapter as a recipe says.
 
-    Ctrl-C stops after the step in hand and leaves a checkpoint, which --resume takes up; so does --max-minutes.
+    Ctrl-C, and --max-minutes, stop after the current step and write a checkpoint from which --resume continues.
     Several processes or GPUs: torchrun --nproc-per-node 2 -m rolesum train RECIPE, or --ray-workers 2.
 
     Example: rolesum train sample --set training.epochs=2 --out runs/two-epochs
@@ -49,7 +49,7 @@ def train(
 
     train_run = partial(train_on_ray, workers=ray_workers) if ray_workers else train_here
     run = train_run(loaded, out, resume=resume, device=device, max_minutes=max_minutes)
-    if os.environ.get("RANK", "0") != "0":  # of several processes, the first speaks
+    if os.environ.get("RANK", "0") != "0":  # only the main process prints
         return
     kind = "model" if loaded.method == "full" else "adapter"
     result = run.result(loaded.method)
