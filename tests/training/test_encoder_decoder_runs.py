@@ -14,8 +14,8 @@ from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig, summarize_dialogues
+from rolesum.models.checkpoint import read_tensor
 from rolesum.models.loading import load_model, load_prompt_model
-from rolesum.models.stored import read_tensor
 from rolesum.recipe import parse_recipe
 from rolesum.training import data as training_data
 from rolesum.training.inspect import inspect_dialogue

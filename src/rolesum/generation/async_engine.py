@@ -15,7 +15,7 @@ from rolesum.instructions import Prompt
 if TYPE_CHECKING:
     from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler
     from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
-    from rolesum.models.loading import PromptModel
+    from rolesum.models.prompt_model import PromptModel
 
 # Prompts that an engine without continuous batching is given in one call.
 MAX_GROUP_PROMPTS = 32

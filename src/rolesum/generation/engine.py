@@ -9,7 +9,7 @@ from rolesum.errors import UsageError
 from rolesum.instructions import Prompt, PromptLayout
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import PromptModel
+    from rolesum.models.prompt_model import PromptModel
 
 DEFAULT_MAX_NEW_TOKENS = 128
 

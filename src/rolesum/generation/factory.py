@@ -15,7 +15,7 @@ from rolesum.instructions.sets import check_language_name
 from rolesum.models.bundled_adapters import license_notice
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import PromptModel
+    from rolesum.models.prompt_model import PromptModel
 
 EngineName = Literal["transformers", "vllm", "llamacpp", "openai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)

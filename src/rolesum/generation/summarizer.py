@@ -137,7 +137,7 @@ def load_role_config(adapter: Path | None, recipe: str | None, sections: str | N
     chosen: SectionSet | None = None
     long_dialogues = None
     if adapter is not None:
-        from rolesum.models.adapters import custom_sections, read_adapter_metadata
+        from rolesum.models.adapter_metadata import custom_sections, read_adapter_metadata
 
         note = read_adapter_metadata(adapter)
         aliases |= note.get("aliases", {})

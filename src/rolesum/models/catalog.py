@@ -1,8 +1,10 @@
-"""The catalog: short names for models that rolesum is tried with, where they come from, and what they read."""
+"""The catalog: short names for models that rolesum is tested with, their sources and their languages."""
 
 from dataclasses import dataclass
 
 BOTH = ("en", "zh")
+# In the directory of a model that was converted from its wheels: names its alias.
+MARKER_FILE = "rolesum-model.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,17 @@
 
 from dataclasses import replace
 
-from transformers import PreTrainedTokenizerBase
-
 from rolesum.errors import ModelError
 from rolesum.instructions import ChatFormat
 from rolesum.models.architectures.sentencepiece import without_space_prefix
 from rolesum.models.encoder_decoder import frame
 from rolesum.models.families import PLAIN, Family
+from rolesum.models.protocols import Tokenizer
 
 _USER_TEXT, _ANSWER = "ROLESUM-USER-TEXT", "ROLESUM-ANSWER"
 
 
-def chat_format(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) -> ChatFormat:
+def chat_format(tokenizer: Tokenizer, family: Family, place: str) -> ChatFormat:
     """What stands before and after one user message, and what ends the answer. `place` is named in errors."""
     if family.chat == "frame":
         return frame(tokenizer, place)
@@ -24,7 +23,7 @@ def chat_format(tokenizer: PreTrainedTokenizerBase, family: Family, place: str) 
     return _completed(PLAIN, tokenizer, place)
 
 
-def chat_token_ids(tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> set[int]:
+def chat_token_ids(tokenizer: Tokenizer, chat: ChatFormat) -> set[int]:
     """The added tokens that the form uses, special or not: `<think>`, say. Text must not become one of them."""
     pieces = (*chat.head, *chat.tail, *chat.answer_start, *chat.answer_end)
     used = {
@@ -39,7 +38,7 @@ def chat_token_ids(tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> set[
     }
 
 
-def _completed(chat: ChatFormat, tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
+def _completed(chat: ChatFormat, tokenizer: Tokenizer, place: str) -> ChatFormat:
     """A form with the tokenizer's own begin and end of text where the form names none."""
     if chat.answer_end:
         return chat
@@ -49,7 +48,7 @@ def _completed(chat: ChatFormat, tokenizer: PreTrainedTokenizerBase, place: str)
     return replace(chat, head=(*begin, *chat.head), answer_end=(tokenizer.eos_token_id,))
 
 
-def _from_template(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
+def _from_template(tokenizer: Tokenizer, place: str) -> ChatFormat:
     """Render the template once around marks, and cut at the marks. The texts come from the checkpoint: trusted."""
     question = {"role": "user", "content": _USER_TEXT}
     answer = {"role": "assistant", "content": _ANSWER}

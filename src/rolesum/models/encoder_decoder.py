@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import EncoderDecoderCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import EncoderDecoderCache, PretrainedConfig, PreTrainedModel
 
 from rolesum.errors import ModelError
 from rolesum.instructions import ChatFormat
 from rolesum.models.checkpoint import read_json
 from rolesum.models.families import OTHER_ENCODER_DECODER, Family
 from rolesum.models.lm_head import apply_lm_head
+from rolesum.models.protocols import Tokenizer
 
 # mBART's codes of the languages that dialogues are told in.
 LANGUAGE_CODES = {"en": "en_XX", "zh": "zh_CN"}
@@ -47,7 +48,7 @@ class EncoderDecoderSpec:
 
 
 def encoder_decoder_spec(
-    path: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, family: Family
+    path: Path, config: PretrainedConfig, tokenizer: Tokenizer, family: Family
 ) -> EncoderDecoderSpec | None:
     """The sides of a checkpoint; None for a causal model. Raises ModelError where it does not say what it must."""
     if not family.encoder_decoder:
@@ -56,7 +57,7 @@ def encoder_decoder_spec(
     return EncoderDecoderSpec(source, target, _decoder_start(path, config, family), _forms(tokenizer, str(path)))
 
 
-def frame(tokenizer: PreTrainedTokenizerBase, place: str) -> ChatFormat:
+def frame(tokenizer: Tokenizer, place: str) -> ChatFormat:
     """What the tokenizer puts around a source (head, tail) and around a target (start, end), by id."""
     try:
         head, tail = _around(tokenizer, tokenizer(_PROBE).input_ids)
@@ -119,7 +120,7 @@ def _halves_are_the_whole(model: PreTrainedModel, sides: EncoderDecoderSpec) -> 
     return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
 
 
-def _lengths(config: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+def _lengths(config: Any, tokenizer: Tokenizer) -> tuple[int, int]:
     stated = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if not stated and tokenizer.model_max_length < _NO_LENGTH:
         stated = tokenizer.model_max_length
@@ -139,7 +140,7 @@ def _decoder_start(path: Path, config: PretrainedConfig, family: Family) -> int 
     raise ModelError("the checkpoint does not say with which token its decoder begins", str(path), fix)
 
 
-def _forms(tokenizer: PreTrainedTokenizerBase, place: str) -> dict[str, ChatFormat]:
+def _forms(tokenizer: Tokenizer, place: str) -> dict[str, ChatFormat]:
     """The frame for each language of LANGUAGE_CODES that the tokenizer knows. It is left as it was."""
     if not hasattr(tokenizer, "src_lang"):
         return {}
@@ -155,7 +156,7 @@ def _forms(tokenizer: PreTrainedTokenizerBase, place: str) -> dict[str, ChatForm
     return forms
 
 
-def _around(tokenizer: PreTrainedTokenizerBase, whole: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _around(tokenizer: Tokenizer, whole: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The ids before and behind the probe's own."""
     plain = tokenizer.encode(_PROBE, add_special_tokens=False)
     for start in range(len(whole) - len(plain) + 1):

@@ -1,4 +1,4 @@
-"""A GGUF file turned once into a plain directory of safetensors, config and tokenizer.
+"""Convert a GGUF file into a directory of safetensors, config and tokenizer that transformers reads.
 
 The weights are dequantized in float32 and stored as bfloat16: the rounding (2^-9 of each weight) is far below the
 4-bit quantization that the file has gone through.
@@ -14,7 +14,7 @@ import transformers
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rolesum.models.catalog import CatalogEntry
+from rolesum.models.catalog import MARKER_FILE, CatalogEntry
 from rolesum.models.transformers_logging import quiet_transformers
 
 # llama.cpp's name of a pre-tokenizer -> what the model's own tokenizer.json does. transformers reads byte-level BPE
@@ -27,9 +27,7 @@ PRE_TOKENIZERS = {
 
 
 def convert_gguf(gguf: Path, target: Path, entry: CatalogEntry) -> None:
-    """Write `target`: model.safetensors (bfloat16), config.json, tokenizer files, and the mark of its alias."""
-    from rolesum.models.download import MARKER_FILE
-
+    """Write `target`: model.safetensors (bfloat16), config.json, tokenizer files, and the marker with its alias."""
     with quiet_transformers(), redirect_stderr(StringIO()):  # the GGUF reader draws a bar of its own
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
@@ -43,8 +41,8 @@ def convert_gguf(gguf: Path, target: Path, entry: CatalogEntry) -> None:
             del model.config.quantization_config
         model.to(torch.bfloat16).save_pretrained(target)
         tokenizer.save_pretrained(target)
-    mark = {"alias": entry.alias, "gguf_sha256": entry.gguf_sha256, "transformers": transformers.__version__}
-    (target / MARKER_FILE).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+    marker = {"alias": entry.alias, "gguf_sha256": entry.gguf_sha256, "transformers": transformers.__version__}
+    (target / MARKER_FILE).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
 
 
 def _field(gguf: Path, name: str) -> str:

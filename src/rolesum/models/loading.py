@@ -1,40 +1,28 @@
-"""From a name to a model that is ready: find it, load it, and know how it wants to be spoken to."""
+"""Load a model by catalog alias, hub id or directory: what builds its prompts, or all of it with its weights."""
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from rolesum.dialogue import Dialogue
-from rolesum.errors import ModelError, Problem, ResourceError, UsageError, did_you_mean, first_line
-from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet
-from rolesum.models.adapters import (
-    attach_adapter,
-    compute_fingerprint,
-    custom_instructions,
-    custom_sections,
-    instruction_sets,
-    read_adapter_metadata,
-    read_training_metadata,
-)
+from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, first_line
+from rolesum.models.adapter_metadata import AdapterMetadata, read_adapter_metadata, read_metadata
+from rolesum.models.adapters import attach_adapter, compute_fingerprint
 from rolesum.models.attention.probe import check_mask_support
-from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, CatalogEntry, models_for_language
+from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, MARKER_FILE, CatalogEntry
 from rolesum.models.chat_template import chat_format, chat_token_ids
 from rolesum.models.checkpoint import load_config, load_pretrained, load_tokenizer, read_config, read_json
-from rolesum.models.download import MARKER_FILE, pull
-from rolesum.models.encoder_decoder import EncoderDecoderSpec, check_encoder_decoder, encoder_decoder_spec
+from rolesum.models.download import pull
+from rolesum.models.encoder_decoder import check_encoder_decoder, encoder_decoder_spec
 from rolesum.models.families import Family, family_of
 from rolesum.models.lm_head import check_head
+from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.segment_encoder import SegmentEncoder
 from rolesum.models.transformers_logging import quiet_transformers
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
 # Rotary embeddings whose factors change once the longest position of a batch passes the original length.
@@ -45,86 +33,13 @@ UNSTATED_LENGTH = 2048
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-@dataclass
-class PromptModel:
-    """What is needed to build a base's prompts: tokenizer, chat form and family, without the weights."""
-
-    name: str
-    path: Path
-    catalog_entry: CatalogEntry | None
-    family: Family
-    tokenizer: PreTrainedTokenizerBase
-    chat_format: ChatFormat
-    encoder: SegmentEncoder
-    config: PretrainedConfig
-    max_length: int  # tokens, prompt and answer together; of an encoder-decoder, the prompt alone
-    encoder_decoder_spec: EncoderDecoderSpec | None  # of an encoder-decoder
-    metadata: dict[str, Any]  # how its adapter, or the whole model, was trained; empty for a base as it comes
-    adapter: Path | None
-
-    def layout(
-        self,
-        language: str | None = None,
-        instructions: InstructionSet | None = None,
-        definitions: Mapping[str, str] | None = None,
-        sections: SectionSet | None = None,
-    ) -> PromptLayout:
-        """How prompts are laid out for this base; what it was trained with holds unless told otherwise."""
-        note = self.metadata
-        own = instructions or custom_instructions(note)
-        defined = {**note.get("definitions", {}), **(definitions or {})}
-        forms = self.encoder_decoder_spec.chat_formats if self.encoder_decoder_spec else None
-        chosen = sections or custom_sections(note)
-        return PromptLayout(
-            self.chat_format, own, language or note.get("language"), defined, forms, instruction_sets(note), chosen
-        )
-
-    def check_languages(self, dialogues: list[Dialogue]) -> None:
-        """Raise ModelError for dialogues in a language that the catalog says the base cannot read."""
-        if self.catalog_entry is None:
-            return
-        unread = [dialogue for dialogue in dialogues if dialogue.language not in self.catalog_entry.languages]
-        if unread:
-            language = unread[0].language
-            name = {"zh": "Chinese", "en": "English"}.get(language, language)
-            what = f"{self.name} does not read {name}, and {len(unread)} of the dialogues are in it"
-            readers = " or ".join(models_for_language(language))
-            fix = f"leave them out with --skip, or use a base that reads it, without this adapter: --model {readers}"
-            raise ModelError([Problem(what, unread[0].location, fix)])
-
-
-@dataclass
-class LoadedModel(PromptModel):
-    """A model on its device with all that is needed to build its prompts and read its texts."""
-
-    model: "PreTrainedModel | PeftModel"
-    stop_ids: tuple[int, ...]
-    fingerprint: dict[str, Any]
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    @property
-    def language_model(self) -> PreTrainedModel:
-        """The model itself (causal, or an encoder-decoder), without PEFT's wrapping; LoRA layers stay inside."""
-        unwrap = getattr(self.model, "get_base_model", None)  # of a PeftModel
-        return unwrap() if unwrap else self.model
-
-    def check_finite(self, scores: torch.Tensor) -> None:
-        """Raise ModelError where logits are no numbers: an argmax would choose tokens all the same."""
-        if not bool(torch.isfinite(scores).all()):
-            raise ModelError(f"{self.name} gives logits that are no numbers", str(self.path), "fetch the model again")
-
-    @property
-    def shares_prefix(self) -> bool:
-        return self.family.shares_prefix
-
-
 def load_prompt_model(path_or_alias: str | Path | None = None, adapter: str | Path | None = None) -> PromptModel:
-    """The prompt side of a base, by name, or of the base that an adapter was trained on. Raises as load_model does."""
-    note = read_adapter_metadata(adapter) if adapter is not None else {}
-    name = str(path_or_alias or note.get("base") or DEFAULT_MODEL)
+    """What builds the prompts of a base, by name, or of the base that an adapter was trained on; no weights.
+
+    Raises as load_model does.
+    """
+    metadata: AdapterMetadata = read_adapter_metadata(adapter) if adapter is not None else {}
+    name = str(path_or_alias or metadata.get("base") or DEFAULT_MODEL)
     path = find_model(name)
     raw = read_config(path)
     family = _family(path, raw)
@@ -132,7 +47,7 @@ def load_prompt_model(path_or_alias: str | Path | None = None, adapter: str | Pa
         tokenizer = load_tokenizer(path, raw)
         config = load_config(path)
     chat = chat_format(tokenizer, family, str(path))
-    sides = encoder_decoder_spec(path, config, tokenizer, family)
+    spec = encoder_decoder_spec(path, config, tokenizer, family)
     return PromptModel(
         name=name,
         path=path,
@@ -142,9 +57,9 @@ def load_prompt_model(path_or_alias: str | Path | None = None, adapter: str | Pa
         chat_format=chat,
         encoder=SegmentEncoder(tokenizer, chat_token_ids(tokenizer, chat), config.get_text_config().vocab_size),
         config=config,
-        max_length=sides.source_length if sides else _max_length(config.get_text_config()),
-        encoder_decoder_spec=sides,
-        metadata=note or read_training_metadata(path),
+        max_length=spec.source_length if spec else _max_length(config.get_text_config()),
+        encoder_decoder_spec=spec,
+        metadata=metadata or read_metadata(path),
         adapter=Path(adapter) if adapter is not None else None,
     )
 
@@ -190,7 +105,7 @@ def load_model(
 def load_weights(
     prompt_model: PromptModel, *, dtype: str = "auto", device: str = "auto", quantize: str | None = None
 ) -> LoadedModel:
-    """The model to a prompt side. `quantize` is "4bit" for NF4 by bitsandbytes. Raises as load_model does."""
+    """Load the weights of a PromptModel. `quantize` is "4bit" for NF4 by bitsandbytes. Raises as load_model does."""
     chosen_device = pick_device(device)
     chosen_dtype = pick_dtype(dtype, chosen_device)
     with quiet_transformers():
@@ -263,24 +178,24 @@ def _entry(name: str, path: Path) -> CatalogEntry | None:
     named = next((entry for entry in CATALOG.values() if name in (entry.alias, entry.hub_id)), None)
     if named is not None:
         return named
-    mark = path / MARKER_FILE
+    marker = path / MARKER_FILE
     try:
-        return CATALOG.get(json.loads(mark.read_text(encoding="utf-8")).get("alias")) if mark.is_file() else None
+        return CATALOG.get(json.loads(marker.read_text(encoding="utf-8")).get("alias")) if marker.is_file() else None
     except ValueError:
         return None
 
 
-def collect_stop_ids(side: PromptModel, *configs: Any) -> tuple[int, ...]:
+def collect_stop_ids(prompt_model: PromptModel, *configs: Any) -> tuple[int, ...]:
     """All ids that end an answer: by the tokenizer, the checkpoint's configs, the family's row and the chat form."""
-    stops = {side.tokenizer.eos_token_id, *side.family.stop_ids}
+    stops = {prompt_model.tokenizer.eos_token_id, *prompt_model.family.stop_ids}
     for config in configs:
         named = getattr(config, "eos_token_id", None)
         for one in named if isinstance(named, list | tuple) else [named]:
             if one is not None and (not isinstance(one, int) or isinstance(one, bool) or one < 0):
                 fix = "mend eos_token_id in generation_config.json or config.json"
-                raise ModelError(f"eos_token_id: {one!r} is no token", str(side.path), fix)
+                raise ModelError(f"eos_token_id: {one!r} is no token", str(prompt_model.path), fix)
             stops.add(one)
-    if not side.encoder_decoder_spec:  # behind mBART's end of text its language may stand
-        last = side.chat_format.answer_end[-1]
-        stops.add(last if isinstance(last, int) else side.tokenizer.encode(last, add_special_tokens=False)[-1])
+    if not prompt_model.encoder_decoder_spec:  # behind mBART's end of text its language may stand
+        last = prompt_model.chat_format.answer_end[-1]
+        stops.add(last if isinstance(last, int) else prompt_model.tokenizer.encode(last, add_special_tokens=False)[-1])
     return tuple(sorted(index for index in stops if index is not None))

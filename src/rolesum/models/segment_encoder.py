@@ -7,11 +7,10 @@ people's text: `<|im_end|>` or `</s>` typed by a customer is encoded as the char
 import re
 from collections.abc import Collection, Iterable
 
-from transformers import PreTrainedTokenizerBase
-
 from rolesum.errors import ModelError
 from rolesum.instructions import Segment
 from rolesum.models.architectures.sentencepiece import without_space_prefix
+from rolesum.models.protocols import Tokenizer
 
 
 class SegmentEncoder:
@@ -20,9 +19,7 @@ class SegmentEncoder:
     `rows` are the embedding's, if known; an id beyond them is a ModelError.
     """
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, control_ids: Collection[int] = (), rows: int | None = None
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, control_ids: Collection[int] = (), rows: int | None = None) -> None:
         self.tokenizer = tokenizer
         self._rows = rows
         self._continuing = without_space_prefix(tokenizer)

@@ -10,7 +10,6 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from rolesum.dialogue import Dialogue
@@ -18,6 +17,7 @@ from rolesum.errors import UsageError
 from rolesum.instructions.sets import instruction_set
 from rolesum.models.checkpoint import load_config, load_tokenizer, read_config
 from rolesum.models.loading import find_model
+from rolesum.models.protocols import Tokenizer
 from rolesum.models.transformers_logging import quiet_transformers
 
 _CACHE_BYTES = 2  # of an element in bfloat16
@@ -85,13 +85,13 @@ def kv_cache_bytes_per_token(config: Any) -> int:
     return 2 * int(config.num_hidden_layers * keys * width) * _CACHE_BYTES
 
 
-def _partial_ids(tokenizer: PreTrainedTokenizerBase, ids: set[int]) -> set[int]:
+def _partial_ids(tokenizer: Tokenizer, ids: set[int]) -> set[int]:
     """The ids whose token is less than a character: the bytes of one, whether by fallback or by byte-level BPE."""
     in_bytes = _bytes_of(tokenizer)
     return {index for index in ids if not _is_text(in_bytes(str(tokenizer.convert_ids_to_tokens(index))))}
 
 
-def _bytes_of(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], bytes]:
+def _bytes_of(tokenizer: Tokenizer) -> Callable[[str], bytes]:
     """A token's bytes, from its name in the vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None and "ByteLevel" in str(backend.decoder):

@@ -11,7 +11,7 @@ from typing import TypedDict, cast
 
 import torch
 
-from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 from rolesum.training.batching import SampleRef
 from rolesum.training.encode import EncodedBundle
 

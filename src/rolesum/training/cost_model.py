@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from rolesum.errors import UsageError, did_you_mean
-from rolesum.models.loading import PromptModel
+from rolesum.models.prompt_model import PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.forward import packs_rows

@@ -6,7 +6,7 @@ from rolesum.dialogue import Bundle, Dialogue, make_bundle
 from rolesum.errors import DataError, Problem
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import load_instruction_set
-from rolesum.models.loading import PromptModel
+from rolesum.models.prompt_model import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
 from rolesum.training.batching import (
     SampleBatch,

@@ -16,7 +16,8 @@ from transformers import PrinterCallback, TrainerCallback
 from rolesum.console import log, progress_bar
 from rolesum.errors import ResourceError, UsageError
 from rolesum.models.adapters import save_adapter, save_model
-from rolesum.models.loading import LoadedModel, PromptModel, load_prompt_model, load_weights, pick_device, pick_dtype
+from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
+from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.batching import batches_per_process

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue, Example
 from rolesum.instructions import PromptLayout, Segment
-from rolesum.models.loading import PromptModel
+from rolesum.models.prompt_model import PromptModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import torch
 from rolesum.console import progress_bar
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
-from rolesum.models.loading import PromptModel, load_prompt_model, load_weights, pick_device, pick_dtype
+from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
+from rolesum.models.prompt_model import PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.batching import SampleBatch

@@ -21,7 +21,7 @@ from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
 from rolesum.locks import process_lock
-from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
 
 _BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # named by its step; the second form while it is written

@@ -11,7 +11,7 @@ from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.fit import drop_middle
 from rolesum.metrics.scorers import check_language, default_scorer, get_scorer, score
-from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 from rolesum.recipe import Recipe
 
 MEASURES = ("rouge1", "rouge2", "rougeL")

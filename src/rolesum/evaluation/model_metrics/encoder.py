@@ -69,7 +69,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> LoadedCheckpo
     import torch
     import transformers
 
-    from rolesum.models.checkpoint import in_short, load_config, load_tokenizer, raise_tensor_problems, read_config
+    from rolesum.models.checkpoint import error_summary, load_config, load_tokenizer, raise_tensor_problems, read_config
     from rolesum.models.loading import find_model, pick_device
     from rolesum.models.transformers_logging import quiet_transformers
 
@@ -89,7 +89,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> LoadedCheckpo
                 output_loading_info=True,
             )
         except Exception as error:  # OSError, ValueError, RuntimeError: all mean a checkpoint that is no good for this
-            what = f"the model cannot be loaded: {in_short(error)}"
+            what = f"the model cannot be loaded: {error_summary(error)}"
             raise ModelError(what, str(path), "name a whole model of the kind that the measure needs") from None
     missing = {key for key in info["missing_keys"] if auto != "AutoModel" or "pooler" not in key}
     fix = "name a model that was trained for this" if auto != "AutoModel" else "fetch the model again"

@@ -15,7 +15,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.models.encoder_decoder import run_decoder, run_encoder
 from rolesum.models.lm_head import apply_lm_head
-from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 
 
 class Seq2SeqDecoder:

@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.models.attention.masks import make_attention_mask
 from rolesum.models.lm_head import apply_lm_head, backbone
-from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 
 
 class PaddedDecoder:

@@ -15,7 +15,7 @@ from rolesum.generation.decoding.kv_cache import KVBlock, KVCache, KVWrite, bloc
 from rolesum.models.attention.masks import AttentionMask, bundle_visibility, make_attention_mask, supports_custom_masks
 from rolesum.models.attention.segments import TABLE_DTYPE, segment_attention, segment_mask, supports_segment_attention
 from rolesum.models.lm_head import apply_lm_head, backbone
-from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 
 # Tokens of one chunk of a chunked prefill.
 PREFILL_CHUNK = 512

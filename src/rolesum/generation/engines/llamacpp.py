@@ -23,7 +23,7 @@ from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.export.llamacpp import LlamaCpp, LlamaCppCompletion
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import PromptModel
+    from rolesum.models.prompt_model import PromptModel
 
 SLOTS = 8
 # The length of a slot in tokens is a multiple of this.

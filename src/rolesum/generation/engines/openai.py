@@ -27,7 +27,7 @@ from rolesum.generation.engines.thread_pool import OnUpdate, run_concurrently
 from rolesum.instructions import Prompt, PromptLayout
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import PromptModel
+    from rolesum.models.prompt_model import PromptModel
 
 CONCURRENCY = 8
 # Estimate of a message's tokens without the tokenizer: bytes of UTF-8 per token, and the chat template's own.

@@ -9,7 +9,7 @@ from rolesum.generation.engine import Decoding, Generation
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import PromptModel
+    from rolesum.models.prompt_model import PromptModel
 
 TOO_LONG_FIX = (
     "use --long-dialogues drop-middle, map-reduce or refine, lower --max-new-tokens, or take a model that reads more"

@@ -18,7 +18,7 @@ from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import TOO_LONG_FIX, make_generation
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.allocator import keep_freed_memory
-from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 
 # Memory for the keys and values of a batch on a CPU; on a GPU, the share of its free memory.
 CACHE_BYTES = 2**31

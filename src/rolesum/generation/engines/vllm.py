@@ -15,12 +15,12 @@ from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generati
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import PromptEncoder, TokenRequest, make_generation
 from rolesum.instructions import Prompt, PromptLayout
-from rolesum.models.adapters import CONFIG_FILE
-from rolesum.models.checkpoint import in_short, read_json
+from rolesum.models.adapter_metadata import CONFIG_FILE
+from rolesum.models.checkpoint import error_summary, read_json
 from rolesum.models.loading import fast_dtype
 
 if TYPE_CHECKING:
-    from rolesum.models.loading import PromptModel
+    from rolesum.models.prompt_model import PromptModel
 
 # The LoRA ranks that vLLM can be started for.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -58,7 +58,7 @@ class VLLMEngine(Engine):
             ).llm_engine
         except Exception as error:  # vLLM, torch, pydantic and huggingface each have errors of their own
             fix = "see what vLLM says with VLLM_LOGGING_LEVEL=INFO, or use --engine transformers"
-            raise ModelError(f"vLLM does not load it: {in_short(error)}", str(self.model.path), fix) from None
+            raise ModelError(f"vLLM does not load it: {error_summary(error)}", str(self.model.path), fix) from None
         self._adapter = None
         if adapter:
             from vllm.lora.request import LoRARequest
@@ -111,14 +111,14 @@ class VLLMEngine(Engine):
             parameters = self._parameters(text.request, decoding)
             self._engine.add_request(text.name, prompt, parameters, lora_request=self._adapter)
         except ValueError as error:
-            raise UsageError(f"vLLM refuses: {in_short(error)}", text.request.prompt.dialogue.location) from None
+            raise UsageError(f"vLLM refuses: {error_summary(error)}", text.request.prompt.dialogue.location) from None
 
     def _step(self) -> Sequence[Any]:
         try:
             return list(self._engine.step())
         except Exception as error:  # of the adapter too, which vLLM reads with the first prompt
             fix = "see what vLLM says with VLLM_LOGGING_LEVEL=INFO, or use --engine transformers"
-            raise ModelError(f"vLLM failed: {in_short(error)}", str(self.model.path), fix) from None
+            raise ModelError(f"vLLM failed: {error_summary(error)}", str(self.model.path), fix) from None
 
     def _parameters(self, request: TokenRequest, decoding: Decoding) -> Any:
         return self._vllm.SamplingParams(
@@ -166,7 +166,7 @@ def _imported() -> Any:
     try:
         import vllm
     except ImportError as error:
-        what = f"vLLM is not installed, or does not fit this machine: {in_short(error)}"
+        what = f"vLLM is not installed, or does not fit this machine: {error_summary(error)}"
         raise UsageError(what, fix="pip install 'rolesum[vllm]'; docs/engines.md says how without a GPU") from None
     return vllm
 

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError, first_line
-from rolesum.models.adapters import CONFIG_FILE, METADATA_FILE, attach_adapter
+from rolesum.models.adapter_metadata import CONFIG_FILE, write_metadata
+from rolesum.models.adapters import attach_adapter
 from rolesum.models.architectures.chatglm import WEIGHT_NAMES
 from rolesum.models.export.export import check_new_directory
-from rolesum.models.loading import LoadedModel, load_model
+from rolesum.models.loading import load_model
+from rolesum.models.prompt_model import LoadedModel
 
 WEIGHTS, OLD_WEIGHTS = "adapter_model.safetensors", "adapter_model.bin"
 _PREFIX = "base_model.model."
@@ -82,8 +84,8 @@ def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> 
     new = _converted(tensors, layout, loaded, old)
     names = sorted({name.removeprefix(_PREFIX).partition(".lora_")[0].rpartition(".")[2] for name in new})
     config |= {"target_modules": names, "base_model_name_or_path": base, "task_type": "CAUSAL_LM"}
-    note = {
-        "rolesum": metadata.version("rolesum"),
+    metadata = {
+        "rolesum": version("rolesum"),
         "recipe": f"converted from {old.name}",
         "base": base,
         "fingerprint": loaded.fingerprint,
@@ -92,7 +94,7 @@ def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> 
         with atomic_directory(out) as work:
             save_file(new, work / WEIGHTS, metadata={"format": "pt"})
             (work / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-            (work / METADATA_FILE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_metadata(work, metadata)
             if (old / "README.md").is_file():
                 shutil.copyfile(old / "README.md", work / "README.md")
             difference = _difference(tensors, layout, loaded, work)

@@ -21,8 +21,9 @@ from transformers import PreTrainedModel
 from rolesum.atomic_io import atomic_directory, check_directory
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, read_dialogues
-from rolesum.models.adapters import CONFIG_FILE, METADATA_FILE
+from rolesum.models.adapter_metadata import CONFIG_FILE, METADATA_FILE
 from rolesum.models.bundled_adapters import adapter_path
+from rolesum.models.checkpoint import read_tensor
 from rolesum.models.export import parity
 from rolesum.models.export.stock_layout import (
     STOCK_TYPES,
@@ -31,8 +32,8 @@ from rolesum.models.export.stock_layout import (
     write_original_layout,
     write_stock_layout,
 )
-from rolesum.models.loading import DTYPES, LoadedModel, load_model, load_prompt_model, load_weights
-from rolesum.models.stored import read_tensor
+from rolesum.models.loading import DTYPES, load_model, load_prompt_model, load_weights
+from rolesum.models.prompt_model import LoadedModel
 from rolesum.models.transformers_logging import quiet_transformers
 
 EXPORT_FORMATS = ("adapter", "merged", "llama")

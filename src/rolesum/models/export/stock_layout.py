@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import (
@@ -25,9 +25,7 @@ from rolesum.models.architectures.baichuan import BaichuanForCausalLM
 from rolesum.models.architectures.chatglm import ChatGLMForCausalLM
 from rolesum.models.architectures.sentencepiece import MODEL_FILE
 from rolesum.models.checkpoint import read_config, read_json
-
-if TYPE_CHECKING:
-    from rolesum.models.loading import LoadedModel
+from rolesum.models.prompt_model import LoadedModel
 
 # Our class -> the stock classes that compute the same.
 STOCK_CLASSES: dict[type[PreTrainedModel], tuple[type[PreTrainedModel], type[PretrainedConfig]]] = {
@@ -90,7 +88,7 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel:
     return plain.eval()
 
 
-def write_stock_layout(loaded: "LoadedModel", model: PreTrainedModel, work: Path) -> PreTrainedModel:
+def write_stock_layout(loaded: LoadedModel, model: PreTrainedModel, work: Path) -> PreTrainedModel:
     """Write `model`, whose prompts are those of `loaded`, as a plain directory; give the stock model it is now."""
     plain = to_stock_model(model)
     plain.generation_config = _generation_config(plain, loaded.stop_ids)

@@ -1,0 +1,108 @@
+"""The metadata that rolesum writes beside trained weights (rolesum.json): their base, roles and instructions.
+
+It stands beside an adapter and beside a model whose own weights were trained. It holds the base's fingerprint, because
+an adapter on another base would run without an error and write nonsense: loading it there is refused.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from pydantic import ValidationError
+
+from rolesum.errors import ModelError
+from rolesum.instructions import InstructionSet, SectionSet
+from rolesum.models.bundled_adapters import bundled_adapters
+
+METADATA_FILE = "rolesum.json"
+CONFIG_FILE = "adapter_config.json"
+
+
+class AdapterMetadata(TypedDict, total=False):
+    """The fields of rolesum.json. All are absent for weights that rolesum did not train."""
+
+    rolesum: str  # the version that made it
+    recipe: str
+    base: str  # alias, hub id or directory, as the recipe names it
+    fingerprint: dict[str, Any] | None  # see adapters.compute_fingerprint
+    roles: list[str] | None
+    language: str | None
+    instructions: dict[str, Any] | None  # the recipe's own instruction set
+    instruction_sets: dict[str, Any]  # language -> the built-in set as it was worded then
+    definitions: dict[str, str]  # custom role -> what it is
+    aliases: dict[str, list[str]]
+    sections: dict[str, Any] | None
+
+
+_TYPES: dict[str, Any] = {
+    "fingerprint": dict | None,
+    "instructions": dict | None,
+    "sections": dict | None,
+    "roles": list | None,
+    "instruction_sets": dict,
+    "definitions": dict,
+    "aliases": dict,
+}
+
+
+def read_adapter_metadata(directory: str | Path) -> AdapterMetadata:
+    """An adapter's metadata; empty for an adapter that rolesum did not make. Raises ModelError if it is no adapter."""
+    folder = Path(directory)
+    if not (folder / CONFIG_FILE).is_file():
+        fix = "give the directory that holds adapter_config.json, such as "
+        fix += " or ".join(["runs/NAME/adapter", *bundled_adapters()])
+        raise ModelError("no adapter here", str(folder), fix)
+    return read_metadata(folder)
+
+
+def read_metadata(directory: Path) -> AdapterMetadata:
+    """The metadata in the directory of an adapter or of a fully tuned model; empty where there is none.
+
+    Raises ModelError for a file that is broken.
+    """
+    file = directory / METADATA_FILE
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found[key], _TYPES[key]) for key in _TYPES.keys() & found):
+        raise ModelError("broken note of how this was trained", str(file), "restore it, or train again")
+    return cast(AdapterMetadata, found)
+
+
+def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
+    """Write the metadata into the directory of the weights."""
+    text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
+    (directory / METADATA_FILE).write_text(text, encoding="utf-8")
+
+
+def custom_instructions(metadata: AdapterMetadata) -> InstructionSet | None:
+    """The recipe's own instruction set that the adapter was trained with; None for the built-in sets."""
+    stored = metadata.get("instructions")
+    return _instruction_set(stored, metadata) if stored else None
+
+
+def instruction_sets(metadata: AdapterMetadata) -> dict[str, InstructionSet]:
+    """Language -> the built-in instruction set as it was worded when the adapter was trained with it."""
+    return {language: _instruction_set(one, metadata) for language, one in metadata.get("instruction_sets", {}).items()}
+
+
+def custom_sections(metadata: AdapterMetadata) -> SectionSet | None:
+    """The recipe's own sections and roles that the adapter was trained with."""
+    stored = metadata.get("sections")
+    try:
+        return SectionSet.model_validate(stored) if stored else None
+    except ValidationError:
+        what = f"the adapter's sections are none that this rolesum reads (made by {metadata.get('rolesum')})"
+        raise ModelError(what, METADATA_FILE, "use the version of rolesum that made it") from None
+
+
+def _instruction_set(stored: Any, metadata: AdapterMetadata) -> InstructionSet:
+    try:
+        return InstructionSet.model_validate(stored)
+    except ValidationError:
+        what = f"the adapter's instruction set is not one that this rolesum reads (made by {metadata.get('rolesum')})"
+        raise ModelError(what, METADATA_FILE, "use the version of rolesum that made it") from None
