@@ -4,8 +4,8 @@ A reader yields a Dialogue for each good record and a Problem, with file and lin
 problems can be shown all at once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,17 +19,16 @@ from rolesum.formats import (
     qmsum,
     samsum,
     slack,
-    srt,
+    subtitles,
     table,
     transcribe,
     tweetsumm,
-    vtt,
     whatsapp,
     whisper,
     zoom,
 )
 from rolesum.formats.options import DEFAULTS, ReadOptions
-from rolesum.formats.source import Source, open_source
+from rolesum.formats.source import Format, Source, open_source
 from rolesum.formats.speakers import apply_speaker_rule, parse_speaker_rule
 from rolesum.roles import resolve_role, roles_of_speakers
 
@@ -40,6 +39,7 @@ __all__ = [
     "Source",
     "check_speakers",
     "find_dialogue",
+    "format_name",
     "open_source",
     "parse_dialogues",
     "read_dialogues",
@@ -48,22 +48,13 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How one file format is recognized and read."""
-
-    name: str
-    description: str
-    matches: Callable[[Source], bool]
-    read: Callable[[Source], Iterator[Dialogue | Problem]]
-
-
-MODULES = (
-    *(jsonl, samsum, csds, tweetsumm, dialogsum, qmsum),
-    *(vtt, srt, zoom, whisper, transcribe, whatsapp, slack, table, plain),
-)
 FORMATS: dict[str, Format] = {
-    module.NAME: Format(module.NAME, module.DESCRIPTION, module.matches, module.read) for module in MODULES
+    one.name: one
+    for one in (
+        *(jsonl.FORMAT, samsum.FORMAT, csds.FORMAT, tweetsumm.FORMAT, dialogsum.FORMAT, qmsum.FORMAT),
+        *(subtitles.VTT, subtitles.SRT, zoom.FORMAT, whisper.FORMAT, transcribe.FORMAT),
+        *(whatsapp.FORMAT, slack.FORMAT, table.FORMAT, plain.FORMAT),
+    )
 }
 
 
@@ -85,10 +76,15 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
         fix = "each record needs turns (or another format's keys); see docs/formats.md"
         raise DataError("the JSON holds no dialogue of a known form", source.name, fix)
     if source.name.lower().endswith((".csv", ".tsv")):
-        return FORMATS[table.NAME]  # its reader names the columns of the file, and says how to map them
+        return table.FORMAT  # its reader names the columns of the file, and says how to map them
     wants = 'plain wants "Speaker: text" lines, csv may want --columns'
     fix = f"name it with --format: {', '.join(FORMATS)} ({wants})"
     raise DataError("the file looks like no known format", source.name, fix)
+
+
+def format_name(source: Source, options: ReadOptions = DEFAULTS) -> str:
+    """The format that a source is read in: the one that the options name, csv where they map columns, else detected."""
+    return options.format or (table.FORMAT.name if options.columns else sniff_format(source, options.max_problems).name)
 
 
 def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator[Dialogue | Problem]:
@@ -100,7 +96,7 @@ def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator
     name, columns = options.format, options.columns
     if name is not None and name not in FORMATS:
         raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
-    if columns and name not in (None, table.NAME):
+    if columns and name not in (None, table.FORMAT.name):
         raise UsageError(f"columns are mapped in csv only, and the format is {name}", "--columns", "leave it out")
     if columns and name is None and source.is_json:
         raise UsageError("columns are mapped in CSV and TSV only, and this is JSON", "--columns", "leave it out")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.errors import Problem
-from rolesum.formats import open_source, read_items, sniff_format, table
+from rolesum.formats import format_name, open_source, read_items
 from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.roles import OVERALL
 
@@ -45,7 +45,7 @@ def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: C
     not used.
     """
     source = open_source(path)
-    name = options.format or (table.NAME if options.columns else sniff_format(source).name)
+    name = format_name(source, options)
     result = CheckResult(source.name, name)
     first_places: dict[str, str] = {}
     for item in read_items(source, replace(options, format=name)):

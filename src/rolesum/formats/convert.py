@@ -6,7 +6,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
-from rolesum.formats import FORMATS, Source, check_speakers, read_items, sniff_format, table
+from rolesum.formats import FORMATS, Source, check_speakers, format_name, read_items
 from rolesum.formats.jsonl import to_json
 from rolesum.formats.options import DEFAULTS, ReadOptions
 
@@ -47,7 +47,7 @@ def convert(source: Source, options: ReadOptions = DEFAULTS, *, skip_bad: bool =
 
     Raises DataError with all problems, unless `skip_bad` leaves the broken records out, and if no dialogue is left.
     """
-    name = options.format or (table.NAME if options.columns else sniff_format(source).name)
+    name = format_name(source, options)
     if name not in FORMATS:
         raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
     found = Conversion(source.name, name)

@@ -10,11 +10,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, is_valid_id
+from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.roles import AGENT, OVERALL, USER
-
-NAME = "csds"
-DESCRIPTION = "CSDS: the official layout (Dialogue, UserSumm …) or the flat one (dialogue, final, user, agent)"
 
 CUSTOMER, SERVICE = "用户", "客服"
 OFFICIAL_KEYS = {OVERALL: "FinalSumm", USER: "UserSumm", AGENT: "AgentSumm"}
@@ -92,3 +89,11 @@ def _summaries(value: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, t
         if text := "".join(parts).strip():
             summaries[role] = (text,)
     return summaries
+
+
+FORMAT = Format(
+    "csds",
+    "CSDS: the official layout (Dialogue, UserSumm …) or the flat one (dialogue, final, user, agent)",
+    matches,
+    read,
+)

@@ -5,12 +5,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, is_valid_id
-from rolesum.formats.turns import parse_turns
-from rolesum.roles import OVERALL, roles_of_speakers
-
-NAME = "dialogsum"
-DESCRIPTION = 'DialogSum: {fname, dialogue: "#Person1#: …", summary or summary1 to summary3}'
+from rolesum.formats.records import text_dialogue
+from rolesum.formats.source import Format, Record, Source, is_valid_id
 
 SUMMARIES = ("summary", "summary1", "summary2", "summary3")
 TOPICS = ("topic", "topic1", "topic2", "topic3")
@@ -35,21 +31,12 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
     if not isinstance(value, dict) or not is_valid_id(value.get("fname")) or not isinstance(value.get("dialogue"), str):
         return Problem("not a DialogSum record: fname and dialogue are needed", record.location, "see docs/formats.md")
-    place = f"{record.location}, id {value['fname']}"
-    turns, stray = parse_turns(value["dialogue"])
-    if not turns:
-        return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
-    if stray:
-        return Problem('the dialogue does not begin with "#Person1#: text"', place, "name the first line's speaker")
-    written = [value[key] for key in SUMMARIES if value.get(key) is not None]
-    if not all(isinstance(text, str) and text.strip() for text in written):
-        return Problem("a summary is empty or not a text", place, "mend or remove the record, or skip its id")
+    references = [value[key] for key in SUMMARIES if value.get(key) is not None]
     topics = [value[key] for key in TOPICS if value.get(key)]
-    return Dialogue(
-        id=str(value["fname"]),
-        turns=tuple(turns),
-        roles=roles_of_speakers([turn.speaker for turn in turns]),
-        summaries={OVERALL: tuple(text.strip() for text in written)} if written else {},
-        meta={"topics": topics} if topics else {},
-        source=record.location,
-    )
+    meta = {"topics": topics} if topics else {}
+    return text_dialogue(record, value["fname"], value["dialogue"], references, label="#Person1#", meta=meta)
+
+
+FORMAT = Format(
+    "dialogsum", 'DialogSum: {fname, dialogue: "#Person1#: …", summary or summary1 to summary3}', matches, read
+)

@@ -6,11 +6,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, did_you_mean
-from rolesum.formats.source import Record, Source, is_valid_id
+from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.roles import roles_of_speakers
-
-NAME = "rolesum"
-DESCRIPTION = "rolesum: JSON lines of {id, turns: [{speaker, text}], roles, summaries, language, meta}"
 
 FIELDS = ("id", "turns", "roles", "summaries", "language", "meta")
 _HINTS = 8  # unknown fields of a record for which one is sought that was meant
@@ -114,3 +111,8 @@ def _is_turn(turn: Any) -> bool:
 def _is_summary(text: Any) -> bool:
     texts = text if isinstance(text, list) and text else [text]
     return all(isinstance(entry, str) and entry.strip() for entry in texts)
+
+
+FORMAT = Format(
+    "rolesum", "rolesum: JSON lines of {id, turns: [{speaker, text}], roles, summaries, language, meta}", matches, read
+)

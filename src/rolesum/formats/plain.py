@@ -4,17 +4,13 @@ from collections.abc import Iterator
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
-from rolesum.formats import vtt, whatsapp, zoom
-from rolesum.formats.source import Source
+from rolesum.formats import subtitles, whatsapp, zoom
+from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import parse_turns
 from rolesum.roles import roles_of_speakers
 
-NAME = "plain"
-DESCRIPTION = 'plain text: one dialogue a file, one turn a line, "Speaker: text" or "说话人：内容"'
-
-
-# Their first lines may hold a colon too, and would pass for a label and a text.
-_OTHERS = (vtt, whatsapp, zoom)
+# Formats whose first lines may hold a colon too, and would pass for a label and a text.
+_OTHERS = (subtitles.VTT, whatsapp.FORMAT, zoom.FORMAT)
 
 
 def matches(source: Source) -> bool:
@@ -37,3 +33,8 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
             roles=roles_of_speakers([turn.speaker for turn in turns]),
             source=source.name,
         )
+
+
+FORMAT = Format(
+    "plain", 'plain text: one dialogue a file, one turn a line, "Speaker: text" or "说话人：内容"', matches, read
+)

@@ -10,12 +10,9 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, records_with_ids
+from rolesum.formats.source import Format, Record, Source, records_with_ids
 from rolesum.formats.turns import one_line
 from rolesum.roles import OVERALL, roles_of_speakers
-
-NAME = "qmsum"
-DESCRIPTION = "QMSum: {meeting_transcripts: [{speaker, content}], general_query_list, …}"
 
 QUERIES = ("general_query_list", "specific_query_list")
 # Marks of the transcribers, "{vocalsound}" and the like.
@@ -70,3 +67,6 @@ def _dialogue(record: Record, identity: str) -> Dialogue | Problem:
 
 def _has_texts(entry: Any, *keys: str) -> bool:
     return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in keys)
+
+
+FORMAT = Format("qmsum", "QMSum: {meeting_transcripts: [{speaker, content}], general_query_list, …}", matches, read)

@@ -6,13 +6,9 @@ from typing import Any
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
 from rolesum.formats.dialogsum import is_record as is_dialogsum
-from rolesum.formats.rows import csv_header, csv_records
-from rolesum.formats.source import Record, Source, is_valid_id
-from rolesum.formats.turns import parse_turns
-from rolesum.roles import OVERALL, roles_of_speakers
-
-NAME = "samsum"
-DESCRIPTION = 'SAMSum: {id, dialogue: "Anna: …", summary}, JSON, JSON lines or CSV'
+from rolesum.formats.records import text_dialogue
+from rolesum.formats.source import Format, Record, Source, is_valid_id
+from rolesum.formats.table import csv_header, csv_records
 
 
 def matches(source: Source) -> bool:
@@ -31,22 +27,8 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     value: Any = record.value
     if not isinstance(value, dict) or not isinstance(value.get("dialogue"), str) or not is_valid_id(value.get("id")):
         return Problem("not a SAMSum record: id and dialogue are needed", record.location, "see docs/formats.md")
-    place = f"{record.location}, id {value['id']}"
-    turns, stray = parse_turns(value["dialogue"])
-    if not turns:
-        return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
-    if stray:
-        return Problem('the dialogue does not begin with "Speaker: text"', place, "name the first line's speaker")
     summary = value.get("summary")
-    if summary is not None and (not isinstance(summary, str) or not summary.strip()):
-        return Problem("the summary is empty or not a text", place, "mend or remove the record, or skip its id")
-    return Dialogue(
-        id=str(value["id"]),
-        turns=tuple(turns),
-        roles=roles_of_speakers([turn.speaker for turn in turns]),
-        summaries={OVERALL: (summary.strip(),)} if summary else {},
-        source=record.location,
-    )
+    return text_dialogue(record, value["id"], value["dialogue"], [] if summary is None else [summary])
 
 
 def _is_csv(source: Source) -> bool:
@@ -59,3 +41,6 @@ def _csv_records(source: Source) -> Iterator[Record | Problem]:
         yield Problem(what, f"{source.name}:1", "name the columns id, dialogue and summary in the first line")
         return
     yield from csv_records(source)
+
+
+FORMAT = Format("samsum", 'SAMSum: {id, dialogue: "Anna: …", summary}, JSON, JSON lines or CSV', matches, read)

@@ -14,13 +14,9 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.folder import MEMBERS
-from rolesum.formats.source import Record, Source
+from rolesum.formats.source import MEMBERS, Format, Record, Source
 from rolesum.formats.turns import one_line
 from rolesum.roles import roles_of_speakers
-
-NAME = "slack"
-DESCRIPTION = "Slack export, directory or zip: a thread is a dialogue, the rest of a channel's day is one"
 
 SPOKEN = (None, "bot_message", "me_message", "thread_broadcast", "file_share")
 _MENTION = re.compile(r"<@(?P<id>\w+)(?:\|(?P<name>[^>]*))?>")
@@ -158,3 +154,8 @@ def _plain(text: str, names: Mapping[str, str]) -> str:
     head, end, rest = text.rpartition(">")
     head = _MENTION.sub(lambda found: "@" + (names.get(found["id"]) or found["name"] or found["id"]), head + end)
     return html.unescape(one_line(_SPECIAL.sub(special, head + rest)))
+
+
+FORMAT = Format(
+    "slack", "Slack export, directory or zip: a thread is a dialogue, the rest of a channel's day is one", matches, read
+)

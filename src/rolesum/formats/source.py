@@ -1,29 +1,41 @@
 """A data file as the readers see it: decoded text, and JSON records with the line where each begins."""
 
 import hashlib
+import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, did_you_mean
-from rolesum.formats.folder import MAX_UNPACKED_BYTES, is_zip, read_export_directory, read_export_zip
 
 STDIN = "-"
 SAMPLE = "sample:"
 
-# An object, or an array of values. A chat line such as "[客服]小王：…" begins with a bracket too.
-_TRIED = 100_000  # values of a file that are tried for one that can be read
+_TRIED = 100_000  # values of a file that are tried, to find one that can be read
 
 _ARRAY_START = re.compile(r"\s*\[")
 _BETWEEN = re.compile(r"[ \t\n,]*+")  # the values of an array
+# An object, or an array of values. A chat line such as "[客服]小王：…" begins with a bracket too.
 _JSON_START = re.compile(r'\s*(\{|\[\s*([{\["\]]|$))')
+
+
+# A Slack export has files of its members, and a file for each channel and day.
+MEMBERS = ("users.json", "org_users.json")
+_DAY = re.compile(r"[^/]+/\d{4}-\d{2}-\d{2}\.json")
+
+MAX_UNPACKED_BYTES = 2**30  # of a zip: a few megabytes can unpack to terabytes
+
+_WHAT_IS_READ = "name a file, or a Slack export: the directory or zip that holds users.json"
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,16 @@ class Source:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One file format: its name, what `--format` lists of it, and how it is recognized and read."""
+
+    name: str
+    description: str
+    matches: Callable[[Source], bool]
+    read: Callable[[Source], Iterator[Dialogue | Problem]]
+
+
 def open_source(path: str | Path) -> Source:
     """Read a file, standard input (`-`), a bundled sample (`sample:en-test`), or an export: a directory or a zip.
 
@@ -138,7 +160,7 @@ def open_source(path: str | Path) -> Source:
     elif name.startswith(SAMPLE):
         raw = _sample(name.removeprefix(SAMPLE))
     elif Path(path).is_dir():
-        return _export(name, read_export_directory(Path(path)))
+        return _export(name, _read_export_directory(Path(path)))
     else:
         try:
             raw = Path(path).read_bytes()
@@ -149,8 +171,8 @@ def open_source(path: str | Path) -> Source:
 
 def decode_source(raw: bytes, name: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Source:
     """What a file holds: text, or a zipped export, which may unpack to `most` bytes. Raises DataError."""
-    if is_zip(raw):
-        return _export(name, read_export_zip(raw, name, max_bytes))
+    if _is_zip(raw):
+        return _export(name, _read_export_zip(raw, name, max_bytes))
     text = _decoded(raw, name)
     if not text or text.isspace():
         raise DataError("the file is empty", name, "give it at least one dialogue")
@@ -162,6 +184,57 @@ def records_with_ids(source: Source) -> Iterator[tuple[str, Record | Problem]]:
     items = list(source.records())
     for number, item in enumerate(items, 1):
         yield source.stem if len(items) == 1 else f"{source.stem}-{number}", item
+
+
+def _is_zip(raw: bytes) -> bool:
+    return raw.startswith(b"PK\x03\x04")
+
+
+def _read_export_directory(folder: Path) -> dict[str, bytes]:
+    """The files of a Slack export by their paths in it. Raises DataError where the directory is none."""
+    if not any((folder / name).is_file() for name in MEMBERS):
+        raise DataError("cannot read the file: it is a directory without users.json", str(folder), _WHAT_IS_READ)
+    try:
+        found = {
+            path.relative_to(folder).as_posix(): path for path in (*folder.glob("*.json"), *folder.glob("*/*.json"))
+        }
+        return {name: path.read_bytes() for name, path in found.items() if _is_wanted(name)}
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", str(error.filename), "check the path") from None
+
+
+def _read_export_zip(raw: bytes, name: str, max_bytes: int) -> dict[str, bytes]:
+    """The files of a zipped Slack export; one folder around the whole is passed over.
+
+    Raises DataError, also where they unpack to more than `max_bytes` bytes.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            if "word/document.xml" in names:
+                fix = "a Teams meeting's transcript can be downloaded as .vtt too; or save it as text"
+                raise DataError("a Word document (.docx), which is not read", name, fix)
+            around = [path.parent for entry in names if (path := PurePosixPath(entry)).name in MEMBERS]
+            if not around:
+                raise DataError("a zip without users.json", name, f"unpack it, or {_WHAT_IS_READ}")
+            top = min(around, key=lambda path: len(path.parts))
+            inside = {
+                PurePosixPath(entry).relative_to(top).as_posix(): entry
+                for entry in names
+                if PurePosixPath(entry).is_relative_to(top)
+            }
+            wanted = {path: entry for path, entry in inside.items() if _is_wanted(path)}
+            size = sum(archive.getinfo(entry).file_size for entry in wanted.values())
+            if size > max_bytes:
+                what = f"a zip of {size:,} bytes, unpacked; at most {max_bytes:,} are read"
+                raise DataError(what, name, "unpack it, and name the directory")
+            return {path: archive.read(entry) for path, entry in wanted.items()}
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError) as error:
+        raise DataError(f"cannot read the zip: {error}", name, "unpack it, and name the directory") from None
+
+
+def _is_wanted(path: str) -> bool:
+    return path in MEMBERS or _DAY.fullmatch(path) is not None
 
 
 def _export(name: str, raw: Mapping[str, bytes]) -> Source:

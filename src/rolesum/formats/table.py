@@ -1,19 +1,15 @@
 """CSV and TSV whose columns the user names: a row is a turn, or, with a column of "Speaker: text" lines, a dialogue."""
 
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError, did_you_mean
-from rolesum.formats.rows import csv_header, csv_records
-from rolesum.formats.source import Source
+from rolesum.formats.source import Format, Record, Source
 from rolesum.formats.turns import one_line, parse_turns
 from rolesum.roles import OVERALL, roles_of_speakers
-
-NAME = "csv"
-DESCRIPTION = (
-    "CSV or TSV: a turn a row (id, speaker, text, role) or a dialogue a row (id, dialogue, summary); --columns"
-)
 
 FIELDS = ("id", "speaker", "text", "role", "dialogue", "summary")
 REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
@@ -61,6 +57,39 @@ def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[D
         yield from _dialogue_rows(source, delimiter, found)
     else:
         yield from _turn_rows(source, delimiter, found)
+
+
+def csv_header(source: Source, delimiter: str = ",") -> list[str]:
+    """The names in the first line."""
+    try:
+        cells = next(csv.reader(io.StringIO(source.lines[0]), delimiter=delimiter), [])
+    except csv.Error:  # a line longer than any header
+        return []
+    return [cell.strip() for cell in cells]
+
+
+def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Problem]:
+    """Each row as a record of column -> cell; a row of the wrong length and broken quotes come as a Problem."""
+    text = io.StringIO(source.text, newline="")
+    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+    line = 2  # where the row in hand begins
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        for row in reader:
+            if not row:
+                continue
+            while line < len(source.lines) and not source.lines[line - 1]:  # the csv module passes empty lines over
+                line += 1
+            place, line = f"{source.name}:{line}", reader.line_num + 1
+            cells = dict(zip(names, row, strict=False))
+            if len(row) != len(names):  # told from the row alone: a header may be far wider
+                if any(cell.strip() for cell in cells.values()):
+                    what = "the row has more or fewer cells than the header"
+                    yield Problem(what, place, "put a text that holds commas in quotes")
+                continue
+            yield Record(cells, place)
+    except csv.Error as error:
+        yield Problem(f"broken CSV: {error}", f"{source.name}:{line}", "check the quotes of the row that begins here")
 
 
 def _check_fields(columns: Mapping[str, str]) -> None:
@@ -181,3 +210,11 @@ def _add_row(group: _DialogueRows, cells: Mapping[str, str], place: str) -> Prob
         what = f"{speaker} plays {role} here and {group.roles[speaker]} above"
         return Problem(what, place, "give a speaker one role in a dialogue")
     return None
+
+
+FORMAT = Format(
+    "csv",
+    "CSV or TSV: a turn a row (id, speaker, text, role) or a dialogue a row (id, dialogue, summary); --columns",
+    matches,
+    read,
+)

@@ -10,12 +10,9 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.cues import transcript_dialogue
-from rolesum.formats.source import Record, Source, is_valid_id, records_with_ids
+from rolesum.formats.source import Format, Record, Source, is_valid_id, records_with_ids
+from rolesum.formats.turns import transcript_dialogue
 from rolesum.roles import role_of_speaker
-
-NAME = "transcribe"
-DESCRIPTION = "Amazon Transcribe JSON: Call Analytics (agent and customer), or with speaker labels"
 
 
 def matches(source: Source) -> bool:
@@ -96,3 +93,8 @@ def _labeled(results: Mapping[str, Any]) -> Iterator[Turn]:
 
 def _speaker(entry: Mapping[str, Any]) -> str:
     return str(entry.get("speaker_label") or entry.get("channel_label") or "")
+
+
+FORMAT = Format(
+    "transcribe", "Amazon Transcribe JSON: Call Analytics (agent and customer), or with speaker labels", matches, read
+)

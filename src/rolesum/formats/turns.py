@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 
-from rolesum.dialogue import Turn
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import Problem
+from rolesum.roles import roles_of_speakers
 
 # A label has no colon, is short, and is no clock time or URL scheme ("10:30", "https://…").
 _LABELED = re.compile(r"^(?P<speaker>[^:：\n]{0,59}[^:：\s])\s*+(?::(?!//)|：)\s*(?P<text>.*)$")
@@ -69,3 +71,16 @@ def merge_turns(turns: Iterable[Turn]) -> list[Turn]:
         elif text:
             groups.append((turn.speaker, [text]))
     return [Turn(speaker, join_speech(texts)) for speaker, texts in groups]
+
+
+def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:
+    """The dialogue of a transcript: pieces that follow each other from one speaker are one turn."""
+    spoken = merge_turns(turns)
+    if not spoken:
+        return Problem("nothing is said in it", place, "check the file and the format")
+    return Dialogue(
+        id=identity,
+        turns=tuple(spoken),
+        roles=roles_of_speakers([turn.speaker for turn in spoken]),
+        source=place,
+    )

@@ -9,11 +9,9 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Record, Source, is_valid_id
+from rolesum.formats.records import record_dialogue
+from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.roles import AGENT, USER
-
-NAME = "tweetsumm"
-DESCRIPTION = "TweetSumm: {id, turns: [text], refs: [{user, agent}]}; speakers inferred, customer first"
 
 SPEAKERS = ("Customer", "Agent")
 
@@ -38,8 +36,6 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     if not all(isinstance(text, str) for text in texts):
         return Problem("a turn is not a text", place, "mend or remove the record")
     turns = [Turn(SPEAKERS[index % 2], text.strip()) for index, text in enumerate(texts) if text.strip()]
-    if not turns:
-        return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
     references = value.get("refs") or []
     if not isinstance(references, list) or not all(_is_reference(reference) for reference in references):
         return Problem("refs must be a list of {user, agent}, each a text", place, "mend or remove the record")
@@ -47,15 +43,23 @@ def _dialogue(record: Record) -> Dialogue | Problem:
         role: tuple(text for reference in references if (text := (reference.get(role) or "").strip()))
         for role in (USER, AGENT)
     }
-    return Dialogue(
-        id=str(value["id"]),
-        turns=tuple(turns),
+    return record_dialogue(
+        record,
+        value["id"],
+        turns,
         roles={SPEAKERS[0]: USER, SPEAKERS[1]: AGENT},
-        summaries={role: texts for role, texts in written.items() if texts},
+        references=written,
         meta={"speakers": "inferred: customer first, then alternating"},
-        source=record.location,
     )
 
 
 def _is_reference(reference: Any) -> bool:
     return isinstance(reference, dict) and all(isinstance(reference.get(role) or "", str) for role in (USER, AGENT))
+
+
+FORMAT = Format(
+    "tweetsumm",
+    "TweetSumm: {id, turns: [text], refs: [{user, agent}]}; speakers inferred, customer first",
+    matches,
+    read,
+)

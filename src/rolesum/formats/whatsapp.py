@@ -11,12 +11,9 @@ from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Source
+from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import join_speech
 from rolesum.roles import roles_of_speakers
-
-NAME = "whatsapp"
-DESCRIPTION = "WhatsApp export, iOS or Android: [12/31/23, 10:02:11 PM] Anna: … or 31.12.23, 22:02 - Anna: …"
 
 # Marks of direction, which exports put before dates, names and notices of the app; \u200e begins such a notice.
 _MARKS = re.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -141,3 +138,11 @@ def _read(message: _Message) -> tuple[str, Turn | None]:
     text = join_speech(_MARKS.sub("", _ATTACHED.sub("", line)).strip() for line in kept)
     attached = media or any(_ATTACHED.search(line) for line in kept)
     return "media" if attached else "", Turn(speaker, text) if text and speaker else None
+
+
+FORMAT = Format(
+    "whatsapp",
+    "WhatsApp export, iOS or Android: [12/31/23, 10:02:11 PM] Anna: … or 31.12.23, 22:02 - Anna: …",
+    matches,
+    read,
+)

@@ -5,11 +5,8 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.cues import transcript_dialogue
-from rolesum.formats.source import Record, Source, records_with_ids
-
-NAME = "whisper"
-DESCRIPTION = "Whisper and WhisperX JSON: {segments: [{text, speaker?, words?}]}"
+from rolesum.formats.source import Format, Record, Source, records_with_ids
+from rolesum.formats.turns import transcript_dialogue
 
 
 def matches(source: Source) -> bool:
@@ -77,3 +74,6 @@ def _is_segment(segment: Any) -> bool:
 
 def _seconds(start: Any) -> float:
     return float(start) if isinstance(start, int | float) else 0.0
+
+
+FORMAT = Format("whisper", "Whisper and WhisperX JSON: {segments: [{text, speaker?, words?}]}", matches, read)

@@ -5,12 +5,8 @@ from collections.abc import Iterator
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.cues import transcript_dialogue
-from rolesum.formats.source import Source
-from rolesum.formats.turns import join_speech
-
-NAME = "zoom"
-DESCRIPTION = "Zoom transcript: [Anna] 10:02:11, the text on the next lines"
+from rolesum.formats.source import Format, Source
+from rolesum.formats.turns import join_speech, transcript_dialogue
 
 _HEAD = re.compile(r"\s*\[(?P<speaker>[^\[\]]+)\]\s+\d{1,2}:\d{2}:\d{2}(\s*[AaPp][Mm])?\s*$")
 
@@ -32,3 +28,6 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
             yield Problem("no speaker", f"{source.name}:{number}", 'begin with a line such as "[Anna] 10:02:11"')
     if not stray:
         yield transcript_dialogue([Turn(name, join_speech(lines)) for name, lines in said], source.stem, source.name)
+
+
+FORMAT = Format("zoom", "Zoom transcript: [Anna] 10:02:11, the text on the next lines", matches, read)

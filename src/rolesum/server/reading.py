@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
-from rolesum.formats import ReadOptions, Source, read_dialogues, sniff_format, table
+from rolesum.formats import ReadOptions, Source, format_name, read_dialogues
 from rolesum.formats.source import decode_source
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.instructions.sections import preset_names
@@ -63,9 +63,8 @@ def read(
     most: int,
 ) -> tuple[str, list[Dialogue]]:
     """The name of the format and at most `most` dialogues. Raises DataError with all problems, Refusal, UsageError."""
-    form = how.format or (table.NAME if how.columns else sniff_format(source, PROBLEMS).name)
     options = ReadOptions(
-        format=form,
+        format=how.format,
         custom_roles=aliases,
         speakers=how.speakers or {},
         columns=how.columns or {},
@@ -73,13 +72,14 @@ def read(
         limit=most + 1,
         max_problems=PROBLEMS,
     )
-    found = read_dialogues(source, options)
+    name = format_name(source, options)
+    found = read_dialogues(source, replace(options, format=name))
     if len(found) > most:
         fix = "send many to /v1/batches" if most == 1 else "send them in several batches"
         raise Refusal(413, f"more than {most:,} dialogue{'s' * (most > 1)}", where=source.name, fix=fix)
     for one in found:
         check_size(one, limits)
-    return form, found
+    return name, found
 
 
 def check_size(dialogue: Dialogue, limits: Limits) -> None:

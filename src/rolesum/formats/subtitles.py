@@ -1,19 +1,22 @@
-"""Timed cues of subtitles, as WebVTT and SRT write them, and the turns that they make.
+"""Subtitles: WebVTT and SRT, whose timed cues become turns.
+
+WebVTT (Teams, Zoom, captioning tools) names the speaker by a voice tag, or by "Name: " before the text. SRT has no
+place for a speaker, so "Name: " before a cue's text is taken for one.
 
 webvtt-py and srt read such files too. Neither tells the line of a broken cue (the one drops it, the other ends there),
-and neither gives the speakers of several voices in one cue, so these are lines of our own.
+and neither gives the speakers of several voices in one cue, so this module reads the lines by itself.
 """
 
+import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import Source
-from rolesum.formats.turns import merge_turns, one_line, parse_labeled_line
-from rolesum.roles import roles_of_speakers
+from rolesum.formats.source import Format, Source
+from rolesum.formats.turns import one_line, parse_labeled_line, transcript_dialogue
 
 ARROW = "-->"
 
@@ -26,6 +29,8 @@ _TAG = re.compile(r"</?[A-Za-z]+\d?(?:[.\s][^<>]*)?/?>|</>|<\d+:[\d:.]+>|\{\\[^{
 _DASH = re.compile(r"^\s*(?:[-–—]|>>+)\s*")
 _LABEL_WORDS = 6
 _HOUR_DIGITS = 300  # more are no time, and too many for a number
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:\s++(?P<name>[^<>]*))?>")
+_NO_CUE = ("NOTE", "STYLE", "REGION")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,67 @@ class Cue:
     start: float
     text: str
     location: str
+
+
+def matches_vtt(source: Source) -> bool:
+    return re.match(r"WEBVTT(\s|$)", source.text) is not None
+
+
+def read_vtt(source: Source) -> Iterator[Dialogue | Problem]:
+    if not matches_vtt(source):
+        yield Problem("not WebVTT: the first line must be WEBVTT", f"{source.name}:1", "see docs/formats.md")
+        return
+    cues: list[Cue] = []
+    broken = False
+    for item in read_cues(source, _after_header(source.lines), _NO_CUE):
+        if isinstance(item, Cue):
+            cues.append(item)
+        else:
+            broken = True
+            yield item
+    if broken:
+        return
+    texts = [cue.text for cue in sorted(cues, key=lambda cue: cue.start)]
+    if any(_VOICE.search(text) for text in texts):
+        turns = [turn for text in texts for turn in _turns_by_voice(text)]
+    else:
+        turns = list(turns_by_label([html.unescape(strip_tags(text)) for text in texts]))
+    yield transcript_dialogue(turns, source.stem, source.name)
+
+
+def matches_srt(source: Source) -> bool:
+    begin = [line.strip() for line in source.lines if line.strip()][:2]
+    return bool(begin) and (bool(TIMING.match(begin[0])) or (begin[0].isdigit() and bool(TIMING.match(begin[-1]))))
+
+
+def read_srt(source: Source) -> Iterator[Dialogue | Problem]:
+    items = list(read_cues(source))
+    problems = [item for item in items if isinstance(item, Problem)]
+    yield from problems
+    if not problems:
+        cues = sorted((item for item in items if isinstance(item, Cue)), key=lambda cue: cue.start)
+        turns = turns_by_label([strip_tags(cue.text) for cue in cues])
+        yield transcript_dialogue(turns, source.stem, source.name)
+
+
+def _after_header(lines: list[str]) -> int:
+    """The line (from 0) at which the header's block has ended."""
+    return next((index for index, line in enumerate(lines) if not line.strip() or ARROW in line), len(lines))
+
+
+def _turns_by_voice(text: str) -> Iterator[Turn]:
+    """A voice lasts to its end tag or to the next voice; what stands outside of any has no speaker."""
+    voice, at = "", 0
+    for tag in re.finditer(rf"{_VOICE.pattern}|</v>", text):
+        yield _turn(voice, text[at : tag.start()])
+        voice, at = tag["name"] or "", tag.end()
+    yield _turn(voice, text[at:])
+
+
+def _turn(voice: str, text: str) -> Turn:
+    speaker, said = one_line(html.unescape(voice)), one_line(html.unescape(strip_tags(text)))
+    between = not speaker and not re.search(r"\w", said)  # the dash before a voice is nobody's
+    return Turn(speaker, "" if between else said)
 
 
 def read_cues(source: Source, first: int = 0, apart: tuple[str, ...] | None = None) -> Iterator[Cue | Problem]:
@@ -96,19 +162,6 @@ def strip_tags(text: str) -> str:
     return _TAG.sub("", text)
 
 
-def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:
-    """The dialogue of a transcript: pieces that follow each other from one speaker are one turn."""
-    spoken = merge_turns(turns)
-    if not spoken:
-        return Problem("nothing is said in it", place, "check the file and the format")
-    return Dialogue(
-        id=identity,
-        turns=tuple(spoken),
-        roles=roles_of_speakers([turn.speaker for turn in spoken]),
-        source=place,
-    )
-
-
 def _label(line: str) -> Turn | None:
     turn = parse_labeled_line(_DASH.sub("", line))
     return turn if turn and len(turn.speaker.split()) <= _LABEL_WORDS else None
@@ -147,3 +200,7 @@ def _blocks(lines: Sequence[str], first: int) -> Iterator[tuple[int, list[str]]]
             block = []
     if block:
         yield len(lines) - len(block) + 1, block
+
+
+VTT = Format("vtt", 'WebVTT (Teams, Zoom): cues with <v Anna> or "Anna: text"', matches_vtt, read_vtt)
+SRT = Format("srt", 'SRT subtitles; "Anna: text" names the speaker', matches_srt, read_srt)
