@@ -21,7 +21,7 @@ from record import Job, answer, arguments, probe, rows_before, run_child, write_
 
 from rolesum.atomic_io import atomic_write_text
 from rolesum.dialogue import Dialogue
-from rolesum.evaluation.results import evaluation_results
+from rolesum.evaluation.evaluated_run import evaluation_results
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.instructions import PromptLayout, Segment

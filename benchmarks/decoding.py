@@ -17,7 +17,7 @@ from record import Job, answer, arguments, probe, run_child, write_record
 from rolesum.atomic_io import atomic_write_text
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.check_rates import check_predictions
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Generation
 from rolesum.generation.rerank import get_reranker

@@ -110,26 +110,19 @@ def work(job: Job) -> Job:
 
 def _rouge(job: Job, adapter: Path) -> Job:
     """ROUGE of the first validation dialogues' summaries, with its bootstrap intervals."""
-    from rolesum.evaluation.run import evaluate_model
+    from rolesum.evaluation.evaluated_run import score_results
+    from rolesum.evaluation.run import EvaluationTask, evaluate_model
+    from rolesum.formats import ReadOptions
+    from rolesum.generation import Decoding
+    from rolesum.generation.factory import EngineSpec
+    from rolesum.generation.summarizer import SummarizerConfig
 
     recipe = sides.recipe_of(job, validation=True)
-    done = evaluate_model(
-        recipe.data.validation.path,
-        model=recipe.base,
-        adapter=adapter,
-        roles=recipe.roles,
-        scorer="samsum",
-        form=None,
-        language=None,
-        speakers={},
-        limit=job["test_limit"],
-        skip=(),
-        max_new_tokens=job["max_new_tokens"],
-        out=None,
-        device=job["device"],
-        dtype=recipe.dtype,
-    )
-    found = done.results()["roles"][recipe.roles[0]]
+    spec = EngineSpec(model=recipe.base, adapter=adapter, device=job["device"], dtype=recipe.dtype)
+    options = ReadOptions(limit=job["test_limit"])
+    task = EvaluationTask(recipe.data.validation.path, roles=recipe.roles, scorer="samsum", read_options=options)
+    done = evaluate_model(task, SummarizerConfig(spec=spec, decoding=Decoding(max_new_tokens=job["max_new_tokens"])))
+    found = score_results(done.scores[recipe.roles[0]])
     scorer = f"{found['scorer']} v{found['scorer_version']}"
     return {"means": found["means"], "intervals": found["intervals"], "scorer": scorer}
 

@@ -7,6 +7,7 @@ from helpers.tiny import model_dir, short_dialogues
 from rolesum.demo import run_demo
 from rolesum.errors import UsageError
 from rolesum.evaluation.run import EvaluationTask, evaluate_model
+from rolesum.formats import ReadOptions
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig
@@ -56,7 +57,7 @@ def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
     scores = []
     for adapter in (None, run.adapter):
         done = evaluate_model(
-            EvaluationTask("sample:en-test", roles=["user"], limit=4),
+            EvaluationTask("sample:en-test", roles=["user"], read_options=ReadOptions(limit=4)),
             SummarizerConfig(
                 EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(max_new_tokens=40)
             ),

@@ -12,9 +12,10 @@ from typing import Any
 from rolesum.console import log
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
-from rolesum.evaluation.evaluate import Evaluation, add_checks, evaluate
+from rolesum.evaluation.evaluate import add_checks, evaluate
+from rolesum.evaluation.evaluated_run import write_evaluation
+from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report import ReportSystem, write_report
-from rolesum.evaluation.results import write_evaluation
 from rolesum.generation import Decoding, summarize
 from rolesum.recipe import Recipe, load_recipe
 

@@ -8,7 +8,7 @@ from rolesum.checks import CHECKS, CheckedSummary, check_summary
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError
 from rolesum.evaluation.check_rates import check_predictions
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 from rolesum.instructions.sets import instruction_set
 
 ROLES_ZH = {"用户": "user", "客服": "agent"}

@@ -4,8 +4,8 @@ import pytest
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.evaluation.breakdown import SMALL_GROUP, breakdown_by_dialogue, dialogue_length, group_ranges
-from rolesum.evaluation.evaluate import Evaluation, score_roles
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.evaluation import Evaluation, score_roles
+from rolesum.evaluation.predictions import Prediction
 from rolesum.metrics.bootstrap import bootstrap_mean_interval
 
 

@@ -8,7 +8,7 @@ import pytest
 from rolesum.checks.sentences import split_sentences
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.check_rates import RoleChecks, check_predictions
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import read_dialogues
 
 

@@ -3,10 +3,9 @@ import json
 import pytest
 
 from rolesum.errors import DataError
-from rolesum.evaluation.evaluate import Evaluation, score_roles
-from rolesum.evaluation.pairs import read_pairs
-from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.results import write_evaluation
+from rolesum.evaluation.evaluated_run import write_evaluation
+from rolesum.evaluation.evaluation import Evaluation, score_roles
+from rolesum.evaluation.predictions import Prediction, read_pairs
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from rolesum.errors import DataError, UsageError
-from rolesum.evaluation.compare_run import compare_runs
+from rolesum.evaluation.compare import compare_runs
+from rolesum.evaluation.evaluated_run import read_run, read_run_dialogues, read_runs
 from rolesum.evaluation.run import EvaluationTask, evaluate_baseline, evaluate_outputs
-from rolesum.evaluation.run_reader import read_run, read_run_dialogues, read_runs
 from rolesum.formats import ReadOptions, read_dialogues
 
 DATA = "sample:en-test"
@@ -26,6 +26,11 @@ def lines(tmp_path):
     return write
 
 
+def limited(limit):
+    """Options that read the first `limit` dialogues."""
+    return ReadOptions(limit=limit)
+
+
 def problems(error):
     return [f"{one.where.rpartition('/')[2]}: {one.what}" for one in error.value.problems]
 
@@ -33,7 +38,7 @@ def problems(error):
 def test_texts_by_line_are_scored_against_the_data(lines, tmp_path):
     dialogues = read_dialogues(DATA, ReadOptions(limit=4))
     texts = lines("agent.txt", "".join(one.summaries["agent"][0].replace("\n", " ") + "\n" for one in dialogues))
-    done = evaluate_outputs(EvaluationTask(DATA, limit=4, out=tmp_path / "out"), [f"客服={texts}"])
+    done = evaluate_outputs(EvaluationTask(DATA, read_options=limited(4), out=tmp_path / "out"), [f"客服={texts}"])
     assert list(done.scores) == ["agent"]
     assert done.scores["agent"].means["rouge1"] == pytest.approx(100)
     assert done.metadata["system"] == "agent"
@@ -48,7 +53,7 @@ def test_texts_by_line_are_scored_against_the_data(lines, tmp_path):
 def test_json_lines_are_joined_by_id_and_role_and_no_role_is_overall(lines):
     first, second = read_dialogues(DATA, ReadOptions(limit=2))
     path = lines("out.jsonl", [{"id": second.id, "prediction": "two"}, {"id": first.id, "prediction": "one"}])
-    done = evaluate_outputs(EvaluationTask(DATA, limit=2), [path])
+    done = evaluate_outputs(EvaluationTask(DATA, read_options=limited(2)), [path])
     assert [(one.id, one.role, one.prediction) for one in done.predictions] == [
         (first.id, "overall", "one"),
         (second.id, "overall", "two"),
@@ -66,7 +71,7 @@ def test_what_does_not_fit_together_is_told_at_once(lines):
         ],
     )
     with pytest.raises(DataError) as caught:
-        evaluate_outputs(EvaluationTask(DATA, limit=3), [path])
+        evaluate_outputs(EvaluationTask(DATA, read_options=limited(3)), [path])
     told = problems(caught)
     assert any("no dialogue with id nobody" in one for one in told)
     assert any(one.startswith("out.jsonl:3") and "no text" in one for one in told)
@@ -76,13 +81,13 @@ def test_what_does_not_fit_together_is_told_at_once(lines):
 def test_too_few_lines_an_unknown_role_and_a_text_without_a_role_are_refused(lines):
     path = lines("out.txt", "one\ntwo\n")
     with pytest.raises(DataError, match="2 lines for 3 dialogues"):
-        evaluate_outputs(EvaluationTask(DATA, limit=3), [f"user={path}"])
+        evaluate_outputs(EvaluationTask(DATA, read_options=limited(3)), [f"user={path}"])
     with pytest.raises(UsageError, match='unknown role "usr"'):
-        evaluate_outputs(EvaluationTask(DATA, limit=2), [f"usr={path}"])
+        evaluate_outputs(EvaluationTask(DATA, read_options=limited(2)), [f"usr={path}"])
     with pytest.raises(UsageError, match="a text file without a role"):
-        evaluate_outputs(EvaluationTask(DATA, limit=2), [path])
+        evaluate_outputs(EvaluationTask(DATA, read_options=limited(2)), [path])
     with pytest.raises(DataError, match="a second output for id"):
-        evaluate_outputs(EvaluationTask(DATA, limit=2), [f"user={path}", f"customer={path}"])
+        evaluate_outputs(EvaluationTask(DATA, read_options=limited(2)), [f"user={path}", f"customer={path}"])
 
 
 def test_a_limit_takes_the_first_dialogues_of_outputs_for_all(lines):
@@ -91,7 +96,7 @@ def test_a_limit_takes_the_first_dialogues_of_outputs_for_all(lines):
     rows = lines("all.jsonl", [{"id": one.id, "role": "user", "prediction": "text"} for one in dialogues])
     few = lines("few.txt", "text 0\ntext 1\n")
     for given in (f"user={texts}", rows, f"user={few}"):
-        done = evaluate_outputs(EvaluationTask(DATA, limit=2), [given])
+        done = evaluate_outputs(EvaluationTask(DATA, read_options=limited(2)), [given])
         assert [one.id for one in done.predictions] == [one.id for one in dialogues[:2]]
     assert [one.prediction for one in done.predictions] == ["text 0", "text 1"]
 
@@ -107,16 +112,18 @@ def test_a_system_is_called_after_its_files_or_as_one_says(lines, tmp_path):
     (tmp_path / "mine").mkdir()
     dialogue = read_dialogues(DATA, ReadOptions(limit=1))[0]
     path = lines("mine/predictions.jsonl", [{"id": dialogue.id, "prediction": "one"}])
-    assert evaluate_outputs(EvaluationTask(DATA, limit=1), [path]).metadata["system"] == "mine"
-    named = evaluate_outputs(EvaluationTask(DATA, limit=1, system_name="best 2"), [path])
+    assert evaluate_outputs(EvaluationTask(DATA, read_options=limited(1)), [path]).metadata["system"] == "mine"
+    named = evaluate_outputs(EvaluationTask(DATA, read_options=limited(1), system_name="best 2"), [path])
     assert named.metadata["system"] == "best 2"
     user, agent = (lines(f"{role}.txt", "one\n") for role in ("her", "him"))
-    done = evaluate_outputs(EvaluationTask(DATA, limit=1), [f"user={user}", f"agent={agent}"])
+    done = evaluate_outputs(EvaluationTask(DATA, read_options=limited(1)), [f"user={user}", f"agent={agent}"])
     assert done.metadata["system"] == "her, him"
 
 
 def test_written_predictions_are_scored_again_without_the_data(tmp_path):
-    before = evaluate_baseline(EvaluationTask(DATA, roles=("overall",), limit=6, out=tmp_path / "a"), "lead-2")
+    before = evaluate_baseline(
+        EvaluationTask(DATA, roles=("overall",), read_options=limited(6), out=tmp_path / "a"), "lead-2"
+    )
     again = evaluate_outputs(EvaluationTask(None), [str(tmp_path / "a" / "predictions.jsonl")])
     assert again.scores["overall"].means == before.scores["overall"].means
     assert again.checks == {}
@@ -131,7 +138,7 @@ def test_without_data_there_is_nothing_to_hold_outputs_against(lines):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("lead-2", "longest-2", "oracle"):
-        evaluate_baseline(EvaluationTask(DATA, limit=12, out=folder / name), name)
+        evaluate_baseline(EvaluationTask(DATA, read_options=limited(12), out=folder / name), name)
     return folder
 
 
@@ -165,7 +172,7 @@ def test_three_systems_make_three_comparisons_and_holm_counts_them_all(runs):
 
 
 def test_runs_by_different_scorers_are_compared_by_one_that_is_named(runs, tmp_path):
-    evaluate_baseline(EvaluationTask(DATA, limit=12, scorer="hf", out=tmp_path / "hf"), "lead-2")
+    evaluate_baseline(EvaluationTask(DATA, read_options=limited(12), scorer="hf", out=tmp_path / "hf"), "lead-2")
     with pytest.raises(UsageError, match="different scorers"):
         compare_runs([runs / "oracle", tmp_path / "hf"])
     assert {row.scorer for row in compare_runs([runs / "oracle", tmp_path / "hf"], "samsum-pyrouge").rows} == {
@@ -175,7 +182,7 @@ def test_runs_by_different_scorers_are_compared_by_one_that_is_named(runs, tmp_p
 
 
 def test_runs_of_other_dialogues_are_refused_with_what_is_missing(runs, tmp_path):
-    evaluate_baseline(EvaluationTask(DATA, limit=3, out=tmp_path / "few"), "lead-2")
+    evaluate_baseline(EvaluationTask(DATA, read_options=limited(3), out=tmp_path / "few"), "lead-2")
     with pytest.raises(DataError) as caught:
         read_runs([runs / "lead-2", tmp_path / "few"])
     assert len(caught.value.problems) == 3 * 9
@@ -279,12 +286,12 @@ def test_a_comparison_does_not_replace_a_runs_report(runs):
 
 
 def test_an_evaluation_without_checks_leaves_none_of_an_earlier_one(tmp_path):
-    evaluate_baseline(EvaluationTask(DATA, limit=2, out=tmp_path), "lead-1")
+    evaluate_baseline(EvaluationTask(DATA, read_options=limited(2), out=tmp_path), "lead-1")
     assert (tmp_path / "checks.jsonl").exists()
-    evaluate_baseline(EvaluationTask(DATA, limit=2, out=tmp_path, checks=False), "lead-1")
+    evaluate_baseline(EvaluationTask(DATA, read_options=limited(2), out=tmp_path, checks=False), "lead-1")
     assert not (tmp_path / "checks.jsonl").exists()
 
 
 def test_options_of_the_data_need_data(runs):
     with pytest.raises(UsageError, match="none is named"):
-        evaluate_outputs(EvaluationTask(None, limit=2), [str(runs / "oracle" / "predictions.jsonl")])
+        evaluate_outputs(EvaluationTask(None, read_options=limited(2)), [str(runs / "oracle" / "predictions.jsonl")])

@@ -7,7 +7,7 @@ from rouge_score import rouge_scorer
 
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation import SCORERS, score
-from rolesum.evaluation.pairs import read_pairs
+from rolesum.evaluation.predictions import read_pairs
 from rolesum.formats import read_dialogues
 
 

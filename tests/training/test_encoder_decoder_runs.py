@@ -10,7 +10,7 @@ from helpers.small_runs import HELD_OUT, TRAIN, cut_at, evaluations, raw_recipe,
 from helpers.tiny_seq2seq import seq2seq_dir
 from rolesum.errors import DataError
 from rolesum.evaluation.run import EvaluationTask, evaluate_model
-from rolesum.formats import read_dialogues
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig, summarize_dialogues
@@ -88,7 +88,7 @@ def test_all_weights_are_trained_saved_and_loaded(kind, tmp_path):
 
 def test_evaluation_leaves_predictions_and_a_report(tmp_path):
     done = evaluate_model(
-        EvaluationTask(str(HELD_OUT), limit=2, out=tmp_path / "out"),
+        EvaluationTask(str(HELD_OUT), read_options=ReadOptions(limit=2), out=tmp_path / "out"),
         SummarizerConfig(
             EngineSpec(model=str(seq2seq_dir("bart")), device="cpu", dtype="float32"),
             decoding=Decoding(max_new_tokens=6),

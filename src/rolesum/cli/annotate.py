@@ -46,9 +46,9 @@ def judge(
     Example: rolesum judge runs/zero/test runs/tuned/test --sample 50
     Then:    rolesum judge runs/zero/test runs/tuned/test --results
     """
-    from rolesum.evaluation.human.run import read_annotation_results, serve_annotation
+    from rolesum.evaluation.human.annotate import read_annotation_results, serve_annotation
+    from rolesum.evaluation.human.results import print_annotation_results
     from rolesum.evaluation.human.study import parse_criteria, parse_roles
-    from rolesum.evaluation.human.tables import print_annotation_results
 
     given = {
         "mode": mode,

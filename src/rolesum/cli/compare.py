@@ -33,7 +33,7 @@ def compare(
 
     Example: rolesum compare runs/zero runs/tuned --out runs/zero-tuned
     """
-    from rolesum.evaluation.compare_run import compare_runs
+    from rolesum.evaluation.compare import compare_runs
     from rolesum.evaluation.report.terminal import print_comparison
 
     how = several_references(several) if several else None

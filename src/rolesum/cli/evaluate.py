@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -79,9 +80,9 @@ def evaluate(
     Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
     """
     from rolesum.evaluation import run
-    from rolesum.evaluation.model_metrics.options import ModelMetricOptions
+    from rolesum.evaluation.evaluated_run import evaluation_results
+    from rolesum.evaluation.model_metrics.compute import ModelMetricOptions
     from rolesum.evaluation.report.terminal import print_agreement, print_results
-    from rolesum.evaluation.results import evaluation_results
     from rolesum.generation.factory import ENGINES
 
     baseline = engine if engine not in (None, *ENGINES) else None
@@ -94,16 +95,10 @@ def evaluate(
         data,
         system_name=name,
         roles=options.role_names,
-        declared=options.role_config,
         scorer=scorer,
         multi_reference=several_references(several),
         choice=options.choose,
-        format_name=options.format_,
-        columns=options.read_options.columns,
-        unknown_speaker=options.unknown_speaker,
-        speakers=options.read_options.speakers,
-        limit=limit,
-        skip=options.skip or (),
+        read_options=replace(options.read_options, limit=limit),
         checks=checks,
         model_metrics=ModelMetricOptions(
             bertscore=bertscore,

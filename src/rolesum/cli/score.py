@@ -25,10 +25,10 @@ def score(
 
     Example: rolesum score --scorer csds --predictions PGN.txt --references references.txt
     """
-    from rolesum.evaluation.evaluate import score_roles
-    from rolesum.evaluation.pairs import read_pairs
+    from rolesum.evaluation.evaluated_run import score_results
+    from rolesum.evaluation.evaluation import score_roles
+    from rolesum.evaluation.predictions import read_pairs
     from rolesum.evaluation.report.terminal import print_results
-    from rolesum.evaluation.results import score_results
     from rolesum.metrics.scorers import get_scorer
 
     get_scorer(scorer)

@@ -1,14 +1,12 @@
 """Scores by kind of dialogue: by its length, its number of turns and its number of speakers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rolesum.dialogue import Dialogue
+from rolesum.evaluation.evaluation import Evaluation
 from rolesum.metrics.bootstrap import bootstrap_mean_interval
 from rolesum.metrics.scorers import Score
-
-if TYPE_CHECKING:
-    from rolesum.evaluation.evaluate import Evaluation
 
 MAX_GROUPS = 4  # groups of about one size; a grouping with as few values as this has a group for each
 SMALL_GROUP = 20  # fewer pairs than this make a group whose mean says little
@@ -33,7 +31,7 @@ def main_measure(score: Score) -> str:
 
 
 def breakdown_by_dialogue(
-    evaluation: "Evaluation", dialogues: Sequence[Dialogue]
+    evaluation: Evaluation, dialogues: Sequence[Dialogue]
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Role -> grouping -> groups from small to large, of the main measure.
 

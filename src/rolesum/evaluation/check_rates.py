@@ -10,7 +10,7 @@ from rolesum.checks.types import CheckedSummary
 from rolesum.checks.words import tokenize
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio
 
 

@@ -1,53 +1,83 @@
-"""Systems against each other on the same dialogues: per role and measure, paired tests and the size of the effect."""
+"""Compare evaluated runs: score all by one scorer, test every pair of systems, and write the comparison."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from importlib import metadata
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rolesum.checks import CHECKS
+from rolesum.atomic_io import atomic_write_text, check_writable
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.check_rates import check_statistics
-from rolesum.evaluation.evaluate import Evaluation, add_checks, score_roles
-from rolesum.evaluation.results import SCORES_FILE
-from rolesum.evaluation.run_reader import EvaluatedRun
+from rolesum.evaluation.comparison import CHECKS_FAMILY, MODELS_FAMILY, CompareRow
+from rolesum.evaluation.evaluate import add_checks
+from rolesum.evaluation.evaluated_run import PREDICTIONS_FILE, SCORES_FILE, EvaluatedRun, read_run_dialogues, read_runs
+from rolesum.evaluation.evaluation import Evaluation, score_roles
+from rolesum.evaluation.report import ReportSystem, write_report
+from rolesum.evaluation.report.terminal import write_tables
 from rolesum.formats.source import Record, open_source
 from rolesum.metrics import bootstrap
-from rolesum.metrics.bootstrap import Comparison, Statistic
-from rolesum.metrics.scorers import HEADINGS, MultiReference
+from rolesum.metrics.bootstrap import SEED, Statistic
+from rolesum.metrics.scorers import MultiReference, get_scorer
 
-CHECKS_FAMILY = "checks"  # stands in the place of a scorer
-MODELS_FAMILY = "models"
+COMPARISON_FILE = "comparison.json"
 
 
 @dataclass(frozen=True)
-class CompareRow:
-    """One figure of two systems. `p_adjusted` is the randomization test's, by Holm over all rows of the same scorer."""
+class RunComparison:
+    """All rows, and what was compared how."""
 
-    role: str
-    scorer: str
-    measure: str
-    a_name: str
-    b_name: str
-    comparison: Comparison
-    p_adjusted: float
-
-    @property
-    def heading(self) -> str:
-        """How tables head the figure."""
-        return (
-            CHECKS[self.measure].heading if self.scorer == CHECKS_FAMILY else HEADINGS.get(self.measure, self.measure)
-        )
+    rows: Sequence[CompareRow]
+    metadata: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        names = {"role": self.role, "scorer": self.scorer, "measure": self.measure, "a": self.a_name, "b": self.b_name}
-        found = asdict(self.comparison)
-        values = {"value_a": found.pop("a"), "value_b": found.pop("b"), **found, "p_adjusted": self.p_adjusted}
-        return {**names, **{key: round(of, 5) if isinstance(of, float) else of for key, of in values.items()}}
+        """What comparison.json holds."""
+        return {**self.metadata, "rows": [row.as_json() for row in self.rows]}
+
+
+def compare_runs(
+    directories: Sequence[Path],
+    scorer: str | None = None,
+    multi_reference: MultiReference | None = None,
+    data: str | None = None,
+    out: Path | None = None,
+    command: str = "",
+) -> RunComparison:
+    """Every later run against every earlier one; with `out`, leave comparison.json, tables and a report."""
+    if scorer:
+        get_scorer(scorer)
+    runs = read_runs(directories)
+    if out:
+        if (out / PREDICTIONS_FILE).is_file():
+            raise UsageError(
+                "--out is an evaluated run, whose report would be replaced", str(out), "name another --out"
+            )
+        check_writable(out / COMPARISON_FILE)
+    dialogues = read_run_dialogues(runs, data)
+    evaluations = rescore_runs(runs, dialogues, scorer, multi_reference)
+    names = [run.name for run in runs]
+    rows = compare_evaluations(names, evaluations, model_statistics(runs))
+    about = {
+        "runs": [str(run.directory) for run in runs],
+        "data": data or runs[0].results.get("data"),
+        "seed": SEED,
+        "resamples": min(row.comparison.resamples for row in rows),
+        "rolesum": metadata.version("rolesum"),
+        **({"command": command} if command else {}),
+    }
+    done = RunComparison(rows, about)
+    if out:
+        atomic_write_text(out / COMPARISON_FILE, json.dumps(done.as_json(), indent=1, ensure_ascii=False) + "\n")
+        systems = [ReportSystem(name, evaluation) for name, evaluation in zip(names, evaluations, strict=True)]
+        write_tables(out, {system.name: system.evaluation for system in systems})
+        title = " against ".join(names)
+        write_report(out / "report.html", title, systems, dialogues, metadata=about, comparisons=rows)
+    return done
 
 
 def rescore_runs(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -10,32 +10,11 @@ from rolesum.console import DIALOGUES_BEFORE_ETA, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.evaluation.breakdown import breakdown_by_dialogue
-from rolesum.evaluation.check_rates import RoleChecks, check_predictions
-from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.check_rates import check_predictions
+from rolesum.evaluation.evaluation import Evaluation, score_roles
+from rolesum.evaluation.predictions import Prediction
 from rolesum.generation import Decoding, Engine, summarize
-from rolesum.metrics.scorers import MultiReference, Score, check_language, default_scorer, get_scorer, score
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All predictions of a system, and its scores per role. `about` names system, data and versions.
-
-    `checks` are the model-free checks and `groups` the scores by kind of dialogue, where the dialogues were at hand;
-    `model_scores` are measures that a model computed, by role and measure.
-    """
-
-    predictions: tuple[Prediction, ...]
-    scores: Mapping[str, Score]
-    metadata: Mapping[str, Any]
-    checks: Mapping[str, RoleChecks] = field(default_factory=dict)
-    breakdown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    model_scores: Mapping[str, Mapping[str, ModelScore]] = field(default_factory=dict)
-
-    def predictions_for(self, role: str) -> list[Prediction]:
-        """The predictions for one role, in order: what its scores' `per_pair` and checks stand beside."""
-        return [one for one in self.predictions if one.role == role]
-
+from rolesum.metrics.scorers import MultiReference, check_language, default_scorer, get_scorer
 
 # How dialogues become summaries: generation.summarize, or with strategies for long ones and choices among samples.
 SummarizeFunction = Callable[..., list[list[RoleSummary]]]
@@ -87,17 +66,6 @@ def evaluate(
         "rolesum": metadata.version("rolesum"),
     }
     return Evaluation(predictions, score_roles(predictions, name, multi_reference), {**(about_system or {}), **told})
-
-
-def score_roles(
-    predictions: Sequence[Prediction], scorer: str | None = None, multi_reference: MultiReference = "mean"
-) -> dict[str, Score]:
-    """Each role's score, in order of appearance; by the scorer of the references' language unless one is named."""
-    by_role: dict[str, list[tuple[str, Sequence[str]]]] = {}
-    for one in predictions:
-        by_role.setdefault(one.role, []).append((one.prediction, one.references))
-    name = scorer or default_scorer([pair for pairs in by_role.values() for pair in pairs])
-    return {role: score(name, pairs, multi_reference) for role, pairs in by_role.items()}
 
 
 def add_checks(evaluation: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:

@@ -1,21 +1,215 @@
-"""Any system's outputs beside the dialogues that they summarize: what is scored without running a model."""
+"""A system's summaries beside their references, read from the files in which systems leave them.
+
+Three kinds of files: the predictions.jsonl of an evaluation (`read_predictions`), two files of texts or JSON lines, one
+with predictions and one with references (`read_pairs`), and outputs of any system for the dialogues of a data set
+(`read_system_outputs`).
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.pairs import NO_ROLE, read_texts
-from rolesum.evaluation.prediction import Prediction
-from rolesum.formats.source import open_source
-from rolesum.roles import OVERALL, resolve_role
+from rolesum.formats.source import Record, Source, is_valid_id, open_source
+from rolesum.roles import OVERALL, RoleAliases, resolve_role
+
+# Where a line of JSON may keep its text.
+PREDICTION_KEYS = ("prediction", "summary", "text")
+REFERENCE_KEYS = ("references", "reference", "summary", "text")
+NO_ROLE = "summary"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One role's summary of one dialogue beside its references."""
+
+    id: str
+    role: str
+    prediction: str
+    references: tuple[str, ...]
+    tokens: int = 0
+    finish_reason: str = ""
+
+
+def read_pairs(predictions: str | Path, references: str | Path) -> list[Prediction]:
+    """Both files as pairs. Text files are aligned by line; JSON lines by id and role.
+
+    Raises DataError with every line that has no partner, no text or no id.
+    """
+    predicted, referenced = open_source(predictions), open_source(references)
+    if predicted.is_json != referenced.is_json:
+        kinds = {True: "JSON", False: "text"}
+        what = f"one file is {kinds[predicted.is_json]}, the other {kinds[referenced.is_json]}"
+        raise DataError(what, predicted.name, "give two text files, or two JSON lines files")
+    return _pairs_by_id(predicted, referenced) if predicted.is_json else _pairs_by_line(predicted, referenced)
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """The predictions that an evaluation wrote: JSON lines of id, role, prediction and references. Raises DataError."""
+    source = open_source(path)
+    found: dict[tuple[str, str], Prediction] = {}
+    problems: list[Problem] = []
+    for record in source.records() if source.is_json else ():
+        if isinstance(record, Problem):
+            problems.append(record)
+            continue
+        try:
+            one = _parse_prediction(record.value)
+        except ValueError as error:
+            fix = "give id, role, prediction and references; or name the dialogues with --data"
+            problems.append(Problem(str(error), record.location, fix))
+            continue
+        if (one.id, one.role) in found:
+            problems.append(Problem(f"id {one.id}, role {one.role} stands twice", record.location, "remove one"))
+        found[one.id, one.role] = one
+    if problems:
+        raise DataError(problems)
+    if not found:
+        raise DataError("no JSON lines of predictions", source.name, "name a file that rolesum evaluate --out wrote")
+    return list(found.values())
+
+
+def _parse_prediction(value: Any) -> Prediction:
+    """The prediction of one line, whose role is taken as it stands. Raises ValueError that says what is wrong."""
+    if not isinstance(value, dict) or not is_valid_id(value.get("id")):
+        raise ValueError("no id")
+    references = value.get("references", value.get("reference"))
+    references = [references] if isinstance(references, str) else references
+    if not isinstance(references, list) or not references:
+        raise ValueError("no references")
+    if not all(isinstance(one, str) and one.strip() for one in references):
+        raise ValueError("a reference is no text, or empty")
+    prediction, role = value.get("prediction"), value.get("role", NO_ROLE)
+    if not isinstance(prediction, str) or not isinstance(role, str):
+        raise ValueError("prediction or role is no text")
+    tokens, reason = value.get("tokens", 0), value.get("finish_reason", "")
+    return Prediction(
+        str(value["id"]),
+        role,
+        prediction,
+        tuple(references),
+        tokens if isinstance(tokens, int) else 0,
+        reason if isinstance(reason, str) else "",
+    )
+
+
+def _prediction_texts(
+    source: Source, problems: list[Problem], custom_roles: RoleAliases | None = None
+) -> dict[tuple[str, str], tuple[str, list[str]]]:
+    """(id, role) -> where it stands, and its one text. What is wrong goes to `problems`."""
+    return _texts_by_key(source, PREDICTION_KEYS, problems, custom_roles)
+
+
+def _pairs_by_line(predicted: Source, referenced: Source) -> list[Prediction]:
+    left, right = (source.text.removesuffix("\n").split("\n") for source in (predicted, referenced))
+    if len(left) != len(right):
+        what = f"{len(left)} predictions but {len(right)} references"
+        raise DataError(
+            what, f"{predicted.name}, {referenced.name}", "line N of one must belong to line N of the other"
+        )
+    empty = [number for number, line in enumerate(right, 1) if not line.strip()]
+    if empty:
+        raise DataError([Problem("the reference is empty", f"{referenced.name}:{number}") for number in empty])
+    return [
+        Prediction(str(number), NO_ROLE, prediction.strip(), (reference.strip(),))
+        for number, (prediction, reference) in enumerate(zip(left, right, strict=True), 1)
+    ]
+
+
+def _pairs_by_id(predicted: Source, referenced: Source) -> list[Prediction]:
+    problems: list[Problem] = []
+    predictions = _texts_by_key(predicted, PREDICTION_KEYS, problems)
+    references = _texts_by_key(referenced, REFERENCE_KEYS, problems)
+    predicted_roles = {role for _, role in predictions}  # a system may write fewer roles than there are references for
+    references = {key: found for key, found in references.items() if key[1] in predicted_roles or not predicted_roles}
+    for key, place, here, there in (
+        *((key, place, "reference", referenced) for key, (place, _) in predictions.items() if key not in references),
+        *((key, place, "prediction", predicted) for key, (place, _) in references.items() if key not in predictions),
+    ):
+        problems.append(Problem(f"no {here} for id {key[0]}, role {key[1]}", place, f"add it to {there.name}"))
+    if problems:
+        raise DataError(problems)
+    if not references:
+        raise DataError("no texts to score", referenced.name, "see docs/formats.md for what a line may hold")
+    return [
+        Prediction(identity, role, predictions[identity, role][1][0], tuple(texts))
+        for (identity, role), (_, texts) in references.items()
+    ]
+
+
+def _texts_by_key(
+    source: Source,
+    keys: tuple[str, ...],
+    problems: list[Problem],
+    custom_roles: RoleAliases | None = None,
+) -> dict[tuple[str, str], tuple[str, list[str]]]:
+    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for record in source.records():
+        if isinstance(record, Problem):
+            problems.append(record)
+            continue
+        for key, texts in _texts_of_record(record, keys, problems, custom_roles):
+            if key in found:
+                problems.append(Problem(f"id {key[0]}, role {key[1]} stands twice", record.location, "remove one"))
+            found[key] = (record.location, texts)
+    return found
+
+
+def _texts_of_record(
+    record: Record,
+    keys: tuple[str, ...],
+    problems: list[Problem],
+    custom_roles: RoleAliases | None,
+) -> list[tuple[tuple[str, str], list[str]]]:
+    """The texts of one line: either one role's, or all of a line with a `summaries` object."""
+    value: Any = record.value
+    if not isinstance(value, dict) or not is_valid_id(value.get("id")):
+        problems.append(Problem("no id", record.location, "each line needs an id"))
+        return []
+    identity = str(value["id"])
+    by_role: Mapping[str, Any] | None = value.get("summaries")
+    if not isinstance(by_role, dict):
+        text = next((value[key] for key in keys if key in value), None)
+        by_role = {str(value.get("role", NO_ROLE)): text}
+    rows = []
+    for role, text in by_role.items():
+        texts = text if isinstance(text, list) else [text]
+        place = f"{record.location}, id {identity}"
+        fault = _text_problem(texts, keys)
+        if fault:
+            problems.append(Problem(fault[0], place, fault[1]))
+        rows.append(
+            ((identity, _canonical_role(role, custom_roles)), texts)
+        )  # also with a fault, so that its partner is not called lonely
+    return rows
+
+
+def _canonical_role(name: str, custom_roles: RoleAliases | None) -> str:
+    """One name for a role's aliases; a name that is none stays."""
+    try:
+        return name if name == NO_ROLE else resolve_role(name, custom_roles)
+    except UsageError:
+        return name
+
+
+def _text_problem(texts: list[Any], keys: tuple[str, ...]) -> tuple[str, str] | None:
+    """What is wrong with the texts of one role, and the fix."""
+    if not texts or not all(isinstance(one, str) for one in texts):
+        return f"no text under {' or '.join(keys)}", "add it"
+    if keys == PREDICTION_KEYS and len(texts) > 1:
+        return "several predictions for one role", "give one"
+    if keys == REFERENCE_KEYS and not all(one.strip() for one in texts):
+        return "the reference is empty", "add its text, or leave the record out"
+    return None
 
 
 def read_system_outputs(
     given: Sequence[str],
     dialogues: Sequence[Dialogue],
     roles: Sequence[str] | None = None,
-    custom_roles: Mapping[str, Sequence[str]] | None = None,
+    custom_roles: RoleAliases | None = None,
     limit: int | None = None,
 ) -> list[Prediction]:
     """Each of `given` is a JSON lines file with ids, or ROLE=FILE: texts of which line N belongs to dialogue N.
@@ -25,39 +219,41 @@ def read_system_outputs(
     dialogue or reference, and every reference of an output's role without an output.
     """
     chosen = dialogues[:limit]
-    made: dict[tuple[str, str], tuple[str, str]] = {}  # (id, role) -> place, text
+    outputs: dict[tuple[str, str], tuple[str, str]] = {}  # (id, role) -> place, text
     problems: list[Problem] = []
     for one in given:
         name, sign, path = one.partition("=")
         by_line = bool(sign) and not Path(one).is_file()
         found = (
-            _by_line(name, path, dialogues, chosen, custom_roles) if by_line else _by_id(one, problems, custom_roles)
+            _outputs_by_line(name, path, dialogues, chosen, custom_roles)
+            if by_line
+            else _outputs_by_id(one, problems, custom_roles)
         )
         for key, (place, text) in found.items():
-            if key in made:
+            if key in outputs:
                 problems.append(Problem(f"a second output for id {key[0]}, role {key[1]}", place, "give one"))
-            made[key] = place, text
-    wanted = tuple(roles or dict.fromkeys(role for _, role in made))
+            outputs[key] = place, text
+    wanted = tuple(roles or dict.fromkeys(role for _, role in outputs))
     answer = []
     known = {one.id for one in dialogues}
-    if made and not any(identity in known for identity, _ in made):
-        (identity, _), (place, _) = next(iter(made.items()))
+    if outputs and not any(identity in known for identity, _ in outputs):
+        (identity, _), (place, _) = next(iter(outputs.items()))
         what = f"no output is of a dialogue of the data: first {identity}, the data's first {dialogues[0].id}"
         raise DataError(what, place, "name the --data that was summarized")
     for dialogue in chosen:
         for role in wanted:
             references, key = dialogue.summaries.get(role, ()), (dialogue.id, role)
-            if references and key in made:
-                answer.append(Prediction(dialogue.id, role, made[key][1], tuple(references)))
+            if references and key in outputs:
+                answer.append(Prediction(dialogue.id, role, outputs[key][1], tuple(references)))
             elif references:
                 problems.append(
                     Problem(f"no output for role {role}", dialogue.location, "add it, or ask for other --roles")
                 )
-            elif key in made:
+            elif key in outputs:
                 problems.append(Problem(f"no reference for role {role}", dialogue.location, "leave the output out"))
     problems += [
         Problem(f"no dialogue with id {identity}", place, "leave the output out, or name its --data")
-        for (identity, role), (place, _) in made.items()
+        for (identity, role), (place, _) in outputs.items()
         if identity not in known and role in wanted
     ]
     if problems:
@@ -67,12 +263,12 @@ def read_system_outputs(
     return answer
 
 
-def _by_line(
+def _outputs_by_line(
     name: str,
     path: str,
     dialogues: Sequence[Dialogue],
     chosen: Sequence[Dialogue],
-    custom_roles: Mapping[str, Sequence[str]] | None,
+    custom_roles: RoleAliases | None,
 ) -> dict[tuple[str, str], tuple[str, str]]:
     role = resolve_role(name, custom_roles)
     source = open_source(path)
@@ -87,8 +283,8 @@ def _by_line(
     }
 
 
-def _by_id(
-    path: str, problems: list[Problem], custom_roles: Mapping[str, Sequence[str]] | None
+def _outputs_by_id(
+    path: str, problems: list[Problem], custom_roles: RoleAliases | None
 ) -> dict[tuple[str, str], tuple[str, str]]:
     source = open_source(path)
     if not source.is_json:
@@ -96,5 +292,5 @@ def _by_id(
         raise UsageError("a text file without a role", source.name, fix)
     return {
         (identity, OVERALL if role == NO_ROLE else role): (place, texts[0] if texts else "")
-        for (identity, role), (place, texts) in read_texts(source, problems, custom_roles).items()
+        for (identity, role), (place, texts) in _prediction_texts(source, problems, custom_roles).items()
     }

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -12,18 +12,18 @@ from typing import Any
 from rolesum.atomic_io import atomic_write_text, check_writable
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.evaluate import Evaluation, add_checks, evaluate, score_roles
+from rolesum.evaluation.evaluate import add_checks, evaluate
+from rolesum.evaluation.evaluated_run import write_evaluation
+from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.llm_judge.agreement import check_human_ratings, judge_agreement, read_human_ratings
-from rolesum.evaluation.model_metrics.options import ModelMetricOptions, compute_model_metrics
-from rolesum.evaluation.pairs import read_predictions
-from rolesum.evaluation.predictions import read_system_outputs
+from rolesum.evaluation.model_metrics.compute import ModelMetricOptions, compute_model_metrics
+from rolesum.evaluation.predictions import read_predictions, read_system_outputs
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.report.terminal import write_tables
-from rolesum.evaluation.results import write_evaluation
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 from rolesum.generation import Decoding, Engine, summarize
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import RoleConfig, SummarizerConfig
+from rolesum.generation.summarizer import SummarizerConfig
 from rolesum.metrics.scorers import MultiReference, get_scorer
 
 
@@ -33,17 +33,11 @@ class EvaluationTask:
 
     data: str | None
     roles: Sequence[str] | None = None
-    declared: RoleConfig = field(default_factory=lambda: RoleConfig({}, {}))
-    system_name: str | None = None  # of the system; by default after what made it
+    system_name: str | None = None  # shown in tables and reports; default: after the model, baseline or files
     scorer: str | None = None
     multi_reference: MultiReference = "mean"
-    choice: str | None = None  # the name of the choice among samples
-    format_name: str | None = None
-    columns: Mapping[str, str] | None = None
-    unknown_speaker: str = "refuse"
-    speakers: Mapping[str, str] = field(default_factory=dict)
-    limit: int | None = None
-    skip: Collection[str] = ()
+    choice: str | None = None  # name of the reranker that chooses among samples
+    read_options: ReadOptions = field(default_factory=ReadOptions)
     checks: bool = True
     model_metrics: ModelMetricOptions | None = None
     judge_labels: str | None = None  # people's ratings, to hold the judge's against
@@ -61,16 +55,7 @@ class EvaluationTask:
         if self.data is None:
             raise UsageError("no data to evaluate on", fix="name it: --data FILE")
         source = open_source(self.data)
-        options = ReadOptions(
-            format=self.format_name,
-            custom_roles=self.declared.aliases,
-            speakers=self.speakers,
-            columns=self.columns or {},
-            unknown_speaker=self.unknown_speaker,
-            skip=self.skip,
-            limit=None if whole else self.limit,
-        )
-        dialogues = read_dialogues(source, options)
+        dialogues = read_dialogues(source, replace(self.read_options, limit=None) if whole else self.read_options)
         _check_ids(dialogues)
         self.check_output()
         return source, dialogues
@@ -138,8 +123,8 @@ def evaluate_outputs(task: EvaluationTask, given: Sequence[str]) -> Evaluation:
     Without data the outputs must hold their references, as predictions.jsonl does; there is nothing to check then.
     """
     if task.data is None and len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
-        if task.limit or task.skip or task.speakers:
-            raise UsageError("--limit, --skip and --speaker are of the data, and none is named", fix="name --data")
+        if task.read_options.limit or task.read_options.skip or task.read_options.speakers:
+            raise UsageError("--limit, --skip and --speaker apply to the data, and none is named", fix="name --data")
         found = read_predictions(given[0])
         chosen = [one for one in found if not task.roles or one.role in task.roles]
         if not chosen:
@@ -149,7 +134,9 @@ def evaluate_outputs(task: EvaluationTask, given: Sequence[str]) -> Evaluation:
         about: dict[str, Any] = {}
     else:
         source, dialogues = task.read(whole=True)
-        chosen = read_system_outputs(given, dialogues, task.roles, task.declared.aliases, task.limit)
+        options = task.read_options
+        aliases = {role: list(names) for role, names in options.custom_roles.items()}
+        chosen = read_system_outputs(given, dialogues, task.roles, aliases, options.limit)
         ids = {one.id for one in chosen}
         dialogues = [one for one in dialogues if one.id in ids]
         about = _about_data(task, source)
@@ -212,22 +199,23 @@ def _about_writing(writing: SummarizerConfig, choice: str | None) -> dict[str, A
 
 
 def _about_data(task: EvaluationTask, source: Source) -> dict[str, Any]:
-    """On what it was evaluated, so that it can be read again in the same way."""
+    """What was evaluated on, so that `rolesum compare` can read it again in the same way."""
+    options = task.read_options
     about: dict[str, Any] = {
         "data": _readable(source.name),
         "data_sha256": hashlib.sha256(source.text.encode()).hexdigest(),
-        "limit": task.limit,
+        "limit": options.limit,
     }
-    if task.format_name:
-        about["format"] = task.format_name
-    if task.columns:
-        about["columns"] = dict(task.columns)
-    if task.unknown_speaker != "refuse":
-        about["unknown_speaker"] = task.unknown_speaker
-    if task.speakers:
-        about["speakers"] = dict(task.speakers)
-    if task.declared.aliases:
-        about["custom_roles"] = {role: list(aliases) for role, aliases in task.declared.aliases.items()}
+    if options.format:
+        about["format"] = options.format
+    if options.columns:
+        about["columns"] = dict(options.columns)
+    if options.unknown_speaker != "refuse":
+        about["unknown_speaker"] = options.unknown_speaker
+    if options.speakers:
+        about["speakers"] = dict(options.speakers)
+    if options.custom_roles:
+        about["custom_roles"] = {role: list(aliases) for role, aliases in options.custom_roles.items()}
     return about
 
 

@@ -12,9 +12,9 @@ from rouge_score.tokenize import tokenize as rouge_tokens
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.baselines import BASELINES, baseline_engine
-from rolesum.evaluation.baselines.case import Candidates
+from rolesum.evaluation.baselines.candidates import Candidates
 from rolesum.evaluation.baselines.centrality import DAMPING, cosine_similarities, lexrank, pagerank, textrank
-from rolesum.evaluation.baselines.choice import CSDS_BUDGETS
+from rolesum.evaluation.baselines.extractors import CSDS_BUDGETS
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, summarize
 from rolesum.metrics.scorers import score

@@ -9,10 +9,9 @@ import pytest
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, UsageError
-from rolesum.evaluation.human.agreement import annotator_agreement
-from rolesum.evaluation.human.export import export_judgments
-from rolesum.evaluation.human.results import ALL_ROLES, annotation_results
-from rolesum.evaluation.human.run import read_annotation_results
+from rolesum.evaluation.evaluated_run import EvaluatedRun, read_runs
+from rolesum.evaluation.human.annotate import read_annotation_results
+from rolesum.evaluation.human.results import ALL_ROLES, annotation_results, annotator_agreement, export_judgments
 from rolesum.evaluation.human.session import AnnotationSession
 from rolesum.evaluation.human.store import PREFERENCE, AnnotationStore, Judgment
 from rolesum.evaluation.human.study import (
@@ -23,8 +22,7 @@ from rolesum.evaluation.human.study import (
     parse_roles,
     resolve_settings,
 )
-from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.run_reader import EvaluatedRun, read_runs
+from rolesum.evaluation.predictions import Prediction
 
 ROLES = ("overall", "user")
 

@@ -17,12 +17,12 @@ import pytest
 
 from helpers.browser import browser  # noqa: F401
 from rolesum.errors import ResourceError
+from rolesum.evaluation.evaluated_run import EvaluatedRun
 from rolesum.evaluation.human.server import AnnotationServer
 from rolesum.evaluation.human.session import AnnotationSession
 from rolesum.evaluation.human.store import AnnotationStore
 from rolesum.evaluation.human.study import StudySettings, make_study
-from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.run_reader import EvaluatedRun
+from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import ReadOptions, read_dialogues
 
 EVIL = "</script><img src=x onerror=\"document.title='broken'\"> &amp; 用户"
@@ -173,7 +173,7 @@ def test_annotators_at_once_lose_no_answer(store):
 SERVE = """
 import sys
 from pathlib import Path
-from rolesum.evaluation.human.run import serve_annotation
+from rolesum.evaluation.human.annotate import serve_annotation
 a, b, store = map(Path, sys.argv[1:])
 serve_annotation([a, b], {}, store=store, data="sample:zh-test", port=0)
 """

@@ -16,8 +16,8 @@ from rolesum.evaluation.llm_judge.agreement import check_human_ratings, judge_ag
 from rolesum.evaluation.llm_judge.endpoint import JudgeEndpoint
 from rolesum.evaluation.llm_judge.judge import Verdict, judge_summaries
 from rolesum.evaluation.llm_judge.prompt import CRITERIA, judge_prompt, read_answer
-from rolesum.evaluation.model_metrics.options import ModelMetricOptions, compute_model_metrics
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.model_metrics.compute import ModelMetricOptions, compute_model_metrics
+from rolesum.evaluation.predictions import Prediction
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
 

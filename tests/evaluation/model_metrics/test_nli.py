@@ -11,9 +11,8 @@ from helpers.tiny_encoders import NLI_LABELS, classifier_dir, encoder_dir
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.evaluation.model_metrics.encoder import load_checkpoint
-from rolesum.evaluation.model_metrics.nli import nli_support
-from rolesum.evaluation.model_metrics.windows import turn_windows
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.model_metrics.nli import nli_support, turn_windows
+from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import read_dialogues
 
 EN = Dialogue(

@@ -3,10 +3,10 @@ import re
 import pytest
 
 from rolesum.errors import UsageError
-from rolesum.evaluation.evaluate import Evaluation, score_roles
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.evaluated_run import evaluation_results
+from rolesum.evaluation.evaluation import Evaluation, score_roles
+from rolesum.evaluation.predictions import Prediction
 from rolesum.evaluation.report.paper import as_latex, as_markdown
-from rolesum.evaluation.results import evaluation_results
 from rolesum.metrics.published import PublishedRow
 
 REFERENCES = ("Tom fixed the lamp.", "Anna called Tom.", "They met at noon.")

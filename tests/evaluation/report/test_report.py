@@ -12,7 +12,8 @@ import pytest
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.evaluation.compare import compare_evaluations
-from rolesum.evaluation.evaluate import Evaluation, Prediction, add_checks, score_roles
+from rolesum.evaluation.evaluate import Prediction, add_checks
+from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.report import ReportSystem, score_tables, write_report
 from rolesum.evaluation.report.marks import mark_sentences, matching_spans

@@ -6,8 +6,9 @@ import pytest
 
 from helpers.browser import browser  # noqa: F401
 from rolesum.evaluation.compare import compare_evaluations
-from rolesum.evaluation.evaluate import Evaluation, add_checks, score_roles
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.evaluate import add_checks
+from rolesum.evaluation.evaluation import Evaluation, score_roles
+from rolesum.evaluation.predictions import Prediction
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.formats import read_dialogues
 

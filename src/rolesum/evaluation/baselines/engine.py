@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
-from rolesum.evaluation.baselines import choice
-from rolesum.evaluation.baselines.case import Candidates
-from rolesum.evaluation.baselines.oracle import oracle
+from rolesum.evaluation.baselines import extractors
+from rolesum.evaluation.baselines.candidates import Candidates
 from rolesum.generation.engine import Decoding, Engine, Generation, OnText
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.instructions import ChatFormat, Prompt, PromptLayout
@@ -17,22 +16,25 @@ from rolesum.roles import AGENT
 DEFAULT_TURNS = 3
 
 _BY_COUNT: dict[str, tuple[str, Callable[[Candidates, int], list[int]]]] = {
-    "lead": ("the first N turns", choice.lead),
-    "longest": ("the N longest turns", choice.longest),
-    "textrank": ("the N turns that TextRank ranks highest", choice.by_textrank),
-    "lexrank": ("the N turns that LexRank ranks highest, links from a cosine of 0.1", choice.by_lexrank),
-    "lexrank-continuous": ("the same, links weighed by the cosine", choice.by_continuous_lexrank),
+    "lead": ("the first N turns", extractors.lead),
+    "longest": ("the N longest turns", extractors.longest),
+    "textrank": ("the N turns that TextRank ranks highest", extractors.by_textrank),
+    "lexrank": ("the N turns that LexRank ranks highest, links from a cosine of 0.1", extractors.by_lexrank),
+    "lexrank-continuous": ("the same, links weighed by the cosine", extractors.by_continuous_lexrank),
 }
-_WHOLE: dict[str, tuple[str, choice.Extractor]] = {
-    "oracle": ("the turns that best match the reference, taken greedily: the ceiling for copying turns", oracle),
-    "last-agent": ("the agent's last turn, for every role", choice.last),
+_WHOLE: dict[str, tuple[str, extractors.Extractor]] = {
+    "oracle": (
+        "the turns that best match the reference, taken greedily: the ceiling for copying turns",
+        extractors.oracle,
+    ),
+    "last-agent": ("the agent's last turn, for every role", extractors.last),
     "csds-longest": (
         "in Chinese, CSDS's row Longest: the longest turns until they reach a budget",
-        choice.csds_longest,
+        extractors.csds_longest,
     ),
     "csds-lexpagerank": (
         "in Chinese, CSDS's row LexPageRank: the highest ranked within a budget",
-        choice.csds_lexpagerank,
+        extractors.csds_lexpagerank,
     ),
 }
 
@@ -69,7 +71,7 @@ class BaselineEngine(Engine):
     """
 
     name: str
-    extract: choice.Extractor
+    extract: extractors.Extractor
     fixed_role: str | None = None
     layout: PromptLayout = field(default=PromptLayout(ChatFormat()), repr=False)
 

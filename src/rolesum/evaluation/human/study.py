@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.run_reader import EvaluatedRun
+from rolesum.evaluation.evaluated_run import EvaluatedRun
 from rolesum.roles import BUILT_IN, resolve_role
 
 REFERENCE = "reference"  # the hidden system that --with-reference adds

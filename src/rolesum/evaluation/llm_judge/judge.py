@@ -16,7 +16,7 @@ from rolesum.evaluation.llm_judge.cache import JudgeCache, cache_key
 from rolesum.evaluation.llm_judge.endpoint import JudgeAnswer, JudgeEndpoint, RequestFailed, unreachable
 from rolesum.evaluation.llm_judge.prompt import CRITERIA, LANGUAGES, JudgePrompt, Messages, judge_prompt, read_answer
 from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 
 MAX_ATTEMPTS = 3  # questions asked until an answer can be used
 MAX_CONSECUTIVE_FAILURES = 10  # questions in a row without any answer

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 
 CRITERIA = ("accuracy", "coherence", "grammar", "faithfulness", "coverage")
 LANGUAGES = ("en", "zh")

@@ -9,8 +9,8 @@ from typing import Any
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.model_metrics.bertscore import hidden_by_chunk
 from rolesum.evaluation.model_metrics.encoder import Encoder, load_encoder
+from rolesum.evaluation.model_metrics.idf import InverseDocumentFrequency
 from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.model_metrics.weights import InverseDocumentFrequency
 from rolesum.metrics.scorers import Pairs
 
 POOLED_LAYERS = 5

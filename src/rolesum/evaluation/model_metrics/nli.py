@@ -12,8 +12,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.evaluation.model_metrics.encoder import LoadedCheckpoint, load_checkpoint
 from rolesum.evaluation.model_metrics.model_score import ModelScore
-from rolesum.evaluation.model_metrics.windows import TurnWindow, turn_windows
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 
 METRIC_NAME = "entailment"
 NO_SUPPORT: tuple[float, tuple[int, ...]] = (0.0, ())  # the support by a dialogue of no turns
@@ -79,6 +78,29 @@ class NliResult:
             ]
             for sentences in self.per_prediction
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnWindow:
+    """The text of some turns; `turns` are their places in the dialogue, from 0."""
+
+    turns: tuple[int, ...]
+    text: str
+
+
+def turn_windows(dialogue: Dialogue, longest: int, stride: int = 1) -> list[TurnWindow]:
+    """All runs of 1 to `longest` turns that begin at every `stride`-th turn; the last turn is in a run of each size.
+
+    A dialogue of fewer turns is its own longest run.
+    """
+    lines = [f"{turn.speaker}: {turn.text}" for turn in dialogue.turns]
+    found = []
+    for size in range(1, min(longest, len(lines)) + 1):
+        last = len(lines) - size
+        for begin in sorted({*range(0, last + 1, stride), last}):
+            turns = tuple(range(begin, begin + size))
+            found.append(TurnWindow(turns, "\n".join(lines[begin : begin + size])))
+    return found
 
 
 def nli_support(

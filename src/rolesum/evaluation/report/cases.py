@@ -7,7 +7,7 @@ from typing import Any
 from rolesum.checks.types import CheckedSummary
 from rolesum.dialogue import Dialogue, detect_language
 from rolesum.evaluation.breakdown import main_measure
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 from rolesum.evaluation.report.marks import NO_CHECKS, mark_sentences, matching_spans
 from rolesum.evaluation.report.tables import ReportSystem, all_roles
 from rolesum.metrics.scorers import HEADINGS, Score

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,6 +13,7 @@ from markupsafe import Markup
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
 from rolesum.dialogue import Dialogue
+from rolesum.evaluation.comparison import CompareRow
 from rolesum.evaluation.report.cases import select_cases, signed
 from rolesum.evaluation.report.plots import check_rate_plot, loss_curve, plots_by_role
 from rolesum.evaluation.report.tables import (
@@ -24,9 +25,6 @@ from rolesum.evaluation.report.tables import (
     score_tables,
 )
 
-if TYPE_CHECKING:
-    from rolesum.evaluation.compare import CompareRow
-
 
 def write_report(
     path: Path,
@@ -36,7 +34,7 @@ def write_report(
     *,
     metrics: Path | None = None,
     metadata: Mapping[str, Any] | None = None,
-    comparisons: Sequence["CompareRow"] | None = None,
+    comparisons: Sequence[CompareRow] | None = None,
 ) -> None:
     """Write the page.
 

@@ -3,17 +3,15 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rolesum.checks import CHECKS
 from rolesum.evaluation.check_rates import CheckRate
-from rolesum.evaluation.evaluate import Evaluation
-from rolesum.evaluation.results import score_results
+from rolesum.evaluation.comparison import CompareRow
+from rolesum.evaluation.evaluated_run import score_results
+from rolesum.evaluation.evaluation import Evaluation
 from rolesum.metrics.published import published_rows
 from rolesum.metrics.scorers import HEADINGS, SCORERS
-
-if TYPE_CHECKING:
-    from rolesum.evaluation.compare import CompareRow
 
 SIGNIFICANT = 0.05
 
@@ -129,7 +127,7 @@ def _rate(rate: CheckRate | None) -> dict[str, Any]:
     }
 
 
-def difference_tables(comparisons: Iterable["CompareRow"]) -> list[dict[str, Any]]:
+def difference_tables(comparisons: Iterable[CompareRow]) -> list[dict[str, Any]]:
     """For each role and pair of systems a table of measures; those of checks and models, which are long, are folded."""
     tables: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for row in comparisons:

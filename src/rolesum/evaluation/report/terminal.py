@@ -11,10 +11,10 @@ from rich.table import Table
 
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
-from rolesum.evaluation.compare import CHECKS_FAMILY, CompareRow
-from rolesum.evaluation.evaluate import Evaluation
+from rolesum.evaluation.comparison import CHECKS_FAMILY, CompareRow
+from rolesum.evaluation.evaluated_run import evaluation_results
+from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report.paper import as_latex, as_markdown
-from rolesum.evaluation.results import evaluation_results
 from rolesum.metrics.published import published_rows
 from rolesum.metrics.scorers import HEADINGS
 

@@ -15,7 +15,7 @@ from rolesum.evaluation.model_metrics.encoder import load_encoder, parse_model_l
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.model_metrics.moverscore import moverscore
 from rolesum.evaluation.model_metrics.nli import NliResult, nli_support
-from rolesum.evaluation.prediction import Prediction
+from rolesum.evaluation.predictions import Prediction
 
 
 @dataclass(frozen=True)

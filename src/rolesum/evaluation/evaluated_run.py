@@ -1,21 +1,140 @@
-"""What `rolesum evaluate --out` left, read again: predictions, what they were made of, and the dialogues if at hand."""
+"""The directory that `rolesum evaluate --out` writes: how it is written, and how it is read again.
+
+It holds predictions.jsonl, scores.jsonl (each prediction's own values), checks.jsonl (flags and evidence) and
+results.json, which is written last.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from rolesum.atomic_io import atomic_write_text
 from rolesum.console import log
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.pairs import read_predictions
-from rolesum.evaluation.prediction import Prediction
-from rolesum.evaluation.results import PREDICTIONS_FILE, RESULTS_FILE, predictions_digest
+from rolesum.evaluation.check_rates import RoleChecks
+from rolesum.evaluation.evaluation import Evaluation
+from rolesum.evaluation.predictions import Prediction, read_predictions
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
+from rolesum.metrics import bootstrap
+from rolesum.metrics.scorers import Score
+
+PREDICTIONS_FILE, RESULTS_FILE, SCORES_FILE, CHECKS_FILE = (
+    "predictions.jsonl",
+    "results.json",
+    "scores.jsonl",
+    "checks.jsonl",
+)
+
+
+def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
+    """What results.json holds."""
+    roles = {}
+    for role, score in evaluation.scores.items():
+        found = {**score_results(score), **_ending_counts(evaluation.predictions_for(role))}
+        if role in evaluation.model_scores:
+            found["models"] = {name: one.as_json() for name, one in evaluation.model_scores[role].items()}
+        if role in evaluation.checks:
+            found["checks"] = check_results(evaluation.checks[role])
+        if evaluation.breakdown.get(role):
+            found["breakdown"] = evaluation.breakdown[role]
+        roles[role] = found
+    return {
+        **evaluation.metadata,
+        "roles": roles,
+        "predictions_sha256": predictions_digest(_prediction_lines(evaluation)),
+    }
+
+
+def score_results(found: Score) -> dict[str, Any]:
+    """A score as plain data: recipe, versions, means, and the 95 % interval of every figure."""
+    return {
+        "scorer": found.scorer,
+        "scorer_version": found.version,
+        "libraries": dict(found.libraries),
+        "multi_reference": found.multi_reference,
+        "pairs": len(next(iter(found.per_pair.values()))),
+        "means": {measure: round(value, 2) for measure, value in found.means.items()},
+        "intervals": {
+            measure: [round(bound, 2) for bound in interval]
+            for measure, interval in bootstrap.bootstrap_intervals(found.statistics).items()
+            if interval
+        },
+    }
+
+
+def check_results(checks: RoleChecks) -> dict[str, Any]:
+    """The rates of a role's checks and of its references, with intervals; None for a rate of no cases."""
+    return {name: {key: _rounded(value) for key, value in asdict(rate).items()} for name, rate in checks.rates.items()}
+
+
+def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
+    """Write predictions.jsonl, scores.jsonl, checks.jsonl where there were checks, and results.json last.
+
+    results.json holds a digest of the predictions, so that what was cut short is not taken for a whole.
+    """
+    atomic_write_text(directory / PREDICTIONS_FILE, _prediction_lines(evaluation))
+    atomic_write_text(directory / SCORES_FILE, _lines(_score_rows(evaluation)))
+    if evaluation.checks:
+        atomic_write_text(directory / CHECKS_FILE, _lines(_check_rows(evaluation)))
+    else:
+        (directory / CHECKS_FILE).unlink(missing_ok=True)  # of an evaluation before this one
+    results = evaluation_results(evaluation)
+    atomic_write_text(directory / RESULTS_FILE, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def _prediction_lines(evaluation: Evaluation) -> str:
+    return _lines(asdict(one) for one in evaluation.predictions)
+
+
+def predictions_digest(predictions: str) -> str:
+    """Of the text of predictions.jsonl."""
+    return hashlib.sha256(predictions.encode()).hexdigest()
+
+
+def _score_rows(evaluation: Evaluation) -> Sequence[dict[str, Any]]:
+    """Each prediction's own values, of the measures that a pair has."""
+    rows = []
+    for role, score in evaluation.scores.items():
+        values = {**score.per_pair}
+        for name, of_model in evaluation.model_scores.get(role, {}).items():
+            values |= {f"{name}.{measure}": each for measure, each in of_model.per_pair.items()}
+        for place, one in enumerate(evaluation.predictions_for(role)):
+            own = {measure: round(each[place], 4) for measure, each in values.items() if not math.isnan(each[place])}
+            rows.append({"id": one.id, "role": role, **own})
+    return rows
+
+
+def _check_rows(evaluation: Evaluation) -> Sequence[dict[str, Any]]:
+    """Each prediction's flags and evidence; turns are numbered from 0."""
+    rows = []
+    for role, checks in evaluation.checks.items():
+        for one, checked in zip(evaluation.predictions_for(role), checks.checked, strict=True):
+            flags = [{**asdict(flag), "text": one.prediction[flag.start : flag.end]} for flag in checked.flags]
+            evidence = [asdict(each) for each in checked.evidence]
+            rows.append({"id": one.id, "role": role, "flags": flags, "evidence": evidence})
+    return rows
+
+
+def _ending_counts(predictions: Sequence[Prediction]) -> dict[str, int]:
+    truncated = sum(one.finish_reason == "length" for one in predictions)
+    return {"truncated_by_limit": truncated, "empty": sum(not one.prediction.strip() for one in predictions)}
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 6)
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 @dataclass(frozen=True)
@@ -39,7 +158,7 @@ def read_run(directory: str | Path) -> EvaluatedRun:
         fix = f"name a directory that rolesum evaluate --out wrote; it holds {PREDICTIONS_FILE}"
         raise UsageError(f"no evaluated run in {home}", fix=fix)
     predictions = tuple(read_predictions(home / PREDICTIONS_FILE))
-    about = _about(home / RESULTS_FILE) if (home / RESULTS_FILE).is_file() else {}
+    about = _read_results(home / RESULTS_FILE) if (home / RESULTS_FILE).is_file() else {}
     known = about.get("predictions_sha256")
     if known and known != predictions_digest((home / PREDICTIONS_FILE).read_text(encoding="utf-8")):
         what = f"{PREDICTIONS_FILE} does not match the digest in {RESULTS_FILE}: interrupted, or edited since"
@@ -47,7 +166,7 @@ def read_run(directory: str | Path) -> EvaluatedRun:
     return EvaluatedRun(home.resolve().name, home, predictions, about)
 
 
-class _Results(BaseModel):
+class _ResultsFile(BaseModel):
     """What is asked of a results.json; the rest of it is let be."""
 
     roles: dict[str, dict[str, Any]] = {}
@@ -61,11 +180,11 @@ class _Results(BaseModel):
     predictions_sha256: str | None = None
 
 
-def _about(path: Path) -> Mapping[str, Any]:
+def _read_results(path: Path) -> Mapping[str, Any]:
     """A results.json. Raises DataError where it is broken, or was edited into something else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        _Results.model_validate(found)
+        _ResultsFile.model_validate(found)
     except ValidationError as error:
         problem = Problem.from_pydantic(error.errors()[0], str(path))
         raise DataError(f"broken: {problem.what}", str(path), "run rolesum evaluate again") from None
@@ -83,7 +202,7 @@ def read_runs(directories: Sequence[str | Path]) -> list[EvaluatedRun]:
     if len({run.directory.resolve() for run in runs}) < max(2, len(runs)):
         raise UsageError("two or more different runs are needed", fix="rolesum compare runs/a runs/b")
     first, problems, aligned = runs[0], [], []
-    names = _names(runs)
+    names = _run_names(runs)
     wanted = {(one.id, one.role): one for one in first.predictions}
     for name, run in zip(names, runs, strict=True):
         found = {(one.id, one.role): one for one in run.predictions}
@@ -146,7 +265,7 @@ def _of_other_data(runs: Sequence[EvaluatedRun], source: Source) -> str | None:
     return next(others, None)
 
 
-def _names(runs: Sequence[EvaluatedRun]) -> list[str]:
+def _run_names(runs: Sequence[EvaluatedRun]) -> list[str]:
     """The shortest ends of the directories' paths that differ."""
     parts = [run.directory.resolve().parts for run in runs]
     for length in range(1, max(map(len, parts)) + 1):

@@ -7,13 +7,12 @@ from typing import Any
 from rolesum.atomic_io import check_writable
 from rolesum.console import log
 from rolesum.errors import DataError, UsageError
-from rolesum.evaluation.human.export import check_export_suffix, export_judgments
-from rolesum.evaluation.human.results import annotation_results
+from rolesum.evaluation.evaluated_run import EvaluatedRun, read_run, read_run_dialogues, read_runs
+from rolesum.evaluation.human.results import annotation_results, check_export_suffix, export_judgments
 from rolesum.evaluation.human.server import AnnotationServer
 from rolesum.evaluation.human.session import AnnotationSession
 from rolesum.evaluation.human.store import AnnotationStore, Judgment
 from rolesum.evaluation.human.study import Study, StudySettings, check_record, make_study, resolve_settings
-from rolesum.evaluation.run_reader import EvaluatedRun, read_run, read_run_dialogues, read_runs
 
 
 def serve_annotation(
