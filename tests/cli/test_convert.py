@@ -55,7 +55,7 @@ def test_standard_input_and_output_work_and_the_counts_go_to_standard_error():
     done = rolesum("data", "convert", "-", "-", stdin=VTT)
     assert [turn["speaker"] for turn in json.loads(done.stdout)["turns"]] == ["Anna", "Tom"]
     assert "1 dialogue," in done.stderr
-    assert "no speaker has a role; say who plays which with --speaker" in done.stderr
+    assert "no speaker has a role; assign roles with --speaker" in done.stderr
 
 
 def test_bad_records_are_all_told_and_nothing_is_written(file, tmp_path):

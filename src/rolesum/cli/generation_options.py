@@ -1,4 +1,4 @@
-"""The options of every verb that writes or serves summaries, once: what they are called, and what they come to."""
+"""Option groups of the commands that write, evaluate or serve summaries, and the configuration that they result in."""
 
 import inspect
 from collections.abc import Callable
@@ -35,8 +35,8 @@ from rolesum.cli.options import (
     UnknownSpeaker,
     Url,
     VllmOptions,
+    read_options,
     role_list,
-    speaker_map,
     vllm_options,
 )
 from rolesum.generation.engine import DECODING_OPTIONS, Decoding, DecodingOption
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """By what is summarized: each field is an option, with its default."""
+    """The engine and its model. Each field is a command-line option with its default."""
 
     model: Model = None
     adapter: Adapter = None
@@ -68,7 +68,7 @@ class EngineOptions:
 
     @cached_property
     def role_config(self) -> "RoleConfig":
-        """What the adapter, the recipe and the sections say of roles."""
+        """Custom roles and sections of the adapter, the recipe and --sections."""
         from rolesum.generation.summarizer import load_role_config
 
         return load_role_config(self.adapter, self.recipe, self.sections)
@@ -95,7 +95,7 @@ class EngineOptions:
         )
 
     def _bundled_adapter(self, engine: str) -> Path | None:
-        """The adapter that comes with rolesum, where no model is named; other engines bring weights of their own."""
+        """The bundled adapter, used by transformers and vLLM if no model is named."""
         from rolesum.models.bundled_adapters import default_adapter
 
         return default_adapter() if self.model is None and engine in ("transformers", "vllm") else None
@@ -103,7 +103,7 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class GenerationOptions(EngineOptions):
-    """With how dialogues are read, and how their summaries are chosen."""
+    """Engine options, and how dialogues are read and summaries generated."""
 
     roles: Roles = None
     format_: Format = None
@@ -123,20 +123,12 @@ class GenerationOptions(EngineOptions):
     @cached_property
     def read_options(self) -> "ReadOptions":
         """How the dialogues are read."""
-        from rolesum.formats import ReadOptions
-        from rolesum.formats.table import parse_columns
-
-        return ReadOptions(
-            format=self.format_,
-            custom_roles=self.role_config.aliases,
-            speakers=speaker_map(self.speaker),
-            columns=parse_columns(self.columns) if self.columns else {},
-            unknown_speaker=self.unknown_speaker,
-            skip=tuple(self.skip or ()),
+        return read_options(
+            self.format_, self.columns, self.unknown_speaker, self.speaker, self.skip, self.role_config.aliases
         )
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
-        """How to write, `long_dialogues` where neither the options nor a recipe say what to do with long dialogues."""
+        """The configuration of the Summarizer. `long_dialogues` applies if neither the options nor a recipe set it."""
         from rolesum.generation.rerank import get_reranker
         from rolesum.generation.summarizer import SummarizerConfig
 
@@ -152,7 +144,7 @@ class GenerationOptions(EngineOptions):
 
 @dataclass(frozen=True)
 class RedactedGenerationOptions(GenerationOptions):
-    """With what is masked before the model sees a dialogue."""
+    """Generation options, and what is masked before the model sees a dialogue."""
 
     redact: Redact = False
     redact_name: RedactNames = None

@@ -1,12 +1,15 @@
-"""Options that several verbs share, and how their texts are read."""
+"""Options that several commands share, and functions that parse their values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from rolesum.errors import UsageError
+
+if TYPE_CHECKING:
+    from rolesum.formats import ReadOptions
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -155,8 +158,30 @@ def several_references(text: str) -> Literal["mean", "best"]:
     raise UsageError(f'--several "{text}" is neither mean nor best', fix="write --several mean")
 
 
+def read_options(
+    file_format: str | None = None,
+    columns: str | None = None,
+    unknown_speaker: str = "refuse",
+    speakers: list[str] | None = None,
+    skip: list[str] | None = None,
+    custom_roles: Mapping[str, Collection[str]] | None = None,
+) -> "ReadOptions":
+    """The ReadOptions of the options --format, --columns, --unknown-speaker, --speaker and --skip."""
+    from rolesum.formats import ReadOptions
+    from rolesum.formats.table import parse_columns
+
+    return ReadOptions(
+        format=file_format,
+        custom_roles=custom_roles or {},
+        speakers=speaker_map(speakers),
+        columns=parse_columns(columns) if columns else {},
+        unknown_speaker=unknown_speaker,
+        skip=tuple(skip or ()),
+    )
+
+
 def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...] | None:
-    """The roles of a --roles text, aliases resolved."""
+    """The role names of --roles, aliases resolved; None if the option is not given."""
     from rolesum.roles import resolve_role
 
     if text is None:
@@ -168,7 +193,7 @@ def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = Non
 
 
 def vllm_options(given: list[str] | None) -> dict[str, Any] | None:
-    """Argument of vllm.LLM -> its value, read as YAML."""
+    """Argument of vllm.LLM -> its value, parsed as YAML, of the --vllm-option values."""
     import yaml
 
     found = {}
@@ -181,7 +206,7 @@ def vllm_options(given: list[str] | None) -> dict[str, Any] | None:
 
 
 def speaker_map(given: list[str] | None) -> dict[str, str]:
-    """Speaker's label -> role, of the --speaker texts."""
+    """Speaker's label -> role, of the --speaker values."""
     pairs: dict[str, str] = {}
     for text in given or ():
         label, sign, role = text.rpartition("=")

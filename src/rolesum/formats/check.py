@@ -1,7 +1,7 @@
 """What a data file holds, and everything that is wrong with it."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,17 @@ class CheckResult:
     speakers_by_role: Counter[str] = field(default_factory=Counter)
     summaries: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        def listed(counts: Mapping[str, int]) -> str:
+            return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+        return (
+            f"{self.file}: format {self.format}, {self.dialogues:,} good dialogues, {self.turns:,} turns\n"
+            f"languages: {listed(self.languages)}\n"
+            f"speakers by role: {listed(self.speakers_by_role)}\n"
+            f"summaries by role: {listed(self.summaries)}"
+        )
 
     def as_json(self) -> dict[str, Any]:
         counts = {name: dict(getattr(self, name)) for name in ("languages", "speakers_by_role", "summaries")}

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from rolesum.atomic_io import check_not_input, check_writable
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.formats import FORMATS, Source, check_speakers, format_name, read_items
 from rolesum.formats.jsonl import to_json
 from rolesum.formats.options import DEFAULTS, ReadOptions
+
+LISTED_SPEAKERS = 12
 
 
 @dataclass
@@ -31,6 +35,19 @@ class Conversion:
         played = {label: role for dialogue in self.dialogues for label, role in dialogue.roles.items()}
         return {label: played.get(label, "no role") for label, _ in heard.most_common()}
 
+    def has_roles(self) -> bool:
+        """Whether any speaker plays a role."""
+        return any(dialogue.roles for dialogue in self.dialogues)
+
+    def __str__(self) -> str:
+        turns = sum(len(dialogue.turns) for dialogue in self.dialogues)
+        text = f"{self.file}: format {self.format}, {_count(len(self.dialogues), 'dialogue')}, {_count(turns, 'turn')}"
+        if self.problems:
+            text += f"; {_count(len(self.problems), 'problem')}, left out"
+        speakers = [f"{label} ({role})" for label, role in self.speakers().items()]
+        more = f" and {len(speakers) - LISTED_SPEAKERS:,} more" if len(speakers) > LISTED_SPEAKERS else ""
+        return f"{text}\nspeakers: {', '.join(speakers[:LISTED_SPEAKERS])}{more}"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "file": self.file,
@@ -40,6 +57,19 @@ class Conversion:
             "speakers": self.speakers(),
             "problems": [asdict(problem) for problem in self.problems],
         }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def check_output_file(out: Path, source: str) -> None:
+    """Raise UsageError or ResourceError if the dialogues of `source` cannot be written to `out` as JSON lines."""
+    if out.suffix != ".jsonl":
+        fix = "give OUT the ending .jsonl, or - for standard output"
+        raise UsageError("the output is JSON lines", str(out), fix)
+    check_not_input(out, source)
+    check_writable(out)
 
 
 def convert(source: Source, options: ReadOptions = DEFAULTS, *, skip_bad: bool = False) -> Conversion:

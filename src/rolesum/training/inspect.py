@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.markup import escape
+
 from rolesum.dialogue import Dialogue, Example
 from rolesum.instructions import PromptLayout, Segment
 from rolesum.models.prompt_model import PromptModel
@@ -36,3 +39,20 @@ def _inspect(prompt_model: PromptModel, branch: str, segment: Segment, loss: boo
     ids = prompt_model.encoder.encode_segment(segment)
     tokens = tuple(str(prompt_model.tokenizer.decode([index])) for index in ids)
     return InspectedSegment(branch, segment.kind, tokens, tuple(ids), loss)
+
+
+def print_segments(dialogue_id: str, segments: Sequence[InspectedSegment]) -> None:
+    """Print the segments of a dialogue on standard output; tokens that carry loss are green and separated by |."""
+    console = Console()
+    branch = None
+    for segment in segments:
+        if segment.branch != branch:
+            branch = segment.branch
+            title = f"branch: {branch}" if branch else "prefix, shared by all roles"
+            console.rule(escape(title), align="left")
+        separator, style, loss = ("|", "green", ", carry loss") if segment.loss else ("·", "", "")
+        console.print(f"[bold]{segment.kind}[/bold] [dim]{len(segment.ids)} tokens{loss}[/dim]")
+        console.print(separator.join(segment.tokens), style=style, markup=False, highlight=False, soft_wrap=True)
+    total = sum(len(segment.ids) for segment in segments)
+    with_loss = sum(len(segment.ids) for segment in segments if segment.loss)
+    console.print(f"\n{dialogue_id}: {total} tokens, {with_loss} carry loss", markup=False, highlight=False)
