@@ -13,7 +13,7 @@ import rolesum
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
 VERBS = [
-    *("demo", "train", "summarize", "evaluate", "compare", "judge", "score"),
+    *("demo", "train", "summarize", "evaluate", "compare", "annotate", "score"),
     *("batch", "data check", "data show", "data convert", "models", "models pull"),
 ]
 HEAVY = ("torch", "transformers", "peft")
@@ -28,7 +28,7 @@ MISTAKES = [
     ("data check sample:en-test --fromat rolesum", 2, "--format"),
     ("score --scorer samsum", 2, "--predictions"),
     ("score --scorer samsun --predictions a --references a", 2, 'did you mean "samsum"?'),
-    ("score --scorer csds --predictions a --references a --several most", 2, "neither mean nor best"),
+    ("score --scorer csds --predictions a --references a --multi-reference most", 2, "neither mean nor best"),
     ("evaluate --data sample:en-test --engine laed-3", 2, 'did you mean "lead-3"?'),
     ("evaluate --engine lead-3", 2, "no data to evaluate on"),
     ("evaluate --engine lead-3 --predictions a.jsonl --data sample:en-test", 2, "do not go together"),
@@ -40,7 +40,7 @@ MISTAKES = [
     ("evaluate --data sample:en-test --engine lead-" + "9" * 5000, 2, "unknown baseline"),
     ("evaluate --data sample:en-test --predictions " + "x" * 300 + "=y", 5, "File name too long"),
     ("compare nowhere nowhere-else", 2, "no evaluated run in nowhere"),
-    ("judge nowhere --no-open", 2, "no evaluated run in nowhere"),
+    ("annotate nowhere --no-open", 2, "no evaluated run in nowhere"),
     ("data check sample:en-test --recipe sampel", 2, 'did you mean "sample"?'),
     ("train sample --set training.epohcs=2 --dry-run", 2, 'did you mean "epochs"?'),
     ("train none.yaml --dry-run", 2, "no recipe at none.yaml"),

@@ -52,7 +52,7 @@ def test_outputs_of_ones_own_are_scored_as_the_engines_were(runs):
 
 
 def test_judgments_that_nobody_gave_are_no_results(runs, tmp_path):
-    done = rolesum("judge", runs / "lead-2", runs / "oracle", "--results", "--store", tmp_path / "none.sqlite")
+    done = rolesum("annotate", runs / "lead-2", runs / "oracle", "--results", "--store", tmp_path / "none.sqlite")
     assert done.returncode == 2
     assert "name the judgments with --store" in done.stderr
     assert not (tmp_path / "none.sqlite").exists()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import Json, several_references
+from rolesum.cli.options import Json, parse_multi_reference
 
 
 def compare(
@@ -16,13 +16,17 @@ def compare(
         list[Path], typer.Argument(help="Directories that rolesum evaluate --out wrote.", metavar="RUN_A RUN_B …")
     ],
     scorer: Annotated[
-        str | None, typer.Option("--scorer", help="Score all by this one. Default: the runs' own.")
+        str | None, typer.Option("--scorer", help="Scorer for all runs. Default: the one they were scored with.")
     ] = None,
-    several: Annotated[
-        str | None, typer.Option("--several", help="mean or best of several references. Default: as the runs.")
+    multi_reference: Annotated[
+        str | None,
+        typer.Option(
+            "--multi-reference", help="With several references: mean or best. Default: as the runs were scored."
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="The dialogues, if they lie elsewhere now than the runs say.")
+        str | None,
+        typer.Option("--data", help="Path of the dialogues, if the file has moved since the runs were evaluated."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write comparison.json, table.md, table.tex and report.html here.")
@@ -36,7 +40,7 @@ def compare(
     from rolesum.evaluation.compare import compare_runs
     from rolesum.evaluation.report.terminal import print_comparison
 
-    how = several_references(several) if several else None
+    how = parse_multi_reference(multi_reference) if multi_reference else None
     done = compare_runs(runs, scorer, how, data, out, shlex.join(["rolesum", *sys.argv[1:]]))
     if json_:
         typer.echo(json.dumps(done.as_json(), indent=1, ensure_ascii=False))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rolesum.cli.generation_options import GenerationOptions, with_options
-from rolesum.cli.options import Json, Limit, References, several_references
+from rolesum.cli.options import Json, Limit, MultiReferenceOption, parse_multi_reference
 from rolesum.errors import UsageError
 
 
@@ -38,7 +38,7 @@ def evaluate(
     scorer: Annotated[
         str | None, typer.Option("--scorer", help="Default: samsum for English, csds for Chinese.")
     ] = None,
-    several: References = "mean",
+    multi_reference: MultiReferenceOption = "mean",
     checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Check facts, roles and repetition.")] = True,
     bertscore: Annotated[
         str | None, typer.Option("--bertscore", help="BERTScore by this model: a directory or hub id, MODEL@LAYER.")
@@ -96,7 +96,7 @@ def evaluate(
         system_name=name,
         roles=options.role_names,
         scorer=scorer,
-        multi_reference=several_references(several),
+        multi_reference=parse_multi_reference(multi_reference),
         choice=options.choose,
         read_options=replace(options.read_options, limit=limit),
         checks=checks,

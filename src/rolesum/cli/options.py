@@ -60,8 +60,13 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Read only the
 Skip = Annotated[list[str] | None, typer.Option("--skip", help="Skip the dialogue with this id. Repeatable.")]
 Device = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="Weight data type: auto, float32 or bfloat16.")]
-References = Annotated[
-    str, typer.Option("--several", help="Of several references of a pair take the mean, or the best of each measure.")
+MultiReferenceOption = Annotated[
+    str,
+    typer.Option(
+        "--multi-reference",
+        help="With several references: mean of each measure over them, or best of each.",
+        metavar="[mean|best]",
+    ),
 ]
 
 Columns = Annotated[
@@ -149,13 +154,13 @@ RedactNames = Annotated[
 ]
 
 
-def several_references(text: str) -> Literal["mean", "best"]:
-    """What --several says."""
+def parse_multi_reference(text: str) -> Literal["mean", "best"]:
+    """The value of --multi-reference. Raises UsageError for any other."""
     if text == "mean":
         return "mean"
     if text == "best":
         return "best"
-    raise UsageError(f'--several "{text}" is neither mean nor best', fix="write --several mean")
+    raise UsageError(f'--multi-reference "{text}" is neither mean nor best', fix="write --multi-reference mean")
 
 
 def read_options(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import Json, References, several_references
+from rolesum.cli.options import Json, MultiReferenceOption, parse_multi_reference
 
 
 def score(
@@ -15,7 +15,7 @@ def score(
     ],
     predictions: Annotated[Path, typer.Option("--predictions", help="One text a line, or JSON lines with id.")],
     references: Annotated[Path, typer.Option("--references", help="The same, in the same form.")],
-    several: References = "mean",
+    multi_reference: MultiReferenceOption = "mean",
     json_: Json = False,
 ) -> None:
     """Score any system's outputs.
@@ -32,7 +32,7 @@ def score(
     from rolesum.metrics.scorers import get_scorer
 
     get_scorer(scorer)
-    how = several_references(several)
+    how = parse_multi_reference(multi_reference)
     found = score_roles(read_pairs(predictions, references), scorer, how)
     results = {role: score_results(one) for role, one in found.items()}
     if json_:

@@ -91,8 +91,10 @@ def rescore_runs(
     Raises UsageError where the results have different scorers, or joined several references differently.
     """
     name = scorer or _common(runs, "scorer", "different scorers", "--scorer")
-    several = multi_reference or _common(runs, "multi_reference", "joined several references differently", "--several")
-    chosen: MultiReference = "best" if several == "best" else "mean"
+    joined = multi_reference or _common(
+        runs, "multi_reference", "joined several references differently", "--multi-reference"
+    )
+    chosen: MultiReference = "best" if joined == "best" else "mean"
     found = []
     for run in runs:
         evaluation = Evaluation(run.predictions, score_roles(run.predictions, name, chosen), run.results)
