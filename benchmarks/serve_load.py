@@ -171,7 +171,9 @@ def _server(side: str, options: Namespace, weights: dict[str, str]) -> AbstractC
 @contextmanager
 def _rolesum(options: Namespace, model: str) -> Iterator[_Server | None]:
     command = [sys.executable, "-m", "rolesum", "serve", "--port", "0", "--store", str(options.work / "batches.sqlite")]
-    with _process([*command, "--model", model, "--dtype", options.dtype, "--waiting", "128"]) as process:
+    with _process(
+        [*command, "--model", model, "--dtype", options.dtype, "--max-concurrent-requests", "128"]
+    ) as process:
         for line in process.stderr or ():
             if found := STARTED.search(line):
                 _drain(process)

@@ -31,17 +31,17 @@ def test_what_the_container_copies_is_there():
 def test_systemd_takes_the_unit(tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd is not installed")
-    text = (DEPLOY / "rolesum.server").read_text()
-    unit = tmp_path / "rolesum.server"
+    text = (DEPLOY / "rolesum.service").read_text()
+    unit = tmp_path / "rolesum.service"
     unit.write_text(text.replace("/opt/rolesum/bin/rolesum", sys.executable))
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-    told = [line for line in done.stderr.splitlines() if "rolesum.server" in line and "rolesum" in line]
+    told = [line for line in done.stderr.splitlines() if "rolesum.service" in line and "rolesum" in line]
     assert not [line for line in told if "User" not in line], done.stderr
 
 
 def test_the_commands_in_both_have_the_options_that_they_use():
     known = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output
-    for file, key in (("Dockerfile", "ENTRYPOINT"), ("rolesum.server", "ExecStart")):
+    for file, key in (("Dockerfile", "ENTRYPOINT"), ("rolesum.service", "ExecStart")):
         command = next(line for line in (DEPLOY / file).read_text().splitlines() if line.startswith(key))
         options = re.findall(r"--[a-z-]+", command)
         assert "serve" in command and options

@@ -8,18 +8,19 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
-from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from helpers.served import TEXT, TURNS, serving
 from helpers.tiny import model_dir
-from rolesum.server import server
+from rolesum.server import run
+from rolesum.server.admission import AdmissionController
 from rolesum.server.auth import new_key
-from rolesum.server.jobs.store import Store
+from rolesum.server.jobs.store import BatchStore
 from rolesum.server.limits import Limits
-from rolesum.server.sse import Stream
+from rolesum.server.metrics import Metrics
+from rolesum.server.sse import EventStream
 from rolesum.sockets import bind_socket
 
 MODEL = ("--model", model_dir("llama"), "--dtype", "float32")
@@ -48,7 +49,7 @@ def asking(work):
 
 
 def inside(service):
-    return service.client.get("/ready").json()["inside"]
+    return service.client.get("/ready").json()["active_requests"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_client_that_breaks_off_its_body_is_no_failure_of_the_service(service)
 def test_one_key_does_not_take_all_places_and_a_refusal_can_be_read_by_an_allowed_site(tmp_path):
     keys = {name: new_key(name) for name in ("anna", "tom")}
     (tmp_path / "keys").write_text("\n".join(line for _, line in keys.values()))
-    arguments = ("--keys", tmp_path / "keys", "--waiting", 4, "--cors-origin", "https://crm.example")
+    arguments = ("--keys", tmp_path / "keys", "--max-concurrent-requests", 4, "--cors-origin", "https://crm.example")
     with serving(*MODEL, *arguments) as service:
         anna, tom = ({"Authorization": f"Bearer {key}"} for key, _ in keys.values())
         body = {"text": TEXT, "roles": ["user"], "options": LONG}
@@ -118,11 +119,11 @@ def test_one_key_does_not_take_all_places_and_a_refusal_can_be_read_by_an_allowe
 
 
 def test_a_batch_that_would_fill_the_engine_leaves_room_for_a_request(tmp_path):
-    with serving(*MODEL, "--bulk", 8, folder=tmp_path) as service:
+    with serving(*MODEL, "--batch-workers", 8, folder=tmp_path) as service:
         many = [{"id": f"d{n}", "turns": TURNS} for n in range(200)]
         heavy = {"samples": 16, "temperature": 1, "choose": "likeliest", **LONG}
         identity = service.post("/v1/batches", dialogues=many, options=heavy).json()["id"]
-        wait_until(lambda: "rolesum_rows 0.0" not in service.client.get("/metrics").text)
+        wait_until(lambda: "rolesum_active_sequences 0.0" not in service.client.get("/metrics").text)
         begun = time.monotonic()
         answer = service.post("/v1/summaries", text=TEXT, roles=["user"], options={"max_new_tokens": 5})
         assert answer.status_code == 200 and time.monotonic() - begun < 15
@@ -130,25 +131,25 @@ def test_a_batch_that_would_fill_the_engine_leaves_room_for_a_request(tmp_path):
 
 
 def test_owners_take_turns(tmp_path):
-    store = Store(tmp_path / "batches.sqlite")
+    store = BatchStore(tmp_path / "batches.sqlite")
     lines = [(f"d{n}", "{}") for n in range(3)]
-    first, second = (store.add(owner, "m", "{}", lines, "", None) for owner in ("anna", "tom"))
+    first, second = (store.add(owner, "m", "{}", lines) for owner in ("anna", "tom"))
     taken = {}
     order = []
     for _ in range(6):
         at_work = {owner: list(taken.values()).count(owner) for owner in ("anna", "tom")}
-        item = store.next(["m"], taken, at_work)
+        item = store.next_item(["m"], taken, at_work)
         taken[item.batch, item.number] = item.owner
         order.append(item.owner)
-    assert order == ["anna", "tom"] * 3 and store.next(["m"], taken, {}) is None
+    assert order == ["anna", "tom"] * 3 and store.next_item(["m"], taken, {}) is None
     assert {batch for batch, _ in taken} == {first, second}
     store.close()
 
 
 def test_removed_texts_are_in_no_file(tmp_path):
-    store = Store(tmp_path / "batches.sqlite")
+    store = BatchStore(tmp_path / "batches.sqlite")
     lines = [(f"d{n}", f"swordfish {n} " * 200) for n in range(40)]
-    canceled, deleted = (store.add("", "m", "{}", lines, "", None) for _ in range(2))
+    canceled, deleted = (store.add("", "m", "{}", lines) for _ in range(2))
     held = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"swordfish" in held
     store.cancel(canceled)
@@ -171,14 +172,14 @@ def test_a_reader_that_stops_reading_gives_its_place_back():
         held = ExitStack()
         held.callback(lambda: given_back.append(True))
         receive = asyncio.Event().wait  # the client stays
-        await asyncio.wait_for(Stream(events(), held, 0.2)({"type": "http", "asgi": {}}, receive, stuck), 5)
+        await asyncio.wait_for(EventStream(events(), held, 0.2)({"type": "http", "asgi": {}}, receive, stuck), 5)
 
     asyncio.run(run())
     assert given_back == [True]
 
 
 def test_a_connection_that_says_nothing_is_closed(monkeypatch):
-    monkeypatch.setattr(server, "HEAD", 0.3)
+    monkeypatch.setattr(run, "HEAD_TIMEOUT", 0.3)
 
     async def app(scope, receive, send):
         if scope["type"] == "http":
@@ -187,7 +188,8 @@ def test_a_connection_that_says_nothing_is_closed(monkeypatch):
 
     bound = bind_socket("127.0.0.1", 0)
     bound.listen()
-    running = server.Server(app, SimpleNamespace(limits=Limits(), closing=False, inside=0))
+    admission = AdmissionController([], Limits(), Metrics())
+    running = run.GracefulServer(app, admission)
     thread = threading.Thread(target=lambda: running.run(sockets=[bound]), daemon=True)
     thread.start()
     for said in (b"", b"GET / HTTP/1.1\r\nHost: x"):
@@ -201,7 +203,7 @@ def test_a_connection_that_says_nothing_is_closed(monkeypatch):
 
 
 def test_what_has_not_ended_within_the_grace_is_told_so():
-    with serving(*MODEL, "--grace", 1) as service:
+    with serving(*MODEL, "--shutdown-timeout", 1) as service:
         body = {"text": TEXT, "roles": ["user"], "options": {**LONG, "samples": 16, "temperature": 1, "choose": "mbr"}}
         plain = asking(lambda: service.post("/v1/summaries", **body))
         stream = asking(lambda: service.post("/v1/summaries", **body, stream=True))
@@ -209,7 +211,7 @@ def test_what_has_not_ended_within_the_grace_is_told_so():
         os.kill(service.process.pid, signal.SIGTERM)
         for thread, _ in (plain, stream):
             thread.join(30)
-        assert plain[1][0].status_code == 503 and plain[1][0].json()["fix"] == "ask again"
+        assert plain[1][0].status_code == 503 and plain[1][0].json()["fix"] == "send the request again"
         assert "event: error" in stream[1][0].text
         assert json.loads(stream[1][0].text.split("data: ")[-1])["status"] == 503
         assert service.process.wait(30) == 0

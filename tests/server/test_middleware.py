@@ -14,7 +14,7 @@ import pytest
 from helpers.served import TEXT, TURNS, serving
 from helpers.tiny import model_dir
 from rolesum.errors import UsageError
-from rolesum.server.auth import new_key, read_keys
+from rolesum.server.auth import new_key, read_api_keys
 
 MODEL = ("--model", model_dir("llama"), "--dtype", "float32")
 # Long enough for a test to look at what happens meanwhile.
@@ -30,7 +30,7 @@ def service():
 @pytest.fixture(scope="module")
 def small():
     """Room for two requests, and few seconds for each."""
-    with serving(*MODEL, "--waiting", 2, "--timeout", 4) as running:
+    with serving(*MODEL, "--max-concurrent-requests", 2, "--timeout", 4) as running:
         yield running
 
 
@@ -43,7 +43,7 @@ def in_thread(work):
 
 def busy(service):
     lines = service.client.get("/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith("rolesum_inside ")).split()[-1])
+    return float(next(line for line in lines if line.startswith("rolesum_active_requests ")).split()[-1])
 
 
 def wait_until(check, seconds=20):
@@ -58,13 +58,13 @@ def test_keys_are_read_from_a_file_and_the_environment_and_only_digests_are_kept
     file = tmp_path / "keys"
     file.write_text(f"# ours\n{line}\n\n")
     monkeypatch.setenv("ROLESUM_API_KEYS", "x" * 24)
-    keys = read_keys(file)
+    keys = read_api_keys(file)
     assert keys.owner(key) == "crm" and keys.owner("x" * 24) == "env-1" and keys.owner(key + "x") is None
     assert key not in file.read_text() and key not in repr(vars(keys))
     file.write_text("crm\nweb:abc\n")
     monkeypatch.setenv("ROLESUM_API_KEYS", "short")
     with pytest.raises(UsageError) as error:
-        read_keys(file)
+        read_api_keys(file)
     assert len(error.value.problems) == 3
 
 
@@ -74,13 +74,13 @@ def test_with_keys_nothing_is_told_without_one(tmp_path):
     (tmp_path / "keys").write_text(f"{line}\n{second}\n")
     with serving(*MODEL, "--keys", tmp_path / "keys", "--host", "0.0.0.0") as service:
         client = httpx.Client(base_url=f"http://127.0.0.1:{service.url.rsplit(':', 1)[1]}", timeout=60, trust_env=False)
-        for path in ("/v1/models", "/v1/setup", "/metrics", "/v1/batches", "/openapi.json"):
+        for path in ("/v1/models", "/v1/info", "/metrics", "/v1/batches", "/openapi.json"):
             answer = client.get(path)
             assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Bearer")
         assert [client.get(path).status_code for path in ("/", "/health", "/ready", "/page/app.js")] == [200] * 4
         assert client.post("/v1/summaries", json={"text": TEXT}).status_code == 401
         wrong = {"Authorization": f"Bearer {key}x"}
-        assert client.get("/v1/models", headers=wrong).json()["detail"] == "a wrong key"
+        assert client.get("/v1/models", headers=wrong).json()["detail"] == "the API key is wrong"
         body = {"dialogues": [{"turns": TURNS}], "options": {"max_new_tokens": 4}}
         mine = client.post("/v1/batches", json=body, headers={"Authorization": f"Bearer {key}"}).json()["id"]
         theirs = {"X-Api-Key": other}
@@ -89,7 +89,7 @@ def test_with_keys_nothing_is_told_without_one(tmp_path):
 
 
 def test_without_a_key_no_other_machine_is_served():
-    with pytest.raises(AssertionError, match="there is no key"):
+    with pytest.raises(AssertionError, match="has no API key"):
         serving(*MODEL, "--host", "0.0.0.0").__enter__()
 
 
@@ -197,7 +197,7 @@ def test_a_client_that_goes_away_frees_its_place(service, stream):
             assert connection.recv(100)
     begun = time.monotonic()
     wait_until(lambda: busy(service) == 0, 5)
-    wait_until(lambda: "rolesum_rows 0.0" in service.client.get("/metrics").text, 5)
+    wait_until(lambda: "rolesum_active_sequences 0.0" in service.client.get("/metrics").text, 5)
     assert time.monotonic() - begun < 5
 
 
@@ -216,7 +216,7 @@ def test_no_text_and_no_key_is_logged(tmp_path):
 
 
 def test_told_to_end_the_service_finishes_what_runs_and_takes_nothing_new():
-    with serving(*MODEL, "--grace", 30) as service:
+    with serving(*MODEL, "--shutdown-timeout", 30) as service:
         body = {"text": TEXT, "options": {"max_new_tokens": 300, "min_new_tokens": 300}, "roles": ["user"]}
         thread, found = in_thread(lambda: service.post("/v1/summaries", **body))
         wait_until(lambda: busy(service) == 1)

@@ -63,14 +63,14 @@ def narrowed(document, name):
         properties = schema["properties"]
         turns_of = properties[schema["required"][0]]
         properties[schema["required"][0]] = next(one for one in turns_of["anyOf"] if one != {"type": "null"})
-    options = schemas["Options"]["properties"]
+    options = schemas["GenerationParameters"]["properties"]
     options |= {"max_new_tokens": {"enum": [1, 8]}, "temperature": {"enum": [0.5, 1]}, "choose": {"enum": [None]}}
     for option in ("beams", "samples", "min_new_tokens", "length_penalty"):
         options.pop(option)
     chat = schemas["ChatRequest"]["properties"]
     chat |= {"model": {"enum": [name, f"{name}:user", f"{name}:all"]}, "max_completion_tokens": {"enum": [1, 8]}}
     schemas["ChatRequest"]["required"].append("max_completion_tokens")
-    schemas["Message"]["properties"] |= {"role": {"enum": ["user"]}, "content": {"enum": ["Customer: hello", "嗯"]}}
+    schemas["ChatMessage"]["properties"] |= {"role": {"enum": ["user"]}, "content": {"enum": ["Customer: hello", "嗯"]}}
     for path in document["paths"].values():
         for operation in path.values():
             operation.get("requestBody", {}).get("content", {}).pop("multipart/form-data", None)

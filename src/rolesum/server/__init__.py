@@ -1,6 +1,6 @@
-"""The HTTP API and the web page: requests of many clients are batched together, errors are problem documents.
+"""The HTTP server: summaries of a dialogue over a JSON API, server-sent events and OpenAI's chat API, and a web page.
 
-FastAPI and uvicorn come with the extra `service`, and are imported here only.
+FastAPI and uvicorn come with the extra `server`. Nothing outside this package imports them.
 """
 
 from rolesum.server.auth import new_key

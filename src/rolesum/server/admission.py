@@ -1,6 +1,6 @@
-"""Who is in the house: so many requests at once and no more, each in a thread of its own, each ended when its time is.
+"""Admission control: at most N concurrent requests, each in a thread of its own and with a timeout.
 
-The engine batches what the threads ask of it together; see generation.shared.
+The engine batches what these threads ask for; see `rolesum.generation.async_engine`.
 """
 
 import asyncio
@@ -19,129 +19,130 @@ from rolesum.errors import did_you_mean
 from rolesum.generation.async_engine import EngineClient
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
-from rolesum.server.problems import Refusal
-from rolesum.server.served_model import Served
+from rolesum.server.problems import HTTPProblem
+from rolesum.server.served_model import ServedModel
 
 Result = TypeVar("Result")
 
-RETRY_CLOSING = "5"
-# How much the newest request's seconds weigh in what a refused client is told to wait.
-NEWEST = 0.1
-# Of the places: how many one key may have.
-OF_A_KEY = 0.75
-# Requests that are read at once.
-READERS = 2
+SHUTDOWN_RETRY_AFTER = "5"  # seconds, the Retry-After header during shutdown
+DURATION_SMOOTHING = 0.1  # weight of the newest request in the mean duration, from which Retry-After is estimated
+MAX_SHARE_PER_KEY = 0.75  # of the concurrent requests, so that one API key leaves room for others
+MAX_PARSER_THREADS = 2  # parsing is bound by the processor
 
 
 class AdmissionController:
-    """The served models and the requests that are being answered."""
+    """The served models, and which requests may use them now."""
 
-    def __init__(self, served: Sequence[Served], limits: Limits, metrics: Metrics) -> None:
-        self.served = {one.name: one for one in served}
+    def __init__(self, models: Sequence[ServedModel], limits: Limits, metrics: Metrics) -> None:
+        self.models = {model.name: model for model in models}
         self.limits, self.metrics = limits, metrics
-        self.closing = False
-        self.inside = 0
-        self._seconds = 1.0  # that a request takes
-        self._inside_of: Counter[str] = Counter()  # requests of each key
-        self._seats: set[EngineClient] = set()
-        self._limiters: dict[str, anyio.CapacityLimiter] = {}  # of threads
+        self.is_shutting_down = False
+        self.active_requests = 0
+        self._mean_seconds = 1.0  # of a request
+        self._active_by_owner: Counter[str] = Counter()
+        self._clients: set[EngineClient] = set()
+        self._thread_limiters: dict[str, anyio.CapacityLimiter] = {}
 
-    def model(self, name: str | None) -> Served:
-        """The model of that name, or the first. Raises Refusal for an unknown one."""
+    def model(self, name: str | None) -> ServedModel:
+        """Return the model with this name, or the first one for None. Raises HTTPProblem 404."""
         if name is None:
-            return next(iter(self.served.values()))
-        if name not in self.served:
-            raise Refusal(404, f'no model "{name}"', where="model", fix=did_you_mean(name, self.served))
-        return self.served[name]
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise HTTPProblem(404, f'no model "{name}"', where="model", fix=did_you_mean(name, self.models))
+        return self.models[name]
 
     @property
     def is_ready(self) -> bool:
-        return not self.closing and all(one.shared.alive for one in self.served.values())
+        """Whether requests are accepted and the engines' threads run."""
+        return not self.is_shutting_down and all(model.engine.alive for model in self.models.values())
 
     @contextmanager
     def acquire(self, owner: str) -> Iterator[None]:
-        """Inside, a request of a key's owner has its place. Raises Refusal where there is none, or the end is near.
+        """Count a request of an API key's `owner` as active inside the block.
 
-        One key has three quarters of the places at most, so that others find one too.
+        Raises HTTPProblem 429 when too many requests are active, of all clients or of this key, and 503 at shutdown.
         """
-        if self.closing:
-            raise Refusal(503, "the service is ending", fix="ask again", headers={"Retry-After": RETRY_CLOSING})
-        waiting = self.limits.waiting
-        is_full = self.inside >= waiting
-        if is_full or (owner and self._inside_of[owner] >= math.ceil(waiting * OF_A_KEY)):
-            seconds = max(1, math.ceil(self._seconds))
-            what = f"{self.inside if is_full else self._inside_of[owner]} requests are being answered or wait"
-            what += "" if is_full else ", all of this key"
-            raise Refusal(429, what, fix=f"ask again in {seconds} s", headers={"Retry-After": str(seconds)})
-        self.inside += 1
-        self._inside_of[owner] += 1
-        begun = time.monotonic()
+        if self.is_shutting_down:
+            headers = {"Retry-After": SHUTDOWN_RETRY_AFTER}
+            raise HTTPProblem(503, "the server is shutting down", fix="send the request again", headers=headers)
+        limit = self.limits.max_concurrent_requests
+        is_full = self.active_requests >= limit
+        if is_full or (owner and self._active_by_owner[owner] >= math.ceil(limit * MAX_SHARE_PER_KEY)):
+            seconds = max(1, math.ceil(self._mean_seconds))
+            active = self.active_requests if is_full else self._active_by_owner[owner]
+            what = f"{active} requests{'' if is_full else ' of this key'} are running or queued"
+            fix = f"send the request again in {seconds} s"
+            raise HTTPProblem(429, what, fix=fix, headers={"Retry-After": str(seconds)})
+        self.active_requests += 1
+        self._active_by_owner[owner] += 1
+        started = time.monotonic()
         try:
             yield
         finally:
-            self.inside -= 1
-            self._inside_of[owner] -= 1
-            if not self._inside_of[owner]:
-                del self._inside_of[owner]
-            self._seconds += NEWEST * (time.monotonic() - begun - self._seconds)
+            self.active_requests -= 1
+            self._active_by_owner[owner] -= 1
+            if not self._active_by_owner[owner]:
+                del self._active_by_owner[owner]
+            self._mean_seconds += DURATION_SMOOTHING * (time.monotonic() - started - self._mean_seconds)
 
-    async def read(self, work: Callable[[], Result]) -> Result:
-        """What comes of reading a request, in a thread: few at once, for they all take the processor.
+    async def parse(self, work: Callable[[], Result]) -> Result:
+        """Run the parsing of one request in a thread. Raises HTTPProblem 504 after the timeout."""
+        return await self._parse(work, "parsers", MAX_PARSER_THREADS)
 
-        Raises Refusal after the time limit.
-        """
-        return await self._read(work, "readers", READERS)
+    async def parse_batch(self, work: Callable[[], Result]) -> Result:
+        """Run the parsing of a file of many dialogues in a thread, one file at a time. Raises HTTPProblem 504."""
+        return await self._parse(work, "batch parsers", 1)
 
-    async def read_many(self, work: Callable[[], Result]) -> Result:
-        """As `read`, for a file of many dialogues: one at a time, beside the others."""
-        return await self._read(work, "bulk readers", 1)
-
-    async def _read(self, work: Callable[[], Result], which: str, at_once: int) -> Result:
-        limiter = self._limiter(which, at_once)
+    async def _parse(self, work: Callable[[], Result], pool: str, num_threads: int) -> Result:
         try:
-            with anyio.fail_after(self.limits.seconds):
+            with anyio.fail_after(self.limits.timeout):
+                limiter = self._thread_limiter(pool, num_threads)
                 return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
         except TimeoutError:
-            raise Refusal(504, f"not read after {self.limits.seconds:g} s", fix="send less at once") from None
+            what = f"the request was not parsed within {self.limits.timeout:g} s"
+            raise HTTPProblem(504, what, fix="send less in one request") from None
 
-    async def answer(self, request: Request, served: Served, work: Callable[[EngineClient], Result]) -> Result:
-        """What `work` returns, in a thread. Raises Refusal after the time limit, RequestCanceled on disconnect."""
-        seat = served.shared.client()
-        watching = asyncio.create_task(_watch(request, seat))
+    async def run_until_disconnect(
+        self, request: Request, model: ServedModel, work: Callable[[EngineClient], Result]
+    ) -> Result:
+        """As `run`; raises RequestCanceled when the HTTP client disconnects."""
+        client = model.engine.client()
+        watching = asyncio.create_task(_cancel_on_disconnect(request, client))
         try:
-            return await self.in_time(seat, work)
+            return await self.run(client, work)
         finally:
             watching.cancel()
 
-    async def in_time(self, seat: EngineClient, work: Callable[[EngineClient], Result]) -> Result:
-        """As `answer`, for a caller that watches the client itself."""
-        limiter = self._limiter("writers", self.limits.waiting)
-        self._seats.add(seat)
+    async def run(self, client: EngineClient, work: Callable[[EngineClient], Result]) -> Result:
+        """Run `work` in a thread, then cancel what `client` still asks of the engine.
+
+        Raises HTTPProblem 504 after the timeout, RequestCanceled after `cancel_all`.
+        """
+        limiter = self._thread_limiter("workers", self.limits.max_concurrent_requests)
+        self._clients.add(client)
         try:
-            with anyio.fail_after(self.limits.seconds):
-                return await anyio.to_thread.run_sync(work, seat, abandon_on_cancel=True, limiter=limiter)
+            with anyio.fail_after(self.limits.timeout):
+                return await anyio.to_thread.run_sync(work, client, abandon_on_cancel=True, limiter=limiter)
         except TimeoutError:
-            what = f"not done after {self.limits.seconds:g} s"
-            fix = "ask for shorter summaries or fewer roles, or send it to /v1/batches"
-            raise Refusal(504, what, fix=fix) from None
+            what = f"the summaries were not done within {self.limits.timeout:g} s"
+            fix = "ask for shorter summaries or fewer roles, or send the dialogue to /v1/batches"
+            raise HTTPProblem(504, what, fix=fix) from None
         finally:
-            self._seats.discard(seat)
-            seat.cancel()
+            self._clients.discard(client)
+            client.cancel()
 
-    def _limiter(self, which: str, at_once: int) -> anyio.CapacityLimiter:
-        """Made when first asked for: it belongs to the loop that runs."""
-        if which not in self._limiters:
-            self._limiters[which] = anyio.CapacityLimiter(at_once)
-        return self._limiters[which]
+    def _thread_limiter(self, pool: str, num_threads: int) -> anyio.CapacityLimiter:
+        if pool not in self._thread_limiters:  # made on first use, since it belongs to the running event loop
+            self._thread_limiters[pool] = anyio.CapacityLimiter(num_threads)
+        return self._thread_limiters[pool]
 
-    def send_away(self) -> None:
-        """End what runs: the time that it had is over."""
-        for seat in list(self._seats):
-            seat.cancel()
+    def cancel_all(self) -> None:
+        """Cancel the running requests: their time to finish at shutdown is over."""
+        for client in list(self._clients):
+            client.cancel()
 
 
-async def _watch(request: Request, seat: EngineClient) -> None:
-    """Leave the seat when the client goes away."""
+async def _cancel_on_disconnect(request: Request, client: EngineClient) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    seat.cancel()
+    client.cancel()

@@ -1,4 +1,4 @@
-"""The HTTP API, put together: one function per path, each hands on to the part that does the work."""
+"""Creates the ASGI application: routes, error handlers, middleware."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,43 +14,58 @@ from starlette.requests import ClientDisconnect
 
 from rolesum.errors import Problem, RolesumError
 from rolesum.generation.async_engine import RequestCanceled
-from rolesum.server.admission import AdmissionController
-from rolesum.server.auth import Keys
-from rolesum.server.jobs.worker import Bulk
-from rolesum.server.middleware import Gate
-from rolesum.server.openapi import with_bodies
-from rolesum.server.problems import MEDIA_TYPE, TITLES, Refusal, document, of_error, of_refusal
+from rolesum.http_security import ASGIApp
+from rolesum.server.admission import SHUTDOWN_RETRY_AFTER, AdmissionController
+from rolesum.server.auth import APIKeys
+from rolesum.server.jobs.worker import BatchWorker
+from rolesum.server.middleware import SecurityMiddleware
+from rolesum.server.openapi import complete_openapi
+from rolesum.server.problems import (
+    MEDIA_TYPE,
+    HTTPProblem,
+    document_of_error,
+    document_of_http_problem,
+    problem_document,
+    title,
+)
 from rolesum.server.routes import batches, openai_chat, page, summaries, system
 
 DESCRIPTION = """Summaries of a dialogue for each of its roles.
 
-Errors are RFC 9457 problem documents that say what happened, where, and what to do.
-With keys, send `Authorization: Bearer KEY`."""
+Errors are RFC 9457 problem documents: `detail` says what happened, `where` the place, `fix` how to fix it.
+If the server has API keys, send `Authorization: Bearer KEY`."""
 
 
-class _Api(FastAPI):
-    """With the bodies that are read by hand in its OpenAPI document."""
-
+class _API(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = with_bodies(super().openapi())
+            self.openapi_schema = complete_openapi(super().openapi())
         return self.openapi_schema
 
 
-def application(
-    house: AdmissionController, bulk: Bulk, keys: Keys, *, is_local: bool = True, origins: tuple[str, ...] = ()
-) -> Any:
-    """The service as an ASGI application."""
+def create_app(
+    admission: AdmissionController,
+    batch_worker: BatchWorker,
+    keys: APIKeys,
+    *,
+    is_local: bool = True,
+    allowed_origins: tuple[str, ...] = (),
+) -> ASGIApp:
+    """Return the server as an ASGI application, which starts and stops the batch worker.
+
+    `is_local` says that it listens on the loopback interface only. `allowed_origins` are other sites whose pages may
+    use it (CORS).
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        bulk.start()
+        batch_worker.start()
         try:
             yield
         finally:
-            bulk.stop()
+            batch_worker.stop()
 
-    app = _Api(
+    app = _API(
         title="rolesum",
         version=metadata.version("rolesum"),
         description=DESCRIPTION,
@@ -59,64 +74,71 @@ def application(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.house, app.state.bulk = house, bulk
-    for part in (summaries, batches, openai_chat, system, page):
-        app.include_router(part.router)
-    _tell_errors(app)
-    paths = [path for path in app.openapi()["paths"] if "{" not in path]
-    gate = Gate(
-        app, keys=keys, limits=house.limits, metrics=house.metrics, is_local=is_local, origins=origins, paths=paths
+    app.state.admission, app.state.batch_worker = admission, batch_worker
+    for module in (summaries, batches, openai_chat, system, page):
+        app.include_router(module.router)
+    _add_error_handlers(app, admission)
+    secured = SecurityMiddleware(
+        app,
+        keys=keys,
+        limits=admission.limits,
+        metrics=admission.metrics,
+        is_local=is_local,
+        allowed_origins=allowed_origins,
+        paths=[path for path in app.openapi()["paths"] if "{" not in path],
     )
-    if not origins:
-        return gate
-    return CORSMiddleware(  # outside, so that another site's page can read what the gate says too
-        gate,
-        allow_origins=list(origins),
+    if not allowed_origins:
+        return secured
+    return CORSMiddleware(  # outermost, so that a page of an allowed site can read the middleware's errors too
+        secured,
+        allow_origins=list(allowed_origins),
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Api-Key", "Idempotency-Key"],
         expose_headers=["Location", "Retry-After", "X-Request-Id"],
     )
 
 
-def _tell_errors(app: FastAPI) -> None:
-    """Every error as a problem document; see problems."""
+def _add_error_handlers(app: FastAPI, admission: AdmissionController) -> None:
+    """Answer every error with a problem document."""
 
-    def told(found: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-        return JSONResponse(found, found["status"], headers, media_type=MEDIA_TYPE)
+    def respond(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+        return JSONResponse(document, document["status"], headers, media_type=MEDIA_TYPE)
 
     @app.exception_handler(RolesumError)
-    async def _ours(request: Request, error: RolesumError) -> Response:
-        return told(of_error(error, request.url.path))
+    async def _rolesum_error(request: Request, error: RolesumError) -> Response:
+        return respond(document_of_error(error, request.url.path))
 
-    @app.exception_handler(Refusal)
-    async def _refused(request: Request, refusal: Refusal) -> Response:
-        return told(of_refusal(refusal, request.url.path), refusal.headers)
+    @app.exception_handler(HTTPProblem)
+    async def _http_problem(request: Request, error: HTTPProblem) -> Response:
+        return respond(document_of_http_problem(error, request.url.path), error.headers)
 
     @app.exception_handler(RequestCanceled)
-    async def _withdrawn(request: Request, _: RequestCanceled) -> Response:
-        request.app.state.house.metrics.withdrawn.inc()
-        refusal = Refusal(503, "the service is ending, or nobody waits", fix="ask again", headers={"Retry-After": "5"})
-        return told(of_refusal(refusal, request.url.path), refusal.headers)
+    async def _request_canceled(request: Request, _: RequestCanceled) -> Response:
+        admission.metrics.canceled_requests.inc()
+        what = "the request was canceled: the server is shutting down, or the client disconnected"
+        headers = {"Retry-After": SHUTDOWN_RETRY_AFTER}
+        error = HTTPProblem(503, what, fix="send the request again", headers=headers)
+        return respond(document_of_http_problem(error, request.url.path), error.headers)
 
     @app.exception_handler(ClientDisconnect)
-    async def _gone(request: Request, _: ClientDisconnect) -> Response:
-        request.app.state.house.metrics.withdrawn.inc()
-        return Response(status_code=400)  # which nobody reads
+    async def _client_disconnect(_: Request, __: ClientDisconnect) -> Response:
+        admission.metrics.canceled_requests.inc()
+        return Response(status_code=400)  # nobody receives it
 
     @app.exception_handler(RequestValidationError)
-    async def _not_valid(request: Request, error: RequestValidationError) -> Response:
-        problems = [Problem.from_pydantic(one, fix="see /openapi.json") for one in error.errors()]
-        return told(document(422, problems, instance=request.url.path))
+    async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+        problems = [Problem.from_pydantic(detail, fix="see /openapi.json") for detail in error.errors()]
+        return respond(problem_document(422, problems, instance=request.url.path))
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> Response:
-        what = (
-            str(error.detail) if error.status_code in (400, 408, 413, 503) else TITLES.get(error.status_code, "failed")
-        )
-        found = document(error.status_code, [Problem(what, request.url.path, "see /openapi.json")])
-        return told(found, dict(error.headers or {}))
+    async def _framework_error(request: Request, error: HTTPException) -> Response:
+        has_own_text = error.status_code in (400, 408, 413, 503)
+        what = str(error.detail) if has_own_text else title(error.status_code)
+        problem = Problem(what, request.url.path, "see /openapi.json")
+        return respond(problem_document(error.status_code, [problem]), dict(error.headers or {}))
 
     @app.exception_handler(Exception)
-    async def _failed(request: Request, _: Exception) -> Response:
-        problem = Problem("the service failed", request.url.path, "ask again; the service's log says more")
-        return told(document(500, [problem], instance=request.url.path))
+    async def _unexpected_error(request: Request, _: Exception) -> Response:
+        fix = "send the request again; the server's log says more"
+        problem = Problem("the server failed", request.url.path, fix)
+        return respond(problem_document(500, [problem], instance=request.url.path))

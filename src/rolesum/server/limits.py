@@ -1,4 +1,4 @@
-"""How much one client may ask for at once."""
+"""The limits of the server: what it refuses, how much it does at once, how long it waits."""
 
 from dataclasses import dataclass
 
@@ -7,26 +7,34 @@ from rolesum.errors import UsageError
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused, what waits, how long. `waiting` requests are in the house at once, those that run among them."""
+    """Sizes in bytes, times in seconds. Some are options of `rolesum serve` with the same name."""
 
-    body_bytes: int = 4 * 2**20
-    batch_bytes: int = 64 * 2**20
-    unpacked_bytes: int = 128 * 2**20  # of an upload that is a zip
-    held_bytes: int = 512 * 2**20  # of all bodies at once
-    turns: int = 5000
-    characters: int = 500_000
-    roles: int = 16
-    new_tokens: int = 1024
-    lanes: int = 16  # samples or beams of a role
-    dialogues: int = 10_000  # of a batch
-    waiting: int = 64
-    seconds: float = 300.0
-    grace: float = 20.0  # for what runs when the service is told to end
-    bulk: int = 8  # dialogues of batches that run at once
+    max_body_bytes: int = 4 * 2**20
+    max_batch_bytes: int = 64 * 2**20
+    """Bytes of the body of POST /v1/batches."""
+    max_unpacked_bytes: int = 128 * 2**20
+    """Bytes of an uploaded zip file after unpacking."""
+    max_total_body_bytes: int = 512 * 2**20
+    """Bytes of all bodies that are being received or answered at one time."""
+    max_turns: int = 5000
+    max_characters: int = 500_000
+    max_roles: int = 16
+    max_new_tokens: int = 1024
+    max_samples: int = 16
+    """Samples or beams of one role."""
+    max_batch_dialogues: int = 10_000
+    max_concurrent_requests: int = 64
+    """Requests that have been accepted and not yet answered: those that the engine runs and those that wait for it."""
+    timeout: float = 300.0
+    """Seconds that one request may take."""
+    shutdown_timeout: float = 20.0
+    """Seconds that running requests have to finish at shutdown."""
+    batch_workers: int = 8
+    """Dialogues of batches that are summarized at one time."""
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a limit that lets nothing through."""
+        """Raise UsageError for a limit that lets nothing through."""
         for name, value in vars(self).items():
-            least = 0 if name == "grace" else 1
-            if value < least:
-                raise UsageError(f"--{name.replace('_', '-')} {value}", fix=f"at least {least}")
+            minimum = 0 if name == "shutdown_timeout" else 1
+            if value < minimum:
+                raise UsageError(f"--{name.replace('_', '-')} {value}", fix=f"at least {minimum}")

@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus. No text and no name of a client is among it."""
+"""Prometheus metrics of the server. They hold no text and no name of a client."""
 
 from collections.abc import Callable
 
@@ -6,42 +6,48 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from rolesum.server.schemas import SummariesOut
 
-SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)  # seconds
 
 
 class Metrics:
-    """Counters of one service, in a registry of their own."""
+    """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        own = self.registry
-        self.requests = Counter("rolesum_requests", "Requests answered", ["path", "method", "status"], registry=own)
+        registry = self._registry = CollectorRegistry()
+        labels = ["path", "method", "status"]
+        self.requests = Counter("rolesum_requests", "Requests answered", labels, registry=registry)
         self.request_seconds = Histogram(
             "rolesum_request_seconds",
-            "From the request to the end of its answer",
+            "From the request to the end of its response",
             ["path"],
-            buckets=SECONDS,
-            registry=own,
+            buckets=BUCKETS,
+            registry=registry,
         )
-        self.first_seconds = Histogram(
-            "rolesum_first_text_seconds", "From a streamed request to its first text", buckets=SECONDS, registry=own
+        self.first_text_seconds = Histogram(
+            "rolesum_first_text_seconds",
+            "From a streamed request to its first text",
+            buckets=BUCKETS,
+            registry=registry,
         )
-        self.summaries = Counter("rolesum_summaries", "Summaries written", ["model"], registry=own)
-        self.tokens = Counter("rolesum_tokens", "Tokens of these summaries", ["model"], registry=own)
-        self.flags = Counter("rolesum_flags", "What the checks objected to", ["check"], registry=own)
-        self.withdrawn = Counter("rolesum_withdrawn", "Requests whose client went away", registry=own)
+        self.summaries = Counter("rolesum_summaries", "Summaries generated", ["model"], registry=registry)
+        self.tokens = Counter("rolesum_tokens", "Tokens of these summaries", ["model"], registry=registry)
+        self.flags = Counter("rolesum_flags", "Flags of the checks in these summaries", ["check"], registry=registry)
+        self.canceled_requests = Counter(
+            "rolesum_canceled_requests", "Requests whose client disconnected", registry=registry
+        )
 
-    def gauge(self, name: str, told: str, value: Callable[[], float]) -> None:
-        """A figure that is looked up whenever Prometheus asks."""
-        Gauge(f"rolesum_{name}", told, registry=self.registry).set_function(value)
+    def add_gauge(self, name: str, description: str, value: Callable[[], float]) -> None:
+        """Add a value that is looked up whenever the metrics are collected."""
+        Gauge(f"rolesum_{name}", description, registry=self._registry).set_function(value)
 
-    def count(self, made: SummariesOut) -> None:
+    def count(self, summaries: SummariesOut) -> None:
         """Count the summaries of one dialogue."""
-        self.summaries.labels(made.model).inc(len(made.summaries))
-        self.tokens.labels(made.model).inc(sum(one.tokens for one in made.summaries))
-        for one in made.summaries:
-            for flag in one.flags:
+        self.summaries.labels(summaries.model).inc(len(summaries.summaries))
+        self.tokens.labels(summaries.model).inc(sum(summary.tokens for summary in summaries.summaries))
+        for summary in summaries.summaries:
+            for flag in summary.flags:
                 self.flags.labels(flag.check).inc()
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,44 +1,29 @@
-"""Errors as RFC 9457 problem documents: what happened, where, and what to do, as on the command line."""
+"""Errors as RFC 9457 problem documents: what happened, where, and how to fix it."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from http import HTTPStatus
 from typing import Any
 
 from rolesum.errors import SHOWN_PROBLEMS, DataError, ModelError, Problem, ResourceError, RolesumError, UsageError
-from rolesum.server.schemas import Options, Reading, Wishes
+from rolesum.server.schemas import GenerationParameters, InputOptions, SummaryOptions
 
 MEDIA_TYPE = "application/problem+json"
-# The kind of an error -> (its name, its status). What the client got wrong is 4xx, what the server lacks 5xx.
-_KINDS: dict[type[RolesumError], tuple[str, int]] = {
+# The class of an error -> the name in its document's `type`, and the HTTP status: 4xx for what the client can fix.
+_ERROR_TYPES: dict[type[RolesumError], tuple[str, int]] = {
     UsageError: ("usage", 422),
     DataError: ("data", 422),
     ModelError: ("model", 500),
     ResourceError: ("resources", 503),
     RolesumError: ("failed", 500),
 }
-TITLES = {
-    400: "Not a request that can be read",
-    401: "No key, or a wrong one",
-    403: "Not allowed",
-    404: "No such thing here",
-    405: "Not this method",
-    406: "Not in this form",
-    408: "Too slow",
-    409: "Not as things stand",
-    413: "Too much at once",
-    415: "Not this kind of body",
-    422: "Cannot be done as asked",
-    429: "Too many at once",
-    431: "Headers too long",
-    500: "Failed",
-    503: "Not now",
-    504: "Took too long",
-}
+# The names of RFC 9110, which HTTPStatus has since Python 3.13 only.
+_NEW_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
-class Refusal(Exception):
-    """What the service itself refuses, with its status and headers."""
+class HTTPProblem(Exception):
+    """An error response of the server itself, with its status and headers."""
 
     def __init__(
         self, status: int, what: str, *, where: str = "", fix: str = "", headers: Mapping[str, str] | None = None
@@ -47,50 +32,59 @@ class Refusal(Exception):
         super().__init__(what)
 
 
-def document(status: int, problems: Sequence[Problem], kind: str = "", instance: str = "") -> dict[str, Any]:
-    """The problem document. `error` is what clients of OpenAI's API read."""
+def title(status: int) -> str:
+    """Return the name of an HTTP status: "Not Found"."""
+    return _NEW_TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def problem_document(
+    status: int, problems: Sequence[Problem], *, error_type: str = "", instance: str = ""
+) -> dict[str, Any]:
+    """Return the problem document. Its `error` is what clients of OpenAI's API read."""
     first = problems[0]
-    name = kind or TITLES.get(status, "failed").lower().replace(" ", "-").replace(",", "")
+    name = error_type or title(status).lower().replace(" ", "-")
     return {
         "type": f"urn:rolesum:problem:{name}",
-        "title": TITLES.get(status, "Failed"),
+        "title": title(status),
         "status": status,
         "detail": first.what,
         "where": first.where,
         "fix": first.fix,
         "instance": instance,
-        "problems": [asdict(one) for one in problems[:SHOWN_PROBLEMS]],
+        "problems": [asdict(problem) for problem in problems[:SHOWN_PROBLEMS]],
         "error": {"message": str(first), "type": name, "param": None, "code": name},
     }
 
 
-def of_error(error: RolesumError, instance: str = "") -> dict[str, Any]:
-    """The document of one of our own errors."""
-    kind, status = next(found for one, found in _KINDS.items() if isinstance(error, one))
-    return document(status, [_in_json(one) for one in error.problems[:SHOWN_PROBLEMS]], kind, instance)
+def document_of_http_problem(error: HTTPProblem, instance: str = "") -> dict[str, Any]:
+    """Return the problem document of an HTTPProblem."""
+    return problem_document(error.status, [error.problem], instance=instance)
 
 
-# An option of the command line -> the key that does the same here.
-_KEYS = {
-    **{name: f"options.{name}" for name in Options.model_fields},
-    **{name: name for kind in (Wishes, Reading) for name in kind.model_fields},
+def document_of_error(error: RolesumError, instance: str = "") -> dict[str, Any]:
+    """Return the problem document of an error that the library raised."""
+    name, status = next(found for kind, found in _ERROR_TYPES.items() if isinstance(error, kind))
+    problems = [_with_request_keys(problem) for problem in error.problems[:SHOWN_PROBLEMS]]
+    return problem_document(status, problems, error_type=name, instance=instance)
+
+
+# An option of the command line -> the key of a request that does the same.
+_REQUEST_KEYS = {
+    **{name: f"options.{name}" for name in GenerationParameters.model_fields},
+    **{name: name for model in (SummaryOptions, InputOptions) for name in model.model_fields},
     "speaker": "speakers",
 }
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 _SPEAKER = re.compile(r'--speaker "([^"]*)=(\w+)"')
 
 
-def _in_json(problem: Problem) -> Problem:
-    """With the keys of a request in the place of the command line's options; what has no key stays as it is."""
+def _with_request_keys(problem: Problem) -> Problem:
+    """Replace the command line's options in a problem's texts by keys of a request, where there is such a key."""
 
     def key(found: re.Match[str]) -> str:
-        return _KEYS.get(found[1].replace("-", "_"), found[0])
+        return _REQUEST_KEYS.get(found[1].replace("-", "_"), found[0])
 
-    def told(text: str) -> str:
+    def translated(text: str) -> str:
         return _OPTION.sub(key, _SPEAKER.sub(r'"speakers": {"\1": "\2"}', text))
 
-    return replace(problem, what=told(problem.what), where=told(problem.where), fix=told(problem.fix))
-
-
-def of_refusal(refusal: Refusal, instance: str = "") -> dict[str, Any]:
-    return document(refusal.status, [refusal.problem], instance=instance)
+    return replace(problem, what=translated(problem.what), where=translated(problem.where), fix=translated(problem.fix))

@@ -1,8 +1,9 @@
-"""A request's body as what it asks: JSON, or a form with a file."""
+"""Request bodies: from JSON, or a form with a file, to checked options and dialogues."""
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -10,112 +11,268 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from rolesum.errors import Problem, UsageError
+from rolesum.dialogue import Dialogue
+from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialogues
+from rolesum.formats.source import decode_source
+from rolesum.instructions import SectionSet, load_sections
+from rolesum.instructions.sections import preset_names
+from rolesum.roles import resolve_role
 from rolesum.server.limits import Limits
-from rolesum.server.problems import Refusal
-from rolesum.server.reading import Upload
-from rolesum.server.schemas import BatchRequest, DialogueIn, Options, SummaryRequest, TurnIn
-
-Body = TypeVar("Body", bound=BaseModel)
-
-# Of a form: what is JSON inside a field, and what may be written with commas.
-_JSON_FIELDS = ("speakers", "columns", "options", "dialogue", "dialogues")
-_MAPPINGS = ("speakers", "columns")
-_LISTS = ("roles",)
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
-# Of one object.
-MOST_KEYS = 1000
-KEYS = sorted(
-    {name for kind in (SummaryRequest, BatchRequest, Options, DialogueIn, TurnIn) for name in kind.model_fields}
+from rolesum.server.problems import HTTPProblem
+from rolesum.server.schemas import (
+    DialogueIn,
+    GenerationParameters,
+    InputOptions,
+    RequestModel,
+    SummaryOptions,
+    TurnIn,
 )
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# Fields of a form that hold JSON; those of them that may be written "Anna=user,Tom=agent"; lists "user,agent".
+_JSON_FIELDS = ("speakers", "columns", "options", "dialogue", "dialogues")
+_MAPPING_FIELDS = ("speakers", "columns")
+_LIST_FIELDS = ("roles",)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
+_NESTED_MODELS: tuple[type[RequestModel], ...] = (GenerationParameters, DialogueIn, TurnIn)
+_NESTED_KEYS = {name for model in _NESTED_MODELS for name in model.model_fields}
+
+MAX_OBJECT_KEYS = 1000  # of one JSON object: every unknown key is a problem of its own
+MAX_PROBLEMS = 100  # that are looked for in one text
+MAX_NAME_LENGTH = 1000  # characters of a speaker's label or of an id
+DEFAULT_ID = "dialogue"  # of a dialogue that was sent without one
+
+
+# The body
 
 
 @dataclass(frozen=True)
-class Sent:
-    """A body as it came: JSON, or the fields of a form and its file."""
+class Upload:
+    """An uploaded file. Its name is shown in error messages and never used as a path."""
+
+    name: str
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class RequestBody:
+    """A body as it was received: JSON in `raw`, or the fields of a form and its file."""
 
     raw: bytes = b""
     fields: dict[str, Any] | None = None
     upload: Upload | None = None
 
-    def asked(self, kind: type[Body]) -> Body:
-        """What is asked. Raises Refusal, or UsageError with all that is wrong; it may take a while."""
-        return of_json(self.raw, kind) if self.fields is None else _checked(self.fields, kind)
+    def parse(self, model: type[Model]) -> Model:
+        """Validate the body. Takes long for a large one. Raises HTTPProblem, or UsageError with all problems."""
+        return parse_json(self.raw, model) if self.fields is None else _validate(self.fields, model)
 
 
-async def sent_with(request: Request, limits: Limits) -> Sent:
-    """The whole body. Raises Refusal for one of a kind that is not read."""
+async def read_body(request: Request, limits: Limits) -> RequestBody:
+    """Receive the whole body. Raises HTTPProblem for an unknown content type or charset, or a broken form."""
     media, _, rest = request.headers.get("content-type", "").partition(";")
     media = media.strip().lower()
     charset = _CHARSET.search(rest)
     if charset and charset[1].lower() not in ("utf-8", "utf8"):
-        raise Refusal(415, f"the charset {charset[1][:40]}", where="Content-Type", fix="send UTF-8")
+        raise HTTPProblem(415, f"the charset is {charset[1][:40]}", where="Content-Type", fix="send UTF-8")
     if media == "application/json":
-        return Sent(await request.body())
+        return RequestBody(await request.body())
     if media == "multipart/form-data":
-        return await _form(request, limits)
-    what = f"the body is {media or 'of no kind'}"
-    raise Refusal(415, what, where="Content-Type", fix="send application/json, or multipart/form-data with a file")
+        return await _read_form(request, limits)
+    what = f'the content type is "{media[:100]}"' if media else "there is no content type"
+    fix = "send application/json, or multipart/form-data with a file"
+    raise HTTPProblem(415, what, where="Content-Type", fix=fix)
 
 
-def of_json(raw: bytes, kind: type[Body]) -> Body:
-    """Raises Refusal for what is no JSON, UsageError with all that is wrong in it."""
+def parse_json(raw: bytes, model: type[Model]) -> Model:
+    """Parse and validate JSON. Raises HTTPProblem 400 for broken JSON, UsageError with all other problems."""
     try:
-        found = json.loads(raw, object_pairs_hook=_object)
+        found = json.loads(raw, object_pairs_hook=_limited_object)
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"broken JSON: {error}"[:300], where="body", fix="send JSON in UTF-8") from None
-    return _checked(found, kind)
+        raise HTTPProblem(400, f"broken JSON: {error}"[:300], where="body", fix="send valid JSON in UTF-8") from None
+    return _validate(found, model)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What is wrong is told key by key: so many and no more."""
-    if len(pairs) > MOST_KEYS:
-        raise Refusal(422, f"an object of {len(pairs):,} keys; at most {MOST_KEYS:,} are taken", where="body")
+def _limited_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_OBJECT_KEYS:
+        what = f"an object has {len(pairs):,} keys; at most {MAX_OBJECT_KEYS:,} are allowed"
+        raise HTTPProblem(422, what, where="body", fix="see /openapi.json for the keys")
     return dict(pairs)
 
 
-def _checked(found: Any, kind: type[Body]) -> Body:
+def _validate(found: Any, model: type[Model]) -> Model:
     try:
-        return kind.model_validate(found)
+        return model.model_validate(found)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        fix = "see /openapi.json"
-        raise UsageError([Problem.from_pydantic(one, fix=fix, known=KEYS) for one in details]) from None
+        problems = [
+            Problem.from_pydantic(
+                detail, fix="see /openapi.json", known=model.model_fields if len(detail["loc"]) == 1 else _NESTED_KEYS
+            )
+            for detail in details
+        ]
+        raise UsageError(problems) from None
 
 
-async def _form(request: Request, limits: Limits) -> Sent:
+async def _read_form(request: Request, limits: Limits) -> RequestBody:
     values: dict[str, Any] = {}
     upload: Upload | None = None
     try:
-        async with request.form(max_files=1, max_fields=30, max_part_size=limits.body_bytes) as form:
+        async with request.form(max_files=1, max_fields=30, max_part_size=limits.max_body_bytes) as form:
             for name, value in form.multi_items():
                 if isinstance(value, UploadFile):
                     if name != "file":
-                        raise Refusal(422, f'a file in the field "{name}"', fix='send it in the field "file"')
-                    upload = Upload(_shown(value.filename), await value.read())
-                elif name in _LISTS:
+                        what = f'the field "{name}" holds a file'
+                        raise HTTPProblem(422, what, fix='send the file in the field "file"')
+                    upload = Upload(_display_name(value.filename), await value.read())
+                elif name in _LIST_FIELDS:
                     values.setdefault(name, []).extend(
-                        one for one in value.replace("，", ",").split(",") if one.strip()
+                        part for part in value.replace("，", ",").split(",") if part.strip()
                     )
                 else:
                     values[name] = _json_field(name, value) if name in _JSON_FIELDS else value
     except MultiPartException as error:
-        raise Refusal(400, f"not a form that can be read: {error.message}", fix="send multipart/form-data") from None
-    return Sent(fields=values, upload=upload)
+        fix = "send valid multipart/form-data"
+        raise HTTPProblem(400, f"the form cannot be parsed: {error.message}", fix=fix) from None
+    return RequestBody(fields=values, upload=upload)
 
 
 def _json_field(name: str, value: str) -> Any:
-    """JSON; a plain mapping may be written as on the command line, "Anna=user,Tom=agent"."""
-    if name in _MAPPINGS and not value.lstrip().startswith("{"):
+    """Parse a field that holds JSON, or a mapping written as on the command line: "Anna=user,Tom=agent"."""
+    if name in _MAPPING_FIELDS and not value.lstrip().startswith("{"):
         pairs = [pair.partition("=") for pair in value.replace("，", ",").split(",")]
         return {key.strip(): column.strip() for key, _, column in pairs}
     try:
-        return json.loads(value, object_pairs_hook=_object)
+        return json.loads(value, object_pairs_hook=_limited_object)
     except (ValueError, RecursionError) as error:
-        raise Refusal(422, f"broken JSON: {error}"[:300], where=name, fix='write {"key": "value"}') from None
+        raise HTTPProblem(422, f"broken JSON: {error}"[:300], where=name, fix='send {"key": "value"}') from None
 
 
-def _shown(filename: str | None) -> str:
-    """A file's own name, without the folders that a client may write before it."""
+def _display_name(filename: str | None) -> str:
+    """The name of an uploaded file without the directories that a client may put before it."""
     name = (filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(one for one in name if one.isprintable())[:200] or "file"
+    return "".join(character for character in name if character.isprintable())[:200] or "file"
+
+
+# The dialogues
+
+
+def parse_dialogues(
+    options: InputOptions,
+    limits: Limits,
+    *,
+    dialogues: Sequence[DialogueIn] = (),
+    upload: Upload | None = None,
+    aliases: Mapping[str, Sequence[str]],
+    max_dialogues: int,
+) -> tuple[str, list[Dialogue]]:
+    """Read the dialogues that a request holds: given turn by turn, as the options' text, or as an uploaded file.
+
+    Returns the name of their format and at most `max_dialogues` dialogues. `aliases` are names of custom roles. Raises
+    DataError with all problems, UsageError for options that do not fit, HTTPProblem 413 for what is over a limit.
+    """
+    source = _source(limits, dialogues, options.text, upload)
+    is_own_format = bool(dialogues) and not (options.format or options.columns)
+    return read_source(
+        source,
+        options.model_copy(update={"format": jsonl.FORMAT.name}) if is_own_format else options,
+        limits,
+        aliases=aliases,
+        max_dialogues=max_dialogues,
+    )
+
+
+def read_source(
+    source: Source,
+    options: InputOptions,
+    limits: Limits,
+    *,
+    aliases: Mapping[str, Sequence[str]],
+    max_dialogues: int,
+) -> tuple[str, list[Dialogue]]:
+    """Read dialogues and check their sizes; see `parse_dialogues`."""
+    read_options = ReadOptions(
+        format=options.format,
+        custom_roles=aliases,
+        speakers=options.speakers,
+        columns=options.columns,
+        unknown_speaker=options.unknown_speaker,
+        limit=max_dialogues + 1,
+        max_problems=MAX_PROBLEMS,
+    )
+    name = format_name(source, read_options)
+    found = read_dialogues(source, replace(read_options, format=name))
+    if len(found) > max_dialogues:
+        what = "there is more than one dialogue" if max_dialogues == 1 else f"more than {max_dialogues:,} dialogues"
+        fix = "send several dialogues to /v1/batches" if max_dialogues == 1 else "send them in several batches"
+        raise HTTPProblem(413, what, where=source.name, fix=fix)
+    for dialogue in found:
+        check_dialogue_size(dialogue, limits)
+    return name, found
+
+
+def _source(limits: Limits, dialogues: Sequence[DialogueIn], text: str | None, upload: Upload | None) -> Source:
+    """The one input of a request. Raises HTTPProblem 422 if there is none or more than one."""
+    given = [one for one in (dialogues or None, text, upload) if one is not None]
+    if len(given) != 1:
+        what = "several inputs in one request" if given else "no dialogue in the request"
+        raise HTTPProblem(422, what, fix='send one of "dialogue", "text", or a file')
+    if upload is not None:
+        return decode_source(upload.raw, upload.name, max_bytes=limits.max_unpacked_bytes)
+    if text is not None:
+        return decode_source(text.encode("utf-8", "surrogatepass"), "text")
+    records = []
+    for number, dialogue in enumerate(dialogues, 1):
+        identity = dialogue.id or (DEFAULT_ID if len(dialogues) == 1 else f"{DEFAULT_ID}-{number}")
+        record = {"id": identity, "turns": [turn.model_dump() for turn in dialogue.turns]}
+        records.append(json.dumps(record | ({"roles": dialogue.roles} if dialogue.roles else {})))
+    return Source("dialogues", "\n".join(records))
+
+
+def check_dialogue_size(dialogue: Dialogue, limits: Limits) -> None:
+    """Raise HTTPProblem 413 for a dialogue that would occupy the engine for too long."""
+    fix = "send it in parts, or use rolesum summarize"
+    if len(dialogue.turns) > limits.max_turns:
+        what = f"the dialogue has {len(dialogue.turns):,} turns; at most {limits.max_turns:,} are allowed"
+        raise HTTPProblem(413, what, where=dialogue.location, fix=fix)
+    for name in (dialogue.id, *dialogue.speakers()):
+        if len(name) > MAX_NAME_LENGTH:
+            what = f"an id or a speaker has {len(name):,} characters; at most {MAX_NAME_LENGTH:,} are allowed"
+            raise HTTPProblem(413, what, where=dialogue.location[:MAX_NAME_LENGTH], fix="check the format")
+    check_length(sum(len(turn.text) for turn in dialogue.turns), limits, dialogue.location)
+
+
+def check_length(characters: int, limits: Limits, where: str) -> None:
+    """Raise HTTPProblem 413 for a text that would occupy the engine for too long."""
+    if characters > limits.max_characters:
+        what = f"the text has {characters:,} characters; at most {limits.max_characters:,} are allowed"
+        raise HTTPProblem(413, what, where=where, fix="send it in parts, or use rolesum summarize")
+
+
+# Roles and sections
+
+
+def load_preset(name: str | None) -> SectionSet | None:
+    """Return a preset of sections by its name; never reads a file that a client names. Raises UsageError."""
+    if name is None:
+        return None
+    if name not in preset_names():
+        raise UsageError(f'there is no preset of sections "{name}"', "sections", did_you_mean(name, preset_names()))
+    return load_sections(name)
+
+
+def requested_roles(
+    options: SummaryOptions, aliases: Mapping[str, Sequence[str]], limits: Limits
+) -> tuple[str, ...] | None:
+    """Return the requested roles by their canonical names; None for the default ones.
+
+    Raises UsageError for an unknown role, HTTPProblem 413 for too many.
+    """
+    if options.roles is None:
+        return None
+    roles = tuple(dict.fromkeys(resolve_role(name, aliases) for name in options.roles))
+    if len(roles) > limits.max_roles:
+        what = f"{len(roles)} roles; at most {limits.max_roles} are allowed"
+        raise HTTPProblem(413, what, where="roles", fix="ask for fewer roles in one request")
+    return roles

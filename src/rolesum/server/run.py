@@ -1,49 +1,64 @@
-"""Serving as a user asks for it: keys, socket, models, batches, and then the server."""
+"""Starts the server: configuration, models, socket; then runs uvicorn with a graceful shutdown."""
 
-from collections.abc import Sequence
+import asyncio
+import logging
+import signal
+import socket
+import traceback
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import uvicorn
 from platformdirs import user_data_path
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rolesum.console import log
 from rolesum.errors import UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, load_role_config
+from rolesum.http_security import ASGIApp
 from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.server.admission import AdmissionController
-from rolesum.server.app import application
-from rolesum.server.auth import VARIABLE, read_keys
-from rolesum.server.jobs.store import Store
-from rolesum.server.jobs.worker import Bulk
+from rolesum.server.app import create_app
+from rolesum.server.auth import API_KEYS_VARIABLE, APIKeys, read_api_keys
+from rolesum.server.jobs.store import BatchStore
+from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
-from rolesum.server.served_model import Served
-from rolesum.server.server import serve, write_log
+from rolesum.server.served_model import ServedModel
 from rolesum.sockets import bind_socket, is_loopback, socket_url
+
+SOCKET_BACKLOG = 512  # connections that wait to be accepted
+HEAD_TIMEOUT = 15.0  # seconds for the head of a connection's first request
+SHUTDOWN_MARGIN = 3  # seconds after --shutdown-timeout, to send the canceled requests their errors
+KEEP_ALIVE_TIMEOUT = 30  # seconds that an idle connection stays open
+MAX_HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Serving:
-    """All that decides a service. `models` are served by their names, the first where a request names none."""
+class ServerConfig:
+    """The configuration of a server. `models` are (name, engine, roles); the first answers requests without a name."""
 
     models: Sequence[tuple[str, EngineSpec, RoleConfig]]
     host: str = "127.0.0.1"
     port: int = 8000
-    keys: Path | None = None
-    origins: tuple[str, ...] = ()
+    keys_file: Path | None = None
+    allowed_origins: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     store: Path | None = None
-    log: str | None = None
+    log_file: Path | None = None
 
 
 def default_store() -> Path:
-    """Where batches are kept if nothing else is said."""
+    """Return the file in which batches are kept by default."""
     return Path(user_data_path("rolesum")) / "batches.sqlite"
 
 
-def name_of(spec: EngineSpec) -> str:
-    """What a model is called in requests: the released adapter's name, the run's, or the base's."""
+def served_name(spec: EngineSpec) -> str:
+    """Return a model's name in the API: that of the bundled adapter, of the training run, or of the base model."""
     if spec.adapter is not None:
         for name, path in bundled_adapters().items():
             if path == spec.adapter:
@@ -53,51 +68,158 @@ def name_of(spec: EngineSpec) -> str:
     return Path(spec.model or spec.served_model or spec.engine).name
 
 
-def beside(first: EngineSpec, given: str) -> tuple[str, EngineSpec, RoleConfig]:
-    """Another model on the same engine: an adapter by its directory or name, else a base by its alias or directory."""
+def extra_models(first: EngineSpec, names: Iterable[str]) -> list[tuple[str, EngineSpec, RoleConfig]]:
+    """Return further models for the same engine: adapters by directory or name, base models by alias or directory.
+
+    Raises UsageError for an engine that serves one model only.
+    """
+    return [_extra_model(first, name) for name in names]
+
+
+def _extra_model(first: EngineSpec, name: str) -> tuple[str, EngineSpec, RoleConfig]:
     if first.engine != "transformers":
-        raise UsageError(f"--also is not for the engine {first.engine}", fix="start one service for each model")
-    adapters = bundled_adapters()
-    path = adapters.get(given, Path(given))
+        what = f"--extra-model needs the engine transformers, and the engine is {first.engine}"
+        raise UsageError(what, fix="start one server for each model")
+    path = bundled_adapters().get(name, Path(name))
     if (path / "adapter_config.json").is_file():
-        spec = replace(first, model=None, adapter=path)
-        declared = load_role_config(path, None)
+        spec, roles = replace(first, model=None, adapter=path), load_role_config(path, None)
     else:
-        spec, declared = replace(first, model=given, adapter=None), RoleConfig({}, {})
-    spec = replace(spec, definitions=declared.definitions, sections=declared.sections)
-    return name_of(spec), spec, declared
+        spec, roles = replace(first, model=name, adapter=None), RoleConfig({}, {})
+    spec = replace(spec, definitions=roles.definitions, sections=roles.sections)
+    return served_name(spec), spec, roles
 
 
-def run_service(asked: Serving) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises UsageError, ModelError, ResourceError before anything is served."""
-    keys = read_keys(asked.keys)
-    is_local = is_loopback(asked.host)
-    if not keys and not is_local:
-        fix = f"rolesum serve --new-key NAME makes one; then --keys FILE, or the environment variable {VARIABLE}"
-        raise UsageError(f"{asked.host} can be reached by others, and there is no key", fix=fix)
-    if asked.origins and not keys:
-        raise UsageError("--cors-origin lets other sites ask, and there is no key", fix="add --keys FILE")
-    names = [name for name, _, _ in asked.models]
-    if len(set(names)) < len(names):
-        raise UsageError(f"two models are called {max(names, key=names.count)}", fix="rename a run's directory")
-    write_log(asked.log)
-    bound = bind_socket(asked.host, asked.port)
+def run_server(config: ServerConfig) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises UsageError, ModelError or ResourceError before it serves anything."""
+    keys = read_api_keys(config.keys_file)
+    _check_config(config, keys)
+    names = [name for name, _, _ in config.models]
+    configure_logging(config.log_file)
+    bound = bind_socket(config.host, config.port)
     metrics = Metrics()
-    store = Store(asked.store or default_store())
+    store = BatchStore(config.store or default_store())
     try:
         log(f"loading {', '.join(names)}")
-        house = AdmissionController([Served(*one) for one in asked.models], asked.limits, metrics)
-        bulk = Bulk(house, store)
-        _gauges(metrics, house, bulk)
-        log(f"serving {', '.join(names)}: {socket_url(bound, asked.host)}  (Ctrl-C ends)")
-        app = application(house, bulk, keys, is_local=is_local, origins=asked.origins)
-        serve(app, house, bound)
+        admission = AdmissionController([ServedModel(*model) for model in config.models], config.limits, metrics)
+        worker = BatchWorker(admission, store)
+        _add_gauges(metrics, admission, store)
+        log(f"serving {', '.join(names)}: {socket_url(bound, config.host)}  (Ctrl-C to stop)")
+        is_local = is_loopback(config.host)
+        app = create_app(admission, worker, keys, is_local=is_local, allowed_origins=config.allowed_origins)
+        serve(app, admission, bound)
     finally:
         bound.close()
         store.close()
 
 
-def _gauges(metrics: Metrics, house: AdmissionController, bulk: Bulk) -> None:
-    metrics.gauge("inside", "Requests that are being answered or wait", lambda: house.inside)
-    metrics.gauge("rows", "Texts that grow now", lambda: sum(one.shared.num_rows for one in house.served.values()))
-    metrics.gauge("batch_dialogues_waiting", "Dialogues of batches that wait", bulk.store.waiting)
+def _check_config(config: ServerConfig, keys: APIKeys) -> None:
+    if not keys and not is_loopback(config.host):
+        what = f"the server has no API key, and other machines can reach {config.host}"
+        fix = f"rolesum serve --new-key NAME prints a key; then use --keys FILE or the variable {API_KEYS_VARIABLE}"
+        raise UsageError(what, fix=fix)
+    if config.allowed_origins and not keys:
+        raise UsageError("--cors-origin needs API keys", fix="add --keys FILE")
+    names = [name for name, _, _ in config.models]
+    if len(set(names)) < len(names):
+        raise UsageError(f'two models have the name "{max(names, key=names.count)}"', fix="rename a run's directory")
+
+
+def _add_gauges(metrics: Metrics, admission: AdmissionController, store: BatchStore) -> None:
+    def active_sequences() -> int:
+        return sum(model.engine.num_rows for model in admission.models.values())
+
+    metrics.add_gauge("active_requests", "Requests that are running or queued", lambda: admission.active_requests)
+    metrics.add_gauge("active_sequences", "Texts that are being generated", active_sequences)
+    metrics.add_gauge("waiting_batch_dialogues", "Dialogues of batches that wait", store.count_waiting)
+
+
+def serve(app: ASGIApp, admission: AdmissionController, bound: socket.socket) -> None:
+    """Serve an application on a bound socket until SIGTERM or Ctrl-C, then close the engines."""
+    bound.listen(SOCKET_BACKLOG)
+    _raise_open_files_limit()
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again after its shutdown: ignore it
+        signal.signal(number, lambda *_: None)
+    try:
+        GracefulServer(app, admission).run(sockets=[bound])
+    finally:
+        bound.close()
+        for model in admission.models.values():
+            model.engine.close()
+
+
+class GracefulServer(uvicorn.Server):
+    """uvicorn with a graceful shutdown: running requests have a time to finish, new ones are rejected."""
+
+    def __init__(self, app: ASGIApp, admission: AdmissionController) -> None:
+        self._admission = admission
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
+                timeout_graceful_shutdown=int(admission.limits.shutdown_timeout) + SHUTDOWN_MARGIN,
+                http=_HeadTimeoutProtocol,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        admission, loop = self._admission, self._loop
+        if not admission.is_shutting_down:
+            admission.is_shutting_down = True
+            seconds = admission.limits.shutdown_timeout
+            loop.call_soon_threadsafe(lambda: loop.call_later(seconds, admission.cancel_all))
+            log(f"shutting down: {admission.active_requests} requests have {seconds:g} s; Ctrl-C to stop at once")
+        super().handle_exit(sig, frame)
+
+
+class _HeadTimeoutProtocol(H11Protocol):
+    """Closes a connection that does not send the whole head of its first request in time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_timer.cancel()
+        super().connection_lost(exc)
+
+
+def _raise_open_files_limit() -> None:
+    """Allow as many connections as the system permits this process."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _PrivateFormatter(logging.Formatter):
+    """Logs the type and the place of an exception without its message, which may hold what a client sent."""
+
+    def formatException(self, ei: Any) -> str:
+        kind, _, trace = ei
+        frames = traceback.extract_tb(trace)
+        where = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+        return f"{getattr(kind, '__name__', kind)} at\n{where}"
+
+
+def configure_logging(file: Path | None) -> None:
+    """Write the server's log to a file, or to standard error. It holds no text of a dialogue."""
+    handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
+    handler.setFormatter(_PrivateFormatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in ("rolesum.server", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO if name.startswith("rolesum") else logging.WARNING)

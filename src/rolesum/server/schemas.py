@@ -1,4 +1,4 @@
-"""What is asked of the service and what it answers, as JSON; the OpenAPI page is made of these."""
+"""Pydantic models of the requests and responses of the API, from which the OpenAPI document is made."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 from rolesum.formats.options import REFUSE
 from rolesum.generation.engine import DECODING_OPTIONS, DEFAULT_MAX_NEW_TOKENS, Decoding
 
-# Half of a surrogate pair comes through JSON, and cannot be written anywhere.
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 EXAMPLE_TURNS: list[JsonValue] = [
@@ -16,27 +15,29 @@ EXAMPLE_TURNS: list[JsonValue] = [
 ]
 
 
-class Asked(BaseModel):
+class RequestModel(BaseModel):
+    """A JSON object without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class TurnIn(Asked):
-    """One utterance and the label of who spoke it."""
+class TurnIn(RequestModel):
+    """One utterance and the label of its speaker."""
 
     speaker: Name
     text: str = Field(min_length=1, max_length=20_000, pattern=r"\S")
 
 
-class DialogueIn(Asked):
-    """A dialogue that is known turn by turn."""
+class DialogueIn(RequestModel):
+    """A dialogue given turn by turn."""
 
-    id: Name | None = Field(None, description="Comes back with the summaries; decides sampled texts.")
+    id: Name | None = Field(None, description="Returned with the summaries. Sampled texts depend on it.")
     turns: list[TurnIn] = Field(min_length=1, fail_fast=True, examples=[EXAMPLE_TURNS])
-    roles: dict[Name, Name] = Field({}, description="Who plays which role, where the speaker's label does not say it.")
+    roles: dict[Name, Name] = Field({}, description='Speaker -> role, where the label does not tell: {"Anna": "user"}.')
 
 
 def _decoding_fields() -> dict[str, Any]:
-    """Name -> type and pydantic field of each decoding option, as create_model takes them."""
+    """Return name -> (type, pydantic field) of each decoding option, as create_model takes them."""
     fields: dict[str, Any] = {}
     for one in DECODING_OPTIONS:
         bounds: dict[str, Any] = {"ge": one.bounds.ge, "gt": one.bounds.gt, "le": one.bounds.le}
@@ -46,66 +47,70 @@ def _decoding_fields() -> dict[str, Any]:
     return fields
 
 
-_DecodingOptions = create_model("_DecodingOptions", __base__=Asked, **_decoding_fields())
+_DecodingFields = create_model("_DecodingFields", __base__=RequestModel, **_decoding_fields())
 
 
-class Options(_DecodingOptions):
-    """How texts are chosen, as the options of `rolesum summarize` of the same names."""
+class GenerationParameters(_DecodingFields):
+    """How summaries are generated; the same as the options of `rolesum summarize` with these names."""
 
     max_new_tokens: int | None = Field(
         None,
         ge=1,
-        description=f"Maximum length of a summary in tokens. Default: {DEFAULT_MAX_NEW_TOKENS}, or the server's limit.",
+        description=f"Maximum tokens of a summary. Default: {DEFAULT_MAX_NEW_TOKENS}, or the server's limit if lower.",
     )
-    samples: int = Field(1, ge=1, description="Sample so many texts for each role, and choose one.")
-    choose: str | None = Field(None, description="Which of them: mbr, checks or likeliest.")
+    samples: int = Field(1, ge=1, description="Texts to sample for each role, of which `choose` takes one.")
+    choose: str | None = Field(None, description="How one of the samples is chosen: mbr, checks or likeliest.")
     long_dialogues: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
-        "map-reduce", description="What happens to a dialogue that does not fit the model."
+        "map-reduce", description="What to do with a dialogue that does not fit the model."
     )
-    redact: bool = Field(False, description="Mask numbers, addresses and names before the model sees them.")
-    checks: bool = Field(True, description="Tell each sentence's evidence, and what the checks object to.")
+    redact: bool = Field(False, description="Mask numbers, addresses and names before the model reads them.")
+    checks: bool = Field(True, description="Return the supporting turns of each sentence and the flags of the checks.")
 
     def decoding(self, max_new_tokens: int) -> Decoding:
-        """These options as the engine takes them. Raises UsageError as Decoding does."""
-        values = {one.name: getattr(self, one.name) for one in DECODING_OPTIONS}
+        """Return these parameters as the engine takes them. Raises UsageError as Decoding does."""
+        values = {option.name: getattr(self, option.name) for option in DECODING_OPTIONS}
         return Decoding(**{**values, "max_new_tokens": max_new_tokens})
 
 
-class Wishes(Asked):
-    """What is wanted of one dialogue or of many."""
+class SummaryOptions(RequestModel):
+    """Which summaries to generate, of one dialogue or of many."""
 
-    model: Name | None = Field(None, description="One of /v1/models; the first, if left out.")
+    model: Name | None = Field(None, description="A model of /v1/models. Default: the first.")
     roles: list[Name] | None = Field(
         None,
         min_length=1,
         fail_fast=True,
-        description="overall, user, agent, or names of `sections`; else all that are played.",
+        description="overall, user, agent, or names of `sections`. Default: all roles that have a speaker.",
     )
-    sections: Name | None = Field(None, description="A preset of sections, one of /v1/setup.")
-    language: Literal["en", "zh"] | None = Field(None, description="Of the instructions; the dialogue's, if left out.")
-    options: Options = Field(default_factory=Options)
+    sections: Name | None = Field(None, description="A preset of sections, listed by /v1/info.")
+    language: Literal["en", "zh"] | None = Field(
+        None, description="Language of the instructions. Default: the dialogue's."
+    )
+    options: GenerationParameters = Field(default_factory=GenerationParameters)
 
 
-class Reading(Asked):
-    """A text in any format that rolesum reads, and how it is read."""
+class InputOptions(RequestModel):
+    """A text in any supported format, and how to read it."""
 
     text: str | None = Field(None, min_length=1, description="A transcript, chat export, table or JSON.")
-    format: Name | None = Field(None, description="The text's format, one of /v1/setup; told from it, if left out.")
-    columns: dict[Name, Name] = Field({}, description='Of a CSV or TSV: {"speaker": "who", "text": "utterance"}.')
-    unknown_speaker: str = Field(
-        REFUSE, max_length=200, description="Turns without one: refuse, name=LABEL, alternate=A,B or continue."
+    format: Name | None = Field(None, description="Format of the text, listed by /v1/info. Default: detected.")
+    columns: dict[Name, Name] = Field(
+        {}, description='Columns of a CSV or TSV: {"speaker": "who", "text": "utterance"}.'
     )
-    speakers: dict[Name, Name] = Field({}, description='Who plays which role: {"Anna": "user"}.')
+    unknown_speaker: str = Field(
+        REFUSE, max_length=200, description="Turns without a speaker: refuse, name=LABEL, alternate=A,B or continue."
+    )
+    speakers: dict[Name, Name] = Field({}, description='Speaker -> role: {"Anna": "user"}.')
 
 
-class Transcript(Reading):
-    """A dialogue: turn by turn, or as a text."""
+class DialogueInput(InputOptions):
+    """One dialogue, given turn by turn or as a text."""
 
     dialogue: DialogueIn | None = None
 
 
-class SummaryRequest(Wishes, Transcript):
-    """One dialogue to be summarized."""
+class SummaryRequest(SummaryOptions, DialogueInput):
+    """The body of POST /v1/summaries: one dialogue to summarize."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -116,18 +121,18 @@ class SummaryRequest(Wishes, Transcript):
         }
     )
 
-    stream: bool = Field(False, description="Send server-sent events while the texts are written.")
+    stream: bool = Field(False, description="Send server-sent events while the summaries are generated.")
 
 
-class ReadRequest(Transcript):
-    """A text to be read, and no more; `limit` dialogues of it are shown."""
+class ReadRequest(DialogueInput):
+    """The body of POST /v1/dialogues: a text to read without summarizing it."""
 
-    sections: Name | None = Field(None, description="A preset whose roles' names count.")
-    limit: int = Field(100, ge=1, le=1000)
+    sections: Name | None = Field(None, description="A preset of sections whose names may be roles.")
+    limit: int = Field(100, ge=1, le=1000, description="Dialogues to return.")
 
 
-class BatchRequest(Wishes, Reading):
-    """Many dialogues to be summarized in the background."""
+class BatchRequest(SummaryOptions, InputOptions):
+    """The body of POST /v1/batches: many dialogues to summarize in the background."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"dialogues": [{"id": "c-1", "turns": EXAMPLE_TURNS}], "roles": ["user"]}]}
@@ -137,7 +142,7 @@ class BatchRequest(Wishes, Reading):
 
 
 class FlagOut(BaseModel):
-    """A span of the summary that a check objects to; places count characters, turns count from 0."""
+    """A span of the summary that a check flags. `start` and `end` count characters, `turns` count from 0."""
 
     check: str
     start: int
@@ -147,7 +152,7 @@ class FlagOut(BaseModel):
 
 
 class SentenceOut(BaseModel):
-    """A sentence and the turns that support it best; `support` is the share of its n-grams that stand in them."""
+    """A sentence and the turns that support it best. `support` is the share of its n-grams that these turns contain."""
 
     start: int
     end: int
@@ -171,7 +176,7 @@ class SummaryOut(BaseModel):
 
 
 class SummariesOut(BaseModel):
-    """One dialogue's summaries, one per role, in the order in which they were asked for."""
+    """The summaries of one dialogue, one per role, in the requested order."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -217,12 +222,14 @@ class SummariesOut(BaseModel):
 
 
 class TurnOut(BaseModel):
+    """One turn of a dialogue."""
+
     speaker: str
     text: str
 
 
 class DialogueOut(BaseModel):
-    """A dialogue as it was read: who plays which role, and the roles that can be summarized."""
+    """A dialogue as it was read. `roles` maps speakers to roles; `suggested` are the roles that can be summarized."""
 
     id: str
     language: str
@@ -232,7 +239,7 @@ class DialogueOut(BaseModel):
 
 
 class DialoguesOut(BaseModel):
-    """What a text holds."""
+    """The dialogues of a text; `total` counts those that are not returned too."""
 
     format: str
     total: int
@@ -240,7 +247,7 @@ class DialoguesOut(BaseModel):
 
 
 class BatchOut(BaseModel):
-    """How far a batch is; `created` and `ended` are seconds since 1970."""
+    """The state of a batch. `created` and `ended` are Unix times."""
 
     id: str
     status: Literal["waiting", "running", "done", "canceled"]
@@ -253,11 +260,13 @@ class BatchOut(BaseModel):
 
 
 class BatchesOut(BaseModel):
+    """A list of batches."""
+
     batches: list[BatchOut]
 
 
 class ResultOut(BaseModel):
-    """One dialogue of a batch: its summaries, or why there are none."""
+    """One dialogue of a batch: its summaries in `result`, or the reason why there are none in `problem`."""
 
     number: int
     id: str
@@ -267,14 +276,14 @@ class ResultOut(BaseModel):
 
 
 class ResultsOut(BaseModel):
-    """A page of results, in input order; `next` is the offset of the page behind it."""
+    """A page of results in input order; `next` is the offset of the next page."""
 
     results: list[ResultOut]
     next: int | None
 
 
 class ProblemOut(BaseModel):
-    """What went wrong (RFC 9457): `title` and `detail` say what, `where` the place, `fix` what to do."""
+    """An error (RFC 9457): `detail` says what happened, `where` the place, `fix` how to fix it."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""A model that is served: its shared engine, what it was trained for, and a summary as the service answers it."""
+"""A served model: its engine, shared by all requests, what it was trained for, and the summaries that it generates."""
 
 import math
 import time
@@ -17,149 +17,167 @@ from rolesum.generation.summarizer import RoleConfig, Summarizer, SummarizerConf
 from rolesum.instructions import Prompt, PromptLayout, SectionSet
 from rolesum.roles import BUILT_IN
 from rolesum.server.limits import Limits
-from rolesum.server.problems import Refusal
-from rolesum.server.reading import roles_named, sections_named
-from rolesum.server.schemas import FlagOut, Options, SentenceOut, SummariesOut, SummaryOut, Wishes
+from rolesum.server.problems import HTTPProblem
+from rolesum.server.request_parsing import load_preset, requested_roles
+from rolesum.server.schemas import (
+    FlagOut,
+    GenerationParameters,
+    SentenceOut,
+    SummariesOut,
+    SummaryOptions,
+    SummaryOut,
+)
 
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 @dataclass(frozen=True)
-class Task:
-    """One dialogue with how its summaries are wanted, checked: nothing about it can be refused but its length."""
+class SummaryJob:
+    """One dialogue and how to summarize it, all checked: only its length can still be a problem."""
 
     dialogue: Dialogue
-    writing: SummarizerConfig
+    config: SummarizerConfig
     layout: PromptLayout
-    checks: bool
+    with_checks: bool
 
     @property
     def roles(self) -> tuple[str, ...]:
-        assert self.writing.roles
-        return tuple(self.writing.roles)
+        """The roles to summarize for."""
+        assert self.config.roles
+        return tuple(self.config.roles)
 
 
-class Served:
-    """One of the service's models."""
+class ServedModel:
+    """A loaded model under its name in the API."""
 
-    def __init__(self, name: str, spec: EngineSpec, declared: RoleConfig) -> None:
-        """Loads it. Raises as EngineSpec.open does."""
-        self.name, self.spec, self.declared = name, spec, declared
+    def __init__(self, name: str, spec: EngineSpec, role_config: RoleConfig) -> None:
+        """Load the model. Raises as EngineSpec.open does."""
+        self.name, self.spec, self.role_config = name, spec, role_config
         engine = spec.open()
         engine.connect()  # an endpoint that cannot be reached is an error at the start
-        self.shared = AsyncEngine(engine)
-        self.layout = self.shared.engine.layout
+        self.engine = AsyncEngine(engine)
+        self.layout = self.engine.engine.layout
 
     @property
     def trained_roles(self) -> tuple[str, ...]:
-        """The roles that it was trained to write; the built-in ones for a base as it comes."""
-        side = self.shared.engine.text_model
-        return tuple(side.metadata.get("roles", BUILT_IN)) if side else BUILT_IN
+        """The roles that the adapter was trained for; the built-in ones without an adapter."""
+        text_model = self.engine.engine.text_model
+        return tuple(text_model.metadata.get("roles", BUILT_IN)) if text_model else BUILT_IN
 
     @property
     def languages(self) -> tuple[str, ...]:
-        side = self.shared.engine.text_model
-        return tuple(side.catalog_entry.languages) if side and side.catalog_entry else ("en", "zh")
+        """The languages that the model reads."""
+        text_model = self.engine.engine.text_model
+        return tuple(text_model.catalog_entry.languages) if text_model and text_model.catalog_entry else ("en", "zh")
 
     def aliases(self, sections: SectionSet | None) -> Mapping[str, Sequence[str]]:
-        return {**self.declared.aliases, **(sections.aliases if sections else {})}
+        """Return the custom roles, each with its other names: those of the adapter and of a preset."""
+        return {**self.role_config.aliases, **(sections.aliases if sections else {})}
 
-    def task(self, dialogue: Dialogue, wishes: Wishes, limits: Limits) -> Task:
-        """Raises UsageError, DataError or Refusal for what cannot be asked of this model."""
-        sections = sections_named(wishes.sections)
+    def create_job(self, dialogue: Dialogue, options: SummaryOptions, limits: Limits) -> SummaryJob:
+        """Check a request. Raises UsageError, DataError or HTTPProblem for what this model cannot do."""
+        sections = load_preset(options.sections)
         layout = replace(
-            self.layout, language=wishes.language or self.layout.language, sections=sections or self.layout.sections
+            self.layout, language=options.language or self.layout.language, sections=sections or self.layout.sections
         )
-        options = wishes.options
-        writing = SummarizerConfig(
+        parameters = options.options
+        aliases = self.aliases(sections)
+        config = SummarizerConfig(
             self.spec,
-            roles_named(wishes, self.aliases(sections), limits),
-            decoding_of(options, limits),
-            long_dialogues=options.long_dialogues,
-            samples=options.samples,
-            reranker=get_reranker(options.choose) if options.choose else None,
-            redact=options.redact,
-            kept_labels=tuple(name for role, others in self.aliases(sections).items() for name in (role, *others)),
+            requested_roles(options, aliases, limits),
+            to_decoding(parameters, limits),
+            long_dialogues=parameters.long_dialogues,
+            samples=parameters.samples,
+            reranker=get_reranker(parameters.choose) if parameters.choose else None,
+            redact=parameters.redact,
+            kept_labels=tuple(name for role, others in aliases.items() for name in (role, *others)),
         )
         self._check_language(dialogue.language, dialogue.location)
-        if wishes.language:
-            self._check_language(wishes.language, "language")
-        seat = self.shared.client()
-        seat.layout = layout
-        roles = Summarizer(writing, seat).roles_for(dialogue)
+        if options.language:
+            self._check_language(options.language, "language")
+        client = self.engine.client()
+        client.layout = layout
+        roles = Summarizer(config, client).roles_for(dialogue)
         check_roles([dialogue], [roles], layout)
-        return Task(dialogue, replace(writing, roles=roles), layout, options.checks)
+        return SummaryJob(dialogue, replace(config, roles=roles), layout, parameters.checks)
 
     def _check_language(self, language: str, where: str) -> None:
         if language not in self.languages:
-            reads = " and ".join(_LANGUAGES.get(one, one) for one in self.languages)
-            what = f"{self.name} reads {reads}, and this is {_LANGUAGES.get(language, language)}"
-            raise DataError(what, where, "ask another of /v1/models, or serve one that reads it: rolesum models list")
+            known = " and ".join(_LANGUAGES.get(one, one) for one in self.languages)
+            what = f"the model {self.name} supports {known}, not {_LANGUAGES.get(language, language)}"
+            raise DataError(what, where, "use another model of /v1/models, or serve one: rolesum models list")
 
-    def write(self, task: Task, seat: EngineClient, on_text: OnText | None = None) -> SummariesOut:
-        """The summaries, once they are all there. Raises DataError for what does not fit, RequestCanceled."""
-        begun = time.monotonic()
-        seat.layout = task.layout
-        found = Summarizer(task.writing, seat).summarize([task.dialogue], on_text=on_text)[0]
+    def summarize(self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None) -> SummariesOut:
+        """Generate the summaries of a job. `on_text` receives them while they grow.
+
+        Raises DataError for a dialogue that does not fit, RequestCanceled once the client is canceled.
+        """
+        started = time.monotonic()
+        client.layout = job.layout
+        summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text)[0]
         return SummariesOut(
-            id=task.dialogue.id,
+            id=job.dialogue.id,
             model=self.name,
-            language=task.dialogue.language,
-            turns=len(task.dialogue.turns),
-            summaries=[self._summary(task, one) for one in found],
-            seconds=round(time.monotonic() - begun, 3),
+            language=job.dialogue.language,
+            turns=len(job.dialogue.turns),
+            summaries=[self._summary_out(job, summary) for summary in summaries],
+            seconds=round(time.monotonic() - started, 3),
         )
 
-    def tokens(self, prompt: Prompt) -> int:
-        """Tokens of a prompt, its dialogue counted once; 0 for an endpoint, whose tokens are not known here."""
-        side = self.shared.engine.text_model
-        if side is None:
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Count the tokens of a prompt, its dialogue once; 0 for an endpoint, whose tokenizer is not known."""
+        text_model = self.engine.engine.text_model
+        if text_model is None:
             return 0
-        with self.shared.tokenizer_lock:
-            return sum(len(side.encoder.encode(part)) for part in (prompt.prefix, *prompt.branches))
+        with self.engine.tokenizer_lock:
+            return sum(len(text_model.encoder.encode(part)) for part in (prompt.prefix, *prompt.branches))
 
-    def title(self, task: Task, role: str) -> str:
-        """What a role or section is called in the dialogue's language."""
-        sections = task.layout.sections
+    def role_title(self, job: SummaryJob, role: str) -> str:
+        """Return the title of a role or section in the language of the job."""
+        sections = job.layout.sections
         if sections and role in sections.names:
-            return sections.title(role, task.layout.instruction_set_for(task.dialogue).language)
+            return sections.title(role, job.layout.instruction_set_for(job.dialogue).language)
         return role
 
-    def _summary(self, task: Task, one: RoleSummary) -> SummaryOut:
+    def _summary_out(self, job: SummaryJob, summary: RoleSummary) -> SummaryOut:
         sentences, flags = [], []
-        if task.checks and one.text:
-            checked = check_summary(task.dialogue, one.role, one.text)
+        if job.with_checks and summary.text:
+            checked = check_summary(job.dialogue, summary.role, summary.text)
             flags = [FlagOut(**asdict(flag) | {"turns": list(flag.turns)}) for flag in checked.flags]
             sentences = [
                 SentenceOut(
-                    start=each.start,
-                    end=each.end,
-                    text=one.text[each.start : each.end],
-                    turns=list(each.turns),
-                    support=round(each.support, 4),
+                    start=sentence.start,
+                    end=sentence.end,
+                    text=summary.text[sentence.start : sentence.end],
+                    turns=list(sentence.turns),
+                    support=round(sentence.support, 4),
                 )
-                for each in checked.evidence
+                for sentence in checked.evidence
             ]
         return SummaryOut(
-            role=one.role,
-            title=self.title(task, one.role),
-            text=one.text,
-            finish_reason="length" if one.finish_reason == "length" else "stop",
-            tokens=one.tokens,
-            confidence=None if one.mean_logprob is None else round(math.exp(one.mean_logprob), 4),
+            role=summary.role,
+            title=self.role_title(job, summary.role),
+            text=summary.text,
+            finish_reason="length" if summary.finish_reason == "length" else "stop",
+            tokens=summary.tokens,
+            confidence=None if summary.mean_logprob is None else round(math.exp(summary.mean_logprob), 4),
             sentences=sentences,
             flags=flags,
-            coverage=asdict(one.coverage) if one.coverage else None,
+            coverage=asdict(summary.coverage) if summary.coverage else None,
         )
 
 
-def decoding_of(options: Options, limits: Limits) -> Decoding:
-    """Raises Refusal for more than the limits allow, UsageError for what does not go together."""
-    longest = options.max_new_tokens or min(DEFAULT_MAX_NEW_TOKENS, limits.new_tokens)
-    if longest > limits.new_tokens:
-        what = f"max_new_tokens {longest}; at most {limits.new_tokens}"
-        raise Refusal(413, what, where="options.max_new_tokens", fix="ask for shorter summaries")
+def to_decoding(parameters: GenerationParameters, limits: Limits) -> Decoding:
+    """Return the decoding parameters of a request.
+
+    Raises HTTPProblem 413 for values over the limits, UsageError for values that do not go together.
+    """
+    max_new_tokens = parameters.max_new_tokens or min(DEFAULT_MAX_NEW_TOKENS, limits.max_new_tokens)
+    if max_new_tokens > limits.max_new_tokens:
+        what = f"max_new_tokens is {max_new_tokens}; at most {limits.max_new_tokens} are allowed"
+        raise HTTPProblem(413, what, where="options.max_new_tokens", fix="ask for shorter summaries")
     for name in ("samples", "beams"):
-        if (asked := getattr(options, name)) > limits.lanes:
-            raise Refusal(413, f"{name} {asked}; at most {limits.lanes}", where=f"options.{name}", fix="ask for fewer")
-    return options.decoding(longest)
+        if (value := getattr(parameters, name)) > limits.max_samples:
+            what = f"{name} is {value}; at most {limits.max_samples} are allowed"
+            raise HTTPProblem(413, what, where=f"options.{name}", fix="ask for fewer")
+    return parameters.decoding(max_new_tokens)

@@ -1,4 +1,4 @@
-"""Summaries while they are written, as server-sent events: `text`, then `summary` per role, `done` or `error`."""
+"""Server-sent events: sends summaries to the client while they are generated."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from fastapi.sse import format_sse_event
@@ -17,81 +17,85 @@ from rolesum.errors import RolesumError
 from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.generation.engine import OnText
 from rolesum.server.admission import AdmissionController
-from rolesum.server.problems import Refusal, of_error, of_refusal
-from rolesum.server.served_model import Served
+from rolesum.server.problems import HTTPProblem, document_of_error, document_of_http_problem
+from rolesum.server.served_model import ServedModel
 
 log = logging.getLogger("rolesum.server")
 
-# Without a word for so long, a comment goes out, lest a proxy thinks that all is over.
-QUIET = 10.0
-# Seconds beyond the time limit for a client to take what is written.
-TAKING = 10.0
+Result = TypeVar("Result")
+Event = tuple[str | None, Any]  # its name, and its data: JSON, or a string that is sent unchanged
+
+KEEP_ALIVE_SECONDS = 10.0  # of silence before a comment, so that proxies keep the connection open
+DELIVERY_SECONDS = 10.0  # beyond the timeout, for a client that reads slowly
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
-Event = tuple[str | None, Any]  # its name, and its data: JSON, or text as it stands
 
-
-class Stream(StreamingResponse):
-    """A response that holds its place in the house until the last byte is out or the client is gone."""
+class EventStream(StreamingResponse):
+    """A streamed response that stays admitted until its last byte is sent, the client is gone or the time is up."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], held: ExitStack, seconds: float) -> None:
+    def __init__(self, events: AsyncIterator[bytes], admission: ExitStack, seconds: float) -> None:
+        """`admission` is closed at the end of the response."""
         super().__init__(events, headers=_HEADERS, media_type=self.media_type)
-        self._held, self._seconds = held, seconds
+        self._admission, self._seconds = admission, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held, anyio.move_on_after(self._seconds):
+        with self._admission, anyio.move_on_after(self._seconds):
             await super().__call__(scope, receive, send)
 
 
-def stream(
-    house: AdmissionController,
-    served: Served,
-    work: Callable[[EngineClient, OnText], Any],
-    held: ExitStack,
+def stream_events(
+    controller: AdmissionController,
+    model: ServedModel,
+    work: Callable[[EngineClient, OnText], Result],
+    admission: ExitStack,
     *,
-    growing: Callable[[int, str], Event],
-    ended: Callable[[Any], list[Event]],
-    failed: Callable[[dict[str, Any]], list[Event]],
-) -> Stream:
-    """Run `work` and tell it as events: what each addition to a text is, what the end is, and what a failure is.
+    text_event: Callable[[int, str], Event],
+    final_events: Callable[[Result], list[Event]],
+    error_events: Callable[[dict[str, Any]], list[Event]],
+) -> EventStream:
+    """Run `work` and send events: one per addition to a text, then those of its result or of its problem document.
 
-    `held` is the request's place, which it has until the last byte is out, or the client had time enough to take it.
+    `text_event` takes the index of the role and the added text. `admission` holds the request's place in the
+    controller; the response releases it.
     """
-    return Stream(_events(house, served, work, growing, ended, failed), held, house.limits.seconds + TAKING)
+    events = _events(controller, model, work, text_event, final_events, error_events)
+    return EventStream(events, admission, controller.limits.timeout + DELIVERY_SECONDS)
 
 
 async def _events(
-    house: AdmissionController,
-    served: Served,
-    work: Callable[[EngineClient, OnText], Any],
-    growing: Callable[[int, str], Event],
-    ended: Callable[[Any], list[Event]],
-    failed: Callable[[dict[str, Any]], list[Event]],
+    controller: AdmissionController,
+    model: ServedModel,
+    work: Callable[[EngineClient, OnText], Result],
+    text_event: Callable[[int, str], Event],
+    final_events: Callable[[Result], list[Event]],
+    error_events: Callable[[dict[str, Any]], list[Event]],
 ) -> AsyncIterator[bytes]:
-    begun, first = time.monotonic(), True
-    seat = served.shared.client()
+    started, is_first = time.monotonic(), True
+    client = model.engine.client()
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[list[Event] | None] = asyncio.Queue()
 
-    def told(_: int, role: int, added: str) -> None:
-        """Called by the engine's thread, which does not wait."""
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(queue.put_nowait, [growing(role, added)])
+    def on_text(_: int, role: int, added: str) -> None:
+        """Called by the engine's thread, which must not wait."""
+        with suppress(RuntimeError):  # the event loop has ended
+            loop.call_soon_threadsafe(queue.put_nowait, [text_event(role, added)])
 
     async def run() -> None:
         try:
-            events = ended(await house.in_time(seat, lambda seat: work(seat, told)))
-        except Refusal as refusal:
-            events = failed(of_refusal(refusal))
+            events = final_events(await controller.run(client, lambda client: work(client, on_text)))
+        except HTTPProblem as error:
+            events = error_events(document_of_http_problem(error))
         except RolesumError as error:
-            events = failed(of_error(error))
+            events = error_events(document_of_error(error))
         except RequestCanceled:
-            events = failed(of_refusal(Refusal(503, "the service is ending", fix="ask again")))
+            problem = HTTPProblem(503, "the server is shutting down", fix="send the request again")
+            events = error_events(document_of_http_problem(problem))
         except Exception:
             log.exception("a stream failed")
-            events = failed(of_refusal(Refusal(500, "the service failed", fix="ask again; its log says more")))
+            problem = HTTPProblem(500, "the server failed", fix="send the request again; the server's log says more")
+            events = error_events(document_of_http_problem(problem))
         queue.put_nowait(events)
         queue.put_nowait(None)
 
@@ -99,24 +103,24 @@ async def _events(
     try:
         while True:
             try:
-                events = await asyncio.wait_for(queue.get(), QUIET)
+                events = await asyncio.wait_for(queue.get(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
-                yield format_sse_event(comment="still at it")
+                yield format_sse_event(comment="keep-alive")
                 continue
             if events is None:
                 return
-            if first:
-                first = False
-                house.metrics.first_seconds.observe(time.monotonic() - begun)
+            if is_first:
+                is_first = False
+                controller.metrics.first_text_seconds.observe(time.monotonic() - started)
             for name, data in events:
-                yield _event(name, data)
+                yield _format(name, data)
     finally:
         if not task.done():
-            house.metrics.withdrawn.inc()
-        seat.cancel()
+            controller.metrics.canceled_requests.inc()
+        client.cancel()
         task.cancel()
 
 
-def _event(name: str | None, data: Any) -> bytes:
+def _format(name: str | None, data: Any) -> bytes:
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
     return format_sse_event(data_str=text, event=name)

@@ -105,7 +105,7 @@ def test_a_batch_is_canceled_and_deleted(service):
 
 
 def test_a_service_that_is_killed_loses_no_dialogue_and_does_none_twice(tmp_path):
-    arguments = ("--model", model_dir("llama"), "--dtype", "float32", "--bulk", 3)
+    arguments = ("--model", model_dir("llama"), "--dtype", "float32", "--batch-workers", 3)
     with serving(*arguments, folder=tmp_path) as first:
         body = {"dialogues": dialogues(40), "options": {"max_new_tokens": 60}}
         headers = {"Idempotency-Key": "night"}
@@ -135,7 +135,7 @@ def test_two_services_do_not_share_a_file_of_batches(tmp_path):
 
 
 def test_what_runs_when_the_service_is_told_to_end_goes_on_at_the_next_start(tmp_path):
-    arguments = ("--model", model_dir("llama"), "--dtype", "float32", "--bulk", 2, "--grace", 2)
+    arguments = ("--model", model_dir("llama"), "--dtype", "float32", "--batch-workers", 2, "--shutdown-timeout", 2)
     with serving(*arguments, folder=tmp_path) as first:
         identity = first.post("/v1/batches", dialogues=dialogues(30), options={"max_new_tokens": 80}).json()["id"]
         while not first.client.get(f"/v1/batches/{identity}").json()["done"]:

@@ -21,7 +21,7 @@ Agent: Then we refund the £6 delivery fee and send a new one by express."""
 
 @pytest.fixture(scope="module")
 def service():
-    with serving("--also", "smollm2-135m") as running:
+    with serving("--extra-model", "smollm2-135m") as running:
         yield running
 
 
@@ -112,7 +112,7 @@ def test_the_page_fits_a_phone_and_speaks_chinese(browser, service):  # noqa: F8
     summarize(page)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.select_option("#locale", "en")
-    assert page.locator("#back").inner_text() == "Another one"
+    assert page.locator("#back").inner_text() == "New dialogue"
     page.close()
 
 

@@ -146,7 +146,7 @@ def test_sections_are_asked_for_by_their_preset_and_no_file_is_read(service, tmp
     own = tmp_path / "own.yaml"
     own.write_text("name: own\nversion: 1\nsections: {issue: {}}\n")
     refused = service.post("/v1/summaries", text=TEXT, sections=str(own), options=SHORT)
-    assert refused.status_code == 422 and "no sections" in refused.json()["detail"]
+    assert refused.status_code == 422 and "no preset of sections" in refused.json()["detail"]
 
 
 def test_a_dialogue_is_read_without_being_summarized(service):
@@ -157,8 +157,8 @@ def test_a_dialogue_is_read_without_being_summarized(service):
     assert one["roles"] == {"Customer": "user", "Agent": "agent"} and one["suggested"] == ["overall", "user", "agent"]
 
 
-def test_the_setup_says_what_there_is(service):
-    found = service.client.get("/v1/setup").json()
+def test_info_lists_models_formats_and_sections(service):
+    found = service.client.get("/v1/info").json()
     assert found["models"][0]["roles"] and set(found["formats"]) == set(FORMATS)
     assert found["sections"]["meeting-recap"]["zh"]
 
@@ -166,7 +166,7 @@ def test_the_setup_says_what_there_is(service):
 def test_what_cannot_be_done_is_told_with_place_and_remedy(service):
     for body, words in (
         ({}, "no dialogue"),
-        ({"text": TEXT, "dialogue": {"turns": TURNS}}, "several things"),
+        ({"text": TEXT, "dialogue": {"turns": TURNS}}, "several inputs"),
         ({"text": "   "}, "empty"),
         ({"text": TEXT, "roles": ["usr"]}, "unknown role"),
         ({"text": TEXT, "roles": []}, "roles"),

@@ -1,0 +1,1 @@
+"""Batches: many dialogues of one request, kept in SQLite and summarized in the background."""

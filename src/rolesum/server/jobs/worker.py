@@ -1,122 +1,125 @@
-"""The threads that work through the batches, beside the requests, and stop where a batch is canceled."""
+"""Background threads that summarize the dialogues of batches, with a lower priority than requests."""
 
 import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Any, Literal
 
 from rolesum.errors import ResourceError, RolesumError
-from rolesum.formats import Source
+from rolesum.formats import Source, jsonl
 from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.server.admission import AdmissionController
-from rolesum.server.jobs.store import Item, Store
-from rolesum.server.problems import Refusal, of_error, of_refusal
-from rolesum.server.reading import read, sections_named
-from rolesum.server.schemas import Reading, SummariesOut, Wishes
+from rolesum.server.jobs.store import BatchItem, BatchStore
+from rolesum.server.problems import HTTPProblem, document_of_error, document_of_http_problem
+from rolesum.server.request_parsing import load_preset, read_source
+from rolesum.server.schemas import InputOptions, SummariesOut, SummaryOptions
 
 log = logging.getLogger("rolesum.server")
 
-# After a failure to write: a full disk may have room again.
-PAUSE = 5.0
+RETRY_SECONDS = 5.0  # after the store failed: a full disk may have space again
 
 
-class Bulk:
-    """Dialogues of batches, so many at once as the limits say."""
+class BatchWorker:
+    """Summarizes waiting dialogues of batches in `Limits.batch_workers` threads."""
 
-    def __init__(self, house: AdmissionController, store: Store) -> None:
-        self.house, self.store = house, store
+    def __init__(self, admission: AdmissionController, store: BatchStore) -> None:
+        self.admission, self.store = admission, store
         self._threads: list[threading.Thread] = []
-        self._news = threading.Condition()
-        self._closing = False
-        self._taken: dict[tuple[str, int], EngineClient] = {}
-        self._owners: dict[tuple[str, int], str] = {}  # of what is taken
+        self._condition = threading.Condition()  # notified of new batches and of the end
+        self._is_stopping = False
+        self._running: dict[tuple[str, int], EngineClient] = {}
+        self._owners: dict[tuple[str, int], str] = {}  # of the running dialogues
 
     def start(self) -> None:
-        for number in range(self.house.limits.bulk):
-            thread = threading.Thread(target=self._work, name=f"rolesum-bulk-{number}", daemon=True)
+        """Start the threads."""
+        for number in range(self.admission.limits.batch_workers):
+            thread = threading.Thread(target=self._work, name=f"rolesum-batch-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the threads; what they were at waits for the next start."""
-        with self._news:
-            self._closing = True
-            for seat in self._taken.values():
-                seat.cancel()
-            self._news.notify_all()
+        """End the threads and close the store; running dialogues begin again at the next start."""
+        with self._condition:
+            self._is_stopping = True
+            for client in self._running.values():
+                client.cancel()
+            self._condition.notify_all()
         for thread in self._threads:
             thread.join()
         self.store.close()
 
     def wake(self) -> None:
-        """There is a new batch."""
-        with self._news:
-            self._news.notify_all()
+        """Tell the threads that there is a new batch."""
+        with self._condition:
+            self._condition.notify_all()
 
-    def cancel(self, identity: str, how: Callable[[str], None]) -> None:
-        """Cancel or delete a batch, and end what is being written for it."""
-        how(identity)
-        with self._news:
-            for (batch, _), seat in self._taken.items():
+    def cancel(self, identity: str, change: Callable[[str], None]) -> None:
+        """Apply `change`, the store's `cancel` or `delete`, to a batch, then cancel its running dialogues."""
+        change(identity)
+        with self._condition:
+            for (batch, _), client in self._running.items():
                 if batch == identity:
-                    seat.cancel()
+                    client.cancel()
 
     def _work(self) -> None:
         while taken := self._take():
-            item, seat = taken
+            item, client = taken
             try:
-                self._finish(item, seat)
+                self._process(item, client)
             except ResourceError as error:
                 log.error("%s", error)
-                with self._news:
-                    self._news.wait_for(lambda: self._closing, PAUSE)
+                with self._condition:
+                    self._condition.wait_for(lambda: self._is_stopping, RETRY_SECONDS)
             except Exception:
                 log.exception("%s, dialogue %d failed", item.batch, item.number)
             finally:
-                with self._news:
-                    del self._taken[item.batch, item.number], self._owners[item.batch, item.number]
+                with self._condition:
+                    del self._running[item.batch, item.number], self._owners[item.batch, item.number]
 
-    def _take(self) -> tuple[Item, EngineClient] | None:
-        with self._news:
-            while not self._closing:
+    def _take(self) -> tuple[BatchItem, EngineClient] | None:
+        """Wait for a dialogue to summarize; None at the end."""
+        with self._condition:
+            while not self._is_stopping:
                 try:
-                    alive = [name for name, one in self.house.served.items() if one.shared.alive]
-                    item = self.store.next(alive, self._taken, Counter(self._owners.values()))
+                    alive = [name for name, model in self.admission.models.items() if model.engine.alive]
+                    item = self.store.next_item(alive, self._running, Counter(self._owners.values()))
                 except Exception:
                     log.exception("the batches cannot be read")
-                    self._news.wait_for(lambda: self._closing, PAUSE)
+                    self._condition.wait_for(lambda: self._is_stopping, RETRY_SECONDS)
                     continue
                 if item:
-                    seat = self.house.model(item.model).shared.client(low_priority=True)
-                    self._taken[item.batch, item.number] = seat
+                    client = self.admission.model(item.model).engine.client(low_priority=True)
+                    self._running[item.batch, item.number] = client
                     self._owners[item.batch, item.number] = item.owner
-                    return item, seat
-                self._news.wait()
+                    return item, client
+                self._condition.wait()
         return None
 
-    def _finish(self, item: Item, seat: EngineClient) -> None:
-        """Summarize a dialogue and write down what came of it; nothing, where it was withdrawn."""
-        state, result = "failed", None
+    def _process(self, item: BatchItem, client: EngineClient) -> None:
+        """Summarize a dialogue and save its summaries or its problem; nothing if it was canceled."""
+        state: Literal["done", "failed"] = "failed"
+        result: dict[str, Any]
         try:
-            made = self._written(item, seat)
+            summaries = self._summarize(item, client)
         except RequestCanceled:
             return
-        except Refusal as refusal:
-            result = of_refusal(refusal)
+        except HTTPProblem as error:
+            result = document_of_http_problem(error)
         except RolesumError as error:
-            result = of_error(error)
+            result = document_of_error(error)
         except Exception:
             log.exception("%s, dialogue %d failed", item.batch, item.number)
-            result = of_refusal(Refusal(500, "the service failed", fix="its log says more"))
+            result = document_of_http_problem(HTTPProblem(500, "the server failed", fix="the server's log says more"))
         else:
-            state, result = "done", made.model_dump()
-            self.house.metrics.count(made)
+            state, result = "done", summaries.model_dump()
+            self.admission.metrics.count(summaries)
         self.store.finish(item, state, result)
 
-    def _written(self, item: Item, seat: EngineClient) -> SummariesOut:
-        served = self.house.model(item.model)
-        wishes = Wishes.model_validate_json(item.wishes)
-        aliases = served.aliases(sections_named(wishes.sections))
-        source = Source(item.batch, item.dialogue)
-        _, found = read(source, self.house.limits, Reading(format="rolesum"), aliases=aliases, most=1)
-        return served.write(served.task(found[0], wishes, self.house.limits), seat)
+    def _summarize(self, item: BatchItem, client: EngineClient) -> SummariesOut:
+        model, limits = self.admission.model(item.model), self.admission.limits
+        options = SummaryOptions.model_validate_json(item.options)
+        aliases = model.aliases(load_preset(options.sections))
+        source, input_options = Source(item.batch, item.dialogue), InputOptions(format=jsonl.FORMAT.name)
+        _, (dialogue,) = read_source(source, input_options, limits, aliases=aliases, max_dialogues=1)
+        return model.summarize(model.create_job(dialogue, options, limits), client)

@@ -1,8 +1,8 @@
-// Asking the service: JSON, forms, and streams of events. A refusal is a problem document.
+// Requests to the server: JSON, forms and server-sent events. Errors are problem documents.
 
-import { word } from "./i18n.js";
+import { t } from "./i18n.js";
 
-export class Refused extends Error {
+export class APIError extends Error {
   constructor(problem) {
     super(problem.detail);
     this.problem = problem;
@@ -11,7 +11,7 @@ export class Refused extends Error {
 
 const keyDialog = document.getElementById("key");
 
-function askKey(wasWrong) {
+function askForKey(wasWrong) {
   const field = document.getElementById("keytext");
   if (!keyDialog.open) {
     field.value = "";
@@ -22,7 +22,7 @@ function askKey(wasWrong) {
   return new Promise((resolve, reject) => {
     keyDialog.addEventListener("close", () => {
       if (!keyDialog.returnValue) { // Escape
-        reject(new Refused({ detail: word("keytitle"), fix: word("again") }));
+        reject(new APIError({ detail: t("keytitle"), fix: t("again") }));
         return;
       }
       sessionStorage.setItem("rolesum.key", field.value.trim());
@@ -35,26 +35,26 @@ async function send(path, options = {}) {
   for (;;) {
     const key = sessionStorage.getItem("rolesum.key");
     const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-    let answer;
+    let response;
     try {
-      answer = await fetch(path, { ...options, headers });
+      response = await fetch(path, { ...options, headers });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Refused({ title: word("lost"), detail: word("lost"), fix: word("again") });
+      throw new APIError({ title: t("lost"), detail: t("lost"), fix: t("again") });
     }
-    if (answer.status !== 401) {
-      if (!answer.ok) throw new Refused(await answer.json().catch(() => ({ detail: `${answer.status}`, fix: "" })));
-      return answer;
+    if (response.status !== 401) {
+      if (!response.ok) throw new APIError(await response.json().catch(() => ({ detail: `${response.status}`, fix: "" })));
+      return response;
     }
-    await askKey(Boolean(key));
+    await askForKey(Boolean(key));
   }
 }
 
 export const get = async (path) => (await send(path)).json();
 
-export const file = async (path) => (await send(path)).blob();
+export const getBlob = async (path) => (await send(path)).blob();
 
-export const remove = (path) => send(path, { method: "DELETE" });
+export const del = (path) => send(path, { method: "DELETE" });
 
 export async function post(path, body) {
   const isForm = body instanceof FormData;
@@ -65,38 +65,38 @@ export async function post(path, body) {
 // Calls on[event](data) for each event, until the stream ends.
 export async function stream(path, body, on, signal) {
   const headers = { "Content-Type": "application/json" };
-  const answer = await send(path, { method: "POST", headers, body: JSON.stringify({ ...body, stream: true }), signal });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  const response = await send(path, { method: "POST", headers, body: JSON.stringify({ ...body, stream: true }), signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let buffer = "";
   let ended = false;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    const events = (rest + value).split("\n\n");
-    rest = events.pop();
+    const events = (buffer + value).split("\n\n");
+    buffer = events.pop();
     for (const event of events) {
       const lines = event.split("\n");
       const name = lines.find((line) => line.startsWith("event: "))?.slice(7);
       const data = lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
       if (!name) continue;
-      if (name === "error") throw new Refused(JSON.parse(data));
+      if (name === "error") throw new APIError(JSON.parse(data));
       ended ||= name === "done";
       on[name]?.(JSON.parse(data));
     }
   }
-  if (!ended) throw new Refused({ title: word("lost"), detail: word("lost"), fix: word("again") });
+  if (!ended) throw new APIError({ title: t("lost"), detail: t("lost"), fix: t("again") });
 }
 
-export function showProblem(place, error) {
-  place.hidden = !error;
+export function showProblem(box, error) {
+  box.hidden = !error;
   if (!error) return;
-  if (!(error instanceof Refused)) console.error(error);
+  if (!(error instanceof APIError)) console.error(error);
   const problems = error.problem?.problems?.length ? error.problem.problems : [{ what: error.message, fix: error.problem?.fix, where: error.problem?.where }];
-  place.replaceChildren(...problems.slice(0, 5).map((one) => {
-    const box = document.createElement("div");
+  box.replaceChildren(...problems.slice(0, 5).map((one) => {
+    const item = document.createElement("div");
     const what = document.createElement("b");
     what.textContent = one.where ? `${one.where}: ${one.what}` : one.what;
-    box.append(what, one.fix || "");
-    return box;
+    item.append(what, one.fix || "");
+    return item;
   }));
 }

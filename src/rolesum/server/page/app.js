@@ -1,74 +1,74 @@
-// The page put together: read a transcript, choose roles, watch the summaries.
+// The page: read a transcript, choose roles, watch the summaries.
 
 import { get, post, showProblem, stream } from "./api.js";
-import { refresh, startBulk } from "./bulk.js";
+import { refresh, initBatches } from "./batches.js";
 import * as chat from "./chat.js";
-import { formOf, offerFormats, readingOf, takesFiles } from "./reading.js";
+import { toFormData, setFormats, inputOptions, acceptFiles } from "./input.js";
 import { asMarkdown, copyText, download, Results } from "./results.js";
-import { language, roleWord, SAMPLES, speak, word } from "./i18n.js";
+import { currentLocale, roleName, SAMPLES, setLocale, t } from "./i18n.js";
 
 const byId = (id) => document.getElementById(id);
-let setup = null;
+let info = null;
 let results = null;
-let stopping = null;
-let read = []; // the dialogues of the last text
+let abortController = null;
+let dialogues = []; // of the last text
 let suggested = ["overall"];
-let form = "";
-let picked = false; // whether the roles were chosen by hand
+let detectedFormat = "";
+let rolesPicked = false; // whether the user chose the roles
 
-// Read
+// Input
 
-function how() {
+function inputSettings() {
   const sections = byId("preset").value;
-  return { ...readingOf(byId("input")), ...(sections ? { sections } : {}) };
+  return { ...inputOptions(byId("input")), ...(sections ? { sections } : {}) };
 }
 
-const readText = (text) => readWith({ ...how(), text });
-const readFile = (file) => readWith(formOf(file, how()));
+const readText = (text) => parseInput({ ...inputSettings(), text });
+const readFile = (file) => parseInput(toFormData(file, inputSettings()));
 
-async function readWith(body) {
+async function parseInput(body) {
   try {
     showProblem(byId("problem"), null);
     const found = await post("/v1/dialogues", body);
-    read = found.dialogues;
-    form = found.format;
-    byId("which").replaceChildren(...read.map((one, place) => new Option(one.id, place)));
-    byId("which").hidden = read.length < 2;
-    tellFormat(found.total);
-    choose(0);
+    dialogues = found.dialogues;
+    detectedFormat = found.format;
+    byId("which").replaceChildren(...dialogues.map((one, place) => new Option(one.id, place)));
+    byId("which").hidden = dialogues.length < 2;
+    showFormat(found.total);
+    selectDialogue(0);
   } catch (error) {
     showProblem(byId("problem"), error);
   }
 }
 
-function tellFormat(total = read.length) {
-  const more = total > read.length ? ` · ${word("of", { n: read.length, total })}` : "";
-  byId("format").textContent = form ? word("format", { format: form }) + more : "";
+function showFormat(total = dialogues.length) {
+  const more = total > dialogues.length ? ` · ${t("of", { n: dialogues.length, total })}` : "";
+  byId("format").textContent = detectedFormat ? t("format", { format: detectedFormat }) + more : "";
 }
 
-function choose(place) {
-  const one = read[place];
-  picked = false;
-  forget();
-  chat.show(one);
-  suggested = one.suggested;
+function selectDialogue(place) {
+  const dialogue = dialogues[place];
+  rolesPicked = false;
+  clearResults();
+  chat.show(dialogue);
+  suggested = dialogue.suggested;
   byId("chat-panel").hidden = false;
   byId("input").hidden = true;
   byId("go").disabled = false;
-  drawRoles();
+  renderRoles();
 }
 
-// Summaries are of the dialogue that was: without it they are nothing.
-function forget() {
-  stopping?.abort();
+// The summaries belong to the dialogue that was shown before.
+function clearResults() {
+  abortController?.abort();
   results = null;
   byId("results").replaceChildren();
   byId("results").classList.remove("stale");
   byId("after").hidden = true;
 }
 
-function startAnew() {
-  forget();
+function reset() {
+  clearResults();
   byId("chat-panel").hidden = true;
   byId("input").hidden = false;
   byId("go").disabled = true;
@@ -77,142 +77,142 @@ function startAnew() {
 
 // Roles
 
-function namesOffered() {
+function availableRoles() {
   const preset = byId("preset").value;
-  return preset ? Object.entries(setup.sections[preset][language()]) : ["overall", "user", "agent"].map((role) => [role, roleWord(role)]);
+  return preset ? Object.entries(info.sections[preset][currentLocale()]) : ["overall", "user", "agent"].map((role) => [role, roleName(role)]);
 }
 
-function drawRoles() {
-  const played = new Set(Object.values(chat.current()?.roles ?? {}));
+function renderRoles() {
+  const rolesOfSpeakers = new Set(Object.values(chat.current()?.roles ?? {}));
   const preset = byId("preset").value;
-  const chosen = new Set(picked ? chosenRoles() : []);
-  const isOn = (role) => (picked ? chosen.has(role) : preset ? true : role === "overall" || played.has(role) || suggested.includes(role) && !chat.current());
-  byId("roles").replaceChildren(...namesOffered().map(([role, title]) => {
+  const chosen = new Set(rolesPicked ? chosenRoles() : []);
+  const isOn = (role) => (rolesPicked ? chosen.has(role) : preset ? true : role === "overall" || rolesOfSpeakers.has(role) || suggested.includes(role) && !chat.current());
+  byId("roles").replaceChildren(...availableRoles().map(([role, title]) => {
     const box = document.createElement("label");
-    box.className = `pick ${chat.tintOf(role)}`;
+    box.className = `pick ${chat.roleClass(role)}`;
     const tick = Object.assign(document.createElement("input"), { type: "checkbox", value: role, checked: isOn(role) });
-    tick.addEventListener("change", () => { picked = true; });
+    tick.addEventListener("change", () => { rolesPicked = true; });
     box.append(tick, title);
     return box;
   }));
-  chat.offer(namesOffered().map(([role]) => role));
+  chat.setRoleChoices(availableRoles().map(([role]) => role));
 }
 
 const chosenRoles = () => [...byId("roles").querySelectorAll(":checked")].map((one) => one.value);
 
 // Summarize
 
-async function go() {
+async function summarize() {
   const roles = chosenRoles();
-  if (!chat.current() || stopping) return;
+  if (!chat.current() || abortController) return;
   if (!roles.length) {
-    showProblem(byId("problem"), new Error(word("norole")));
+    showProblem(byId("problem"), new Error(t("norole")));
     return;
   }
   const models = [byId("model").value, byId("against").value].filter((name, place, all) => name && all.indexOf(name) === place);
-  const places = chat.shownPlaces();
+  const places = chat.sentTurnIndexes();
   const evidence = (turns) => chat.highlight(turns.map((turn) => places[turn]));
   results = new Results(models, roles, evidence);
-  stopping = new AbortController();
-  busy(true);
+  abortController = new AbortController();
+  setBusy(true);
   showProblem(byId("problem"), null);
   chat.highlight([]);
   byId("results").classList.remove("stale");
-  const begun = performance.now();
+  const started = performance.now();
   const body = {
-    dialogue: chat.asked(),
+    dialogue: chat.toRequest(),
     roles,
     options: { max_new_tokens: Number(byId("length").value) || null, redact: byId("redact").checked },
     ...(byId("preset").value ? { sections: byId("preset").value } : {}),
     ...(byId("language").value ? { language: byId("language").value } : {}),
   };
-  const mine = results;
+  const current = results;
   try {
     await Promise.all(models.map((model) => stream("/v1/summaries", { ...body, model }, {
-      text: (data) => mine.grow(model, data),
-      summary: (data) => mine.end(model, data),
-      done: (data) => mine.done(model, data),
-    }, stopping.signal)));
-    byId("seconds").textContent = word("seconds", { value: ((performance.now() - begun) / 1000).toFixed(1) });
+      text: (data) => current.append(model, data),
+      summary: (data) => current.complete(model, data),
+      done: (data) => current.finish(model, data),
+    }, abortController.signal)));
+    byId("seconds").textContent = t("seconds", { value: ((performance.now() - started) / 1000).toFixed(1) });
   } catch (error) {
-    stopping?.abort();
+    abortController?.abort();
     if (error.name !== "AbortError") showProblem(byId("problem"), error);
   } finally {
-    busy(false);
-    if (mine === results) {
-      mine.stop();
-      byId("after").hidden = !mine.answers.size;
+    setBusy(false);
+    if (current === results) {
+      current.stop();
+      byId("after").hidden = !current.responses.size;
     }
   }
 }
 
-function busy(is) {
-  byId("go").hidden = is;
-  byId("stop").hidden = !is;
-  if (!is) stopping = null;
+function setBusy(isBusy) {
+  byId("go").hidden = isBusy;
+  byId("stop").hidden = !isBusy;
+  if (!isBusy) abortController = null;
 }
 
-const answers = () => [...results.answers.values()];
+const responses = () => [...results.responses.values()];
 
 // Tabs
 
 function openTab(name) {
   for (const tab of document.querySelectorAll("[role=tab]")) {
-    const is = tab.id === `tab-${name}`;
-    tab.setAttribute("aria-selected", String(is));
-    tab.tabIndex = is ? 0 : -1;
-    byId(tab.getAttribute("aria-controls")).hidden = !is;
+    const isOpen = tab.id === `tab-${name}`;
+    tab.setAttribute("aria-selected", String(isOpen));
+    tab.tabIndex = isOpen ? 0 : -1;
+    byId(tab.getAttribute("aria-controls")).hidden = !isOpen;
   }
   if (name === "many") refresh();
 }
 
-// Words and models
+// Choices and texts
 
 function fill(select, entries, kept = select.value) {
   select.replaceChildren(...entries.map(([value, text]) => new Option(text, value)));
   if (entries.some(([value]) => value === kept)) select.value = kept;
 }
 
-function draw() {
-  speak();
-  const models = setup.models.map((one) => [one.name, one.name]);
-  const presets = [["", word("byroles")], ...Object.keys(setup.sections).map((name) => [name, name])];
+function render() {
+  setLocale();
+  const models = info.models.map((one) => [one.name, one.name]);
+  const presets = [["", t("byroles")], ...Object.keys(info.sections).map((name) => [name, name])];
   for (const id of ["preset", "manypreset"]) fill(byId(id), presets);
   for (const id of ["model", "manymodel"]) fill(byId(id), models);
-  fill(byId("against"), [["", word("noother")], ...models]);
-  offerFormats(Object.keys(setup.formats), word("anyformat"));
+  fill(byId("against"), [["", t("noother")], ...models]);
+  setFormats(Object.keys(info.formats), t("anyformat"));
   byId("against-label").hidden = models.length < 2;
-  drawRoles();
-  tellFormat();
+  renderRoles();
+  showFormat();
 }
 
-function listen() {
+function addListeners() {
   byId("read").addEventListener("click", () => readText(byId("text").value));
   byId("text").addEventListener("paste", () => setTimeout(() => readText(byId("text").value)));
   byId("sample").addEventListener("click", () => {
-    const { languages } = setup.models.find((one) => one.name === byId("model").value);
-    byId("text").value = SAMPLES[languages.includes(language()) ? language() : languages[0]] ?? SAMPLES.en;
+    const { languages } = info.models.find((one) => one.name === byId("model").value);
+    byId("text").value = SAMPLES[languages.includes(currentLocale()) ? currentLocale() : languages[0]] ?? SAMPLES.en;
     readText(byId("text").value);
   });
-  takesFiles(byId("input"), byId("file"), readFile);
-  byId("which").addEventListener("change", (event) => choose(Number(event.target.value)));
-  byId("back").addEventListener("click", startAnew);
+  acceptFiles(byId("input"), byId("file"), readFile);
+  byId("which").addEventListener("change", (event) => selectDialogue(Number(event.target.value)));
+  byId("back").addEventListener("click", reset);
   byId("preset").addEventListener("change", () => {
-    picked = false;
-    drawRoles();
+    rolesPicked = false;
+    renderRoles();
   });
-  byId("go").addEventListener("click", go);
-  byId("stop").addEventListener("click", () => stopping?.abort());
+  byId("go").addEventListener("click", summarize);
+  byId("stop").addEventListener("click", () => abortController?.abort());
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    if (document.activeElement === byId("text")) readText(byId("text").value); else go();
+    if (document.activeElement === byId("text")) readText(byId("text").value); else summarize();
   });
-  byId("copy").addEventListener("click", () => copyText(asMarkdown(answers()), byId("copy")));
+  byId("copy").addEventListener("click", () => copyText(asMarkdown(responses()), byId("copy")));
   byId("json").addEventListener("click", () => {
-    const found = answers();
+    const found = responses();
     download("summaries.json", JSON.stringify(found.length > 1 ? found : found[0], null, 2), "application/json");
   });
-  byId("markdown").addEventListener("click", () => download("summaries.md", asMarkdown(answers()), "text/markdown"));
+  byId("markdown").addEventListener("click", () => download("summaries.md", asMarkdown(responses()), "text/markdown"));
   const tabs = [...document.querySelectorAll("[role=tab]")];
   for (const tab of tabs) {
     tab.addEventListener("click", () => openTab(tab.id.slice(4)));
@@ -223,26 +223,26 @@ function listen() {
       other.focus();
     });
   }
-  byId("locale").value = language();
+  byId("locale").value = currentLocale();
   byId("locale").addEventListener("change", (event) => {
-    speak(event.target.value);
-    draw();
+    setLocale(event.target.value);
+    render();
   });
   chat.onChange(() => {
     byId("results").classList.add("stale");
-    drawRoles();
+    renderRoles();
   });
 }
 
-speak();
+setLocale();
 try {
-  setup = await get("/v1/setup");
+  info = await get("/v1/info");
   const length = byId("length");
-  length.max = setup.limits.new_tokens;
+  length.max = info.limits.max_new_tokens;
   length.value = Math.min(length.value, length.max);
-  listen();
-  startBulk();
-  draw();
+  addListeners();
+  initBatches();
+  render();
 } catch (error) {
   showProblem(byId("problem"), error);
 }

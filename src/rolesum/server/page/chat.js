@@ -1,42 +1,42 @@
-// The dialogue as a chat: turns that can be edited, and speakers whose roles can be set.
+// The dialogue as a chat, with editable turns and a role for each speaker.
 
-import { word, roleWord } from "./i18n.js";
+import { t, roleName } from "./i18n.js";
 
 const list = document.getElementById("chat");
 const speakersBox = document.getElementById("speakers");
 
-export const tintOf = (role) => (["user", "agent", "overall"].includes(role) ? `tint-${role}` : "tint-other");
+export const roleClass = (role) => (["user", "agent", "overall"].includes(role) ? `tint-${role}` : "tint-other");
 
 let dialogue = null;
-let changed = () => {};
+let onChangeCallback = () => {};
 let choices = ["user", "agent"];
 
 export const current = () => dialogue;
 
-export function onChange(call) { changed = call; }
+export function onChange(call) { onChangeCallback = call; }
 
-// Roles that a speaker can be given: user, agent, and those of the chosen sections.
-export function offer(roles) {
+// Sets the roles that a speaker can have: user, agent, and those of the chosen sections.
+export function setRoleChoices(roles) {
   choices = ["user", "agent", ...roles.filter((role) => !["user", "agent", "overall"].includes(role))];
-  if (dialogue) drawSpeakers();
+  if (dialogue) renderSpeakers();
 }
 
 export function show(given) {
   dialogue = { id: given.id, turns: given.turns.map((turn) => ({ ...turn })), roles: Object.assign(Object.create(null), given.roles) };
-  drawSpeakers();
-  list.replaceChildren(...dialogue.turns.map(turnOf));
+  renderSpeakers();
+  list.replaceChildren(...dialogue.turns.map(renderTurn));
 }
 
-// What is sent: turns that were emptied are gone, and so are the roles of speakers without a turn.
-export function asked() {
+// The dialogue of a request, without empty turns and without the roles of speakers that have no turn.
+export function toRequest() {
   const turns = dialogue.turns.filter((turn) => turn.text.trim());
   const heard = new Set(turns.map((turn) => turn.speaker));
   const roles = Object.fromEntries(Object.entries(dialogue.roles).filter(([label, role]) => role && heard.has(label)));
   return { id: dialogue.id, turns, roles };
 }
 
-// The places of the turns that are sent, among those that are shown.
-export const shownPlaces = () => dialogue.turns.flatMap((turn, place) => (turn.text.trim() ? [place] : []));
+// The indexes of the sent turns among the shown ones.
+export const sentTurnIndexes = () => dialogue.turns.flatMap((turn, place) => (turn.text.trim() ? [place] : []));
 
 export function highlight(places) {
   const rows = [...list.children];
@@ -48,31 +48,31 @@ export function highlight(places) {
   if (top < 0 || bottom > window.innerHeight) first.scrollIntoView({ block: "center" }); // a narrow screen has one column
 }
 
-function drawSpeakers() {
+function renderSpeakers() {
   const labels = [...new Set(dialogue.turns.map((turn) => turn.speaker))];
   speakersBox.replaceChildren(...labels.map((label) => {
     const box = document.createElement("label");
-    box.className = tintOf(dialogue.roles[label]);
+    box.className = roleClass(dialogue.roles[label]);
     const select = document.createElement("select");
-    select.setAttribute("aria-label", word("roleof", { speaker: label }));
-    for (const role of ["", ...choices]) select.add(new Option(role ? roleWord(role) : word("noone"), role));
+    select.setAttribute("aria-label", t("roleof", { speaker: label }));
+    for (const role of ["", ...choices]) select.add(new Option(role ? roleName(role) : t("noone"), role));
     select.value = dialogue.roles[label] ?? "";
     select.addEventListener("change", () => {
       if (select.value) dialogue.roles[label] = select.value; else delete dialogue.roles[label];
-      box.className = tintOf(select.value);
+      box.className = roleClass(select.value);
       [...list.children].forEach((row, place) => {
-        if (dialogue.turns[place].speaker === label) row.className = tintOf(select.value);
+        if (dialogue.turns[place].speaker === label) row.className = roleClass(select.value);
       });
-      changed();
+      onChangeCallback();
     });
     box.append(label, select);
     return box;
   }));
 }
 
-function turnOf(turn, place) {
+function renderTurn(turn, place) {
   const row = document.createElement("li");
-  row.className = tintOf(dialogue.roles[turn.speaker]);
+  row.className = roleClass(dialogue.roles[turn.speaker]);
   const who = document.createElement("span");
   who.className = "who";
   who.textContent = `${place + 1} · ${turn.speaker}`;
@@ -80,11 +80,11 @@ function turnOf(turn, place) {
   said.className = "said";
   said.contentEditable = "plaintext-only";
   said.setAttribute("role", "textbox");
-  said.setAttribute("aria-label", word("turnedit", { n: place + 1 }));
+  said.setAttribute("aria-label", t("turnedit", { n: place + 1 }));
   said.textContent = turn.text;
   said.addEventListener("input", () => {
     turn.text = said.textContent;
-    changed();
+    onChangeCallback();
   });
   let before = turn.text;
   said.addEventListener("focus", () => { before = turn.text; });

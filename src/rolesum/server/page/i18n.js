@@ -1,24 +1,24 @@
-// The page's words in its languages, and two chats to try it with.
+// Translations of the page, and a sample chat in each language.
 
-const WORDS = {
+const MESSAGES = {
   en: {
-    skip: "To the page", one: "One dialogue", many: "Many", interface: "Language of the page", transcript: "Transcript",
-    sample: "Try a sample", open: "Open a file", read: "Read it", dialogue: "Dialogue", back: "Another one",
+    skip: "Skip to content", one: "One dialogue", many: "Batches", interface: "Interface language", transcript: "Transcript",
+    sample: "Try a sample", open: "Open a file", read: "Read", dialogue: "Dialogue", back: "New dialogue",
     paste: "Paste a transcript or drop a file: “Speaker: text” lines, VTT, SRT, WhatsApp, Zoom, JSON, CSV …",
-    preset: "Sections", model: "Model", against: "Beside", roles: "A summary for", options: "Options",
-    length: "Longest, in tokens", instructions: "Instructions in", asdialogue: "the dialogue's language",
-    reading: "How it is read", formatname: "Format", anyformat: "told from the text", unnamed: "Turns without a speaker",
-    columns: "Columns of a table", redact: "Mask numbers and names before the model sees them", go: "Summarize", stop: "Stop",
-    shortcut: "Ctrl + Enter", copyall: "Copy all", copy: "Copy", copied: "Copied", noone: "nobody",
-    byroles: "By roles", noother: "no other", format: "read as {format}", of: "{n} of {total} shown",
-    confidence: "confidence {value}", seconds: "{value} s", cut: "cut by the length limit", evidence: "turns {turns}",
-    noevidence: "no turn supports this", manytitle: "Many dialogues",
-    manynote: "JSON lines, CSV or any other file of dialogues. They are summarized in the background and stay until you delete them.",
-    openmany: "Choose a file", more: "More", keytitle: "This service wants an API key", keyuse: "Use it",
-    waiting: "waits", running: "runs", done: "done", canceled: "canceled", failed: "{n} failed", cancel: "Cancel",
+    preset: "Sections", model: "Model", against: "Compare with", roles: "Summarize for", options: "Options",
+    length: "Maximum tokens", instructions: "Language of the instructions", asdialogue: "the dialogue's language",
+    inputoptions: "Input options", formatname: "Format", anyformat: "detect", unnamed: "Turns without a speaker",
+    columns: "Table columns", redact: "Mask numbers and names before the model reads them", go: "Summarize", stop: "Stop",
+    shortcut: "Ctrl + Enter", copyall: "Copy all", copy: "Copy", copied: "Copied", noone: "no role",
+    byroles: "By roles", noother: "none", format: "format: {format}", of: "{n} of {total} shown",
+    confidence: "confidence {value}", seconds: "{value} s", truncated: "truncated at the maximum of tokens", evidence: "turns {turns}",
+    noevidence: "no turn supports this", manytitle: "New batch",
+    manynote: "JSON lines, CSV or any other file of dialogues. They are summarized in the background; the results stay until you delete them.",
+    openmany: "Choose a file", more: "More", keytitle: "This server needs an API key", keyuse: "Continue",
+    waiting: "waiting", running: "running", done: "done", canceled: "canceled", failed: "{n} failed", cancel: "Cancel",
     remove: "Delete", show: "Show", id: "dialogue", flagscolumn: "flags", coverage: "{read} of {turns} turns read",
-    sure: "Delete this batch and its summaries?", lost: "The connection broke.", again: "Ask again.",
-    norole: "Choose a role to summarize for.", stopped: "stopped", keywrong: "This key is not known here. ",
+    sure: "Delete this batch and its summaries?", lost: "The connection was lost.", again: "Try again.",
+    norole: "Choose a role to summarize for.", stopped: "stopped", keywrong: "This API key is wrong. ",
     overall: "overall", user: "user", agent: "agent", turnedit: "Text of turn {n}", roleof: "Role of {speaker}",
   },
   zh: {
@@ -27,11 +27,11 @@ const WORDS = {
     paste: "粘贴对话或拖入文件：“说话人：内容”、VTT、SRT、WhatsApp、Zoom、JSON、CSV……",
     preset: "栏目", model: "模型", against: "对照", roles: "为谁写摘要", options: "选项",
     length: "最长词元数", instructions: "指令语言", asdialogue: "与对话相同",
-    reading: "读取方式", formatname: "格式", anyformat: "自动识别", unnamed: "未注明说话人的内容",
+    inputoptions: "读取方式", formatname: "格式", anyformat: "自动识别", unnamed: "未注明说话人的内容",
     columns: "表格列名", redact: "先遮盖号码和姓名再交给模型", go: "生成摘要", stop: "停止",
     shortcut: "Ctrl + Enter", copyall: "全部复制", copy: "复制", copied: "已复制", noone: "无",
     byroles: "按角色", noother: "无", format: "识别为 {format}", of: "显示 {n} / {total}",
-    confidence: "置信度 {value}", seconds: "{value} 秒", cut: "因长度上限截断", evidence: "第 {turns} 轮",
+    confidence: "置信度 {value}", seconds: "{value} 秒", truncated: "因长度上限截断", evidence: "第 {turns} 轮",
     noevidence: "没有对话支持此句", manytitle: "批量对话",
     manynote: "JSON lines、CSV 或其他对话文件。在后台生成摘要，保留到您删除为止。",
     openmany: "选择文件", more: "更多", keytitle: "此服务需要 API 密钥", keyuse: "使用",
@@ -64,22 +64,22 @@ Customer: OK, thanks.`,
 
 let locale = localStorage.getItem("rolesum.locale") || (navigator.language.startsWith("zh") ? "zh" : "en");
 
-export const language = () => locale;
+export const currentLocale = () => locale;
 
-export function word(name, values = {}) {
-  const text = WORDS[locale][name] ?? WORDS.en[name] ?? name;
+export function t(name, values = {}) {
+  const text = MESSAGES[locale][name] ?? MESSAGES.en[name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
 
-export const roleWord = (role) => (["overall", "user", "agent"].includes(role) ? word(role) : role);
+export const roleName = (role) => (["overall", "user", "agent"].includes(role) ? t(role) : role);
 
-export function speak(chosen = locale) {
+export function setLocale(chosen = locale) {
   locale = chosen;
   localStorage.setItem("rolesum.locale", locale);
   document.documentElement.lang = locale;
-  for (const one of document.querySelectorAll("[data-word]")) one.textContent = word(one.dataset.word);
+  for (const one of document.querySelectorAll("[data-i18n]")) one.textContent = t(one.dataset.i18n);
   for (const one of document.querySelectorAll("[data-placeholder]")) {
-    one.placeholder = word(one.dataset.placeholder);
-    one.setAttribute("aria-label", word("transcript"));
+    one.placeholder = t(one.dataset.placeholder);
+    one.setAttribute("aria-label", t("transcript"));
   }
 }

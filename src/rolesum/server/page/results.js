@@ -1,30 +1,30 @@
-// The summaries: they grow, then show their evidence and what the checks object to.
+// The summaries: shown while they are generated, then with their evidence and flags.
 
-import { roleWord, word } from "./i18n.js";
-import { tintOf } from "./chat.js";
+import { roleName, t } from "./i18n.js";
+import { roleClass } from "./chat.js";
 
 const box = document.getElementById("results");
 
-// One card for each model and role. `onEvidence` is told the places of turns.
+// One card for each model and role. `onEvidence` receives the indexes of turns to highlight.
 export class Results {
   constructor(models, roles, onEvidence) {
     this.onEvidence = onEvidence;
     this.cards = new Map();
-    this.answers = new Map();
-    this.pair = models.length > 1;
-    box.classList.toggle("pair", this.pair);
+    this.responses = new Map();
+    this.isComparison = models.length > 1;
+    box.classList.toggle("pair", this.isComparison);
     const cards = roles.flatMap((role) => models.map((model) => this.card(model, role)));
     box.replaceChildren(...cards.map((card) => card.root));
   }
 
   card(model, role) {
     const root = document.createElement("article");
-    root.className = `card growing ${tintOf(role)}`;
+    root.className = `card growing ${roleClass(role)}`;
     const heading = document.createElement("h3");
-    heading.textContent = roleWord(role);
+    heading.textContent = roleName(role);
     const which = document.createElement("span");
     which.className = "note";
-    which.textContent = this.pair ? model : "";
+    which.textContent = this.isComparison ? model : "";
     const text = document.createElement("p");
     const after = document.createElement("div");
     after.className = "bar";
@@ -34,39 +34,39 @@ export class Results {
     return card;
   }
 
-  grow(model, { role, text }) {
+  append(model, { role, text }) {
     this.cards.get(`${model}\n${role}`).text.append(text);
   }
 
-  end(model, summary) {
+  complete(model, summary) {
     const card = this.cards.get(`${model}\n${summary.role}`);
     card.root.classList.remove("growing");
     if (!["overall", "user", "agent"].includes(summary.role)) card.heading.textContent = summary.title;
-    card.text.replaceChildren(...pieces(summary, (sentence, button) => this.press(sentence, button)));
+    card.text.replaceChildren(...textSpans(summary, (sentence, button) => this.toggleEvidence(sentence, button)));
     const note = document.createElement("span");
     note.className = "note";
     note.textContent = noteOf(summary);
     const copy = document.createElement("button");
     copy.className = "quiet";
-    copy.textContent = word("copy");
+    copy.textContent = t("copy");
     copy.addEventListener("click", () => copyText(summary.text, copy));
     card.after.replaceChildren(note, Object.assign(document.createElement("span"), { className: "spring" }), copy);
     if (summary.flags.length) card.root.insertBefore(this.flags(summary), card.after);
   }
 
-  done(model, answer) { this.answers.set(model, answer); }
+  finish(model, response) { this.responses.set(model, response); }
 
-  // What has not ended says so; what has not begun goes.
+  // Marks unfinished summaries as stopped and removes empty cards.
   stop() {
     for (const card of this.cards.values()) {
       if (!card.root.classList.contains("growing")) continue;
       card.root.classList.remove("growing");
-      if (card.text.textContent) card.after.append(Object.assign(document.createElement("span"), { className: "note", textContent: word("stopped") }));
+      if (card.text.textContent) card.after.append(Object.assign(document.createElement("span"), { className: "note", textContent: t("stopped") }));
       else card.root.remove();
     }
   }
 
-  press(sentence, button) {
+  toggleEvidence(sentence, button) {
     const pressed = button.getAttribute("aria-pressed") === "true";
     for (const one of box.querySelectorAll("[aria-pressed=true]")) one.setAttribute("aria-pressed", "false");
     button.setAttribute("aria-pressed", String(!pressed));
@@ -88,15 +88,15 @@ export class Results {
   }
 }
 
-// Places count characters as Python does: an emoji is one.
+// Offsets count code points, as in Python: an emoji is one.
 const chars = (text, start, end) => [...text].slice(start, end).join("");
 
-// The text cut at every sentence's and flag's edge.
-function pieces(summary, press) {
+// The text split at the boundaries of all sentences and flags.
+function textSpans(summary, toggleEvidence) {
   const { text, sentences, flags } = summary;
   const length = [...text].length;
-  const edges = new Set([0, length, ...sentences.flatMap((one) => [one.start, one.end]), ...flags.flatMap((one) => [one.start, one.end])]);
-  const places = [...edges].sort((one, other) => one - other);
+  const boundaries = new Set([0, length, ...sentences.flatMap((one) => [one.start, one.end]), ...flags.flatMap((one) => [one.start, one.end])]);
+  const places = [...boundaries].sort((one, other) => one - other);
   const spans = new Map();
   const found = [];
   for (let n = 0; n + 1 < places.length; n += 1) {
@@ -120,13 +120,13 @@ function pieces(summary, press) {
       button.setAttribute("role", "button");
       button.setAttribute("aria-pressed", "false");
       button.title = sentence.turns.length
-        ? word("evidence", { turns: sentence.turns.map((turn) => turn + 1).join(", ") })
-        : word("noevidence");
-      button.addEventListener("click", () => press(sentence, button));
+        ? t("evidence", { turns: sentence.turns.map((turn) => turn + 1).join(", ") })
+        : t("noevidence");
+      button.addEventListener("click", () => toggleEvidence(sentence, button));
       button.addEventListener("keydown", (event) => {
         if (event.key === "Enter" || event.key === " ") {
           event.preventDefault();
-          press(sentence, button);
+          toggleEvidence(sentence, button);
         }
       });
       spans.set(sentence, button);
@@ -139,21 +139,21 @@ function pieces(summary, press) {
 
 function noteOf(summary) {
   const notes = [];
-  if (summary.confidence !== null) notes.push(word("confidence", { value: summary.confidence.toFixed(2) }));
-  if (summary.finish_reason === "length") notes.push(word("cut"));
-  if (summary.coverage) notes.push(word("coverage", summary.coverage));
+  if (summary.confidence !== null) notes.push(t("confidence", { value: summary.confidence.toFixed(2) }));
+  if (summary.finish_reason === "length") notes.push(t("truncated"));
+  if (summary.coverage) notes.push(t("coverage", summary.coverage));
   return notes.join(" · ");
 }
 
 export async function copyText(text, button) {
   if (navigator.clipboard) await navigator.clipboard.writeText(text);
-  else copyByHand(text); // a page that came over plain HTTP from another machine
+  else copyWithSelection(text); // the clipboard API needs HTTPS or localhost
   const before = button.textContent;
-  button.textContent = word("copied");
+  button.textContent = t("copied");
   setTimeout(() => { button.textContent = before; }, 1200);
 }
 
-function copyByHand(text) {
+function copyWithSelection(text) {
   const area = Object.assign(document.createElement("textarea"), { value: text, className: "hidden" });
   document.body.append(area);
   area.select();
@@ -161,12 +161,12 @@ function copyByHand(text) {
   area.remove();
 }
 
-export function asMarkdown(answers) {
-  const parts = answers.map((answer) => {
-    const head = answers.length > 1 ? `## ${answer.model}\n\n` : "";
-    return head + answer.summaries.map((one) => `### ${roleWord(one.role)}\n\n${one.text}\n`).join("\n");
+export function asMarkdown(responses) {
+  const parts = responses.map((response) => {
+    const head = responses.length > 1 ? `## ${response.model}\n\n` : "";
+    return head + response.summaries.map((one) => `### ${roleName(one.role)}\n\n${one.text}\n`).join("\n");
   });
-  return `# ${answers[0].id}\n\n${parts.join("\n")}`;
+  return `# ${responses[0].id}\n\n${parts.join("\n")}`;
 }
 
 export function download(name, content, kind) {

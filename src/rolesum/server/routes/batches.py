@@ -10,120 +10,130 @@ from fastapi.responses import StreamingResponse
 
 from rolesum.formats.jsonl import to_json
 from rolesum.server.admission import AdmissionController
-from rolesum.server.jobs.worker import Bulk
-from rolesum.server.openapi import body_of, errors
-from rolesum.server.reading import Upload, read, roles_named, sections_named, source_from
-from rolesum.server.request_parsing import sent_with
+from rolesum.server.jobs.worker import BatchWorker
+from rolesum.server.openapi import error_responses, request_body
+from rolesum.server.request_parsing import Upload, load_preset, parse_dialogues, read_body, requested_roles
 from rolesum.server.schemas import BatchesOut, BatchOut, BatchRequest, ResultsOut
-from rolesum.server.served_model import decoding_of
+from rolesum.server.served_model import to_decoding
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
-PAGE = 100
+DEFAULT_LIMIT = 100  # batches or results in one response
 
 
 @router.post(
     "",
     status_code=202,
     response_model=BatchOut,
-    openapi_extra=body_of(BatchRequest, form=True),
-    responses=errors(400, 401, 404, 409, 413, 415, 422, 429, 503, 504),
+    openapi_extra=request_body(BatchRequest, form=True),
+    responses=error_responses(400, 401, 404, 409, 413, 415, 422, 429, 503, 504),
 )
-async def add(
+async def create_batch(
     request: Request,
     response: Response,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Any:
-    """Accept dialogues, or a file of them, to be summarized in the background.
+    """Accept dialogues, or a file of them, to summarize in the background.
 
-    With an Idempotency-Key, a batch that is sent again is the one that was sent before.
+    A request that repeats an Idempotency-Key returns the batch that the first one created.
     """
-    house, _, owner = _parts(request)
-    sent = await sent_with(request, house.limits)
-    with house.acquire(owner):
-        made = await house.read_many(lambda: _add(request, sent.asked(BatchRequest), sent.upload, idempotency_key))
-    response.headers["Location"] = f"/v1/batches/{made.id}"
-    return made
+    admission, _, owner = _state(request)
+    body = await read_body(request, admission.limits)
+    with admission.acquire(owner):
+        batch = await admission.parse_batch(
+            lambda: _create(request, body.parse(BatchRequest), body.upload, idempotency_key)
+        )
+    response.headers["Location"] = f"/v1/batches/{batch.id}"
+    return batch
 
 
-def _add(request: Request, asked: BatchRequest, upload: Upload | None, mark: str | None) -> BatchOut:
-    house, bulk, owner = _parts(request)
-    served = house.model(asked.model)
-    aliases = served.aliases(sections_named(asked.sections))
-    roles_named(asked, aliases, house.limits)
-    decoding_of(asked.options, house.limits)
-    source = source_from(house.limits, dialogues=asked.dialogues or (), text=asked.text, upload=upload)
-    _, found = read(source, house.limits, asked, aliases=aliases, most=house.limits.dialogues)
-    wishes = asked.model_dump_json(include={"roles", "sections", "language", "options"})
-    lines = [(one.id, to_json(one)) for one in found]
-    digest = hashlib.sha256(json.dumps([served.name, wishes, lines]).encode()).hexdigest()
-    identity = bulk.store.add(owner, served.name, wishes, lines, digest, mark)
-    bulk.wake()
-    return bulk.store.batch(identity, owner)
+def _create(request: Request, options: BatchRequest, upload: Upload | None, idempotency_key: str | None) -> BatchOut:
+    admission, worker, owner = _state(request)
+    model = admission.model(options.model)
+    aliases = model.aliases(load_preset(options.sections))
+    requested_roles(options, aliases, admission.limits)
+    to_decoding(options.options, admission.limits)
+    _, dialogues = parse_dialogues(
+        options,
+        admission.limits,
+        dialogues=options.dialogues or (),
+        upload=upload,
+        aliases=aliases,
+        max_dialogues=admission.limits.max_batch_dialogues,
+    )
+    summary_options = options.model_dump_json(include={"roles", "sections", "language", "options"})
+    lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
+    digest = hashlib.sha256(json.dumps([model.name, summary_options, lines]).encode()).hexdigest()
+    identity = worker.store.add(
+        owner, model.name, summary_options, lines, digest=digest, idempotency_key=idempotency_key
+    )
+    worker.wake()
+    return worker.store.batch(identity, owner)
 
 
-@router.get("", responses=errors(401, 422))
-def listed(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = PAGE) -> BatchesOut:
-    """One's own newest batches, the newest first."""
-    _, bulk, owner = _parts(request)
-    return BatchesOut(batches=bulk.store.batches(owner, limit))
+@router.get("", responses=error_responses(401, 422))
+def list_batches(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = DEFAULT_LIMIT) -> BatchesOut:
+    """The newest batches of this API key, the newest first."""
+    _, worker, owner = _state(request)
+    return BatchesOut(batches=worker.store.batches(owner, limit))
 
 
-@router.get("/{identity}", responses=errors(401, 404))
-def one(request: Request, identity: str) -> BatchOut:
-    """How far a batch is."""
-    _, bulk, owner = _parts(request)
-    return bulk.store.batch(identity, owner)
+@router.get("/{identity}", responses=error_responses(401, 404))
+def get_batch(request: Request, identity: str) -> BatchOut:
+    """The state of a batch."""
+    _, worker, owner = _state(request)
+    return worker.store.batch(identity, owner)
 
 
-@router.get("/{identity}/results", responses=errors(401, 404, 422))
-def results(
+@router.get("/{identity}/results", responses=error_responses(401, 404, 422))
+def get_results(
     request: Request,
     identity: str,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+    limit: Annotated[int, Query(ge=1, le=1000)] = DEFAULT_LIMIT,
 ) -> ResultsOut:
-    """A page of a batch's results, in input order; those that are not there yet say so."""
-    _, bulk, owner = _parts(request)
-    total = bulk.store.batch(identity, owner).total
+    """A page of a batch's results, in input order; unfinished ones have the status `waiting`."""
+    _, worker, owner = _state(request)
+    total = worker.store.batch(identity, owner).total
     end = offset + limit
-    return ResultsOut(results=bulk.store.results(identity, offset, limit), next=end if end < total else None)
+    return ResultsOut(results=worker.store.results(identity, offset, limit), next=end if end < total else None)
 
 
 @router.get(
     "/{identity}/results.jsonl",
     response_class=StreamingResponse,
-    responses=errors(401, 404) | {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+    responses=error_responses(401, 404) | {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
-def lines(request: Request, identity: str) -> StreamingResponse:
+def download_results(request: Request, identity: str) -> StreamingResponse:
     """All results of a batch as JSON lines."""
-    _, bulk, owner = _parts(request)
-    total = bulk.store.batch(identity, owner).total
+    _, worker, owner = _state(request)
+    total = worker.store.batch(identity, owner).total
 
-    def told() -> Iterator[str]:
-        for offset in range(0, total, PAGE):
-            for found in bulk.store.results(identity, offset, PAGE):
-                yield found.model_dump_json() + "\n"
+    def lines() -> Iterator[str]:
+        for offset in range(0, total, DEFAULT_LIMIT):
+            for result in worker.store.results(identity, offset, DEFAULT_LIMIT):
+                yield result.model_dump_json() + "\n"
 
-    return StreamingResponse(told(), media_type="application/x-ndjson")
-
-
-@router.post("/{identity}/cancel", responses=errors(401, 404))
-def cancel(request: Request, identity: str) -> BatchOut:
-    """Stop a batch; what is done stays."""
-    _, bulk, owner = _parts(request)
-    if bulk.store.batch(identity, owner).ended is None:
-        bulk.cancel(identity, bulk.store.cancel)
-    return bulk.store.batch(identity, owner)
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-@router.delete("/{identity}", status_code=204, responses=errors(401, 404))
-def delete(request: Request, identity: str) -> None:
-    """Stop a batch and remove it with all its results."""
-    _, bulk, owner = _parts(request)
-    bulk.store.batch(identity, owner)
-    bulk.cancel(identity, bulk.store.delete)
+@router.post("/{identity}/cancel", responses=error_responses(401, 404))
+def cancel_batch(request: Request, identity: str) -> BatchOut:
+    """Cancel a batch; results that are done stay."""
+    _, worker, owner = _state(request)
+    if worker.store.batch(identity, owner).ended is None:
+        worker.cancel(identity, worker.store.cancel)
+    return worker.store.batch(identity, owner)
 
 
-def _parts(request: Request) -> tuple[AdmissionController, Bulk, str]:
-    return request.app.state.house, request.app.state.bulk, request.state.owner
+@router.delete("/{identity}", status_code=204, responses=error_responses(401, 404))
+def delete_batch(request: Request, identity: str) -> None:
+    """Cancel a batch and delete it with its results."""
+    _, worker, owner = _state(request)
+    worker.store.batch(identity, owner)
+    worker.cancel(identity, worker.store.delete)
+
+
+def _state(request: Request) -> tuple[AdmissionController, BatchWorker, str]:
+    """The admission controller, the batch worker, and the owner of the request's API key."""
+    return request.app.state.admission, request.app.state.batch_worker, request.state.owner

@@ -1,15 +1,16 @@
-"""OpenAI's API, as far as one model that summarizes can speak it: /v1/models and /v1/chat/completions.
+"""The part of OpenAI's API that a summarizer can offer: /v1/models and /v1/chat/completions.
 
-A model's own name takes messages as they are. NAME:ROLE takes a transcript as the user's last message, and answers with
-that role's summary.
+NAME:ROLE takes a transcript as the last user message and answers with that role's summary. NAME, a model's own name,
+answers the messages themselves.
 """
 
 import secrets
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,47 +21,53 @@ from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import OnText
 from rolesum.instructions import Prompt, Segment
 from rolesum.server.admission import AdmissionController
-from rolesum.server.openapi import body_of, errors, event_stream
-from rolesum.server.problems import Refusal
-from rolesum.server.reading import check_characters, read, source_from
-from rolesum.server.request_parsing import of_json
-from rolesum.server.schemas import Options, Reading, Wishes
-from rolesum.server.served_model import Served, decoding_of
-from rolesum.server.sse import Event, stream
+from rolesum.server.openapi import error_responses, event_stream, request_body
+from rolesum.server.problems import HTTPProblem
+from rolesum.server.request_parsing import check_length, parse_dialogues, parse_json
+from rolesum.server.schemas import GenerationParameters, InputOptions, SummaryOptions
+from rolesum.server.served_model import ServedModel, to_decoding
+from rolesum.server.sse import Event, EventStream, stream_events
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
-ALL = "all"  # the role of NAME:all, every summary under its heading
-END: Event = (None, "[DONE]")
+ALL_ROLES = "all"  # NAME:all answers with the summaries of all roles, each under its title
+END_EVENT: Event = (None, "[DONE]")
 
 
-class Part(BaseModel):
+class ContentPart(BaseModel):
+    """A part of a message; only text is supported."""
+
     type: Literal["text"]
     text: str
 
 
-Parts = Annotated[list[Part], Field(fail_fast=True)]
+ContentParts = Annotated[list[ContentPart], Field(fail_fast=True)]
 
 
-class Message(BaseModel):
+class ChatMessage(BaseModel):
+    """A message of a chat."""
+
     model_config = ConfigDict(extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Parts
+    content: str | ContentParts
 
     @property
     def text(self) -> str:
+        """The text of all parts."""
         return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
 
 
 class StreamOptions(BaseModel):
+    """Options of a streamed answer."""
+
     model_config = ConfigDict(extra="ignore")
 
     include_usage: bool = False
 
 
 class ChatRequest(BaseModel):
-    """What a chat client sends. What would change the answer and cannot be done is refused, the rest is passed over."""
+    """The body of a chat client. Unsupported options that would change the answer are errors; others are ignored."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -76,7 +83,7 @@ class ChatRequest(BaseModel):
     )
 
     model: str = Field(max_length=300)
-    messages: list[Message] = Field(min_length=1, max_length=1000, fail_fast=True)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1000, fail_fast=True)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -95,156 +102,192 @@ class ChatRequest(BaseModel):
     prompt_cache_key: Any = None
     parallel_tool_calls: Any = None
 
-    def options(self) -> Options:
-        """Greedy where nothing else is said: a summary is not made up anew each time."""
+    def parameters(self) -> GenerationParameters:
+        """Return the generation parameters. Without a temperature decoding is greedy, unlike OpenAI's default of 1."""
         temperature = self.temperature or 0.0
-        options: dict[str, Any] = {
+        values: dict[str, Any] = {
             "max_new_tokens": self.max_completion_tokens or self.max_tokens,
             "temperature": temperature,
             "top_p": self.top_p or 1.0 if temperature else 1.0,
             "seed": 1 if self.seed is None else self.seed,
             "checks": False,
         }
-        return Options(**options)
+        return GenerationParameters(**values)
 
 
-@router.get("/models", responses=errors(401))
-def models(request: Request) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ChatAnswer:
+    """The text of an answer, with the numbers of tokens that OpenAI's API reports."""
+
+    text: str
+    completion_tokens: int
+    finish_reason: str
+    prompt_tokens: int
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The token counts in OpenAI's form."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+
+
+class ChatWork(Protocol):
+    """What answers a request once it is checked; runs in a thread of its own."""
+
+    def __call__(self, client: EngineClient, on_text: OnText | None = None) -> ChatAnswer: ...
+
+
+@router.get("/models", responses=error_responses(401))
+def list_models(request: Request) -> dict[str, Any]:
     """The models: each by its name, and as NAME:ROLE."""
-    house: AdmissionController = request.app.state.house
-    names = [name for one in house.served.values() for name in (one.name, *_by_role(one))]
-    return {"object": "list", "data": [_model(name) for name in names]}
+    admission: AdmissionController = request.app.state.admission
+    names = [name for model in admission.models.values() for name in (model.name, *_names_by_role(model))]
+    return {"object": "list", "data": [_model_out(name) for name in names]}
 
 
-@router.get("/models/{name}", responses=errors(401, 404))
-def model(request: Request, name: str) -> dict[str, Any]:
+@router.get("/models/{name}", responses=error_responses(401, 404))
+def get_model(request: Request, name: str) -> dict[str, Any]:
     """One model."""
-    served, role = _asked_model(request.app.state.house, name)
-    return _model(f"{served.name}:{role}" if role else served.name)
+    model, role = _model_and_role(request.app.state.admission, name)
+    return _model_out(f"{model.name}:{role}" if role else model.name)
 
 
 @router.post(
     "/chat/completions",
-    openapi_extra=body_of(ChatRequest),
-    responses=errors(400, 401, 404, 413, 422, 429, 503, 504) | event_stream(),
+    openapi_extra=request_body(ChatRequest),
+    responses=error_responses(400, 401, 404, 413, 422, 429, 503, 504) | event_stream(),
 )
 async def complete(request: Request) -> Any:
-    """Answer messages, or summarize the transcript that they hold; see /v1/models."""
-    house: AdmissionController = request.app.state.house
+    """Answer messages, or summarize the transcript in the last one; see /v1/models."""
+    admission: AdmissionController = request.app.state.admission
     raw = await request.body()
-    with ExitStack() as held:
-        held.enter_context(house.acquire(request.state.owner))
-        asked = await house.read(partial(of_json, raw, ChatRequest))
-        served, role = _asked_model(house, asked.model)
-        work = await house.read(partial(_summary if role else _answer, house, served, asked, role))
-        head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": asked.model}
-        if asked.stream:
-            with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-            return _streamed(house, served, work, head, with_usage, held.pop_all())
-        text, tokens, reason, read_tokens = await house.answer(request, served, work)
-    message = {"role": "assistant", "content": text, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": _usage(read_tokens, tokens)}
+    with ExitStack() as admitted:
+        admitted.enter_context(admission.acquire(request.state.owner))
+        chat = await admission.parse(partial(parse_json, raw, ChatRequest))
+        model, role = _model_and_role(admission, chat.model)
+        prepare = partial(_prepare_summary, role=role) if role else _prepare_answer
+        work = await admission.parse(partial(prepare, admission, model, chat))
+        head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": chat.model}
+        if chat.stream:
+            with_usage = bool(chat.stream_options and chat.stream_options.include_usage)
+            return _stream(admission, model, work, head, with_usage, admitted.pop_all())
+        answer = await admission.run_until_disconnect(request, model, work)
+    message = {"role": "assistant", "content": answer.text, "refusal": None}
+    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
+    return {**head, "object": "chat.completion", "choices": [choice], "usage": answer.usage}
 
 
-Made = tuple[str, int, str, int]  # the text, its tokens, why it ended, the prompt's tokens
+def _stream(
+    admission: AdmissionController,
+    model: ServedModel,
+    work: ChatWork,
+    head: dict[str, Any],
+    with_usage: bool,
+    admitted: ExitStack,
+) -> EventStream:
+    sent: str | None = None
 
-
-def _streamed(
-    house: AdmissionController, served: Served, work: Any, head: dict[str, Any], with_usage: bool, held: ExitStack
-) -> Any:
-    told: str | None = None
-
-    def chunk(delta: dict[str, Any], reason: str | None = None) -> Event:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+    def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> Event:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
         return None, {**head, "object": "chat.completion.chunk", "choices": [choice]}
 
-    def growing(_: int, added: str) -> Event:
-        nonlocal told
-        first = {"role": "assistant"} if told is None else {}
-        told = (told or "") + added
-        return chunk({**first, "content": added})
+    def text_event(_: int, added: str) -> Event:
+        nonlocal sent
+        role = {"role": "assistant"} if sent is None else {}
+        sent = (sent or "") + added
+        return chunk({**role, "content": added})
 
-    def ended(made: Made) -> list[Event]:
-        text, tokens, reason, read_tokens = made
+    def final_events(answer: ChatAnswer) -> list[Event]:
         events = []
-        if rest := text[len(told or "") :]:  # what was not told while it grew: a half character, or several summaries
-            events.append(growing(0, rest))
-        events.append(chunk({}, reason))
+        if rest := answer.text[len(sent or "") :]:  # not sent yet: an incomplete character, or the text of all roles
+            events.append(text_event(0, rest))
+        events.append(chunk({}, answer.finish_reason))
         if with_usage:
-            usage = {"usage": _usage(read_tokens, tokens)}
-            events.append((None, {**head, "object": "chat.completion.chunk", "choices": [], **usage}))
-        return [*events, END]
+            usage = {"choices": [], "usage": answer.usage}
+            events.append((None, {**head, "object": "chat.completion.chunk", **usage}))
+        return [*events, END_EVENT]
 
-    return stream(house, served, work, held, growing=growing, ended=ended, failed=lambda found: [(None, found), END])
+    return stream_events(
+        admission,
+        model,
+        work,
+        admitted,
+        text_event=text_event,
+        final_events=final_events,
+        error_events=lambda document: [(None, document), END_EVENT],
+    )
 
 
-def _answer(house: AdmissionController, served: Served, asked: ChatRequest, _: str) -> Any:
-    """Work that answers the messages as they stand, joined to the one message that the model was trained to read."""
-    text = "\n\n".join(one.text for one in asked.messages if one.text.strip())
+def _prepare_answer(admission: AdmissionController, model: ServedModel, chat: ChatRequest) -> ChatWork:
+    """Return the work that answers the messages, joined to the one message that the model was trained to read."""
+    text = "\n\n".join(message.text for message in chat.messages if message.text.strip())
     if not text.strip():
-        raise UsageError("the messages are empty", "messages", "write something")
-    if any(one.role == "assistant" for one in asked.messages):
-        what = "an earlier answer is among the messages, and the model reads one message"
-        raise UsageError(what, "messages", f"send what it is to read, or take {served.name}:ROLE, which reads the last")
-    check_characters(len(text), house.limits, "messages")
-    decoding = decoding_of(asked.options(), house.limits)
-    form = served.layout.chat
+        raise UsageError("the messages are empty", "messages", "send a message with text")
+    if any(message.role == "assistant" for message in chat.messages):
+        what = f"{model.name} reads one message, and there is an earlier answer among the messages"
+        fix = f"send the text to read only, or use {model.name}:ROLE, which reads the last user message"
+        raise UsageError(what, "messages", fix)
+    check_length(len(text), admission.limits, "messages")
+    decoding = to_decoding(chat.parameters(), admission.limits)
+    template = model.layout.chat
     dialogue = Dialogue("chat", (Turn("user", text),))
-    tail = (Segment("control", control=form.tail, continues=True),)
-    prefix = (Segment("control", control=form.head), Segment("dialogue", text, continues=form.no_space_after_head))
-    prompt = Prompt(dialogue, ("chat",), prefix, (tail,))
+    tail = (Segment("control", control=template.tail, continues=True),)
+    message = Segment("dialogue", text, continues=template.no_space_after_head)
+    prompt = Prompt(dialogue, ("chat",), (Segment("control", control=template.head), message), (tail,))
 
-    def work(seat: EngineClient, on_text: OnText | None = None) -> Made:
-        made = seat.generate([prompt], decoding, on_text=on_text)[0][0]
-        return made.text, made.tokens, made.finish_reason, served.tokens(prompt)
-
-    return work
-
-
-def _summary(house: AdmissionController, served: Served, asked: ChatRequest, role: str) -> Any:
-    """Work that summarizes the transcript in the user's last message; what was said before does not matter."""
-    transcript = next((one.text for one in reversed(asked.messages) if one.role == "user"), "")
-    source = source_from(house.limits, text=transcript or " ")
-    _, found = read(source, house.limits, Reading(), aliases=served.aliases(None), most=1)
-    wishes = Wishes(roles=None if role == ALL else [role], options=asked.options())
-    task = served.task(found[0], wishes, house.limits)
-
-    def work(seat: EngineClient, on_text: OnText | None = None) -> Made:
-        made = served.write(task, seat, on_text if role != ALL else None)
-        house.metrics.count(made)
-        cut = any(one.finish_reason == "length" for one in made.summaries)
-        text = (
-            made.summaries[0].text
-            if role != ALL
-            else "\n\n".join(f"[{one.title}]\n{one.text}" for one in made.summaries)
-        )
-        read_tokens = served.tokens(task.layout.prompt(task.dialogue, task.roles))
-        return text, sum(one.tokens for one in made.summaries), "length" if cut else "stop", read_tokens
+    def work(client: EngineClient, on_text: OnText | None = None) -> ChatAnswer:
+        generation = client.generate([prompt], decoding, on_text=on_text)[0][0]
+        prompt_tokens = model.count_tokens(prompt)
+        return ChatAnswer(generation.text, generation.tokens, generation.finish_reason, prompt_tokens)
 
     return work
 
 
-def _asked_model(house: AdmissionController, name: str) -> tuple[Served, str]:
-    """The model, and the role behind its name; empty without one."""
-    if name in house.served:
-        return house.served[name], ""
+def _prepare_summary(admission: AdmissionController, model: ServedModel, chat: ChatRequest, role: str) -> ChatWork:
+    """Return the work that summarizes the transcript in the last user message; the others are not read."""
+    transcript = next((message.text for message in reversed(chat.messages) if message.role == "user"), "")
+    _, (dialogue,) = parse_dialogues(
+        InputOptions(text=transcript or " "), admission.limits, aliases=model.aliases(None), max_dialogues=1
+    )
+    options = SummaryOptions(roles=None if role == ALL_ROLES else [role], options=chat.parameters())
+    job = model.create_job(dialogue, options, admission.limits)
+
+    def work(client: EngineClient, on_text: OnText | None = None) -> ChatAnswer:
+        result = model.summarize(job, client, on_text if role != ALL_ROLES else None)
+        admission.metrics.count(result)
+        summaries = result.summaries
+        if role == ALL_ROLES:
+            text = "\n\n".join(f"[{summary.title}]\n{summary.text}" for summary in summaries)
+        else:
+            text = summaries[0].text
+        is_truncated = any(summary.finish_reason == "length" for summary in summaries)
+        prompt_tokens = model.count_tokens(job.layout.prompt(job.dialogue, job.roles))
+        tokens = sum(summary.tokens for summary in summaries)
+        return ChatAnswer(text, tokens, "length" if is_truncated else "stop", prompt_tokens)
+
+    return work
+
+
+def _model_and_role(admission: AdmissionController, name: str) -> tuple[ServedModel, str]:
+    """Return the model and the role of NAME or NAME:ROLE; the role is empty for NAME. Raises HTTPProblem 404."""
+    if name in admission.models:
+        return admission.models[name], ""
     base, colon, role = name.rpartition(":")
-    if not colon or base not in house.served:
-        return house.model(name), ""  # which refuses it
-    served = house.served[base]
-    if f"{base}:{role}" not in _by_role(served):
-        raise Refusal(404, f'no role "{role}" of {base}', where="model", fix=f"one of {', '.join(_by_role(served))}")
-    return served, role
+    if not colon or base not in admission.models:
+        return admission.model(name), ""  # raises
+    model = admission.models[base]
+    names = _names_by_role(model)
+    if f"{base}:{role}" not in names:
+        raise HTTPProblem(404, f'{base} has no role "{role}"', where="model", fix=f"one of {', '.join(names)}")
+    return model, role
 
 
-def _by_role(served: Served) -> Sequence[str]:
-    return [f"{served.name}:{role}" for role in (*served.trained_roles, ALL)]
+def _names_by_role(model: ServedModel) -> Sequence[str]:
+    return [f"{model.name}:{role}" for role in (*model.trained_roles, ALL_ROLES)]
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model_out(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "rolesum"}
-
-
-def _usage(read_tokens: int, tokens: int) -> dict[str, int]:
-    return {"prompt_tokens": read_tokens, "completion_tokens": tokens, "total_tokens": read_tokens + tokens}

@@ -1,4 +1,4 @@
-"""What operators and the page ask: whether the service lives and is ready, what it counts, and what it has."""
+"""Probes and metrics for operators, and /v1/info with what the page offers: models, presets, formats, limits."""
 
 from importlib import metadata
 from typing import Any
@@ -8,58 +8,65 @@ from fastapi import APIRouter, Request, Response
 from rolesum.checks import CHECKS
 from rolesum.formats import FORMATS
 from rolesum.instructions.sections import load_sections, preset_names
-from rolesum.server.admission import AdmissionController
-from rolesum.server.openapi import errors
-from rolesum.server.problems import Refusal
+from rolesum.server.admission import SHUTDOWN_RETRY_AFTER, AdmissionController
+from rolesum.server.openapi import error_responses
+from rolesum.server.problems import HTTPProblem
 
 router = APIRouter(tags=["system"])
 
 
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Alive: the process answers."""
+    """Liveness: the process answers."""
     return {"status": "alive", "version": metadata.version("rolesum")}
 
 
-@router.get("/ready", responses=errors(503))
+@router.get("/ready", responses=error_responses(503))
 async def ready(request: Request) -> dict[str, Any]:
-    """Ready: the models are loaded, their threads run, and the service is not ending."""
-    house: AdmissionController = request.app.state.house
-    if not house.is_ready:
-        raise Refusal(503, "not ready", fix="ask again", headers={"Retry-After": "5"})
-    return {"status": "ready", "models": list(house.served), "inside": house.inside, "room": house.limits.waiting}
+    """Readiness: the models are loaded, their threads run, and the server is not shutting down."""
+    admission: AdmissionController = request.app.state.admission
+    if not admission.is_ready:
+        headers = {"Retry-After": SHUTDOWN_RETRY_AFTER}
+        what = "the server is shutting down" if admission.is_shutting_down else "a model's engine has stopped"
+        raise HTTPProblem(503, what, fix="send the request to another server, or again later", headers=headers)
+    return {
+        "status": "ready",
+        "models": list(admission.models),
+        "active_requests": admission.active_requests,
+        "max_concurrent_requests": admission.limits.max_concurrent_requests,
+    }
 
 
-@router.get("/metrics", responses=errors(401), response_class=Response)
-async def counters(request: Request) -> Response:
-    """Counters for Prometheus, in its text format."""
-    house: AdmissionController = request.app.state.house
-    return Response(house.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+@router.get("/metrics", responses=error_responses(401), response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Metrics in Prometheus' text format."""
+    admission: AdmissionController = request.app.state.admission
+    return Response(admission.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/v1/setup", responses=errors(401))
-async def setup(request: Request) -> dict[str, Any]:
-    """The models with their roles, the presets, the formats, the checks and the limits."""
-    house: AdmissionController = request.app.state.house
-    limits = house.limits
+@router.get("/v1/info", responses=error_responses(401))
+async def info(request: Request) -> dict[str, Any]:
+    """The models with their roles and languages, the presets of sections, the formats, the checks and the limits."""
+    admission: AdmissionController = request.app.state.admission
+    limits = admission.limits
     return {
         "version": metadata.version("rolesum"),
         "models": [
-            {"name": one.name, "roles": list(one.trained_roles), "languages": list(one.languages)}
-            for one in house.served.values()
+            {"name": model.name, "roles": list(model.trained_roles), "languages": list(model.languages)}
+            for model in admission.models.values()
         ],
         "sections": {name: {language: _titles(name, language) for language in ("en", "zh")} for name in preset_names()},
-        "formats": {name: form.description for name, form in FORMATS.items()},
+        "formats": {name: file_format.description for name, file_format in FORMATS.items()},
         "checks": {name: check.description for name, check in CHECKS.items()},
         "limits": {
-            "turns": limits.turns,
-            "characters": limits.characters,
-            "dialogues": limits.dialogues,
-            "new_tokens": limits.new_tokens,
+            "max_turns": limits.max_turns,
+            "max_characters": limits.max_characters,
+            "max_batch_dialogues": limits.max_batch_dialogues,
+            "max_new_tokens": limits.max_new_tokens,
         },
     }
 
 
-def _titles(name: str, language: str) -> dict[str, str]:
-    chosen = load_sections(name)
-    return {one: chosen.title(one, language) for one in chosen.names}
+def _titles(preset: str, language: str) -> dict[str, str]:
+    sections = load_sections(preset)
+    return {name: sections.title(name, language) for name in sections.names}

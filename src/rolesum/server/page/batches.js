@@ -1,36 +1,36 @@
-// Many dialogues: send a file, watch how far it is, see the table.
+// Batches: upload a file, watch its progress, show the results in a table.
 
-import { file, get, post, remove, showProblem } from "./api.js";
-import { formOf, readingOf, takesFiles } from "./reading.js";
+import { del, get, getBlob, post, showProblem } from "./api.js";
+import { toFormData, inputOptions, acceptFiles } from "./input.js";
 import { download } from "./results.js";
-import { language, roleWord, word } from "./i18n.js";
+import { currentLocale, roleName, t } from "./i18n.js";
 
 const byId = (id) => document.getElementById(id);
 const PAGE = 100;
 
-let shown = null; // the batch whose table is open
+let openId = null; // the batch whose table is shown
 let rows = [];
 let next = 0;
 let timer = null;
-const lines = new Map(); // of the batches that are drawn: what is focused stays while figures change
+const lines = new Map(); // batch id -> its line; lines are updated in place, so that they keep the focus
 
-export function startBulk() {
-  takesFiles(byId("manyinput"), byId("manyfile"), add);
-  byId("more").addEventListener("click", () => more());
-  byId("jsonl").addEventListener("click", async () => download(`${shown}.jsonl`, await file(`/v1/batches/${shown}/results.jsonl`)));
+export function initBatches() {
+  acceptFiles(byId("manyinput"), byId("manyfile"), createBatch);
+  byId("more").addEventListener("click", () => loadMore());
+  byId("jsonl").addEventListener("click", async () => download(`${openId}.jsonl`, await getBlob(`/v1/batches/${openId}/results.jsonl`)));
   byId("csv").addEventListener("click", async () => {
     await reload();
-    while (next !== null) await more();
-    download(`${shown}.csv`, `\uFEFF${asCsv()}`, "text/csv");
+    while (next !== null) await loadMore();
+    download(`${openId}.csv`, `\uFEFF${toCSV()}`, "text/csv");
   });
 }
 
-async function add(chosen) {
-  const fields = { ...readingOf(byId("manyinput")), model: byId("manymodel").value };
+async function createBatch(chosen) {
+  const fields = { ...inputOptions(byId("manyinput")), model: byId("manymodel").value };
   if (byId("manypreset").value) fields.sections = byId("manypreset").value;
   try {
     showProblem(byId("manyproblem"), null);
-    const batch = await post("/v1/batches", formOf(chosen, fields));
+    const batch = await post("/v1/batches", toFormData(chosen, fields));
     showProblem(byId("manyproblem"), null);
     await refresh();
     open(batch.id);
@@ -39,7 +39,7 @@ async function add(chosen) {
   }
 }
 
-// Draws the list of batches, and comes again while one of them runs.
+// Shows the list of batches, and again every second while one of them runs.
 export async function refresh() {
   clearTimeout(timer);
   let batches;
@@ -49,21 +49,21 @@ export async function refresh() {
     showProblem(byId("manyproblem"), error);
     return;
   }
-  const drawn = batches.map(lineOf);
+  const drawn = batches.map(updateLine);
   const box = byId("batches");
   if (drawn.length !== box.children.length || drawn.some((line, place) => line !== box.children[place])) box.replaceChildren(...drawn);
-  const mine = batches.find((one) => one.id === shown);
-  if (mine && rows.some((row) => row.status === "waiting")) await reload();
+  const opened = batches.find((one) => one.id === openId);
+  if (opened && rows.some((row) => row.status === "waiting")) await reload();
   if (!byId("many").hidden && batches.some((one) => one.ended === null)) timer = setTimeout(refresh, 1000);
 }
 
-function lineOf(batch) {
-  const kind = `${batch.ended === null} ${language()}`;
+function updateLine(batch) {
+  const kind = `${batch.ended === null} ${currentLocale()}`;
   if (lines.get(batch.id)?.kind !== kind) lines.set(batch.id, { kind, ...newLine(batch) });
   const { line, bar, told } = lines.get(batch.id);
   bar.value = batch.done + batch.failed;
-  const failed = batch.failed ? `, ${word("failed", { n: batch.failed })}` : "";
-  told.textContent = `${batch.done + batch.failed} / ${batch.total} · ${word(batch.status)}${failed}`;
+  const failed = batch.failed ? `, ${t("failed", { n: batch.failed })}` : "";
+  told.textContent = `${batch.done + batch.failed} / ${batch.total} · ${t(batch.status)}${failed}`;
   return line;
 }
 
@@ -81,9 +81,9 @@ function newLine(batch) {
   line.append(bar, told, when, spring, button("show", () => open(batch.id)));
   if (batch.ended === null) line.append(button("cancel", async () => { await post(`/v1/batches/${batch.id}/cancel`); refresh(); }));
   else line.append(button("remove", async () => {
-    if (!confirm(word("sure"))) return;
-    await remove(`/v1/batches/${batch.id}`);
-    if (shown === batch.id) { shown = null; byId("batch").hidden = true; }
+    if (!confirm(t("sure"))) return;
+    await del(`/v1/batches/${batch.id}`);
+    if (openId === batch.id) { openId = null; byId("batch").hidden = true; }
     refresh();
   }));
   return { line, bar, told };
@@ -92,41 +92,41 @@ function newLine(batch) {
 function button(name, call) {
   const made = document.createElement("button");
   made.className = "quiet";
-  made.textContent = word(name);
+  made.textContent = t(name);
   made.addEventListener("click", call);
   return made;
 }
 
 async function open(id) {
-  shown = id;
+  openId = id;
   rows = [];
   next = 0;
   byId("batch").hidden = false;
   byId("batchtitle").textContent = id;
   await refresh();
-  await more();
+  await loadMore();
 }
 
-async function more() {
-  const found = await get(`/v1/batches/${shown}/results?offset=${next}&limit=${PAGE}`);
+async function loadMore() {
+  const found = await get(`/v1/batches/${openId}/results?offset=${next}&limit=${PAGE}`);
   rows.push(...found.results);
   next = found.next;
-  draw();
+  renderTable();
 }
 
-// What is shown already, again: some of it is done by now.
+// Loads the shown results again: some are done by now.
 async function reload() {
   if (!rows.length) return;
-  const found = await get(`/v1/batches/${shown}/results?offset=0&limit=${Math.min(1000, Math.max(PAGE, rows.length))}`);
+  const found = await get(`/v1/batches/${openId}/results?offset=0&limit=${Math.min(1000, Math.max(PAGE, rows.length))}`);
   rows = found.results;
   next = found.next;
-  draw();
+  renderTable();
 }
 
-function draw() {
+function renderTable() {
   const roles = [...new Set(rows.flatMap((row) => row.result?.summaries.map((one) => one.role) ?? []))];
   const head = document.createElement("tr");
-  for (const text of [word("id"), ...roles.map(roleWord), word("flagscolumn")]) head.append(cell("th", text));
+  for (const text of [t("id"), ...roles.map(roleName), t("flagscolumn")]) head.append(cell("th", text));
   byId("table").tHead.replaceChildren(head);
   byId("table").tBodies[0].replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr");
@@ -150,7 +150,7 @@ function cell(kind, text) {
   return Object.assign(document.createElement(kind), { textContent: text });
 }
 
-function asCsv() {
+function toCSV() {
   const roles = [...new Set(rows.flatMap((row) => row.result?.summaries.map((one) => one.role) ?? []))];
   const quote = (text) => {
     const safe = /^[=+\-@＝＋－＠\t\r\n]/.test(text) ? `'${text}` : text; // no formula for a spreadsheet
