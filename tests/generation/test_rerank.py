@@ -7,8 +7,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
 from rolesum.generation import Generation
-from rolesum.generation.rerank import RERANKERS, count_flags, get_reranker, pairwise_rouge
-from rolesum.metrics.scorers import get_scorer
+from rolesum.generation.rerank import RERANKERS, count_flags, get_reranker
+from rolesum.metrics.scorers import get_scorer, pairwise_rouge_f1
 
 DIALOGUE = Dialogue(
     "d",
@@ -57,7 +57,7 @@ def test_mbr_is_the_mean_of_rouge_to_the_other_samples_as_rouge_score_has_it():
     gains = [np.mean([alike(texts[i], texts[j]) for j in range(9) if j != i]) for i in range(9)]
     assert get_reranker("mbr")(DIALOGUE, "overall", samples(*texts)) == int(np.argmax(np.round(gains, 9)))
     expected = [[alike(one, other) for other in texts] for one in texts]
-    assert np.allclose(pairwise_rouge(get_scorer("samsum"), texts), expected, atol=1e-9)
+    assert np.allclose(pairwise_rouge_f1(get_scorer("samsum"), texts), expected, atol=1e-9)
 
 
 def test_mbr_counts_a_text_as_often_as_it_was_sampled():

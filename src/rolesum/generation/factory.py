@@ -1,4 +1,4 @@
-"""From what a user asks for to an engine that is ready: one place, for one process or many."""
+"""Opens engines: EngineSpec holds the options of an engine, and makes it in this process or in another."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EngineName = Literal["transformers", "vllm", "llamacpp", "openai"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 
-# The option of each field that not every engine has, and the engines that have it.
+# Field -> its option and the engines that have it; a field that is not here is for all engines.
 _OPTIONS = {
     "gguf": ("--gguf", ("llamacpp",)),
     "url": ("--url", ("openai",)),
@@ -37,12 +37,12 @@ _UNSET = (None, "auto")
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """All that decides an engine, as plain values that travel to other processes.
+    """The options of an engine, as plain values that can be sent to other processes.
 
-    `model` and `adapter` give the prompts to every engine; transformers and vLLM run them too. A GGUF file and an
+    `model` and `adapter` decide the prompts of every engine; transformers and vLLM run them too. A GGUF file and an
     endpoint run weights of their own, which must be those of `model` with `adapter` merged into it. An endpoint without
     a `model` is sent plain messages. `api_key_env` names an environment variable. `context` lowers the model's length;
-    of an endpoint without `model`, it is all that is known of it. `vllm_options` are arguments of `vllm.LLM`.
+    for an endpoint without `model`, it is the length. `vllm_options` are arguments of `vllm.LLM`.
     """
 
     engine: str = "transformers"
@@ -63,7 +63,7 @@ class EngineSpec:
     vllm_options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what does not go together, before anything is loaded."""
+        """Raises UsageError for options that exclude each other, before anything is loaded."""
         if self.engine not in ENGINES:
             raise UsageError(f'no engine "{self.engine}"', fix=did_you_mean(self.engine, ENGINES))
         check_language_name(self.language)
@@ -76,14 +76,14 @@ class EngineSpec:
                 raise UsageError(f"{name} {number}", fix="at least 1")
         if self.engine == "openai":
             if self.url is None:
-                raise UsageError("which endpoint?", fix="add --url http://localhost:8000/v1")
+                raise UsageError("no endpoint is named", fix="add --url http://localhost:8000/v1")
             check_endpoint_url(self.url, self.api_key_env or API_KEY_VARIABLE)
         if self.engine == "llamacpp":
             if self.gguf is None:
-                raise UsageError("which GGUF file?", fix="add --gguf FILE; rolesum export RUN --to gguf makes one")
+                raise UsageError("no GGUF file is named", fix="add --gguf FILE; rolesum export RUN --to gguf makes one")
             if self.device not in ("auto", "cpu"):
                 raise UsageError(
-                    f"llama.cpp takes its devices itself, not {self.device}", fix="use --device cpu or auto"
+                    f"llama.cpp chooses its devices itself, not {self.device}", fix="use --device cpu or auto"
                 )
 
     def open(self) -> Engine:
@@ -92,66 +92,69 @@ class EngineSpec:
 
 
 def open_engine(spec: EngineSpec) -> Engine:
-    """The engine that a spec asks for; see EngineSpec.open."""
+    """The engine of a spec; see EngineSpec.open."""
     if spec.adapter is not None and (terms := license_notice(spec.adapter)):
         log(terms)
     if spec.engine == "transformers":
-        return _transformers(spec)
+        return _open_transformers(spec)
     if spec.engine == "openai":
-        return _endpoint(spec)
+        return _open_openai(spec)
     from rolesum.generation.engines.prompt_encoder import PromptEncoder
 
-    side = PromptEncoder(_text_side(spec), spec.context)
-    layout = _layout(spec, side.model)
+    encoder = PromptEncoder(_prompt_model(spec), spec.context)
+    layout = _layout(spec, encoder.model)
     if spec.engine == "vllm":
         from rolesum.generation.engines.vllm import VLLMEngine
 
-        engine: Engine = VLLMEngine(side, layout, dtype=spec.dtype, **(spec.vllm_options or {}))
-        return engine
+        return VLLMEngine(encoder, layout, dtype=spec.dtype, **(spec.vllm_options or {}))
     from rolesum.generation.engines.llamacpp import SLOTS, LlamaCppEngine
 
     assert spec.gguf is not None
     slots, on_gpu = spec.concurrency or SLOTS, spec.device != "cpu"
-    local: Engine = LlamaCppEngine(spec.gguf, side, layout, slots=slots, on_gpu=on_gpu)
-    return local
+    return LlamaCppEngine(spec.gguf, encoder, layout, slots=slots, on_gpu=on_gpu)
 
 
-def _transformers(spec: EngineSpec) -> Engine:
+def _open_transformers(spec: EngineSpec) -> Engine:
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.loading import load_model
 
     loaded = load_model(spec.model, adapter=spec.adapter, device=spec.device, dtype=spec.dtype)
-    made: Engine = TransformersEngine(loaded, _layout(spec, loaded))
-    return made
+    return TransformersEngine(loaded, _layout(spec, loaded))
 
 
-def _endpoint(spec: EngineSpec) -> Engine:
+def _open_openai(spec: EngineSpec) -> Engine:
     from rolesum.generation.engines.openai import CONCURRENCY, OpenAIEngine
 
     assert spec.url is not None
     client = OpenAIClient(spec.url, spec.api_key_env or API_KEY_VARIABLE)
-    client.sdk_client()
-    options: dict[str, Any] = {"served_model": spec.served_model, "concurrency": spec.concurrency or CONCURRENCY}
+    client.sdk_client()  # an error now where the extra is not installed
+    concurrency = spec.concurrency or CONCURRENCY
     if spec.model is None and spec.adapter is None:
-        plain = PromptLayout(ChatFormat(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
-        return OpenAIEngine(client, plain, context=spec.context, **options)
+        layout = PromptLayout(ChatFormat(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
+        return OpenAIEngine(
+            client, layout, served_model=spec.served_model, concurrency=concurrency, context=spec.context
+        )
     from rolesum.generation.engines.prompt_encoder import PromptEncoder
 
     try:
-        side = PromptEncoder(_text_side(spec), spec.context)
+        encoder = PromptEncoder(_prompt_model(spec), spec.context)
     except ModelError as error:
         fix = "; for a model that only the endpoint has, give its name to --served-model, without --model"
         raise ModelError([Problem(one.what, one.where, one.fix + fix) for one in error.problems]) from None
-    return OpenAIEngine(client, _layout(spec, side.model), prompt_encoder=side, **options)
+    return OpenAIEngine(
+        client,
+        _layout(spec, encoder.model),
+        served_model=spec.served_model,
+        prompt_encoder=encoder,
+        concurrency=concurrency,
+    )
 
 
-def _text_side(spec: EngineSpec) -> "PromptModel":
+def _prompt_model(spec: EngineSpec) -> "PromptModel":
     from rolesum.models.loading import load_prompt_model
 
-    side: PromptModel = load_prompt_model(spec.model, spec.adapter)
-    return side
+    return load_prompt_model(spec.model, spec.adapter)
 
 
-def _layout(spec: EngineSpec, side: "PromptModel") -> PromptLayout:
-    layout: PromptLayout = side.layout(spec.language, spec.instructions, spec.definitions, spec.sections)
-    return layout
+def _layout(spec: EngineSpec, model: "PromptModel") -> PromptLayout:
+    return model.layout(spec.language, spec.instructions, spec.definitions, spec.sections)

@@ -1,4 +1,4 @@
-"""Summaries while they are written: tokens as they come, and a rolling summary of a transcript that grows."""
+"""Streaming to a terminal: summaries as they are generated, and a rolling summary of a transcript that grows."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +13,11 @@ from rolesum.generation.summarizer import Summarizer, block_heading, block_notes
 
 Write = Callable[[str], None]
 
-SECONDS = 2.0
+POLL_SECONDS = 2.0
 
 
 class BlockStreamer:
-    """One dialogue's blocks on a terminal: the first role's text grows, the others' wait for their turn."""
+    """Writes the blocks of one dialogue: the first role's text as it grows, then those of the others."""
 
     def __init__(self, roles: Sequence[str], write: Write) -> None:
         self.roles, self.write = roles, write
@@ -25,7 +25,7 @@ class BlockStreamer:
         self.shown = -1  # the role that is being shown
 
     def __call__(self, dialogue: int, role: int, added: str) -> None:
-        """As OnText: the roles are computed side by side, so that the next block is there when one has ended."""
+        """As OnText. The roles are generated in parallel, so the next block is ready, or nearly so, when one ends."""
         self.texts[role] += added
         if self.shown < 0:
             self._open(0)
@@ -33,7 +33,7 @@ class BlockStreamer:
             self.write(added)
 
     def end(self, summaries: Sequence[RoleSummary]) -> None:
-        """Show what has not been shown."""
+        """Write what has not been written yet."""
         for role, summary in enumerate(summaries):
             if role > self.shown:
                 self._open(role)
@@ -46,19 +46,19 @@ class BlockStreamer:
         self.shown = role
 
 
-def stream(dialogue: Dialogue, writer: Summarizer, write: Write) -> None:
-    """Show a dialogue's summaries as they come."""
-    shown = BlockStreamer(writer.roles_for(dialogue), write)
-    shown.end(writer.summarize([dialogue], on_text=shown)[0])
+def stream(dialogue: Dialogue, summarizer: Summarizer, write: Write) -> None:
+    """Write a dialogue's summaries as they are generated."""
+    shown = BlockStreamer(summarizer.roles_for(dialogue), write)
+    shown.end(summarizer.summarize([dialogue], on_text=shown)[0])
 
 
-def watch_file(path: Path, writer: Summarizer, write: Write, options: ReadOptions = DEFAULTS) -> None:
-    """Rolling summaries of the dialogue in a file that grows."""
+def watch_file(path: Path, summarizer: Summarizer, write: Write, options: ReadOptions = DEFAULTS) -> None:
+    """Write rolling summaries of the dialogue in a file that grows."""
 
     def read(source: Source) -> Dialogue:
         return find_dialogue(source, options=options)
 
-    watch(path, read, lambda dialogue: stream(dialogue, writer, write), write)
+    watch(path, read, lambda dialogue: stream(dialogue, summarizer, write), write)
 
 
 def watch(
@@ -67,28 +67,28 @@ def watch(
     summarize: Callable[[Dialogue], None],
     write: Write,
     *,
-    seconds: float = SECONDS,
+    seconds: float = POLL_SECONDS,
     rounds: int | None = None,
 ) -> None:
-    """Look at a file every `seconds`, and summarize anew once it holds new turns; until interrupted, or `rounds` times.
+    """Read a file every `seconds`, and summarize it again when it has new turns; until interrupted, or `rounds` times.
 
-    A last line without its line break is still being written, and is left for the next time. A file that holds no
-    dialogue yet is waited for.
+    A last line without a line break is still being written, and is left for the next round. A file without a dialogue
+    is read again in the next round.
     """
     known: tuple[object, ...] = ()
-    told = ""
+    reported = ""
     while rounds is None or rounds > 0:
         text = _whole_lines(path)
         if text.strip():
             try:
                 dialogue = read(Source(str(path), text))
             except DataError as error:
-                if str(error) != told:
-                    told = str(error)
-                    write(f"waiting: {told}\n")
+                if str(error) != reported:
+                    reported = str(error)
+                    write(f"waiting: {reported}\n")
             else:
                 if dialogue.turns != known:
-                    known, told = dialogue.turns, ""
+                    known, reported = dialogue.turns, ""
                     write(f"\n--- {datetime.now():%H:%M:%S}, {len(dialogue.turns)} turns ---\n")
                     summarize(dialogue)
         if rounds is not None:

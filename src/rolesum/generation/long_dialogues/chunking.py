@@ -1,4 +1,4 @@
-"""Cutting a dialogue into chunks of whole turns that fit a model: as few as it takes, and of like size."""
+"""Splits a dialogue into chunks of whole turns that fit a model: as few as possible, and of similar size."""
 
 import math
 import re
@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 from rolesum.dialogue import Dialogue, Turn
 
-# Where a turn that does not fit by itself may be cut: behind a sentence, else behind a clause or a word.
-# A run of marks is read from its beginning; from within only a little of it, or long ones would be read ever again.
+# Where a turn that does not fit by itself may be cut: after a sentence, else after a clause or a word. A run of marks
+# matches from its start, and from inside of it only a few marks, so that long runs take linear time.
 _SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++|\.[.!?…]{0,20}+)[\"'”’)\]]*\s+|[。！？!?…]+[”’」』）]*\s*|\n+")
 _WORD_END = re.compile(r"\s+|[，、；]")
 
-# Characters are no tokens: text of so little more than some chunks' size may well go into that many.
-_A_HAIR = 0.1
+# Sizes are counted in characters, not tokens: text longer than n chunks by this share of one may still fit into n.
+_SIZE_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class TurnSpan:
-    """A turn, or a part of one that does not fit by itself; `place` is the turn's in its dialogue, from 0."""
+    """A turn, or a part of one that does not fit by itself; `index` is the turn's place in its dialogue, from 0."""
 
     index: int
     turn: Turn
@@ -32,65 +32,65 @@ def turn_spans(dialogue: Dialogue) -> Chunk:
     return tuple(TurnSpan(place, turn) for place, turn in enumerate(dialogue.turns))
 
 
-def split_into_chunks(pieces: Chunk, fits: Fits, *, whole: bool = False) -> list[Chunk] | None:
-    """All pieces, in order, in as few chunks as fit one after the other; of like size where such ones fit too.
+def split_into_chunks(spans: Chunk, fits: Fits, *, whole: bool = False) -> list[Chunk] | None:
+    """Split spans, in order, into as few chunks as fit; of similar size where such chunks fit too.
 
-    A turn that does not fit by itself is cut. With `whole` none is, and one that does not fit gives None. So does room
-    for not one character. `fits` must hold for every shorter chunk once it holds for a longer one.
+    A turn that does not fit by itself is cut; with `whole`, the result is None instead, as it is where not even one
+    character fits. `fits` must hold for every part of a chunk that it holds for.
     """
-    found, rest = [], pieces
+    found, rest = [], spans
     while rest:
         taken = _largest_chunk(rest, fits, whole)
         if taken is None:
             return None
         chunk, rest = taken
         found.append(chunk)
-    return _evened(found, fits) or found
+    return _balance(found, fits) or found
 
 
-def next_chunk(pieces: Chunk, fits: Fits) -> tuple[Chunk, Chunk] | None:
-    """The first chunk and the rest. The chunk is no larger than it takes for those behind it to be of like size.
+def next_chunk(spans: Chunk, fits: Fits) -> tuple[Chunk, Chunk] | None:
+    """The first chunk and the rest. The chunk is made no larger than chunks of similar size require.
 
-    None where there is room for not one character.
+    None where not even one character fits.
     """
-    taken = _largest_chunk(pieces, fits, whole=False)
+    taken = _largest_chunk(spans, fits, whole=False)
     if taken is None or not taken[1]:
         return taken
     largest, rest = taken
-    if largest[-1] not in pieces:  # the one turn was cut
+    if largest[-1] not in spans:  # the one turn was cut
         return largest, rest
-    size = _size(pieces)
-    count = max(2, math.ceil(size / _size(largest) - _A_HAIR))
-    many = min(_even_share(pieces, size, count), len(largest))
-    return pieces[:many], pieces[many:]
+    size = _size(spans)
+    count = max(2, math.ceil(size / _size(largest) - _SIZE_TOLERANCE))
+    many = min(_even_share(spans, size, count), len(largest))
+    return spans[:many], spans[many:]
 
 
-def _largest_chunk(pieces: Chunk, fits: Fits, whole: bool) -> tuple[Chunk, Chunk] | None:
-    """As many pieces as fit, or the part of the first one that does; and the rest."""
-    many = _how_many(pieces, fits)
+def _largest_chunk(spans: Chunk, fits: Fits, whole: bool) -> tuple[Chunk, Chunk] | None:
+    """As many spans as fit, or the part of the first one that does; and the rest."""
+    many = _count_fitting(spans, fits)
     if many:
-        return pieces[:many], pieces[many:]
+        return spans[:many], spans[many:]
     if whole:
         return None
-    first = pieces[0]
+    first = spans[0]
 
-    def piece(text: str) -> TurnSpan:
+    def span(text: str) -> TurnSpan:
         return replace(first, turn=replace(first.turn, text=text))
 
-    parts = _cut(first.turn.text.strip(), lambda text: fits((piece(text),)))
+    parts = _cut(first.turn.text.strip(), lambda text: fits((span(text),)))
     if parts is None:
         return None
     head, tail = parts
-    return (piece(head),), (piece(tail), *pieces[1:])
+    return (span(head),), (span(tail), *spans[1:])
 
 
-def _how_many(pieces: Chunk, fits: Fits) -> int:
-    """As many pieces from the first on as fit."""
-    return _most(len(pieces), lambda count: fits(pieces[:count]))
+def _count_fitting(spans: Chunk, fits: Fits) -> int:
+    """The number of spans, from the first on, that fit."""
+    return _most(len(spans), lambda count: fits(spans[:count]))
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> tuple[str, str] | None:
-    """The beginning of a text that fits, up to the end of a sentence or else of a word if it has one, and the rest."""
+    """The start of a text that fits, up to the end of a sentence or else of a word if there is one, and the rest."""
     many = _most(len(text) - 1, lambda count: fits(text[:count]))
     if not many:
         return None
@@ -100,7 +100,7 @@ def _cut(text: str, fits: Callable[[str], bool]) -> tuple[str, str] | None:
 
 
 def _most(limit: int, holds: Callable[[int], bool]) -> int:
-    """The largest number up to `limit` for which `holds`, or 0. By doubling: no trial is much larger than that."""
+    """The largest number up to `limit` for which `holds`, or 0. Tries by doubling, so none is much larger than that."""
     known, beyond = 0, 1
     while beyond <= limit and holds(beyond):
         known, beyond = beyond, 2 * beyond
@@ -114,16 +114,16 @@ def _most(limit: int, holds: Callable[[int], bool]) -> int:
     return known
 
 
-def _evened(chunks: Sequence[Chunk], fits: Fits) -> list[Chunk] | None:
-    """The same pieces in as many chunks, each the even share of what is left or, where that does not fit, what does.
+def _balance(chunks: Sequence[Chunk], fits: Fits) -> list[Chunk] | None:
+    """The same spans in as many chunks, each the even share of what is left or, where that does not fit, what fits.
 
-    None where too much is left for the last one.
+    None where too much is left for the last chunk.
     """
-    found, rest = [], tuple(piece for chunk in chunks for piece in chunk)
+    found, rest = [], tuple(span for chunk in chunks for span in chunk)
     size = _size(rest)
     for left in range(len(chunks), 0, -1):
         share = rest[: _even_share(rest, size, left)]
-        many = len(share) if fits(share) else _how_many(share, fits)
+        many = len(share) if fits(share) else _count_fitting(share, fits)
         found.append(rest[:many])
         size -= _size(rest[:many])
         rest = rest[many:]
@@ -132,19 +132,19 @@ def _evened(chunks: Sequence[Chunk], fits: Fits) -> list[Chunk] | None:
     return None
 
 
-def _even_share(pieces: Chunk, total: int, count: int) -> int:
-    """How many pieces are the first of `count` chunks of about as many of the `total` characters."""
+def _even_share(spans: Chunk, total: int, count: int) -> int:
+    """The number of spans in the first of `count` chunks of about equal size; `total` is the size of all."""
     end, chunk = 0, -1
-    for place, piece in enumerate(pieces):
-        size = _size((piece,))
+    for place, span in enumerate(spans):
+        size = _size((span,))
         end += size
         now = int((end - size / 2) * count / total)
         if place and now != chunk:
             return place
         chunk = now
-    return len(pieces)
+    return len(spans)
 
 
-def _size(pieces: Sequence[TurnSpan]) -> int:
-    """Characters, a few more for each turn's own."""
-    return sum(len(piece.turn.speaker) + len(piece.turn.text) + 3 for piece in pieces)
+def _size(spans: Sequence[TurnSpan]) -> int:
+    """Characters, with a few more for each turn."""
+    return sum(len(span.turn.speaker) + len(span.turn.text) + 3 for span in spans)
