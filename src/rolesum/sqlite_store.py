@@ -48,7 +48,11 @@ class SQLiteStore:
             self._connection = sqlite3.connect(
                 path or ":memory:", timeout=timeout, isolation_level=None, check_same_thread=False
             )
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
         except (sqlite3.OperationalError, OSError) as error:
             fix = f"check the permissions and the free disk space, or {fix}"
             raise ResourceError(f"cannot open the {schema.contents}: {error}", where, fix) from None

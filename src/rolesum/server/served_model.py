@@ -62,7 +62,8 @@ class ServedModel:
     def trained_roles(self) -> tuple[str, ...]:
         """The roles that the adapter was trained for; the built-in ones without an adapter."""
         text_model = self.engine.engine.text_model
-        return tuple(text_model.metadata.get("roles", BUILT_IN)) if text_model else BUILT_IN
+        roles = text_model.metadata.get("roles") if text_model else None
+        return tuple(roles) if roles is not None else BUILT_IN
 
     @property
     def languages(self) -> tuple[str, ...]:
