@@ -1,4 +1,4 @@
-"""The nouns: turns, dialogues, and the summaries that are wanted or made of them."""
+"""The data types: turns, dialogues, training examples, and the summaries of each role."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,7 +42,7 @@ class Dialogue:
 
     @property
     def location(self) -> str:
-        """Where to look: the source and the id."""
+        """The source and the id, for error messages."""
         return f"{self.source}, dialogue {self.id}" if self.source else f"dialogue {self.id}"
 
     def speakers(self, role: str | None = None) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class Dialogue:
 
     @property
     def normalized_turns(self) -> tuple[tuple[str, str], ...]:
-        """Speaker and text of every turn, whitespace evened out: the same for two records of one conversation."""
+        """Speaker and text of every turn with normalized whitespace: equal for two records of one conversation."""
         return tuple((" ".join(turn.speaker.split()), " ".join(turn.text.split())) for turn in self.turns)
 
     def with_turns(self, turns: Sequence[Turn]) -> "Dialogue":
@@ -70,7 +70,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One dialogue with all its examples: they share the dialogue as prefix, each is a branch of its own."""
+    """One dialogue with all its examples: the dialogue is the prefix that they share, each example is a branch."""
 
     dialogue: Dialogue
     examples: tuple[Example, ...]
@@ -78,7 +78,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a dialogue that was too long a summary rests on: by which strategy, in how many chunks."""
+    """How much of a dialogue that was too long for the model a summary is based on."""
 
     strategy: str  # drop-middle, map-reduce or refine
     turns: int  # of the whole dialogue
@@ -88,9 +88,9 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class RoleSummary:
-    """What an engine wrote for one role of one dialogue; see generation.Generation for the figures.
+    """The summary that an engine wrote for one role of one dialogue.
 
-    `coverage` is None where the model read the whole dialogue at once.
+    `coverage` is None if the model read the whole dialogue at once.
     """
 
     dialogue_id: str
@@ -105,7 +105,7 @@ class RoleSummary:
 
 
 def make_bundle(dialogue: Dialogue, roles: Sequence[str], references: str = "all") -> Bundle | None:
-    """The bundle of a dialogue's references for `roles`, or None where it has none.
+    """Make the bundle of a dialogue's references for `roles`; None if the dialogue has none.
 
     `references` is "all" (one example per annotator) or "first".
     """
@@ -117,7 +117,7 @@ def make_bundle(dialogue: Dialogue, roles: Sequence[str], references: str = "all
 
 
 def detect_language(text: str) -> str:
-    """ "zh" where Han characters are common, else "en"."""
+    """Return "zh" if at least HAN_SHARE of the letters are Han characters, else "en"."""
     letters = [character for character in text if character.isalpha()]
     han = sum("\u4e00" <= character <= "\u9fff" for character in letters)
     return "zh" if letters and han / len(letters) >= HAN_SHARE else "en"

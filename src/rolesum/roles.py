@@ -1,4 +1,4 @@
-"""Roles and the many names that people give them."""
+"""Roles, and the aliases that resolve to them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ RoleAliases = Mapping[str, Sequence[str]]  # role -> its aliases
 OVERALL, USER, AGENT = "overall", "user", "agent"
 BUILT_IN = (OVERALL, USER, AGENT)
 
-# Names of a role as people write them, in lower case. A speaker labelled with one of them plays that role.
+# Aliases of the built-in roles, in lower case. A speaker with one of these labels plays that role.
 ALIASES: dict[str, tuple[str, ...]] = {
     OVERALL: ("overall", "final", "all", "both", "whole", "summary", "全部", "整体", "总体", "全部摘要", "整体摘要"),
     USER: (
@@ -41,7 +41,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 def _by_name(roles: RoleAliases) -> dict[str, str]:
-    """Every name of a role in lower case -> the role; of two that share one, the first has it."""
+    """Every name and alias in lower case -> its role; of two roles with one alias, the first."""
     found: dict[str, str] = {}
     for role, aliases in roles.items():
         for name in (role, *aliases):
@@ -53,7 +53,7 @@ _BUILT_IN_NAMES = _by_name(ALIASES)
 
 
 def resolve_role(name: str, custom: RoleAliases | None = None) -> str:
-    """The role that `name` stands for. `custom` maps the recipe's own roles to their aliases.
+    """Resolve a role's name or alias. `custom` maps custom roles to their aliases.
 
     Raises UsageError for a name that is neither a role nor an alias.
     """
@@ -68,7 +68,7 @@ def resolve_role(name: str, custom: RoleAliases | None = None) -> str:
 
 
 def role_of_speaker(label: str, custom: RoleAliases | None = None) -> str | None:
-    """The role that a speaker's label names ("Customer", "客服"), or None for a label such as a person's name."""
+    """The role that a speaker's label names ("Customer", "客服"); None for other labels, such as a person's name."""
     return _of_speaker(label, _names(custom))
 
 
@@ -80,7 +80,7 @@ def roles_of_speakers(labels: Sequence[str], custom: RoleAliases | None = None) 
 
 
 def default_roles(dialogue: Dialogue) -> tuple[str, ...]:
-    """The roles that can be summarised without being told more: overall, and those that some speaker plays."""
+    """The roles that a dialogue can be summarized for: overall, and those that some speaker plays."""
     played = dict.fromkeys(dialogue.roles.get(label) for label in dialogue.speakers())
     present = [role for role in played if role and role != OVERALL]
     ordered = [role for role in (USER, AGENT) if role in present]

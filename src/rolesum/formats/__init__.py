@@ -74,7 +74,7 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
         if broken := list(islice(problems, max_problems)):
             raise DataError(broken)
         fix = "each record needs turns (or another format's keys); see docs/formats.md"
-        raise DataError("the JSON holds no dialogue of a known form", source.name, fix)
+        raise DataError("the JSON holds no dialogue of a known format", source.name, fix)
     if source.name.lower().endswith((".csv", ".tsv")):
         return table.FORMAT  # its reader names the columns of the file, and says how to map them
     wants = 'plain wants "Speaker: text" lines, csv may want --columns'

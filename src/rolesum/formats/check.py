@@ -1,4 +1,4 @@
-"""What a data file holds, and everything that is wrong with it."""
+"""A report on a data file: counts of what it holds, and all of its problems."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping

@@ -90,7 +90,7 @@ def convert(source: Source, options: ReadOptions = DEFAULTS, *, skip_bad: bool =
             found.problems.append(Problem(what, item.source, "give each dialogue an id of its own"))
         else:
             places[item.id] = item.source
-            # a role that nobody plays, such as an agent who never wrote, is no part of our format
+            # rolesum's own format lists only roles of speakers with a turn: an agent may never have written
             heard = item.speakers()
             found.dialogues.append(replace(item, roles={who: role for who, role in item.roles.items() if who in heard}))
     if found.problems and not (skip_bad and found.dialogues):

@@ -1,4 +1,4 @@
-"""A data file as the readers see it: decoded text, and JSON records with the line where each begins."""
+"""Data files as the readers see them: decoded text, JSON records with their lines, and exports of many files."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ _WHAT_IS_READ = "name a file, or a Slack export: the directory or zip that holds
 
 @dataclass(frozen=True)
 class Record:
-    """One JSON value of a file and where it begins."""
+    """One JSON value of a file, with the file and line where it begins."""
 
     value: Any
     location: str  # "file:line"
@@ -48,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Source:
-    """A file's text without BOM and with \\n line ends; `name` is what error messages call it.
+    """A file's text without BOM and with \\n line ends; `name` is its name in error messages.
 
     An export of many files has them in `files`, by their paths in it; its `text` lists them with their digests.
     """
@@ -80,7 +80,7 @@ class Source:
         try:
             yield from self._array() if _ARRAY_START.match(self.text) else self._lines()
         except RecursionError:
-            yield Problem("JSON nested too deeply", self.name, "this is no file of dialogues")
+            yield Problem("JSON nested too deeply", self.name, "this is not a file of dialogues")
 
     def _lines(self) -> Iterator[Record | Problem]:
         for number, line in enumerate(self.lines, 1):
@@ -191,7 +191,7 @@ def _is_zip(raw: bytes) -> bool:
 
 
 def _read_export_directory(folder: Path) -> dict[str, bytes]:
-    """The files of a Slack export by their paths in it. Raises DataError where the directory is none."""
+    """The files of a Slack export by their paths in it. Raises DataError if the directory is not an export."""
     if not any((folder / name).is_file() for name in MEMBERS):
         raise DataError("cannot read the file: it is a directory without users.json", str(folder), _WHAT_IS_READ)
     try:
@@ -204,9 +204,9 @@ def _read_export_directory(folder: Path) -> dict[str, bytes]:
 
 
 def _read_export_zip(raw: bytes, name: str, max_bytes: int) -> dict[str, bytes]:
-    """The files of a zipped Slack export; one folder around the whole is passed over.
+    """The files of a zipped Slack export; a folder around the whole export is ignored.
 
-    Raises DataError, also where they unpack to more than `max_bytes` bytes.
+    Raises DataError, also if they unpack to more than `max_bytes` bytes.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -254,7 +254,7 @@ def _decoded(raw: bytes, name: str) -> str:
 
 
 def _checked_text(record: Record) -> Record | Problem:
-    """The record, unless it holds half of a surrogate pair (a cut emoji), which is no text that can be written."""
+    """The record, unless it holds half of a surrogate pair (a cut emoji), which cannot be encoded as UTF-8."""
     try:
         json.dumps(record.value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Who speaks where the file does not say it: refused, unless the user gives a rule."""
+"""Rules for turns without a speaker, which are an error unless the user gives one."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ RULES = "refuse, name=LABEL, alternate=LABEL,LABEL or continue"
 
 @dataclass(frozen=True, slots=True)
 class SpeakerRule:
-    """What becomes of turns without a speaker; `text` is the rule as the user wrote it."""
+    """A rule for turns without a speaker; `text` is the rule as the user wrote it."""
 
     kind: str
     labels: tuple[str, ...] = ()
@@ -24,20 +24,20 @@ class SpeakerRule:
 
 
 def parse_speaker_rule(text: str) -> SpeakerRule:
-    """The rule that a text such as "alternate=Anna,Tom" says. Raises UsageError."""
+    """Parse a rule such as "alternate=Anna,Tom". Raises UsageError."""
     kind, _, rest = text.strip().partition("=")
     parts = rest.replace("，", ",").split(",") if kind == "alternate" else [rest]
     labels = tuple(label.strip() for label in parts) if rest else ()
     known = {REFUSE: not labels, "continue": not labels, "name": len(labels) == 1, "alternate": len(labels) >= 2}
     if not known.get(kind) or not all(labels) or len(set(labels)) < len(labels):
-        raise UsageError(f'"{text}" is no rule for turns without a speaker', "--unknown-speaker", f"write {RULES}")
+        raise UsageError(f'"{text}" is not a rule for turns without a speaker', "--unknown-speaker", f"write {RULES}")
     return SpeakerRule(kind, labels, text.strip())
 
 
 def apply_speaker_rule(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Problem:
-    """The dialogue with a speaker for each turn, or what is wrong where the rule does not give one.
+    """The dialogue with a speaker for each turn, or a Problem if the rule gives none.
 
-    A turn that the rule named is one with its neighbor of the same speaker; the meta says which rule it was.
+    A turn that the rule named is merged with a neighbor of the same speaker. The meta keeps the rule.
     """
     unnamed = sum(not turn.speaker for turn in dialogue.turns)
     if not unnamed:
@@ -50,7 +50,7 @@ def apply_speaker_rule(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Prob
         return Problem(f"{unnamed} of {len(dialogue.turns)} turns name no speaker{named}", place, fix)
     if rule.kind == "continue" and not dialogue.turns[0].speaker:
         return Problem("the first turn names no speaker, so none can go on", place, "use name=LABEL or alternate=A,B")
-    turns = _joined_to_named(dialogue.turns, list(_labels(dialogue.turns, rule)))
+    turns = _merge_named(dialogue.turns, list(_labels(dialogue.turns, rule)))
     spoken = {turn.speaker for turn in turns}
     new = [label for label in rule.labels if label in spoken]
     return replace(
@@ -69,7 +69,7 @@ def _labels(turns: tuple[Turn, ...], rule: SpeakerRule) -> Iterator[str]:
         yield before
 
 
-def _joined_to_named(turns: tuple[Turn, ...], labels: list[str]) -> list[Turn]:
+def _merge_named(turns: tuple[Turn, ...], labels: list[str]) -> list[Turn]:
     groups: list[tuple[str, list[str]]] = []
     named_before = False
     for turn, label in zip(turns, labels, strict=True):

@@ -17,7 +17,7 @@ DELIMITERS = ("\t", ",", ";")
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """What --columns says: "id=call_id,speaker=who,text=utterance" as field -> column. Raises UsageError."""
+    """Parse --columns, such as "id=call_id,speaker=who,text=utterance", into field -> column. Raises UsageError."""
     columns: dict[str, str] = {}
     for pair in text.replace("，", ",").split(","):
         name, sign, column = (part.strip() for part in pair.partition("="))
@@ -72,17 +72,17 @@ def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Probl
     """Each row as a record of column -> cell; a row of the wrong length and broken quotes come as a Problem."""
     text = io.StringIO(source.text, newline="")
     reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-    line = 2  # where the row in hand begins
+    line = 2  # where the current row begins
     try:
         names = [name.strip() for name in next(reader, [])]
         for row in reader:
             if not row:
                 continue
-            while line < len(source.lines) and not source.lines[line - 1]:  # the csv module passes empty lines over
+            while line < len(source.lines) and not source.lines[line - 1]:  # the csv module skips empty lines
                 line += 1
             place, line = f"{source.name}:{line}", reader.line_num + 1
             cells = dict(zip(names, row, strict=False))
-            if len(row) != len(names):  # told from the row alone: a header may be far wider
+            if len(row) != len(names):  # the message names no columns: a header may be far wider
                 if any(cell.strip() for cell in cells.values()):
                     what = "the row has more or fewer cells than the header"
                     yield Problem(what, place, "put a text that holds commas in quotes")
@@ -108,7 +108,7 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
     for delimiter in DELIMITERS:
         names = csv_header(source, delimiter)
         own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS}
-        # whoever maps text has turns in mind, and a column called dialogue is then no matter
+        # where text is mapped, a row is a turn, and a column called dialogue is not used
         others = {"speaker", "text", "role"} if "dialogue" in given else {"dialogue"} if "text" in given else set()
         found = {name: column for name, column in own.items() if name not in others} | {
             name: column for name, column in given.items() if column in names

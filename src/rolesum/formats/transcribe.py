@@ -47,7 +47,7 @@ def _dialogue(record: Record, stem: str) -> Dialogue | Problem:
         turns = [_analytics_turn(entry, played) for entry in value["Transcript"]]
         dialogue = transcript_dialogue(turns, identity, record.location)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        what = f"an entry of the transcript is not of Amazon's form: {error}"
+        what = f"an entry of the transcript does not have Amazon's structure: {error}"
         return Problem(what, f"{record.location}, id {identity}", "mend or remove the record")
     if isinstance(dialogue, Problem):
         return dialogue

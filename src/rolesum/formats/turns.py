@@ -1,4 +1,4 @@
-"""Turns from text in the form "Speaker: text", with a Latin or a full-width colon, and how pieces of speech join."""
+"""Turns from "Speaker: text" lines, with a Latin or a full-width colon, and from pieces of speech."""
 
 import re
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ def one_line(text: str) -> str:
 
 
 def join_speech(pieces: Iterable[str]) -> str:
-    """Pieces of speech as one text: a space between them, none between two Chinese or Japanese characters."""
+    """Join pieces of speech: with a space, but with none between two Chinese or Japanese characters."""
     kept: list[str] = []
     for piece in pieces:
         if piece and kept and not (_UNSPACED.match(kept[-1][-1]) and _UNSPACED.match(piece[0])):
@@ -62,7 +62,7 @@ def join_speech(pieces: Iterable[str]) -> str:
 
 
 def merge_turns(turns: Iterable[Turn]) -> list[Turn]:
-    """The turns with text, those that follow each other from one named speaker as one."""
+    """The turns that have text; consecutive turns of one named speaker become one."""
     groups: list[tuple[str, list[str]]] = []
     for turn in turns:
         text = turn.text.strip()
@@ -74,7 +74,7 @@ def merge_turns(turns: Iterable[Turn]) -> list[Turn]:
 
 
 def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:
-    """The dialogue of a transcript: pieces that follow each other from one speaker are one turn."""
+    """The dialogue of a transcript, in which consecutive pieces of one speaker are one turn."""
     spoken = merge_turns(turns)
     if not spoken:
         return Problem("nothing is said in it", place, "check the file and the format")

@@ -1,4 +1,4 @@
-"""How a summary is asked for: instruction sets per language, and the one prompt layout.
+"""Instruction sets per language, custom roles and sections, and the one prompt layout.
 
 Instructions live in YAML (en.yaml, zh.yaml, or a file of the user's), never in code. The layout puts the dialogue
 first and the instruction last, so that the roles of one dialogue share a prefix.

@@ -1,4 +1,4 @@
-"""Shortening a dialogue that is too long by whole turns from its middle, counted: never cut in silence."""
+"""Shortening of a dialogue that is too long: drops whole turns from its middle and counts them."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,10 @@ from rolesum.dialogue import Dialogue
 
 
 def drop_middle(dialogue: Dialogue, fits: Callable[[Dialogue], bool]) -> tuple[Dialogue, int] | None:
-    """The dialogue with as few turns dropped from its middle as it takes to fit, and how many were dropped.
+    """Drop as few turns from the middle as it takes to fit; return the dialogue and how many turns were dropped.
 
-    None where not even the first and the last turn fit together. `fits` must hold for every shorter dialogue once it
-    holds for a longer one.
+    None if not even the first and the last turn fit together. `fits` must be monotonic: what holds for a dialogue holds
+    for every shorter one (binary search).
     """
     turns = dialogue.turns
     few, many = 0, len(turns) - 2

@@ -2,7 +2,7 @@
 
 The dialogue comes first and the instruction last, so that all roles of a dialogue share everything up to the end of
 the dialogue (the prefix) and differ in a short branch. Training and inference build their prompts here and nowhere
-else. Only control segments may become control tokens; whatever a person typed stays text.
+else. Only control segments may become control tokens; text that a person typed stays text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ from rolesum.roles import OVERALL
 SegmentKind = Literal["control", "dialogue", "instruction", "target"]
 ControlPiece = str | int  # trusted text, in which control tokens may stand by their surface, or a token id
 
-# Between the dialogue and the instruction; part of the shared prefix.
+# Stands between the dialogue and the instruction; part of the shared prefix.
 DIALOGUE_END = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a prompt that is tokenized by itself. Text kinds hold a str, control segments their pieces.
+    """A piece of a prompt that is tokenized by itself. Text segments hold a str, control segments their pieces.
 
-    One that `continues` goes on from the text before it: tokenizers that put a space before every text put none there.
+    A segment that `continues` follows text: a tokenizer that puts a space before every text puts none there.
     """
 
     kind: SegmentKind
@@ -36,9 +36,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """How a model family wraps one user message: what stands before it and after it, and around the answer.
+    """The chat format of a model family: what stands around one user message and around the answer.
 
-    `start` is what the model writes before an answer; with `joined` the message goes on from the head without a space.
+    Attributes:
+        head: Stands before the message.
+        tail: Stands between the message and the answer.
+        answer_end: Ends the answer; the model writes it.
+        answer_start: Begins the answer; the model writes it.
+        no_space_after_head: Whether the message follows the head without the space that some tokenizers put there.
     """
 
     head: tuple[ControlPiece, ...] = ()
@@ -60,14 +65,19 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptLayout:
-    """All that decides a prompt's text besides the dialogue: the family's chat form and the instructions.
+    """Everything that decides a prompt's text besides the dialogue: the chat format and the instructions.
 
-    `instructions` is a set of one's own, or None for the set of the dialogue's language, from `sets` or built in;
-    `language` overrules the dialogue's; `definitions` says what a custom role is. `forms` stand in the place of `chat`
-    for dialogues in their languages. `sections` are roles and sections of one's own.
+    Attributes:
+        chat_format: The family's chat format.
+        instructions: A custom instruction set for every dialogue; None for the set of the dialogue's language.
+        language: Overrides the dialogue's language in the choice of the instruction set.
+        definitions: Custom role -> what it is.
+        chat_formats: Language -> the chat format that replaces `chat_format` for dialogues in that language.
+        instruction_sets: Language -> the instruction set that replaces the built-in one.
+        sections: Custom roles and sections.
     """
 
-    chat: ChatFormat
+    chat_format: ChatFormat
     instructions: InstructionSet | None = None
     language: str | None = None
     definitions: Mapping[str, str] | None = None
@@ -76,11 +86,11 @@ class PromptLayout:
     sections: SectionSet | None = None
 
     def needs_speaker(self, role: str) -> bool:
-        """Whether a role can be summarized only where somebody plays it: overall and sections are of all speakers."""
+        """Whether a role needs a speaker who plays it; overall and sections concern all speakers."""
         return role != OVERALL and not (self.sections and role in self.sections.sections)
 
     def chat_format_for(self, dialogue: Dialogue) -> ChatFormat:
-        return (self.chat_formats or {}).get(dialogue.language, self.chat)
+        return (self.chat_formats or {}).get(dialogue.language, self.chat_format)
 
     def instruction_set_for(self, dialogue: Dialogue) -> InstructionSet:
         language = self.language or dialogue.language
@@ -105,7 +115,7 @@ class PromptLayout:
         return (Segment("instruction", instruction, continues=True), tail)
 
     def target(self, example: Example) -> tuple[Segment, ...]:
-        """What the model learns to write: the summary and what its family writes around it. All of it carries loss."""
+        """What the model learns to write: the summary with the answer's start and end. All of it carries loss."""
         form = self.chat_format_for(example.dialogue)
         start = (Segment("control", control=form.answer_start),) if form.answer_start else ()
         return (*start, Segment("target", example.target), Segment("control", control=form.answer_end))

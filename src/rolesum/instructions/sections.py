@@ -27,7 +27,7 @@ Wording = str | dict[str, str]
 
 
 class SectionEntry(BaseModel):
-    """What one role or section is."""
+    """The definition of one role or section."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,7 +47,7 @@ class SectionExample(BaseModel):
 
 
 class SectionSet(BaseModel):
-    """Roles and sections that belong together, in the order in which they are written."""
+    """A set of custom roles and sections, in the order in which they are written."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,15 +69,15 @@ class SectionSet(BaseModel):
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
-        """Name -> its aliases, for the readers and for --roles; it may be one of a built-in role's, such as doctor."""
+        """Name -> aliases, for the readers and for --roles; a name may be a built-in role's alias, such as doctor."""
         return {name: entry.aliases for name, entry in self._entries}
 
     def names_for(self, dialogue: Dialogue) -> tuple[str, ...]:
-        """What can be written of a dialogue: every section, and the set's roles that some speaker plays."""
+        """What a dialogue can be summarized for: every section, and the roles of the set that some speaker plays."""
         return (*self.sections, *(role for role in self.roles if dialogue.speakers(role)))
 
     def instruction(self, name: str, dialogue: Dialogue, wording: InstructionSet) -> str:
-        """The sentence that asks for one role or section of the set, in the words of `wording`."""
+        """The instruction for one role or section of the set, in the wording of an instruction set."""
         entry = self.sections.get(name) or self.roles[name]
         title, definition = self.title(name, wording.language), _in(wording.language, entry.definition)
         if name in self.sections:
@@ -89,7 +89,7 @@ class SectionSet(BaseModel):
         return _in(language, entry.title) or name.replace("-", " ")
 
     def examples_text(self, wording: InstructionSet) -> str:
-        """What stands before every dialogue in the wording's language: nothing, where the set has no examples."""
+        """The examples, which stand before every dialogue in the wording's language; "" if the set has none."""
         shown = [one for one in self.examples if one.language == wording.language]
         return "".join(
             wording.example_text(
@@ -139,7 +139,7 @@ class SectionSet(BaseModel):
 
 
 def load_sections(path_or_preset: str | Path) -> SectionSet:
-    """A set from a YAML file, or one that comes with rolesum by its name. Raises UsageError with all that is wrong."""
+    """Load a set from a YAML file, or a bundled set by its name. Raises UsageError with all problems."""
     path, place = Path(path_or_preset), str(path_or_preset)
     presets = preset_names()
     if place not in presets and not path.is_file():
@@ -156,7 +156,7 @@ def load_sections(path_or_preset: str | Path) -> SectionSet:
 
 
 def preset_names() -> tuple[str, ...]:
-    """The sets that come with rolesum."""
+    """The names of the bundled sets."""
     folder = resources.files(__package__).joinpath(PRESETS)
     return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")))
 
@@ -168,5 +168,5 @@ def _text(path: Path, presets: tuple[str, ...]) -> str:
 
 
 def _in(language: str, text: Wording) -> str:
-    """One of two languages, or for a set in a third language the English one."""
+    """The text in a language; the English text for a third language."""
     return text if isinstance(text, str) else text.get(language, text["en"])

@@ -46,7 +46,7 @@ class InstructionSet(BaseModel):
     def instruction(
         self, role: str, dialogue: Dialogue, definitions: Mapping[str, str] | None = None, title: str | None = None
     ) -> str:
-        """The sentence that asks for `role`'s summary of `dialogue`; with a `title`, it calls the role so."""
+        """The instruction for `role`'s summary of `dialogue`; a `title` replaces the role's name in it."""
         labels = dialogue.speakers(role)
         speakers = self.speakers.format(speakers=self.separator.join(labels)) if labels else ""
         definition = (definitions or {}).get(role, "")
@@ -55,17 +55,17 @@ class InstructionSet(BaseModel):
         return text.strip()
 
     def section_instruction(self, title: str, definition: str) -> str:
-        """The sentence that asks for what the whole dialogue says about one thing."""
+        """The instruction for a section: what the whole dialogue says about one thing."""
         gap = "" if self.language == "zh" else " "
         return self._wording("section").format(role=title, definition=gap + definition).strip()
 
     def example_text(self, dialogue: Dialogue, summaries: Mapping[str, str]) -> str:
-        """An example's dialogue with its summaries, each headed by its title, as it stands before the dialogue."""
+        """An example for the prompt: its dialogue and its summaries, each under its title."""
         headed = "\n".join(self.turn.format(speaker=title, text=text) for title, text in summaries.items())
         return self._wording("example").format(dialogue=self.dialogue_text(dialogue), summaries=headed)
 
     def with_defaults(self) -> "InstructionSet":
-        """The set with the built-in wording of what it leaves out: what an adapter must keep, word for word."""
+        """The set with the built-in wording of what it leaves out. An adapter saves this, word for word."""
         if self.language not in LANGUAGES:
             return self
         built_in = instruction_set(self.language)
@@ -79,16 +79,16 @@ class InstructionSet(BaseModel):
         return str(text)
 
     def part_label(self, number: int, count: int) -> str:
-        """What stands before the summary of one chunk of `count`."""
+        """The label of the summary of chunk `number` of `count`."""
         return self._wording("part").format(number=number, count=count)
 
     def so_far_label(self) -> str:
-        """What stands before the summary of all that came before a chunk."""
+        """The label of the summary of everything before a chunk."""
         return self._wording("so_far")
 
 
 def check_language_name(language: str | None) -> None:
-    """Raise UsageError for a language that has no built-in set; None stands for the dialogue's own."""
+    """Raise UsageError for a language without a built-in set; None means the dialogue's own language."""
     if language is not None and language not in LANGUAGES:
         raise UsageError(f'no instructions in the language "{language}"', fix="use --language zh or --language en")
 
@@ -102,7 +102,7 @@ def instruction_set(language: str) -> InstructionSet:
 
 
 def load_instruction_set(path: str | Path) -> InstructionSet:
-    """A set of one's own from a YAML file of the same form as the built-in ones."""
+    """Load a custom set from a YAML file, in the format of the built-in ones."""
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         chosen = InstructionSet.model_validate(data)

@@ -1,5 +1,6 @@
-"""Redaction: phone numbers, e-mail addresses, card and ID numbers and names become placeholders before a model sees
-them, and what they stood for comes back into the summaries.
+"""Redaction: replaces personal data with placeholders before a model sees it, and restores it in the summaries.
+
+Personal data are phone numbers, e-mail addresses, card and ID numbers, IP addresses, logins and names.
 """
 
 from rolesum.redaction.find import KINDS

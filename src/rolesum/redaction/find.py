@@ -1,7 +1,7 @@
-"""What is personal in a text: the places of phone numbers, addresses, card and ID numbers, by form and check digit.
+"""Finds personal data by patterns and check digits: phone, card and ID numbers, e-mail and IP addresses, logins.
 
-Whatever can be checked is (Luhn, ISO 7064), and bare runs of digits are taken only after a word such as "call" or 电话:
-order numbers, prices, dates and times stay.
+Check digits are verified (Luhn, ISO 7064). A bare run of digits counts only after a word such as "call" or 电话: order
+numbers, prices, dates and times stay.
 """
 
 import ipaddress
@@ -14,14 +14,14 @@ from rolesum.redaction.phones import find_phones
 
 
 class Span(NamedTuple):
-    """A place in a text, and what stands there."""
+    """A span of a text (character offsets) and the kind of personal data in it."""
 
     start: int
     end: int
     kind: str
 
 
-# Where a full-width or typographic character stands, its plain one is read: one for one, so that places stay.
+# Full-width and typographic characters are read as plain ones: one for one, so that the offsets stay.
 _PLAIN = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _PLAIN |= dict.fromkeys(map(ord, "‐‑‒–—―−"), "-") | dict.fromkeys(map(ord, "\u00a0\u2002\u2003\u2009\u202f\u3000"), " ")
 
@@ -63,7 +63,7 @@ _ID_CHECKS = "10X98765432"
 
 
 def find_personal_data(text: str, kinds: frozenset[str]) -> Iterator[Span]:
-    """What of `kinds` stands in a text, by form; places may overlap."""
+    """The spans of personal data of these `kinds` in a text; spans may overlap."""
     plain = text.translate(_PLAIN)
     has = {"@": "@" in plain, "digit": _DIGIT.search(plain) is not None}  # most turns have neither
     for kind, (finder, needs) in _FINDERS.items():
@@ -76,7 +76,7 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _logins(text: str) -> Iterator[tuple[int, int]]:
-    """User and password in a URL, with the host: they would be half of an e-mail address."""
+    """User, password and host of a URL: a part of them would pass for an e-mail address."""
     yield from (found.span() for found in _LOGIN.finditer(text))
 
 
@@ -90,7 +90,7 @@ def _addresses(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_ipv6(text: str) -> bool:
-    """Whether it is one, and no clock time or C++ name such as 12::30, a::b."""
+    """Whether a text is an IPv6 address, and not a clock time or a C++ name such as 12::30 or a::b."""
     groups = [group for group in text.split(":") if group]
     if len(groups) < 2 or not re.search(r"\d", text) or (len(groups) < 3 and not re.search(r"[A-Fa-f]", text)):
         return False
@@ -117,7 +117,7 @@ def _identities(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _numbers(text: str, lengths: range, is_one: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
-    """Neighboring groups of digits that together have a length, and pass a test."""
+    """Spans of neighboring groups of digits that together have one of the lengths and pass the test."""
     for chain in _GROUPS.finditer(text):
         groups = [(chain.start() + one.start(), chain.start() + one.end()) for one in re.finditer(r"[\dXx]+", chain[0])]
         digits = "".join(text[start:end] for start, end in groups).upper()
@@ -133,7 +133,7 @@ def _numbers(text: str, lengths: range, is_one: Callable[[str], bool]) -> Iterat
 
 
 def is_card(digits: str) -> bool:
-    """Whether a card network gives out such numbers, and the Luhn check digit is right (ISO/IEC 7812-1)."""
+    """Whether a card network issues such numbers and the Luhn check digit is right (ISO/IEC 7812-1)."""
     if not (digits.isascii() and digits.isdigit()):
         return False
     starts = _CARD_STARTS.get(len(digits))
@@ -163,7 +163,7 @@ def is_iban(number: str) -> bool:
     return int("".join(str(int(letter, 36)) for letter in turned)) % 97 == 1
 
 
-# Kind -> what finds it, and what a text must have in it for that.
+# Kind -> its finder, and what a text must contain for the finder to run.
 _FINDERS: dict[str, tuple[Callable[[str], Iterator[tuple[int, int]]], str]] = {
     "email": (_emails, "@"),
     "card": (_cards, "digit"),
@@ -175,5 +175,5 @@ _FINDERS: dict[str, tuple[Callable[[str], Iterator[tuple[int, int]]], str]] = {
 
 PATTERN_KINDS = frozenset(_FINDERS)
 NAME = "name"
-# What can be masked; a placeholder is headed by its kind: [EMAIL_1].
+# The kinds that can be masked; a placeholder begins with its kind: [EMAIL_1].
 KINDS = (*_FINDERS, NAME)

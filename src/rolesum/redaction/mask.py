@@ -1,4 +1,4 @@
-"""Placeholders in the place of what is personal, one for each value of a dialogue, and the way back."""
+"""Replaces personal data with placeholders, one for each value of a dialogue, and restores the values."""
 
 import re
 from collections import Counter
@@ -12,15 +12,16 @@ from rolesum.redaction.names import NameMatcher, names_in, with_capitals
 
 _WORDS = "|".join(kind.upper() for kind in KINDS)
 PLACEHOLDER = re.compile(rf"(\[(?:{_WORDS})_[1-9]\d{{0,8}}\])", re.A)
-# As a model may write one: without brackets, or in small letters.
+# As a model may write a placeholder: without brackets, or in lower case.
 _LOOSE = re.compile(rf"\[?(?<![A-Za-z0-9_])((?:{_WORDS})_\d+)(?![A-Za-z0-9_])\]?", re.I | re.A)
 _LONGEST = 24  # characters of a placeholder
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A text with the values put back. `left` are the placeholders in it that stand for nothing: a model made them up,
-    or wrote them otherwise than they were.
+    """A text with the values restored.
+
+    `left` lists the placeholders without a value, which a model made up or changed.
     """
 
     text: str
@@ -29,9 +30,9 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """A dialogue as a model may see it, and what its placeholders stand for.
+    """A dialogue with placeholders, and the values that they replace.
 
-    `values` is as private as the dialogue was. `taken` are placeholders that somebody had typed: they are left alone.
+    `values` is as private as the dialogue was. `taken` are placeholders that a speaker had typed, which stay.
     """
 
     dialogue: Dialogue
@@ -48,7 +49,7 @@ class Redacted:
         return Restored(self._put_back(text), tuple(left))
 
     def restored_dialogue(self) -> Dialogue:
-        """The dialogue as it was: labels, texts and reference summaries."""
+        """The original dialogue: labels, texts and reference summaries."""
         return _changed(self.dialogue, self._put_back)
 
     def _put_back(self, text: str) -> str:
@@ -60,8 +61,8 @@ def redact(
 ) -> Redacted:
     """The dialogue with placeholders such as [PHONE_1] in labels, texts and reference summaries.
 
-    Names are the words of the speakers' labels, but for role words (Customer, 客服 …), and `names`; `keep` are labels
-    that name nobody, such as the aliases of custom roles. The id and meta stay as they are: no prompt holds them.
+    Names are `names` and the words of the speakers' labels, except role words (Customer, 客服 …). `keep` are labels
+    that name no person, such as the aliases of custom roles. The id and the meta stay: no prompt contains them.
     """
     chosen = frozenset(kinds)
     if unknown := chosen - set(KINDS):
@@ -72,19 +73,19 @@ def redact(
     texts += [text for several in dialogue.summaries.values() for text in several]
     taken = frozenset(found[1].upper() for text in texts for found in _LOOSE.finditer(text))
     told, more = tuple(names), True
-    while more:  # of a label that a given name cut, the rest is a name too
+    while more:  # where a given name is a part of a label, the rest of the label is a name too
         mask = _Mask(chosen, with_capitals(told) if NAME in chosen else (), taken)
         rest = names_in([PLACEHOLDER.sub(" ", mask.text(label)) for label in labels]) if NAME in chosen else []
         more = bool(set(rest) - set(told))
         told += tuple(rest)
-    mask = _Mask(chosen, mask.names, taken)  # numbers its placeholders by their places in the dialogue
+    mask = _Mask(chosen, mask.names, taken)  # numbers the placeholders in the order of the dialogue
     return Redacted(_changed(dialogue, mask.text), mask.values, taken)
 
 
 def restore_summaries(
     summaries: Sequence[Sequence[RoleSummary]], redacted: Sequence[Redacted]
 ) -> tuple[list[list[RoleSummary]], int]:
-    """The summaries of redacted dialogues with the values put back, and how many placeholders stand for nothing."""
+    """The summaries of redacted dialogues with the values restored, and how many placeholders have no value."""
     left, out = 0, []
     for of_dialogue, one in zip(summaries, redacted, strict=True):
         restored = [one.restore(summary.text) for summary in of_dialogue]
@@ -95,13 +96,13 @@ def restore_summaries(
 
 @dataclass
 class RestoringText:
-    """Restores a text that comes in pieces: what may be the beginning of a placeholder waits for its end."""
+    """Restores a streamed text: what may be the beginning of a placeholder is held back until its end."""
 
     redacted: Redacted
     _waiting: str = field(default="", init=False)
 
     def add(self, piece: str) -> str:
-        """What may be shown now."""
+        """Take the next piece, and return the text that can be shown now."""
         text = self._waiting + piece
         opened = text.rfind("[")
         whole = opened < 0 or "]" in text[opened:] or len(text) - opened > _LONGEST
@@ -109,14 +110,14 @@ class RestoringText:
         return self.redacted.restore(ready).text
 
     def end(self) -> str:
-        """What was still waiting."""
+        """Return the text that is still held back."""
         rest, self._waiting = self._waiting, ""
         return self.redacted.restore(rest).text
 
 
 @dataclass
 class _Mask:
-    """Gives every value of a dialogue its placeholder."""
+    """Assigns every value of a dialogue its placeholder."""
 
     kinds: frozenset[str]
     names: tuple[str, ...]
@@ -124,13 +125,13 @@ class _Mask:
     values: dict[str, str] = field(default_factory=dict)
     _placeholders: dict[tuple[str, str], str] = field(default_factory=dict)
     _places: NameMatcher = field(init=False)
-    _numbers: Counter[str] = field(default_factory=Counter)  # the last one given out, by kind
+    _numbers: Counter[str] = field(default_factory=Counter)  # the last number used, by kind
 
     def __post_init__(self) -> None:
         self._places = NameMatcher(self.names)
 
     def text(self, text: str) -> str:
-        """Until nothing is found: what stood across the edge of a longer match may be whole without it."""
+        """Mask until nothing more is found: a match that overlapped a longer one may remain beside its placeholder."""
         while True:
             parts = PLACEHOLDER.split(text)  # every second one is a placeholder, ours or typed by somebody
             masked = "".join(part if place % 2 else self._once(part) for place, part in enumerate(parts))

@@ -1,4 +1,4 @@
-"""Names by the list of speakers: the words of their labels that are nobody's role, and where they stand in a text."""
+"""Names of people, taken from the speakers' labels, and where they stand in a text."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ _LETTERS = re.compile(rf"{_LETTER}+")
 _HEAD = re.compile(rf"{_LETTER}+|.", re.S)
 _POSSESSIVE = re.compile(r"['’]s$", re.I)
 
-# Words of labels that tell no person: what recorders call unknown speakers, relatives, titles, particles.
+# Words of labels that are not names: terms for unknown speakers, relatives, titles, particles.
 _NOBODY = re.compile(
     r"(?:speaker|person|participant|unknown|moderator|host|chair|interviewer|interviewee|narrator|system|bot|spk|male|"
     r"female|man|woman|说话人|发言人|主持人|参与者|未知)?[_-]?\d*|\w|"
@@ -32,9 +32,7 @@ def names_in(labels: Iterable[str]) -> list[str]:
         if role_of_speaker(label) is not None:
             continue
         letters = list(label)
-        for span in find_personal_data(
-            label, PATTERN_KINDS
-        ):  # of an address, no part is a name that may stand elsewhere
+        for span in find_personal_data(label, PATTERN_KINDS):  # parts of an e-mail address are not names
             letters[span.start : span.end] = " " * (span.end - span.start)
         for word in _WORD.findall("".join(letters)):
             name = _POSSESSIVE.sub("", word)
@@ -44,13 +42,13 @@ def names_in(labels: Iterable[str]) -> list[str]:
 
 
 def with_capitals(names: Iterable[str]) -> tuple[str, ...]:
-    """The names as they are looked for: as they are written, and in capitals."""
+    """The names as they are searched: as written, and in capitals."""
     forms = [name.strip() for name in names if name.strip()]
     return tuple(dict.fromkeys((*forms, *(name.upper() for name in forms if len(name) >= _SHORTEST_CAPITALS))))
 
 
 class NameMatcher:
-    """Looks for many names at once: for each by its first word, or by its first character where that is Chinese."""
+    """Searches for many names at once, by their first word, or by their first character in Chinese."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names: dict[str, dict[int, set[str]]] = {}  # first word -> length of a name -> names
@@ -60,7 +58,7 @@ class NameMatcher:
         self._heads = re.compile(f"{_LETTERS.pattern}|[{single}]") if single else _LETTERS
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where names stand as whole words; places may overlap."""
+        """The spans where names stand as whole words; they may overlap."""
         for head in self._heads.finditer(text):
             start = head.start()
             for length, names in self._names.get(head[0], {}).items():

@@ -1,7 +1,7 @@
 """Phone numbers as people write them in China, North America, Britain and the rest of Europe.
 
-With separators or a country code the form alone tells; a bare run of digits is a number only where it is one of 11
-digits that begins as they do in China or Britain, or a word before it says so, for order numbers look the same.
+With separators or a country code the pattern decides. A bare run of digits may be an order number: it counts only if it
+has the 11 digits and the beginning of a number in China or Britain, or if a word before it announces a phone number.
 """
 
 import re
@@ -33,7 +33,7 @@ _FORMS = tuple(
     )
 )
 
-# What is said before a number that nothing else tells from an order's, and what is said before an order's.
+# Words before a phone number that looks like an order number; _GAP excludes the words before an order number.
 _CUE = (
     r"(?:(?<![a-z])(?:phone|telephone|mobile|cell|landline|tel|ph|fax|call|calling|called|text|ring|dial|whatsapp|contact"
     r"|my (?:\w+ )?(?:number|nr|line))(?![a-z])"
@@ -43,12 +43,12 @@ _GAP = r"(?:(?!order|订单|单号|编号|#|[$€£¥?!？！。])[^\d+]){0,28}?
 _BARE = r"\d{3}[ .-]?\d{4}|\d{3}(?:[ .-]\d{3}){2}|\+?\d{9,12}"
 _AFTER_CUE = re.compile(rf"{_CUE}{_GAP}(?<![\d.])({_BARE}){_RIGHT}", re.I | re.A)
 
-# Digits of the shortest and the longest number that is looked for (E.164: 15), by form of writing.
+# Digits of the shortest and the longest number (E.164: 15, and a prefix).
 _FEWEST, _MOST = 9, 17
 
 
 def find_phones(text: str) -> Iterator[tuple[int, int]]:
-    """The places of phone numbers; they may overlap."""
+    """The spans of phone numbers; they may overlap."""
     for form in _FORMS:
         for found in form.finditer(text):
             if _FEWEST <= sum(letter.isdigit() for letter in found[0]) <= _MOST:

@@ -232,7 +232,7 @@ def _prepare_answer(admission: AdmissionController, model: ServedModel, chat: Ch
         raise UsageError(what, "messages", fix)
     check_length(len(text), admission.limits, "messages")
     decoding = to_decoding(chat.parameters(), admission.limits)
-    template = model.layout.chat
+    template = model.layout.chat_format
     dialogue = Dialogue("chat", (Turn("user", text),))
     tail = (Segment("control", control=template.tail, continues=True),)
     message = Segment("dialogue", text, continues=template.no_space_after_head)
