@@ -1,7 +1,7 @@
-"""The demo: the whole job on the bundled samples, small enough for two cores and six minutes.
+"""The demo: zero-shot scores, a short fine-tuning and scores afterwards, on the bundled dialogues.
 
-Held-out dialogues are scored zero-shot and by the released adapter; then comes a short fine-tuning with its scores
-beside them, one dialogue summarized for three roles, and the report.
+Held-out dialogues are scored with the base model, with the bundled adapter and with the newly trained one; one of them
+is summarized for three roles, and a report compares the systems. It takes less than six minutes on two cores.
 """
 
 from collections.abc import Mapping
@@ -20,35 +20,45 @@ from rolesum.generation import Decoding, summarize
 from rolesum.recipe import Recipe, load_recipe
 
 RECIPE = "sample"
-# Fewer dialogues than the recipe trains on: under six minutes on two cores without bfloat16.
+# Fewer dialogues than the recipe has, for less than six minutes on two cores without bfloat16.
 OVERRIDES = ("data.train.limit=36", "data.test.limit=16")
-SHOWN = "en-service-17"
+EXAMPLE_ID = "en-service-17"
 MAX_NEW_TOKENS = 64
-BEFORE, AFTER, RELEASED = "zero-shot", "fine-tuned", "released"
+ZERO_SHOT, FINE_TUNED, BUNDLED = "zero-shot", "fine-tuned", "bundled"
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo ends with."""
+    """Evaluations of all systems, summaries of one dialogue, and the report.
 
-    systems: Mapping[str, Evaluation]  # zero-shot, fine-tuned, and released where an adapter for the base comes along
+    Attributes:
+        systems: System -> evaluation: zero-shot, fine-tuned, and bundled if there is a bundled adapter for the base.
+        dialogue: The dialogue that is shown.
+        summaries: System -> its summaries of that dialogue; without zero-shot.
+        report: The HTML report.
+    """
+
+    systems: Mapping[str, Evaluation]
     dialogue: Dialogue
-    summaries: Mapping[str, list[RoleSummary]]  # by system, of one dialogue; not zero-shot
+    summaries: Mapping[str, list[RoleSummary]]
     report: Path
 
     def table(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Role -> measure -> system -> figure."""
+        """Role -> metric -> system -> mean score."""
         return {
             role: {
-                measure: {name: one.scores[role].means[measure] for name, one in self.systems.items()}
-                for measure in score.means
+                metric: {name: one.scores[role].means[metric] for name, one in self.systems.items()}
+                for metric in score.means
             }
-            for role, score in self.systems[BEFORE].scores.items()
+            for role, score in self.systems[ZERO_SHOT].scores.items()
         }
 
 
 def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> DemoResult:
-    """Run it all, by the recipe `sample` unless another is given. An earlier run in `out` is replaced."""
+    """Run the demo in the directory `out`, with the recipe `sample` unless another is given.
+
+    An earlier demo in `out` is replaced. Raises UsageError if `out` holds another run.
+    """
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models import load_model
     from rolesum.models.bundled_adapters import adapter_for
@@ -58,44 +68,44 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     if recipe.data.test is None:
         raise UsageError(f"the recipe {recipe.name} names no test data", fix="add data.test")
     test = recipe.data.test.read(recipe.aliases)
-    shown = next((dialogue for dialogue in test if dialogue.id == SHOWN), test[0])
-    _check_room(Run(out).recipe, recipe)
-    about: dict[str, Any] = {"data": recipe.data.test.path, "base": recipe.base}
+    example = next((dialogue for dialogue in test if dialogue.id == EXAMPLE_ID), test[0])
+    _check_output(Run(out).recipe, recipe)
+    metadata: dict[str, Any] = {"data": recipe.data.test.path, "base": recipe.base}
 
     systems: dict[str, Evaluation] = {}
     summaries: dict[str, list[RoleSummary]] = {}
 
-    def scored(adapter: Path | None, label: str) -> None:
+    def evaluate_system(adapter: Path | None, label: str) -> None:
         loaded = load_model(recipe.base, adapter=adapter, device=device)
         engine = TransformersEngine(loaded)
-        told = {**about, "system": label, "dtype": str(loaded.model.dtype), "device": str(loaded.device)}
-        done = evaluate(
+        details = {"system": label, "dtype": str(loaded.model.dtype), "device": str(loaded.device)}
+        evaluation = evaluate(
             engine,
             test,
             roles=recipe.roles,
             decoding=Decoding(max_new_tokens=MAX_NEW_TOKENS),
-            about_system=told,
+            about_system={**metadata, **details},
             label=f"score {label}",
         )
-        systems[label] = add_checks(done, test)
+        systems[label] = add_checks(evaluation, test)
         if adapter:
-            summaries[label] = summarize([shown], engine, recipe.roles, Decoding(max_new_tokens=MAX_NEW_TOKENS))[0]
+            summaries[label] = summarize([example], engine, recipe.roles, Decoding(max_new_tokens=MAX_NEW_TOKENS))[0]
 
-    released = adapter_for(recipe.base)
-    beside = ", then with the released adapter" if released else ""
-    log(f"1/3  {recipe.base} as it comes{beside}, on {len(test)} held-out dialogues")
-    scored(None, BEFORE)
-    if released:
-        scored(released, RELEASED)
+    bundled = adapter_for(recipe.base)
+    and_bundled = ", then with the bundled adapter" if bundled else ""
+    log(f"1/3  scoring {recipe.base} zero-shot{and_bundled}, on {len(test)} held-out dialogues")
+    evaluate_system(None, ZERO_SHOT)
+    if bundled:
+        evaluate_system(bundled, BUNDLED)
     Run(out).remove()
     log("2/3  fine-tuning on the bundled dialogues")
     try:
         run = train(recipe, out, device=device)
     except Interrupted:
         Run(out).remove()
-        raise Interrupted("the demo was stopped", fix="run it again: it begins anew") from None
-    log("3/3  the tuned model on the same held-out dialogues")
-    scored(run.adapter, AFTER)
+        raise Interrupted("the demo was stopped", fix="run it again; it starts from the beginning") from None
+    log("3/3  scoring the fine-tuned model on the same held-out dialogues")
+    evaluate_system(run.adapter, FINE_TUNED)
     for name, evaluation in systems.items():
         write_evaluation(evaluation, out / name)
     report = out / "report.html"
@@ -105,17 +115,18 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         [ReportSystem(name, evaluation) for name, evaluation in systems.items()],
         test,
         metrics=run.metrics,
-        metadata=_facts(systems[AFTER].metadata, recipe.training.epochs),
+        metadata=_report_metadata(systems[FINE_TUNED].metadata, recipe.training.epochs),
     )
-    return DemoResult(systems, shown, summaries, report)
+    return DemoResult(systems, example, summaries, report)
 
 
-def _check_room(recipe_file: Path, recipe: Recipe) -> None:
-    """Refuse a directory that holds another run: a demo would replace it."""
+def _check_output(recipe_file: Path, recipe: Recipe) -> None:
+    """Raise UsageError if the directory holds another run, which the demo would replace."""
     if recipe_file.is_file() and load_recipe(recipe_file).name != recipe.name:
         raise UsageError("this directory holds another run", str(recipe_file.parent), "give another --out")
 
 
-def _facts(about: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    wanted = ("base", "data", "engine", "dtype", "device", "max_new_tokens", "rolesum")
-    return {**{key: about[key] for key in wanted}, "epochs": epochs}
+def _report_metadata(metadata: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The part of an evaluation's metadata that the report shows."""
+    names = ("base", "data", "engine", "dtype", "device", "max_new_tokens", "rolesum")
+    return {**{name: metadata[name] for name in names}, "epochs": epochs}

@@ -8,7 +8,7 @@ import typer
 
 from rolesum.cli.options import Device, Json
 
-MEASURES = ("rouge1", "rouge2", "rougeL")
+METRICS = ("rouge1", "rouge2", "rougeL")
 
 
 def demo(
@@ -32,25 +32,27 @@ def demo(
     result = run_demo(out, device)
     table = result.table()
     if json_:
-        summaries = {name: {one.role: one.text for one in made} for name, made in result.summaries.items()}
-        typer.echo(json.dumps({"scores": table, "summaries": summaries, "report": str(result.report)}, indent=1))
+        texts = {name: {one.role: one.text for one in summaries} for name, summaries in result.summaries.items()}
+        typer.echo(json.dumps({"scores": table, "summaries": texts, "report": str(result.report)}, indent=1))
         return
     console = Console()
-    for name, made in result.summaries.items():
+    for name, summaries in result.summaries.items():
         console.print(f"\n[bold]{result.dialogue.id}[/bold], summarized for each role, {name}")
-        for one in made:
+        for one in summaries:
             console.print(f"[bold]{one.role}[/bold]  {escape(one.text)}", highlight=False)
     first = next(iter(next(iter(result.systems.values())).scores.values()))
     pairs = len(next(iter(first.per_pair.values())))
-    shown = Table(title=f"{pairs} held-out dialogues, scorer {first.scorer} v{first.version}", title_justify="left")
-    shown.add_column("role")
-    shown.add_column("system")
-    for measure in MEASURES:
-        shown.add_column(HEADINGS[measure], justify="right")
-    for role, measures in table.items():
-        for place, system in enumerate(result.systems):
-            figures = (f"{measures[name][system]:.1f}" for name in MEASURES)
-            shown.add_row("" if place else role, system, *figures, end_section=place == len(result.systems) - 1)
+    scores_table = Table(
+        title=f"{pairs} held-out dialogues, scorer {first.scorer} v{first.version}", title_justify="left"
+    )
+    scores_table.add_column("role")
+    scores_table.add_column("system")
+    for metric in METRICS:
+        scores_table.add_column(HEADINGS[metric], justify="right")
+    for role, metrics in table.items():
+        for row, system in enumerate(result.systems):
+            scores = (f"{metrics[name][system]:.1f}" for name in METRICS)
+            scores_table.add_row("" if row else role, system, *scores, end_section=row == len(result.systems) - 1)
     console.print()
-    console.print(shown)
+    console.print(scores_table)
     console.print(f"report: {result.report}", markup=False, soft_wrap=True)
