@@ -85,7 +85,8 @@ def _check_adapter(adapted: "PeftModel", directory: Path) -> None:
 
     config = adapted.peft_config["default"]
     if config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None):
-        what = f"rolesum does not use adapters of the kind {config.peft_type.value} with prompts or invocation tokens"
+        kind = getattr(config.peft_type, "value", config.peft_type)
+        what = f"rolesum does not use adapters of the kind {kind} with prompts or invocation tokens"
         raise ModelError(what, str(directory), "give a LoRA adapter")
     weights = directory / "adapter_model.safetensors"
     old = directory / "adapter_model.bin"
@@ -106,7 +107,7 @@ def save_adapter(
     """Write the adapter, its metadata and its card, whole or not at all. `state` replaces the model's own weights."""
     model.peft_config["default"].base_model_name_or_path = metadata["base"]  # PEFT keeps the path on this machine there
     with _saved(directory, "the adapter", metadata, card) as work:
-        model.save_pretrained(work, state_dict=state, save_embedding_layers=False)  # auto would ask the hub
+        model.save_pretrained(str(work), state_dict=state, save_embedding_layers=False)  # auto would ask the hub
 
 
 def save_model(

@@ -70,5 +70,10 @@ def _from_template(tokenizer: Tokenizer, place: str) -> ChatFormat:
         raise ModelError("neither the chat template nor the tokenizer says how an answer ends", place, fix)
     spaced = head.endswith(" ") and without_space_prefix(tokenizer) is not None  # the tokenizer puts that space itself
     head = head.removesuffix(" ") if spaced else head
-    parts = [(text,) if text else () for text in (head, tail, end, start)]
-    return ChatFormat(*parts, no_space_after_head=bool(head) and not spaced)
+    return ChatFormat(
+        head=(head,) if head else (),
+        tail=(tail,) if tail else (),
+        answer_end=(end,),
+        answer_start=(start,) if start else (),
+        no_space_after_head=bool(head) and not spaced,
+    )

@@ -7,7 +7,7 @@ import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import safe_open
@@ -21,6 +21,7 @@ from transformers import (
     BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
@@ -62,7 +63,8 @@ def read_json(file: Path) -> dict[str, Any]:
 def load_config(path: Path) -> PretrainedConfig:
     """The config as its architecture's class reads it."""
     try:
-        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        config: PretrainedConfig = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        return config
     except ModelError as error:
         raise ModelError([Problem(one.what, str(path), one.fix) for one in error.problems]) from None
     except Exception as error:  # an unknown model_type, values that do not fit
@@ -76,7 +78,7 @@ def load_tokenizer(path: Path, config: dict[str, Any]) -> Tokenizer:
         if not own.is_file():
             raise ModelError(f"no {MODEL_FILE}", str(path), "copy it from the original checkpoint")
         special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
-        return fast_tokenizer(own, chatglm.CONTROL_TOKENS if model_type == "chatglm" else None, special)
+        return as_protocol(fast_tokenizer(own, chatglm.CONTROL_TOKENS if model_type == "chatglm" else None, special))
     published = (path / "tokenizer.json").is_file()
     if model_type in _LIKE_LLAMA and own.is_file() and not published:
         return _llama_tokenizer(path)
@@ -84,23 +86,28 @@ def load_tokenizer(path: Path, config: dict[str, Any]) -> Tokenizer:
     named = str(read_json(path / "tokenizer_config.json").get("tokenizer_class"))
     try:
         if published and named.startswith("LlamaTokenizer"):
-            return PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            return as_protocol(PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True))
+        return as_protocol(AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False))
     except Exception as error:  # the libraries raise many kinds for a missing or broken tokenizer
         raise ModelError(f"the tokenizer cannot be loaded: {error}", str(path), _AGAIN) from None
+
+
+def as_protocol(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """A tokenizer of transformers under the types of protocols.Tokenizer, which are narrower than its own."""
+    return cast(Tokenizer, tokenizer)
 
 
 def _llama_tokenizer(path: Path) -> Tokenizer:
     """A bare tokenizer.model with what tokenizer_config.json says of it: Llama 2 as Meta published it."""
     said = read_json(path / "tokenizer_config.json")
     tokenizer = fast_tokenizer(path / MODEL_FILE)
-    _add_tokens(tokenizer, path, said)
+    _add_tokens(as_protocol(tokenizer), path, said)
     template = path / "chat_template.jinja"
     tokenizer.chat_template = template.read_text("utf-8") if template.is_file() else said.get("chat_template")
     if said.get("add_bos_token", True):
         begin = (tokenizer.bos_token, tokenizer.bos_token_id)
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
-    return tokenizer
+    return as_protocol(tokenizer)
 
 
 def _add_tokens(tokenizer: Tokenizer, path: Path, said: dict[str, Any]) -> None:
@@ -132,7 +139,7 @@ def load_pretrained(path: Path, dtype: torch.dtype, device: torch.device, quanti
     auto = AutoModelForSeq2SeqLM if load_config(path).is_encoder_decoder else AutoModelForCausalLM
     how: dict[str, Any] = {"quantization_config": _four_bits(dtype), "device_map": {"": device}} if quantize else {}
     try:
-        model, info = auto.from_pretrained(
+        loaded: Any = auto.from_pretrained(
             path,
             dtype=dtype,
             local_files_only=True,
@@ -141,6 +148,7 @@ def load_pretrained(path: Path, dtype: torch.dtype, device: torch.device, quanti
             ignore_mismatched_sizes=True,  # they are told below, with the others
             **how,
         )
+        model, info = loaded
         if quantize:
             _keep_differentiable(model)
         else:
@@ -158,7 +166,7 @@ def load_pretrained(path: Path, dtype: torch.dtype, device: torch.device, quanti
             raise ModelError("its .bin holds more than tensors: code, which is not run", str(path), fix) from None
         raise ModelError(f"the model cannot be loaded: {error_summary(error)}", str(path), _WHOLE) from None
     _check_tensors(info, path)
-    return model
+    return cast(PreTrainedModel, model)
 
 
 def _is_lfs_pointer(file: Path) -> bool:
@@ -198,7 +206,7 @@ def _four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
     """QLoRA's form of a frozen base: NF4 with double quantization (arXiv 2305.14314)."""
     if not importlib.util.find_spec("bitsandbytes"):
         raise UsageError("quantize: 4bit needs bitsandbytes", fix="pip install 'rolesum[qlora]'")
-    return BitsAndBytesConfig(
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # not annotated
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
 
@@ -210,7 +218,7 @@ def _keep_differentiable(model: PreTrainedModel) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]  # a flag of bitsandbytes
 
 
 def error_summary(error: Exception) -> str:
@@ -227,11 +235,11 @@ def read_tensor(checkpoint: Path, name: str, config: PretrainedConfig) -> torch.
     for file in sorted(checkpoint.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:
             if found := set(named) & set(tensors.keys()):
-                return tensors.get_tensor(found.pop())[rows]
+                return cast(torch.Tensor, tensors.get_tensor(found.pop())[rows])
     for file in sorted(checkpoint.glob("pytorch_model*.bin")):
         tensors = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
         if found := set(named) & set(tensors):
-            return tensors[found.pop()][rows]
+            return cast(torch.Tensor, tensors[found.pop()][rows])
     what = f"quantize: 4bit needs the checkpoint's own {stored}, and it is in none of its files"
     raise ModelError(what, str(checkpoint), "fetch the model again, or leave quantize out")
 

@@ -7,7 +7,7 @@ BART, `… </s>` for T5, a language code before or behind for mBART.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import EncoderDecoderCache, PretrainedConfig, PreTrainedModel
@@ -17,7 +17,7 @@ from rolesum.instructions import ChatFormat
 from rolesum.models.checkpoint import read_json
 from rolesum.models.families import OTHER_ENCODER_DECODER, Family
 from rolesum.models.lm_head import apply_lm_head
-from rolesum.models.protocols import Tokenizer
+from rolesum.models.protocols import Backbone, MultilingualTokenizer, Tokenizer
 
 # mBART's codes of the languages that dialogues are told in.
 LANGUAGE_CODES = {"en": "en_XX", "zh": "zh_CN"}
@@ -65,14 +65,17 @@ def frame(tokenizer: Tokenizer, place: str) -> ChatFormat:
     except Exception as error:  # tokenizers of languages raise many kinds where none is set
         what = f"the tokenizer does not encode a source and a target: {error}"
         raise ModelError(what, place, "set src_lang and tgt_lang in tokenizer_config.json") from None
-    if not end and tokenizer.eos_token_id is None:
-        raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
-    return ChatFormat(head, tail, end or (tokenizer.eos_token_id,), start)
+    if not end:
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no end-of-text token", place, "set eos_token in tokenizer_config.json")
+        end = (tokenizer.eos_token_id,)
+    return ChatFormat(head, tail, end, start)
 
 
 def run_encoder(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """What the encoder makes of sources (rows, length), padded where `mask` is 0: (rows, length, width)."""
-    return model.get_encoder()(input_ids=ids, attention_mask=mask)[0]
+    """The encoder's hidden states (batch, length, hidden) of sources (batch, length), padded where `mask` is 0."""
+    encoder: Backbone = model.get_encoder()
+    return encoder(input_ids=ids, attention_mask=mask)[0]
 
 
 def run_decoder(
@@ -82,8 +85,12 @@ def run_decoder(
     mask: torch.Tensor,
     cache: EncoderDecoderCache | None = None,
 ) -> torch.Tensor:
-    """The decoder's hidden states of ids (rows, length) behind those in the cache, over the encoder's `memory`."""
-    return model.get_decoder()(
+    """The decoder's hidden states (batch, length, hidden) of ids (batch, length) that follow those in the cache.
+
+    `memory` is the encoder's output (batch, source length, hidden) and `mask` (batch, source length) its padding mask.
+    """
+    decoder: Backbone = model.get_decoder()  # type: ignore[no-untyped-call]  # not annotated
+    return decoder(
         input_ids=ids,
         encoder_hidden_states=memory,
         encoder_attention_mask=mask,
@@ -144,15 +151,16 @@ def _forms(tokenizer: Tokenizer, place: str) -> dict[str, ChatFormat]:
     """The frame for each language of LANGUAGE_CODES that the tokenizer knows. It is left as it was."""
     if not hasattr(tokenizer, "src_lang"):
         return {}
-    before, known = (tokenizer.src_lang, tokenizer.tgt_lang), tokenizer.get_vocab()
+    multilingual = cast(MultilingualTokenizer, tokenizer)
+    before, known = (multilingual.src_lang, multilingual.tgt_lang), tokenizer.get_vocab()
     forms = {}
     try:
         for language, code in LANGUAGE_CODES.items():
             if code in known:
-                tokenizer.src_lang = tokenizer.tgt_lang = code
+                multilingual.src_lang = multilingual.tgt_lang = code
                 forms[language] = frame(tokenizer, place)
     finally:
-        tokenizer.src_lang, tokenizer.tgt_lang = before
+        multilingual.src_lang, multilingual.tgt_lang = before
     return forms
 
 

@@ -8,6 +8,7 @@ import json
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -30,7 +31,8 @@ def convert_gguf(gguf: Path, target: Path, entry: CatalogEntry) -> None:
     """Write `target`: model.safetensors (bfloat16), config.json, tokenizer files, and the marker with its alias."""
     with quiet_transformers(), redirect_stderr(StringIO()):  # the GGUF reader draws a bar of its own
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        # Any: the attributes changed below exist on instances only.
+        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         pre = PRE_TOKENIZERS.get(_field(gguf, "tokenizer.ggml.pre"))
         if pre is not None:
             tokenizer.backend_tokenizer.pre_tokenizer = pre()

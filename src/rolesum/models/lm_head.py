@@ -1,4 +1,4 @@
-"""A model's body and head apart, so that the head can be applied to chosen positions only."""
+"""A model's backbone and head apart, so that the head can be applied to chosen positions only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,41 +7,43 @@ import torch
 from transformers import PreTrainedModel
 
 from rolesum.errors import ModelError
+from rolesum.models.protocols import Backbone
 
-# Config fields by which some families change their logits behind the head; a value here would be silently lost.
+# Config fields by which some families scale their logits after the head; apply_lm_head does not read them.
 UNSUPPORTED_LOGIT_SCALES = ("logit_scale", "logits_scaling")
 
 
-def backbone(model: PreTrainedModel) -> torch.nn.Module:
-    """A causal model without its head: ids or embeddings to hidden states (rows, length, width)."""
-    return getattr(model, model.base_model_prefix)
+def backbone(model: PreTrainedModel) -> Backbone:
+    """A causal model without its head: token ids or embeddings to hidden states (batch, length, hidden)."""
+    body: Backbone = getattr(model, model.base_model_prefix)
+    return body
 
 
 def apply_lm_head(
     model: PreTrainedModel, hidden: torch.Tensor, head: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> torch.Tensor:
-    """The logits of hidden states (positions, width) as float32 (positions, vocabulary).
+    """The logits of hidden states (positions, hidden) as float32 (positions, vocabulary).
 
-    An encoder-decoder's are those of its decoder: T5 scales them before the head, BART and its kin add a bias behind.
-
-    `head` is called in the place of the model's own head, for a caller that stands inside that module's call already.
+    The hidden states of an encoder-decoder are those of its decoder: T5 scales them before the head, BART and its
+    relatives add a bias after it. `head` replaces the model's own head module, for a caller inside that module's call.
     """
     hidden = hidden * model.config.d_model**-0.5 if _scales_hidden(model.config) else hidden
-    raw = (head or model.get_output_embeddings())(hidden).float()
-    bias = getattr(model, "final_logits_bias", None)  # (1, vocabulary)
-    raw = raw if bias is None else raw + bias
+    layer: Callable[[torch.Tensor], torch.Tensor] = head or model.get_output_embeddings()  # type: ignore[no-untyped-call]  # not annotated
+    logits = layer(hidden).float()  # (positions, vocabulary)
+    bias: torch.Tensor | None = getattr(model, "final_logits_bias", None)  # (1, vocabulary)
+    logits = logits if bias is None else logits + bias
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    return torch.tanh(raw / cap) * cap if cap else raw
+    return torch.tanh(logits / cap) * cap if cap else logits
 
 
 def _scales_hidden(config: Any) -> bool:
-    """Whether the hidden states are scaled by width^-0.5: T5's first version and UMT5, not T5 v1.1 and mT5."""
+    """Whether the hidden states are scaled by hidden^-0.5: T5's first version and UMT5, not T5 v1.1 and mT5."""
     said = getattr(config, "scale_decoder_outputs", None)
     return bool(config.model_type == "umt5" if said is None else said)
 
 
 def check_head(model: PreTrainedModel, place: str) -> None:
-    """Raise ModelError for a model whose logits are not what `logits` gives."""
+    """Raise ModelError for a model whose logits are not what `apply_lm_head` computes."""
     config: Any = model.config.get_text_config()
     scaled = [name for name in UNSUPPORTED_LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]
     if scaled:

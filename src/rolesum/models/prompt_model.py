@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
@@ -95,8 +95,7 @@ class LoadedModel(PromptModel):
         """The model itself, causal or encoder-decoder, without PEFT's wrapper; LoRA layers stay inside it."""
         if isinstance(self.model, PreTrainedModel):
             return self.model
-        base: PreTrainedModel = self.model.get_base_model()
-        return base
+        return cast(PreTrainedModel, self.model.get_base_model())
 
     @property
     def shares_prefix(self) -> bool:

@@ -15,8 +15,7 @@ class Tokenizer(Protocol):
     """The part of transformers' PreTrainedTokenizerBase that rolesum uses, typed for one text at a time.
 
     transformers declares `decode` and `convert_ids_to_tokens` as a text or a list of texts, and special tokens not at
-    all. `backend_tokenizer` is on fast tokenizers only, `src_lang` and `tgt_lang` on those of several languages: ask
-    for these with getattr.
+    all. Only fast tokenizers have a `backend_tokenizer`: ask for it with getattr.
     """
 
     chat_template: Any  # a Jinja template, or several by name; None where the model was not tuned to chat
@@ -56,6 +55,13 @@ class Tokenizer(Protocol):
     ) -> Any: ...
 
     def save_pretrained(self, directory: str | Path) -> Any: ...
+
+
+class MultilingualTokenizer(Tokenizer, Protocol):
+    """A tokenizer that puts language codes around texts, such as mBART's."""
+
+    src_lang: str | None
+    tgt_lang: str | None
 
 
 class HiddenStates(Protocol):

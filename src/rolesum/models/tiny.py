@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ResourceError, UsageError, did_you_mean
@@ -135,7 +135,8 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
     (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     torch.manual_seed(seed)
     with quiet_transformers():
-        model = AutoModelForCausalLM.from_config(load_config(work), dtype=torch.float32)
+        config_ = load_config(work)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config_, dtype=torch.float32)  # type: ignore[no-untyped-call]  # not annotated
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:  # so widely that greedy texts vary

@@ -95,7 +95,7 @@ def _bytes_of(tokenizer: Tokenizer) -> Callable[[str], bytes]:
     """A token's bytes, from its name in the vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None and "ByteLevel" in str(backend.decoder):
-        letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
+        letters = {letter: byte for byte, letter in bytes_to_unicode().items()}  # type: ignore[no-untyped-call]  # not annotated
         return lambda token: bytes(letters.get(letter, 0) for letter in token)
 
     def of_piece(token: str) -> bytes:

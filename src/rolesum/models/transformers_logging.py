@@ -1,4 +1,4 @@
-"""Keeps the libraries' own progress bars and notices off the user's terminal."""
+"""Keep the progress bars and notices of transformers and PEFT off the user's terminal."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars and no messages below errors from transformers inside."""
+    """Inside, transformers shows no progress bars and no messages below errors."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # not annotated
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # not annotated
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -21,4 +21,4 @@ def quiet_transformers() -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(level)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # not annotated

@@ -15,10 +15,9 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LlamaModel,
-    PretrainedConfig,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import Chunk, ConversionOps, WeightConverter
+from transformers.core_model_loading import Chunk, ConversionOps, WeightConverter, WeightRenaming
 
 from rolesum.errors import ModelError
 from rolesum.models.attention.masks import make_attention_mask
@@ -31,7 +30,7 @@ _POSITIONS_OF = {4096: "rotary", 5120: "alibi"}
 _PIECE = 8192  # rows of the head that are normalized at a time
 
 
-class BaichuanConfig(LlamaConfig):
+class BaichuanConfig(LlamaConfig):  # type: ignore[no-untyped-call]  # not annotated
     """The config.json of the original, told as a Llama's. `alibi` and `norm_head` are read off what it holds."""
 
     model_type = "baichuan"
@@ -40,7 +39,7 @@ class BaichuanConfig(LlamaConfig):
     norm_head: bool = True
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> PretrainedConfig:
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "BaichuanConfig":
         """From the raw config.json. Only the 13B leaves `max_position_embeddings` out."""
         raw = {name: value for name, value in config_dict.items() if name not in ("auto_map", "_from_model_config")}
         if raw.get("quantization_config"):
@@ -81,7 +80,7 @@ class IdentityRotaryEmbedding(nn.Module):
         return ones, torch.zeros_like(ones)
 
 
-class BaichuanModel(LlamaModel):
+class BaichuanModel(LlamaModel):  # type: ignore[no-untyped-call]  # not annotated
     """Llama's body, with ALiBi where the config says so."""
 
     config: BaichuanConfig
@@ -89,7 +88,8 @@ class BaichuanModel(LlamaModel):
     def __init__(self, config: BaichuanConfig) -> None:
         super().__init__(config)
         if config.alibi:
-            self.rotary_emb = IdentityRotaryEmbedding(config.head_dim)
+            width = config.head_dim or config.hidden_size // config.num_attention_heads
+            self.rotary_emb = IdentityRotaryEmbedding(width)  # type: ignore[assignment]  # called like Llama's
 
     def forward(
         self,
@@ -104,10 +104,10 @@ class BaichuanModel(LlamaModel):
 
         Raises ValueError for a mask of yes and no, which cannot hold it.
         """
-        ready = attention_mask is not None and attention_mask.dim() == 4
-        if self.config.alibi and ready and attention_mask.dtype is torch.bool:
-            raise ValueError("a ready mask of a model with ALiBi must hold its bias: float, not bool")
-        if self.config.alibi and not ready:
+        if attention_mask is not None and attention_mask.dim() == 4:
+            if self.config.alibi and attention_mask.dtype is torch.bool:
+                raise ValueError("a ready mask of a model with ALiBi must hold its bias: float, not bool")
+        elif self.config.alibi:
             if inputs_embeds is None:
                 inputs_embeds, input_ids = self.embed_tokens(input_ids), None
             past = past_key_values.get_seq_length() if past_key_values is not None else 0
@@ -127,7 +127,7 @@ class BaichuanModel(LlamaModel):
         return make_attention_mask(self.config, visible, queries, keys, embedded.dtype)
 
 
-class BaichuanForCausalLM(LlamaForCausalLM):
+class BaichuanForCausalLM(LlamaForCausalLM):  # type: ignore[no-untyped-call]  # not annotated
     """The causal model. Where the config says so, the rows of its head have the length 1 and must stay so."""
 
     config: BaichuanConfig
@@ -136,7 +136,7 @@ class BaichuanForCausalLM(LlamaForCausalLM):
         super().__init__(config)
         if config.alibi:
             self.model = BaichuanModel(config)
-            self.post_init()
+            self.post_init()  # type: ignore[no-untyped-call]  # not annotated
 
 
 class NormalizeRows(ConversionOps):
@@ -145,8 +145,11 @@ class NormalizeRows(ConversionOps):
     Dividing again changes nothing but rounding, so that saving needs no reverse.
     """
 
-    @torch.no_grad
-    def convert(self, input_dict: dict[str, Any], *args: Any, config: BaichuanConfig, **kwargs: Any) -> dict[str, Any]:
+    @torch.no_grad()
+    def convert(
+        self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
+    ) -> dict[str, Any]:
+        config: BaichuanConfig = kwargs["config"]
         if not config.norm_head:
             return input_dict
         return {name: _normalized(one[0] if isinstance(one, list) else one) for name, one in input_dict.items()}
@@ -157,7 +160,7 @@ class NormalizeRows(ConversionOps):
 
 
 def _normalized(rows: torch.Tensor) -> torch.Tensor:
-    """A piece at a time: float32 copies of a whole head are gigabytes."""
+    """The rows divided by their lengths, a piece at a time: float32 copies of a whole head are gigabytes."""
     out = torch.empty_like(rows)
     for start in range(0, len(rows), _PIECE):
         piece = rows[start : start + _PIECE]
@@ -170,7 +173,7 @@ def register() -> None:
     AutoConfig.register("baichuan", BaichuanConfig, exist_ok=True)
     AutoModelForCausalLM.register(BaichuanConfig, BaichuanForCausalLM, exist_ok=True)
     projections = [f"self_attn.{name}_proj.weight" for name in "qkv"]
-    mapping = [
+    mapping: list[WeightConverter | WeightRenaming] = [
         WeightConverter("self_attn.W_pack.weight", projections, [Chunk(dim=0)]),
         WeightConverter("lm_head.weight", "lm_head.weight", [NormalizeRows()]),
     ]

@@ -7,7 +7,7 @@ rewritten and no code of the authors runs.
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, GlmConfig, GlmForCausalLM, PretrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, GlmConfig, GlmForCausalLM
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import Split, WeightConverter, WeightRenaming
 
@@ -61,13 +61,13 @@ WEIGHT_NAMES = {
 }
 
 
-class ChatGLMConfig(GlmConfig):
+class ChatGLMConfig(GlmConfig):  # type: ignore[no-untyped-call]  # not annotated
     """The config.json of the original, told as a GLM's."""
 
     model_type = "chatglm"
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> PretrainedConfig:
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "ChatGLMConfig":
         """From the raw config.json. Raises ModelError for settings that GLM's architecture has not."""
         return super().from_dict(glm_settings(config_dict), **kwargs)
 
@@ -102,20 +102,20 @@ def glm_settings(raw: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class ChatGLMForCausalLM(GlmForCausalLM):
+class ChatGLMForCausalLM(GlmForCausalLM):  # type: ignore[no-untyped-call]  # not annotated
     """The causal model."""
 
     config: ChatGLMConfig
-    _keys_to_ignore_on_load_unexpected = (r"rotary_pos_emb\.inv_freq",)
+    _keys_to_ignore_on_load_unexpected = [r"rotary_pos_emb\.inv_freq"]  # noqa: RUF012 - declared by transformers
 
 
 class SplitByTargetShape(Split):
     """Split, whose last piece is what is left: too short or too long, it is told as misshapen by its name."""
 
-    @torch.no_grad
-    def convert(
+    @torch.no_grad()
+    def convert(  # type: ignore[override]  # transformers' decorator hides the signature of Split.convert
         self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         fused, model, first = next(iter(input_dict.values())), kwargs["model"], kwargs["full_layer_name"]
         fused = fused[0] if isinstance(fused, list) else fused
         names = [first.replace(target_patterns[0], target) for target in target_patterns]
@@ -129,7 +129,7 @@ def register() -> None:
     AutoConfig.register("chatglm", ChatGLMConfig, exist_ok=True)
     AutoModelForCausalLM.register(ChatGLMConfig, ChatGLMForCausalLM, exist_ok=True)
     fused = "self_attention.query_key_value"
-    mapping = [
+    mapping: list[WeightConverter | WeightRenaming] = [
         *(WeightRenaming(theirs, ours) for theirs, ours in WEIGHT_NAMES.items()),
         *(
             WeightConverter(

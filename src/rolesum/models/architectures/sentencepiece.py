@@ -14,9 +14,10 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from rolesum.errors import ModelError
+from rolesum.models import protocols
 
 MODEL_FILE = "tokenizer.model"
 SPACE = "▁"
@@ -59,17 +60,17 @@ def fast_tokenizer(
             what = f"this {file.name} has {len(pieces)} pieces, and the authors' {surface} is the token {index}"
             raise ModelError(what, str(file), "fetch the model again")
         backend.add_special_tokens([AddedToken(surface, special=True, normalized=False)])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # not annotated
         tokenizer_object=backend, clean_up_tokenization_spaces=False, **(names or _names(model))
     )
 
 
-def without_space_prefix(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
+def without_space_prefix(tokenizer: protocols.Tokenizer) -> Tokenizer | None:
     """A tokenizer's twin that puts no space before a text; None for one that puts none itself.
 
     None too for one that drops spaces and marks every word (T5's): without the mark all words would run on.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
     normalizer, splitter = _told(backend.normalizer), _told(backend.pre_tokenizer)
@@ -107,7 +108,7 @@ def sentencepiece_proto() -> Any:
     """The module of SentencePiece's messages that transformers uses too: a second one would clash with it."""
     from transformers.convert_slow_tokenizer import import_protobuf
 
-    return import_protobuf()
+    return import_protobuf()  # type: ignore[no-untyped-call]  # not annotated
 
 
 def read_model(file: Path) -> Any:

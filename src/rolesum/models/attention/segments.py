@@ -100,7 +100,9 @@ def _attention(
     first = key.shape[2] - query.shape[2]
     plan = _blocks(tuple(map(tuple, attention_mask[0, 0].tolist())), sliding_window, value.dtype, first)
     with torch.autocast("cpu", enabled=False):
-        out = SegmentAttention.apply(query.to(value.dtype), key.to(value.dtype), value, plan, scale)
+        out: torch.Tensor = SegmentAttention.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
+            query.to(value.dtype), key.to(value.dtype), value, plan, scale
+        )
     return out, None
 
 
@@ -138,7 +140,7 @@ class SegmentAttention(torch.autograd.Function):
         out = q.new_empty(length, heads, groups, v.shape[-1])
         for block in blocks:
             weights = _weights(q, block.keys(k), block)
-            mixed = torch.bmm(weights, block.keys(v)).unflatten(1, (-1, groups))
+            mixed = torch.unflatten(torch.bmm(weights, block.keys(v)), 1, (-1, groups))
             out[block.start : block.end] = mixed.transpose(0, 1)
         ctx.save_for_backward(q, k, v, out)
         ctx.blocks, ctx.scale = blocks, scale
@@ -159,7 +161,7 @@ class SegmentAttention(torch.autograd.Function):
             weights = _weights(q, k_seen, block)  # (key heads, queries * groups, keys)
             one = grad[:, mine].flatten(1, 2)
             scores_grad = torch.bmm(one, v_seen.transpose(1, 2)).sub_(through[:, mine].flatten(1, 2)).mul_(weights)
-            q_grad[:, mine] = torch.bmm(scores_grad, k_seen).unflatten(1, (-1, groups))
+            q_grad[:, mine] = torch.unflatten(torch.bmm(scores_grad, k_seen), 1, (-1, groups))
             k_part = torch.bmm(scores_grad.transpose(1, 2), q[:, mine].flatten(1, 2))
             v_part = torch.bmm(weights.transpose(1, 2), one)
             at = 0
@@ -173,7 +175,7 @@ class SegmentAttention(torch.autograd.Function):
 
 def _grouped(states: torch.Tensor, key_heads: int, scale: float = 1.0) -> torch.Tensor:
     """`scale` times (1, heads, length, width), as (key heads, length, groups, width) in this order in memory."""
-    grouped = states[0].unflatten(0, (key_heads, -1)).transpose(1, 2)
+    grouped = torch.unflatten(states[0], 0, (key_heads, -1)).transpose(1, 2)
     return torch.mul(grouped, scale, out=states.new_empty(grouped.shape))
 
 
@@ -181,7 +183,7 @@ def _weights(q: torch.Tensor, keys: torch.Tensor, block: QueryBlock) -> torch.Te
     """The block's attention weights, (key heads, queries * groups, keys)."""
     scores = torch.bmm(q[:, block.start : block.end].flatten(1, 2), keys.transpose(1, 2))
     last = block.bias.shape[-1]
-    scores.unflatten(1, (-1, q.shape[2]))[..., -last:].add_(block.bias)  # three times as fast as masked_fill_
+    torch.unflatten(scores, 1, (-1, q.shape[2]))[..., -last:].add_(block.bias)  # three times as fast as masked_fill_
     return torch.softmax(scores, dim=-1)
 
 

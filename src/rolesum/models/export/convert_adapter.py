@@ -153,7 +153,7 @@ def _converted(
         if ".lora_B." in name and len(tensor) != sum(heights):
             what = f"{name} has {len(tensor)} rows, and {loaded.name} has {sum(heights)}"
             raise ModelError(what, str(old), "give the base that the adapter was trained on to --model")
-        cut = tensor.split(heights) if ".lora_B." in name else (tensor,) * len(parts)
+        cut = torch.split(tensor, heights) if ".lora_B." in name else (tensor,) * len(parts)
         new |= {part: one.clone() for part, one in zip(parts, cut, strict=True)}
     odd = [name for name in new if ".lora_A." not in name and ".lora_B." not in name]
     if odd or not new:
@@ -173,7 +173,7 @@ def _height(loaded: LoadedModel, name: str, old: Path) -> int:
     """The rows of the matrix that a LoRA tensor's layer lies on."""
     path = name.removeprefix(_PREFIX).partition(".lora_")[0]
     try:
-        return len(loaded.language_model.get_submodule(path).weight)
+        return len(loaded.language_model.get_parameter(f"{path}.weight"))
     except AttributeError:
         fix = "give the base that the adapter was trained on to --model"
         raise ModelError(f"{loaded.name} has no layer {path}", str(old), fix) from None

@@ -1,4 +1,4 @@
-"""A trained run, or a base as it comes, as a directory that other tools read; each is checked by reading it again."""
+"""Export a trained run or a base as a directory that other tools read, and check it by reading it again."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -46,7 +46,7 @@ _PROMPTS, _POSITIONS = ("sample:en-test", "sample:zh-test"), 32
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written, and how far what is read again lies from the model that it was made from."""
+    """What was written, and by how much its logits differ from those of the model that it was made from."""
 
     path: Path
     kind: str
@@ -59,7 +59,7 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True)
 class ExportSource:
-    """What is exported: a base, with an adapter or without, or a model that was tuned whole."""
+    """What is exported: a base, with an adapter or without, or a fully tuned model."""
 
     base: str | None
     adapter: Path | None
@@ -99,9 +99,9 @@ def export(
         raise UsageError("this has no adapter to export", given, "use --to merged")
     rounds = to == "adapter" and dtype is not None
     loaded, dtype = load_source(source, to, dtype, device)
-    questions = ParityProbe.from_model(loaded, dtype, native=to != "llama" and has_custom_class(loaded.language_model))
+    probe = ParityProbe.from_model(loaded, dtype, native=to != "llama" and has_custom_class(loaded.language_model))
     with quiet_transformers(), _written(out) as work:
-        before = questions.logits(loaded.model)
+        before = probe.logits(loaded.language_model)
         if to == "adapter":
             shutil.copytree(source.adapter or "", work, dirs_exist_ok=True)
             if rounds:
@@ -109,14 +109,15 @@ def export(
             del loaded
             _empty_cache()
             again = load_model(source.base, adapter=work, dtype=dtype, device=device)
-            after = {"logits": questions.logits(again.model), "class": type(again.language_model).__name__}
+            saved = again.language_model
+            after: dict[str, Any] = {"logits": probe.logits(saved), "class": type(saved).__name__}
         else:
             _check_files(write_model(loaded, to, work), work)
             if source.metadata and source.metadata.is_file():
                 shutil.copyfile(source.metadata, work / METADATA_FILE)
             del loaded
             _empty_cache()
-            after = _read_again(work, questions)
+            after = _read_again(work, probe)
         difference, largest = _compared(before, after["logits"], dtype, given)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return ExportResult(out, to, after["class"], dtype, size, difference, largest)
@@ -178,7 +179,7 @@ def _merge(model: PeftModel) -> PreTrainedModel:
     }
     merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
     for name, (weight, added) in expected.items():
-        found = merged.get_submodule(name.removeprefix("base_model.model.")).weight
+        found = merged.get_parameter(f"{name.removeprefix('base_model.model.')}.weight")
         rounding = torch.finfo(found.dtype).eps * (weight.abs() + added.abs())
         if ((found.float() - weight - added).abs() > rounding + 1e-6).any():
             raise ModelError(f"the adapter was not merged into {name}", fix="please report this")
@@ -187,10 +188,10 @@ def _merge(model: PeftModel) -> PreTrainedModel:
 
 def _expected(layer: lora.Linear) -> tuple[torch.Tensor, torch.Tensor]:
     """A layer's weight and what its adapters add to it, float32, by LoRA's formula."""
-    weight = layer.get_base_layer().weight.detach().float().clone()
+    weight = cast(torch.Tensor, layer.get_base_layer().weight).detach().float().clone()
     added = torch.zeros_like(weight)
     for name in layer.active_adapters:
-        b, a = layer.lora_B[name].weight.detach().float(), layer.lora_A[name].weight.detach().float()
+        b, a = (cast(torch.Tensor, part[name].weight).detach().float() for part in (layer.lora_B, layer.lora_A))
         added += layer.scaling[name] * (b @ a)
     return weight, added
 
@@ -207,12 +208,15 @@ def _check_files(model: PreTrainedModel, work: Path) -> None:
 
 @dataclass(frozen=True)
 class ParityProbe:
-    """What is asked of a model before and after: prompts' ids, whose logits are compared, and texts to tokenize."""
+    """Inputs on which a model and its export are compared: prompts (token ids) for the logits, texts for the tokenizer.
 
-    ids: list[list[int]]
+    `text_ids` are the ids of `texts` by the model's own tokenizer. A `native` export is read by rolesum only.
+    """
+
+    prompts: list[list[int]]
     texts: list[str]
-    ids_of_texts: list[list[int]]
-    native: bool  # what is written is read by rolesum only
+    text_ids: list[list[int]]
+    native: bool
     encoder_decoder: bool
     dtype: str
     device: str
@@ -226,32 +230,33 @@ class ParityProbe:
         texts += [" a text that begins  with a space", "</s><s>", ""]
         encode = loaded.tokenizer.encode
         return cls(
-            ids=[loaded.encoder.encode(one)[-longest:] for one in segments],
+            prompts=[loaded.encoder.encode(one)[-longest:] for one in segments],
             texts=texts,
-            ids_of_texts=[encode(text, add_special_tokens=False, split_special_tokens=True) for text in texts],
+            text_ids=[encode(text, add_special_tokens=False, split_special_tokens=True) for text in texts],
             native=native,
             encoder_decoder=bool(loaded.config.is_encoder_decoder),
             dtype=dtype,
             device=str(loaded.device),
         )
 
-    def logits(self, model: torch.nn.Module) -> list[torch.Tensor]:
-        return [parity.last_logits(model, ids, _POSITIONS) for ids in self.ids]
+    def logits(self, model: PreTrainedModel) -> list[torch.Tensor]:
+        """The logits of each prompt's last positions, float32 (positions, vocabulary)."""
+        return [parity.last_logits(model, ids, _POSITIONS) for ids in self.prompts]
 
 
-def _read_again(directory: Path, questions: ParityProbe) -> dict[str, Any]:
-    """The answers of what lies in a directory, in a fresh process with stock transformers. Raises ModelError."""
+def _read_again(directory: Path, probe: ParityProbe) -> dict[str, Any]:
+    """The logits of an exported directory, computed in a fresh process with stock transformers. Raises ModelError."""
     with tempfile.TemporaryDirectory() as folder:
-        asked, told = Path(folder) / "asked.pt", Path(folder) / "told.pt"
-        torch.save({**asdict(questions), "positions": _POSITIONS}, asked)
+        request, result = Path(folder) / "request.pt", Path(folder) / "result.pt"
+        torch.save({**asdict(probe), "positions": _POSITIONS}, request)
         # -P: the modules beside the program must not be taken for libraries
-        command = [sys.executable, "-P", parity.__file__, str(directory), str(asked), str(told)]
+        command = [sys.executable, "-P", parity.__file__, str(directory), str(request), str(result)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
             raise ModelError(f"what was written cannot be read again: {said}", fix="please report this")
-        answers: dict[str, Any] = torch.load(told, weights_only=True)
-    if answers["ids_of_texts"] and answers["ids_of_texts"] != questions.ids_of_texts:
+        answers: dict[str, Any] = torch.load(result, weights_only=True)
+    if answers["text_ids"] and answers["text_ids"] != probe.text_ids:
         raise ModelError("the tokenizer that was written gives other ids", fix="please report this")
     return answers
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rolesum.atomic_io import check_writable, make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
@@ -58,7 +58,7 @@ def export_gguf(
         what = f"cannot be written as GGUF: only Llamas are written so far, and this is of the type {kind}"
         raise ModelError(what, given, "run it with transformers or vLLM: --to llama or --to merged")
     loaded, _ = load_source(source, "llama", "float32" if precision == "f32" else None, device)
-    prompts = ParityProbe.from_model(loaded, "float32", native=False).ids
+    prompts = ParityProbe.from_model(loaded, "float32", native=False).prompts
     with _workshop(out) as work, quiet_transformers():
         plain, file = work / "plain", work / out.name
         write_model(loaded, "llama", plain)
@@ -101,7 +101,8 @@ def _in_llama_cpp(
     the likeliest there.
     """
     there = llamacpp.LlamaCpp(file, _CONTEXT + _NEW_TOKENS + 1, torch.get_num_threads())
-    here = AutoModelForCausalLM.from_pretrained(plain, dtype=torch.float32, local_files_only=True).eval()
+    here: PreTrainedModel = AutoModelForCausalLM.from_pretrained(plain, dtype=torch.float32, local_files_only=True)
+    here.eval()  # type: ignore[no-untyped-call]  # not annotated
     same, differences = 0, []
     for ids in prompts:
         ids = ids[-_CONTEXT:]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +26,6 @@ from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.models.checkpoint import read_config
 from rolesum.models.export.gguf_vocabulary import chat_template, read_vocabulary, special_ids, write_vocabulary
 
-Precision = Literal["f32", "f16", "bf16", "q8_0"]
-
 PRECISIONS = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
     "f16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
@@ -38,7 +36,7 @@ _BLOCK = 32  # values of a row that share one scale in Q8_0
 _LARGEST_F16 = 65504.0
 
 
-def write_gguf(directory: Path, target: Path, precision: Precision = "f16") -> None:
+def write_gguf(directory: Path, target: Path, precision: str = "f16") -> None:
     """Write the model and tokenizer in `directory` as the file `target`: whole, or not at all.
 
     Matrices are stored in `precision`, norms in float32. One tensor at a time is in memory. Raises ModelError for
@@ -99,7 +97,7 @@ def gguf_incompatibility(config: Mapping[str, Any]) -> str | None:
     rope = llama.rope_parameters or {}
     if rope.get("rope_type", "default") not in ("default", "linear", "llama3"):
         return f"llama.cpp computes its rotary embedding of type {rope['rope_type']} in another way"
-    if rope.get("partial_rotary_factor", 1.0) != 1.0 or llama.head_dim % 2:
+    if rope.get("partial_rotary_factor", 1.0) != 1.0 or _head_dim(llama) % 2:
         return "its rotary embedding does not turn whole heads"
     return None
 
@@ -139,7 +137,7 @@ def _interleaved(values: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, An
     return values.reshape(heads, 2, rows // heads // 2, width).swapaxes(1, 2).reshape(rows, width)
 
 
-def _plan(config: LlamaConfig, directory: Path, precision: Precision) -> list[_Tensor]:
+def _plan(config: LlamaConfig, directory: Path, precision: str) -> list[_Tensor]:
     """All tensors of the file in order. Raises ModelError where the checkpoint does not hold exactly these."""
     stored = _stored_tensors(directory)
     kind = PRECISIONS[precision][0]
@@ -169,8 +167,8 @@ def _plan(config: LlamaConfig, directory: Path, precision: Precision) -> list[_T
 def _layout(config: LlamaConfig) -> list[tuple[str, str, tuple[int, ...], int]]:
     """llama.cpp's name, transformers' name, shape, and rotary heads of each tensor."""
     hidden, inner, rows = config.hidden_size, config.intermediate_size, config.vocab_size
-    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
-    query, key = heads * config.head_dim, kv_heads * config.head_dim
+    heads, kv_heads = config.num_attention_heads, _kv_heads(config)
+    query, key = heads * _head_dim(config), kv_heads * _head_dim(config)
     found: list[tuple[str, str, tuple[int, ...], int]] = [
         ("token_embd.weight", "model.embed_tokens.weight", (rows, hidden), 0)
     ]
@@ -193,6 +191,18 @@ def _layout(config: LlamaConfig) -> list[tuple[str, str, tuple[int, ...], int]]:
     return found
 
 
+def _head_dim(config: LlamaConfig) -> int:
+    return config.head_dim or config.hidden_size // config.num_attention_heads
+
+
+def _kv_heads(config: LlamaConfig) -> int:
+    return config.num_key_value_heads or config.num_attention_heads
+
+
+def _rope_parameters(config: LlamaConfig) -> dict[str, Any]:
+    return dict(config.rope_parameters or {})
+
+
 def _stored_tensors(directory: Path) -> dict[str, tuple[Path, tuple[int, ...]]]:
     """File and shape of each tensor of the checkpoint's safetensors files."""
     stored: dict[str, tuple[Path, tuple[int, ...]]] = {}
@@ -212,7 +222,7 @@ def _stored_tensors(directory: Path) -> dict[str, tuple[Path, tuple[int, ...]]]:
     return stored
 
 
-def _write_sizes(writer: GGUFWriter, config: LlamaConfig, precision: Precision) -> None:
+def _write_sizes(writer: GGUFWriter, config: LlamaConfig, precision: str) -> None:
     writer.add_file_type(PRECISIONS[precision][1])
     writer.add_quantization_version(2)
     writer.add_vocab_size(config.vocab_size)
@@ -221,15 +231,16 @@ def _write_sizes(writer: GGUFWriter, config: LlamaConfig, precision: Precision) 
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
+    writer.add_head_count_kv(_kv_heads(config))
+    writer.add_key_length(_head_dim(config))
+    writer.add_value_length(_head_dim(config))
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    if config.rope_parameters["rope_type"] == "linear":
+    writer.add_rope_dimension_count(_head_dim(config))
+    rope = _rope_parameters(config)
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "linear":
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(config.rope_parameters["factor"])
+        writer.add_rope_scaling_factor(rope["factor"])
 
 
 def _write_tensors(writer: GGUFWriter, tensors: Sequence[_Tensor], config: LlamaConfig) -> None:
@@ -251,10 +262,11 @@ def _write_tensors(writer: GGUFWriter, tensors: Sequence[_Tensor], config: Llama
 
 def _rotary_factors(config: LlamaConfig) -> np.ndarray[Any, Any] | None:
     """By what llama.cpp divides each rotary frequency, (head_dim / 2,), for Llama 3's scaling."""
-    if config.rope_parameters["rope_type"] != "llama3":
+    rope, width = _rope_parameters(config), _head_dim(config)
+    if rope["rope_type"] != "llama3":
         return None
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
-    plain = config.rope_parameters["rope_theta"] ** -exponents
+    exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
+    plain = rope["rope_theta"] ** -exponents
     factors: np.ndarray[Any, Any] = (plain / scaled.double()).float().numpy()
     return factors

@@ -85,7 +85,8 @@ def to_stock_model(model: PreTrainedModel) -> PreTrainedModel:
     plain.load_state_dict(model.state_dict(), assign=True)
     plain.model.rotary_emb = model.model.rotary_emb  # its buffers are in no state_dict
     plain.config.dtype = model.dtype
-    return plain.eval()
+    plain.eval()  # type: ignore[no-untyped-call]  # not annotated
+    return plain
 
 
 def write_stock_layout(loaded: LoadedModel, model: PreTrainedModel, work: Path) -> PreTrainedModel:
@@ -112,7 +113,7 @@ def _generation_config(model: PreTrainedModel, stop_ids: Sequence[int]) -> Gener
         settings[name] = next((value for value in values if value is not None), None)
     if not model.config.is_encoder_decoder:
         settings = {name: settings[name] for name in kept[:2]}
-    return GenerationConfig(eos_token_id=list(stop_ids), **settings)
+    return GenerationConfig(eos_token_id=list(stop_ids), **settings)  # type: ignore[no-untyped-call]  # not annotated
 
 
 def _name_class(file: Path) -> None:
