@@ -21,13 +21,12 @@ def models(context: typer.Context, json_: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
 
-    from rolesum.models.listing import model_rows, print_models
+    from rolesum.models.listing import describe_models, print_models
 
-    rows = model_rows()
     if json_:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(describe_models(), indent=1, ensure_ascii=False))
     else:
-        print_models(rows)
+        print_models()
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep freed memory for what is allocated next.
+"""Configure the C library's allocator to keep freed memory for later allocations.
 
 By default glibc gives the memory of large tensors back to the system and asks for it again an operator later: every
 page of it is then mapped and cleared anew, which can cost more than the operator itself.
@@ -14,7 +14,7 @@ FROM_HEAP, KEPT = 32 * 2**20, 2**30
 
 
 def keep_freed_memory() -> bool:
-    """Ask for it, for the whole process; False where the C library is another or the environment has settled it."""
+    """Keep freed memory, in the whole process. False if the C library is not glibc or the environment configures it."""
     if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The adapters that come with rolesum: what they are called, and where they lie."""
+"""The adapters that come with rolesum: their names and directories."""
 
 from importlib import resources
 from pathlib import Path
@@ -15,23 +15,23 @@ def bundled_adapters() -> dict[str, Path]:
 
 
 def adapter_for(base: str) -> Path | None:
-    """The one that comes with rolesum for a base of the catalog."""
+    """The bundled adapter for a base of the catalog; None where there is none."""
     return bundled_adapters().get(f"{_PREFIX}{base}")
 
 
 def default_adapter() -> Path | None:
-    """The one that summarizes where neither a model nor an adapter is named."""
+    """The bundled adapter that is used where neither a model nor an adapter is named."""
     return adapter_for(DEFAULT_MODEL)
 
 
 def license_notice(adapter: Path) -> str:
-    """What one must know who summarizes with an adapter that comes with rolesum; nothing for another."""
+    """The restriction of a bundled adapter's training data, to be shown to the user; empty for any other adapter."""
     name = next((name for name, path in bundled_adapters().items() if path == adapter), "")
     fix = "--adapter or --model takes another"
     return f"{name} summarizes: the data it was trained on allow non-commercial use only; {fix}" if name else ""
 
 
 def adapter_path(name_or_path: str | Path) -> Path:
-    """An adapter's directory: the path itself, or the place of one that comes with rolesum by its name."""
+    """An adapter's directory, from its path or from the name of a bundled adapter."""
     path = Path(name_or_path)
     return path if path.exists() else bundled_adapters().get(str(name_or_path), path)

@@ -1,4 +1,4 @@
-"""The chat form of a checkpoint, from its family's row or from its tokenizer: its chat template, or its frame."""
+"""The chat format of a checkpoint: from its family's row, its chat template, or the tokens around a text."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ _USER_TEXT, _ANSWER = "ROLESUM-USER-TEXT", "ROLESUM-ANSWER"
 
 
 def chat_format(tokenizer: Tokenizer, family: Family, place: str) -> ChatFormat:
-    """What stands before and after one user message, and what ends the answer. `place` is named in errors."""
+    """What is put before and after one user message, and what ends the answer. `place` is named in errors."""
     if family.chat == "frame":
         return frame(tokenizer, place)
     if family.chat != "template":
@@ -24,7 +24,7 @@ def chat_format(tokenizer: Tokenizer, family: Family, place: str) -> ChatFormat:
 
 
 def chat_token_ids(tokenizer: Tokenizer, chat: ChatFormat) -> set[int]:
-    """The added tokens that the form uses, special or not: `<think>`, say. Text must not become one of them."""
+    """The added tokens that the chat format uses, such as `<think>`, special or not: text must not become one."""
     pieces = (*chat.head, *chat.tail, *chat.answer_start, *chat.answer_end)
     used = {
         index
@@ -39,7 +39,7 @@ def chat_token_ids(tokenizer: Tokenizer, chat: ChatFormat) -> set[int]:
 
 
 def _completed(chat: ChatFormat, tokenizer: Tokenizer, place: str) -> ChatFormat:
-    """A form with the tokenizer's own begin and end of text where the form names none."""
+    """The chat format with the tokenizer's own begin and end of text where it names none."""
     if chat.answer_end:
         return chat
     if tokenizer.eos_token_id is None:
@@ -49,20 +49,20 @@ def _completed(chat: ChatFormat, tokenizer: Tokenizer, place: str) -> ChatFormat
 
 
 def _from_template(tokenizer: Tokenizer, place: str) -> ChatFormat:
-    """Render the template once around marks, and cut at the marks. The texts come from the checkpoint: trusted."""
+    """Render the template around marks, and split at the marks. The template comes from the checkpoint: trusted."""
     question = {"role": "user", "content": _USER_TEXT}
     answer = {"role": "assistant", "content": _ANSWER}
     options = {"tokenize": False, "enable_thinking": False}
     fix = "mend the chat_template of the tokenizer, or remove it for a plain prompt"
     try:
-        asked = tokenizer.apply_chat_template([question], add_generation_prompt=True, **options)
+        prompted = tokenizer.apply_chat_template([question], add_generation_prompt=True, **options)
         answered = tokenizer.apply_chat_template([question, answer], **options)
     except Exception as error:  # a template may raise what it likes
         raise ModelError(f"the chat template cannot be rendered: {error}", place, fix) from None
-    head, user_mark, tail = str(asked).partition(_USER_TEXT)
+    head, user_mark, tail = str(prompted).partition(_USER_TEXT)
     before, answer_mark, end = str(answered).partition(_ANSWER)
     # What the template writes between the prompt and an answer is for the model to write: ChatGLM3's line break.
-    start = before.removeprefix(str(asked)).rstrip(" ") if before.startswith(str(asked)) else ""
+    start = before.removeprefix(str(prompted)).rstrip(" ") if before.startswith(str(prompted)) else ""
     if not user_mark or not answer_mark:
         raise ModelError("the chat template does not show the message that it is given", place, fix)
     end = end.strip() or str(tokenizer.eos_token or "")

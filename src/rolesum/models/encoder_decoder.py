@@ -1,7 +1,7 @@
-"""Encoder-decoders: what stands around a source and a target, how the decoder begins, and the model's two halves.
+"""Encoder-decoders: the tokens around a source and a target, how the decoder begins, and calls of each half.
 
-The tokenizer itself is asked what it puts around a text, so that a source is what it was trained on: `<s> … </s>` for
-BART, `… </s>` for T5, a language code before or behind for mBART.
+What is put around a text is read off the tokenizer's own output, so that a source looks as it did in pretraining:
+`<s> … </s>` for BART, `… </s>` for T5, a language code before or after for mBART.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from rolesum.models.families import OTHER_ENCODER_DECODER, Family
 from rolesum.models.lm_head import apply_lm_head
 from rolesum.models.protocols import Backbone, MultilingualTokenizer, Tokenizer
 
-# mBART's codes of the languages that dialogues are told in.
+# mBART's codes of the languages that rolesum reads.
 LANGUAGE_CODES = {"en": "en_XX", "zh": "zh_CN"}
 # For checkpoints that state no length (T5 v1.1, mT5): relative positions have no limit of their own.
 UNSTATED_LENGTH = 2048
@@ -30,10 +30,10 @@ _PROBE = "x"
 
 @dataclass(frozen=True, slots=True)
 class EncoderDecoderSpec:
-    """What the two sides of an encoder-decoder want.
+    """Lengths, first decoder token and source format of an encoder-decoder.
 
-    Lengths are in tokens. `decoder_start` is None where the decoder begins with the last token of its target. `forms`
-    are by language, where tokens of a language stand around a text.
+    Lengths are in tokens. `decoder_start` is None where the decoder begins with the last token of its target.
+    `chat_formats` are by language, where tokens of a language stand around a text.
     """
 
     source_length: int
@@ -42,7 +42,7 @@ class EncoderDecoderSpec:
     chat_formats: Mapping[str, ChatFormat]
 
     def decoder_prompt(self, form: ChatFormat) -> list[int]:
-        """What the decoder is given before it writes: its start, and what every target begins with."""
+        """The ids that the decoder starts with: its start token, and what every target begins with."""
         start = form.answer_end[-1] if self.decoder_start is None else self.decoder_start
         return [int(start), *map(int, form.answer_start)]
 
@@ -50,15 +50,15 @@ class EncoderDecoderSpec:
 def encoder_decoder_spec(
     path: Path, config: PretrainedConfig, tokenizer: Tokenizer, family: Family
 ) -> EncoderDecoderSpec | None:
-    """The sides of a checkpoint; None for a causal model. Raises ModelError where it does not say what it must."""
+    """The spec of a checkpoint; None for a causal model. Raises ModelError where the checkpoint leaves it open."""
     if not family.encoder_decoder:
         return None
     source, target = _lengths(config, tokenizer)
-    return EncoderDecoderSpec(source, target, _decoder_start(path, config, family), _forms(tokenizer, str(path)))
+    return EncoderDecoderSpec(source, target, _decoder_start(path, config, family), _formats(tokenizer, str(path)))
 
 
 def frame(tokenizer: Tokenizer, place: str) -> ChatFormat:
-    """What the tokenizer puts around a source (head, tail) and around a target (start, end), by id."""
+    """The ids that the tokenizer puts around a source (head, tail) and around a target (answer_start, answer_end)."""
     try:
         head, tail = _around(tokenizer, tokenizer(_PROBE).input_ids)
         start, end = _around(tokenizer, tokenizer(text_target=_PROBE).input_ids)
@@ -99,20 +99,20 @@ def run_decoder(
     )[0]
 
 
-def check_encoder_decoder(model: PreTrainedModel, family: Family, sides: EncoderDecoderSpec, place: str) -> None:
-    """Raise ModelError where the halves together are not the model's own forward, or its decoder begins otherwise.
+def check_encoder_decoder(model: PreTrainedModel, family: Family, spec: EncoderDecoderSpec, place: str) -> None:
+    """Raise ModelError where encoder, decoder and head together do not equal the model's own forward.
 
     Families of the table are covered by tests; another model is tried on a few tokens.
     """
-    if family is OTHER_ENCODER_DECODER and not _halves_are_the_whole(model, sides):
+    if family is OTHER_ENCODER_DECODER and not _halves_equal_forward(model, spec):
         what = f"{type(model).__name__} computes its logits in a way of its own"
         raise ModelError(what, place, "use a model of a family that rolesum models lists")
 
 
-def _halves_are_the_whole(model: PreTrainedModel, sides: EncoderDecoderSpec) -> bool:
+def _halves_equal_forward(model: PreTrainedModel, spec: EncoderDecoderSpec) -> bool:
     words = torch.arange(10, 22, device=model.device)[None] % model.config.get_text_config().vocab_size
     source, target = words[:, :7], words[:, 7:]
-    start = target.new_full((1, 1), sides.decoder_start or 0)
+    start = target.new_full((1, 1), spec.decoder_start or 0)
     try:
         with torch.no_grad():
             expected = model(input_ids=source, labels=target).logits[0].float()
@@ -147,25 +147,25 @@ def _decoder_start(path: Path, config: PretrainedConfig, family: Family) -> int 
     raise ModelError("the checkpoint does not say with which token its decoder begins", str(path), fix)
 
 
-def _forms(tokenizer: Tokenizer, place: str) -> dict[str, ChatFormat]:
-    """The frame for each language of LANGUAGE_CODES that the tokenizer knows. It is left as it was."""
+def _formats(tokenizer: Tokenizer, place: str) -> dict[str, ChatFormat]:
+    """The chat format for each language of LANGUAGE_CODES that the tokenizer knows. The tokenizer is left as it was."""
     if not hasattr(tokenizer, "src_lang"):
         return {}
     multilingual = cast(MultilingualTokenizer, tokenizer)
     before, known = (multilingual.src_lang, multilingual.tgt_lang), tokenizer.get_vocab()
-    forms = {}
+    formats = {}
     try:
         for language, code in LANGUAGE_CODES.items():
             if code in known:
                 multilingual.src_lang = multilingual.tgt_lang = code
-                forms[language] = frame(tokenizer, place)
+                formats[language] = frame(tokenizer, place)
     finally:
         multilingual.src_lang, multilingual.tgt_lang = before
-    return forms
+    return formats
 
 
 def _around(tokenizer: Tokenizer, whole: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids before and behind the probe's own."""
+    """The ids before and after those of the probe text."""
     plain = tokenizer.encode(_PROBE, add_special_tokens=False)
     for start in range(len(whole) - len(plain) + 1):
         if whole[start : start + len(plain)] == plain:

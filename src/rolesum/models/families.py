@@ -1,4 +1,4 @@
-"""Model families as rows of facts: how a chat is written, what LoRA adapts, whether a prefix can be shared.
+"""Model families as rows of facts: chat format, what LoRA adapts, whether roles can share a dialogue's prefix.
 
 The family is decided by the checkpoint's config.json, not by its name or size.
 """
@@ -41,7 +41,7 @@ class Family:
 
     @property
     def unshared_reason(self) -> str:
-        """Of a family that does not share prefixes: what its models do instead."""
+        """Why a family cannot share prefixes, as the end of a sentence about its models."""
         if self.encoder_decoder:
             return "read the dialogue and the instruction together, in both directions"
         return "take positions from the attention mask"

@@ -1,6 +1,6 @@
-"""The catalog as a table: what is on disk, and what each family supports."""
+"""The catalog as JSON objects and as tables: what is on disk, and what each family supports."""
 
-from dataclasses import dataclass
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,55 +11,40 @@ from rolesum.models.catalog import CATALOG
 from rolesum.models.download import on_disk
 from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
 
-
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """One model of the catalog as it is on this machine."""
-
-    alias: str
-    parameters: str
-    reads: tuple[str, ...]
-    source: str
-    on_disk: bool
-    family: str
-    shares_prefix: bool
-    license: str
-    note: str
+_FAMILIES = {family.name: family for family in FAMILIES}
 
 
-def model_rows() -> list[ModelRow]:
-    """The catalog, in its order."""
-    families = {family.name: family for family in FAMILIES}
-    rows = []
-    for entry in CATALOG.values():
-        rows.append(
-            ModelRow(
-                alias=entry.alias,
-                parameters=entry.parameters,
-                reads=entry.languages,
-                source=entry.source,
-                on_disk=on_disk(entry),
-                family=entry.family,
-                shares_prefix=families[entry.family].shares_prefix,
-                license=entry.license,
-                note=entry.note,
-            )
-        )
-    return rows
+def describe_models() -> list[dict[str, Any]]:
+    """The catalog in its order, as JSON objects, with what is on disk on this machine."""
+    return [
+        {
+            "alias": entry.alias,
+            "parameters": entry.parameters,
+            "reads": entry.languages,
+            "source": entry.source,
+            "on_disk": on_disk(entry),
+            "family": entry.family,
+            "shares_prefix": _FAMILIES[entry.family].shares_prefix,
+            "license": entry.license,
+            "note": entry.note,
+        }
+        for entry in CATALOG.values()
+    ]
 
 
-def print_models(rows: list[ModelRow]) -> None:
-    """Two tables: the models, and the families that decide how they are spoken to and trained."""
-    said = {True: "yes", False: "no"}
+def print_models() -> None:
+    """Print two tables: the models of the catalog, and the families that decide how they are prompted and trained."""
+    yes_no = {True: "yes", False: "no"}
     console = Console()
     models = Table("model", "size", "reads", "on disk", "family", "license", box=SIMPLE_HEAD)
-    for row in rows:
-        models.add_row(row.alias, row.parameters, " ".join(row.reads), said[row.on_disk], row.family, row.license)
+    for entry in CATALOG.values():
+        reads, here = " ".join(entry.languages), yes_no[on_disk(entry)]
+        models.add_row(entry.alias, entry.parameters, reads, here, entry.family, entry.license)
     console.print(models)
     families = Table("family", "model_type", "chat form", "LoRA on linear", "shares prefix", box=SIMPLE_HEAD)
     for family in (*FAMILIES, OTHER, OTHER_ENCODER_DECODER):
         types = ", ".join(family.model_types) or f"any {family.name if family.encoder_decoder else 'other causal'}"
-        families.add_row(family.name, types, _chat(family), _targets(family), said[family.shares_prefix])
+        families.add_row(family.name, types, _chat(family), _targets(family), yes_no[family.shares_prefix])
     console.print(families)
     if adapters := bundled_adapters():
         console.print(f"Adapters that come with rolesum: {', '.join(adapters)}", highlight=False)

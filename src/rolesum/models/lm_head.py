@@ -28,7 +28,8 @@ def apply_lm_head(
     relatives add a bias after it. `head` replaces the model's own head module, for a caller inside that module's call.
     """
     hidden = hidden * model.config.d_model**-0.5 if _scales_hidden(model.config) else hidden
-    layer: Callable[[torch.Tensor], torch.Tensor] = head or model.get_output_embeddings()  # type: ignore[no-untyped-call]  # not annotated
+    own: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # not annotated
+    layer: Callable[[torch.Tensor], torch.Tensor] = head or own
     logits = layer(hidden).float()  # (positions, vocabulary)
     bias: torch.Tensor | None = getattr(model, "final_logits_bias", None)  # (1, vocabulary)
     logits = logits if bias is None else logits + bias

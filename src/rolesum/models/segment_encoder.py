@@ -1,7 +1,7 @@
-"""Segments to token ids, so that what a person typed can never become a control token.
+"""Encode prompt segments to token ids so that text from a dialogue never becomes a control token.
 
-Control segments are ours: their text may hold control tokens by surface, or ids. All other segments are other
-people's text: `<|im_end|>` or `</s>` typed by a customer is encoded as the characters that it is.
+Control segments are made by rolesum: they hold control tokens by surface text or by id. All other segments are text:
+`<|im_end|>` or `</s>` typed by a customer is encoded as the characters that it is.
 """
 
 import re
@@ -14,9 +14,10 @@ from rolesum.models.protocols import Tokenizer
 
 
 class SegmentEncoder:
-    """Encodes segments with one tokenizer. `control_ids` are ids that text must never produce, beside the special.
+    """Encodes segments with one tokenizer.
 
-    `rows` are the embedding's, if known; an id beyond them is a ModelError.
+    `control_ids` are ids that text must never produce, besides the special tokens. `rows` is the size of the embedding,
+    if known; an id beyond it is a ModelError.
     """
 
     def __init__(self, tokenizer: Tokenizer, control_ids: Collection[int] = (), rows: int | None = None) -> None:
@@ -39,6 +40,7 @@ class SegmentEncoder:
         return ids
 
     def encode_segment(self, segment: Segment) -> list[int]:
+        """The ids of one segment."""
         if segment.kind != "control":
             return self._encode_text(segment.text, segment.continues)
         ids: list[int] = []
@@ -47,7 +49,7 @@ class SegmentEncoder:
         return ids
 
     def _encode_text(self, text: str, continues: bool) -> list[int]:
-        """Text as text. Where the tokenizer still finds a control token, its surface is cut apart and tried again."""
+        """Encode text as text. If the tokenizer still finds a control token, split its surface and encode again."""
         ids = self._ids(text, continues, split=True)
         if self.control_ids.isdisjoint(ids) or self._surface is None:
             return ids

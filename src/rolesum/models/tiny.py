@@ -1,4 +1,4 @@
-"""Checkpoints in the layouts that their authors published, of random weights and small enough for a test.
+"""Write tiny checkpoints with random weights in the layouts that the models' authors published, for tests.
 
 Architecture, file names and tensor names are the original's. With the original's tokenizer.model the ids are the
 original's too; without one, a small tokenizer of the same kind is trained on the bundled dialogues.
@@ -135,8 +135,9 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
     (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     torch.manual_seed(seed)
     with quiet_transformers():
-        config_ = load_config(work)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config_, dtype=torch.float32)  # type: ignore[no-untyped-call]  # not annotated
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # not annotated
+            load_config(work), dtype=torch.float32
+        )
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:  # so widely that greedy texts vary

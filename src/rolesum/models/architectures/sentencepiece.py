@@ -2,7 +2,7 @@
 
 transformers' own conversions rank the merges by id or guess the prefix, and give other ids than the library that the
 model was trained with. Here merges stand in the order in which SentencePiece makes them: by the score of what comes
-out. The ids and the texts are those of the sentencepiece library (tests/models/test_sentencepiece.py).
+out. The ids and the texts are those of the sentencepiece library (tests/models/architectures/test_sentencepiece.py).
 """
 
 import copy

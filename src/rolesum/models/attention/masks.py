@@ -1,7 +1,7 @@
-"""Attention masks by position: who sees whom, for packed branches and for caches with holes.
+"""4D attention masks for packed branches and for KV caches with padding inside.
 
-transformers takes a ready 4D mask as it is. We make it ourselves wherever a row is more than one left-to-right text:
-in training, where branches share a prefix, and in generation, where a row's cache has padding in its middle.
+transformers uses a ready 4D mask as it is. rolesum makes one wherever a row is more than one left-to-right text: in
+training, where branches share a prefix, and in generation, where a row's KV cache has padding in its middle.
 """
 
 import math
@@ -15,12 +15,13 @@ from transformers.masking_utils import sdpa_mask
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
+# One mask (batch, 1 or heads, queries, keys) for all layers, or one for each type of layer.
 AttentionMask = torch.Tensor | dict[str, torch.Tensor]
 
 
 @contextmanager
 def override_attention(config: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Inside, `function` is the attention of the model of this config, known to transformers by `name`."""
+    """Inside, the model of this config computes attention with `function`, registered in transformers as `name`."""
     AttentionInterface.register(name, function)
     AttentionMaskInterface.register(name, sdpa_mask)
     before = config._attn_implementation
@@ -32,15 +33,15 @@ def override_attention(config: Any, name: str, function: Callable[..., Any]) -> 
 
 
 def supports_custom_masks(config: Any) -> bool:
-    """Whether all layer types of a model are ones whose mask can be made here."""
+    """Whether make_attention_mask can make the masks of all of the model's layer types."""
     return set(getattr(config, "layer_types", None) or (FULL,)) <= {FULL, SLIDING}
 
 
 def bundle_visibility(branches: torch.Tensor) -> torch.Tensor:
-    """Which key each query of a packed row may see, as bool (batch, 1, length, length).
+    """Which keys each query of a packed row attends to: bool (batch, 1, length, length), queries before keys.
 
     `branches` (batch, length) holds 0 for the prefix, 1, 2, … for the branches in order, and -1 for padding on the
-    right. A branch sees the prefix and itself, up to the query.
+    right. A branch attends to the prefix and to itself, up to the query.
     """
     length = branches.shape[1]
     query, key = branches[:, :, None], branches[:, None, :]
@@ -51,24 +52,24 @@ def bundle_visibility(branches: torch.Tensor) -> torch.Tensor:
 def make_attention_mask(
     config: Any, visible: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor, dtype: torch.dtype
 ) -> AttentionMask:
-    """The mask as the model takes it, from `visible`, bool (batch, 1, queries, keys).
+    """The mask in the form that the model takes, from `visible`, bool (batch, 1, queries, keys).
 
-    Sliding-window layers see only keys fewer than `sliding_window` positions back; positions are (batch, queries) and
-    (batch, keys). sdpa takes bool, other implementations a float mask to add. A model with ALiBi gets its bias in it.
+    Sliding-window layers attend only to keys fewer than `sliding_window` positions back; positions are integers
+    (batch, queries) and (batch, keys). The result is bool for sdpa and an additive float mask of `dtype` for other
+    implementations, (batch, 1, queries, keys). A model with ALiBi gets its bias in it: (batch, heads, queries, keys).
     """
     if getattr(config, "alibi", False):  # of baichuan.BaichuanConfig
-        bias = alibi_bias(config.num_attention_heads, query_positions, key_positions)
-        bias = bias.to(dtype)
+        bias = alibi_bias(config.num_attention_heads, query_positions, key_positions).to(dtype)
         fill = bias.masked_fill_ if len(bias) == len(visible) else bias.masked_fill  # in place: it may be gigabytes
         return fill(~visible, torch.finfo(dtype).min)
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
     if window is None or kinds == {FULL}:
-        return _as_taken(config, visible, dtype)
+        return _for_implementation(config, visible, dtype)
     near = (query_positions[:, None, :, None] - key_positions[:, None, None, :]) < window
-    sliding = _as_taken(config, visible & near, dtype)
+    sliding = _for_implementation(config, visible & near, dtype)
     if kinds == {FULL, SLIDING}:
-        return {FULL: _as_taken(config, visible, dtype), SLIDING: sliding}
+        return {FULL: _for_implementation(config, visible, dtype), SLIDING: sliding}
     return sliding
 
 
@@ -89,7 +90,7 @@ def alibi_bias(heads: int, query_positions: torch.Tensor, key_positions: torch.T
     return slopes[:, None, None] * distance[:, None]
 
 
-def _as_taken(config: Any, visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _for_implementation(config: Any, visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if config._attn_implementation == "sdpa":
         return visible
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)

@@ -1,4 +1,4 @@
-"""Whether a model takes our masks and positions: asked of the model itself where no family row vouches for it."""
+"""Probe whether a model honors ready masks and position ids, for models of families that the tests do not cover."""
 
 import torch
 from transformers import PreTrainedModel
@@ -12,21 +12,22 @@ _PREFIX, _BRANCH = 4, 3
 
 
 def check_mask_support(model: PreTrainedModel, family: Family, place: str) -> None:
-    """Raise ModelError for a model in which two branches behind one prefix would not be what each is alone.
+    """Raise ModelError for a model in which a branch packed behind a shared prefix differs from the branch alone.
 
-    Families of the table are covered by tests. Another model packs two branches, and must give for the second what its
-    own forward gives without the first: models whose positions come from elsewhere (ALiBi, recurrence) do not.
+    Families of the table are covered by tests. Another model is run on two packed branches, and must give for the
+    second what its own forward gives without the first: models whose positions come from elsewhere (ALiBi, recurrence)
+    do not. `place` is named in errors.
     """
     config = model.config.get_text_config()
     fix = "use a model of a family that rolesum models lists"
     if family.shares_prefix and not supports_custom_masks(config):
         kinds = ", ".join(sorted(set(config.layer_types)))
         raise ModelError(f"{type(model).__name__} has layers whose masks rolesum cannot make ({kinds})", place, fix)
-    if family is OTHER and not _second_branch_is_alone(model):
+    if family is OTHER and not _second_branch_is_independent(model):
         raise ModelError(f"{type(model).__name__} does not take ready masks and positions", place, fix)
 
 
-def _second_branch_is_alone(model: PreTrainedModel) -> bool:
+def _second_branch_is_independent(model: PreTrainedModel) -> bool:
     device, length = model.device, _PREFIX + 2 * _BRANCH
     ids = torch.arange(10, 10 + length, device=device)[None] % model.config.get_text_config().vocab_size
     branches = torch.tensor([[0] * _PREFIX + [1] * _BRANCH + [2] * _BRANCH], device=device)

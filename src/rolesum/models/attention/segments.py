@@ -1,11 +1,11 @@
-"""Attention on a processor as plain products: each segment of a packed row with the keys that it sees, and no others.
+"""Attention on a CPU by segments: each segment of a packed row is multiplied with the keys it attends to and no others.
 
-A batch of bundles is one row without padding. Its mask is not a square of yes and no but a table of segments, a line
-each: a prefix, or a branch with the prefix that it goes on from. Queries are taken in blocks, so that a block's scores
-stay in the processor's cache and keys behind the block are never multiplied; the backward computes the scores again
-rather than keep them, so that memory grows with the length and not with its square (FlashAttention, arXiv 2205.14135).
+A batch of bundles is one row without padding. Its mask is not a boolean square but a table of segments, one per line: a
+prefix, or a branch with the prefix that it continues. Queries are taken in blocks, so that a block's scores stay in the
+CPU's cache and later keys are never multiplied; the backward computes the scores again instead of keeping them, so that
+memory grows with the length and not with its square (FlashAttention, arXiv 2205.14135).
 
-The table travels where transformers expects a ready 4D mask, so that every layer gets it without a change of the model.
+The table is passed in place of a ready 4D mask, so that every layer gets it without a change of the model.
 """
 
 from collections import Counter
@@ -20,20 +20,21 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rolesum.models.attention.masks import FULL, SLIDING, override_attention, supports_custom_masks
 
+# The name of this attention in transformers.
 IMPLEMENTATION = "rolesum_segments"
 # Queries of one block: 128 keep the scores of a head group in a core's second-level cache.
 BLOCK_SIZE = 128
 
-# dtype of a table: by it, a table is told from a mask of scores or of booleans.
+# dtype of a segment table; it distinguishes a table from a float or a bool mask.
 TABLE_DTYPE = torch.int64
 
 
 def segment_table(branches: torch.Tensor) -> torch.Tensor:
-    """The segments of `branches` (rows, length) once padding (-1) is taken out and the rows are joined into one.
+    """The segments of `branches` (batch, length) after padding (-1) is removed and the rows are joined into one.
 
-    (1, 1, segments, 4): start and end of the segment, start and end of the prefix that it goes on from (the same
-    number twice where it is a prefix itself). Branch 0 is a row's prefix, as in bundle_visibility. A row of one branch
-    is one segment: a text that is read from left to right.
+    The result is int64 (1, 1, segments, 4): start and end of the segment, start and end of the prefix that it continues
+    (an empty range where it is a prefix itself). Branch 0 is a row's prefix, as in bundle_visibility. A row with one
+    branch is one segment: a plain left-to-right text.
     """
     table: list[tuple[int, int, int, int]] = []
     end = 0
@@ -51,13 +52,13 @@ def segment_table(branches: torch.Tensor) -> torch.Tensor:
 
 
 def segment_mask(config: Any, table: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
-    """The table as the model takes its mask: one for all layers, or one for each kind of layer."""
+    """The table in the form of the model's mask: one for all layers, or one for each type of layer."""
     kinds = set(getattr(config, "layer_types", None) or ())
     return {FULL: table, SLIDING: table} if kinds == {FULL, SLIDING} else table
 
 
 def supports_segment_attention(config: Any, device: torch.device) -> bool:
-    """Whether a model's attention can be computed so: on a processor, where it would be plain sdpa without dropout."""
+    """Whether segment attention can replace the model's own: on a CPU, for plain sdpa without dropout or ALiBi."""
     return (
         device.type == "cpu"
         and config._attn_implementation == "sdpa"
@@ -69,13 +70,13 @@ def supports_segment_attention(config: Any, device: torch.device) -> bool:
 
 @contextmanager
 def segment_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model's attention takes tables of segments; with any other mask it is the library's sdpa."""
+    """Inside, the model's attention accepts segment tables; with any other mask it is transformers' sdpa."""
     with override_attention(model.config.get_text_config(), IMPLEMENTATION, _attention):
         yield
 
 
 def uses_segment_attention(model: PreTrainedModel) -> bool:
-    """Whether this is inside `segment_attention`."""
+    """Whether the model is inside `segment_attention` now."""
     return bool(model.config.get_text_config()._attn_implementation == IMPLEMENTATION)
 
 
@@ -89,9 +90,10 @@ def _attention(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """As transformers calls it: query (1, heads, length, width), key and value (1, key heads, length, width).
+    """The attention function as transformers calls it.
 
-    Fewer queries than keys are those of the last tokens.
+    `query` is (1, heads, queries, head dim), `key` and `value` are (1, KV heads, keys, head dim); fewer queries than
+    keys are those of the last tokens. Returns (1, queries, heads, head dim).
     """
     if attention_mask is None or attention_mask.dtype != TABLE_DTYPE:
         kwargs |= {"scaling": scaling, "sliding_window": sliding_window}
@@ -107,24 +109,29 @@ def _attention(
 
 
 class QueryBlock(NamedTuple):
-    """Queries start…end of a segment, the spans of keys that they see, and what hides the last of these from some.
+    """A block of queries of one segment, the spans of keys that they attend to, and a mask for the last of these keys.
 
-    Queries are counted among the queries, keys among the keys.
+    `start` and `end` are indices of queries, `spans` ranges of keys. `bias` is (queries, 1, last keys), to be added to
+    the scores: -inf where a query must not attend to a key, else 0.
     """
 
     start: int
     end: int
     spans: tuple[tuple[int, int], ...]
-    bias: torch.Tensor  # (queries, 1, last keys), -inf where a query must not see a key, else 0: to be added
+    bias: torch.Tensor
 
     def keys(self, states: torch.Tensor) -> torch.Tensor:
-        """(heads, keys, width) of the block's keys or values, from those of the whole row."""
+        """The block's keys or values (KV heads, block keys, head dim), out of all (KV heads, keys, head dim)."""
         parts = [states[:, start:end] for start, end in self.spans]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 class SegmentAttention(torch.autograd.Function):
-    """softmax(s q k') v by blocks of queries. Heads that share a key head stand beside each other in one product."""
+    """softmax(scale · q kᵀ + bias) v, by blocks of queries. Heads that share a KV head are one matrix product.
+
+    Shapes are those of `_attention`; grouped queries are (KV heads, queries, groups, head dim) with groups = heads per
+    KV head. The backward returns the gradients of query, key and value.
+    """
 
     @staticmethod
     def forward(
@@ -144,23 +151,23 @@ class SegmentAttention(torch.autograd.Function):
             out[block.start : block.end] = mixed.transpose(0, 1)
         ctx.save_for_backward(q, k, v, out)
         ctx.blocks, ctx.scale = blocks, scale
-        return out.flatten(1, 2)[None]  # (1, length, heads, width)
+        return out.flatten(1, 2)[None]  # (1, queries, heads, head dim)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         q, k, v, out = ctx.saved_tensors
         heads, _, groups, _ = q.shape
-        # Each query's gradient times its output: the sum over the keys of p dp, (key heads, length, groups, 1).
-        through = (grads[0].view_as(out) * out).sum(-1, keepdim=True).transpose(0, 1)
+        # Sum over the keys of p dp, FlashAttention's D: (KV heads, queries, groups, 1).
+        delta = (grads[0].view_as(out) * out).sum(-1, keepdim=True).transpose(0, 1)
         grad = _grouped(grads[0].transpose(1, 2), heads)
         q_grad = torch.empty_like(q)
         k_grad, v_grad = (torch.zeros(states.shape, dtype=torch.float32) for states in (k, v))
         for block in ctx.blocks:
             mine = slice(block.start, block.end)
             k_seen, v_seen = block.keys(k), block.keys(v)
-            weights = _weights(q, k_seen, block)  # (key heads, queries * groups, keys)
+            weights = _weights(q, k_seen, block)  # (KV heads, queries * groups, keys)
             one = grad[:, mine].flatten(1, 2)
-            scores_grad = torch.bmm(one, v_seen.transpose(1, 2)).sub_(through[:, mine].flatten(1, 2)).mul_(weights)
+            scores_grad = torch.bmm(one, v_seen.transpose(1, 2)).sub_(delta[:, mine].flatten(1, 2)).mul_(weights)
             q_grad[:, mine] = torch.unflatten(torch.bmm(scores_grad, k_seen), 1, (-1, groups))
             k_part = torch.bmm(scores_grad.transpose(1, 2), q[:, mine].flatten(1, 2))
             v_part = torch.bmm(weights.transpose(1, 2), one)
@@ -174,13 +181,13 @@ class SegmentAttention(torch.autograd.Function):
 
 
 def _grouped(states: torch.Tensor, key_heads: int, scale: float = 1.0) -> torch.Tensor:
-    """`scale` times (1, heads, length, width), as (key heads, length, groups, width) in this order in memory."""
+    """`scale` times (1, heads, length, head dim), contiguous as (KV heads, length, groups, head dim)."""
     grouped = torch.unflatten(states[0], 0, (key_heads, -1)).transpose(1, 2)
     return torch.mul(grouped, scale, out=states.new_empty(grouped.shape))
 
 
 def _weights(q: torch.Tensor, keys: torch.Tensor, block: QueryBlock) -> torch.Tensor:
-    """The block's attention weights, (key heads, queries * groups, keys)."""
+    """The block's attention weights, (KV heads, queries * groups, keys)."""
     scores = torch.bmm(q[:, block.start : block.end].flatten(1, 2), keys.transpose(1, 2))
     last = block.bias.shape[-1]
     torch.unflatten(scores, 1, (-1, q.shape[2]))[..., -last:].add_(block.bias)  # three times as fast as masked_fill_
@@ -191,9 +198,9 @@ def _weights(q: torch.Tensor, keys: torch.Tensor, block: QueryBlock) -> torch.Te
 def _blocks(
     table: tuple[tuple[int, ...], ...], window: int | None, dtype: torch.dtype = torch.float32, first: int = 0
 ) -> tuple[QueryBlock, ...]:
-    """The blocks of all segments, whose queries begin with the row's token `first`.
+    """The query blocks of all segments; the first query is the row's token `first`.
 
-    They are the same for every layer of a step, and for its backward.
+    They are the same for every layer of a step and for its backward.
     """
     blocks = (
         _block(line, start, min(start + BLOCK_SIZE, line[1]), window, dtype)
@@ -212,17 +219,17 @@ def _block(line: tuple[int, ...], start: int, end: int, window: int | None, dtyp
     keys = shared + end - own - lost
     seen = tuple(span for span in spans if span[0] < span[1])
     if not window or first + end - start <= window:
-        return QueryBlock(start, end, seen, _later(end - start, dtype))
+        return QueryBlock(start, end, seen, _causal_bias(end - start, dtype))
     back = torch.arange(first, first + end - start)[:, None] - torch.arange(lost, lost + keys)
-    return QueryBlock(start, end, seen, _hiding((back < 0) | (back >= window), dtype))
+    return QueryBlock(start, end, seen, _to_bias((back < 0) | (back >= window), dtype))
 
 
 @lru_cache(maxsize=BLOCK_SIZE)
-def _later(length: int, dtype: torch.dtype) -> torch.Tensor:
-    """What hides the keys that come after a query of the same block."""
-    return _hiding(torch.ones(length, length, dtype=torch.bool).triu(1), dtype)
+def _causal_bias(length: int, dtype: torch.dtype) -> torch.Tensor:
+    """The causal bias within a block, (length, 1, length)."""
+    return _to_bias(torch.ones(length, length, dtype=torch.bool).triu(1), dtype)
 
 
-def _hiding(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """-inf where (queries, keys) is True, as Block wants it."""
+def _to_bias(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The additive bias (queries, 1, keys) of a bool mask (queries, keys): -inf where it is True, else 0."""
     return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, float("-inf"))[:, None]

@@ -1,4 +1,4 @@
-"""Old adapters, trained on the authors' code of Baichuan or ChatGLM, as adapters for the model as rolesum loads it.
+"""Convert adapters trained on the authors' code of Baichuan or ChatGLM for the model as rolesum loads it.
 
 A LoRA layer on a fused matrix becomes one for each of its parts: A is copied, B is cut where the matrix is. The
 weights that it adds stay the same, number for number.
@@ -43,7 +43,7 @@ _REFUSED = (
 
 @dataclass(frozen=True, slots=True)
 class FusedLayout:
-    """How a family's modules were called: the fused matrix, and the other layers by their old names."""
+    """Module names in the authors' code: the fused matrix, and the other layers' old names -> new names."""
 
     fused: str
     renamed: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""A trained run, or a base as it comes, as one GGUF file, which is run in llama.cpp where that is installed."""
+"""Export a trained run or a base as one GGUF file, and compare it in llama.cpp where that is installed."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ _CONTEXT, _NEW_TOKENS = 900, 40
 
 @dataclass(frozen=True, slots=True)
 class GGUFExportResult:
-    """The file, and what llama.cpp gave beside the model in transformers; None where llama.cpp is not installed."""
+    """The file, and how llama.cpp's output compares with transformers'; None where llama.cpp is not installed."""
 
     path: Path
     precision: str
@@ -59,7 +59,7 @@ def export_gguf(
         raise ModelError(what, given, "run it with transformers or vLLM: --to llama or --to merged")
     loaded, _ = load_source(source, "llama", "float32" if precision == "f32" else None, device)
     prompts = ParityProbe.from_model(loaded, "float32", native=False).prompts
-    with _workshop(out) as work, quiet_transformers():
+    with _work_directory(out) as work, quiet_transformers():
         plain, file = work / "plain", work / out.name
         write_model(loaded, "llama", plain)
         del loaded
@@ -67,13 +67,13 @@ def export_gguf(
             fix = "use --to llama: transformers and vLLM read it"
             raise ModelError(f"cannot be written as GGUF: {reason}", given, fix)
         write_gguf(plain, file, precision)
-        checked = _in_llama_cpp(plain, file, prompts, precision) if _can_check(plain) else (None,) * 4
+        checked = _compare_in_llama_cpp(plain, file, prompts, precision) if _can_check(plain) else (None,) * 4
         file.replace(out)
     return GGUFExportResult(out, precision, out.stat().st_size, *checked)
 
 
 @contextmanager
-def _workshop(out: Path) -> Iterator[Path]:
+def _work_directory(out: Path) -> Iterator[Path]:
     """A directory beside the target, as /tmp may be too small for the weights. OSError becomes ResourceError."""
     try:
         folder = make_temp_dir(out)
@@ -92,7 +92,7 @@ def _can_check(plain: Path) -> bool:
     return llamacpp.is_installed() and stored * (4 / size + 1) < psutil.virtual_memory().available
 
 
-def _in_llama_cpp(
+def _compare_in_llama_cpp(
     plain: Path, file: Path, prompts: Sequence[list[int]], precision: str
 ) -> tuple[int, int, float, float]:
     """Prompts, how many of their greedy texts are alike, and the largest and mean difference of log-probabilities.

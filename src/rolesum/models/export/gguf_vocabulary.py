@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer in llama.cpp's words; one that llama.cpp would not run alike is refused with the reason."""
+"""Convert a checkpoint's tokenizer to GGUF. One that llama.cpp would run differently is refused, with the reason."""
 
 import json
 from collections.abc import Mapping, Sequence, Set
@@ -34,7 +34,7 @@ _PRE_TOKENIZERS: dict[str, tuple[list[dict[str, Any]], bool]] = {
 
 @dataclass
 class GGUFVocabulary:
-    """A tokenizer in llama.cpp's words: `kind` llama is SentencePiece's BPE, gpt2 is byte-level BPE."""
+    """A tokenizer in GGUF's terms: `kind` "llama" is SentencePiece's BPE, "gpt2" is byte-level BPE."""
 
     kind: Literal["llama", "gpt2"]
     pre: str
@@ -90,10 +90,10 @@ def read_vocabulary(directory: Path) -> GGUFVocabulary:
     if bare:
         fast = json.loads(fast_tokenizer(directory / MODEL_FILE).backend_tokenizer.to_str())
     if not fast:
-        raise _untold(f"there is no tokenizer.json and no {MODEL_FILE}", directory)
+        raise _unsupported(f"there is no tokenizer.json and no {MODEL_FILE}", directory)
     kind = fast["model"].get("type", "BPE")
     if kind != "BPE":
-        raise _untold(f"its tokenizer.json holds a {kind} model, and llama.cpp reads BPE", directory)
+        raise _unsupported(f"its tokenizer.json holds a {kind} model, and llama.cpp reads BPE", directory)
     vocabulary = (_sentencepiece if fast["model"].get("byte_fallback") else _byte_level)(directory, fast)
     vocabulary.add(fast.get("added_tokens", ()), directory)
     if bare:
@@ -106,7 +106,7 @@ def read_vocabulary(directory: Path) -> GGUFVocabulary:
 def _add_from_config(vocabulary: GGUFVocabulary, directory: Path) -> None:
     """What a bare tokenizer.model does not say, but the files beside it."""
     if (directory / "added_tokens.json").is_file():
-        raise _untold("added_tokens.json does not say which of its tokens are special", directory)
+        raise _unsupported("added_tokens.json does not say which of its tokens are special", directory)
     tokens = {**read_json(directory / "special_tokens_map.json"), **read_json(directory / "tokenizer_config.json")}
     added = tokens.get("added_tokens_decoder", {})
     vocabulary.add([{**token, "id": index} for index, token in added.items()], directory)
@@ -116,7 +116,7 @@ def _add_from_config(vocabulary: GGUFVocabulary, directory: Path) -> None:
         vocabulary.eos = _token_id(vocabulary, tokens.get("eos_token", "</s>"))
 
 
-def _untold(what: str, directory: Path) -> ModelError:
+def _unsupported(what: str, directory: Path) -> ModelError:
     fix = "run the model with transformers or vLLM instead, or give the tokenizer that it was trained with"
     return ModelError(f"its tokenizer cannot be written as GGUF: {what}", str(directory), fix)
 
@@ -136,13 +136,13 @@ def _sentencepiece(directory: Path, fast: Mapping[str, Any]) -> GGUFVocabulary:
     ):
         adds_space = True
     else:
-        raise _untold(f"it prepares the text by {_names(steps)}", directory)
+        raise _unsupported(f"it prepares the text by {_names(steps)}", directory)
     vocabulary = GGUFVocabulary("llama", "default", *_words(model["vocab"]), adds_space=adds_space)
     for index, token in enumerate(vocabulary.tokens):
         if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             vocabulary.types[index] = TokenType.BYTE
     if vocabulary.types.count(TokenType.BYTE) != 256:
-        raise _untold("it has no byte tokens, so that unknown characters have no ids", directory)
+        raise _unsupported("it has no byte tokens, so that unknown characters have no ids", directory)
     if model.get("unk_token") in model["vocab"]:
         vocabulary.types[model["vocab"][model["unk_token"]]] = TokenType.UNKNOWN
     added = {token["content"] for token in fast.get("added_tokens", ())}
@@ -168,7 +168,9 @@ def _scores(merges: Sequence[tuple[str, str]], normal: Set[str], added: Set[str]
             left, right = whole[:cut], whole[cut:]
             parts_are_tokens = all(part in normal or (len(part) == 1 and part not in added) for part in (left, right))
             if parts_are_tokens and (left, right) not in listed:
-                raise _untold(f"it does not make {whole!r} of {left!r} and {right!r}, as llama.cpp would", directory)
+                raise _unsupported(
+                    f"it does not make {whole!r} of {left!r} and {right!r}, as llama.cpp would", directory
+                )
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for rank, (left, right) in enumerate(merges):
@@ -189,21 +191,21 @@ def _byte_level(directory: Path, fast: Mapping[str, Any]) -> GGUFVocabulary:
     model = fast["model"]
     for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout"):
         if model.get(key):
-            raise _untold(f"it has a {key}", directory)
+            raise _unsupported(f"it has a {key}", directory)
     if fast.get("normalizer"):
-        raise _untold(f"it normalizes the text by {_names(_steps(fast['normalizer'], 'normalizers'))}", directory)
+        raise _unsupported(f"it normalizes the text by {_names(_steps(fast['normalizer'], 'normalizers'))}", directory)
     if model.get("unk_token") and not set(pre_tokenizers.ByteLevel.alphabet()) <= set(model["vocab"]):
-        raise _untold("it lacks some bytes and writes unknown tokens for them", directory)
+        raise _unsupported("it lacks some bytes and writes unknown tokens for them", directory)
     steps = _steps(fast.get("pre_tokenizer"), "pretokenizers")
     pre = next(
         (name for name, known in _PRE_TOKENIZERS.items() if known == (steps, bool(model.get("ignore_merges")))), None
     )
     if pre is None:
         known = ", ".join(_PRE_TOKENIZERS)
-        raise _untold(f"its pre-tokenizer {_names(steps)} is none of those of {known}", directory)
+        raise _unsupported(f"its pre-tokenizer {_names(steps)} is none of those of {known}", directory)
     merges = [f"{left} {right}" for left, right in _pairs(model)]
     if any(merge.count(" ") != 1 for merge in merges):
-        raise _untold("it has merges with a space", directory)
+        raise _unsupported("it has merges with a space", directory)
     return GGUFVocabulary("gpt2", pre, *_words(model["vocab"]), merges=merges)
 
 
@@ -241,14 +243,14 @@ def _ends(post: Mapping[str, Any] | None, directory: Path) -> tuple[int | None, 
         if step["type"] == "ByteLevel":  # changes offsets only
             continue
         if step["type"] != "TemplateProcessing":
-            raise _untold(f"it ends texts by {step['type']}", directory)
+            raise _unsupported(f"it ends texts by {step['type']}", directory)
         single = step["single"]
         place = next(index for index, piece in enumerate(single) if "Sequence" in piece)
         for index, piece in enumerate(single):
             if index != place:
                 ids = step["special_tokens"][piece["SpecialToken"]["id"]]["ids"]
                 if len(ids) != 1 or (index < place) in ends:
-                    raise _untold("it puts several tokens before or behind a text", directory)
+                    raise _unsupported("it puts several tokens before or behind a text", directory)
                 ends[index < place] = int(ids[0])
     return ends.get(True), ends.get(False)
 

@@ -1,4 +1,4 @@
-"""A plain directory of a Llama-shaped model written as one GGUF file, which llama.cpp and what builds on it run.
+"""Write a directory of a Llama-shaped model as one GGUF file for llama.cpp and the tools that build on it.
 
 What llama.cpp would run otherwise than transformers does is refused, with the reason: the file gives the same logits
 up to rounding, and its tokenizer the same ids. What llama.cpp does by itself, no file can change: it also stops at

@@ -1,4 +1,4 @@
-"""A GGUF file in llama.cpp, inside this process: its server, which listens on this machine only and wants a key."""
+"""Run a GGUF file with llama.cpp's server inside this process; it listens on the loopback address and needs a key."""
 
 import importlib.util
 import json
@@ -12,8 +12,8 @@ from typing import Any
 
 from rolesum.errors import ModelError, UsageError
 
-# Likely tokens that llama.cpp tells at each place.
-_TOLD = 20
+# Likely tokens that llama.cpp returns at each position.
+_TOP_LOGPROBS = 20
 
 
 def is_installed() -> bool:
@@ -23,10 +23,10 @@ def is_installed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LlamaCppCompletion:
-    """New ids with the one that ended them, their text as llama.cpp reads it, and whether the limit did not end it.
+    """New ids including the end token, their text by llama.cpp, and whether they stopped before the token limit.
 
-    `logprobs` are those that llama.cpp tells: it leaves out tokens that end within a character. Without `ids` where
-    the text was told while it grew.
+    `logprobs` are those that llama.cpp returns: it leaves out tokens that end within a character. `ids` is empty for a
+    text that was streamed.
     """
 
     ids: tuple[int, ...]
@@ -37,7 +37,7 @@ class LlamaCppCompletion:
 
 
 class LlamaCpp:
-    """A loaded file. Raises UsageError where xllamacpp is not installed, ModelError for a file that is refused."""
+    """A loaded GGUF file. Raises UsageError where xllamacpp is not installed, ModelError for a file that is refused."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class LlamaCpp:
         exact: bool = True,
         on_gpu: bool = True,
     ) -> None:
-        """`length` is that of each of the `slots`. If `exact`, everything that can be is in float32."""
+        """Load `file` with a context of `length` tokens per slot. If `exact`, compute in float32 where possible."""
         if not is_installed():
             raise UsageError("llama.cpp's Python package is not installed", fix="pip install 'rolesum[llamacpp]'")
         import xllamacpp
@@ -78,8 +78,8 @@ class LlamaCpp:
 
     def tokenize(self, text: str, add_special: bool = False) -> list[int]:
         """llama.cpp's own ids of a text, in which control tokens are read as text."""
-        asked = {"content": text, "add_special": add_special, "parse_special": False}
-        tokens: list[int] = self._post("/tokenize", **asked)["tokens"]
+        body = {"content": text, "add_special": add_special, "parse_special": False}
+        tokens: list[int] = self._post("/tokenize", **body)["tokens"]
         return tokens
 
     def vocabulary(self) -> int:
@@ -92,42 +92,43 @@ class LlamaCpp:
         return str(self._post("/detokenize", tokens=list(ids))["content"])
 
     def greedy(self, ids: Sequence[int], new_tokens: int) -> tuple[list[int], dict[int, list[dict[str, Any]]]]:
-        """The new ids, and at most of their places the likeliest ids with their log-probabilities.
+        """The new ids, and by position in them the likeliest ids with their log-probabilities.
 
-        llama.cpp leaves out the places that end within a character: then those are told whose id stands nowhere else.
+        llama.cpp leaves out positions that end within a character; then only ids that occur once have a position.
         """
-        asked = {"n_predict": new_tokens, "samplers": ["top_k"], "top_k": 1, "n_probs": _TOLD}
-        said = self._post("/completion", prompt=list(ids), return_tokens=True, cache_prompt=False, **asked)
-        new, told = said["tokens"], said.get("completion_probabilities", [])
-        if len(told) == len(new):
-            return new, {place: step["top_logprobs"] for place, step in enumerate(told)}
-        return new, {new.index(step["id"]): step["top_logprobs"] for step in told if new.count(step["id"]) == 1}
+        options = {"n_predict": new_tokens, "samplers": ["top_k"], "top_k": 1, "n_probs": _TOP_LOGPROBS}
+        reply = self._post("/completion", prompt=list(ids), return_tokens=True, cache_prompt=False, **options)
+        new, steps = reply["tokens"], reply.get("completion_probabilities", [])
+        if len(steps) == len(new):
+            return new, {place: step["top_logprobs"] for place, step in enumerate(steps)}
+        return new, {new.index(step["id"]): step["top_logprobs"] for step in steps if new.count(step["id"]) == 1}
 
     def complete(
-        self, ids: Sequence[int], on_text: Callable[[str], None] | None = None, **asked: Any
+        self, ids: Sequence[int], on_text: Callable[[str], None] | None = None, **options: Any
     ) -> LlamaCppCompletion:
-        """A text behind a prompt, whose cache its slot keeps. `asked` are llama.cpp's own parameters.
+        """Complete a prompt; the slot keeps its KV cache. `options` are llama.cpp's own parameters.
 
-        `on_text` is told the whole text so far, as often as it grows.
+        `on_text` is called with the whole text so far whenever it has grown.
         """
-        body = {"prompt": list(ids), "return_tokens": True, "cache_prompt": True, "n_probs": 1, **asked}
+        body = {"prompt": list(ids), "return_tokens": True, "cache_prompt": True, "n_probs": 1, **options}
         if on_text is None:
-            said = self._post("/completion", **body)
-            return _completed(said, said["tokens"], said["content"], said.get("completion_probabilities", []))
-        text, told = "", []
+            reply = self._post("/completion", **body)
+            return _completion(reply, reply["tokens"], reply["content"], reply.get("completion_probabilities", []))
+        text: str = ""
+        steps: list[dict[str, Any]] = []
         with self._open("/completion", {**body, "stream": True}) as lines:
             for line in lines:
                 if line.startswith(b"data: "):
-                    said = json.loads(line.removeprefix(b"data: "))
-                    text += said["content"]
-                    told += said.get("completion_probabilities", [])
+                    reply = json.loads(line.removeprefix(b"data: "))
+                    text += reply["content"]
+                    steps += reply.get("completion_probabilities", [])
                     on_text(text)
-        return _completed(said, (), text, told)
+        return _completion(reply, (), text, steps)
 
     def _post(self, path: str, **body: Any) -> dict[str, Any]:
         with self._open(path, body) as answer:
-            told: dict[str, Any] = json.load(answer)
-        return told
+            found: dict[str, Any] = json.load(answer)
+        return found
 
     def _open(self, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
@@ -136,12 +137,12 @@ class LlamaCpp:
         try:
             return urllib.request.urlopen(request)
         except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace")[:300]
-            raise ModelError(f"llama.cpp refuses: {said}", fix="use another engine") from None
+            reply = error.read().decode(errors="replace")[:300]
+            raise ModelError(f"llama.cpp refuses: {reply}", fix="use another engine") from None
 
 
-def _completed(
-    said: dict[str, Any], ids: Sequence[int], text: str, told: Sequence[dict[str, Any]]
+def _completion(
+    reply: dict[str, Any], ids: Sequence[int], text: str, steps: Sequence[dict[str, Any]]
 ) -> LlamaCppCompletion:
-    logprobs = tuple(float(one["logprob"]) for one in told)
-    return LlamaCppCompletion(tuple(ids), text, said["tokens_predicted"], said["stop_type"] != "limit", logprobs)
+    logprobs = tuple(float(one["logprob"]) for one in steps)
+    return LlamaCppCompletion(tuple(ids), text, reply["tokens_predicted"], reply["stop_type"] != "limit", logprobs)

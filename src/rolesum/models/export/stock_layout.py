@@ -1,4 +1,4 @@
-"""A model as a directory that stock transformers reads: no code of ours, no code of the model's authors.
+"""Write a model as a directory that stock transformers reads, without code of rolesum or of the model's authors.
 
 Baichuan2-7B becomes a Llama, ChatGLM a GLM: the same tensors under these classes' names, a config.json, a
 tokenizer.json that gives the same ids, the chat form as a template, and the stop ids in generation_config.json.
@@ -63,7 +63,7 @@ _TEMPLATES = {
 
 
 def has_custom_class(model: PreTrainedModel) -> bool:
-    """Whether the model is one of our classes, which no stock tool reads."""
+    """Whether the model is of a class of rolesum (Baichuan, ChatGLM), which no stock tool reads."""
     return type(model) in STOCK_CLASSES
 
 
@@ -105,7 +105,7 @@ def write_stock_layout(loaded: LoadedModel, model: PreTrainedModel, work: Path) 
 
 
 def _generation_config(model: PreTrainedModel, stop_ids: Sequence[int]) -> GenerationConfig:
-    """How the model ends and begins, without the checkpoint's sampling, penalties and lengths."""
+    """Begin, padding and end tokens, without the checkpoint's sampling, penalties and lengths."""
     kept = ("bos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
     settings = {}
     for name in kept:
