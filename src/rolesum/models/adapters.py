@@ -74,9 +74,8 @@ def attach_adapter(
     except ModelError:
         raise
     except Exception as error:  # PEFT, safetensors, torch and JSON each have errors of their own
-        said = error_summary(error)
         fix = "give the base that it was trained on to --model, or restore the adapter's files"
-        raise ModelError(f"the adapter cannot be loaded: {said}", str(directory), fix) from None
+        raise ModelError(f"the adapter cannot be loaded: {error_summary(error)}", str(directory), fix) from None
 
 
 def _check_adapter(adapted: "PeftModel", directory: Path) -> None:

@@ -133,8 +133,8 @@ def family_of(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any] | N
 
 
 def _chatglm_generation(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> str:
-    for said in (config.get("_name_or_path"), tokenizer_config.get("name_or_path")):
+    for name in (config.get("_name_or_path"), tokenizer_config.get("name_or_path")):
         for generation in ("chatglm2", "chatglm3"):
-            if generation in str(said).lower():
+            if generation in str(name).lower():
                 return generation
     raise ValueError("neither config.json nor tokenizer_config.json says whether this is ChatGLM2 or ChatGLM3")

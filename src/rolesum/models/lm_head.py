@@ -39,8 +39,8 @@ def apply_lm_head(
 
 def _scales_hidden(config: Any) -> bool:
     """Whether the hidden states are scaled by hidden^-0.5: T5's first version and UMT5, not T5 v1.1 and mT5."""
-    said = getattr(config, "scale_decoder_outputs", None)
-    return bool(config.model_type == "umt5" if said is None else said)
+    scales = getattr(config, "scale_decoder_outputs", None)
+    return bool(config.model_type == "umt5" if scales is None else scales)
 
 
 def check_head(model: PreTrainedModel, place: str) -> None:

@@ -31,7 +31,7 @@ _PIECE = 8192  # rows of the head that are normalized at a time
 
 
 class BaichuanConfig(LlamaConfig):  # type: ignore[no-untyped-call]  # not annotated
-    """The config.json of the original, told as a Llama's. `alibi` and `norm_head` are read off what it holds."""
+    """The config.json of the original, as a Llama's. `alibi` and `norm_head` are read off what it holds."""
 
     model_type = "baichuan"
 

@@ -62,7 +62,7 @@ WEIGHT_NAMES = {
 
 
 class ChatGLMConfig(GlmConfig):  # type: ignore[no-untyped-call]  # not annotated
-    """The config.json of the original, told as a GLM's."""
+    """The config.json of the original, as a GLM's."""
 
     model_type = "chatglm"
 
@@ -74,7 +74,7 @@ class ChatGLMConfig(GlmConfig):  # type: ignore[no-untyped-call]  # not annotate
 
 def glm_settings(raw: dict[str, Any]) -> dict[str, Any]:
     """GLM's settings from a raw config.json of ChatGLM's."""
-    if "num_layers" not in raw:  # told as a GLM's already
+    if "num_layers" not in raw:  # a GLM's already
         return raw
     odd = [name for name, value in REFUSED.items() if raw.get(name) not in (None, value)]
     if odd:
@@ -110,7 +110,7 @@ class ChatGLMForCausalLM(GlmForCausalLM):  # type: ignore[no-untyped-call]  # no
 
 
 class SplitByTargetShape(Split):
-    """Split, whose last piece is what is left: too short or too long, it is told as misshapen by its name."""
+    """Split by the sizes of the target parameters. The last piece is the rest, so that a wrong size is reported by name."""
 
     @torch.no_grad()
     def convert(  # type: ignore[override]  # transformers' decorator hides the signature of Split.convert

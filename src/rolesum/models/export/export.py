@@ -100,7 +100,7 @@ def export(
     rounds = to == "adapter" and dtype is not None
     loaded, dtype = load_source(source, to, dtype, device)
     probe = ParityProbe.from_model(loaded, dtype, native=to != "llama" and has_custom_class(loaded.language_model))
-    with quiet_transformers(), _written(out) as work:
+    with quiet_transformers(), _new_directory(out) as work:
         before = probe.logits(loaded.language_model)
         if to == "adapter":
             shutil.copytree(source.adapter or "", work, dirs_exist_ok=True)
@@ -118,7 +118,7 @@ def export(
             del loaded
             _empty_cache()
             after = _read_again(work, probe)
-        difference, largest = _compared(before, after["logits"], dtype, given)
+        difference, largest = _compare(before, after["logits"], dtype, given)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return ExportResult(out, to, after["class"], dtype, size, difference, largest)
 
@@ -144,16 +144,16 @@ def check_new_directory(out: Path) -> None:
 
 def load_source(source: ExportSource, to: str, dtype: str | None, device: str) -> tuple[LoadedModel, str]:
     """The model that is exported, and the dtype of its weights. Raises ModelError where it cannot become `to`."""
-    side = load_prompt_model(source.base, source.adapter)
-    if to == "llama" and side.config.model_type not in STOCK_TYPES:
-        what = f"{side.name} is neither a Llama nor a GLM by another name"
-        raise ModelError(what, str(side.path), "use --to merged: stock transformers reads it")
-    if to == "llama" and (why := stock_incompatibility(side.config)):
-        raise ModelError(why, str(side.path), "use --to merged: the original's layout, which rolesum reads")
+    prompt_model = load_prompt_model(source.base, source.adapter)
+    if to == "llama" and prompt_model.config.model_type not in STOCK_TYPES:
+        what = f"{prompt_model.name} is neither a Llama nor a GLM by another name"
+        raise ModelError(what, str(prompt_model.path), "use --to merged: stock transformers reads it")
+    if to == "llama" and (why := stock_incompatibility(prompt_model.config)):
+        raise ModelError(why, str(prompt_model.path), "use --to merged: the original's layout, which rolesum reads")
     if dtype is None:
-        stored = str(getattr(side.config, "dtype", None)).removeprefix("torch.")
+        stored = str(getattr(prompt_model.config, "dtype", None)).removeprefix("torch.")
         dtype = stored if stored in DTYPES else "float32"
-    return load_weights(side, dtype=dtype, device=device), dtype
+    return load_weights(prompt_model, dtype=dtype, device=device), dtype
 
 
 def write_model(loaded: LoadedModel, to: str, work: Path) -> PreTrainedModel:
@@ -253,21 +253,23 @@ def _read_again(directory: Path, probe: ParityProbe) -> dict[str, Any]:
         command = [sys.executable, "-P", parity.__file__, str(directory), str(request), str(result)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-            raise ModelError(f"what was written cannot be read again: {said}", fix="please report this")
+            last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+            raise ModelError(f"what was written cannot be read again: {last}", fix="please report this")
         answers: dict[str, Any] = torch.load(result, weights_only=True)
     if answers["text_ids"] and answers["text_ids"] != probe.text_ids:
         raise ModelError("the tokenizer that was written gives other ids", fix="please report this")
     return answers
 
 
-def _compared(before: list[torch.Tensor], after: list[torch.Tensor], dtype: str, what: str) -> tuple[float, float]:
+def _compare(before: list[torch.Tensor], after: list[torch.Tensor], dtype: str, what: str) -> tuple[float, float]:
     """The largest difference and the largest logit. Raises ModelError where it is more than rounding."""
     largest = max(float(one.abs().max()) for one in before)
     difference = max(float((one - other).abs().max()) for one, other in zip(before, after, strict=True))
     if not difference <= LOGIT_TOLERANCE[dtype] * largest:
-        told = f"the logits differ by up to {difference:.3g} (the largest is {largest:.3g}), more than {dtype} rounds"
-        raise ModelError(told, what, "nothing was written; please report this")
+        what_differs = (
+            f"the logits differ by up to {difference:.3g} (the largest is {largest:.3g}), more than {dtype} rounds"
+        )
+        raise ModelError(what_differs, what, "nothing was written; please report this")
     return difference, largest
 
 
@@ -278,7 +280,7 @@ def _empty_cache() -> None:
 
 
 @contextmanager
-def _written(out: Path) -> Iterator[Path]:
+def _new_directory(out: Path) -> Iterator[Path]:
     try:
         with atomic_directory(out) as work:
             yield work

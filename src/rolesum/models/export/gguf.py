@@ -111,6 +111,6 @@ def _compare_in_llama_cpp(
         same += scores.argmax(-1).tolist() == new
         differences += [abs(one["logprob"] - float(scores[at, one["id"]])) for at in likely for one in likely[at]]
     if not differences or max(differences) > LOGPROB_TOLERANCE[precision]:
-        told = f"llama.cpp's log-probabilities differ by up to {max(differences, default=float('nan')):.3g}"
-        raise ModelError(f"{told}, more than {precision} rounds", str(file), "nothing was written; please report this")
+        what = f"llama.cpp's log-probabilities differ by up to {max(differences, default=float('nan')):.3g}"
+        raise ModelError(f"{what}, more than {precision} rounds", str(file), "nothing was written; please report this")
     return len(prompts), same, max(differences), sum(differences) / len(differences)

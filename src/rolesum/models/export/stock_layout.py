@@ -118,10 +118,10 @@ def _generation_config(model: PreTrainedModel, stop_ids: Sequence[int]) -> Gener
 
 def _name_class(file: Path) -> None:
     """The tokenizer's class by the name that transformers 4 knows too."""
-    said = read_json(file)
-    if said.get("tokenizer_class") == "TokenizersBackend":
-        said["tokenizer_class"] = "PreTrainedTokenizerFast"
-        file.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    config = read_json(file)
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        file.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_original_layout(
