@@ -110,7 +110,7 @@ class ChatGLMForCausalLM(GlmForCausalLM):  # type: ignore[no-untyped-call]  # no
 
 
 class SplitByTargetShape(Split):
-    """Split by the sizes of the target parameters. The last piece is the rest, so that a wrong size is reported by name."""
+    """Split by the sizes of the target parameters. The last piece is the rest, so a wrong size is reported by name."""
 
     @torch.no_grad()
     def convert(  # type: ignore[override]  # transformers' decorator hides the signature of Split.convert
