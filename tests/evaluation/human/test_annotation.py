@@ -187,7 +187,7 @@ def test_a_store_goes_on_and_refuses_other_runs_and_settings(tmp_path, monkeypat
         read_annotation_results(runs, {}, store=path)["ratings"]["user"]["a"]["accuracy"]["mean"] == 7
     )  # the scale is kept
     for change, told in (
-        ("UPDATE answers SET value = 99", "none that could be given"),
+        ("UPDATE answers SET value = 99", "not among the possible ones"),
         ("DROP TABLE answers", "broken"),
     ):
         spoilt = tmp_path / f"{told}.sqlite"
@@ -213,7 +213,7 @@ def test_a_file_of_another_kind_is_no_store(tmp_path):
     connection.execute("CREATE TABLE mine (x)")
     connection.close()
     for path in (text, other):
-        with pytest.raises(DataError, match="no store of judgments"):
+        with pytest.raises(DataError, match="not a file of judgments"):
             AnnotationStore(path)
 
 

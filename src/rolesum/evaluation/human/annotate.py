@@ -1,4 +1,4 @@
-"""Human evaluation as a user asks for it: read the runs, open the store, serve the page or tell the results."""
+"""The two halves of `rolesum annotate`: serve the annotation page, and read the results."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from rolesum.evaluation.human.study import Study, StudySettings, check_record, m
 
 def serve_annotation(
     directories: Sequence[Path],
-    asked: Mapping[str, Any],
+    requested: Mapping[str, Any],
     *,
     store: Path,
     data: str | None = None,
@@ -25,39 +25,38 @@ def serve_annotation(
     port: int = 8765,
     open_page: bool = False,
 ) -> None:
-    """Serve the page until Ctrl-C. `asked` are the Settings that the user gave; the store keeps them all.
+    """Serve the annotation page until Ctrl-C.
 
-    Raises UsageError, DataError, ResourceError; a store of other runs is refused.
+    `requested` are the StudySettings that the user gave; a new store saves all settings, and a later call takes them
+    from there. Raises UsageError for settings that do not fit, DataError for a store of other runs, ResourceError.
     """
     runs = _runs(directories)
     dialogues = read_run_dialogues(runs, data)
     if not dialogues:
-        raise UsageError("the runs' dialogues are not at hand", fix="name their file with --data")
-    make_study(
-        runs, resolve_settings(asked, _kept(store), str(store))
-    )  # before a file is made: may this be judged at all?
+        raise UsageError("the runs' dialogues were not found", fix="name their file with --data")
+    make_study(runs, resolve_settings(requested, _saved_settings(store), str(store)))  # raises before a file is created
     opened = AnnotationStore(store)
     try:
         record = opened.study_record()
-        settings = resolve_settings(asked, record and record["settings"], str(store))
+        settings = resolve_settings(requested, record and record["settings"], str(store))
         study = make_study(_in_order(runs, record), settings, dialogues)
         if record is None:
             opened.begin_study(study.record())
         else:
             check_record(study, record, str(store))
         server = AnnotationServer(AnnotationSession(study, opened), host, port)
-        log(f"judging {_what(study)}: {server.url}")
-        log(f"answers are kept in {store}; Ctrl-C ends, the same command goes on")
+        log(f"annotation of {_describe(study)}: {server.url}")
+        log(f"answers are saved in {store}; Ctrl-C stops, the same command continues")
         server.run(open_page)
-        log(f"ended: {len(opened.judgments())} judgments in {store}; see them with --results")
+        log(f"stopped: {len(opened.judgments())} judgments in {store}; --results prints the results")
     finally:
         opened.close()
 
 
 def read_annotation_results(
-    directories: Sequence[Path], asked: Mapping[str, Any], *, store: Path, export: Path | None = None
+    directories: Sequence[Path], requested: Mapping[str, Any], *, store: Path, export: Path | None = None
 ) -> dict[str, Any]:
-    """The results of a store's judgments; with `export`, also write them all to a .csv or .jsonl file."""
+    """Compute the results of a store's judgments; with `export`, also write them to a .csv or .jsonl file."""
     if export:
         check_export_suffix(export)
         check_writable(export)
@@ -67,7 +66,7 @@ def read_annotation_results(
     opened = AnnotationStore(store)
     try:
         record = opened.study_record()
-        settings = resolve_settings(asked, record and record["settings"], str(store))
+        settings = resolve_settings(requested, record and record["settings"], str(store))
         study = make_study(_in_order(runs, record), settings)
         if record is not None:
             check_record(study, record, str(store))
@@ -82,10 +81,10 @@ def read_annotation_results(
 
 
 def _check_values(judgments: Sequence[Judgment], settings: StudySettings, store: Path) -> None:
-    """Raise DataError for an answer that the page cannot have given."""
+    """Raise DataError for an answer that the page cannot have sent."""
     allowed = range(1, settings.scale + 1) if settings.mode == "rate" else range(-1, 2)
     if bad := next((one for one in judgments if one.value not in allowed), None):
-        what = f"the answer {bad.value!r} of {bad.annotator} to dialogue {bad.dialogue} is none that could be given"
+        what = f"the answer {bad.value!r} of {bad.annotator} to dialogue {bad.dialogue} is not among the possible ones"
         raise DataError(what, str(store), "the store was changed from outside: restore it from a copy")
 
 
@@ -94,12 +93,12 @@ def _runs(directories: Sequence[Path]) -> list[EvaluatedRun]:
 
 
 def _in_order(runs: Sequence[EvaluatedRun], record: Mapping[str, Any] | None) -> list[EvaluatedRun]:
-    """The runs in the order in which the store was begun with them, which labels and pairs follow."""
+    """Sort the runs as they were when the store was created: labels and pairs depend on the order."""
     names = list(record["systems"]) if record else []
     return sorted(runs, key=lambda run: names.index(run.name) if run.name in names else len(names))
 
 
-def _kept(store: Path) -> Mapping[str, Any] | None:
+def _saved_settings(store: Path) -> Mapping[str, Any] | None:
     if not store.is_file():
         return None
     opened = AnnotationStore(store)
@@ -110,6 +109,6 @@ def _kept(store: Path) -> Mapping[str, Any] | None:
         opened.close()
 
 
-def _what(study: Study) -> str:
+def _describe(study: Study) -> str:
     systems = f"{len(study.systems)} systems" if len(study.systems) > 1 else "1 system"
     return f"{len(study.items)} summaries of {systems}"

@@ -1,50 +1,57 @@
-"""The page over HTTP: FastAPI on a socket of this machine, for same-origin JSON only."""
+"""The HTTP server of the annotation page: FastAPI, for requests of the page itself only."""
 
 import json
 import secrets
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.evaluation.human.session import AnnotationSession
-from rolesum.sockets import bind_socket, hostname, is_loopback, socket_url
+from rolesum.http_security import (
+    ASGIApp,
+    Receive,
+    Scope,
+    Send,
+    declared_body_size,
+    is_cross_site,
+    is_local_host,
+    request_headers,
+)
+from rolesum.sockets import bind_socket, is_loopback, socket_url
 
 DEFAULT_PORT = 8765
 MAX_BODY_BYTES = 65_536  # of a request
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Scope]]
-Send = Callable[[Scope], Awaitable[None]]
 
 
-class _Asked(BaseModel):
+class _NameBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(max_length=200)
 
     @field_validator("name")
     @classmethod
-    def _can_be_written(cls, name: str) -> str:
+    def _is_encodable(cls, name: str) -> str:
         name.encode()  # UnicodeEncodeError, a ValueError, for half of an emoji
         return name
 
 
-class _Placed(_Asked):
+class _TaskBody(_NameBody):
     place: int
 
 
-class _Rating(_Placed):
+class _RatingBody(_TaskBody):
     label: str
     criterion: str
     value: int
 
 
-class _Choice(_Placed):
+class _PreferenceBody(_TaskBody):
     choice: str
 
 
@@ -55,7 +62,7 @@ class AnnotationServer:
     Raises UsageError where FastAPI is not installed, ResourceError where the port is taken.
     """
 
-    def __init__(self, desk: AnnotationSession, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+    def __init__(self, session: AnnotationSession, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         try:
             import fastapi  # noqa: F401
             import uvicorn
@@ -65,10 +72,10 @@ class AnnotationServer:
         self._socket = bind_socket(host, port)
         self._socket.listen(128)
         self.token = None if self.is_local else secrets.token_urlsafe(16)
-        asked = f"?token={quote(self.token)}" if self.token else ""
-        self.url = f"{socket_url(self._socket, host)}/{asked}"
+        query = f"?token={quote(self.token)}" if self.token else ""
+        self.url = f"{socket_url(self._socket, host)}/{query}"
         config = uvicorn.Config(
-            Gate(_application(desk), self.token),
+            _RequestFilter(_application(session), self.token),
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -91,44 +98,47 @@ class AnnotationServer:
         self._server.should_exit = True
 
 
-class Gate:
-    """Lets in what the page itself sends: a known host, the same origin, JSON of a sane size, and the token if any."""
+class _RequestFilter:
+    """ASGI middleware that rejects what the page itself does not send.
 
-    def __init__(self, inner: Any, token: str | None) -> None:
-        self._inner, self._token = inner, token
+    A request needs a Host of this machine or, if the server has a token, the token. A POST must come from the page's
+    own origin and hold JSON of at most MAX_BODY_BYTES.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app, self._token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if refusal := self._refusal(scope, headers):
-            await _refuse(send, *refusal)
+        if rejection := self._rejection(scope, request_headers(scope)):
+            await _send_error(send, *rejection)
         else:
-            await self._inner(scope, receive, send)
+            await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        host = headers.get("host", "")
+    def _rejection(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
+        """The status and the message for a request that is rejected."""
         if self._token is None:
-            if not is_loopback(hostname(host)):  # a foreign name that leads here: DNS rebinding
-                return 403, "this page is for this machine only"
+            if not is_local_host(headers):
+                return 403, "this page is served to this machine only"
         else:
-            asked = headers.get("x-token") or parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if not secrets.compare_digest(asked.encode(), self._token.encode()):
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            given = headers.get("x-token") or query.get("token", [""])[0]
+            if not secrets.compare_digest(given.encode(), self._token.encode()):
                 return 403, "the address lacks its token: use the whole address that rolesum annotate printed"
         if scope["method"] in ("GET", "HEAD"):
             return None
-        origin = headers.get("origin")
-        if (origin is not None and urlsplit(origin).netloc != host) or headers.get("sec-fetch-site") == "cross-site":
-            return 403, "another site may not answer here"
+        if is_cross_site(headers):
+            return 403, "requests from the pages of other sites are rejected"
         if headers.get("content-type", "").split(";")[0].strip() != "application/json":
-            return 415, "only JSON is taken"
-        length = headers.get("content-length", "")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            return 413, "too much at once"
+            return 415, "the body must be JSON"
+        size = declared_body_size(headers)
+        if size is None or size > MAX_BODY_BYTES:
+            return 413, f"the body must have a Content-Length of at most {MAX_BODY_BYTES} bytes"
         return None
 
 
-def _application(desk: AnnotationSession) -> Any:
+def _application(session: AnnotationSession) -> Any:
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -137,14 +147,14 @@ def _application(desk: AnnotationSession) -> Any:
     page = (resources.files(__package__) / "page.html").read_text(encoding="utf-8")
 
     @app.exception_handler(RolesumError)
-    async def _failed(_: Request, error: RolesumError) -> JSONResponse:
+    async def _rolesum_error(_: Request, error: RolesumError) -> JSONResponse:
         first = error.problems[0]
         status = 503 if isinstance(error, ResourceError) else 400
         return JSONResponse({"error": first.what, "fix": first.fix}, status, headers={"Cache-Control": "no-store"})
 
     @app.exception_handler(RequestValidationError)
-    async def _not_asked(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"error": "this is not what the page asks", "fix": "reload the page"}, 422)
+    async def _invalid_body(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "the body is not one that the page sends", "fix": "reload the page"}, 422)
 
     @app.get("/")
     def _page() -> HTMLResponse:
@@ -159,33 +169,33 @@ def _application(desk: AnnotationSession) -> Any:
         }
         return HTMLResponse(page.replace("NONCE", nonce), headers=headers)
 
-    def told(value: Any) -> Response:
+    def no_store(value: Any) -> Response:
         return JSONResponse(value, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
 
     @app.post("/api/start")
-    def _start(asked: _Asked) -> Response:
-        return told(desk.start(asked.name))
+    def _start(body: _NameBody) -> Response:
+        return no_store(session.start(body.name))
 
     @app.post("/api/task")
-    def _task(asked: _Placed) -> Response:
-        return told(desk.task(asked.name, asked.place))
+    def _task(body: _TaskBody) -> Response:
+        return no_store(session.task(body.name, body.place))
 
     @app.post("/api/rate")
-    def _rate(asked: _Rating) -> Response:
-        return told(desk.rate(**asked.model_dump()))
+    def _rate(body: _RatingBody) -> Response:
+        return no_store(session.rate(**body.model_dump()))
 
     @app.post("/api/prefer")
-    def _prefer(asked: _Choice) -> Response:
-        return told(desk.prefer(**asked.model_dump()))
+    def _prefer(body: _PreferenceBody) -> Response:
+        return no_store(session.prefer(**body.model_dump()))
 
     @app.post("/api/undo")
-    def _undo(asked: _Asked) -> Response:
-        return told(desk.undo(asked.name))
+    def _undo(body: _NameBody) -> Response:
+        return no_store(session.undo(body.name))
 
     return app
 
 
-async def _refuse(send: Send, status: int, what: str) -> None:
+async def _send_error(send: Send, status: int, what: str) -> None:
     body = json.dumps({"error": what, "fix": ""}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})

@@ -1,4 +1,4 @@
-"""What the page asks and is told, without HTTP. Nothing told here says which system wrote an output."""
+"""The annotation page's requests and answers, without HTTP. No answer says which system wrote an output."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,16 @@ TIE = "="
 
 
 class AnnotationSession:
-    """One study, open to annotators. Answers are plain data for JSON; a place counts an annotator's tasks from 0."""
+    """Serves the tasks of one study to annotators and saves their answers.
+
+    The methods return plain data for JSON. A place is the number of a task in the annotator's own order, from 0.
+    """
 
     def __init__(self, study: Study, store: AnnotationStore) -> None:
         self._study, self._store = study, store
 
     def start(self, name: str) -> dict[str, Any]:
-        """Let an annotator in: the name as kept, how to judge, and which tasks are done. Raises UsageError."""
+        """Register an annotator: the name as saved, the settings, and which tasks are done. Raises UsageError."""
         name = self._store.register_annotator(name)
         settings = self._study.settings
         answers = self._answers(name)
@@ -31,7 +34,7 @@ class AnnotationSession:
         }
 
     def task(self, name: str, place: int) -> dict[str, Any]:
-        """A task: the dialogue, the role, the outputs under their labels, and the answers given so far."""
+        """A task: the dialogue, the role, the outputs under their labels, and the answers so far."""
         name, task = self._find(name, place)
         dialogue = self._study.dialogues[task.item.dialogue]
         role = task.item.role
@@ -45,39 +48,39 @@ class AnnotationSession:
             "role": role,
             "speakers": [] if role == OVERALL else list(dialogue.speakers(role)),
             "outputs": [{"label": task.label(one), "text": task.item.texts[one]} for one in task.systems],
-            **self._told(task, self._answers(name, task)),
+            **self._state(task, self._answers(name, task)),
         }
 
     def rate(self, name: str, place: int, label: str, criterion: str, value: int) -> dict[str, Any]:
-        """Keep a rating; the task's answers and whether it is done. Raises UsageError for what was not asked."""
+        """Save a rating: the task's answers and whether it is done. Raises UsageError for an invalid rating."""
         name, task = self._find(name, place)
         system, settings = task.system(label), self._study.settings
         names = [one.name for one in settings.criteria]
         if settings.mode != "rate" or system is None or criterion not in names or not 1 <= value <= settings.scale:
-            raise UsageError("this was not asked", fix="reload the page")
+            raise UsageError("this is not an answer to the task", fix="reload the page")
         self._store.add(Judgment(name, task.item.dialogue, task.item.role, system, "", criterion, value, label))
-        return self._told(task, self._answers(name, task))
+        return self._state(task, self._answers(name, task))
 
     def prefer(self, name: str, place: int, choice: str) -> dict[str, Any]:
-        """Keep a preference: A, B or = for a tie. Otherwise as `rate`."""
+        """Save a preference: A, B, or = for a tie. Otherwise as `rate`."""
         name, task = self._find(name, place)
         if self._study.settings.mode != "prefer" or choice not in ("A", "B", TIE):
-            raise UsageError("this was not asked", fix="reload the page")
+            raise UsageError("this is not an answer to the task", fix="reload the page")
         system, other = self._pair(task)
         value = 0 if choice == TIE else 1 if task.system(choice) == system else -1
         item = task.item
         self._store.add(Judgment(name, item.dialogue, item.role, system, other, PREFERENCE, value, task.label(system)))
-        return self._told(task, self._answers(name, task))
+        return self._state(task, self._answers(name, task))
 
     def undo(self, name: str) -> dict[str, Any]:
-        """Take back the annotator's last answer: the place of its task, or None where there is none left."""
+        """Delete the annotator's last answer: the place of its task, or None if there is no answer."""
         name = self._store.annotator_name(name)
-        taken = self._store.undo(name)
-        if taken is None:
+        deleted = self._store.undo(name)
+        if deleted is None:
             return {"place": None}
         tasks = self._study.tasks(name)
-        place = next(place for place, task in enumerate(tasks) if self._asks(task, taken))
-        return {"place": place, **self._told(tasks[place], self._answers(name, tasks[place]))}
+        place = next(place for place, task in enumerate(tasks) if self._is_about(task, deleted))
+        return {"place": place, **self._state(tasks[place], self._answers(name, tasks[place]))}
 
     def _find(self, name: str, place: int) -> tuple[str, AnnotationTask]:
         name = self._store.annotator_name(name)
@@ -96,11 +99,11 @@ class AnnotationSession:
         first, second = (one for one in self._study.systems if one in task.systems)
         return first, second
 
-    def _asks(self, task: AnnotationTask, one: Judgment) -> bool:
+    def _is_about(self, task: AnnotationTask, one: Judgment) -> bool:
         same = (task.item.dialogue, task.item.role) == (one.dialogue, one.role)
         return same and one.system in task.systems and (not one.other or one.other in task.systems)
 
-    def _told(self, task: AnnotationTask, answers: dict[Sequence[str], int]) -> dict[str, Any]:
+    def _state(self, task: AnnotationTask, answers: dict[Sequence[str], int]) -> dict[str, Any]:
         where = (task.item.dialogue, task.item.role)
         if self._study.settings.mode == "prefer":
             system, other = self._pair(task)
@@ -121,4 +124,4 @@ class AnnotationSession:
         return len(ratings) == len(self._study.settings.criteria)
 
     def _is_done(self, task: AnnotationTask, answers: dict[Sequence[str], int]) -> bool:
-        return bool(self._told(task, answers)["done"])
+        return bool(self._state(task, answers)["done"])
