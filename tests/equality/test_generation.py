@@ -17,16 +17,23 @@ ROLES = ("overall", "user", "agent")
 NEW = 24
 
 
+_library_texts = {}  # by model, prompt, stop ids and options: several tests ask for the same ones
+
+
 def by_the_library(loaded, ids, **how):
-    made = loaded.model.generate(
-        torch.tensor([ids], device=loaded.device),
-        attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=loaded.device),
-        do_sample=False,
-        eos_token_id=list(loaded.stop_ids),
-        pad_token_id=0,
-        **{"max_new_tokens": NEW, "num_beams": 1, **how},
-    )
-    return made[0, len(ids) :].tolist()
+    """The new ids of `generate`, on one prompt by itself."""
+    key = (loaded.path, tuple(ids), loaded.stop_ids, tuple(sorted(how.items())))
+    if key not in _library_texts:
+        made = loaded.model.generate(
+            torch.tensor([ids], device=loaded.device),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=loaded.device),
+            do_sample=False,
+            eos_token_id=list(loaded.stop_ids),
+            pad_token_id=0,
+            **{"max_new_tokens": NEW, "num_beams": 1, **how},
+        )
+        _library_texts[key] = made[0, len(ids) :].tolist()
+    return _library_texts[key]
 
 
 def texts_of(engine, dialogues, decoding, roles=ROLES):
