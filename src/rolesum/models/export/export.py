@@ -137,7 +137,7 @@ def check_new_directory(out: Path) -> None:
     """Raise UsageError where something lies in the directory already, ResourceError where it cannot be written."""
     check_directory(out)
     if out.is_symlink() or out.is_mount() or out.absolute() == Path.cwd():  # cannot be replaced by a rename
-        raise UsageError("this cannot be made anew", str(out), "give the name of a new directory in it")
+        raise UsageError("this directory cannot be created", str(out), "give the name of a new directory in it")
     if out.exists() and any(out.iterdir()):
         raise UsageError("this directory is not empty", str(out), "give another --out")
 
