@@ -74,10 +74,10 @@ class OpenAIClient:
         client = self.sdk_client()
         try:
             raw = self._calls(client, route).with_raw_response.create(**_arguments(route, model, body))
-            said = raw.http_response.json()
-            if not isinstance(said, dict):
+            answer = raw.http_response.json()
+            if not isinstance(answer, dict):
                 raise ValueError("the endpoint's answer is not an object")
-            return said, raw.retries_taken
+            return answer, raw.retries_taken
         except Exception as error:
             raise self._translated(error, model) from None
 
@@ -101,8 +101,8 @@ class OpenAIClient:
 
         try:
             raw = client.with_options(max_retries=min(self.retries, _FIRST_RETRIES)).models.with_raw_response.list()
-            told = raw.http_response.json()["data"]
-            return [one for one in told if isinstance(one, dict) and isinstance(one.get("id"), str)]
+            models = raw.http_response.json()["data"]
+            return [one for one in models if isinstance(one, dict) and isinstance(one.get("id"), str)]
         except openai.APITimeoutError:
             return []  # it may be busy with a long request
         except openai.APIConnectionError as error:
@@ -118,8 +118,8 @@ class OpenAIClient:
         root = self.url.rstrip("/").removesuffix("/v1")
         client = self.sdk_client().with_options(max_retries=0)
         try:
-            told = client.post(f"{root}/detokenize", body={"model": model, "tokens": ids}, cast_to=object)
-            text = told.get("content", told.get("prompt"))
+            answer = client.post(f"{root}/detokenize", body={"model": model, "tokens": ids}, cast_to=object)
+            text = answer.get("content", answer.get("prompt"))
         except Exception:  # other servers answer an unknown path in many ways
             return None
         return text if isinstance(text, str) else None
