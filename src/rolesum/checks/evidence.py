@@ -31,55 +31,55 @@ _ASKS = {
 }
 
 
-def find_evidence(sentence: Sentence, prepared: DialogueIndex) -> Evidence:
+def find_evidence(sentence: Sentence, index: DialogueIndex) -> Evidence:
     """Up to three turns, each the one that adds most n-grams (weighted by rarity in the dialogue) to those before it.
 
     Of turns that add equally much, those of the role that leads the sentence come first.
     """
-    grams = sentence_ngrams(sentence, prepared)
-    weights = {gram: prepared.weight(gram) for gram in grams}
+    grams = sentence_ngrams(sentence, index)
+    weights = {gram: index.weight(gram) for gram in grams}
     whole, covered = sum(weights.values()), set[str]()
     chosen: list[int] = []
-    leader = prepared.subjects.role_of(sentence.text)
+    subject = index.subjects.role_of(sentence.text)
     while len(chosen) < MAX_EVIDENCE_TURNS and whole:
         gains: dict[int, float] = {}
         for gram, weight in weights.items():
             if gram not in covered:
-                for place in prepared.turns_by_ngram.get(gram, ()):
+                for place in index.turns_by_ngram.get(gram, ()):
                     gains[place] = gains.get(place, 0.0) + weight
         if not gains:
             break
-        turns = prepared.dialogue.turns
+        turns = index.dialogue.turns
         best = max(
-            gains, key=lambda place: (gains[place], prepared.dialogue.roles.get(turns[place].speaker) == leader, -place)
+            gains, key=lambda place: (gains[place], index.dialogue.roles.get(turns[place].speaker) == subject, -place)
         )
         if gains[best] < (MIN_NEXT_SHARE if chosen else MIN_FIRST_SHARE) * whole:
             break
         chosen.append(best)
-        covered |= prepared.turn_ngrams[best] & weights.keys()
+        covered |= index.turn_ngrams[best] & weights.keys()
     held = sum(weight for gram, weight in weights.items() if gram in covered)
     return Evidence(sentence.start, sentence.end, tuple(chosen), round(held / whole, 4) if whole and chosen else 0.0)
 
 
-def sentence_ngrams(sentence: Sentence, prepared: DialogueIndex) -> set[str]:
+def sentence_ngrams(sentence: Sentence, index: DialogueIndex) -> set[str]:
     """The sentence's n-grams without the name that leads it."""
-    return set(content_ngrams(sentence.text[prepared.subjects.name_end(sentence.text) :], prepared.language))
+    return set(content_ngrams(sentence.text[index.subjects.name_end(sentence.text) :], index.language))
 
 
-def check_attribution(sentence: Sentence, leader: str, prepared: DialogueIndex) -> tuple[bool, tuple[int, ...]]:
+def check_attribution(sentence: Sentence, subject: str, index: DialogueIndex) -> tuple[bool, tuple[int, ...]]:
     """Whether the sentence is its leader's by what the turns say; if not, the other side's turns that say it."""
-    grams = sentence_ngrams(sentence, prepared)
-    others = set[int]().union(*(places for role, places in prepared.turns_by_role.items() if role != leader))
+    grams = sentence_ngrams(sentence, index)
+    others = set[int]().union(*(places for role, places in index.turns_by_role.items() if role != subject))
     if (
         len(grams) < MIN_NGRAMS
-        or prepared.covered_share(grams, prepared.turns_by_role.get(leader, set())) > MAX_OWN_ROLE_SHARE
+        or index.covered_share(grams, index.turns_by_role.get(subject, set())) > MAX_OWN_ROLE_SHARE
     ):
         return True, ()
-    if prepared.covered_share(grams, others) < MIN_OTHER_ROLE_SHARE:
+    if index.covered_share(grams, others) < MIN_OTHER_ROLE_SHARE:
         return True, ()
-    turns = tuple(place for place in find_evidence(sentence, prepared).turns if place in others)
-    text = prepared.dialogue.turns[turns[0]].text.strip().lower() if turns else ""
-    asks = _ASKS[prepared.language].search(sentence.text.lower())
-    if not turns or (_QUESTION[prepared.language].search(text) and not asks):
+    turns = tuple(place for place in find_evidence(sentence, index).turns if place in others)
+    text = index.dialogue.turns[turns[0]].text.strip().lower() if turns else ""
+    asks = _ASKS[index.language].search(sentence.text.lower())
+    if not turns or (_QUESTION[index.language].search(text) and not asks):
         return True, ()
     return False, turns

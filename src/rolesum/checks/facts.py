@@ -74,21 +74,23 @@ def dialogue_facts(text: str, language: str) -> DialogueFacts:
 def check_facts(summary: str, known: DialogueFacts) -> list[StatedFact]:
     """Every amount, time, number and placeholder of the summary, checked; of the first three none overlap."""
     text = half_width(summary)
-    hidden = [one.span() for one in _HIDDEN.finditer(text)]
+    masked = [one.span() for one in _HIDDEN.finditer(text)]
     found: list[StatedFact] = []
     for start, end, value, currency in _amounts(text, known.language):
         found.append(StatedFact("amount", start, end, _amount_fault(text[start:end], value, currency, known)))
-    taken = [(one.start, one.end) for one in found] + hidden
+    covered = [(one.start, one.end) for one in found] + masked
     for time in find_times(text, known.language):
-        if _free(time.start, time.end, taken) or time.kind == "span":
+        if _free(time.start, time.end, covered) or time.kind == "span":
             found.append(
                 StatedFact("time", time.start, time.end, _time_fault(text[time.start : time.end], time, known))
             )
-    taken = [(one.start, one.end) for one in found] + hidden
+    covered = [(one.start, one.end) for one in found] + masked
     for number in find_numbers(text, known.language):
-        if _free(number.start, number.end, taken) and _counts(number, text, known.language):
-            fault = "" if _is_said(number.value, text[number.start : number.end], known) else _absent(text, number)
-            found.append(StatedFact("number", number.start, number.end, fault))
+        if _free(number.start, number.end, covered) and _counts(number, text, known.language):
+            problem_text = (
+                "" if _is_said(number.value, text[number.start : number.end], known) else _absent(text, number)
+            )
+            found.append(StatedFact("number", number.start, number.end, problem_text))
     return found + _placeholders(text, known)
 
 
@@ -117,9 +119,9 @@ def _word_of(currency: str, known: DialogueFacts) -> bool:
     return bool(re.search(_CURRENCIES[currency], known.text))
 
 
-def _is_said(value: float, written: str, known: DialogueFacts) -> bool:
+def _is_said(value: float, digits_text: str, known: DialogueFacts) -> bool:
     """Long runs of digits (telephone, order) may be parted by spaces or dashes in the dialogue."""
-    return value in known.numbers or (len(written) > 2 and written.isdigit() and written in known.digits)
+    return value in known.numbers or (len(digits_text) > 2 and digits_text.isdigit() and digits_text in known.digits)
 
 
 def _absent(text: str, number: Number) -> str:
@@ -168,10 +170,10 @@ def _weekday_said(key: Key, known: DialogueFacts) -> bool:
     day = int(key[0])
     if known.language == "zh":
         return day > 4 and "周末" in known.text
-    heard = set(_WORD.findall(known.text))
-    words = {word for word in heard if word.startswith(_WEEKDAY_STEMS[day])}
+    dialogue_tokens = set(_WORD.findall(known.text))
+    words = {word for word in dialogue_tokens if word.startswith(_WEEKDAY_STEMS[day])}
     full = WEEKDAYS_EN[day]
-    return bool(words & {full[: len(word)] for word in words}) or bool(get_close_matches(full, heard, 1, 0.8))
+    return bool(words & {full[: len(word)] for word in words}) or bool(get_close_matches(full, dialogue_tokens, 1, 0.8))
 
 
 def _span_said(key: Key, known: DialogueFacts) -> bool:
@@ -199,15 +201,15 @@ def _placeholders(text: str, known: DialogueFacts) -> list[StatedFact]:
     found, left = [], Counter(known.placeholders)
     for one in _PLACEHOLDER.finditer(text):
         name = one.group()
-        fault = ""
+        problem_text = ""
         many = known.placeholders.get(name, 0)
         masks = name == "[数字]" and not many and re.search(r"\d", known.text)  # the summary masked a plain number
         if not left[name] and not masks:
-            fault = f"the dialogue has {name} {many} times only" if many else f"the dialogue has no {name}"
+            problem_text = f"the dialogue has {name} {many} times only" if many else f"the dialogue has no {name}"
         left[name] -= bool(left[name])
-        found.append(StatedFact("placeholder", *one.span(), fault))
+        found.append(StatedFact("placeholder", *one.span(), problem_text))
     return found
 
 
-def _free(start: int, end: int, taken: Sequence[tuple[int, int]]) -> bool:
-    return all(end <= begin or start >= stop for begin, stop in taken)
+def _free(start: int, end: int, covered: Sequence[tuple[int, int]]) -> bool:
+    return all(end <= begin or start >= stop for begin, stop in covered)

@@ -19,20 +19,20 @@ def check_summary(dialogue: Dialogue, role: str, summary: str) -> CheckedSummary
     return check_indexed(DialogueIndex(dialogue), role, summary)
 
 
-def check_indexed(prepared: DialogueIndex, role: str, summary: str) -> CheckedSummary:
+def check_indexed(index: DialogueIndex, role: str, summary: str) -> CheckedSummary:
     """`check_summary` for a dialogue that is indexed already, so that many summaries share the index."""
-    sentences = split_sentences(summary, prepared.language)
-    evidence = tuple(find_evidence(sentence, prepared) for sentence in sentences)
+    sentences = split_sentences(summary, index.language)
+    evidence = tuple(find_evidence(sentence, index) for sentence in sentences)
     counts: Counts = {}
     flags = [
-        *_facts(summary, sentences, prepared, counts),
-        *_roles(role, sentences, prepared, counts),
+        *_facts(summary, sentences, index, counts),
+        *_roles(role, sentences, index, counts),
         *duplicate_flags(sentences),
-        *broken_output_flags(summary, role, sentences, prepared),
+        *broken_output_flags(summary, role, sentences, index),
     ]
     counts["unsupported"] = (sum(not one.turns for one in evidence), len(evidence))
     counts["duplicate"] = (_count(flags, "duplicate"), len(sentences))
-    counts |= surface_counts(summary, prepared)
+    counts |= surface_counts(summary, index)
     counts["empty"] = (_count(flags, "empty"), 1)
     if sentences:
         counts |= {name: (_count(flags, name), 1) for name in ("echo", "truncated")}
@@ -44,48 +44,48 @@ def _count(flags: Sequence[Flag], check: str) -> int:
     return sum(flag.check == check for flag in flags)
 
 
-def _facts(summary: str, sentences: Sequence[Sentence], prepared: DialogueIndex, counts: Counts) -> Iterator[Flag]:
+def _facts(summary: str, sentences: Sequence[Sentence], index: DialogueIndex, counts: Counts) -> Iterator[Flag]:
     """Flags of facts and names that the dialogue does not hold."""
-    for fact in check_facts(summary, prepared.facts):
+    for fact in check_facts(summary, index.facts):
         _add(counts, fact.check, bool(fact.problem))
         if fact.problem:
             yield Flag(fact.check, fact.start, fact.end, fact.problem)
-    if prepared.language == "zh":
+    if index.language == "zh":
         return
-    text = prepared.text.lower()
+    text = index.text.lower()
     for sentence in sentences:
         for start, end, name in find_names(sentence):
-            known = is_known_name(prepared.vocabulary, name, text)
+            known = is_known_name(index.vocabulary, name, text)
             _add(counts, "name", not known)
             if not known:
                 yield Flag("name", start, end, f"the dialogue does not know {name}")
 
 
-def _roles(role: str, sentences: Sequence[Sentence], prepared: DialogueIndex, counts: Counts) -> Iterator[Flag]:
+def _roles(role: str, sentences: Sequence[Sentence], index: DialogueIndex, counts: Counts) -> Iterator[Flag]:
     """Flags of sentences led by the wrong role, and of sentences led by one role that another's turns say."""
-    leads = prepared.subjects
-    one_sided = role in leads.roles_played or role in (USER, AGENT)
+    subjects = index.subjects
+    one_sided = role in subjects.roles_played or role in (USER, AGENT)
     for sentence in sentences:
-        leader = leads.role_of(sentence.text)
+        subject = subjects.role_of(sentence.text)
         if one_sided:
-            slips = leader not in (None, role)
-            _add(counts, "role_led", leader == role)
+            slips = subject not in (None, role)
+            _add(counts, "role_led", subject == role)
             _add(counts, "role_slip", slips)
             if slips:
                 yield Flag(
-                    "role_slip", sentence.start, sentence.end, f"led by the {leader}, in a summary for the {role}"
+                    "role_slip", sentence.start, sentence.end, f"led by the {subject}, in a summary for the {role}"
                 )
         else:
             for check, side in (("user_led", USER), ("agent_led", AGENT)):
-                if side in leads.roles_played:
-                    _add(counts, check, leader == side)
-        if leader is not None and leader in leads.roles_played:
-            fits, turns = check_attribution(sentence, leader, prepared)
-            _add(counts, "attribution", not fits)
-            if not fits:
-                speakers = ", ".join(dict.fromkeys(prepared.dialogue.turns[place].speaker for place in turns))
+                if side in subjects.roles_played:
+                    _add(counts, check, subject == side)
+        if subject is not None and subject in subjects.roles_played:
+            is_attributed, turns = check_attribution(sentence, subject, index)
+            _add(counts, "attribution", not is_attributed)
+            if not is_attributed:
+                speakers = ", ".join(dict.fromkeys(index.dialogue.turns[place].speaker for place in turns))
                 yield Flag(
-                    "attribution", sentence.start, sentence.end, f"said by {speakers}, not by the {leader}", turns
+                    "attribution", sentence.start, sentence.end, f"said by {speakers}, not by the {subject}", turns
                 )
 
 

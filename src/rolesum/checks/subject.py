@@ -57,11 +57,11 @@ class SubjectFinder:
 def _names(dialogue: Dialogue, played: set[str]) -> dict[str, str]:
     """Name in lower case -> role. A name that two roles share is nobody's."""
     speakers = {label: role for label in dialogue.speakers() if (role := dialogue.roles.get(label)) and role != OVERALL}
-    told = {role for label, role in speakers.items() if role_of_speaker(label)}
+    recognized = {role for label, role in speakers.items() if role_of_speaker(label)}
     found: dict[str, str] = {}
     for role in dict.fromkeys((USER, AGENT, *played)):
         aliases = GENERIC_NAMES.get(role, ())
-        if role in played - told:
+        if role in played - recognized:
             aliases = (*aliases, *ALIASES.get(role, ()))
         found |= dict.fromkeys((role.casefold(), *(alias.casefold() for alias in aliases)), role)
     shared: set[str] = set()

@@ -18,12 +18,12 @@ _OPENING = {"zh": 7, "en": 20}  # characters of an instruction that no summary b
 _TURN_BEGINS = 4  # characters of a turn after its label
 
 
-def surface_counts(summary: str, prepared: DialogueIndex) -> Counts:
+def surface_counts(summary: str, index: DialogueIndex) -> Counts:
     """Repetition, distinct n-grams, coverage, density, length and compression, each as (hits, cases)."""
-    tokens = tokenize(summary, prepared.language)
+    tokens = tokenize(summary, index.language)
     fours = ngrams(tokens, REPETITION_NGRAM)
     pairs = ngrams(tokens, 2)
-    fragments = list(_fragments(tokens, prepared))
+    fragments = list(_fragments(tokens, index))
     size = float(len(tokens))
     return {
         "repetition": (len(fours) - len(set(fours)), len(fours)),
@@ -32,17 +32,17 @@ def surface_counts(summary: str, prepared: DialogueIndex) -> Counts:
         "coverage": (sum(fragments), size),
         "density": (sum(length**2 for length in fragments), size),
         "length": (size, 1),
-        "compression": (len(prepared.tokens), size),
+        "compression": (len(index.tokens), size),
     }
 
 
-def _fragments(tokens: Sequence[str], prepared: DialogueIndex) -> Iterator[int]:
+def _fragments(tokens: Sequence[str], index: DialogueIndex) -> Iterator[int]:
     """Lengths of the runs that the dialogue holds word by word, longest first at each place (Grusky et al. 2018)."""
-    spelt = "".join(prepared.token_characters.get(token, " ") for token in tokens)
+    spelling = "".join(index.token_characters.get(token, " ") for token in tokens)
     begin = 0
-    while begin < len(spelt):
+    while begin < len(spelling):
         length = 0
-        while begin + length < len(spelt) and spelt[begin : begin + length + 1] in prepared.token_string:
+        while begin + length < len(spelling) and spelling[begin : begin + length + 1] in index.token_string:
             length += 1
         if length:
             yield length
@@ -59,26 +59,24 @@ def duplicate_flags(sentences: Sequence[Sentence]) -> Iterator[Flag]:
         seen.add(text)
 
 
-def broken_output_flags(
-    summary: str, role: str, sentences: Sequence[Sentence], prepared: DialogueIndex
-) -> Iterator[Flag]:
+def broken_output_flags(summary: str, role: str, sentences: Sequence[Sentence], index: DialogueIndex) -> Iterator[Flag]:
     """Flags of outputs that are empty, copy the prompt, or stop within a sentence."""
     if not sentences:
         yield Flag("empty", 0, len(summary), "no words")
         return
-    if echo := _echo(summary, role, prepared):
+    if echo := _echo(summary, role, index):
         yield echo
     if not ends_sentence(summary):
         yield Flag("truncated", sentences[-1].start, sentences[-1].end, "no end of a sentence")
 
 
-def _echo(summary: str, role: str, prepared: DialogueIndex) -> Flag | None:
+def _echo(summary: str, role: str, index: DialogueIndex) -> Flag | None:
     """The first piece of an instruction, or the run of turns that are copied with their labels."""
     lowered = summary.casefold()
     for opening in _openings(role):
         if (place := lowered.find(opening)) >= 0:
             return Flag("echo", place, place + len(opening), "the words of an instruction")
-    found = list(_copied_turns(summary, prepared))
+    found = list(_copied_turns(summary, index))
     if len(found) < MIN_ECHOED_TURNS:
         return None
     turns = tuple(sorted({turn for _, turn in found}))
@@ -98,15 +96,15 @@ def _openings(role: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _copied_turns(summary: str, prepared: DialogueIndex) -> Iterator[tuple[int, int]]:
+def _copied_turns(summary: str, index: DialogueIndex) -> Iterator[tuple[int, int]]:
     """(place in the summary, turn) of each label that a colon and the beginning of one of its turns follow."""
-    labels = prepared.dialogue.speakers()
+    labels = index.dialogue.speakers()
     if not any(label and label in summary for label in labels):
         return
     listed = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True) if label)
     for one in re.finditer(rf"(?<!\w)({listed})[:：]\s*", summary):
         after = summary[one.end() :]
-        for place, turn in enumerate(prepared.dialogue.turns):
+        for place, turn in enumerate(index.dialogue.turns):
             begin = turn.text[:_TURN_BEGINS]
             if turn.speaker == one[1] and begin and after.startswith(begin):
                 yield one.start(), place

@@ -188,12 +188,12 @@ def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
 
 def _common(runs: Sequence[EvaluatedRun], key: str, otherwise: str, flag: str) -> str | None:
     """What all results say under `key`, or None where none says anything."""
-    said = {str(of[key]): run for run in runs for of in run.results.get("roles", {}).values() if key in of}
-    said.pop("single", None)
-    if len(said) > 1:
-        told = ", ".join(f"{run.directory}: {value}" for value, run in said.items())
-        raise UsageError(f"the runs have {otherwise} ({told})", fix=f"say one for all: {flag}")
-    return next(iter(said), None)
+    values = {str(of[key]): run for run in runs for of in run.results.get("roles", {}).values() if key in of}
+    values.pop("single", None)
+    if len(values) > 1:
+        listed = ", ".join(f"{run.directory}: {value}" for value, run in values.items())
+        raise UsageError(f"the runs have {otherwise} ({listed})", fix=f"choose one for all with {flag}")
+    return next(iter(values), None)
 
 
 def _same_settings(runs: Sequence[EvaluatedRun], role: str, name: str) -> bool:
@@ -209,11 +209,11 @@ def _same_settings(runs: Sequence[EvaluatedRun], role: str, name: str) -> bool:
         "prices_per_million",
         "cost",
     )
-    told = []
+    settings = []
     for run in runs:
         of_role = run.results.get("roles", {}).get(role, {})
         facts = of_role.get("models", {}).get(name)
         if facts is None:
             return False
-        told.append({key: value for key, value in facts.items() if key not in own})
-    return all(one == told[0] for one in told)
+        settings.append({key: value for key, value in facts.items() if key not in own})
+    return all(one == settings[0] for one in settings)

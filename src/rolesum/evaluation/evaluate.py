@@ -37,35 +37,37 @@ def evaluate(
     The scorer follows the references' language unless named. Raises DataError where there is nothing to compare with.
     """
     wanted = {
-        place: asked
+        place: requested
         for place, dialogue in enumerate(dialogues)
-        if (asked := tuple(role for role in roles or dialogue.summaries if role in dialogue.summaries))
+        if (requested := tuple(role for role in roles or dialogue.summaries if role in dialogue.summaries))
     }
     if not wanted:
         has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]
         what = f"no reference summaries for {', '.join(roles) if roles else 'any role'}; the data has: {', '.join(has)}"
         raise DataError(what, fix="ask for other --roles, or use rolesum summarize where there are no references")
     total = len(wanted)
-    pairs = [("", dialogues[place].summaries[role]) for place, asked in wanted.items() for role in asked]
+    pairs = [("", dialogues[place].summaries[role]) for place, requested in wanted.items() for role in requested]
     name = scorer or default_scorer(pairs)
     check_language(get_scorer(name), pairs)  # before hours of work, not after
     chosen = [dialogues[place] for place in wanted]
     begin = time.monotonic()
     with progress_bar(label, total, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
-        written = summarize_with(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
+        summaries_by_dialogue = summarize_with(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
     predictions = tuple(
         Prediction(dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason)
-        for dialogue, summaries in zip(chosen, written, strict=True)
+        for dialogue, summaries in zip(chosen, summaries_by_dialogue, strict=True)
         for one in summaries
     )
-    told = {
+    about_run = {
         "engine": engine.name,
         "max_new_tokens": decoding.max_new_tokens,
         "dialogues": total,
         "dialogues_per_second": round(total / (time.monotonic() - begin), 3),
         "rolesum": metadata.version("rolesum"),
     }
-    return Evaluation(predictions, score_roles(predictions, name, multi_reference), {**(about_system or {}), **told})
+    return Evaluation(
+        predictions, score_roles(predictions, name, multi_reference), {**(about_system or {}), **about_run}
+    )
 
 
 def add_checks(evaluation: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:

@@ -239,17 +239,17 @@ def read_run_dialogues(runs: Sequence[EvaluatedRun], data: str | None = None) ->
         log(f"{where} is not there any more: no dialogues are shown or checked; name it with --data")
         return []
     ids = dict.fromkeys(one.id for one in runs[0].predictions)
-    how: Mapping[str, Any] = next((run.results for run in runs if run.results.get("data")), {})
+    source_results: Mapping[str, Any] = next((run.results for run in runs if run.results.get("data")), {})
     source = open_source(where)
     if data is None and (changed := _of_other_data(runs, source)):
         what = f"this is not the data that {changed} was made from: it has changed, or the runs are of different data"
         raise DataError(what, where, "name the dialogues that were summarized with --data")
     options = ReadOptions(
-        format=how.get("format") if data is None else None,
-        custom_roles=how.get("custom_roles", {}),
-        speakers=how.get("speakers", {}),
-        columns=how.get("columns") or {},
-        unknown_speaker=how.get("unknown_speaker", "refuse"),
+        format=source_results.get("format") if data is None else None,
+        custom_roles=source_results.get("custom_roles", {}),
+        speakers=source_results.get("speakers", {}),
+        columns=source_results.get("columns") or {},
+        unknown_speaker=source_results.get("unknown_speaker", "refuse"),
     )
     found = {one.id: one for one in read_dialogues(source, options)}
     if missing := [identity for identity in ids if identity not in found]:

@@ -177,9 +177,9 @@ def _texts_of_record(
     for role, text in by_role.items():
         texts = text if isinstance(text, list) else [text]
         place = f"{record.location}, id {identity}"
-        fault = _text_problem(texts, keys)
-        if fault:
-            problems.append(Problem(fault[0], place, fault[1]))
+        problem = _text_problem(texts, keys)
+        if problem:
+            problems.append(Problem(problem[0], place, problem[1]))
         rows.append(
             ((identity, _canonical_role(role, custom_roles)), texts)
         )  # also with a fault, so that its partner is not called lonely

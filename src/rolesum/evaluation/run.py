@@ -113,8 +113,8 @@ def evaluate_baseline(task: EvaluationTask, engine: str) -> Evaluation:
         about_system=about,
         label="evaluate",
     )
-    told = {key: value for key, value in done.metadata.items() if key != "max_new_tokens"}
-    return _finish(task, replace(done, metadata=told), dialogues)
+    without_limit = {key: value for key, value in done.metadata.items() if key != "max_new_tokens"}
+    return _finish(task, replace(done, metadata=without_limit), dialogues)
 
 
 def evaluate_outputs(task: EvaluationTask, given: Sequence[str]) -> Evaluation:
@@ -140,13 +140,13 @@ def evaluate_outputs(task: EvaluationTask, given: Sequence[str]) -> Evaluation:
         ids = {one.id for one in chosen}
         dialogues = [one for one in dialogues if one.id in ids]
         about = _about_data(task, source)
-    told = {
+    about_run = {
         "system": _readable(", ".join(dict.fromkeys(map(_system_of, given)))),
         "predictions": [_readable(one) for one in given],
         **about,
         "rolesum": metadata.version("rolesum"),
     }
-    done = Evaluation(tuple(chosen), score_roles(chosen, task.scorer, task.multi_reference), told)
+    done = Evaluation(tuple(chosen), score_roles(chosen, task.scorer, task.multi_reference), about_run)
     return _finish(task, done, dialogues)
 
 
@@ -162,7 +162,7 @@ def _readable(text: str) -> str:
 
 
 def _check_ids(dialogues: Sequence[Dialogue]) -> None:
-    """Raise DataError where two dialogues have one id: outputs and scores could not be told apart."""
+    """Raise DataError where two dialogues have one id: outputs and scores could not be matched."""
     seen: dict[str, str] = {}
     problems = []
     for one in dialogues:
@@ -185,11 +185,11 @@ def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
 def _about_writing(writing: SummarizerConfig, choice: str | None) -> dict[str, Any]:
     """How texts were decoded, where it was not plainly greedy."""
     plain, chosen = Decoding(), writing.decoding
-    told_elsewhere = {"max_new_tokens"} if chosen.temperature else {"max_new_tokens", "seed"}
+    omitted = {"max_new_tokens"} if chosen.temperature else {"max_new_tokens", "seed"}
     about: dict[str, Any] = {
         key: value
         for key, value in asdict(chosen).items()
-        if key not in told_elsewhere and (value != getattr(plain, key) or key == "seed")
+        if key not in omitted and (value != getattr(plain, key) or key == "seed")
     }
     if writing.long_dialogues != "refuse":
         about["long_dialogues"] = writing.long_dialogues

@@ -20,16 +20,16 @@ BETA = 2.0
 
 def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]], tokenize: TextTokenizer) -> Statistic:
     """Corpus BLEU. Several references clip together, by the largest count; the closest length counts."""
-    made = tokenize(predictions)
+    predicted_tokens = tokenize(predictions)
     if all(len(several) == 1 for several in references):
-        written = tokenize([several[0] for several in references])
-        found = ngram_overlaps(made, written, BLEU_ORDER)
+        reference_tokens = tokenize([several[0] for several in references])
+        found = ngram_overlaps(predicted_tokens, reference_tokens, BLEU_ORDER)
         correct = np.stack([one.shared for one in found], axis=1)
-        lengths = written.lengths
+        lengths = reference_tokens.lengths
     else:
-        correct, lengths = _against_several(made, references, tokenize)
-    totals = np.stack([np.maximum(made.lengths - order, 0) for order in range(BLEU_ORDER)], axis=1)
-    rows = np.concatenate([made.lengths[:, None], lengths[:, None], correct, totals], axis=1)
+        correct, lengths = _against_several(predicted_tokens, references, tokenize)
+    totals = np.stack([np.maximum(predicted_tokens.lengths - order, 0) for order in range(BLEU_ORDER)], axis=1)
+    rows = np.concatenate([predicted_tokens.lengths[:, None], lengths[:, None], correct, totals], axis=1)
     return Statistic(rows.astype(float), bleu_from_sums)
 
 
@@ -50,10 +50,10 @@ def bleu_from_sums(sums: Floats) -> Floats:
 def chrf(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Statistic:
     """Corpus chrF2. Of several references each prediction is held against the one that suits it best."""
     counts = [len(several) for several in references]
-    made = characters_without_space(predictions).take(np.repeat(np.arange(len(counts)), counts))
-    written = characters_without_space([one for several in references for one in several])
+    predicted_tokens = characters_without_space(predictions).take(np.repeat(np.arange(len(counts)), counts))
+    reference_tokens = characters_without_space([one for several in references for one in several])
     columns = []
-    for one in ngram_overlaps(made, written, CHRF_ORDER):
+    for one in ngram_overlaps(predicted_tokens, reference_tokens, CHRF_ORDER):
         columns += [np.where(one.reference_count > 0, one.prediction_count, 0), one.reference_count, one.shared]
     rows = np.stack(columns, axis=1).astype(float)
     if max(counts) > 1:
@@ -78,7 +78,7 @@ def chrf_from_sums(sums: Floats) -> Floats:
 
 
 def _against_several(
-    made: TokenizedTexts, references: Sequence[Sequence[str]], tokenize: TextTokenizer
+    predicted_tokens: TokenizedTexts, references: Sequence[Sequence[str]], tokenize: TextTokenizer
 ) -> tuple[Ints, Ints]:
     """Correct n-grams by pair and order, and the closest reference's length: the shorter one of two as close.
 
@@ -87,13 +87,16 @@ def _against_several(
     correct = np.zeros((len(references), BLEU_ORDER), dtype=np.int64)
     lengths = np.zeros(len(references), dtype=np.int64)
     for place, several in enumerate(references):
-        written = _lists(tokenize(several))
-        mine = made.ids[made.starts[place] : made.starts[place + 1]].tolist()
-        lengths[place] = min((abs(len(one) - len(mine)), len(one)) for one in written)[1]
+        reference_tokens = _lists(tokenize(several))
+        predicted_ids = predicted_tokens.ids[
+            predicted_tokens.starts[place] : predicted_tokens.starts[place + 1]
+        ].tolist()
+        lengths[place] = min((abs(len(one) - len(predicted_ids)), len(one)) for one in reference_tokens)[1]
         for order in range(BLEU_ORDER):
-            counted = [_counts(one, order + 1) for one in written]
+            counted = [_counts(one, order + 1) for one in reference_tokens]
             correct[place, order] = sum(
-                min(count, max(one.get(gram, 0) for one in counted)) for gram, count in _counts(mine, order + 1).items()
+                min(count, max(one.get(gram, 0) for one in counted))
+                for gram, count in _counts(predicted_ids, order + 1).items()
             )
     return correct, lengths
 

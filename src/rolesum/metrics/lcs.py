@@ -39,8 +39,8 @@ def lcs_marks(predicted: Ints, predicted_starts: Ints, referred: Ints, referred_
     """
     marks = np.zeros(int(owners.max()) + 1 if len(owners) else 0, dtype=bool)
     for rows, matches, first in _blocks(predicted, predicted_starts, referred, referred_starts):
-        taken = _read_out(matches, first)
-        bits = np.unpackbits(taken.view(np.uint8), axis=1, bitorder="little").astype(bool)
+        in_lcs = _read_out(matches, first)
+        bits = np.unpackbits(in_lcs.view(np.uint8), axis=1, bitorder="little").astype(bool)
         row, place = np.nonzero(bits)
         marks[owners[referred_starts[rows[row]] + place]] = True
     return marks
@@ -114,7 +114,7 @@ def _read_out(matches: Words, first: Ints) -> Words:
     for column, begin in enumerate(first):
         vectors[begin:] = _advance(vectors[begin:], matches[begin:, column])
         history[column, begin:] = vectors[begin:]
-    taken = np.zeros((rows, words), dtype=np.uint64)
+    in_lcs = np.zeros((rows, words), dtype=np.uint64)
     left = np.full((rows, words), ~np.uint64(0))
     for column in range(columns - 1, -1, -1):
         begin = first[column]
@@ -122,9 +122,9 @@ def _read_out(matches: Words, first: Ints) -> Words:
         below = _up_to_highest((match | ~history[column, begin:]) & left[begin:])  # up to where it stops
         highest = _highest_of(below)
         hit = highest & match
-        taken[begin:] |= hit
+        in_lcs[begin:] |= hit
         left[begin:] = np.where(_any(hit), below ^ highest, below)
-    return taken
+    return in_lcs
 
 
 def _up_to_highest(bits: Words) -> Words:

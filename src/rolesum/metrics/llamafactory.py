@@ -27,11 +27,11 @@ def similarities(predictions: Sequence[str], references: Sequence[str]) -> dict[
     rouge, smoothing = Rouge(), SmoothingFunction().method3
     found = {measure: np.zeros(len(predictions)) for measure in (*MEASURES, "bleu4")}
     for place, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
-        made, written = (" ".join(jieba.cut(text)) for text in (prediction, reference))
-        if made.split() and written.split():
-            of_pair = rouge.get_scores(made, written)[0]
-            for measure, theirs in MEASURES.items():
-                found[measure][place] = of_pair[theirs]["f"]
+        prediction_words, reference_words = (" ".join(jieba.cut(text)) for text in (prediction, reference))
+        if prediction_words.split() and reference_words.split():
+            of_pair = rouge.get_scores(prediction_words, reference_words)[0]
+            for measure, their_name in MEASURES.items():
+                found[measure][place] = of_pair[their_name]["f"]
         if prediction:
             found["bleu4"][place] = sentence_bleu([list(reference)], list(prediction), smoothing_function=smoothing)
     return found

@@ -73,12 +73,16 @@ class PairedNgrams:
         return NgramOverlap(shared, *counts)
 
 
-def _shared(made: Ints, written: Ints, makers: Ints, writers: Ints, kinds: int, pairs: int) -> Ints:
+def _shared(
+    predicted_codes: Ints, reference_codes: Ints, prediction_pairs: Ints, reference_pairs: Ints, kinds: int, pairs: int
+) -> Ints:
     """By pair, the codes in both lists, each as often as in the list that has it less often.
 
     All (pair, code, list) are sorted as one number; equal neighbors are counted in runs.
     """
-    keys = np.concatenate([(makers * kinds + made) << 1, ((writers * kinds + written) << 1) | 1])
+    keys = np.concatenate(
+        [(prediction_pairs * kinds + predicted_codes) << 1, ((reference_pairs * kinds + reference_codes) << 1) | 1]
+    )
     if not len(keys):
         return np.zeros(pairs, dtype=np.int64)
     keys.sort()

@@ -65,23 +65,27 @@ def _by_lines(grams: PairedNgrams) -> Ints:
     A token counts as often as the prediction has it at most. Texts of one line each need no marks.
     """
     predictions, references = grams.sides
-    made, written = (np.diff(tokens.text_starts) for tokens in grams.sides)
-    hits = np.zeros(len(made), dtype=np.int64)
-    single = np.flatnonzero((made == 1) & (written == 1))
+    prediction_lines, reference_lines = (np.diff(tokens.text_starts) for tokens in grams.sides)
+    hits = np.zeros(len(prediction_lines), dtype=np.int64)
+    single = np.flatnonzero((prediction_lines == 1) & (reference_lines == 1))
     if len(single):
         hits[single] = _whole_texts(PairedNgrams(predictions.take(single), references.take(single)))
-    several = np.flatnonzero((made != 1) | (written != 1))
+    several = np.flatnonzero((prediction_lines != 1) | (reference_lines != 1))
     if not len(several):
         return hits
     if len(single):
         predictions, references = predictions.take(several), references.take(several)
-        grams, made, written = PairedNgrams(predictions, references), made[several], written[several]
+        grams, prediction_lines, reference_lines = (
+            PairedNgrams(predictions, references),
+            prediction_lines[several],
+            reference_lines[several],
+        )
     # Every line of the reference with every line of the prediction.
-    crossed = made * written
-    pair = np.repeat(np.arange(len(made)), crossed)
+    crossed = prediction_lines * reference_lines
+    pair = np.repeat(np.arange(len(prediction_lines)), crossed)
     within = np.arange(len(pair)) - np.repeat(np.cumsum(crossed) - crossed, crossed)
-    of_prediction = predictions.text_starts[pair] + within % made[pair]
-    of_reference = references.text_starts[pair] + within // made[pair]
+    of_prediction = predictions.text_starts[pair] + within % prediction_lines[pair]
+    of_reference = references.text_starts[pair] + within // prediction_lines[pair]
     made_tokens, made_starts = _lines(predictions, of_prediction)
     written_tokens, written_starts = _lines(references, of_reference)
     marks = np.zeros(len(references.ids), dtype=bool)

@@ -42,7 +42,7 @@ def annotation_results(study: Study, judgments: Sequence[Judgment]) -> dict[str,
     criteria = [one.name for one in study.settings.criteria] if rating else [PREFERENCE]
     values = range(1, study.settings.scale + 1) if rating else (-1, 0, 1)
     by_criterion = _grouped(judgments, lambda one: one.criterion)
-    counts = {name: len(theirs) for name, theirs in _grouped(judgments, lambda one: one.annotator).items()}
+    counts = {name: len(of_group) for name, of_group in _grouped(judgments, lambda one: one.annotator).items()}
     by_role = {role: [one for one in judgments if one.role == role] for role in study.roles()}
     if len(by_role) > 1:
         by_role = {ALL_ROLES: list(judgments), **by_role}
@@ -57,9 +57,11 @@ def annotation_results(study: Study, judgments: Sequence[Judgment]) -> dict[str,
         },
     }
     if rating:
-        ratings = {role: _mean_ratings(theirs, study.systems, criteria) for role, theirs in by_role.items() if theirs}
+        ratings = {
+            role: _mean_ratings(of_group, study.systems, criteria) for role, of_group in by_role.items() if of_group
+        }
         return found | {"scale": study.settings.scale, "ratings": ratings}
-    wins = {role: _win_rates(theirs, study.systems) for role, theirs in by_role.items() if theirs}
+    wins = {role: _win_rates(of_group, study.systems) for role, of_group in by_role.items() if of_group}
     return found | {"identical_pairs": study.identical_pairs(), "preferences": wins}
 
 
@@ -93,8 +95,8 @@ def _win_rates(judgments: Sequence[Judgment], systems: Sequence[str]) -> list[di
         if rows := by_pair.get((a, b)):
             figure = _mean_with_interval((one.dialogue, 50.0 * (1 + one.value)) for one in rows)
             won, tied, lost = (sum(one.value == value for one in rows) for value in (1, 0, -1))
-            told = {"win_rate": figure["mean"], "interval": figure["interval"]}
-            found.append({"a": a, "b": b, "wins": won, "ties": tied, "losses": lost, **told})
+            win_rate = {"win_rate": figure["mean"], "interval": figure["interval"]}
+            found.append({"a": a, "b": b, "wins": won, "ties": tied, "losses": lost, **win_rate})
     return found
 
 

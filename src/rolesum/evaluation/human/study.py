@@ -81,20 +81,20 @@ def parse_roles(text: str | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(found))
 
 
-def resolve_settings(asked: Mapping[str, Any], kept: Mapping[str, Any] | None, store: str) -> StudySettings:
+def resolve_settings(requested: Mapping[str, Any], saved: Mapping[str, Any] | None, store: str) -> StudySettings:
     """The settings asked for, else those kept in the store, else the defaults. Raises UsageError where they differ."""
     try:
-        settings = StudySettings.model_validate({**(kept or {}), **asked})
-        before = StudySettings.model_validate(kept) if kept is not None else settings
+        settings = StudySettings.model_validate({**(saved or {}), **requested})
+        before = StudySettings.model_validate(saved) if saved is not None else settings
     except ValidationError as error:
         fix = "see rolesum annotate --help"
         problems = [Problem.from_pydantic(detail, fix=fix) for detail in error.errors()]
         raise UsageError(problems) from None
-    if other := [key for key in asked if getattr(settings, key) != getattr(before, key)]:
+    if other := [key for key in requested if getattr(settings, key) != getattr(before, key)]:
         options = ", ".join(f"--{key.replace('_', '-')}" for key in other)
         fix = f"leave out {options}, or name another --store"
         raise UsageError(f"the judgments in this store were begun with another {options}", store, fix)
-    if settings.mode == "prefer" and {"scale", "criteria"} & asked.keys():
+    if settings.mode == "prefer" and {"scale", "criteria"} & requested.keys():
         raise UsageError("--scale and --criteria belong to --mode rate", fix="leave them out, or rate")
     return settings
 
@@ -204,14 +204,14 @@ def make_study(runs: Sequence[EvaluatedRun], settings: StudySettings, dialogues:
     return Study(settings, tuple(names), tuple(items), {one.id: one for one in dialogues})
 
 
-def check_record(study: Study, kept: Mapping[str, Any], store: str) -> None:
+def check_record(study: Study, saved: Mapping[str, Any], store: str) -> None:
     """Raise DataError where a store holds judgments of other outputs than the study's."""
-    mine, before = study.record()["systems"], kept["systems"]
+    current, before = study.record()["systems"], saved["systems"]
     fix = "name the runs that were judged, or another --store"
-    if mine.keys() != before.keys():
-        what = f"the store holds judgments of {', '.join(before)}, not of {', '.join(mine)}"
+    if current.keys() != before.keys():
+        what = f"the store holds judgments of {', '.join(before)}, not of {', '.join(current)}"
         raise DataError(what, store, fix)
-    if changed := [name for name in mine if mine[name] != before[name]]:
+    if changed := [name for name in current if current[name] != before[name]]:
         what = f"the outputs of {', '.join(changed)} are not those that the store's judgments are about"
         raise DataError(what, store, fix)
 

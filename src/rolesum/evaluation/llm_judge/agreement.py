@@ -149,17 +149,17 @@ def _agreement(
     judged: Mapping[tuple[str, str, str, str], float],
     people: Mapping[tuple[str, str, str, str], Mapping[str, Sequence[float]]],
 ) -> JudgeAgreement:
-    mine = {key: value for key, value in judged.items() if key[3] == criterion}
-    theirs = {
+    judge_scores = {key: value for key, value in judged.items() if key[3] == criterion}
+    human_scores = {
         key: {rater: sum(several) / len(several) for rater, several in by.items()}
         for key, by in people.items()
         if key[3] == criterion
     }
-    both = sorted(mine.keys() & theirs.keys())
-    a = [mine[key] for key in both]
-    b = [sum(theirs[key].values()) / len(theirs[key]) for key in both]
-    raters = sorted({rater for key in both for rater in theirs[key]})
-    table = [[theirs[key].get(rater, math.nan) for key in both] for rater in raters]
+    both = sorted(judge_scores.keys() & human_scores.keys())
+    a = [judge_scores[key] for key in both]
+    b = [sum(human_scores[key].values()) / len(human_scores[key]) for key in both]
+    raters = sorted({rater for key in both for rater in human_scores[key]})
+    table = [[human_scores[key].get(rater, math.nan) for key in both] for rater in raters]
     return JudgeAgreement(
         criterion,
         len(both),
@@ -169,8 +169,8 @@ def _agreement(
         *_ranks(a, b),
         alpha_from_ratings([a, b], "interval"),
         alpha_from_ratings(table, "interval") if len(raters) > 1 else None,
-        len(mine.keys() - theirs.keys()),
-        len(theirs.keys() - mine.keys()),
+        len(judge_scores.keys() - human_scores.keys()),
+        len(human_scores.keys() - judge_scores.keys()),
     )
 
 

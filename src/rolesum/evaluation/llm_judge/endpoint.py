@@ -52,24 +52,24 @@ class JudgeEndpoint:
 
     def ask(self, messages: Messages) -> JudgeAnswer:
         """The endpoint's answer. Raises RequestFailed; ModelError where no other question would fare better."""
-        asked_json = self.json_object
-        form: Mapping[str, Any] = {"response_format": {"type": "json_object"}} if asked_json else {}
+        wants_json = self.json_object
+        form: Mapping[str, Any] = {"response_format": {"type": "json_object"}} if wants_json else {}
         try:
-            said, retries = self._client.complete(
+            completion, retries = self._client.complete(
                 "chat/completions", self.model, {"messages": messages, **self.parameters, **form}
             )
         except RequestRejected as error:
-            if asked_json and "response_format" in str(error):
+            if wants_json and "response_format" in str(error):
                 self.json_object = False  # the answer's object is looked for in its text instead
                 return self.ask(messages)
             raise
-        return _answer(said, retries)
+        return _answer(completion, retries)
 
 
-def _answer(said: Mapping[str, Any], retries: int) -> JudgeAnswer:
+def _answer(completion: Mapping[str, Any], retries: int) -> JudgeAnswer:
     """The parts of a completion that matter. Raises RequestFailed for one that is none."""
     try:
-        choice, usage = said["choices"][0], said.get("usage") or {}
+        choice, usage = completion["choices"][0], completion.get("usage") or {}
         text = choice["message"]["content"] or ""
     except (KeyError, IndexError, TypeError):
         raise RequestFailed("the endpoint's answer is no chat completion") from None

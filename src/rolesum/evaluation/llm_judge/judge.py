@@ -106,15 +106,15 @@ def judge_summaries(
         key = cache_key(endpoint.url, endpoint.model, prompt.metadata, messages, endpoint.parameters)
         questions[key] = prompt, messages
         keys.append(key)
-    store, spent, saved = JudgeCache(cache), JudgeUsage(), JudgeUsage()
+    store, new_usage, cached_usage = JudgeCache(cache), JudgeUsage(), JudgeUsage()
     try:
-        answers = _known(questions, store, saved)
+        answers = _known(questions, store, cached_usage)
         known = set(answers)
         with progress_bar("judge", len(questions), unit="summaries") as bar:
             bar.start_at(len(known))
             for key, found, used in _asked(questions, known, endpoint, concurrency):
                 for each in used:
-                    spent.add(each)
+                    new_usage.add(each)
                 if isinstance(found, JudgeAnswer):
                     store.put(key, found)
                 answers[key] = found
@@ -122,19 +122,19 @@ def judge_summaries(
     finally:
         store.close()
     verdicts = [_verdict(one, answers[key], key in known) for one, key in zip(predictions, keys, strict=True)]
-    told = {prompt.language: prompt.metadata for prompt, _ in questions.values()}
-    return JudgeResult(_facts(endpoint, told, spent, saved, prices), verdicts)
+    prompts_by_language = {prompt.language: prompt.metadata for prompt, _ in questions.values()}
+    return JudgeResult(_facts(endpoint, prompts_by_language, new_usage, cached_usage, prices), verdicts)
 
 
 def _known(
-    questions: Mapping[str, tuple[JudgePrompt, Messages]], store: JudgeCache, saved: JudgeUsage
+    questions: Mapping[str, tuple[JudgePrompt, Messages]], store: JudgeCache, cached_usage: JudgeUsage
 ) -> dict[str, JudgeAnswer | str]:
     """The answers that the cache holds."""
     found: dict[str, JudgeAnswer | str] = {}
     for key in questions:
         if answer := store.get(key):
             found[key] = answer
-            saved.add(answer)
+            cached_usage.add(answer)
     return found
 
 
@@ -164,10 +164,10 @@ def _ask(
 ) -> tuple[JudgeAnswer | str, list[JudgeAnswer]]:
     """The first usable answer, or why there is none; and all answers that came."""
     used: list[JudgeAnswer] = []
-    asked, fault = messages, ""
+    conversation, problem = messages, ""
     for _ in range(MAX_ATTEMPTS):
         try:
-            answer = endpoint.ask(asked)
+            answer = endpoint.ask(conversation)
         except RequestFailed as error:
             return f"no answer: {error}", used
         used.append(answer)
@@ -175,9 +175,9 @@ def _ask(
             read_answer(answer.text)
             return answer, used
         except ValueError as error:
-            fault = f"{error} (cut at {endpoint.max_tokens} tokens)" if answer.truncated else str(error)
-            asked = [*messages, *prompt.retry_messages(answer.text, str(error))]
-    return f"{MAX_ATTEMPTS} answers could not be used; the last: {fault}", used
+            problem = f"{error} (cut at {endpoint.max_tokens} tokens)" if answer.truncated else str(error)
+            conversation = [*messages, *prompt.retry_messages(answer.text, str(error))]
+    return f"{MAX_ATTEMPTS} answers could not be used; the last: {problem}", used
 
 
 def _verdict(prediction: Prediction, found: JudgeAnswer | str, cached: bool) -> Verdict:
@@ -189,23 +189,23 @@ def _verdict(prediction: Prediction, found: JudgeAnswer | str, cached: bool) -> 
 
 def _facts(
     endpoint: JudgeEndpoint,
-    told: Mapping[str, Any],
-    spent: JudgeUsage,
-    saved: JudgeUsage,
+    prompts_by_language: Mapping[str, Any],
+    new_usage: JudgeUsage,
+    cached_usage: JudgeUsage,
     prices: tuple[float, float] | None,
 ) -> dict[str, Any]:
     return {
         "model": endpoint.model,
         "url": endpoint.url,
         "unit": "rating 1 to 5",
-        "prompts": [told[language] for language in sorted(told)],
+        "prompts": [prompts_by_language[language] for language in sorted(prompts_by_language)],
         **endpoint.parameters,
         "response_format": "json_object" if endpoint.json_object else "none: taken out of the text",
-        "usage": asdict(spent),
-        "usage_cached": asdict(saved),
+        "usage": asdict(new_usage),
+        "usage_cached": asdict(cached_usage),
         "prices_per_million": list(prices) if prices else None,
-        "cost": spent.cost(prices),
-        "cost_with_cached": JudgeUsage.cost(_sum(spent, saved), prices),
+        "cost": new_usage.cost(prices),
+        "cost_with_cached": JudgeUsage.cost(_sum(new_usage, cached_usage), prices),
         "libraries": {"openai": metadata.version("openai")},
     }
 

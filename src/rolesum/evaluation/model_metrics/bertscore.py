@@ -4,13 +4,16 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.model_metrics.encoder import Encoder, load_encoder
 from rolesum.evaluation.model_metrics.idf import InverseDocumentFrequency
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.metrics.scorers import Pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MEASURES = ("precision", "recall", "f1")
 # The layer that correlated best with people in the authors' tests, by the last part of the model's name.
@@ -52,7 +55,7 @@ def bertscore(
         raise DataError("nothing to score", fix="check the files and the roles")
     encoder = load_encoder(model, device) if isinstance(model, str) else model
     used, chosen_by = _layer(encoder, layer)
-    baseline, told = _baseline(rescale, used)
+    baseline, baseline_text = _baseline(rescale, used)
     texts = {text for prediction, references in pairs for text in (prediction, *references)}
     ids = {text: encoder.encode(text) for text in texts}
     rows = {text: row for text, (row, _) in ids.items()}
@@ -71,7 +74,7 @@ def bertscore(
         "layer": used,
         "layers": encoder.depth,
         "layer_chosen_by": chosen_by,
-        "rescaling": told,
+        "rescaling": baseline_text,
         "token_weights": "inverse document frequency in the references" if idf else "even",
         "multi_reference": "best of each measure" if any(len(several) > 1 for _, several in pairs) else "single",
         "space_before_text": encoder.prefix_space,
@@ -82,7 +85,7 @@ def bertscore(
 
 def hidden_by_chunk(
     encoder: Encoder, pairs: Pairs, ids: dict[str, list[int]], layers: int | Sequence[int], batch_size: int
-) -> Iterator[tuple[Pairs, dict[str, Any]]]:
+) -> Iterator[tuple[Pairs, dict[str, "Tensor"]]]:
     """Some pairs at a time, with the hidden states of their texts: (length, hidden), or (layers, length, hidden)."""
     wanted = [layers] if isinstance(layers, int) else list(layers)
     for begin in range(0, len(pairs), CHUNK):
@@ -94,22 +97,28 @@ def hidden_by_chunk(
         yield chunk, dict(zip(texts, states, strict=True))
 
 
-def _match(made: Any, written: Any, made_weights: Any, written_weights: Any) -> tuple[float, float, float]:
+def _match(
+    predicted: "Tensor",
+    reference: "Tensor",
+    predicted_weights: "Tensor | None",
+    reference_weights: "Tensor | None",
+) -> tuple[float, float, float]:
     """Precision, recall and F1, 0 to 1, of hidden states (length, hidden) and weights that sum to 1; 0 of nothing."""
-    if made_weights is None or written_weights is None:
+    if predicted_weights is None or reference_weights is None:
         return 0.0, 0.0, 0.0
-    similar = _unit(made) @ _unit(written).T  # (made, written)
-    precision = float((similar.max(dim=1).values * made_weights).sum())
-    recall = float((similar.max(dim=0).values * written_weights).sum())
+    similar = _unit(predicted) @ _unit(reference).T  # (predicted, reference)
+    precision = float((similar.max(dim=1).values * predicted_weights).sum())
+    recall = float((similar.max(dim=0).values * reference_weights).sum())
     both = precision + recall
     return precision, recall, 2 * precision * recall / both if both and not math.isnan(both) else both
 
 
-def _unit(states: Any) -> Any:
-    return states / states.norm(dim=-1, keepdim=True)
+def _unit(states: "Tensor") -> "Tensor":
+    unit: Tensor = states / states.norm(dim=-1, keepdim=True)
+    return unit
 
 
-def _weights(encoder: Encoder, ids: Sequence[int], frequency: InverseDocumentFrequency | None) -> Any:
+def _weights(encoder: Encoder, ids: Sequence[int], frequency: InverseDocumentFrequency | None) -> "Tensor | None":
     """Each token's share, (length,), None for an empty text; NaN where all tokens of a text count nothing."""
     import torch
 

@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from rolesum.errors import ModelError, ResourceError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # Families whose byte-level tokenizers tell a word at the begin of a text from the same word behind a space: their texts
 # get a space in front, as the authors of BERTScore have it.
@@ -16,15 +21,22 @@ SHIFTED_POSITIONS = {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet
 NO_LIMIT = 1_000_000  # a tokenizer's length above this is no limit
 
 
+class ForwardOutput(Protocol):
+    """A model's output: hidden states of all layers, (batch, length, hidden) each, or logits, (batch, labels)."""
+
+    hidden_states: Sequence["Tensor"]
+    logits: "Tensor"
+
+
 @dataclass(frozen=True)
 class LoadedCheckpoint:
     """A model on its device with its tokenizer; `limit` is the tokens that fit, control tokens included."""
 
     name: str
     path: Path
-    tokenizer: Any = field(repr=False)
-    model: Any = field(repr=False)
-    device: Any
+    tokenizer: "PreTrainedTokenizerBase" = field(repr=False)
+    model: "PreTrainedModel" = field(repr=False)
+    device: "torch.device"
     max_tokens: int
 
     @property
@@ -41,7 +53,7 @@ class LoadedCheckpoint:
             "libraries": {name: metadata.version(name) for name in ("torch", "transformers")},
         }
 
-    def forward(self, ids: Sequence[Sequence[int]], **others: Any) -> Any:
+    def forward(self, ids: Sequence[Sequence[int]], **others: Any) -> ForwardOutput:
         """The model's output for rows of ids, padded on the right."""
         import torch
 
@@ -55,7 +67,10 @@ class LoadedCheckpoint:
             others["token_type_ids"] = torch.tensor(filled).to(self.device)
         try:
             with torch.inference_mode():
-                return self.model(input_ids=rows.to(self.device), attention_mask=mask.to(self.device), **others)
+                output: ForwardOutput = self.model(
+                    input_ids=rows.to(self.device), attention_mask=mask.to(self.device), **others
+                )
+            return output
         except torch.OutOfMemoryError:
             fix = "use a smaller batch size, or the device cpu"
             raise ResourceError("the batch does not fit the device's memory", self.name, fix) from None
@@ -78,7 +93,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> LoadedCheckpo
     raw = read_config(path)
     with quiet_transformers():
         config = load_config(path)
-        tokenizer = load_tokenizer(path, raw)
+        tokenizer = cast("PreTrainedTokenizerBase", load_tokenizer(path, raw))
         try:
             model, info = getattr(transformers, auto).from_pretrained(
                 path,
@@ -97,7 +112,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> LoadedCheckpo
     return LoadedCheckpoint(name, path, tokenizer, model.eval().to(chosen), chosen, _limit(tokenizer, config, name))
 
 
-def _limit(tokenizer: Any, config: Any, name: str) -> int:
+def _limit(tokenizer: "PreTrainedTokenizerBase", config: "PreTrainedConfig", name: str) -> int:
     text = config.get_text_config()
     positions = int(getattr(text, "max_position_embeddings", 0) or 0)
     if positions and config.model_type in SHIFTED_POSITIONS:
@@ -127,11 +142,11 @@ class Encoder:
         cut = self.checkpoint.tokenizer(shaped, truncation=True, max_length=self.checkpoint.max_tokens)
         return list(cut["input_ids"]), True
 
-    def hidden_states(self, rows: Sequence[Sequence[int]], layers: Sequence[int], batch_size: int) -> list[Any]:
+    def hidden_states(self, rows: Sequence[Sequence[int]], layers: Sequence[int], batch_size: int) -> list["Tensor"]:
         """For each row of ids the hidden states of `layers`, a float32 tensor (layers, length, hidden) on the CPU."""
         import torch
 
-        found: list[Any] = [None] * len(rows)
+        found: list[Tensor | None] = [None] * len(rows)
         places = sorted((place for place, row in enumerate(rows) if row), key=lambda place: len(rows[place]))
         for begin in range(0, len(places), batch_size):
             batch = places[begin : begin + batch_size]

@@ -4,7 +4,10 @@ import string
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.model_metrics.bertscore import hidden_by_chunk
@@ -13,8 +16,12 @@ from rolesum.evaluation.model_metrics.idf import InverseDocumentFrequency
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.metrics.scorers import Pairs
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 POOLED_LAYERS = 5
 PUNCTUATION = frozenset(string.punctuation)
+Floats = NDArray[np.float64]
 Weigh = Callable[[Sequence[int]], list[float]]  # token ids to weights
 
 
@@ -48,11 +55,11 @@ def moverscore(
     texts = {text for prediction, references in pairs for text in (prediction, *references)}
     ids = {text: encoder.encode(text) for text in texts}
     rows = {text: row for text, (row, _) in ids.items()}
-    weigh_made: Weigh = _even
-    weigh_written: Weigh = _even
+    weigh_predicted: Weigh = _even
+    weigh_reference: Weigh = _even
     if idf:
-        weigh_made = InverseDocumentFrequency(rows[prediction] for prediction, _ in pairs)
-        weigh_written = InverseDocumentFrequency(rows[one] for _, several in pairs for one in several)
+        weigh_predicted = InverseDocumentFrequency(rows[prediction] for prediction, _ in pairs)
+        weigh_reference = InverseDocumentFrequency(rows[one] for _, several in pairs for one in several)
     kept = {text: _kept(encoder, row, stop_words) for text, row in rows.items()}
     values: list[float] = []
     for chunk, hidden in hidden_by_chunk(encoder, pairs, rows, layers, batch_size):
@@ -61,13 +68,19 @@ def moverscore(
             if not prediction.strip():
                 values.append(0.0)
                 continue
-            made = _pile(pooled[prediction], weigh_made(rows[prediction]), kept[prediction], n_gram)
-            written = [_pile(pooled[one], weigh_written(rows[one]), kept[one], n_gram) for one in references]
-            values.append(100 * sum(_score(made, one, power_means, emd) for one in written) / len(written))
+            predicted = _weighted_ngrams(
+                pooled[prediction], weigh_predicted(rows[prediction]), kept[prediction], n_gram
+            )
+            reference_ngrams = [
+                _weighted_ngrams(pooled[one], weigh_reference(rows[one]), kept[one], n_gram) for one in references
+            ]
+            values.append(
+                100 * sum(_score(predicted, one, power_means, emd) for one in reference_ngrams) / len(reference_ngrams)
+            )
     facts = {
         **encoder.checkpoint.metadata,
         "unit": "percent",
-        **_form(power_means),
+        **_variant(power_means),
         "layers_used": layers,
         "layers": encoder.depth,
         "n_gram": n_gram,
@@ -81,7 +94,7 @@ def moverscore(
     return ModelScore("moverscore", facts, {"moverscore": values})
 
 
-def _form(power_means: bool) -> dict[str, str]:
+def _variant(power_means: bool) -> dict[str, str]:
     if power_means:
         return {"form": "power means (the authors' moverscore)", "distance": "squared Euclidean"}
     return {"form": "one layer (the authors' moverscore_v2)", "distance": "Euclidean"}
@@ -106,7 +119,7 @@ def _earth_mover() -> Callable[[Any, Any, Any], float]:
     except ImportError:
         fix = "pip install 'rolesum[moverscore]'"
         raise UsageError("MoverScore needs the package POT, which is not installed", fix=fix) from None
-    return lambda made, written, costs: float(ot.emd2(made, written, costs))
+    return lambda predicted, reference_ngrams, costs: float(ot.emd2(predicted, reference_ngrams, costs))
 
 
 def _even(ids: Sequence[int]) -> list[float]:
@@ -124,7 +137,7 @@ def _kept(encoder: Encoder, ids: Sequence[int], stop_words: Collection[str]) -> 
     ]
 
 
-def _power_means(states: Any) -> Any:
+def _power_means(states: "Tensor") -> "Tensor":
     """(layers, length, hidden) -> (length, 3 hidden): minimum, mean and maximum over the layers' unit vectors."""
     import torch
 
@@ -133,17 +146,15 @@ def _power_means(states: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Pile:
+class _WeightedNgrams:
     """A text's n-grams: unit vectors (n-grams, hidden) and weights (n-grams,), as float64 arrays; weights may be 0."""
 
-    vectors: Any
-    weights: Any
+    vectors: Floats
+    weights: Floats
 
 
-def _pile(states: Any, weights: Sequence[float], kept: Sequence[int], n_gram: int) -> _Pile:
+def _weighted_ngrams(states: "Tensor", weights: Sequence[float], kept: Sequence[int], n_gram: int) -> _WeightedNgrams:
     """The n-grams of the kept tokens (a text that is shorter is one n-gram): weighted means, with summed weights."""
-    import numpy as np
-
     vectors, shares = states.double().numpy()[list(kept)], np.asarray(weights, dtype=float)[list(kept)]
     width = max(1, min(n_gram, len(kept)))
     windows = range(len(kept) - width + 1) if len(kept) else ()
@@ -151,16 +162,16 @@ def _pile(states: Any, weights: Sequence[float], kept: Sequence[int], n_gram: in
     centers = [shares[place : place + width] @ vectors[place : place + width] for place in windows]
     solid = [place for place, total in enumerate(sums) if total > 0]
     if not solid:
-        return _Pile(vectors[:0], sums[:0])
+        return _WeightedNgrams(vectors[:0], sums[:0])
     placed = np.stack([centers[place] for place in solid])
-    return _Pile(placed / np.linalg.norm(placed, axis=1, keepdims=True), sums[solid] / sums[solid].sum())
+    return _WeightedNgrams(placed / np.linalg.norm(placed, axis=1, keepdims=True), sums[solid] / sums[solid].sum())
 
 
-def _score(made: _Pile, written: _Pile, squared: bool, emd: Callable[[Any, Any, Any], float]) -> float:
+def _score(
+    predicted: _WeightedNgrams, reference_ngrams: _WeightedNgrams, squared: bool, emd: Callable[[Any, Any, Any], float]
+) -> float:
     """1 minus the distance; NaN where a side has no token that counts."""
-    import numpy as np
-
-    if not len(made.weights) or not len(written.weights):
+    if not len(predicted.weights) or not len(reference_ngrams.weights):
         return float("nan")
-    costs = np.maximum(2 - 2 * made.vectors @ written.vectors.T, 0)  # of unit vectors, squared distances
-    return 1 - emd(made.weights, written.weights, costs if squared else np.sqrt(costs))
+    costs = np.maximum(2 - 2 * predicted.vectors @ reference_ngrams.vectors.T, 0)  # of unit vectors, squared distances
+    return 1 - emd(predicted.weights, reference_ngrams.weights, costs if squared else np.sqrt(costs))

@@ -163,9 +163,14 @@ def _supported(sentence: Sentence, score: float, turns: tuple[int, ...]) -> Sent
     return SentenceSupport(sentence.start, sentence.end, score, turns)
 
 
+def _labels(loaded: LoadedCheckpoint) -> dict[int, str]:
+    """The classifier's labels by the position of their logit."""
+    return {int(place): str(label) for place, label in (loaded.model.config.id2label or {}).items()}
+
+
 def _columns(loaded: LoadedCheckpoint, contradiction: bool, named: str | None) -> tuple[int, int | None]:
     """The places of the labels in the model's output. Raises ModelError that lists the labels there are."""
-    labels = {int(place): str(label) for place, label in loaded.model.config.id2label.items()}
+    labels = _labels(loaded)
     entails = _column(labels, (named.lower(),) if named else LABELS["entailment"])
     contradicts = _column(labels, LABELS["contradiction"]) if contradiction else None
     if len(labels) < 2 or entails is None or (contradiction and contradicts is None):
@@ -193,9 +198,9 @@ class _EntailmentClassifier:
 
     @property
     def labels(self) -> dict[str, str]:
-        names = self.loaded.model.config.id2label
+        names = _labels(self.loaded)
         both = {"entailment": self.entails, "contradiction": self.contradicts}
-        return {name: str(names[place]) for name, place in both.items() if place is not None}
+        return {name: names[place] for name, place in both.items() if place is not None}
 
     def support(
         self, windows: Sequence[TurnWindow], sentences: Sequence[str]

@@ -61,8 +61,8 @@ def select_cases(
 
 def signed(value: float, digits: int) -> str:
     """A difference with its sign; one that rounds to nothing has none."""
-    told = f"{value:+.{digits}f}"
-    return told[1:] if not float(told) else told.replace("-", "−")
+    number_text = f"{value:+.{digits}f}"
+    return number_text[1:] if not float(number_text) else number_text.replace("-", "−")
 
 
 def _scores(systems: Sequence[ReportSystem], role: str) -> Iterator[Score]:

@@ -44,7 +44,7 @@ def as_markdown(results_by_system: Results, published: Published | None = None) 
 
     `published` are rows to stand below ours, which `published_rows` gives for the same references and scorer.
     """
-    measures, blocks, told = _collect(results_by_system, published or {})
+    measures, blocks, scorer_sentence = _collect(results_by_system, published or {})
     parts = []
     for block in blocks:
         head = ["system", *(HEADINGS[measure] for measure in measures)]
@@ -54,7 +54,10 @@ def as_markdown(results_by_system: Results, published: Published | None = None) 
             label = f"{_markdown(name)} (as published)" if printed else _markdown(name)
             lines.append(_piped([label, *(_shown(cell, "**{}**", " ({}–{})", "–") for cell in cells)]))
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, f"{told}. In parentheses: bootstrap 95 % interval. Bold: best of its column."]) + "\n"
+    return (
+        "\n\n".join([*parts, f"{scorer_sentence}. In parentheses: bootstrap 95 % interval. Bold: best of its column."])
+        + "\n"
+    )
 
 
 def as_latex(results_by_system: Results, published: Published | None = None) -> str:
@@ -62,13 +65,13 @@ def as_latex(results_by_system: Results, published: Published | None = None) -> 
 
     Raises UsageError where the systems' scorers differ. For `published` see as_markdown.
     """
-    measures, blocks, told = _collect(results_by_system, published or {})
+    measures, blocks, scorer_sentence = _collect(results_by_system, published or {})
     width = len(measures) + 1
     lines = [
         r"% \usepackage{booktabs}; for Chinese names also \usepackage{ctex}, with xelatex",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex(told)}. Small: bootstrap 95\,\% interval. Bold: best of its column.}}",
+        rf"\caption{{{_latex(scorer_sentence)}. Small: bootstrap 95\,\% interval. Bold: best of its column.}}",
         rf"\begin{{tabular}}{{l{'r' * len(measures)}}}",
         r"\toprule",
         " & ".join(["System", *(HEADINGS[measure] for measure in measures)]) + r" \\",
@@ -95,13 +98,15 @@ def _collect(results: Results, published: Published) -> tuple[list[str], list[_B
         raise UsageError("no results to put into a table", fix="name directories that rolesum evaluate --out wrote")
     scorers = {_scorer(of): system for system, _, of in found}
     if len(scorers) > 1:
-        told = "; ".join(f"{system}: {scorer}" for scorer, system in scorers.items())
-        raise UsageError(f"results of different scorers ({told})", fix="score all with one: rolesum compare --scorer")
+        scorer_sentence = "; ".join(f"{system}: {scorer}" for scorer, system in scorers.items())
+        raise UsageError(
+            f"results of different scorers ({scorer_sentence})", fix="score all with one: rolesum compare --scorer"
+        )
     measures = [measure for measure in HEADINGS if all(measure in of["means"] for _, _, of in found)]
     blocks = []
     for role in dict.fromkeys(role for _, role, _ in found):
-        ours = [(system, of) for system, which, of in found if which == role]
-        rows = [(system, of["means"], of["intervals"], False) for system, of in ours]
+        own_results = [(system, of) for system, which, of in found if which == role]
+        rows = [(system, of["means"], of["intervals"], False) for system, of in own_results]
         rows += [(row.system, row.means, {}, True) for row in published.get(role, ())]
         columns = {one: [round(means[one], 2) for _, means, _, _ in rows if one in means] for one in measures}
         best = {one: max(values) if len(values) > 1 else None for one, values in columns.items()}
@@ -109,7 +114,7 @@ def _collect(results: Results, published: Published) -> tuple[list[str], list[_B
         for system, means, intervals, printed in rows:
             cells = [_cell(means.get(one), intervals.get(one), best[one]) for one in measures]
             table.append((system, cells, printed))
-        blocks.append(_Block(role, ours[0][1]["pairs"], table))
+        blocks.append(_Block(role, own_results[0][1]["pairs"], table))
     return measures, blocks, f"Scorer {next(iter(scorers))}"
 
 

@@ -76,20 +76,20 @@ def score_histograms(names: Sequence[str], values: Mapping[int, Sequence[float]]
             height = up(count / len(scores))
             points += [(across(bin_ * BIN), height), (across((bin_ + 1) * BIN), height)]
         mean = statistics.fmean(scores)
-        told = f"mean {mean:.1f}, median {statistics.median(scores):.1f}"
+        caption = f"mean {mean:.1f}, median {statistics.median(scores):.1f}"
         parts += [
             polygon([*points, (across(100), floor)], f"area c{place % COLORS}"),
             line(across(0), floor, across(100), floor, "axis"),
             line(across(mean), floor, across(mean), floor - tall - 3, "mean"),
             text(across(0), floor - tall - 8, shortened(names[place], 165), kind="name"),
-            text(WIDTH - RIGHT, floor - tall - 8, told, "end"),
+            text(WIDTH - RIGHT, floor - tall - 8, caption, "end"),
         ]
     bottom = 24 + tall + (len(values) - 1) * (tall + 26)
     for tick in ticks(0, 100, 5):
         parts += [line(across(tick), bottom, across(tick), bottom + 4, "axis")]
         parts += [text(across(tick), bottom + 16, number(tick), "middle")]
-    said = "; ".join(f"{names[place]}: mean {statistics.fmean(scores):.1f}" for place, scores in values.items())
-    return figure(bottom + 22, f"Histograms of scores. {said}", parts)
+    description = "; ".join(f"{names[place]}: mean {statistics.fmean(scores):.1f}" for place, scores in values.items())
+    return figure(bottom + 22, f"Histograms of scores. {description}", parts)
 
 
 def _bins(scores: Sequence[float]) -> list[int]:
@@ -136,11 +136,11 @@ def breakdown_plot(names: Sequence[str], series: Mapping[int, Sequence[Mapping[s
         last[place] = spots[-1][1]
     for place, y in zip(last, spread(list(last.values()), 14, 14, 176), strict=True) if labels else ():
         parts.append(text(WIDTH - room + 8, y + 4, labels[place], kind=f"name c{place % COLORS}"))
-    said = "; ".join(
+    description = "; ".join(
         f"{names[place]}: " + ", ".join(f"{group['label']} {group['mean']:.1f}" for group in groups)
         for place, groups in series.items()
     )
-    return figure(214, f"{title}. {said}", parts)
+    return figure(214, f"{title}. {description}", parts)
 
 
 def check_rate_plot(systems: Sequence[ReportSystem], check: str) -> Markup | None:

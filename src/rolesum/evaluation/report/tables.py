@@ -165,9 +165,9 @@ def model_tables(systems: Sequence[ReportSystem]) -> list[dict[str, Any]]:
                     rows.append({"system": system.name, "measure": f"{name} {measure}", "cell": cell})
         if rows:
             rows.sort(key=lambda row: row["measure"])
-            told = [
+            metadata_lines = [
                 f"{name}: " + ", ".join(f"{key} {value}" for key, value in of.items())
                 for (name, _), of in facts.items()
             ]
-            tables.append({"role": role, "rows": rows, "facts": told})
+            tables.append({"role": role, "rows": rows, "facts": metadata_lines})
     return tables

@@ -69,8 +69,8 @@ def print_comparison(rows: Sequence[CompareRow]) -> None:
                 table.add_row(*_cells(row, wide), end_section=row is shown[-1])
         console.print(table)
     resamples = min(row.comparison.resamples for row in rows)
-    told = "boot, rand: p of the paired bootstrap and of approximate randomization"
-    console.print(f"[dim]{told} ({resamples:,} resamples, seeded);[/dim]")
+    legend = "boot, rand: p of the paired bootstrap and of approximate randomization"
+    console.print(f"[dim]{legend} ({resamples:,} resamples, seeded);[/dim]")
     console.print("[dim]Holm: the latter, adjusted over all rows of its scorer; bold below 0.05[/dim]")
 
 
