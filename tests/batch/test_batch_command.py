@@ -1,4 +1,4 @@
-"""The verb as it is typed: inputs before, the output directory last."""
+"""The command line of rolesum batch: inputs first, the output directory last."""
 
 import json
 

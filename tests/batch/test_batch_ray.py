@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_batch_run import BAD, files, run
 
-from helpers.echo_engine import SlowEcho, Unreachable, dialogue, lines
+from helpers.echo_engine import SlowEchoEngine, UnreachableEngine, dialogue, lines
 from rolesum.batch import run_batch
 from rolesum.batch.ray import ray_runner
 from rolesum.errors import ResourceError, UsageError
@@ -41,11 +41,11 @@ def given(tmp_path, monkeypatch):
 
 
 def slow(pids, seconds, config):
-    return Summarizer(config, SlowEcho(pids, seconds))
+    return Summarizer(config, SlowEchoEngine(pids, seconds))
 
 
 def unreachable(config):
-    return Summarizer(config, Unreachable())
+    return Summarizer(config, UnreachableEngine())
 
 
 def kill_first(pids, killed, shards):

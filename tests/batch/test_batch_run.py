@@ -15,7 +15,7 @@ from itertools import count
 import pytest
 from filelock import FileLock
 
-from helpers.echo_engine import Echo, Unreachable, dialogue, lines
+from helpers.echo_engine import EchoEngine, UnreachableEngine, dialogue, lines
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.batch import run_batch
 from rolesum.batch.run import BatchStopped
@@ -29,7 +29,7 @@ BAD = '{"id": "cut\n'
 
 
 def echo(config):
-    return Summarizer(config, Echo())
+    return Summarizer(config, EchoEngine())
 
 
 def run(given, out, config=None, shard_size=4, open_summarizer=echo, **options):
@@ -174,7 +174,7 @@ def test_a_model_that_is_killed_again_and_again_writes_what_it_would_have_writte
 def test_ctrl_c_says_how_to_resume_and_resuming_does_each_shard_once(given, tmp_path):
     calls, engines = count(), []
 
-    class Stopping(Echo):
+    class Stopping(EchoEngine):
         def generate(self, prompts, *rest):
             if next(calls) == 3:
                 raise KeyboardInterrupt
@@ -196,7 +196,7 @@ def test_ctrl_c_says_how_to_resume_and_resuming_does_each_shard_once(given, tmp_
 
 def test_an_error_of_the_engine_stops_the_run_and_nothing_is_lost(given, tmp_path):
     with pytest.raises(ResourceError, match="start it; finished shards are kept; run the same command again to resume"):
-        run(given, tmp_path / "out", open_summarizer=lambda config: Summarizer(config, Unreachable()))
+        run(given, tmp_path / "out", open_summarizer=lambda config: Summarizer(config, UnreachableEngine()))
     assert run(given, tmp_path / "out").summarized == 8
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.echo_engine import Echo, Unreachable, dialogue
+from helpers.echo_engine import EchoEngine, UnreachableEngine, dialogue
 from rolesum.batch import Failure, summarize_shard
 from rolesum.errors import DataError, ModelError, Problem, ResourceError
 from rolesum.evaluation.predictions import read_system_outputs
@@ -16,7 +16,7 @@ GOOD = [dialogue(f"d{number}") for number in range(5)]
 
 
 def summarize(dialogues, engine=None, **config):
-    return summarize_shard(dialogues, Summarizer(SummarizerConfig(**config), engine or Echo()))
+    return summarize_shard(dialogues, Summarizer(SummarizerConfig(**config), engine or EchoEngine()))
 
 
 def ids(result):
@@ -24,7 +24,7 @@ def ids(result):
 
 
 def test_each_dialogue_has_its_roles_in_order_and_all_go_to_the_engine_together():
-    engine = Echo()
+    engine = EchoEngine()
     result = summarize(GOOD, engine)
     assert ids(result) == ["d0", "d1", "d2", "d3", "d4"]
     assert [one.role for one in result.summaries[3]] == list(BUILT_IN)
@@ -50,7 +50,7 @@ def test_a_dialogue_in_which_nobody_plays_an_asked_role_fails_alone():
 
 
 def test_the_faulty_one_is_found_when_the_engine_does_not_say_which_it_was():
-    class Mute(Echo):
+    class Mute(EchoEngine):
         def generate(self, prompts, *rest):
             if any(prompt.dialogue.id in ("d1", "d4") for prompt in prompts):
                 raise DataError("one of them is no good")
@@ -63,13 +63,13 @@ def test_the_faulty_one_is_found_when_the_engine_does_not_say_which_it_was():
 
 def test_what_is_no_fault_of_a_dialogue_stops_the_shard():
     with pytest.raises(ResourceError, match="does not answer"):
-        summarize(GOOD, Unreachable())
+        summarize(GOOD, UnreachableEngine())
 
 
 def test_what_the_model_must_not_see_is_in_the_summary_all_the_same():
     secret = dialogue("x", "Where do I write to?", "To ann@example.com please.")
 
-    class Nosy(Echo):
+    class Nosy(EchoEngine):
         def generate(self, prompts, *rest):
             assert all("@" not in turn.text for prompt in prompts for turn in prompt.dialogue.turns)
             return super().generate(prompts, *rest)
@@ -87,7 +87,7 @@ def test_a_dialogue_whose_language_the_model_does_not_read_fails_alone():
             if unread := [one for one in dialogues if one.language == "zh"]:
                 raise ModelError([Problem("it reads no Chinese", unread[0].location, "use another base")])
 
-    class EnglishEcho(Echo):
+    class EnglishEcho(EchoEngine):
         text_model = EnglishModel()
 
     engine = EnglishEcho()

@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in processes of its own, of the verbs that need no model."""
+"""The command line as a user meets it, in processes of its own, of the commands that need no model."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import yaml
 import rolesum
 
 ROLESUM = Path(sys.executable).with_name("rolesum")
-VERBS = [
+COMMANDS = [
     *("demo", "train", "summarize", "evaluate", "compare", "annotate", "score"),
     *("batch", "data check", "data show", "data convert", "models", "models pull"),
 ]
@@ -111,9 +111,9 @@ def in_one_process(calls, cwd):
 
 @pytest.fixture(scope="module")
 def helps(tmp_path_factory):
-    """What comes of asking for the help of every verb."""
-    calls = [[*verb.split(), "--help"] for verb in VERBS]
-    return dict(zip(VERBS, in_one_process(calls, tmp_path_factory.mktemp("helps")), strict=True))
+    """What comes of asking for the help of every command."""
+    calls = [[*command.split(), "--help"] for command in COMMANDS]
+    return dict(zip(COMMANDS, in_one_process(calls, tmp_path_factory.mktemp("helps")), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +124,11 @@ def refusals(tmp_path_factory):
     return dict(zip(mistakes, in_one_process(calls, tmp_path_factory.mktemp("refusals")), strict=True))
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_every_verb_has_an_example_of_it(helps, verb):
-    code, text, _, _ = helps[verb]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_has_an_example_of_it(helps, command):
+    code, text, _, _ = helps[command]
     assert code == 0
-    assert f"Example: rolesum {verb}" in " ".join(text.split())
+    assert f"Example: rolesum {command}" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(("mistake", "code", "told"), MISTAKES)
@@ -139,11 +139,11 @@ def test_a_mistake_is_told_on_standard_error_with_its_exit_code(refusals, mistak
     assert "Traceback" not in err
 
 
-def test_the_help_names_every_verb_and_what_to_do_first(call):
+def test_the_help_names_every_command_and_what_to_do_first(call):
     done = call("--help")
     assert done.returncode == 0
-    for verb in VERBS:
-        assert verb.split()[0] in done.stdout
+    for command in COMMANDS:
+        assert command.split()[0] in done.stdout
     assert "rolesum demo" in done.stdout
 
 
@@ -242,7 +242,7 @@ def test_train_can_print_the_whole_recipe_without_training(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_verb_that_needs_no_model_imports_no_deep_learning_library(file, tmp_path):
+def test_a_command_that_needs_no_model_imports_no_deep_learning_library(file, tmp_path):
     file("gold.txt", CHINESE)
     calls = [
         ["--help"],

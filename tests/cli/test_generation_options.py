@@ -1,4 +1,4 @@
-"""The options that several verbs share become one value, and stand in each verb's help."""
+"""The options that several commands share become one object, and are shown in the help of each command."""
 
 from dataclasses import fields
 
@@ -17,7 +17,7 @@ def command(kind, *arguments):
 
     @one.command()
     @with_options(kind)
-    def verb(file: str, *, options: kind, last: bool = False) -> None:
+    def parse(file: str, *, options: kind, last: bool = False) -> None:
         found.append((file, options, last))
 
     done = CliRunner().invoke(one, list(arguments))
@@ -53,12 +53,12 @@ def test_options_come_to_its_fields():
     assert options.read_options.speakers == {"A": "user", "B": "agent"}
 
 
-def test_each_verb_shows_them_all():
-    for verb, kind in (
+def test_help_of_each_command_shows_all_options():
+    for name, kind in (
         ("summarize", RedactedGenerationOptions),
         ("batch", RedactedGenerationOptions),
         ("evaluate", GenerationOptions),
     ):
-        shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).stdout
+        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout
         own = [f"--{one.name.strip('_').replace('_', '-')}" for one in fields(kind) if one.name != "decoding"]
         assert [flag for flag in (*own, *(one.flag for one in DECODING_OPTIONS)) if flag not in shown] == []

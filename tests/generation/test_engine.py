@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from helpers.echo_engine import Echo, dialogue
+from helpers.echo_engine import EchoEngine, dialogue
 from rolesum.errors import UsageError
 from rolesum.generation import Decoding, Generation
 from rolesum.generation.engine import DECODING_OPTIONS, check_decoding
@@ -40,13 +40,13 @@ def test_decoding_refuses_values_out_of_range_with_the_range(values, fix):
 
 @pytest.mark.parametrize(("decoding", "flag"), [({"beams": 2}, "--beams"), ({"min_new_tokens": 2}, "--min-new-tokens")])
 def test_check_decoding_refuses_what_an_engine_does_not_support(decoding, flag):
-    check_decoding(Echo(), Decoding(temperature=0.7, top_p=0.9))
+    check_decoding(EchoEngine(), Decoding(temperature=0.7, top_p=0.9))
     with pytest.raises(UsageError, match=f"the engine echo does not support {flag}"):
-        check_decoding(Echo(), Decoding(**decoding))
+        check_decoding(EchoEngine(), Decoding(**decoding))
 
 
 def test_result_collector_orders_texts_by_prompt_and_branch():
-    engine, done, told = Echo(), [], []
+    engine, done, told = EchoEngine(), [], []
     prompts = [engine.layout.prompt(dialogue(name), ("user", "agent")) for name in ("a", "b")]
     collector = ResultCollector(prompts, done.append, lambda *one: told.append(one))
     collector.update(1, 1, " hal\ufffd")

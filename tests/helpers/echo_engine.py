@@ -1,4 +1,4 @@
-"""An engine whose texts are functions of the prompt alone: what a bulk run does with dialogues needs no model."""
+"""Engines without a model, whose texts are functions of the prompt: for tests of batch runs and of the protocol."""
 
 import os
 import time
@@ -12,8 +12,8 @@ from rolesum.instructions import ChatFormat, PromptLayout
 from rolesum.roles import roles_of_speakers
 
 
-class Echo(Engine):
-    """Says who is summarized and the last words. Refuses dialogues that say LONG, by their place as engines do."""
+class EchoEngine(Engine):
+    """Answers with the role, the dialogue id and the last turn. Rejects dialogues that contain LONG as too long."""
 
     name = "echo"
 
@@ -39,15 +39,15 @@ class Echo(Engine):
         return Generation(f"{role} of {dialogue.id}: {dialogue.turns[-1].text}", 5, "stop", -0.25, -1.5)
 
 
-class SlowEcho(Echo):
-    """One that leaves its process's id in a directory, and takes its time."""
+class SlowEchoEngine(EchoEngine):
+    """Writes its process id into a directory, and sleeps for `seconds` in each call."""
 
     def __init__(self, pids, seconds):
         super().__init__(seconds)
         (Path(pids) / str(os.getpid())).touch()
 
 
-class Unreachable(Echo):
+class UnreachableEngine(EchoEngine):
     def generate(self, *_, **__):
         raise ResourceError("the endpoint does not answer", fix="start it")
 

@@ -1,4 +1,4 @@
-"""rolesum batch."""
+"""The command `rolesum batch`: summarize many dialogues into shards."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""rolesum data: check, convert and show data files."""
+"""The commands `rolesum data check`, `convert` and `show`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""rolesum demo."""
+"""The command `rolesum demo`: fine-tune and score on the bundled dialogues."""
 
 import json
 from pathlib import Path

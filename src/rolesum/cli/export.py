@@ -1,4 +1,4 @@
-"""rolesum export and rolesum convert-adapter."""
+"""The commands `rolesum export` and `rolesum convert-adapter`."""
 
 import json
 from dataclasses import asdict

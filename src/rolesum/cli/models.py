@@ -1,4 +1,4 @@
-"""rolesum models."""
+"""The command `rolesum models`: list, download and compare models."""
 
 import json
 from dataclasses import asdict

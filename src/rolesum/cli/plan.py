@@ -1,4 +1,4 @@
-"""rolesum plan."""
+"""The command `rolesum plan`: estimate what a run needs."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""rolesum summarize."""
+"""The command `rolesum summarize`: summarize the dialogues of a file."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""rolesum train."""
+"""The command `rolesum train`: fine-tune as a recipe says."""
 
 import json
 import os

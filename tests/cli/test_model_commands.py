@@ -1,4 +1,4 @@
-"""The verbs that load a model, on a tiny model: through the command's entry point, and once as a command."""
+"""Commands that load a model, with a tiny model: called through the entry point, and once as a process."""
 
 import json
 import subprocess
