@@ -1,4 +1,4 @@
-"""Checks of summaries that need no model: what the dialogue does not say, mixed roles, repetition, copying, evidence.
+"""Model-free checks of one summary against its dialogue: unsupported facts, mixed-up roles, repetition, copying.
 
 Each check counts cases and hits; docs/checks.md says what each finds, and how often on references and known systems.
 """

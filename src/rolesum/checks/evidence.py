@@ -1,4 +1,4 @@
-"""The turns that support each sentence of a summary, and sentences that the other side's turns support far better."""
+"""Find the turns that support a sentence of a summary, and sentences that another role's turns support far better."""
 
 import re
 
@@ -34,7 +34,7 @@ _ASKS = {
 def find_evidence(sentence: Sentence, index: DialogueIndex) -> Evidence:
     """Up to three turns, each the one that adds most n-grams (weighted by rarity in the dialogue) to those before it.
 
-    Of turns that add equally much, those of the role that leads the sentence come first.
+    Of turns that add equally much, those of the role that is the sentence's subject come first.
     """
     grams = sentence_ngrams(sentence, index)
     weights = {gram: index.weight(gram) for gram in grams}
@@ -62,12 +62,12 @@ def find_evidence(sentence: Sentence, index: DialogueIndex) -> Evidence:
 
 
 def sentence_ngrams(sentence: Sentence, index: DialogueIndex) -> set[str]:
-    """The sentence's n-grams without the name that leads it."""
+    """The sentence's n-grams without the name that it begins with."""
     return set(content_ngrams(sentence.text[index.subjects.name_end(sentence.text) :], index.language))
 
 
 def check_attribution(sentence: Sentence, subject: str, index: DialogueIndex) -> tuple[bool, tuple[int, ...]]:
-    """Whether the sentence is its leader's by what the turns say; if not, the other side's turns that say it."""
+    """Whether the turns of the sentence's subject may say it; if not, the turns of other roles that do."""
     grams = sentence_ngrams(sentence, index)
     others = set[int]().union(*(places for role, places in index.turns_by_role.items() if role != subject))
     if (

@@ -1,4 +1,4 @@
-"""Numbers, amounts, times and placeholders that a summary states and its dialogue does not."""
+"""Check the numbers, amounts, times and placeholders of a summary against those of its dialogue."""
 
 import re
 from collections import Counter
@@ -39,7 +39,7 @@ _COUNTED = 2.0
 
 @dataclass(frozen=True)
 class DialogueFacts:
-    """What a dialogue says that a summary may repeat; `text` is half-width and in lower case."""
+    """The facts of a dialogue that a summary may state. `text` is half-width and in lower case."""
 
     language: str
     text: str
@@ -52,7 +52,7 @@ class DialogueFacts:
 
 @dataclass(frozen=True, slots=True)
 class StatedFact:
-    """One stated fact: the check that it is for, its place, and what is wrong with it, empty where nothing is."""
+    """One fact that a summary states: its check, its position, and what is wrong with it (empty if nothing is)."""
 
     check: str
     start: int
@@ -61,7 +61,7 @@ class StatedFact:
 
 
 def dialogue_facts(text: str, language: str) -> DialogueFacts:
-    """The facts of a dialogue's whole text, labels and all."""
+    """The facts of a dialogue's text, speakers' labels included."""
     text = half_width(text)
     times = frozenset((one.kind, one.key) for one in find_times(text, language))
     amounts = frozenset((value, currency) for _, _, value, currency in _amounts(text, language))

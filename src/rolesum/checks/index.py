@@ -1,4 +1,4 @@
-"""A dialogue made ready once, so that many summaries can be checked against it."""
+"""An index of a dialogue, built once, against which many summaries are checked."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from rolesum.dialogue import Dialogue
 
 
 class DialogueIndex:
-    """Turns as sets of n-grams, the weight of each n-gram, and the facts; each worked out when asked."""
+    """The n-grams, facts, roles and tokens of a dialogue; each is computed on first use."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.dialogue = dialogue

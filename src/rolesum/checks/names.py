@@ -1,4 +1,4 @@
-"""Names of people, places and brands in an English summary that its dialogue does not know."""
+"""Find names in English sentences, and decide whether the dialogue contains them."""
 
 import re
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def dialogue_words(text: str) -> frozenset[str]:
 
 
 def is_known_name(words: frozenset[str], name: str, text: str) -> bool:
-    """Whether the dialogue has the name, a longer or shorter form of it, or nearly its spelling.
+    """Whether the dialogue contains the name, a longer or shorter form of it, or a similar spelling.
 
     `text` is the dialogue in lower case. A name in parts (Coca-Cola) is known where one part is.
     """

@@ -1,4 +1,4 @@
-"""Numbers as people write them - 1,000, １０００, 一千, two, third - read as values."""
+"""Find numbers as people write them (1,000, １０００, 一千, two, third), with their values."""
 
 import re
 import unicodedata
@@ -32,7 +32,7 @@ _NUMERAL_EN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number and its place in the text; `written` tells digits from words."""
+    """A number and its position in the text; `written` tells digits from words."""
 
     start: int
     end: int

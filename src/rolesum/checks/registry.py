@@ -1,11 +1,11 @@
-"""The checks by name, in the order in which tables show them."""
+"""The registry of checks: name, heading, unit and description, in the order of the tables."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check's figure means. `flags` tells whether it marks spans of the summary too."""
+    """One check: how its rate is named and measured. `flags` says whether it also flags spans of the summary."""
 
     name: str
     heading: str

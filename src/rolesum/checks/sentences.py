@@ -1,4 +1,4 @@
-"""Sentences of a summary, with their places in it."""
+"""Split a summary into sentences with their positions."""
 
 import re
 from dataclasses import dataclass

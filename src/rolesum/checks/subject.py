@@ -1,4 +1,4 @@
-"""Who leads a sentence of a summary: the role whose name, alias or speaker's label it begins with."""
+"""The subject of a sentence of a summary: the role whose name, alias or speaker's label the sentence begins with."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _SERVICE_EN = r"customer (?:service|support|care) (?:agent|representative|rep|as
 
 
 class SubjectFinder:
-    """The names of a dialogue's roles, made ready to be looked for at the beginning of sentences."""
+    """Finds the role that a sentence begins with, by the names of the dialogue's roles and speakers."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.language = dialogue.language
@@ -42,20 +42,20 @@ class SubjectFinder:
         self._pattern = re.compile(rf"[\s\"'“‘(（*-]*{_OPENING[zh]}{name}(?:{after})", re.IGNORECASE)
 
     def role_of(self, sentence: str) -> str | None:
-        """The role that leads the sentence, or None."""
+        """The role that is the subject of the sentence, or None."""
         found = self._pattern.match(sentence)
         if not found:
             return None
         return AGENT if found.groupdict().get("service") else self._names[found["name"].casefold()]
 
     def name_end(self, sentence: str) -> int:
-        """Where the leading name ends: 0 where there is none."""
+        """Where the name at the beginning of the sentence ends; 0 if there is none."""
         found = self._pattern.match(sentence)
         return found.end() if found else 0
 
 
 def _names(dialogue: Dialogue, played: set[str]) -> dict[str, str]:
-    """Name in lower case -> role. A name that two roles share is nobody's."""
+    """Name in lower case -> role, without names that two roles share."""
     speakers = {label: role for label in dialogue.speakers() if (role := dialogue.roles.get(label)) and role != OVERALL}
     recognized = {role for label, role in speakers.items() if role_of_speaker(label)}
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What can be told of a summary by its form: repetition, copying, length, and outputs that are no summary."""
+"""Surface checks of a summary: repetition, copying, length, and empty, echoed or truncated outputs."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -50,17 +50,17 @@ def _fragments(tokens: Sequence[str], index: DialogueIndex) -> Iterator[int]:
 
 
 def duplicate_flags(sentences: Sequence[Sentence]) -> Iterator[Flag]:
-    """Sentences that stand in the summary before, letter by letter but for the closing mark."""
+    """Flags of sentences that repeat an earlier sentence of the summary, apart from the final punctuation."""
     seen: set[str] = set()
     for sentence in sentences:
         text = re.sub(r"(?<![\s。.!！?？])[\s。.!！?？]++$", "", sentence.text).casefold()
         if text in seen:
-            yield Flag("duplicate", sentence.start, sentence.end, "this sentence stands in the summary before")
+            yield Flag("duplicate", sentence.start, sentence.end, "this sentence repeats an earlier one")
         seen.add(text)
 
 
 def broken_output_flags(summary: str, role: str, sentences: Sequence[Sentence], index: DialogueIndex) -> Iterator[Flag]:
-    """Flags of outputs that are empty, copy the prompt, or stop within a sentence."""
+    """Flags of outputs that are empty, repeat the prompt, or stop within a sentence."""
     if not sentences:
         yield Flag("empty", 0, len(summary), "no words")
         return

@@ -1,4 +1,4 @@
-"""Clock times, dates and spans of time, in Chinese and English, as keys that are equal where the times are."""
+"""Find clock times, dates, weekdays and durations in Chinese and English; equal times have equal keys."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a check leaves: flagged spans, evidence, and figures; plain data that reports, services and files share."""
+"""The results of the checks: flagged spans, evidence and counts, as plain data for reports, the server and files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A span of a summary that a check objects to.
+    """A span of a summary that a check flags.
 
     `start` and `end` count characters of the summary; `turns` are the places (from 0) of the dialogue's turns that
-    the note speaks of, and may be empty; `note` says in one short sentence what is wrong.
+    the note refers to, and may be empty; `note` says in one short sentence what is wrong.
     """
 
     check: str
@@ -21,7 +21,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The turns that support one sentence of a summary best: places from 0, best first; none where nothing does.
+    """The turns that support one sentence of a summary: positions from 0, best first; none if no turn does.
 
     `support` is the share, 0 to 1, of the sentence's n-grams that stand in these turns.
     """
@@ -34,10 +34,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSummary:
-    """One summary as the checks see it.
+    """The result of all checks of one summary.
 
-    `counts` holds, by check, (hits, cases): flagged and checked numbers, sentences led by the wrong role and sentences
-    that are led by one, repeated 4-grams and all of them. A corpus's rate is the sum of hits over the sum of cases.
+    `counts` holds (hits, cases) by check: flagged and all numbers, sentences with another role as the subject and
+    sentences with any role, repeated and all 4-grams. A corpus's rate is the sum of hits over the sum of cases.
     """
 
     flags: tuple[Flag, ...]

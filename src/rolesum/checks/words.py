@@ -1,4 +1,4 @@
-"""Texts as tokens, and as the n-grams that carry their content, in Chinese and in English."""
+"""Tokenize Chinese and English texts, and extract the n-grams that carry their content."""
 
 import re
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def tokenize(text: str, language: str) -> list[str]:
 
 
 def content_ngrams(text: str, language: str) -> list[str]:
-    """What a text says, as n-grams in its order: Chinese bigrams, English stems of content words and their bigrams."""
+    """The content n-grams of a text, in order: Chinese bigrams; English stems of content words and their bigrams."""
     return _grams_zh(text.lower()) if language == "zh" else _grams_en(text.lower())
 
 

@@ -1,4 +1,4 @@
-"""Evaluation: named scorers, intervals, predictions and results, the report page."""
+"""Evaluate systems: predictions, scores, checks, comparisons, baselines, judges, annotation and reports."""
 
 from rolesum.metrics.scorers import SCORERS, Score, Scorer, score
 

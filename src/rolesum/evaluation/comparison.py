@@ -26,13 +26,13 @@ class CompareRow:
 
     @property
     def heading(self) -> str:
-        """How tables head the figure."""
+        """The heading of the row in tables."""
         return (
             CHECKS[self.measure].heading if self.scorer == CHECKS_FAMILY else HEADINGS.get(self.measure, self.measure)
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The row as plain data."""
         names = {"role": self.role, "scorer": self.scorer, "measure": self.measure, "a": self.a_name, "b": self.b_name}
         found = asdict(self.comparison)
         values = {"value_a": found.pop("a"), "value_b": found.pop("b"), **found, "p_adjusted": self.p_adjusted}

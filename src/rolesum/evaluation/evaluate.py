@@ -1,4 +1,4 @@
-"""Evaluate an engine: its predictions for dialogues that have references, and their scores per role."""
+"""Evaluate an engine: summarize dialogues that have references, and score the summaries by role."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

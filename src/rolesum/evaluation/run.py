@@ -1,4 +1,4 @@
-"""Evaluation as a user asks for it: read, summarize or take given outputs, score, check, and write the directory."""
+"""Run an evaluation: read the data, summarize it or read given outputs, score, check, and write the directory."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ from rolesum.metrics.scorers import MultiReference, get_scorer
 
 @dataclass(frozen=True)
 class EvaluationTask:
-    """What to evaluate on, how to score, and where to write."""
+    """What to evaluate on, how to score, and where to write the results."""
 
     data: str | None
     roles: Sequence[str] | None = None
@@ -40,7 +40,7 @@ class EvaluationTask:
     read_options: ReadOptions = field(default_factory=ReadOptions)
     checks: bool = True
     model_metrics: ModelMetricOptions | None = None
-    judge_labels: str | None = None  # people's ratings, to hold the judge's against
+    judge_labels: str | None = None  # file of people's ratings, with which the judge's are compared
     out: Path | None = None
     command: str = ""
 

@@ -1,4 +1,4 @@
-"""BLEU and chrF of a corpus from counts of each pair: sacrebleu's figures, with all that a bootstrap needs.
+"""Corpus BLEU and chrF from the counts of each pair, equal to sacrebleu and ready for the bootstrap.
 
 Papineni et al. 2002 and Popović 2015 as sacrebleu 2.x computes them by default (BLEU: exponential smoothing, no lower
 case; chrF: characters 1 to 6, beta 2); tests hold both together.

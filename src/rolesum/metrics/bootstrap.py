@@ -1,7 +1,7 @@
-"""How sure a figure is, and whether two systems differ: the bootstrap and approximate randomization, seeded.
+"""Bootstrap intervals of corpus statistics, and paired tests of two systems, with a fixed seed.
 
-Every figure here is a function of sums over pairs: a mean of sums and counts, a rate of two counts, BLEU of ten. So one
-draw of the pairs serves all figures, and a resample is one row of a matrix product.
+Every statistic here is a function of sums over pairs: a mean of a sum and a count, a rate of two counts, BLEU of ten
+sums. So one resampling of the pairs serves all statistics, and a resample is one row of a matrix product.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Statistic:
-    """A figure of a corpus: `rows` is (pairs, k), `figure` turns sums of rows, (…, k), into figures, (…).
+    """A corpus statistic: `rows` is (pairs, k), `compute` turns sums of rows, (…, k), into values, (…).
 
-    A figure that the pairs leave undefined (a rate of nothing) is NaN. `scale` is that of a ratio, None for others.
+    A value that is undefined (a rate of no cases) is NaN. `scale` is that of a ratio, None for other statistics.
     """
 
     rows: Floats = field(repr=False)
@@ -35,7 +35,7 @@ class Statistic:
         return float(self.compute(self.rows.sum(axis=0)))
 
     def subset(self, chosen: ArrayLike) -> "Statistic":
-        """The same figure over some of the pairs: their places, or one truth value for each."""
+        """The same statistic over some of the pairs, given by their positions or by a boolean mask."""
         return replace(self, rows=self.rows[np.asarray(chosen)])
 
 
@@ -66,7 +66,7 @@ def bootstrap_mean_interval(values: Sequence[float], confidence: float = 0.95) -
 def bootstrap_intervals(
     statistics: Mapping[str, Statistic], confidence: float = 0.95, resamples: int = RESAMPLES
 ) -> dict[str, tuple[float, float] | None]:
-    """The percentile bootstrap interval of each figure over the same resamples of the pairs; None where undefined."""
+    """The percentile bootstrap interval of each statistic, all over the same resamples; None where undefined."""
     if not statistics:
         return {}
     drawn = _resampled(list(statistics.values()), resamples)
@@ -158,7 +158,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _resampled(statistics: Sequence[Statistic], resamples: int) -> list[Floats]:
-    """For each statistic its figures, (resamples,), all over the same draws."""
+    """The values of each statistic, (resamples,), all over the same resamples."""
     count = len(statistics[0].rows)
     rows = np.concatenate([one.rows for one in statistics], axis=1)
     edges = np.cumsum([0, *(one.rows.shape[1] for one in statistics)])
@@ -167,7 +167,7 @@ def _resampled(statistics: Sequence[Statistic], resamples: int) -> list[Floats]:
 
 
 def _draws(count: int, resamples: int) -> Iterator[Floats]:
-    """How often each pair stands in each resample, (some resamples, count) at a time."""
+    """How often each pair occurs in each resample, in batches of (resamples, count)."""
     random = np.random.default_rng(SEED)
     step = max(1, MAX_ELEMENTS_PER_STEP // count)
     for begin in range(0, resamples, step):

@@ -1,4 +1,4 @@
-"""Krippendorff's alpha: how far raters agree beyond chance, with any number of raters and gaps.
+"""Krippendorff's alpha: agreement of raters beyond chance, for any number of raters and missing ratings.
 
 Krippendorff, Content Analysis (2019), chapter 12. Our own few lines, because the package of that name is under the GPL.
 """

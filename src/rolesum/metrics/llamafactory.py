@@ -1,4 +1,4 @@
-"""What LLaMA-Factory's evaluation prints for Chinese: another scale than character ROUGE, kept for comparison.
+"""The scores that LLaMA-Factory prints for Chinese, for comparison; their scale differs from character ROUGE.
 
 Words by jieba, rouge-1/2/l by rouge-chinese, BLEU-4 of one sentence's characters with NLTK's third smoothing.
 """

@@ -1,4 +1,4 @@
-"""How many n-grams two texts share, for many pairs of texts in one pass: what ROUGE-N, BLEU and chrF are made of."""
+"""Count the n-grams that two texts share, for many pairs of texts at once: the basis of ROUGE-N, BLEU and chrF."""
 
 from dataclasses import dataclass
 

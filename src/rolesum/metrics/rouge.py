@@ -1,4 +1,4 @@
-"""ROUGE of many pairs at once: rouge-score's figures, computed in bulk.
+"""ROUGE of many pairs at once, equal to the package rouge-score.
 
 Lin 2004, as the package rouge-score 0.1.2 computes it; tests hold both together to 1e-9 on random texts.
 """

@@ -1,7 +1,7 @@
 """Named scorers: each is one exact recipe for ROUGE, BLEU and chrF, and refuses texts that it would misjudge.
 
-A ROUGE figure without its recipe means nothing: one output scores ROUGE-L 44.7 or 50.8 by the tool used. Every result
-carries the scorer's name, its version and the versions of the libraries whose figures it gives.
+One output scores ROUGE-L 44.7 or 50.8 depending on the tool. So every result states the scorer's name, its version and
+the versions of the libraries whose scores it reproduces.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,10 +38,10 @@ PAIRWISE_MEASURES = 3  # of a scorer's measures: ROUGE-1, ROUGE-2 and ROUGE-L
 
 @dataclass(frozen=True)
 class Score:
-    """What a scorer found: means in percent, each pair's values, and the sums behind every figure.
+    """The scores of a set of pairs: means in percent, each pair's values, and the statistics behind them.
 
-    `references` says how several references of a pair were joined: "single", "mean" or "best". `per_pair` leaves out
-    measures that only a corpus has (BLEU, chrF); `statistics` has all.
+    `multi_reference` says how several references of a pair were combined: "single" (there was one), "mean" or "best".
+    `per_pair` lacks measures that only a corpus has (BLEU, chrF); `statistics` has all.
     """
 
     scorer: str
@@ -179,9 +179,9 @@ def default_scorer(pairs: Pairs) -> str:
 def score(name: str, pairs: Pairs, multi_reference: MultiReference = "mean") -> Score:
     """Score predictions against their references.
 
-    ROUGE is the mean of F1 over the pairs, times 100; of several references the mean or, by `references`, the best of
-    each measure. BLEU and chrF are the corpus's, against all references. Raises DataError for texts in a language that
-    the scorer misjudges.
+    ROUGE is the mean of F1 over the pairs, times 100; `multi_reference` says whether several references of a pair
+    count by the mean or by the best of each measure. BLEU and chrF are the corpus's, against all references. Raises
+    DataError for texts in a language that the scorer misjudges.
     """
     scorer = get_scorer(name)
     if not pairs:

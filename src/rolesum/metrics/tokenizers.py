@@ -1,4 +1,4 @@
-"""Texts as arrays of token ids, many at a time, so that scorers count in bulk."""
+"""Tokenize many texts at once into arrays of token ids, on which the scorers count."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence

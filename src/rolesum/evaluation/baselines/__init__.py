@@ -1,7 +1,7 @@
-"""Baselines: engines that choose turns of the dialogue and copy them, without a model.
+"""Extractive baselines: engines that copy turns of the dialogue, without a model.
 
-They stand where any engine stands, so that a system's figures can be read beside the first turns, the longest, the
-most central, and the best that copying can reach. docs/baselines.md says each one's source and what it scores.
+They implement the Engine protocol, so a system's scores can be compared with those of the first turns, the longest,
+the most central, and the best that copying can reach. docs/baselines.md has the source and scores of each.
 """
 
 from rolesum.evaluation.baselines.engine import BASELINES, BaselineEngine, baseline_engine

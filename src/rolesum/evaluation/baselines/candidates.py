@@ -1,4 +1,4 @@
-"""What a baseline chooses from: the turns that are one role's, as they would be written in a summary."""
+"""The candidates of extraction: one role's turns, and the summary text of the chosen ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which turns are most like the others: LexRank and TextRank, PageRank over a graph of turns."""
+"""Centrality of turns: LexRank and TextRank, which are PageRank over a graph of turns."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence

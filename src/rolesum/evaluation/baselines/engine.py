@@ -1,4 +1,4 @@
-"""Baselines as engines: by name, from prompts to texts that are copied from the dialogue."""
+"""The baselines by name, and the engine that runs one."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The terms by which two turns resemble each other: Chinese characters and their bigrams, English stems."""
+"""The terms by which the similarity of turns is computed: Chinese characters and bigrams, English stems."""
 
 import re
 from collections.abc import Hashable, Sequence

@@ -1,4 +1,4 @@
-"""Human evaluation: annotators rate or compare the blind outputs of evaluated runs on a local page, and the results."""
+"""Human evaluation: annotators rate or compare the outputs of evaluated runs, blind, on a local web page."""
 
 from rolesum.evaluation.human.results import annotation_results
 from rolesum.evaluation.human.store import AnnotationStore, Judgment

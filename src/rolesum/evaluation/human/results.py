@@ -1,4 +1,4 @@
-"""What the annotators' judgments say: agreement, mean ratings and win rates; printed as tables and exported."""
+"""Results of annotation: agreement, mean ratings and win rates; printed as tables, and judgments exported."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def annotation_results(study: Study, judgments: Sequence[Judgment]) -> dict[str,
     one dialogue are not independent. A win rate counts a tie as half, in percent.
     """
     if not judgments:
-        raise DataError("nothing was judged yet", fix="open the page with rolesum annotate, without --results")
+        raise DataError("the store has no judgments yet", fix="open the page with rolesum annotate, without --results")
     rating = study.settings.mode == "rate"
     criteria = [one.name for one in study.settings.criteria] if rating else [PREFERENCE]
     values = range(1, study.settings.scale + 1) if rating else (-1, 0, 1)
@@ -251,9 +251,9 @@ def _cell(value: float, interval: Sequence[float] | None, form: str = ".2f") -> 
 
 
 def check_export_suffix(path: Path) -> None:
-    """Raise UsageError for a name that says no form."""
+    """Raise UsageError for a file name without a known suffix."""
     if path.suffix.lower() not in EXPORT_SUFFIXES:
-        raise UsageError(f"cannot tell the form of {path}", fix=f"end its name in {' or '.join(EXPORT_SUFFIXES)}")
+        raise UsageError(f"cannot tell the format of {path}", fix=f"end its name in {' or '.join(EXPORT_SUFFIXES)}")
 
 
 def export_judgments(judgments: Sequence[Judgment], path: Path) -> None:

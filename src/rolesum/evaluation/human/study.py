@@ -1,4 +1,4 @@
-"""What annotators are asked: which outputs of which systems, on which criteria, and each one's own blind order."""
+"""A study: its settings, its items (the outputs of all systems for one role), and each annotator's tasks."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ MAX_SYSTEMS = 26  # labels are letters
 
 
 class Criterion(BaseModel):
-    """What one rating is about, and what the page says that it means."""
+    """One criterion of rating, with the explanation that the page shows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,7 +37,7 @@ DEFAULT_CRITERIA = tuple(Criterion(name=name, meaning=meaning) for name, meaning
 
 
 class StudySettings(BaseModel):
-    """How a study is done. A store keeps them, so they are said once."""
+    """The settings of a study. The store saves them, so the user gives them once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

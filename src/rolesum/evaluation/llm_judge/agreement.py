@@ -1,4 +1,4 @@
-"""Whether the judge agrees with people: rank correlations and Krippendorff's alpha against their ratings."""
+"""Agreement of the judge with people's ratings: rank correlations and Krippendorff's alpha."""
 
 import csv
 import io

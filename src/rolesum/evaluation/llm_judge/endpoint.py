@@ -1,4 +1,4 @@
-"""The language model that judges, at an OpenAI-compatible endpoint: one question in, one answer out."""
+"""The judge's OpenAI-compatible endpoint: one prompt in, one answer out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from rolesum.generation.engines.openai_client import RequestFailed as RequestFai
 
 @dataclass(frozen=True, slots=True)
 class JudgeAnswer:
-    """What the endpoint said; tokens are None where it does not count them."""
+    """One answer of the endpoint. Token counts are None if the endpoint does not report them."""
 
     text: str
     prompt_tokens: int | None
@@ -23,7 +23,7 @@ class JudgeAnswer:
 
 @dataclass
 class JudgeEndpoint:
-    """Whom to ask, and how; see OpenAIClient for the rest.
+    """The judge's endpoint and its parameters; see OpenAIClient for the rest.
 
     `temperature`, `seed` and `max_tokens` are not sent where they are None.
     """

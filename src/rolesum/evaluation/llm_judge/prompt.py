@@ -1,4 +1,4 @@
-"""What a judging model is asked, and how its answer is read."""
+"""The judge's prompt, and the parser of its answers."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class JudgePrompt(BaseModel):
-    """One language's wording. The file stands beside this one; its version is in every result."""
+    """The prompt in one language, read from the YAML file beside this module. Every result states its version."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

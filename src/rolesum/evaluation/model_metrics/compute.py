@@ -1,4 +1,4 @@
-"""The measures as a command line names them: strings in, each role's scores out."""
+"""Compute the model-based metrics that the user asked for, by role."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Any checkpoint as an encoder of texts: token ids and the hidden states of chosen layers."""
+"""Load a checkpoint for a metric, and compute the hidden states of texts with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

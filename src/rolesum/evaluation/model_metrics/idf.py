@@ -1,4 +1,4 @@
-"""How much each token of a text counts: evenly, or by its inverse document frequency."""
+"""Inverse document frequencies as weights of tokens."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a measure with a model leaves: each pair's values, and the facts without which the figures mean nothing."""
+"""The result of a model-based metric: each pair's values, and the metadata that says how they were computed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from rolesum.metrics.bootstrap import bootstrap_intervals, mean
 
 @dataclass(frozen=True)
 class ModelScore:
-    """A measure of pairs. `facts` tells model, layer, settings and versions; the unit of `per_pair` is facts["unit"].
+    """One metric of all pairs. `metadata` holds model, layer, settings and versions; metadata["unit"] is the unit.
 
-    A pair that the measure leaves undefined is NaN, and counts in no mean.
+    A pair for which the metric is undefined is NaN, and counts in no mean.
     """
 
     name: str

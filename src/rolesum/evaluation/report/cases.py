@@ -1,4 +1,4 @@
-"""Which summaries the page shows: worst, median and best ones, those that are flagged, and the largest changes."""
+"""Select the summaries that the report shows: worst, median, best and flagged ones, and the largest changes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

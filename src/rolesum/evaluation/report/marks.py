@@ -1,4 +1,4 @@
-"""A summary cut into pieces for the page: its sentences with evidence, runs that a reference has too, flagged spans."""
+"""Split a summary into marked pieces for the report: sentences with evidence, overlap with references, flags."""
 
 import re
 from bisect import bisect_right

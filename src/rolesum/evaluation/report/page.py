@@ -1,4 +1,4 @@
-"""Puts the page together and writes it."""
+"""Render report.html and write it."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The page's plots: how scores are spread, what they depend on, how much is repeated, and how the loss fell."""
+"""The report's plots: histograms of scores, scores by kind of dialogue, check rates, and the loss curve."""
 
 import statistics
 from collections.abc import Mapping, Sequence

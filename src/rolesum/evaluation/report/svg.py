@@ -1,4 +1,4 @@
-"""The few shapes that the page's plots are drawn with, as SVG text: what comes from data is escaped here."""
+"""SVG shapes for the report's plots. All text that comes from data is escaped here."""
 
 import math
 from collections.abc import Sequence
