@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from rolesum.checks import CHECKS
 from rolesum.checks.sentences import split_sentences
-from rolesum.dialogue import Dialogue
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import DataError
 from rolesum.evaluation.check_rates import RoleChecks, check_predictions
 from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import read_dialogues
@@ -80,3 +82,42 @@ def test_names_in_english_references_are_known_to_the_dialogue(shared: Path) -> 
     rates = check_predictions(made, dialogues)["overall"].rates
     assert rates["name"].reference is not None and rates["name"].reference < 1.0
     assert rates["empty"].value == 100.0
+
+
+SHOP = Dialogue(
+    "zh",
+    tuple(
+        Turn(*turn)
+        for turn in (
+            ("用户", "我买的三箱纯牛奶到了，有一箱损坏，可以退款吗？"),
+            ("客服", "可以的，运费是１２元，[数字]个工作日原路退回"),
+            ("用户", "那周六下午3点半能上门取件吗"),
+            ("客服", "取件员会提前电话联系您，地址是[地址]对吗"),
+            ("用户", "我希望你们能尽快处理，破损的牛奶已经拍照上传"),
+        )
+    ),
+    {"用户": "user", "客服": "agent"},
+    language="zh",
+)
+
+
+def test_length_ratio_is_against_the_mean_of_the_references() -> None:
+    rates = check_predictions([Prediction("zh", "user", "退款退款", ("退款", "退款退款退款"))], [SHOP])["user"].rates
+    assert rates["length_ratio"].value == 1.0
+    assert rates["length_ratio"].reference is None
+    assert rates["length"].reference == 4.0
+
+
+def test_a_prediction_without_its_dialogue_is_refused() -> None:
+    with pytest.raises(DataError, match="no dialogue for 1 of 1 predictions, first: other"):
+        check_predictions([Prediction("other", "user", "用户询问。", ("用户询问。",))], [SHOP])
+
+
+def test_rates_cover_all_checks_in_their_order_and_are_none_without_cases() -> None:
+    made = [Prediction("zh", "user", "用户询问退款。客服表示可以。", ("用户询问退款。",))] * 3
+    checks = check_predictions(made, [SHOP])["user"]
+    assert list(checks.rates) == list(CHECKS)
+    slip = checks.rates["role_slip"]
+    assert (slip.value, slip.low, slip.high, slip.reference, slip.hits, slip.cases) == (50.0, 50.0, 50.0, 0.0, 3.0, 6.0)
+    assert (checks.rates["number"].value, checks.rates["number"].low) == (None, None)
+    assert len(checks.checked) == len(checks.references) == 3
