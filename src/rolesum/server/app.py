@@ -123,7 +123,7 @@ def _add_error_handlers(app: FastAPI, admission: AdmissionController) -> None:
     @app.exception_handler(ClientDisconnect)
     async def _client_disconnect(_: Request, __: ClientDisconnect) -> Response:
         admission.metrics.canceled_requests.inc()
-        return Response(status_code=400)  # nobody receives it
+        return Response(status_code=400)  # the client is gone
 
     @app.exception_handler(RequestValidationError)
     async def _validation_error(request: Request, error: RequestValidationError) -> Response:

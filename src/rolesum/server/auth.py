@@ -41,9 +41,9 @@ class APIKeys:
 
     def owner(self, key: str) -> str | None:
         """Return the name of a key; None for an unknown one. Takes the same time for every key."""
-        asked, found = digest(key), None
+        given, found = digest(key), None
         for known, name in self._names_by_digest.items():
-            if hmac.compare_digest(asked, known):
+            if hmac.compare_digest(given, known):
                 found = name
         return found
 

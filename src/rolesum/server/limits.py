@@ -1,4 +1,4 @@
-"""The limits of the server: what it refuses, how much it does at once, how long it waits."""
+"""The limits of the server: sizes of requests, concurrency, timeouts."""
 
 from dataclasses import dataclass
 

@@ -60,10 +60,10 @@ export async function refresh() {
 function updateLine(batch) {
   const kind = `${batch.ended === null} ${currentLocale()}`;
   if (lines.get(batch.id)?.kind !== kind) lines.set(batch.id, { kind, ...newLine(batch) });
-  const { line, bar, told } = lines.get(batch.id);
+  const { line, bar, status } = lines.get(batch.id);
   bar.value = batch.done + batch.failed;
   const failed = batch.failed ? `, ${t("failed", { n: batch.failed })}` : "";
-  told.textContent = `${batch.done + batch.failed} / ${batch.total} · ${t(batch.status)}${failed}`;
+  status.textContent = `${batch.done + batch.failed} / ${batch.total} · ${t(batch.status)}${failed}`;
   return line;
 }
 
@@ -73,12 +73,12 @@ function newLine(batch) {
   const bar = document.createElement("progress");
   bar.max = batch.total;
   bar.setAttribute("aria-label", batch.id);
-  const told = document.createElement("span");
+  const status = document.createElement("span");
   const when = document.createElement("span");
   when.className = "note";
   when.textContent = `${new Date(batch.created * 1000).toLocaleString()} · ${batch.model}`;
   const spring = Object.assign(document.createElement("span"), { className: "spring" });
-  line.append(bar, told, when, spring, button("show", () => open(batch.id)));
+  line.append(bar, status, when, spring, button("show", () => open(batch.id)));
   if (batch.ended === null) line.append(button("cancel", async () => { await post(`/v1/batches/${batch.id}/cancel`); refresh(); }));
   else line.append(button("remove", async () => {
     if (!confirm(t("sure"))) return;
@@ -86,7 +86,7 @@ function newLine(batch) {
     if (openId === batch.id) { openId = null; byId("batch").hidden = true; }
     refresh();
   }));
-  return { line, bar, told };
+  return { line, bar, status };
 }
 
 function button(name, call) {
@@ -133,10 +133,10 @@ function renderTable() {
     line.append(cell("td", row.id));
     const summaries = row.result?.summaries ?? [];
     if (row.status === "failed") {
-      const told = cell("td", `${row.problem.detail} ${row.problem.fix}`);
-      told.colSpan = roles.length + 1;
-      told.className = "problem";
-      line.append(told);
+      const message = cell("td", `${row.problem.detail} ${row.problem.fix}`);
+      message.colSpan = roles.length + 1;
+      message.className = "problem";
+      line.append(message);
       return line;
     }
     for (const role of roles) line.append(cell("td", summaries.find((one) => one.role === role)?.text ?? (row.result ? "" : "…")));
