@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 
 import httpx
+import psutil
 import pytest
 
 from helpers.served import TEXT, TURNS, serving
@@ -65,15 +66,22 @@ def inside(service):
     ids=["turns", "roles", "keys", "speakers", "lines", "digits"],
 )
 def test_a_body_that_is_wrong_in_a_million_places_costs_little(service, body):
-    begun = time.monotonic()
+    process = psutil.Process(service.process.pid)
+
+    def seconds():
+        """Of the server's processor time, which another load of the machine does not lengthen."""
+        times = process.cpu_times()
+        return times.user + times.system
+
+    begun = seconds()
     thread, found = asking(lambda: service.client.post("/v1/dialogues", content=body, headers=JSON))
     while thread.is_alive():
-        sent = time.monotonic()
-        assert httpx.get(f"{service.url}/health", trust_env=False).status_code == 200
-        assert time.monotonic() - sent < 3  # the others are answered meanwhile
+        sent = seconds()
+        assert httpx.get(f"{service.url}/health", trust_env=False, timeout=60).status_code == 200
+        assert seconds() - sent < 3  # other requests are answered while the body is parsed
         time.sleep(0.05)
     assert found[0].status_code in (400, 422) and len(found[0].content) < 50_000
-    assert time.monotonic() - begun < 20
+    assert seconds() - begun < 20
 
 
 def test_forms_are_utf_8_and_their_fields_may_be_as_large_as_a_body(service):
