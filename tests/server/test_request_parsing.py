@@ -1,0 +1,74 @@
+"""From the parts of a request to its dialogues, without a server."""
+
+import json
+
+import pytest
+
+from rolesum.errors import DataError, UsageError
+from rolesum.formats import read_dialogues
+from rolesum.server.limits import Limits
+from rolesum.server.problems import HTTPProblem
+from rolesum.server.request_parsing import Upload, parse_dialogues, parse_json
+from rolesum.server.schemas import DialogueIn, InputOptions, ReadRequest, SummaryRequest
+
+LIMITS = Limits()
+
+
+def parsed(options=None, limit=10, **given):
+    return parse_dialogues(options or InputOptions(), LIMITS, aliases={}, max_dialogues=limit, **given)
+
+
+def test_dialogues_given_by_turns_are_read_as_detection_would_read_them():
+    samples = [*read_dialogues("sample:en-test")[:5], *read_dialogues("sample:zh-test")[:5]]
+    for dialogue in samples:
+        turns = [{"speaker": turn.speaker, "text": turn.text} for turn in dialogue.turns]
+        given = DialogueIn.model_validate({"id": dialogue.id, "turns": turns, "roles": dict(dialogue.roles)})
+        line = json.dumps({"id": dialogue.id, "turns": turns, "roles": dict(dialogue.roles)})
+        detected = parsed(InputOptions(text=line))
+        name, (read,) = parsed(dialogues=[given])
+        assert name == detected[0] == "rolesum" and read.turns == detected[1][0].turns
+        assert (read.id, read.roles, read.language) == (dialogue.id, dialogue.roles, dialogue.language)
+
+
+def test_options_of_another_format_are_errors_for_dialogues_given_by_turns():
+    given = DialogueIn.model_validate({"turns": [{"speaker": "Anna", "text": "hello"}]})
+    with pytest.raises(UsageError, match="unknown format"):
+        parsed(InputOptions(format="docx"), dialogues=[given])
+    with pytest.raises((UsageError, DataError)):
+        parsed(InputOptions(columns={"text": "said"}), dialogues=[given])
+
+
+def test_exactly_one_input_is_allowed():
+    given = DialogueIn.model_validate({"turns": [{"speaker": "Anna", "text": "hello"}]})
+    for inputs, what in (
+        ({}, "no dialogue"),
+        ({"options": InputOptions(text="Anna: hello"), "dialogues": [given]}, "several inputs"),
+        ({"upload": Upload("a.txt", b"Anna: hello"), "dialogues": [given]}, "several inputs"),
+    ):
+        with pytest.raises(HTTPProblem, match=what) as error:
+            parsed(**inputs)
+        assert error.value.status == 422 and error.value.problem.fix
+
+
+def test_more_dialogues_than_allowed_are_an_error():
+    turns = [{"speaker": "Anna", "text": "hello"}]
+    given = [DialogueIn.model_validate({"turns": turns}) for _ in range(3)]
+    assert [one.id for one in parsed(dialogues=given)[1]] == ["dialogue-1", "dialogue-2", "dialogue-3"]
+    for limit, what in ((1, "more than one dialogue"), (2, "more than 2 dialogues")):
+        with pytest.raises(HTTPProblem, match=what) as error:
+            parsed(dialogues=given, limit=limit)
+        assert error.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "fix"),
+    [
+        (SummaryRequest, {"rols": ["user"]}, 'did you mean "roles"?'),
+        (SummaryRequest, {"options": {"beems": 2}}, 'did you mean "beams"?'),
+        (ReadRequest, {"roles": ["user"]}, "known: columns, dialogue, format"),  # not the key that was sent
+    ],
+)
+def test_unknown_key_gets_the_nearest_known_one(model, body, fix):
+    with pytest.raises(UsageError) as error:
+        parse_json(json.dumps(body).encode(), model)
+    assert error.value.problems[0].fix.startswith(fix)
