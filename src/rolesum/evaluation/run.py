@@ -1,7 +1,6 @@
 """Run an evaluation: read the data, summarize it or read given outputs, score, check, and write the directory."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -16,6 +15,7 @@ from rolesum.evaluation.evaluate import add_checks, evaluate
 from rolesum.evaluation.evaluated_run import write_evaluation
 from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.llm_judge.agreement import check_human_ratings, judge_agreement, read_human_ratings
+from rolesum.evaluation.llm_judge.judge import verdict_lines
 from rolesum.evaluation.model_metrics.compute import ModelMetricOptions, compute_model_metrics
 from rolesum.evaluation.predictions import read_predictions, read_system_outputs
 from rolesum.evaluation.report import ReportSystem, write_report
@@ -268,8 +268,7 @@ def _measured(task: EvaluationTask, done: Evaluation, dialogues: Sequence[Dialog
         checks[role] = replace(of_role, checked=tuple(checked))
     about = dict(done.metadata)
     if found.verdicts and task.out:
-        rows = (json.dumps(one, ensure_ascii=False) + "\n" for one in found.verdicts.as_json())
-        atomic_write_text(task.out / "verdicts.jsonl", "".join(rows))
+        atomic_write_text(task.out / "verdicts.jsonl", verdict_lines(found.verdicts))
     if found.verdicts and ratings:
         compared = judge_agreement({str(about["system"]): found.verdicts.verdicts}, ratings)
         about["judge_agreement"] = [one.as_json() for one in compared]

@@ -97,9 +97,9 @@ def test_a_sample_is_drawn_by_its_seed_and_roles_are_chosen(tmp_path):
 
 def test_nothing_that_the_page_is_told_names_a_system(tmp_path, store):
     runs = [run("secret-a", tmp_path, text="one {role}"), run("secret-b", tmp_path, text="two {role}")]
-    desk = AnnotationSession(make_study(runs, StudySettings(with_reference=True), dialogues()), store)
-    told = [desk.start("Anna"), *(desk.task("Anna", place) for place in range(12))]
-    told += [desk.rate("Anna", 0, "A", "accuracy", 3), desk.undo("Anna")]
+    session = AnnotationSession(make_study(runs, StudySettings(with_reference=True), dialogues()), store)
+    told = [session.start("Anna"), *(session.task("Anna", place) for place in range(12))]
+    told += [session.rate("Anna", 0, "A", "accuracy", 3), session.undo("Anna")]
     text = json.dumps(told)
     assert "secret" not in text
     assert REFERENCE not in text
@@ -107,37 +107,37 @@ def test_nothing_that_the_page_is_told_names_a_system(tmp_path, store):
 
 
 def test_the_last_answer_counts_and_undo_brings_back_the_one_before(study, store):
-    desk = AnnotationSession(study, store)
-    desk.start("Anna")
-    desk.rate("Anna", 3, "B", "coherence", 2)
-    desk.rate("Anna", 3, "B", "coherence", 5)
+    session = AnnotationSession(study, store)
+    session.start("Anna")
+    session.rate("Anna", 3, "B", "coherence", 2)
+    session.rate("Anna", 3, "B", "coherence", 5)
     assert [one.value for one in store.judgments()] == [5]
-    assert desk.undo("Anna")["answers"]["B"] == {"coherence": 2}
-    assert desk.undo("Anna") == {"place": 3, "answers": {"A": {}, "B": {}}, "done": False}
-    assert desk.undo("Anna") == {"place": None}
+    assert session.undo("Anna")["answers"]["B"] == {"coherence": 2}
+    assert session.undo("Anna") == {"place": 3, "answers": {"A": {}, "B": {}}, "done": False}
+    assert session.undo("Anna") == {"place": None}
 
 
 def test_an_answer_is_kept_for_the_system_behind_the_label(study, store):
-    desk = AnnotationSession(study, store)
-    desk.start("Anna")
+    session = AnnotationSession(study, store)
+    session.start("Anna")
     for place, task in enumerate(study.tasks("Anna")):
-        shown = desk.task("Anna", place)["outputs"]
+        shown = session.task("Anna", place)["outputs"]
         wrote = next(one["label"] for one in shown if one["text"].startswith("b wrote"))
-        desk.rate("Anna", place, wrote, "accuracy", 4)
+        session.rate("Anna", place, wrote, "accuracy", 4)
         assert task.item.texts["b"] in [one["text"] for one in shown]
     assert {(one.system, one.value) for one in store.judgments()} == {("b", 4)}
 
 
 def test_a_preference_is_kept_for_the_system_behind_the_label(tmp_path, store):
-    desk = AnnotationSession(
+    session = AnnotationSession(
         make_study([run("a", tmp_path), run("b", tmp_path)], StudySettings(mode="prefer"), dialogues()), store
     )
-    total = len(desk.start("Anna")["done"])
+    total = len(session.start("Anna")["done"])
     for place in range(total):
-        texts = {one["text"][0]: one["label"] for one in desk.task("Anna", place)["outputs"]}
-        told = desk.prefer("Anna", place, texts["b"])
+        texts = {one["text"][0]: one["label"] for one in session.task("Anna", place)["outputs"]}
+        told = session.prefer("Anna", place, texts["b"])
         assert told == {"answers": texts["b"], "done": True}
-    desk.prefer("Anna", 0, "=")
+    session.prefer("Anna", 0, "=")
     assert [one.value for one in store.judgments()].count(-1) == total - 1
     assert [one.value for one in store.judgments()].count(0) == 1
 
@@ -146,16 +146,16 @@ def test_a_preference_is_kept_for_the_system_behind_the_label(tmp_path, store):
     "answer", [("Z", "accuracy", 3), ("A", "style", 3), ("A", "accuracy", 0), ("A", "accuracy", 6)]
 )
 def test_what_was_not_asked_is_not_kept(study, store, answer):
-    desk = AnnotationSession(study, store)
-    desk.start("Anna")
+    session = AnnotationSession(study, store)
+    session.start("Anna")
     with pytest.raises(UsageError):
-        desk.rate("Anna", 0, *answer)
+        session.rate("Anna", 0, *answer)
     with pytest.raises(UsageError):
-        desk.prefer("Anna", 0, "A")
+        session.prefer("Anna", 0, "A")
     with pytest.raises(UsageError):
-        desk.rate("Anna", 99, "A", "accuracy", 3)
+        session.rate("Anna", 99, "A", "accuracy", 3)
     with pytest.raises(UsageError):
-        desk.rate("Nobody", 0, "A", "accuracy", 3)
+        session.rate("Nobody", 0, "A", "accuracy", 3)
     assert store.judgments() == []
 
 
