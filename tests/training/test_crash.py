@@ -135,7 +135,7 @@ MOMENTS = {
     "with a later checkpoint half written": (f"{TRAINER}._save_rng_state", 4, False, 3),
     "with a checkpoint written and not named": ("rolesum.training.trainer:finish_checkpoint", 4, False, 3),
     "with a checkpoint named and the oldest not removed": ("pathlib:Path.rename", 4, True, 4),
-    "after the last checkpoint": ("rolesum.training.finetune:_write", 1, False, STEPS),
+    "after the last checkpoint": ("rolesum.training.finetune:_save", 1, False, STEPS),
     "with the adapter half written": ("rolesum.atomic_io:flush_to_disk", "/.adapter.rolesum-", False, STEPS),
 }
 
@@ -199,7 +199,7 @@ def test_killed_from_outside_again_and_again_a_run_ends_as_if_never_killed(tmp_p
 
 @pytest.mark.slow
 def test_killed_after_its_adapter_was_written_a_run_is_finished(tmp_path, unkilled):
-    run = killed(recipe(), tmp_path / "run", "rolesum.training.finetune:finish", 1)
+    run = killed(recipe(), tmp_path / "run", "rolesum.training.finetune:finish_run", 1)
     expected = weights(unkilled())
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(run).items())
     with pytest.raises(UsageError, match="is finished already"):

@@ -178,7 +178,7 @@ def test_a_logging_integration_that_is_not_there_is_refused_by_name(tmp_path):
         (["data.validation=null", "validation.patience=2"], "keep: best and patience need data.validation"),
         (["data.validation=null", "validation.summaries=2"], "validation.summaries, keep: best"),
         (["validation.best_by=rouge"], "validation.best_by: rouge needs validation.summaries"),
-        (["method=full", "quantize=4bit"], "method: full trains all weights, which quantize holds in 4 bits"),
+        (["method=full", "quantize=4bit"], "method: full cannot train the 4-bit weights of quantize"),
     ],
 )
 def test_wishes_that_do_not_go_together_are_refused_with_the_files_name(changes, said, tmp_path):
