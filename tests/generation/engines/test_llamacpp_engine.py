@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from helpers.children import CHILDREN
 from helpers.tiny import folder, model_dir
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.factory import EngineSpec
 from rolesum.models.export.gguf_writer import write_gguf
+from rolesum.models.export.llamacpp import LlamaCpp
 from rolesum.models.loading import load_model
 
 xllamacpp = pytest.importorskip("xllamacpp", reason="the extra llamacpp is not installed")
@@ -108,6 +110,20 @@ def test_a_file_of_another_tokenizer_and_what_llama_cpp_has_not_are_refused(gguf
     for decoding, what in ((Decoding(beams=2), "--beams"), (Decoding(min_new_tokens=2), "--min-new-tokens")):
         with pytest.raises(UsageError, match=what):
             summarize(DIALOGUES[:1], engine, None, decoding)
+
+
+def open_and_free(file):
+    for _ in range(20):
+        LlamaCpp(file)
+
+
+def test_a_server_that_is_freed_at_once_ends(gguf):
+    child = CHILDREN.Process(target=open_and_free, args=(gguf,))
+    child.start()
+    child.join(120)
+    ended = child.exitcode
+    child.kill()
+    assert ended == 0
 
 
 def test_llama_cpps_server_is_an_endpoint_that_gets_the_same_prompts_and_writes_the_same(gguf, expected, monkeypatch):

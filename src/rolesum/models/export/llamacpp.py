@@ -75,6 +75,8 @@ class LlamaCpp:
             self._server = xllamacpp.Server(params)
         except RuntimeError as error:
             raise ModelError(f"llama.cpp does not load the file: {error}", str(file), "export it again") from None
+        # A server that is freed before its task loop has begun never ends. An answer through the queue says it has.
+        self._post("/completion", prompt=[0], n_predict=0, cache_prompt=False)
 
     def tokenize(self, text: str, add_special: bool = False) -> list[int]:
         """llama.cpp's own ids of a text, in which control tokens are read as text."""
