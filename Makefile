@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two workers, each on one thread: most tests start processes or train models of a few thousand weights. A worker
+# Three workers, each on one thread: most tests train models of a few thousand weights, and some wait for processes
+# that they started, so that two cores have work for three. A worker
 # that has nothing left takes over half of what the other has.
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: help setup demo test test-fast lint format clean

@@ -99,7 +99,7 @@ def test_unknown_speakers_and_columns_are_said_by_options(file, tmp_path):
         ("call.jsonl", (), 2, "the output file is the input file"),
         ("o.jsonl", ("--speaker", "Ann=user"), 2, 'did you mean "Anna"?'),
         ("o.jsonl", ("--speaker", "Anna=usr"), 2, 'did you mean "user"?'),
-        ("o.jsonl", ("--unknown-speaker", "guess"), 2, "is no rule"),
+        ("o.jsonl", ("--unknown-speaker", "guess"), 2, "is not a rule"),
         ("o.jsonl", ("--columns", "id=a"), 2, "the table has no column a"),
         ("o.jsonl", ("--format", "vt"), 2, 'did you mean "vtt"?'),
     ],
