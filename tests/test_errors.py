@@ -10,7 +10,7 @@ from rolesum.errors import (
     RolesumError,
     UsageError,
     did_you_mean,
-    first_line,
+    error_summary,
 )
 
 
@@ -68,7 +68,7 @@ def test_a_word_near_to_none_gets_all_known_ones_in_order():
     ],
 )
 def test_first_line_of_an_error_is_its_message_or_its_type(error, line):
-    assert first_line(error) == line
+    assert error_summary(error) == line
 
 
 class Size(BaseModel):

@@ -91,9 +91,13 @@ class ResourceError(RolesumError):
     exit_code = 5
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of a library's error message, or the error's type if it has no message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def error_summary(error: BaseException) -> str:
+    """The first line of a library's error message, or the error's type if it has no message.
+
+    With the second line where the first ends in a colon and so only announces it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from rolesum.errors import ResourceError, UsageError, first_line
+from rolesum.errors import ResourceError, UsageError, error_summary
 
 LOCAL = "local"  # the address of a cluster that is started for the run
 
@@ -39,7 +39,7 @@ def ray_cluster(ray: ModuleType, address: str | None = None, **options: Any) -> 
                 _check_port(address)
             ray.init(address=address, logging_level="ERROR", **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        what = f"no Ray cluster: {first_line(error)}"
+        what = f"no Ray cluster: {error_summary(error)}"
         where = address or os.environ.get("RAY_ADDRESS", "")
         raise ResourceError(what, where, "ray status shows the state of a cluster") from None
     try:

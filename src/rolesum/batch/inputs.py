@@ -16,7 +16,7 @@ from typing import Any
 
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, Problem, UsageError, first_line
+from rolesum.errors import DataError, Problem, UsageError, error_summary
 from rolesum.formats import FORMATS, ReadOptions, Source, read_items, sniff_format
 from rolesum.formats.jsonl import FIELDS
 from rolesum.formats.source import STDIN
@@ -195,7 +195,7 @@ def _parquet_rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
                     yield {name: _without_nulls(value) for name, value in row.items() if value is not None}
                 skipped = 0
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"cannot read it as Parquet: {first_line(error)}", str(path), "check the file") from None
+        raise DataError(f"cannot read it as Parquet: {error_summary(error)}", str(path), "check the file") from None
 
 
 def _without_nulls(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rolesum.batch.index import ShardReader
 from rolesum.batch.run import RunContext, ShardRunner
-from rolesum.errors import ResourceError, RolesumError, UsageError, first_line
+from rolesum.errors import ResourceError, RolesumError, UsageError, error_summary
 from rolesum.generation.summarizer import Summarizer
 from rolesum.ray_cluster import LOCAL, import_ray, ray_cluster, set_up_worker
 
@@ -43,7 +43,7 @@ def ray_runner(address: str = LOCAL, workers: int | None = None, gpus: float | N
                         raise pickle.loads(row["error"])
                     yield int(row["summarized"]), int(row["failed"])
             except ray.exceptions.RayError as error:
-                raise ResourceError(f"Ray failed: {first_line(error)}", address, "look at Ray's logs") from None
+                raise ResourceError(f"Ray failed: {error_summary(error)}", address, "look at Ray's logs") from None
         missing = set(numbers) - context.out.completed_shards()
         if missing:
             fix = "let OUT lie on storage that this machine and all workers share"

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory
-from rolesum.errors import ModelError, ResourceError
+from rolesum.errors import ModelError, ResourceError, error_summary
 from rolesum.models.adapter_metadata import read_adapter_metadata, write_metadata
-from rolesum.models.checkpoint import error_summary, raise_tensor_problems, read_tensor
+from rolesum.models.checkpoint import raise_tensor_problems, read_tensor
 from rolesum.models.export.stock_layout import has_custom_class, write_original_layout
 from rolesum.models.protocols import Tokenizer
 

@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rolesum.errors import ModelError, Problem, ResourceError, UsageError
+from rolesum.errors import ModelError, Problem, ResourceError, UsageError, error_summary
 from rolesum.models.architectures import baichuan, chatglm
 from rolesum.models.architectures.sentencepiece import MODEL_FILE, fast_tokenizer
 from rolesum.models.protocols import Tokenizer
@@ -219,12 +219,6 @@ def _keep_differentiable(model: PreTrainedModel) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]  # a flag of bitsandbytes
-
-
-def error_summary(error: Exception) -> str:
-    """The first line of what a library says; two where the first only announces the second."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def read_tensor(checkpoint: Path, name: str, config: PretrainedConfig) -> torch.Tensor:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import platformdirs
 
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, first_line
+from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
 from rolesum.models.catalog import CATALOG, MARKER_FILE, CatalogEntry, Wheel
 
 _BLOCK = 1 << 20
@@ -176,4 +176,4 @@ def _pull_from_hub(hub_id: str) -> Path:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise ResourceError(f"no space left for {hub_id}", fix="free some, or set HF_HOME") from None
         fix = f"without a network: copy the model's directory here and give its path in place of {hub_id}"
-        raise ResourceError(f"could not fetch {hub_id} from the hub: {first_line(error)}", fix=fix) from None
+        raise ResourceError(f"could not fetch {hub_id} from the hub: {error_summary(error)}", fix=fix) from None

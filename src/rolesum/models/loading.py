@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, first_line
+from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
 from rolesum.models.adapter_metadata import AdapterMetadata, read_adapter_metadata, read_metadata
 from rolesum.models.adapters import attach_adapter, compute_fingerprint
 from rolesum.models.attention.probe import check_mask_support
@@ -158,7 +158,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # "meta" has no numbers
     except (RuntimeError, AssertionError) as error:
-        raise ResourceError(f'no device "{name}": {first_line(error)}', fix="use --device cpu") from None
+        raise ResourceError(f'no device "{name}": {error_summary(error)}', fix="use --device cpu") from None
     return device
 
 

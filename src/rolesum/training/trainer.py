@@ -19,7 +19,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, Trainer
 
-from rolesum.errors import ResourceError, first_line
+from rolesum.errors import ResourceError, error_summary
 from rolesum.training.batching import SampleRef, Step, shard_batches
 from rolesum.training.collate import CollateFn, Sample
 from rolesum.training.distributed import DistributedContext
@@ -213,6 +213,6 @@ def _reading(checkpoint: str | None) -> Iterator[None]:
     except (torch.OutOfMemoryError, distributed.DistError):
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        what = f"the checkpoint cannot be read: {first_line(error)}"
+        what = f"the checkpoint cannot be read: {error_summary(error)}"
         fix = "remove it, and --resume continues from the one before"
         raise ResourceError(what, checkpoint or "", fix) from None

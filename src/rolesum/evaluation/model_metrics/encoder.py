@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from rolesum.errors import ModelError, ResourceError, UsageError
+from rolesum.errors import ModelError, ResourceError, UsageError, error_summary
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +84,7 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> LoadedCheckpo
     import torch
     import transformers
 
-    from rolesum.models.checkpoint import error_summary, load_config, load_tokenizer, raise_tensor_problems, read_config
+    from rolesum.models.checkpoint import load_config, load_tokenizer, raise_tensor_problems, read_config
     from rolesum.models.loading import find_model, pick_device
     from rolesum.models.transformers_logging import quiet_transformers
 

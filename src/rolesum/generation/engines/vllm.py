@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rolesum.errors import ModelError, UsageError
+from rolesum.errors import ModelError, UsageError, error_summary
 from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText, check_decoding
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import PromptEncoder, TokenRequest, make_generation
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.adapter_metadata import CONFIG_FILE
-from rolesum.models.checkpoint import error_summary, read_json
+from rolesum.models.checkpoint import read_json
 from rolesum.models.loading import fast_dtype
 
 if TYPE_CHECKING:

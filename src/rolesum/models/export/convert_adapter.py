@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rolesum.atomic_io import atomic_directory
-from rolesum.errors import ModelError, Problem, ResourceError, UsageError, first_line
+from rolesum.errors import ModelError, Problem, ResourceError, UsageError, error_summary
 from rolesum.models.adapter_metadata import CONFIG_FILE, write_metadata
 from rolesum.models.adapters import attach_adapter
 from rolesum.models.architectures.chatglm import WEIGHT_NAMES
@@ -116,7 +116,7 @@ def _read(old: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise ModelError(f"neither {WEIGHTS} nor {OLD_WEIGHTS}", str(old), "restore the adapter's weights") from None
     except Exception as error:  # JSON, safetensors and pickle each have errors of their own
         raise ModelError(
-            f"the adapter cannot be read: {first_line(error)}", str(old), "restore the adapter's files"
+            f"the adapter cannot be read: {error_summary(error)}", str(old), "restore the adapter's files"
         ) from None
 
 
