@@ -15,7 +15,7 @@ from record import Job, arguments, probe, write_record
 
 from rolesum.errors import ModelError, UsageError
 from rolesum.models.adapters import save_adapter
-from rolesum.models.export.export import export
+from rolesum.models.export.exporter import export
 from rolesum.models.export.gguf import export_gguf
 from rolesum.models.loading import load_model
 from rolesum.models.tiny import CONFIGS, write_tiny_checkpoint

@@ -11,7 +11,7 @@ LONGEST = (
         "test_fsdp",
         "test_distributed",
         "test_training_ray",
-        "test_export",
+        "test_exporter",
         "test_plan",
         "test_demo",
         "test_baichuan_recipe",

@@ -17,7 +17,7 @@ from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.models import bundled_adapters
-from rolesum.models.export.export import find_source
+from rolesum.models.export.exporter import find_source
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def export(
     Example: rolesum export runs/sample --to merged --out sample-merged
     """
     from rolesum.errors import UsageError
-    from rolesum.models.export.export import EXPORT_FORMATS, export
+    from rolesum.models.export.exporter import EXPORT_FORMATS, export
 
     if to not in (*EXPORT_FORMATS, "gguf"):
         raise UsageError(f'cannot export to "{to}"', fix=f"one of {', '.join((*EXPORT_FORMATS, 'gguf'))}")

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.stock_process import StockProcesses
-from rolesum.models.export import export as export_module
+from rolesum.models.export import exporter
 
 
 @pytest.fixture(scope="session")
@@ -17,4 +17,4 @@ def stock_processes(tmp_path_factory):
 def forked_reading(request, monkeypatch):
     """All tests but those that are marked `fresh_process`, for which Python starts anew as it does for users."""
     if "fresh_process" not in request.keywords:
-        monkeypatch.setattr(export_module, "subprocess", request.getfixturevalue("stock_processes"))
+        monkeypatch.setattr(exporter, "subprocess", request.getfixturevalue("stock_processes"))

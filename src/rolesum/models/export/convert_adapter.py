@@ -21,7 +21,7 @@ from rolesum.errors import ModelError, Problem, ResourceError, UsageError, error
 from rolesum.models.adapter_metadata import CONFIG_FILE, write_metadata
 from rolesum.models.adapters import attach_adapter
 from rolesum.models.architectures.chatglm import WEIGHT_NAMES
-from rolesum.models.export.export import check_new_directory
+from rolesum.models.export.exporter import check_new_directory
 from rolesum.models.loading import load_model
 from rolesum.models.prompt_model import LoadedModel
 
@@ -70,7 +70,7 @@ class ConversionResult:
 
 
 def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> ConversionResult:
-    """Write the adapter in `old` anew for `base`, whole or not at all, and compare what the layers add.
+    """Write the adapter in `old` for `base`, complete or not at all, and compare what the layers add.
 
     Raises UsageError, ModelError for what cannot be converted exactly, or ResourceError.
     """

@@ -15,7 +15,7 @@ from rolesum.atomic_io import check_writable, make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.models.checkpoint import read_config
 from rolesum.models.export import llamacpp, parity
-from rolesum.models.export.export import ParityProbe, find_source, load_source, write_model
+from rolesum.models.export.exporter import ParityProbe, find_source, load_source, write_model
 from rolesum.models.export.gguf_writer import PRECISIONS, gguf_incompatibility, write_gguf
 from rolesum.models.export.stock_layout import STOCK_TYPES
 from rolesum.models.loading import load_prompt_model

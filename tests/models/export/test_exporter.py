@@ -19,8 +19,8 @@ from rolesum.atomic_io import make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.models.adapters import save_adapter
-from rolesum.models.export import export as export_module
-from rolesum.models.export.export import export, find_source
+from rolesum.models.export import exporter
+from rolesum.models.export.exporter import export, find_source
 from rolesum.models.export.gguf import export_gguf
 from rolesum.models.export.stock_layout import to_stock_model
 from rolesum.models.loading import load_model, load_prompt_model
@@ -144,7 +144,7 @@ def test_bfloat16_weights_round_and_say_by_how_much(tmp_path):
 
 def test_a_wrong_export_is_noticed_and_leaves_nothing(tmp_path, monkeypatch):
     run = adapted("baichuan2-7b", tmp_path / "run")
-    write = export_module.write_model
+    write = exporter.write_model
 
     def spoiled(loaded, to, work):
         model = write(loaded, to, work)
@@ -152,7 +152,7 @@ def test_a_wrong_export_is_noticed_and_leaves_nothing(tmp_path, monkeypatch):
         model.save_pretrained(work)
         return model
 
-    monkeypatch.setattr(export_module, "write_model", spoiled)
+    monkeypatch.setattr(exporter, "write_model", spoiled)
     with pytest.raises(ModelError, match="more than float32 rounds"):
         export(str(run), "llama", tmp_path / "out")
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
@@ -171,7 +171,7 @@ def test_an_adapter_that_is_left_out_is_noticed_in_every_dtype(tmp_path, monkeyp
 @pytest.mark.parametrize("base", ["baichuan2-7b", "llama"])
 def test_a_tensor_that_is_written_wrong_is_noticed_in_bfloat16(tmp_path, monkeypatch, base):
     run = adapted(base, tmp_path / "run")
-    write = export_module.write_model
+    write = exporter.write_model
 
     def spoiled(loaded, to, work):
         model = write(loaded, to, work)
@@ -180,7 +180,7 @@ def test_a_tensor_that_is_written_wrong_is_noticed_in_bfloat16(tmp_path, monkeyp
         save_file(tensors, work / "model.safetensors", metadata={"format": "pt"})
         return model
 
-    monkeypatch.setattr(export_module, "write_model", spoiled)
+    monkeypatch.setattr(exporter, "write_model", spoiled)
     with pytest.raises(ModelError, match=r"model\.norm\.weight was not written as it is"):
         export(str(run), "merged", tmp_path / "out", dtype="bfloat16")
 
