@@ -6,10 +6,11 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from helpers.http_server import http_server
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError
 from rolesum.evaluation.llm_judge.agreement import check_human_ratings, judge_agreement, read_human_ratings
@@ -84,15 +85,8 @@ def server(rule):
         def log_message(self, *_):
             pass
 
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{running.server_port}/v1", seen
-    finally:
-        running.shutdown()
-        running.server_close()
-        thread.join()
+    with http_server(Handler) as address:
+        yield f"{address}/v1", seen
 
 
 @pytest.fixture(autouse=True)

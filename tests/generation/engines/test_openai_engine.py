@@ -6,10 +6,11 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from helpers.http_server import http_server
 from helpers.tiny import model_dir, tokenizer
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError
@@ -88,15 +89,8 @@ def server(rule, served=("tiny",)):
         def log_message(self, *_):
             pass
 
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{running.server_port}/v1", seen, at_once
-    finally:
-        running.shutdown()
-        running.server_close()
-        thread.join()
+    with http_server(Handler) as address:
+        yield f"{address}/v1", seen, at_once
 
 
 def engine(url, **options):
