@@ -4,7 +4,7 @@ Held-out dialogues are scored with the base model, with the bundled adapter and 
 is summarized for three roles, and a report compares the systems. It takes less than six minutes on two cores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,14 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         raise Interrupted("the demo was stopped", fix="run it again; it starts from the beginning") from None
     log("3/3  scoring the fine-tuned model on the same held-out dialogues")
     evaluate_system(run.adapter, FINE_TUNED)
+    report = _write_results(out, systems, test, run.metrics, recipe.training.epochs)
+    return DemoResult(systems, example, summaries, report)
+
+
+def _write_results(
+    out: Path, systems: Mapping[str, Evaluation], test: Sequence[Dialogue], metrics: Path, epochs: int
+) -> Path:
+    """Write each system's evaluation and the report that compares them; the path of the report."""
     for name, evaluation in systems.items():
         write_evaluation(evaluation, out / name)
     report = out / "report.html"
@@ -114,10 +122,10 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         "rolesum demo: one dialogue in, three summaries out",
         [ReportSystem(name, evaluation) for name, evaluation in systems.items()],
         test,
-        metrics=run.metrics,
-        metadata=_report_metadata(systems[FINE_TUNED].metadata, recipe.training.epochs),
+        metrics=metrics,
+        metadata=_report_metadata(systems[FINE_TUNED].metadata, epochs),
     )
-    return DemoResult(systems, example, summaries, report)
+    return report
 
 
 def _check_output(recipe_file: Path, recipe: Recipe) -> None:

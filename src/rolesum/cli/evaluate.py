@@ -3,9 +3,9 @@
 import json
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +13,60 @@ from rolesum.cli.generation_options import GenerationOptions, with_options
 from rolesum.cli.options import Json, Limit, MultiReferenceOption, parse_multi_reference
 from rolesum.errors import UsageError
 
+if TYPE_CHECKING:
+    from rolesum.evaluation.model_metrics.compute import ModelMetricOptions
 
-@with_options(GenerationOptions)
+
+@dataclass(frozen=True)
+class EvaluationOptions(GenerationOptions):
+    """Generation options, and the metrics that a model computes."""
+
+    bertscore: Annotated[
+        str | None, typer.Option("--bertscore", help="BERTScore by this model: a directory or hub id, MODEL@LAYER.")
+    ] = None
+    bertscore_baseline: Annotated[
+        str | None, typer.Option("--bertscore-baseline", help="Rescale BERTScore by this value or baseline file.")
+    ] = None
+    moverscore: Annotated[
+        str | None, typer.Option("--moverscore", help="MoverScore by this model (extra moverscore).")
+    ] = None
+    nli: Annotated[
+        str | None, typer.Option("--nli", help="Entailment of each sentence by this sequence classifier.")
+    ] = None
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="Rate by a model behind this OpenAI-compatible URL (extra openai).")
+    ] = None
+    judge_model: Annotated[str | None, typer.Option("--judge-model", help="The judge's name at its endpoint.")] = None
+    judge_cache: Annotated[
+        Path | None, typer.Option("--judge-cache", help="Keep the judge's answers here, and ask none twice.")
+    ] = None
+    judge_labels: Annotated[
+        str | None,
+        typer.Option("--judge-labels", help="People's ratings (JSON lines, CSV): print how the judge agrees."),
+    ] = None
+    judge_prices: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--judge-prices", help="Price of a million prompt and completion tokens: adds up the cost."),
+    ] = None
+
+    @property
+    def model_metrics(self) -> "ModelMetricOptions":
+        from rolesum.evaluation.model_metrics.compute import ModelMetricOptions
+
+        return ModelMetricOptions(
+            bertscore=self.bertscore,
+            bertscore_baseline=self.bertscore_baseline,
+            moverscore=self.moverscore,
+            nli=self.nli,
+            judge=self.judge,
+            judge_model=self.judge_model,
+            judge_cache=self.judge_cache,
+            judge_prices=self.judge_prices,
+            device=self.device,
+        )
+
+
+@with_options(EvaluationOptions)
 def evaluate(
     data: Annotated[
         str | None, typer.Option("--data", help="Dialogues with reference summaries, or sample:en-test.")
@@ -34,39 +86,13 @@ def evaluate(
         str | None, typer.Option("--name", help="What to call the system. Default: after the model or the files.")
     ] = None,
     *,
-    options: GenerationOptions,
+    options: EvaluationOptions,
     scorer: Annotated[
-        str | None, typer.Option("--scorer", help="Default: samsum for English, csds for Chinese.")
+        str | None,
+        typer.Option("--scorer", help="Name of the scorer. Default: samsum for English, csds for Chinese."),
     ] = None,
     multi_reference: MultiReferenceOption = "mean",
     checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Check facts, roles and repetition.")] = True,
-    bertscore: Annotated[
-        str | None, typer.Option("--bertscore", help="BERTScore by this model: a directory or hub id, MODEL@LAYER.")
-    ] = None,
-    bertscore_baseline: Annotated[
-        str | None, typer.Option("--bertscore-baseline", help="Rescale BERTScore by this value or baseline file.")
-    ] = None,
-    moverscore: Annotated[
-        str | None, typer.Option("--moverscore", help="MoverScore by this model (extra moverscore).")
-    ] = None,
-    nli: Annotated[
-        str | None, typer.Option("--nli", help="Entailment of each sentence by this sequence classifier.")
-    ] = None,
-    judge: Annotated[
-        str | None, typer.Option("--judge", help="Rate by a model behind this OpenAI-compatible URL (extra openai).")
-    ] = None,
-    judge_model: Annotated[str | None, typer.Option("--judge-model", help="The judge's name at its endpoint.")] = None,
-    judge_cache: Annotated[
-        Path | None, typer.Option("--judge-cache", help="Keep the judge's answers here, and ask none twice.")
-    ] = None,
-    judge_labels: Annotated[
-        str | None,
-        typer.Option("--judge-labels", help="People's ratings (JSON lines, CSV): print how the judge agrees."),
-    ] = None,
-    judge_prices: Annotated[
-        tuple[float, float] | None,
-        typer.Option("--judge-prices", help="Price of a million prompt and completion tokens: adds up the cost."),
-    ] = None,
     limit: Limit = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write predictions, results, tables and report.html here.")
@@ -81,7 +107,6 @@ def evaluate(
     """
     from rolesum.evaluation import run
     from rolesum.evaluation.evaluated_run import evaluation_results
-    from rolesum.evaluation.model_metrics.compute import ModelMetricOptions
     from rolesum.evaluation.report.terminal import print_agreement, print_results
     from rolesum.generation.factory import ENGINES
 
@@ -90,7 +115,7 @@ def evaluate(
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
         flag = "--adapter" if "--model" in named and not options.model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
-    writing = options.summarizer_config(engine if engine and not baseline else "transformers")
+    config = options.summarizer_config(engine if engine and not baseline else "transformers")
     task = run.EvaluationTask(
         data,
         system_name=name,
@@ -100,18 +125,8 @@ def evaluate(
         choice=options.choose,
         read_options=replace(options.read_options, limit=limit),
         checks=checks,
-        model_metrics=ModelMetricOptions(
-            bertscore=bertscore,
-            bertscore_baseline=bertscore_baseline,
-            moverscore=moverscore,
-            nli=nli,
-            judge=judge,
-            judge_model=judge_model,
-            judge_cache=judge_cache,
-            judge_prices=judge_prices,
-            device=options.device,
-        ),
-        judge_labels=judge_labels,
+        model_metrics=options.model_metrics,
+        judge_labels=options.judge_labels,
         out=out,
         command=shlex.join(["rolesum", *sys.argv[1:]]),
     )
@@ -120,7 +135,7 @@ def evaluate(
     elif baseline is not None:
         evaluation = run.evaluate_baseline(task, baseline)
     else:
-        evaluation = run.evaluate_model(task, writing)
+        evaluation = run.evaluate_model(task, config)
     results = evaluation_results(evaluation)
     if json_:
         typer.echo(json.dumps(results, indent=1, ensure_ascii=False))

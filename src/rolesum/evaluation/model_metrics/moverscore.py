@@ -48,10 +48,7 @@ def moverscore(
     _check(pairs, power_means, layer, n_gram)
     emd = _earth_mover()
     encoder = load_encoder(model, device) if isinstance(model, str) else model
-    if power_means:
-        layers = list(range(max(1, encoder.depth - POOLED_LAYERS + 1), encoder.depth + 1))
-    else:
-        layers = [encoder.check_layer(layer if layer is not None else encoder.depth)]
+    layers = _layers(encoder, power_means, layer)
     texts = {text for prediction, references in pairs for text in (prediction, *references)}
     ids = {text: encoder.encode(text) for text in texts}
     rows = {text: row for text, (row, _) in ids.items()}
@@ -71,12 +68,10 @@ def moverscore(
             predicted = _weighted_ngrams(
                 pooled[prediction], weigh_predicted(rows[prediction]), kept[prediction], n_gram
             )
-            reference_ngrams = [
+            written = [
                 _weighted_ngrams(pooled[one], weigh_reference(rows[one]), kept[one], n_gram) for one in references
             ]
-            values.append(
-                100 * sum(_score(predicted, one, power_means, emd) for one in reference_ngrams) / len(reference_ngrams)
-            )
+            values.append(100 * sum(_score(predicted, one, power_means, emd) for one in written) / len(written))
     facts = {
         **encoder.checkpoint.metadata,
         "unit": "percent",
@@ -92,6 +87,13 @@ def moverscore(
     }
     facts["libraries"] = {**facts["libraries"], "pot": metadata.version("pot")}
     return ModelScore("moverscore", facts, {"moverscore": values})
+
+
+def _layers(encoder: Encoder, power_means: bool, layer: int | None) -> list[int]:
+    """The layers whose states are compared: the last five with `power_means`, else one."""
+    if power_means:
+        return list(range(max(1, encoder.depth - POOLED_LAYERS + 1), encoder.depth + 1))
+    return [encoder.check_layer(layer if layer is not None else encoder.depth)]
 
 
 def _variant(power_means: bool) -> dict[str, str]:
