@@ -62,12 +62,13 @@ def test_a_word_near_to_none_gets_all_known_ones_in_order():
     ("error", "line"),
     [
         (ValueError("no such file\nTraceback: …"), "no such file"),
-        (ValueError("\n  no GPU  \nmore"), "no GPU  "),
+        (ValueError("\n  no GPU  \nmore"), "no GPU"),
+        (ValueError("2 problems:\n  no config\n  no weights"), "2 problems: no config"),
         (ValueError(), "ValueError"),
         (KeyError(" \n "), "' \\n '"),
     ],
 )
-def test_first_line_of_an_error_is_its_message_or_its_type(error, line):
+def test_error_summary_is_the_first_line_or_the_type(error, line):
     assert error_summary(error) == line
 
 

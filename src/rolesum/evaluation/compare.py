@@ -86,7 +86,7 @@ def rescore_runs(
     scorer: str | None = None,
     multi_reference: MultiReference | None = None,
 ) -> list[Evaluation]:
-    """The runs scored anew by one scorer: the named one, or that of their results.
+    """The runs scored again by one scorer: the named one, or that of their results.
 
     Raises UsageError where the results have different scorers, or joined several references differently.
     """

@@ -94,7 +94,7 @@ def _prediction_lines(evaluation: Evaluation) -> str:
 
 
 def predictions_digest(predictions: str) -> str:
-    """Of the text of predictions.jsonl."""
+    """The SHA-256 digest of the text of predictions.jsonl."""
     return hashlib.sha256(predictions.encode()).hexdigest()
 
 

@@ -65,30 +65,30 @@ class EvaluationTask:
             check_writable(self.out / "results.json")
 
 
-def evaluate_model(task: EvaluationTask, writing: SummarizerConfig) -> Evaluation:
+def evaluate_model(task: EvaluationTask, config: SummarizerConfig) -> Evaluation:
     """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report."""
     source, dialogues = task.read()
-    spec = writing.spec
+    spec = config.spec
     engine = spec.open()
-    side = engine.text_model
-    if side:
-        side.check_languages(dialogues)
+    prompt_model = engine.text_model
+    if prompt_model:
+        prompt_model.check_languages(dialogues)
     done = evaluate(
         engine,
         dialogues,
-        roles=task.roles or (side.metadata.get("roles") if side else None),
+        roles=task.roles or (prompt_model.metadata.get("roles") if prompt_model else None),
         scorer=task.scorer,
         multi_reference=task.multi_reference,
-        decoding=writing.decoding,
+        decoding=config.decoding,
         summarize_with=partial(
             summarize,
-            long_dialogues=writing.long_dialogues,
-            samples=writing.samples,
-            reranker=writing.reranker,
+            long_dialogues=config.long_dialogues,
+            samples=config.samples,
+            reranker=config.reranker,
         ),
         about_system={
             **_about_model(spec, engine),
-            **_about_writing(writing, task.choice),
+            **_about_config(config, task.choice),
             **_about_data(task, source),
         },
         label="evaluate",
@@ -176,25 +176,25 @@ def _check_ids(dialogues: Sequence[Dialogue]) -> None:
 
 def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
     """What was evaluated, with the versions behind it."""
-    side = engine.text_model
-    name = side.name if side else spec.served_model or spec.url
-    tuned = f"{name} + {side.metadata.get('recipe', spec.adapter)}" if side and spec.adapter else ""
+    prompt_model = engine.text_model
+    name = prompt_model.name if prompt_model else spec.served_model or spec.url
+    tuned = f"{name} + {prompt_model.metadata.get('recipe', spec.adapter)}" if prompt_model and spec.adapter else ""
     return {"system": tuned or f"{name}, zero-shot", **engine.describe()}
 
 
-def _about_writing(writing: SummarizerConfig, choice: str | None) -> dict[str, Any]:
+def _about_config(config: SummarizerConfig, choice: str | None) -> dict[str, Any]:
     """How texts were decoded, where it was not plainly greedy."""
-    plain, chosen = Decoding(), writing.decoding
+    plain, chosen = Decoding(), config.decoding
     omitted = {"max_new_tokens"} if chosen.temperature else {"max_new_tokens", "seed"}
     about: dict[str, Any] = {
         key: value
         for key, value in asdict(chosen).items()
         if key not in omitted and (value != getattr(plain, key) or key == "seed")
     }
-    if writing.long_dialogues != "refuse":
-        about["long_dialogues"] = writing.long_dialogues
-    if writing.samples > 1:
-        about |= {"samples": writing.samples, "choose": choice}
+    if config.long_dialogues != "refuse":
+        about["long_dialogues"] = config.long_dialogues
+    if config.samples > 1:
+        about |= {"samples": config.samples, "choose": choice}
     return {"decoding": about} if about else {}
 
 

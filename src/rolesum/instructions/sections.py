@@ -1,6 +1,6 @@
-"""Section sets: roles and sections of one's own, read from YAML, each with what it is and, for all, examples.
+"""Section sets: custom roles and sections, read from YAML, each with what it is and, for all, examples.
 
-A role is played by speakers, and its summary tells their side. A section is played by nobody: its summary is what the
+A role is played by speakers, and its summary tells their side. No speaker plays a section: its summary is what the
 whole dialogue says about one thing, such as the decisions of a meeting.
 """
 
@@ -53,7 +53,7 @@ class SectionSet(BaseModel):
 
     name: str = Field(description="Named in every run, so that a result says how it was asked for.")
     version: int = Field(description="Raised with every change of wording.")
-    sections: dict[str, SectionEntry] = Field({}, description="What nobody plays: name -> what belongs in it.")
+    sections: dict[str, SectionEntry] = Field({}, description="What no speaker plays: name -> what belongs in it.")
     roles: dict[str, SectionEntry] = Field({}, description="What speakers play: name -> who that is.")
     examples: tuple[SectionExample, ...] = Field((), description="For the prompt; more make it longer for all.")
 

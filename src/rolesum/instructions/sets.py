@@ -27,7 +27,7 @@ class InstructionSet(BaseModel):
     custom: str = Field(description="The instruction for a role that has none of its own: {role} and {speakers}.")
     section: str | None = Field(
         None,
-        description="The instruction for a section, which nobody plays: {role} and {definition}. Built in if unset.",
+        description="The instruction for a section (played by no speaker): {role}, {definition}. Built in if unset.",
     )
     example: str | None = Field(
         None, description="How an example stands before the dialogue: {dialogue} and {summaries}. Built in if unset."

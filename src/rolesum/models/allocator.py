@@ -1,7 +1,7 @@
 """Configure the C library's allocator to keep freed memory for later allocations.
 
 By default glibc gives the memory of large tensors back to the system and asks for it again an operator later: every
-page of it is then mapped and cleared anew, which can cost more than the operator itself.
+page of it is then mapped and cleared again, which can cost more than the operator itself.
 """
 
 import ctypes

@@ -86,7 +86,7 @@ class BaselineEngine(Engine):
 
         `decoding` changes nothing, for a baseline sets its own length, and every finish_reason is "stop".
         Generation.tokens counts characters of Chinese, words between spaces of other text. Raises DataError, before
-        any work is done, for roles that nobody plays, references that the oracle lacks, and dialogues that are not
+        any work is done, for roles that no speaker plays, references that the oracle lacks, and dialogues that are not
         Chinese where CSDS's rows are asked for.
         """
         problems = [self._problem(prompt.dialogue, role) for prompt in prompts for role in prompt.roles]
@@ -113,7 +113,7 @@ class BaselineEngine(Engine):
         case = self._case(dialogue, role)
         if not case.turns:
             fix = f'say who it is, as in --speaker "LABEL={case.role}", or take another baseline or other roles'
-            return Problem(f"nobody plays {case.role}", dialogue.location, fix)
+            return Problem(f"no speaker plays {case.role}", dialogue.location, fix)
         if self.name == "oracle" and not dialogue.summaries.get(role):
             return Problem(f"no reference for {role}", dialogue.location, "the oracle needs one: take another baseline")
         if self.name.startswith("csds-") and dialogue.language != "zh":

@@ -222,8 +222,8 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """The attention function of a decode step; without `rolesum_cache`, transformers' own.
 
-    `query` (1, heads, rows, head size); the mask is that of `concat_masks`, and its shape and start stand beside each
-    view. Returns (1, rows, heads, head size).
+    `query` (1, heads, rows, head size). `attention_mask` is the result of `concat_masks`; `rolesum_views` holds each
+    view with the shape of its part of that mask and where the part starts. Returns (1, rows, heads, head size).
     """
     if rolesum_cache is None or attention_mask is None:
         out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)

@@ -95,8 +95,8 @@ class TransformersEngine(Engine):
         return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority)
 
     def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
-        encode, sides = self.loaded.encoder.encode, self.loaded.encoder_decoder_spec
-        begin = sides.decoder_prompt(self.layout.chat_format_for(prompt.dialogue)) if sides else []
+        encode, spec = self.loaded.encoder.encode, self.loaded.encoder_decoder_spec
+        begin = spec.decoder_prompt(self.layout.chat_format_for(prompt.dialogue)) if spec else []
         return EncodedPrompt(index, encode(prompt.prefix), [encode(branch) for branch in prompt.branches], begin)
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
@@ -122,15 +122,15 @@ class TransformersEngine(Engine):
 
     def _too_long(self, prompt: Prompt, one: EncodedPrompt, max_new_tokens: int) -> Problem | None:
         """What is wrong with a prompt's length, if anything is."""
-        name, limit, sides = self.loaded.name, self.loaded.max_length, self.loaded.encoder_decoder_spec
+        name, limit, spec = self.loaded.name, self.loaded.max_length, self.loaded.encoder_decoder_spec
         tokens, where = one.max_row_tokens(0), prompt.dialogue.location
-        if sides is None and tokens + max_new_tokens > limit:
+        if spec is None and tokens + max_new_tokens > limit:
             what = f"{tokens} tokens and up to {max_new_tokens} new ones; {name} takes {limit}"
             return Problem(what, where, TOO_LONG_FIX)
-        if sides and tokens > limit:
+        if spec and tokens > limit:
             return Problem(f"{tokens} tokens; {name} reads {limit}", where, TOO_LONG_FIX)
-        if sides and len(one.decoder_start_ids) + max_new_tokens - 1 > sides.target_length:
-            what = f"up to {max_new_tokens} new tokens; {name} writes {sides.target_length}"
+        if spec and len(one.decoder_start_ids) + max_new_tokens - 1 > spec.target_length:
+            what = f"up to {max_new_tokens} new tokens; {name} writes {spec.target_length}"
             return Problem(what, where, "lower --max-new-tokens")
         return None
 

@@ -53,7 +53,7 @@ def summarize(
 
     Returns the summaries in input order, with their coverage where a dialogue did not fit. Their seconds are the sum
     of each round's slowest text; their other statistics are those of the last text. Raises DataError with all the
-    dialogues in which nobody plays a role that was asked for, or that do not fit the model, before any work.
+    dialogues in which no speaker plays a requested role, or that do not fit the model, before any work.
     """
     check_strategy(long_dialogues)
     chosen = roles_of_each(dialogues, roles)
@@ -91,7 +91,7 @@ def check_samples(samples: int, reranker: "Reranker | None", decoding: Decoding)
 
 
 def check_roles(dialogues: Sequence[Dialogue], roles: Roles, layout: PromptLayout) -> None:
-    """Raise DataError with all the dialogues in which nobody plays a role that is asked for."""
+    """Raise DataError with all the dialogues in which no speaker plays a requested role."""
     problems = []
     for dialogue, wanted in zip(dialogues, roles, strict=True):
         absent = [role for role in wanted if layout.needs_speaker(role) and not dialogue.speakers(role)]

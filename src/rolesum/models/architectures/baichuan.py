@@ -121,7 +121,7 @@ class BaichuanModel(LlamaModel):  # type: ignore[no-untyped-call]  # not annotat
         queries = keys[:, past:]
         visible = keys[:, None, None, :] <= queries[:, None, :, None]  # of one row for all, where nothing is padding
         if valid is not None:
-            # A query on padding sees itself, so that its softmax is over something; nobody looks at it.
+            # A query on padding sees itself, so that its softmax is defined; the result is never used.
             itself = keys[:, None, None, :] == queries[:, None, :, None]
             visible = visible & (valid.bool()[:, None, None, :] | itself)
         return make_attention_mask(self.config, visible, queries, keys, embedded.dtype)
