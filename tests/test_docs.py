@@ -35,6 +35,19 @@ def test_links_inside_the_repository_lead_somewhere(page):
     assert not missing
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    named = re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml|js|json))`", page.read_text(encoding="utf-8"))
+    folders = [ROOT / folder for folder in (".", "src/rolesum", "src/rolesum/server", "tests")]
+    assert [name for name in named if not any((folder / name).is_file() for folder in folders)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_imports_that_a_page_shows_work(page):
+    for line in re.findall(r"^from rolesum[\w.]* import [\w, ]+$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        exec(line, {})
+
+
 def test_the_results_pages_tables_and_plots_are_those_of_the_committed_json():
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "page.py", "--check"], capture_output=True, text=True, check=False
