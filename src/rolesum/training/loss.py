@@ -59,18 +59,11 @@ def replaced_forward(module: torch.nn.Module, forward: Callable[..., torch.Tenso
 def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
     if model.config.is_encoder_decoder:
         return _targets_loss(model, _decoder_hidden_states(model, batch, alpha), batch["target_ids"])
-    embedded = model.get_input_embeddings()(batch["input_ids"])  # (rows, length, hidden)
-    if alpha > 0:
-        embedded = embedded + neftune_noise(
-            batch["example_lengths"], batch["noise_seeds"], embedded.shape[-1], alpha, embedded.dtype
-        )
     hidden_states = _packed_hidden_states if uses_segment_attention(model) else _padded_hidden_states
-    return _targets_loss(model, hidden_states(model, embedded, batch), batch["target_ids"])
+    return _targets_loss(model, hidden_states(model, batch, alpha), batch["target_ids"])
 
 
-def _padded_hidden_states(
-    model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]
-) -> torch.Tensor:
+def _padded_hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
     """The hidden states that predict a target token (targets, hidden), from padded rows (rows, length, hidden).
 
     A row of one branch is a plain left-to-right text, which needs no mask: padding on its right changes nothing.
@@ -78,27 +71,51 @@ def _padded_hidden_states(
     options: dict[str, Any] = {}
     if int(batch["branches"].max()) > 1:
         positions, visible = batch["position_ids"], bundle_visibility(batch["branches"])
-        mask = make_attention_mask(model.config.get_text_config(), visible, positions, positions, embedded.dtype)
+        mask = make_attention_mask(model.config.get_text_config(), visible, positions, positions, model.dtype)
         options = {"attention_mask": mask, "position_ids": positions}
-    hidden: torch.Tensor = backbone(model)(inputs_embeds=embedded, use_cache=False, **options)[
-        0
-    ]  # (rows, length, hidden)
-    return hidden.flatten(0, 1)[batch["predicting"]]
+    with _noisy_embedding(model, batch, alpha, slice(None)):
+        hidden = backbone(model)(input_ids=batch["input_ids"], use_cache=False, **options)[0]  # (rows, length, hidden)
+    chosen: torch.Tensor = hidden.flatten(0, 1)[batch["predicting"]]
+    return chosen
 
 
-def _packed_hidden_states(
-    model: PreTrainedModel, embedded: torch.Tensor, batch: dict[str, torch.Tensor]
-) -> torch.Tensor:
+def _packed_hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
     """The same (targets, hidden), from all rows packed into one without padding: (1, tokens, hidden)."""
     kept = batch["branches"].flatten() >= 0  # (rows * length,)
     mask = segment_mask(model.config.get_text_config(), segment_table(batch["branches"]))
-    hidden: torch.Tensor = backbone(model)(
-        inputs_embeds=embedded.flatten(0, 1)[kept][None],
-        position_ids=batch["position_ids"].flatten()[kept][None],
-        attention_mask=mask,
-        use_cache=False,
-    )[0]
+    with _noisy_embedding(model, batch, alpha, kept):
+        hidden: torch.Tensor = backbone(model)(
+            input_ids=batch["input_ids"].flatten()[kept][None],
+            position_ids=batch["position_ids"].flatten()[kept][None],
+            attention_mask=mask,
+            use_cache=False,
+        )[0]
     return hidden[0, (kept.cumsum(0) - 1)[batch["predicting"]]]
+
+
+@contextmanager
+def _noisy_embedding(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float, kept: torch.Tensor | slice
+) -> Iterator[None]:
+    """Inside, the embedding returns its vectors with NEFTune noise, by the true length of each example.
+
+    `kept` are the flat positions of (rows * length) that the model is given. The model gets token ids, not vectors:
+    Gemma 3n and 4 look up a second embedding for every layer.
+    """
+    if alpha == 0:
+        yield
+        return
+    embedding = model.get_input_embeddings()
+    plain = embedding.forward
+
+    def noised(ids: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = plain(ids)  # (rows, length, hidden)
+        lengths, seeds = batch["example_lengths"], batch["noise_seeds"]
+        noise = neftune_noise(lengths, seeds, vectors.shape[-1], alpha, vectors.dtype)
+        return vectors + noise.flatten(0, 1)[kept].view_as(vectors)
+
+    with replaced_forward(embedding, noised):
+        yield
 
 
 def _decoder_hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:

@@ -31,11 +31,16 @@ class LoRALinearFunction(torch.autograd.Function):
         flat = x.flatten(0, -2)  # (tokens, in)
         a_cast, b_cast = a.to(x.dtype), b.to(x.dtype)
         low_rank = flat @ a_cast.T  # (tokens, rank)
-        out = flat @ weight.T if bias is None else torch.addmm(bias, flat, weight.T)  # (tokens, out)
-        out.addmm_(low_rank, b_cast.T, alpha=scale)
+        out = x.new_empty(*x.shape[:-1], len(weight))  # no view, which a model could not change in place (Gemma 3n)
+        product = out.view(-1, len(weight))  # (tokens, out)
+        if bias is None:
+            torch.mm(flat, weight.T, out=product)
+        else:
+            torch.addmm(bias, flat, weight.T, out=product)
+        product.addmm_(low_rank, b_cast.T, alpha=scale)
         ctx.save_for_backward(flat, weight, a_cast, b_cast, low_rank)
         ctx.scale, ctx.shape = scale, x.shape
-        return out.view(*x.shape[:-1], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
