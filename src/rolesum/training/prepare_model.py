@@ -5,7 +5,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from rolesum.errors import UsageError
-from rolesum.models.families import Family
+from rolesum.models.families import ALL_LINEAR, Family
 from rolesum.recipe import Recipe
 
 # transformers' name for position embeddings that are computed, not learned.
@@ -51,6 +51,35 @@ def _unfrozen(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def _layers_without_lora(model: PreTrainedModel) -> list[str] | None:
+    """The linear layers that LoRA on all of them leaves out, since PEFT would take them for plain ones.
+
+    PhiMoE's router is a subclass of Linear that returns more than a product; a Mamba mixer's kernels read the weight of
+    its `out_proj` without calling it.
+    """
+    found = list[str]()
+    for name, module in model.named_modules():
+        parent = type(model.get_submodule(name.rpartition(".")[0])).__name__
+        if isinstance(module, torch.nn.Linear) and (
+            not _is_product(module) or (name.endswith(".out_proj") and "Mamba" in parent)
+        ):
+            found.append(name)
+    return found or None
+
+
+def _is_product(layer: torch.nn.Linear) -> bool:
+    """Whether a subclass of Linear computes a product of its own shape; quantized layers of bitsandbytes do."""
+    if not type(layer).__module__.startswith("transformers.models."):
+        return True
+    given = torch.zeros(1, 1, layer.in_features, dtype=layer.weight.dtype, device=layer.weight.device)
+    try:
+        with torch.no_grad():
+            out = layer(given)
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return False
+    return isinstance(out, torch.Tensor) and out.shape == (1, 1, layer.out_features)
+
+
 def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftModel:
     """Float32 adapters over a frozen base."""
     targets = recipe.lora.targets or family.lora_targets
@@ -61,6 +90,7 @@ def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftMo
         use_rslora=recipe.lora.rslora,
         use_dora=recipe.lora.dora,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        exclude_modules=_layers_without_lora(model) if targets == ALL_LINEAR else None,
         task_type="SEQ_2_SEQ_LM" if family.encoder_decoder else "CAUSAL_LM",
     )
     try:
