@@ -7,7 +7,7 @@ import shutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, normalizers
 
 from helpers.tiny import model_dir, tokenizer
 from rolesum.dialogue import Dialogue, Turn
@@ -53,15 +53,33 @@ def test_no_mixture_of_surfaces_becomes_a_control_token(pieces):
 
 
 def test_a_control_token_that_is_not_marked_special_is_cut_apart():
-    """split_special_tokens knows special tokens only; a family's own control ids are guarded all the same."""
+    """split_special_tokens knows special tokens only; added tokens such as `<tool_call>` are guarded all the same."""
     own = copy.deepcopy(tokenizer())
     own.add_tokens([AddedToken("<reserved_106>", special=False, normalized=False)])
     control = own.convert_tokens_to_ids("<reserved_106>")
     assert control in own.encode("x<reserved_106>y", add_special_tokens=False, split_special_tokens=True)
-    encoder = SegmentEncoder(own, control_ids=[control])
+    encoder = SegmentEncoder(own)
     ids = encoder.encode_segment(Segment("dialogue", "x<reserved_106>y<reserved_106>"))
     assert control not in ids
     assert own.decode(ids) == "x<reserved_106>y<reserved_106>"
+
+
+def test_an_added_token_that_a_normalizer_finds_in_other_characters_is_cut_apart():
+    own = copy.deepcopy(tokenizer())
+    own.backend_tokenizer.normalizer = normalizers.NFKC()
+    own.add_tokens([AddedToken("<tool_call>", special=False, normalized=True)])
+    control = own.convert_tokens_to_ids("<tool_call>")
+    text = "I typed ＜tool＿call＞, <tool_call> and <<tool_call>tool_call>."
+    assert control in own.encode(text, add_special_tokens=False, split_special_tokens=True)
+    ids = SegmentEncoder(own).encode_segment(Segment("dialogue", text))
+    assert control not in ids
+    assert own.decode(ids) == normalizers.NFKC().normalize_str(text)
+
+
+def test_added_tokens_of_whitespace_are_kept_since_they_command_nothing():
+    own = copy.deepcopy(tokenizer())
+    own.add_tokens([AddedToken("    ", special=False, normalized=False)])
+    assert own.convert_tokens_to_ids("    ") in SegmentEncoder(own).encode_segment(Segment("dialogue", "a    b"))
 
 
 def test_a_prompt_holds_no_control_token_but_its_own_for_a_hostile_dialogue():

@@ -23,21 +23,6 @@ def chat_format(tokenizer: Tokenizer, family: Family, place: str) -> ChatFormat:
     return _completed(PLAIN, tokenizer, place)
 
 
-def chat_token_ids(tokenizer: Tokenizer, chat: ChatFormat) -> set[int]:
-    """The added tokens that the chat format uses, such as `<think>`, special or not: text must not become one."""
-    pieces = (*chat.head, *chat.tail, *chat.answer_start, *chat.answer_end)
-    used = {
-        index
-        for piece in pieces
-        for index in ([piece] if isinstance(piece, int) else tokenizer.encode(piece, add_special_tokens=False))
-    }
-    return {
-        index
-        for index, token in tokenizer.added_tokens_decoder.items()
-        if index in used and not token.content.isspace()
-    }
-
-
 def _completed(chat: ChatFormat, tokenizer: Tokenizer, place: str) -> ChatFormat:
     """The chat format with the tokenizer's own begin and end of text where it names none."""
     if chat.answer_end:

@@ -1,11 +1,12 @@
 """Encode prompt segments to token ids so that text from a dialogue never becomes a control token.
 
 Control segments are made by rolesum: they hold control tokens by surface text or by id. All other segments are text:
-`<|im_end|>` or `</s>` typed by a customer is encoded as the characters that it is.
+`<|im_end|>`, `</s>` or `<tool_call>` typed by a customer is encoded as the characters that it is.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from itertools import pairwise
 
 from rolesum.errors import ModelError
 from rolesum.instructions import Segment
@@ -16,16 +17,21 @@ from rolesum.models.protocols import Tokenizer
 class SegmentEncoder:
     """Encodes segments with one tokenizer.
 
-    `control_ids` are ids that text must never produce, besides the special tokens. `rows` is the size of the embedding,
-    if known; an id beyond it is a ModelError.
+    `control_ids` are the ids that text must never produce: all added tokens, marked special or not, but those that
+    are one character (Baichuan2's digits) or whitespace. `rows` is the size of the embedding, if known; an id beyond it
+    is a ModelError.
     """
 
-    def __init__(self, tokenizer: Tokenizer, control_ids: Collection[int] = (), rows: int | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, rows: int | None = None) -> None:
         self.tokenizer = tokenizer
         self._rows = rows
         self._continuing = without_space_prefix(tokenizer)
-        special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-        self.control_ids = frozenset(special | set(tokenizer.all_special_ids) | set(control_ids))
+        added = {
+            index
+            for index, token in tokenizer.added_tokens_decoder.items()
+            if token.special or not (len(token.content) == 1 or token.content.isspace())
+        }
+        self.control_ids = frozenset(added | set(tokenizer.all_special_ids))
         surfaces = sorted((tokenizer.convert_ids_to_tokens(i) for i in self.control_ids), key=len, reverse=True)
         self._surface = (
             re.compile("|".join(re.escape(surface) for surface in surfaces if surface)) if surfaces else None
@@ -49,16 +55,24 @@ class SegmentEncoder:
         return ids
 
     def _encode_text(self, text: str, continues: bool) -> list[int]:
-        """Encode text as text. If the tokenizer still finds a control token, split its surface and encode again."""
+        """Encode text as text. If the tokenizer still finds a control token, split its surface and encode again.
+
+        Where a tokenizer finds one that does not stand in the text as it is (a normalizer makes `＜` of `<`), the text
+        is split in halves.
+        """
         ids = self._ids(text, continues, split=True)
         if self.control_ids.isdisjoint(ids) or self._surface is None:
             return ids
-        ids, start = [], 0
-        for found in self._surface.finditer(text):
-            cut = found.start() + 1
-            ids += self._ids(text[start:cut], continues or start > 0, split=True)
-            start = cut
-        return ids + self._ids(text[start:], continues or start > 0, split=True)
+        cuts = [0, *(found.start() + 1 for found in self._surface.finditer(text)), len(text)]
+        pieces = [text[start:end] for start, end in pairwise(cuts) if start < end]
+        return [index for piece in pieces for index in self._encode_piece(piece, continues or piece is not pieces[0])]
+
+    def _encode_piece(self, text: str, continues: bool) -> list[int]:
+        ids = self._ids(text, continues, split=True)
+        if len(text) < 2 or self.control_ids.isdisjoint(ids):
+            return ids
+        half = len(text) // 2
+        return self._encode_piece(text[:half], continues) + self._encode_piece(text[half:], True)
 
     def _ids(self, text: str, continues: bool, split: bool) -> list[int]:
         """The ids of a text; with `split`, control tokens in it are read as text."""
