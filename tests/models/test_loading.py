@@ -5,15 +5,14 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MptConfig, OlmoConfig, Phi3Config
+from transformers import Gemma3TextConfig, LlamaConfig, Phi3Config
 
-from helpers.tiny import model_dir, tokenizer
+from helpers.tiny import model_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models import CATALOG, loading, on_disk, pull
 from rolesum.models.catalog import CatalogEntry, Wheel
 from rolesum.models.download import model_dir as cached_dir
-from rolesum.models.families import OTHER
 from rolesum.models.loading import fast_dtype, load_model, load_prompt_model, load_weights
 
 
@@ -159,22 +158,6 @@ def test_a_truncated_adapter_is_an_error_with_its_place(tmp_path):
     weights.write_bytes(weights.read_bytes()[:200])
     with pytest.raises(ModelError, match="the adapter cannot be loaded"):
         load_model(model_dir("llama"), adapter=tmp_path, device="cpu")
-
-
-@pytest.mark.parametrize(("config", "good"), [(OlmoConfig, True), (MptConfig, False)])
-def test_a_model_of_no_listed_family_must_show_that_it_takes_our_masks(tmp_path, config, good):
-    """OLMo is like Llama; MPT counts its ALiBi by the place in the cache, which branches behind a prefix share."""
-    sizes = {"vocab_size": 600, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    if config is MptConfig:
-        sizes = {"vocab_size": 600, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 128}
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config(**sizes)).save_pretrained(tmp_path)
-    tokenizer().save_pretrained(tmp_path)
-    if good:
-        assert load_model(tmp_path, device="cpu").family is OTHER
-    else:
-        with pytest.raises(ModelError, match="does not take ready masks"):
-            load_model(tmp_path, device="cpu")
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):

@@ -6,11 +6,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from rolesum.errors import ModelError
 from rolesum.models.protocols import Backbone
-
-# Config fields by which some families scale their logits after the head; apply_lm_head does not read them.
-UNSUPPORTED_LOGIT_SCALES = ("logit_scale", "logits_scaling")
 
 
 def backbone(model: PreTrainedModel) -> Backbone:
@@ -25,7 +21,9 @@ def apply_lm_head(
     """The logits of hidden states (positions, hidden) as float32 (positions, vocabulary).
 
     The hidden states of an encoder-decoder are those of its decoder: T5 scales them before the head, BART and its
-    relatives add a bias after it. `head` replaces the model's own head module, for a caller inside that module's call.
+    relatives add a bias after it. Cohere multiplies logits by its `logit_scale`, Granite divides them by its
+    `logits_scaling`, and Gemma caps them. `head` replaces the model's own head module, for a caller inside that
+    module's call.
     """
     hidden = hidden * model.config.d_model**-0.5 if _scales_hidden(model.config) else hidden
     own: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # not annotated
@@ -33,7 +31,12 @@ def apply_lm_head(
     logits = layer(hidden).float()  # (positions, vocabulary)
     bias: torch.Tensor | None = getattr(model, "final_logits_bias", None)  # (1, vocabulary)
     logits = logits if bias is None else logits + bias
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    config = model.config.get_text_config()
+    if scale := getattr(config, "logit_scale", None):
+        logits = logits * scale
+    if divisor := getattr(config, "logits_scaling", None):
+        logits = logits / divisor
+    cap = getattr(config, "final_logit_softcapping", None)
     return torch.tanh(logits / cap) * cap if cap else logits
 
 
@@ -41,12 +44,3 @@ def _scales_hidden(config: Any) -> bool:
     """Whether the hidden states are scaled by hidden^-0.5: T5's first version and UMT5, not T5 v1.1 and mT5."""
     scales = getattr(config, "scale_decoder_outputs", None)
     return bool(config.model_type == "umt5" if scales is None else scales)
-
-
-def check_head(model: PreTrainedModel, place: str) -> None:
-    """Raise ModelError for a model whose logits are not what `apply_lm_head` computes."""
-    config: Any = model.config.get_text_config()
-    scaled = [name for name in UNSUPPORTED_LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]
-    if scaled:
-        what = f"{type(model).__name__} scales its logits by {scaled[0]}, which rolesum does not do yet"
-        raise ModelError(what, place, "use a model of another family: rolesum models")

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,15 @@ import torch
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
 from rolesum.models.adapter_metadata import AdapterMetadata, read_adapter_metadata, read_metadata
 from rolesum.models.adapters import attach_adapter, compute_fingerprint
-from rolesum.models.attention.probe import check_mask_support
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, MARKER_FILE, CatalogEntry
-from rolesum.models.chat_template import chat_format, chat_token_ids
+from rolesum.models.chat_template import chat_format
 from rolesum.models.checkpoint import load_config, load_pretrained, load_tokenizer, read_config, read_json
 from rolesum.models.download import pull
 from rolesum.models.encoder_decoder import check_encoder_decoder, encoder_decoder_spec
 from rolesum.models.families import Family, family_of
-from rolesum.models.lm_head import check_head
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.segment_encoder import SegmentEncoder
+from rolesum.models.self_check import training_shares_prefix
 from rolesum.models.transformers_logging import quiet_transformers
 
 _HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
@@ -55,12 +54,13 @@ def load_prompt_model(path_or_alias: str | Path | None = None, adapter: str | Pa
         family=family,
         tokenizer=tokenizer,
         chat_format=chat,
-        encoder=SegmentEncoder(tokenizer, chat_token_ids(tokenizer, chat), config.get_text_config().vocab_size),
+        encoder=SegmentEncoder(tokenizer, config.get_text_config().vocab_size),
         config=config,
         max_length=spec.source_length if spec else _max_length(config.get_text_config()),
         encoder_decoder_spec=spec,
         metadata=metadata or read_metadata(path),
         adapter=Path(adapter) if adapter is not None else None,
+        shares_prefix=family.shares_prefix,
     )
 
 
@@ -112,9 +112,8 @@ def load_weights(
         model = load_pretrained(prompt_model.path, chosen_dtype, chosen_device, quantize)
     if prompt_model.encoder_decoder_spec:
         check_encoder_decoder(model, prompt_model.family, prompt_model.encoder_decoder_spec, str(prompt_model.path))
-    else:
-        check_head(model, str(prompt_model.path))
-        check_mask_support(model, prompt_model.family, str(prompt_model.path))
+    elif not prompt_model.is_listed and not training_shares_prefix(model, str(prompt_model.path)):
+        prompt_model = replace(prompt_model, shares_prefix=False)
     loaded = LoadedModel(
         **{field.name: getattr(prompt_model, field.name) for field in fields(PromptModel)},
         model=model,

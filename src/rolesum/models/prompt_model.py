@@ -12,9 +12,10 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet
 from rolesum.models.adapter_metadata import AdapterMetadata, custom_instructions, custom_sections, instruction_sets
+from rolesum.models.attention.masks import supports_custom_masks
 from rolesum.models.catalog import CatalogEntry, models_for_language
 from rolesum.models.encoder_decoder import EncoderDecoderSpec
-from rolesum.models.families import Family
+from rolesum.models.families import OTHER, OTHER_ENCODER_DECODER, Family
 from rolesum.models.protocols import Tokenizer
 from rolesum.models.segment_encoder import SegmentEncoder
 
@@ -42,6 +43,20 @@ class PromptModel:
     encoder_decoder_spec: EncoderDecoderSpec | None  # None for a causal model
     metadata: AdapterMetadata
     adapter: Path | None
+    shares_prefix: bool  # whether the roles of a dialogue can share its prefix in training
+
+    @property
+    def unshared_reason(self) -> str:
+        """Why roles cannot share a prefix, as a clause."""
+        if not self.family.shares_prefix:
+            return f"{self.family.name} models {self.family.unshared_reason}"
+        return f"models like {self.name} do not take a mask for several roles behind one dialogue exactly"
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether tests cover the model's family and all kinds of its layers; else it is checked when it is loaded."""
+        listed = self.family not in (OTHER, OTHER_ENCODER_DECODER)
+        return listed and supports_custom_masks(self.config.get_text_config())
 
     def layout(
         self,
@@ -96,10 +111,6 @@ class LoadedModel(PromptModel):
         if isinstance(self.model, PreTrainedModel):
             return self.model
         return cast(PreTrainedModel, self.model.get_base_model())
-
-    @property
-    def shares_prefix(self) -> bool:
-        return self.family.shares_prefix
 
     def check_finite(self, scores: torch.Tensor) -> None:
         """Raise ModelError for logits that are NaN or infinite: argmax would choose tokens all the same."""

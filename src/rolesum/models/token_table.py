@@ -16,6 +16,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.instructions.sets import instruction_set
 from rolesum.models.checkpoint import load_config, load_tokenizer, read_config
+from rolesum.models.config_sizes import kv_cache_numbers_per_token
 from rolesum.models.loading import find_model
 from rolesum.models.protocols import Tokenizer
 from rolesum.models.transformers_logging import quiet_transformers
@@ -79,10 +80,7 @@ def _row(name: str, texts: Sequence[str]) -> TokenizerStats:
 
 def kv_cache_bytes_per_token(config: Any) -> int:
     """Keys and values of one token in all layers, in bfloat16; sliding windows not taken off."""
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    keys = getattr(config, "num_key_value_heads", None) or heads
-    return 2 * int(config.num_hidden_layers * keys * width) * _CACHE_BYTES
+    return kv_cache_numbers_per_token(config) * _CACHE_BYTES
 
 
 def _partial_ids(tokenizer: Tokenizer, ids: set[int]) -> set[int]:

@@ -5,7 +5,7 @@ has really taken.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from rolesum.errors import UsageError, did_you_mean
+from rolesum.models.config_sizes import key_width, layer_configs, mlp_width, query_width
 from rolesum.models.prompt_model import PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
@@ -68,14 +69,13 @@ class CostModel:
         trained, everything = count_parameters(model)
         body = own - table * (1 if tied else 2)
         config: Any = prompt_model.config.get_text_config()
-        heads = config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        layers = layer_configs(config)
         return cls(
-            layers=config.num_hidden_layers,
+            layers=len(layers),
             hidden=config.hidden_size,
-            intermediate=_intermediate(config),
-            query_width=heads * width,
-            key_width=(getattr(config, "num_key_value_heads", None) or heads) * width,
+            intermediate=_mean(mlp_width, layers),
+            query_width=_mean(query_width, layers),
+            key_width=_mean(key_width, layers),
             vocabulary=config.vocab_size,
             parameters=everything,
             trained_parameters=trained,
@@ -138,10 +138,9 @@ class CostModel:
         return held + (INTERPRETER_BYTES if self.device.type == "cpu" else 0)
 
 
-def _intermediate(config: Any) -> int:
-    """The width between the two products of a layer's MLP, by each family's name for it."""
-    named = (getattr(config, name, None) for name in ("intermediate_size", "encoder_ffn_dim", "d_ff"))
-    return next((int(width) for width in named if width), 4 * config.hidden_size)
+def _mean(size: Callable[[Any], int], layers: Sequence[Any]) -> int:
+    """The mean over layers, which may differ from each other."""
+    return round(sum(map(size, layers)) / len(layers))
 
 
 def _size(model: torch.nn.Module) -> int:

@@ -201,5 +201,5 @@ def encode(
         target_length=prompt_model.encoder_decoder_spec.target_length if prompt_model.encoder_decoder_spec else None,
         context_length=prompt_model.max_length,
         long_dialogues=options.long_dialogues,
-        share_prefix=options.share_prefix and prompt_model.family.shares_prefix,
+        share_prefix=options.share_prefix and prompt_model.shares_prefix,
     )

@@ -15,6 +15,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from rolesum.console import log, progress_bar
 from rolesum.errors import ResourceError, UsageError
+from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.models.adapters import save_adapter, save_model
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
@@ -120,8 +121,13 @@ def _validate_request(recipe: Recipe, context: DistributedContext, device: str) 
 
 def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) -> _Setup:
     """Read and encode the data, then load the base and prepare what is trained of it. Nothing is written."""
-    prompt_model, data, validation = context.run_on_all(lambda: _read_data(recipe))
+    prompt_model = context.run_on_all(lambda: load_prompt_model(recipe.base))
+    _log_unshared(recipe, prompt_model)
+    data, validation = context.run_on_all(lambda: _read_data(recipe, prompt_model))
     target, loaded = context.run_on_all(lambda: _load_base(recipe, prompt_model, context, device))
+    if loaded.shares_prefix != prompt_model.shares_prefix:  # known only now: see models/self_check.py
+        _log_unshared(recipe, loaded)
+        data, validation = context.run_on_all(lambda: _read_data(recipe, loaded))
     log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, prompt_model.family, target))}")
     for note in data_notes(data, validation):
         log(note)
@@ -134,12 +140,13 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
     return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata)
 
 
-def _read_data(recipe: Recipe) -> tuple[PromptModel, TrainingData, TrainingData | None]:
-    prompt_model = load_prompt_model(recipe.base)
-    family = prompt_model.family
-    if recipe.training.share_prefix and not family.shares_prefix:
-        log(f"{family.name} models {family.unshared_reason}: each example is computed with its own prefix")
-    return prompt_model, read_training_data(recipe, prompt_model), read_validation_data(recipe, prompt_model)
+def _log_unshared(recipe: Recipe, model: PromptModel) -> None:
+    if recipe.training.share_prefix and not model.shares_prefix:
+        log(f"{model.unshared_reason}: each example is computed with its own prefix")
+
+
+def _read_data(recipe: Recipe, model: PromptModel) -> tuple[TrainingData, TrainingData | None]:
+    return read_training_data(recipe, model), read_validation_data(recipe, model)
 
 
 def _load_base(
@@ -153,7 +160,9 @@ def _load_base(
     dtype = torch.float32 if recipe.method == "full" else pick_dtype(recipe.dtype, target)
     load_to = "cpu" if context.sharded else str(target)
     name = str(dtype).removeprefix("torch.")
-    return target, load_weights(prompt_model, dtype=name, device=load_to, quantize=recipe.quantize)
+    loaded = load_weights(prompt_model, dtype=name, device=load_to, quantize=recipe.quantize)
+    choose_decoder(loaded)  # refuses, before anything is trained, a model that could not be used afterwards
+    return target, loaded
 
 
 def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:

@@ -5,7 +5,7 @@ present. Measurements come from the run's own largest batch and a few others, tr
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -85,13 +85,16 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     planned = find_gpu(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
     prompt_model = load_prompt_model(recipe.base)
+    if measure and not prompt_model.is_listed:
+        prompt_model = _checked(prompt_model, recipe, device)
     files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]
     fitted, notes = _fitting(
         recipe, prompt_model, [bundle for file in files for bundle in read_bundles(recipe, file)[0]]
     )
-    if recipe.training.share_prefix and not prompt_model.family.shares_prefix:
-        why = f"{prompt_model.family.name} models {prompt_model.family.unshared_reason}"
-        notes.append(f"prefixes are not shared: {why}, so that each example is computed alone")
+    if recipe.training.share_prefix and not (prompt_model.is_listed or measure):
+        notes.append("whether roles can share a prefix is checked when this base is first loaded: see --measure")
+    if recipe.training.share_prefix and not prompt_model.shares_prefix:
+        notes.append(f"prefixes are not shared: {prompt_model.unshared_reason}, so that each example is computed alone")
     data = read_training_data(fitted, prompt_model)
     validation = read_validation_data(fitted, prompt_model)
     notes += data_notes(data, validation)
@@ -133,6 +136,12 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         measured=measured,
         notes=tuple(notes),
     )
+
+
+def _checked(prompt_model: PromptModel, recipe: Recipe, device: str) -> PromptModel:
+    """The same with `shares_prefix` as the check of its weights found it: see models/self_check.py."""
+    loaded = load_weights(prompt_model, dtype=recipe.dtype, device=device, quantize=recipe.quantize)
+    return replace(prompt_model, shares_prefix=loaded.shares_prefix)
 
 
 @dataclass(frozen=True)

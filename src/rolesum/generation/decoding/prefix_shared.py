@@ -59,6 +59,7 @@ class PrefixSharedDecoder:
         self.packs = supports_segment_attention(self.config, self.device)  # else prompts are padded
         self.cache = KVCache()
         self.blocks: list[KVBlock] = []  # in the order of their rows
+        self.chunk_tokens = PREFILL_CHUNK
         self.pending: list[KVBlock] = []  # whose prompts are being prefilled in chunks
 
     def cache_size(self, prompts: Sequence[EncodedPrompt], beams: int, max_new_tokens: int) -> int:
@@ -77,7 +78,8 @@ class PrefixSharedDecoder:
         block = self._new_block([prompt], [packed], beams)
         self.pending.append(block)
         try:
-            ends = [*range(PREFILL_CHUNK, len(prompt.prefix) - PREFILL_CHUNK // 2, PREFILL_CHUNK), len(packed.ids)]
+            size = self.chunk_tokens
+            ends = [*range(size, len(prompt.prefix) - size // 2, size), len(packed.ids)]
             for start, end in pairwise([0, *ends]):
                 hidden = self._prefill_chunk(block, packed, start, end)
                 if end < len(packed.ids):

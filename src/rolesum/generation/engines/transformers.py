@@ -7,10 +7,8 @@ from math import inf
 import torch
 
 from rolesum.errors import DataError, Problem
-from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt
-from rolesum.generation.decoding.encoder_decoder import Seq2SeqDecoder
-from rolesum.generation.decoding.padded import PaddedDecoder
-from rolesum.generation.decoding.prefix_shared import PrefixSharedDecoder, can_share_prefix
+from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig
 from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
 from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText
@@ -18,6 +16,7 @@ from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import TOO_LONG_FIX, make_generation
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.allocator import keep_freed_memory
+from rolesum.models.config_sizes import kv_cache_numbers_per_token
 from rolesum.models.prompt_model import LoadedModel
 
 # Memory for the keys and values of a batch on a CPU; on a GPU, the share of its free memory.
@@ -41,6 +40,7 @@ class TransformersEngine(Engine):
         """`token_budget` is the number of cache positions of a batch; by default what `CACHE_BYTES` hold."""
         self.loaded = loaded
         self.layout = layout or loaded.layout()
+        self.new_decoder = choose_decoder(loaded)
         self.token_budget = token_budget or _token_budget(loaded)
         if loaded.device.type == "cpu":
             keep_freed_memory()
@@ -83,7 +83,7 @@ class TransformersEngine(Engine):
             CPU_PREFILL_TOKENS if on_cpu else GPU_PREFILL_TOKENS,
             chunked_prefill_threshold,
         )
-        return Scheduler(self._new_decoder, config, self.loaded.check_finite, on_token)
+        return Scheduler(self.new_decoder, config, self.loaded.check_finite, on_token)
 
     def make_request(
         self, index: int, prompt: Prompt, decoding: Decoding, low_priority: bool = False
@@ -102,11 +102,6 @@ class TransformersEngine(Engine):
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         """Whether the model takes a prompt and as many new tokens."""
         return not self._too_long(prompt, self.encode(0, prompt), max_new_tokens)
-
-    def _new_decoder(self) -> Decoder:
-        if self.loaded.encoder_decoder_spec:
-            return Seq2SeqDecoder(self.loaded)
-        return PrefixSharedDecoder(self.loaded) if can_share_prefix(self.loaded) else PaddedDecoder(self.loaded)
 
     def _requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[GenerationRequest]:
         """The requests of all prompts. Raises DataError with all the prompts that do not fit the model."""
@@ -148,11 +143,7 @@ class TransformersEngine(Engine):
 
 def _token_budget(loaded: LoadedModel) -> int:
     """Cache positions that the device's memory has room for."""
-    config = loaded.language_model.config.get_text_config()
-    heads = getattr(config, "num_attention_heads", None) or 16
-    key_heads = getattr(config, "num_key_value_heads", None) or heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    one = 2 * config.num_hidden_layers * key_heads * width * loaded.model.dtype.itemsize
+    one = kv_cache_numbers_per_token(loaded.language_model.config.get_text_config()) * loaded.model.dtype.itemsize
     room = CACHE_BYTES
     if loaded.device.type == "cuda":
         room = int(CACHE_SHARE * torch.cuda.mem_get_info(loaded.device)[0])
