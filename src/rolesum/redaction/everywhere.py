@@ -1,0 +1,166 @@
+"""Finds values in all the texts of a dialogue, and every form in which each of them stands there again."""
+
+import re
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from rolesum.redaction.dates import find_dates
+from rolesum.redaction.find import KINDS, NAME, Span, find_personal_data
+from rolesum.redaction.names import NameMatcher
+from rolesum.redaction.plain import plain_text, spelled_out
+from rolesum.redaction.script import Script
+from rolesum.redaction.values import Forms, Piece, find_forms
+
+_KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
+_QUESTION = 160  # characters of the turn before that are read for a question
+
+
+class Mask(NamedTuple):
+    """A span of a text that is masked, and the value that stands there; whole, or a part of it."""
+
+    start: int
+    end: int
+    key: str
+    kind: str
+    is_whole: bool
+
+
+Masks = Sequence[Sequence[Mask]]
+
+
+def find_masks(
+    script: Script, kinds: frozenset[str], matcher: NameMatcher, placeholder: re.Pattern[str]
+) -> tuple[Masks, Mapping[str, str]]:
+    """The masks of each text, and value -> the value whose placeholder it gets.
+
+    What `placeholder` matches stays. Texts are searched until nothing more is found: a value may show beside another.
+    """
+    search = _Search(script, kinds, matcher, placeholder)
+    todo: Iterable[int] = range(len(script.texts))
+    while todo:
+        changed, is_new = set[int](), False
+        for number in todo:
+            found, new = search.find_in(number)
+            changed |= {number} if found else set()
+            is_new |= new
+        if is_new:
+            changed |= search.find_again()
+        todo = sorted(changed | {number + 1 for number in changed if number + 1 in script.turns})
+    return search.masks, search.forms.groups()
+
+
+class _Search:
+    """The masks found so far, and the forms of their values."""
+
+    def __init__(
+        self, script: Script, kinds: frozenset[str], matcher: NameMatcher, placeholder: re.Pattern[str]
+    ) -> None:
+        self.script, self.kinds, self.matcher = script, kinds, matcher
+        self.forms = Forms()
+        self.masks: list[list[Mask]] = [[] for _ in script.texts]
+        self.typed = [[found.span() for found in placeholder.finditer(text)] for text in script.texts]
+        self.covered = [bytearray(len(text)) for text in script.texts]
+        for covered, spans in zip(self.covered, self.typed, strict=True):
+            for start, end in spans:
+                covered[start:end] = b"\1" * (end - start)
+        self.kind_of: dict[str, str] = {}
+
+    def find_in(self, number: int) -> tuple[bool, bool]:
+        """Masks what is found in the parts of a text that are not masked; whether there was any, and a new value."""
+        text, any_found, is_new = self.script.texts[number], False, False
+        question = self._question(number)
+        for start, end in list(self._parts(number)):
+            spans = list(find_personal_data(text[start:end], self.kinds, "" if start else question))
+            spans += self._names(text[start:end])
+            for span in _longest(spans, end - start):
+                key, new = self.forms.add(span.kind, span.value)
+                self._add(number, Mask(start + span.start, start + span.end, key, span.kind, True))
+                any_found, is_new = True, is_new or new
+        return any_found, is_new
+
+    def find_again(self) -> set[int]:
+        """Masks the known values in all texts, and returns the numbers of those where there were more."""
+        changed = set[int]()
+        for sequence in self.script.sequences():
+            for spelled in (False, True):
+                pieces = [piece for number in sequence for piece in self._pieces(number, spelled)]
+                if spelled and not any(piece.is_spelled for piece in pieces):
+                    continue
+                for key, places in find_forms(self.forms, pieces):
+                    if all(self._is_free(number, start, end) for number, start, end in places):
+                        for number, start, end in places:
+                            self._add(number, Mask(start, end, key, self.kind_of[key], len(places) == 1))
+                            changed.add(number)
+        if self.forms.days:
+            changed |= self._find_days()
+        return changed
+
+    def _find_days(self) -> set[int]:
+        changed = set[int]()
+        for number, text in enumerate(self.script.texts):
+            for at, end in list(self._parts(number)):
+                plain = plain_text(text[at:end])
+                found = [
+                    Span(*plain.span(left, right), "birth", str(key))
+                    for left, right, days in find_dates(plain.text)
+                    if (key := self.forms.day(days))
+                ]
+                for span in _longest(found, end - at):
+                    self._add(number, Mask(at + span.start, at + span.end, span.value, "birth", True))
+                    changed.add(number)
+        return changed
+
+    def _add(self, number: int, mask: Mask) -> None:
+        self.kind_of.setdefault(mask.key, mask.kind)
+        self.covered[number][mask.start : mask.end] = b"\1" * (mask.end - mask.start)
+        insort(self.masks[number], mask)
+
+    def _is_free(self, number: int, start: int, end: int) -> bool:
+        return not any(self.covered[number][start:end])
+
+    def _parts(self, number: int) -> Iterator[tuple[int, int]]:
+        """The spans of a text between what is masked and what somebody typed in a placeholder's form."""
+        at = 0
+        for start, end in sorted([*((mask.start, mask.end) for mask in self.masks[number]), *self.typed[number]]):
+            if start > at:
+                yield at, start
+            at = end
+        if at < len(self.script.texts[number]):
+            yield at, len(self.script.texts[number])
+
+    def _pieces(self, number: int, spelled: bool) -> Iterator[Piece]:
+        text = self.script.texts[number]
+        for start, end in self._parts(number):
+            plain = plain_text(text[start:end])
+            view = spelled_out(plain) if spelled else None
+            read = view or plain
+            yield Piece(number, start, read.text, read.starts, read.ends, view is not None)
+
+    def _question(self, number: int) -> str:
+        """The end of the turn before, as far as it is not masked; the key of a string of the meta."""
+        before = self.script.before(number)
+        if before is None:
+            return self.script.questions.get(number, "")
+        text = self.script.texts[before]
+        last = max(
+            (end for _, end in [*((mask.start, mask.end) for mask in self.masks[before]), *self.typed[before]]),
+            default=0,
+        )
+        return text[max(last, len(text) - _QUESTION) :]
+
+    def _names(self, text: str) -> Iterator[Span]:
+        plain = plain_text(text)
+        for start, end, name in self.matcher.find(plain.text):
+            yield Span(*plain.span(start, end), NAME, name)
+
+
+def _longest(spans: list[Span], length: int) -> list[Span]:
+    """Spans that do not overlap: the longest first, so that one that overlaps covers an end of another."""
+    spans.sort(key=lambda span: (span.start - span.end, span.start, _KIND_ORDER[span.kind]))
+    chosen, covered = list[Span](), bytearray(length)
+    for span in spans:
+        if not (covered[span.start] or covered[span.end - 1]):
+            chosen.append(span)
+            covered[span.start : span.end] = b"\1" * (span.end - span.start)
+    return sorted(chosen)
