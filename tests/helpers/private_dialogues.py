@@ -25,7 +25,9 @@ class Planted:
 
 def _digits(rng: random.Random, pattern: str) -> str:
     """# is any digit, + is one from 2 to 9."""
-    return "".join(str(rng.randrange(10)) if c == "#" else str(rng.randrange(2, 10)) if c == "+" else c for c in pattern)
+    return "".join(
+        str(rng.randrange(10)) if c == "#" else str(rng.randrange(2, 10)) if c == "+" else c for c in pattern
+    )
 
 
 def _luhn(body: str) -> str:
@@ -56,9 +58,27 @@ PHONES = [
 
 CUES = {
     "en": {
-        "phone": ["You can call me at {}.", "My number is {}", "my cell: {}", "Please text me on {}, thanks", "Phone {}."],
-        "account": ["My account number is {}.", "customer number {}", "It's account {}", "My member ID is {}.", "policy no. {}"],
-        "order": ["My order number is {}", "order #{}", "It's about booking reference {}.", "The tracking number: {}", "invoice no {}"],
+        "phone": [
+            "You can call me at {}.",
+            "My number is {}",
+            "my cell: {}",
+            "Please text me on {}, thanks",
+            "Phone {}.",
+        ],
+        "account": [
+            "My account number is {}.",
+            "customer number {}",
+            "It's account {}",
+            "My member ID is {}.",
+            "policy no. {}",
+        ],
+        "order": [
+            "My order number is {}",
+            "order #{}",
+            "It's about booking reference {}.",
+            "The tracking number: {}",
+            "invoice no {}",
+        ],
         "card": ["My card is {}.", "Card number: {}", "please charge {}"],
         "iban": ["My IBAN is {}.", "Send it to {}", "Refund to IBAN {} please"],
         "email": ["My e-mail is {}", "Write to {}.", "it's {}, all small letters"],
@@ -83,7 +103,12 @@ CUES = {
     },
     "de": {
         "phone": ["Meine Telefonnummer ist {}.", "Sie erreichen mich unter {}", "Handy: {}", "Bitte rufen Sie {} an"],
-        "account": ["Meine Kundennummer ist {}.", "Kontonummer {}", "Vertragsnummer: {}", "Die Mitgliedsnummer lautet {}"],
+        "account": [
+            "Meine Kundennummer ist {}.",
+            "Kontonummer {}",
+            "Vertragsnummer: {}",
+            "Die Mitgliedsnummer lautet {}",
+        ],
         "order": ["Die Bestellnummer ist {}.", "Auftragsnummer {}", "Bestellung {}", "Rechnungsnummer: {}"],
         "card": ["Meine Kreditkarte ist {}.", "Kartennummer: {}"],
         "iban": ["Meine IBAN lautet {}.", "Bitte auf {} überweisen"],
@@ -96,19 +121,49 @@ CUES = {
     },
 }
 QUESTIONS = {
-    "en": {"phone": "What is your phone number?", "account": "Could you give me your account number?", "order": "And the order number, please?"},
+    "en": {
+        "phone": "What is your phone number?",
+        "account": "Could you give me your account number?",
+        "order": "And the order number, please?",
+    },
     "zh": {"phone": "请问您的电话号码是多少？", "account": "您的账号是多少？", "order": "请提供一下订单号"},
-    "de": {"phone": "Wie ist Ihre Telefonnummer?", "account": "Wie lautet Ihre Kundennummer?", "order": "Und die Bestellnummer bitte?"},
+    "de": {
+        "phone": "Wie ist Ihre Telefonnummer?",
+        "account": "Wie lautet Ihre Kundennummer?",
+        "order": "Und die Bestellnummer bitte?",
+    },
 }
 AGAIN = {
-    "en": ["Let me repeat: {}", "So that is {}, right?", "I have {} here.", "{}", "Yes, {}, correct.", "It says {} on my screen, {}."],
+    "en": [
+        "Let me repeat: {}",
+        "So that is {}, right?",
+        "I have {} here.",
+        "{}",
+        "Yes, {}, correct.",
+        "It says {} on my screen, {}.",
+    ],
     "zh": ["我再说一遍：{}", "是{}对吗？", "{}", "好的，{}，没错", "我这边显示{}"],
     "de": ["Ich wiederhole: {}", "Also {}, richtig?", "{}", "Ja, {}, genau.", "Hier steht {}."],
 }
 PUBLIC = {
-    "en": ["It cost $1,299.00 on 3 March 2021.", "See you at 10:30 on Friday, May 7.", "The XPS 9310 has 16 GB and costs 45 euros.", "In 2019 we had 250 guests."],
-    "zh": ["一共1299.00元，2021年3月5日买的。", "明天上午10:30可以吗？", "这款手机有256GB，型号X2000。", "商品编号：100012345"],
-    "de": ["Das kostet 1.299,00 € seit dem 3. März 2021.", "Bis Freitag um 10:30 Uhr.", "Das Modell 9310 hat 16 GB.", "2019 waren es 250 Gäste."],
+    "en": [
+        "It cost $1,299.00 on 3 March 2021.",
+        "See you at 10:30 on Friday, May 7.",
+        "The XPS 9310 has 16 GB and costs 45 euros.",
+        "In 2019 we had 250 guests.",
+    ],
+    "zh": [
+        "一共1299.00元，2021年3月5日买的。",
+        "明天上午10:30可以吗？",
+        "这款手机有256GB，型号X2000。",
+        "商品编号：100012345",
+    ],
+    "de": [
+        "Das kostet 1.299,00 € seit dem 3. März 2021.",
+        "Bis Freitag um 10:30 Uhr.",
+        "Das Modell 9310 hat 16 GB.",
+        "2019 waren es 250 Gäste.",
+    ],
 }
 FILLER = {
     "en": ["Okay.", "One moment please.", "Thank you so much!", "Sorry, I did not get that."],
@@ -147,8 +202,8 @@ class _Writer:
             self.say(rng.choice(["{}", "{}."]).format(first), 0)
         else:
             self.say(rng.choice(CUES[language][kind]).format(first))
-        for _ in range(rng.randint(1, 4)):
-            if rng.random() < 0.5:
+        for _ in range(rng.randint(1, 3)):
+            if rng.random() < 0.3:
                 self.say(rng.choice(FILLER[language]))
             self.say_again(digits, more)
 
@@ -157,12 +212,24 @@ class _Writer:
         if len(digits) >= 7 and rng.random() < 0.2:
             cut = rng.randrange(3, len(digits) - 2)
             who = rng.randrange(2)
-            self.say(rng.choice(["{}", "First {}", "{}..."] if language != "zh" else ["{}", "先是{}"]).format(digits[:cut]), who)
+            self.say(
+                rng.choice(["{}", "First {}", "{}..."] if language != "zh" else ["{}", "先是{}"]).format(digits[:cut]),
+                who,
+            )
             if rng.random() < 0.5:
                 self.say(rng.choice(FILLER[language]), 1 - who)
-            self.say(rng.choice(["{}", "then {}", "{}."] if language != "zh" else ["{}", "然后{}"]).format(digits[cut:]), who)
+            self.say(
+                rng.choice(["{}", "then {}", "{}."] if language != "zh" else ["{}", "然后{}"]).format(digits[cut:]), who
+            )
             return
-        forms = [digits, *more, " ".join(digits), "-".join(digits), "".join(chr(ord(d) + 0xFEE0) for d in digits), f"({digits})"]
+        forms = [
+            digits,
+            *more,
+            " ".join(digits),
+            "-".join(digits),
+            "".join(chr(ord(d) + 0xFEE0) for d in digits),
+            f"({digits})",
+        ]
         for separator in " -./":
             if len(digits) >= 7:
                 forms.append(separator.join(digits[at : at + 4] for at in range(0, len(digits), 4)))
@@ -206,24 +273,45 @@ class _Writer:
         self.plant_number("pin", digits, digits)
 
     def identity(self) -> None:
-        digits = _digits(self.rng, {"en": "5##-+#-1###", "zh": "3201011985010#####", "de": "+#########1"}[self.language])
+        digits = _digits(
+            self.rng, {"en": "5##-+#-1###", "zh": "3201011985010#####", "de": "+#########1"}[self.language]
+        )
         self.plant_number("id", "".join(filter(str.isdigit, digits)), digits, [digits])
 
     def iban(self) -> None:
         number = _iban("DE", _digits(self.rng, "#" * 18))
         spaced = " ".join(number[at : at + 4] for at in range(0, len(number), 4))
-        self.plant_words("iban", self.rng.choice([number, spaced]), [number, spaced, spaced.replace(" ", "-"), number.lower(), " ".join(number)])
+        self.plant_words(
+            "iban",
+            self.rng.choice([number, spaced]),
+            [number, spaced, spaced.replace(" ", "-"), number.lower(), " ".join(number)],
+        )
 
     def email(self) -> None:
         rng = self.rng
         name = "".join(rng.choices(string.ascii_lowercase, k=6)) + rng.choice(["", ".b", "_4", "+x"])
-        host = rng.choice(["mail.example", "bücher.example", "post.example.co.uk", "例子.公司" if self.language == "zh" else "firma.example"])
+        host = rng.choice(
+            [
+                "mail.example",
+                "bücher.example",
+                "post.example.co.uk",
+                "例子.公司" if self.language == "zh" else "firma.example",
+            ]
+        )
         text = f"{name}@{host}"
         wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
-        self.plant_words("email", text, [text.upper(), wide, f"<{text}>", f"mailto:{text}", text.replace("@", " @ "), text.replace("@", "(at)")])
+        self.plant_words(
+            "email",
+            text,
+            [text.upper(), wide, f"<{text}>", f"mailto:{text}", text.replace("@", " @ "), text.replace("@", "(at)")],
+        )
 
     def password(self) -> None:
-        text = "".join(self.rng.choices(string.ascii_letters, k=5)) + _digits(self.rng, "##") + self.rng.choice(["!", "#k", "xY", "_z"])
+        text = (
+            "".join(self.rng.choices(string.ascii_letters, k=5))
+            + _digits(self.rng, "##")
+            + self.rng.choice(["!", "#k", "xY", "_z"])
+        )
         self.plant_words("password", text, [text.upper(), text.lower(), f'"{text}"'])
 
     def born(self) -> None:
@@ -234,7 +322,11 @@ class _Writer:
             forms += [f"{year}年{month}月{day}日", f"{year}年{month:02}月{day}号"]
         else:
             name = MONTHS[self.language][month - 1]
-            forms += [f"{day}. {name} {year}"] if self.language == "de" else [f"{day} {name} {year}", f"{name} {day}, {year}"]
+            forms += (
+                [f"{day}. {name} {year}"]
+                if self.language == "de"
+                else [f"{day} {name} {year}", f"{name} {day}, {year}"]
+            )
         first = rng.choice(forms)
         self.plant_words("born", first, forms)
         self.found.words += [form for form in forms if form != first]
@@ -254,14 +346,25 @@ class _Writer:
 
 
 def private_dialogue(seed: int) -> Planted:
-    """A dialogue of its seed, in one of the three languages, with one to three values."""
+    """A dialogue of its seed, in one of the three languages, with one or two values."""
     rng = random.Random(seed)
     language = rng.choice(["en", "zh", "de"])
     writer = _Writer(rng, language)
     labels = rng.choice(SPEAKERS[language])
-    plants = [writer.phone, writer.phone, writer.account, writer.account, writer.card, writer.pin, writer.identity, writer.iban]
+    writer.say(rng.choice(FILLER[language]), 0)
+    writer.say(rng.choice(FILLER[language]), 1)
+    plants = [
+        writer.phone,
+        writer.phone,
+        writer.account,
+        writer.account,
+        writer.card,
+        writer.pin,
+        writer.identity,
+        writer.iban,
+    ]
     plants += [writer.email, writer.password, writer.born, writer.address]
-    for plant in rng.sample(plants, rng.randint(1, 3)):
+    for plant in rng.sample(plants, rng.randint(1, 2)):
         writer.say(public := rng.choice(PUBLIC[language]))
         writer.found.public.append(public)
         plant()

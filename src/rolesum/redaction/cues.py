@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rolesum.redaction import phones
+from rolesum.redaction.plain import lower
 
 # A code with digits: 12345678, 1234 5678, AB-123456, 3.14.15; and digits one by one, 1 2 3 4.
 _CODE = r"(?:\d(?:[ ,.-]{1,2}\d(?!\w)){3,}|[A-Za-z]{0,6}[-_]?\d[\dA-Za-z]*(?:[-./_][\dA-Za-z]+|[ ]\d{2,}(?!\w|[.,:/]\d| ?[%€$£元个]))*)"
@@ -51,7 +52,10 @@ _ORDER = (
     r"|(?<![a-z])akten?zeichen"
     r"|(?:订单|单|运单|快递单?|物流单?|工单|发票|交易|流水|退款单?|退货单?|售后单?|服务单?|预约|预订|票)(?:编号|号码|号)|訂單編?號?)"
 )
-_BARE_ORDER = r"(?:(?<![a-z])(?:order|booking|reservation|invoice|bestellung|auftrag|rechnung|buchung|ref|ticket|case|claim|pnr|tracking)(?![a-z])|订单|訂單)"
+_BARE_ORDER = (
+    r"(?:(?<![a-z])(?:order|booking|reservation|invoice|bestellung|auftrag|rechnung|buchung|ref|ticket|case|claim|pnr|tracking"
+    r"|reference|confirmation|shipment|parcel|transaction|receipt|purchase)(?![a-z])|订单|訂單)"
+)
 _ACCOUNT = (
     # any other word before "number": customer, member, policy, meter …
     rf"(?:(?<![\w'-])(?!(?:{_PUBLIC}|{_PHONES})(?![a-z]))[a-z]{{2,20}}(?: |-){_NUMBER}(?![a-z])|(?<![\w'-])(?:acct|a/c)\.?(?![a-z])"
@@ -94,7 +98,7 @@ class _Cue:
     gap: str = _GAP
 
     def after_cue(self) -> re.Pattern[str]:
-        return re.compile(rf"{self.words}{self.gap}{_NO_AMOUNT}({_CODE}){_RIGHT}", re.I | re.A)
+        return re.compile(rf"{self.words}{self.gap}{_NO_AMOUNT}({_CODE}){_RIGHT}", re.A)
 
 
 _CUES = (
@@ -105,61 +109,71 @@ _CUES = (
     _Cue("account", _ACCOUNT, 5),
     _Cue("account", _BARE_ACCOUNT, 6, _JOINED),
 )
+FEWEST_ANNOUNCED = min(cue.fewest for cue in _CUES)
 _PATTERNS = tuple((cue, cue.after_cue()) for cue in _CUES)
 _QUESTIONS = (
-    *((kind, re.compile(words, re.I), fewest) for kind, words, fewest in (("id", _ID, 4), ("card", _CARD, 12))),
-    ("order", re.compile(_ORDER, re.I), 4),
-    ("secret", re.compile(_SECRET, re.I), 3),
+    *((kind, re.compile(words), fewest) for kind, words, fewest in (("id", _ID, 4), ("card", _CARD, 12))),
+    ("order", re.compile(_ORDER), 4),
+    ("secret", re.compile(_SECRET), 3),
     ("phone", phones.CUE, 7),
-    ("account", re.compile(_ACCOUNT, re.I), 5),
+    ("account", re.compile(_ACCOUNT), 5),
 )
 _ANSWER = re.compile(rf"{_NO_AMOUNT}({_CODE}){_RIGHT}", re.A)
-_ASKS = re.compile(r"[?？]|please|number|nummer|provide|tell|could|what|bitte|号|多少|提供|告诉|报一下|留", re.I)
+_ASKS = re.compile(r"[?？]|please|number|nummer|provide|tell|could|what|bitte|号码|多少|提供|告诉|报一下|留", re.I)
+_FEWEST = 3  # digits of a value
 _LONGEST_QUESTION, LATEST_ANSWER = 120, 40  # characters: from the cue to the end; from the start to the value
 
+_SECRET_CUE = re.compile(_SECRET)  # as all words here, in small letters: ignoring case is slow
+# What may follow the cue: a number; a word with a digit or a sign in it; any word in quotation marks or behind a colon.
 _SECRET_NUMBER = re.compile(
-    rf"{_SECRET}{_GAP}{_NO_AMOUNT}(\d{{3,10}}|\d(?:[ ,.-]{{1,2}}\d){{2,9}}|\d{{3}}[ -]\d{{3}}){_RIGHT}", re.I | re.A
+    rf"{_GAP}{_NO_AMOUNT}(\d{{3,10}}|\d(?:[ ,.-]{{1,2}}\d){{2,9}}|\d{{3}}[ -]\d{{3}}){_RIGHT}", re.I | re.A
 )
-# A word with a digit or a sign in it; any word in quotation marks or behind a colon.
 _SECRET_TOKEN = re.compile(
-    rf"{_SECRET}(?:(?![?!？！。;；]|[.] )[^\n:：=\"“]){{0,16}}?[\s:：=\"'“`是为]"
-    r"((?=[!-~]{0,30}[\d@#$%^&*_+=!?])(?=[!-~]{0,30}[A-Za-z])[!-~]{4,64})(?![!-~])",
-    re.I,
+    r"(?:(?![?!？！。;；]|[.] )[^\n:：=\"“]){0,16}?[\s:：=\"'“`是为]"
+    r"((?=[!-~]{0,30}[\d@#$%^&*_+=!?])(?=[!-~]{0,30}[A-Za-z])[!-~]{4,64})(?![!-~])"
 )
-_SECRET_QUOTED = re.compile(rf"{_SECRET}[^\n\"“?!。]{{0,16}}[\"“]([^\s\"”]{{3,64}})[\"”]", re.I)
-_SECRET_AFTER_COLON = re.compile(rf"{_SECRET}\s?[:：=]\s?([!-~]{{4,64}})(?![!-~])", re.I)
+_SECRET_QUOTED = re.compile(r"[^\n\"“?!。]{0,16}[\"“]([^\s\"”]{3,64})[\"”]")
+_SECRET_AFTER_COLON = re.compile(r"\s?[:：=]\s?([!-~]{4,64})(?![!-~])")
 _TRAILING = re.compile(r"[.,;:!?)\"'>\]]+$")
 
 
 def find_announced(text: str) -> Iterator[tuple[int, int, str]]:
     """The spans of announced numbers, each with its kind; they may overlap."""
+    low = lower(text)
     for cue, pattern in _PATTERNS:
-        for found in pattern.finditer(text):
+        for found in pattern.finditer(low):
             if _is_value(found[1], cue.fewest) and not phones.is_public(text, found.start(1)):
                 yield *found.span(1), cue.kind
 
 
 def find_secrets(text: str) -> Iterator[tuple[int, int, str]]:
     """The spans of PINs, card security codes, passwords and one-time codes behind a word for them."""
-    for found in _SECRET_NUMBER.finditer(text):
-        if not re.fullmatch(r"(?:19|20)\d\d", found[1]) or "pin" in found[0].lower() or ":" in found[0]:
-            yield *found.span(1), "secret"
-    for pattern in (_SECRET_TOKEN, _SECRET_QUOTED, _SECRET_AFTER_COLON):
-        for found in pattern.finditer(text):
-            value = _TRAILING.sub("", found[1])
-            if len(value) >= 3 and "://" not in value and not _is_plain_word(value, pattern is _SECRET_TOKEN):
-                yield found.start(1), found.start(1) + len(value), "secret"
+    for cue in _SECRET_CUE.finditer(lower(text)):
+        number = _SECRET_NUMBER.match(text, cue.end())
+        if number and (not _is_year(number[1]) or "pin" in cue[0] or ":" in number[0]):
+            yield *number.span(1), "secret"
+        for pattern in (_SECRET_TOKEN, _SECRET_QUOTED, _SECRET_AFTER_COLON):
+            if found := pattern.match(text, cue.end()):
+                value = _TRAILING.sub("", found[1])
+                if len(value) >= 3 and "://" not in value and not (pattern is _SECRET_TOKEN and _is_word(value)):
+                    yield found.start(1), found.start(1) + len(value), "secret"
 
 
-def _is_plain_word(value: str, must_be_mixed: bool) -> bool:
-    """Whether a token is an ordinary word with punctuation, where that does not look like a password."""
-    inside = value.strip("'’-")
-    return must_be_mixed and re.fullmatch(r"[A-Za-z]+(?:['’/&,.!?-]+[A-Za-z]+)*", inside) is not None
+def _is_year(number: str) -> bool:
+    return re.fullmatch(r"(?:19|20)\d\d", number) is not None
+
+
+def _is_word(value: str) -> bool:
+    """Whether a token is made of ordinary words with punctuation, and does not look like a password."""
+    return re.fullmatch(r"[A-Za-z]+(?:['’/&,.!?-]+[A-Za-z]+)*", value.strip("'’-")) is not None
 
 
 def find_answer(question: str, answer: str) -> Iterator[tuple[int, int, str]]:
     """The span of the value near the start of a turn that answers the question at the end of the turn before it."""
-    tail = question[-_LONGEST_QUESTION:]
+    numbers = {kind: _first(pattern, answer) for kind, pattern in (("", _ANSWER), ("phone", phones.ANSWER))}
+    if not any(numbers.values()):
+        return
+    tail = lower(question[-_LONGEST_QUESTION:])
     asked = [
         (found.start(), -place, kind, fewest)
         for place, (kind, words, fewest) in enumerate(_QUESTIONS)
@@ -168,12 +182,17 @@ def find_answer(question: str, answer: str) -> Iterator[tuple[int, int, str]]:
     if not asked:
         return
     _, _, kind, fewest = max(asked)
-    pattern = phones.ANSWER if kind == "phone" else _ANSWER
-    found = pattern.search(answer)
-    if not found or found.start(1) > LATEST_ANSWER or (kind == "phone" and not _ASKS.search(tail)):
+    found = numbers["phone" if kind == "phone" else ""]
+    if found is None or (kind == "phone" and not _ASKS.search(tail)):
         return
     if _is_value(found[1], fewest) and not phones.is_public(answer, found.start(1)):
         yield *found.span(1), kind
+
+
+def _first(pattern: re.Pattern[str], answer: str) -> re.Match[str] | None:
+    """The first number, if it stands near the start of the answer and has the digits of the shortest values."""
+    found = pattern.search(answer)
+    return found if found and found.start(1) <= LATEST_ANSWER and _is_value(found[1], _FEWEST) else None
 
 
 def _is_value(value: str, fewest: int) -> bool:

@@ -19,12 +19,12 @@ _MONTHS = (
     *("july?|juli", "aug(?:ust)?", "sept?(?:ember)?", "o[ck]t(?:ober)?", "nov(?:ember)?", "de[cz](?:ember)?"),
 )
 _MONTH = "(?:" + "|".join(_MONTHS) + r")\b\.?"
-_DAY, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:1[89]\d\d|20\d\d)"
+_DAY, _YEAR = r"(?:[12]\d|3[01]|0?[1-9])", r"(?:1[89]\d\d|20\d\d)"
 _HAN_YEAR = r"(?:1[89]\d\d|20\d\d|\d\d)"
 _FORMS = tuple(
-    re.compile(rf"(?<![\w.,/-]){form}(?!\w|[/-]\d|\.\d)", re.I)
+    re.compile(rf"(?<![A-Za-z0-9_./-])(?<!\d,){form}(?![A-Za-z0-9_]|[/-]\d|\.\d)", re.I)
     for form in (
-        rf"(?P<y>{_YEAR})(?P<sep>[-./ ])(?P<m>0?[1-9]|1[0-2])(?P=sep)(?P<d>{_DAY})",
+        rf"(?P<y>{_YEAR})(?P<sep>[-./ ])(?P<m>1[0-2]|0?[1-9])(?P=sep)(?P<d>{_DAY})",
         rf"(?P<a>{_DAY})(?P<sep>[-./ ]{{1,2}})(?P<b>{_DAY})(?P=sep)(?P<y>{_YEAR}|\d\d)",
         rf"(?P<d>{_DAY})(?:st|nd|rd|th|\.)?[ -]?(?:of )?(?P<name>{_MONTH})(?:,? ?-?(?P<y>{_YEAR}))?",
         rf"(?P<name>{_MONTH})[ -]?(?:the )?(?P<d>{_DAY})(?:st|nd|rd|th)?(?:,? ?(?P<y>{_YEAR}))?",
@@ -32,17 +32,24 @@ _FORMS = tuple(
         r"(?P<a>0[1-9]|[12]\d|3[01])(?P<b>0[1-9]|[12]\d|3[01])(?P<y>19\d\d|20\d\d)",
     )
 )
-_HAN_FORM = re.compile(rf"(?:(?P<y>{_HAN_YEAR})年 ?)?(?P<m>0?[1-9]|1[0-2])月 ?(?P<d>{_DAY})[日号]?", re.A)
-_SHORT_FORM = re.compile(rf"(?<![\w.,/-])(?P<a>{_DAY})[./](?P<b>{_DAY})\.?(?!\w|[/-]\d|\.\d)", re.A)
+_HAN_FORM = re.compile(rf"(?:(?P<y>{_HAN_YEAR})年 ?)?(?P<m>1[0-2]|0?[1-9])月 ?(?P<d>{_DAY})[日号]?", re.A)
+_SHORT_FORM = re.compile(
+    rf"(?<![A-Za-z0-9_./-])(?<!\d,)(?P<a>{_DAY})[./](?P<b>{_DAY})\.?(?![A-Za-z0-9_]|[/-]\d|\.\d)", re.A
+)
 
-_BORN = re.compile(
+_WORDS = (
     r"(?:(?<![a-z])(?:born|birthday|birth ?date|date of birth|d\.?o\.?b\.?|b-day|bday|geboren|geb\.|geburtsdatum|geburtstag|geburtsdaten"
     r"|date de naissance|née?|fecha de nacimiento|nacido|nacida|data di nascita|nato il|nata il|geboortedatum)(?![a-z])"
     r"|生日|出生日期|出生年月日?|出生于|出生)"
-    r"(?:(?!party|parties|dinner|present|gift|cake|celebrat|feier|geschenk|聚会|派对|蛋糕|礼物|[?!？！。;]|[.] )[^\d\n]){0,24}?$",
+)
+_WORDS_AFTER = r"(?:[,，]? ?(?:is|was) my (?:birthday|date of birth|birth date)|出生|生的|生人)"
+_HINT = re.compile(f"{_WORDS}|{_WORDS_AFTER}", re.I)
+_BORN = re.compile(
+    _WORDS
+    + r"(?:(?!party|parties|dinner|present|gift|cake|celebrat|feier|geschenk|聚会|派对|蛋糕|礼物|[?!？！。;]|[.] )[^\d\n]){0,24}?$",
     re.I,
 )
-_BORN_AFTER = re.compile(r"^(?:[,，]? ?(?:is|was) my (?:birthday|date of birth|birth date)|出生|生的|生人)", re.I)
+_BORN_AFTER = re.compile(_WORDS_AFTER, re.I)
 
 
 def find_dates(text: str) -> Iterator[tuple[int, int, Days]]:
@@ -55,6 +62,8 @@ def find_dates(text: str) -> Iterator[tuple[int, int, Days]]:
 
 def find_births(text: str) -> Iterator[tuple[int, int]]:
     """The spans of the dates of birth."""
+    if not _HINT.search(text):
+        return
     for start, end, _ in find_dates(text):
         if _BORN.search(text[max(0, start - 60) : start]) or _BORN_AFTER.match(text[end : end + 24]):
             yield start, end

@@ -46,7 +46,7 @@ def find_masks(
             is_new |= new
         if is_new:
             changed |= search.find_again()
-        todo = sorted(changed | {number + 1 for number in changed if number + 1 in script.turns})
+        todo = sorted(changed | {number + 1 for number in changed if search.may_answer(number + 1)})
     return search.masks, search.forms.groups()
 
 
@@ -78,6 +78,11 @@ class _Search:
                 self._add(number, Mask(start + span.start, start + span.end, key, span.kind, True))
                 any_found, is_new = True, is_new or new
         return any_found, is_new
+
+    def may_answer(self, number: int) -> bool:
+        """Whether a text is a turn that begins with what may be an answer to the turn before it."""
+        first = next(self._parts(number), (1, 1)) if number in self.script.turns else (1, 1)
+        return first[0] == 0 and any(letter.isdigit() for letter in self.script.texts[number][: first[1]])
 
     def find_again(self) -> set[int]:
         """Masks the known values in all texts, and returns the numbers of those where there were more."""
@@ -132,9 +137,8 @@ class _Search:
     def _pieces(self, number: int, spelled: bool) -> Iterator[Piece]:
         text = self.script.texts[number]
         for start, end in self._parts(number):
-            plain = plain_text(text[start:end])
-            view = spelled_out(plain) if spelled else None
-            read = view or plain
+            view = spelled_out(text[start:end]) if spelled else None
+            read = view or plain_text(text[start:end])
             yield Piece(number, start, read.text, read.starts, read.ends, view is not None)
 
     def _question(self, number: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rolesum.redaction.addresses import find_addresses
-from rolesum.redaction.cues import LATEST_ANSWER, find_announced, find_answer, find_secrets
+from rolesum.redaction.cues import FEWEST_ANNOUNCED, LATEST_ANSWER, find_announced, find_answer, find_secrets
 from rolesum.redaction.dates import asks_birth, birth_in_answer, find_births
 from rolesum.redaction.emails import find_emails
 from rolesum.redaction.numbers import find_cards, find_identities
@@ -28,6 +28,7 @@ NAME = "name"
 KINDS = ("email", "card", "id", "phone", "ip", "login", "secret", "order", "account", "birth", "address", NAME)
 PATTERN_KINDS = frozenset(KINDS) - {NAME}
 
+_SHORTEST = 3  # characters of a value
 _DIGIT = re.compile(r"\d", re.A)
 _LOGIN = re.compile(r"(?<=://)[^\s/@:\[\]]+:[^\s/@\[\]]+@[^\s/?#\[\]]+")
 _IPV4 = re.compile(r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)", re.A)
@@ -40,8 +41,10 @@ def find_personal_data(text: str, kinds: frozenset[str], question: str = "") -> 
 
     `question` is the end of what was said before, which the text may answer: "Your account number?"
     """
+    if len(text) < _SHORTEST:
+        return
     plain = plain_text(text)
-    spelled = spelled_out(plain)
+    spelled = spelled_out(text)
     for view in (plain, spelled) if spelled else (plain,):
         for start, end, kind in _find(view, question):
             if kind in kinds and end > start:
@@ -53,14 +56,18 @@ def _find(view: PlainText, question: str) -> Iterator[tuple[int, int, str]]:
     for kind, finder in _ALWAYS:
         yield from ((start, end, kind) for start, end in finder(text))
     yield from find_secrets(text)
-    if not _DIGIT.search(text):  # as in most turns
+    digits = len(_DIGIT.findall(text))
+    if not digits:  # as in most turns
         return
-    for kind, finder in _WITH_DIGITS:
-        yield from ((start, end, kind) for start, end in finder(text))
-    yield from find_announced(text)
+    for kind, finder, fewest in _WITH_DIGITS:
+        if digits >= fewest:
+            yield from ((start, end, kind) for start, end in finder(text))
+    announced = list(find_announced(text)) if digits >= FEWEST_ANNOUNCED else []
+    yield from announced
     if question:
         asked = plain_text(question).text
-        yield from find_answer(asked, text)
+        answers = find_answer(asked, text)
+        yield from (one for one in answers if not any(start < one[1] and one[0] < end for start, end, _ in announced))
         if asks_birth(asked):
             yield from ((start, end, "birth") for start, end in birth_in_answer(text, LATEST_ANSWER))
 
@@ -93,11 +100,12 @@ def _is_ipv6(text: str) -> bool:
 
 _Finder = Callable[[str], Iterator[tuple[int, int]]]
 _ALWAYS: tuple[tuple[str, _Finder], ...] = (("email", find_emails), ("login", _logins))
-_WITH_DIGITS: tuple[tuple[str, _Finder], ...] = (
-    ("card", find_cards),
-    ("id", find_identities),
-    ("phone", find_phones),
-    ("ip", _ip_addresses),
-    ("birth", find_births),
-    ("address", find_addresses),
+# Kind, finder, and the fewest digits that a text with such a value has.
+_WITH_DIGITS: tuple[tuple[str, _Finder, int], ...] = (
+    ("card", find_cards, 13),
+    ("id", find_identities, 6),
+    ("phone", find_phones, 7),
+    ("ip", _ip_addresses, 1),
+    ("birth", find_births, 1),
+    ("address", find_addresses, 1),
 )

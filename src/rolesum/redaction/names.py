@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from rolesum.redaction.find import PATTERN_KINDS, find_personal_data
+from rolesum.redaction.plain import lower
 from rolesum.roles import role_of_speaker
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -125,12 +126,6 @@ class NameMatcher:
                 letters = lower(_BETWEEN.sub("", spelled[0]))
                 if letters in self.spelled:
                     yield *spelled.span(), self.spelled[letters]
-
-
-def lower(text: str) -> str:
-    """The text in small letters, of the same length."""
-    low = text.lower()
-    return low if len(low) == len(text) else "".join(one if len(one := each.lower()) == 1 else each for each in text)
 
 
 def _joined(left: str, right: str) -> bool:

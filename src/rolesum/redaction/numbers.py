@@ -19,7 +19,7 @@ from stdnum.es import dni, nie
 from stdnum.eu import vat
 from stdnum.fi import hetu
 from stdnum.fr import nir
-from stdnum.in_ import aadhaar, pan
+from stdnum.in_ import aadhaar
 from stdnum.it import codicefiscale
 from stdnum.se import personnummer
 
@@ -82,7 +82,6 @@ _SHAPES: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (_shape(r"\d\d\.\d\d\.\d\d-\d{3}[.-]\d\d"), nn.is_valid),  # Belgium
     (_shape(r"\d{3}\.\d{3}\.\d{3}-\d\d"), cpf.is_valid),  # Brazil
     (_shape(r"[2-9]\d{3}([ -])\d{4}\1\d{4}"), aadhaar.is_valid),  # India
-    (_shape(r"[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z]"), pan.is_valid),
     # Britain's National Insurance, whose check is its letters
     (_shape(r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d\d ?\d\d ?\d\d ?[A-D]"), _always),
     (

@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import phonenumbers
 
+from rolesum.redaction.plain import lower
+
 # Not behind a letter, an amount's sign, #, a decimal point, or inside a longer code such as a UUID.
 _LEFT, _RIGHT = r"(?<![A-Za-z0-9$€£¥#])(?<![\w-]-)(?<!\d[.,])", r"(?![A-Za-z0-9]|[.,]\d)"
 
@@ -60,18 +62,18 @@ _CUE = (
     r"|reach (?:me|us|him|her|them)|number is|handynummer|handy|telefon|telefonnummer|mobil|mobilnummer|rufnummer"
     r"|rückrufnummer|rückruf|festnetz|anrufen|erreichbar|erreichen|ruf(?:en)?|durchwahl"
     r"|téléphone|portable|teléfono|móvil|telefono|cellulare|telefoon)(?![a-z])"
-    r"|电话|電話|手机|手機|手机号|座机|联系方式|聯絡|联系号码|拨打|热线|打给|致电|回电|微信)"
+    r"|电话|電話|手机|手機|手机号|座机|联系方式|聯絡|联系号码|拨打|请打|热线|打给|致电|回电|微信)"
 )
 _GAP = r"(?:(?!order|account|bestell|kunden|auftrag|订单|单号|编号|账号|帐号|#|[$€£¥?!？！。])[^\d+]){0,28}?"
 _BARE = r"\+?\(?\d(?:" + _SEPARATOR + r"\d){6,14}"
-_AFTER_CUE = re.compile(rf"{_CUE}{_GAP}(?<![\d.])({_BARE}){_RIGHT}", re.I | re.A)
+_AFTER_CUE = re.compile(rf"{_CUE}{_GAP}(?<![\d.])({_BARE}){_RIGHT}", re.A)
 _BEFORE_CUE = re.compile(
-    rf"{_LEFT}({_BARE})[,，)]? ?(?:(?:is|was|that'?s|that is|ist|=|是|为) ?(?:my|our|his|her|their|the|meine|unsere|我的?|他的?|她的?)?"
+    rf"{_LEFT}({_BARE})[,，)]? ?(?:(?:(?:is|was|that'?s|that is|ist|=|是|为) ?(?:my|our|his|her|their|the|meine|unsere|我的?|他的?|她的?)?|我的)"
     r" ?(?:\w{1,10} )?(?:phone|cell|mobile|number|landline|nummer|handynummer|telefonnummer|电话|手机|号码)"
     r"|\((?:cell|mobile|home|work|office|tel|phone|handy|mobil|手机)\))",
-    re.I | re.A,
+    re.A,
 )
-CUE = re.compile(_CUE, re.I)
+CUE = re.compile(_CUE)
 ANSWER = re.compile(rf"(?<![\w.$€£¥#-])({_BARE}){_RIGHT}", re.A)
 
 _PUBLIC = re.compile(
@@ -82,7 +84,7 @@ _PUBLIC = re.compile(
 
 # Digits of the shortest and the longest number (E.164: 15, and a prefix).
 _FEWEST, _MOST = 9, 17
-_EXTENSION = re.compile(r"^(.*\d)-(\d{1,6})$")
+_EXTENSION = re.compile(r"((?:\+?86[ -]?)?\(?0?\d{2,3}\)?[ -]?\d{7,8})-(\d{1,6})")
 _PREFIX_DIGITS = 7  # of what is left where a country code or a zero is taken off
 
 
@@ -98,7 +100,8 @@ def find_phones(text: str) -> Iterator[tuple[int, int]]:
     for found in _WITH_EXIT_CODE.finditer(text):
         if _national("+" + re.sub(r"\D", "", found[0])[2:]):
             yield found.span()
-    for found in (*_AFTER_CUE.finditer(text), *_BEFORE_CUE.finditer(text)):
+    low = lower(text)
+    for found in (*_AFTER_CUE.finditer(low), *_BEFORE_CUE.finditer(low)):
         if not _DATE.search(found[1]) and not is_public(text, found.start(1)):
             yield found.start(1), found.end(1) - _decimals(found[1])
 
@@ -142,9 +145,9 @@ def _national(number: str) -> str:
 
 def national_digits(number: str) -> str:
     """The digits that all forms of a phone number share: no country code, no zero before the area, with its extension."""
-    found = _EXTENSION.match(number) if re.match(r"\(?0|\+?86", number) else None
-    extension = found[2] if found and len(re.sub(r"\D", "", found[1])) >= 10 else ""
-    digits = re.sub(r"\D", "", found[1] if found and extension else number)
+    found = _EXTENSION.fullmatch(number)
+    extension = found[2] if found else ""
+    digits = re.sub(r"\D", "", found[1] if found else number)
     international = ""
     if number.lstrip("( ").startswith("+"):
         international = digits
@@ -159,7 +162,7 @@ def national_digits(number: str) -> str:
 def shorter_forms(number: str) -> tuple[str, ...]:
     """Digits by which a phone number is told too: without what may be a country code; without its area code."""
     digits = re.sub(r"\D", "", number)
-    forms = [digits, digits.lstrip("0")]
+    forms = [digits, digits.lstrip("0"), f"0{national_digits(number)}"]
     if len(digits) >= 11:
         forms.append(_national("+" + digits))
     if len(digits) == 11 and digits[0] == "1":

@@ -43,6 +43,7 @@ class PlainText:
         return self.starts[start], self.ends[end - 1]
 
 
+@lru_cache(maxsize=1024)  # a dialogue's texts are read several times
 def plain_text(text: str) -> PlainText:
     """The text in plain characters."""
     if text.isascii():
@@ -56,6 +57,12 @@ def plain_text(text: str) -> PlainText:
         elif ends:  # an invisible character belongs to the one before it
             ends[-1] = place + 1
     return PlainText("".join(letters), starts, ends)
+
+
+def lower(text: str) -> str:
+    """The text in small letters, of the same length."""
+    low = text.lower()
+    return low if len(low) == len(text) else "".join(one if len(one := each.lower()) == 1 else each for each in text)
 
 
 @lru_cache(maxsize=4096)
@@ -76,8 +83,10 @@ def _plain(letter: str) -> str:
     return same if category != "No" and len(same) == 1 and same.isascii() else letter
 
 
-def spelled_out(plain: PlainText) -> PlainText | None:
-    """The plain text with digits in place of numbers that are spelled digit by digit; None where there are none."""
+@lru_cache(maxsize=1024)
+def spelled_out(text: str) -> PlainText | None:
+    """A text in plain characters with digits in place of numbers that are spelled digit by digit; None where there are none."""
+    plain = plain_text(text)
     pieces, starts, ends = list[str](), list[int](), list[int]()
     at = 0
     for run in _SPELLED.finditer(plain.text):

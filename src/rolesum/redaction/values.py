@@ -214,7 +214,7 @@ class _Stream:
             return max(gaps, default=0) <= _NEXT_TURN and (self._is_bounded(start, end) or self._is_code(start, end))
         if length >= _LONG and not is_weak:
             whole = self._has_edges(start, end)
-            return max(gaps) <= _WORDS and (whole or (length >= _LONGER and _WORDS not in gaps))
+            return max(gaps) <= (_WORDS if whole else _SEPARATED if length >= _LONGER else -1)
         if max(gaps) > _NEXT_TURN or not self._has_edges(start, end):
             return False
         in_turn = [gap for gap in gaps if gap != _NEXT_TURN]
