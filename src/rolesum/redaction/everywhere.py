@@ -10,7 +10,7 @@ from rolesum.redaction.find import KINDS, NAME, Span, find_personal_data
 from rolesum.redaction.names import NameMatcher
 from rolesum.redaction.plain import plain_text, spelled_out
 from rolesum.redaction.script import Script
-from rolesum.redaction.values import Forms, Piece, find_forms
+from rolesum.redaction.values import FormIndex, Forms, Piece
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
 _QUESTION = 160  # characters of the turn before that are read for a question
@@ -86,13 +86,13 @@ class _Search:
 
     def find_again(self) -> set[int]:
         """Masks the known values in all texts, and returns the numbers of those where there were more."""
-        changed = set[int]()
+        changed, index = set[int](), FormIndex(self.forms)
         for sequence in self.script.sequences():
             for spelled in (False, True):
                 pieces = [piece for number in sequence for piece in self._pieces(number, spelled)]
                 if spelled and not any(piece.is_spelled for piece in pieces):
                     continue
-                for key, places in find_forms(self.forms, pieces):
+                for key, places in index.find(pieces):
                     if all(self._is_free(number, start, end) for number, start, end in places):
                         for number, start, end in places:
                             self._add(number, Mask(start, end, key, self.kind_of[key], len(places) == 1))

@@ -10,6 +10,7 @@ from rolesum.errors import UsageError, did_you_mean
 from rolesum.redaction.everywhere import Mask, Masks, find_masks
 from rolesum.redaction.find import KINDS, NAME
 from rolesum.redaction.names import NameMatcher, names_in
+from rolesum.redaction.plain import plain_text
 from rolesum.redaction.script import Script
 
 _WORDS = "|".join(kind.upper() for kind in KINDS)
@@ -81,13 +82,13 @@ def redact(
 
 def _names(dialogue: Dialogue, names: Collection[str], kept: Collection[str]) -> tuple[str, ...]:
     """The names to mask: where a given name is a part of a label, the rest of the label is a name too."""
-    labels = [label for label in dialogue.speakers() if label not in kept]
-    told, more = tuple(name.strip() for name in names if name.strip()), True
+    labels = [plain_text(label).text for label in dialogue.speakers() if label not in kept]
+    told, more = tuple(plain_text(name).text.strip() for name in names if name.strip()), True
     while more:
         matcher = NameMatcher(told)
         rest = names_in([_blanked(PLACEHOLDER.sub(" ", label), matcher) for label in labels])
         more = bool(set(rest) - set(told))
-        told += tuple(name for name in rest if name not in told)
+        told = tuple(dict.fromkeys((*told, *rest)))
     return told
 
 

@@ -159,14 +159,35 @@ _PREFIX = re.compile(
 )
 
 
-def find_forms(forms: Forms, sequence: Sequence[Piece]) -> Iterator[Match]:
-    """Where the known values stand in pieces that follow each other; a value may begin in one and end in a later one."""
-    if forms.digits or forms.weak:
-        yield from _Stream(sequence, is_text=False).find(
-            {**forms.weak, **forms.digits}, frozenset(forms.weak) - forms.digits.keys()
-        )
-    if forms.texts:
-        yield from _Stream(sequence, is_text=True).find(forms.texts, frozenset())
+class FormIndex:
+    """The forms of known values by their first characters, to be found in many texts."""
+
+    def __init__(self, forms: Forms) -> None:
+        self._digits = _Index({**forms.weak, **forms.digits}, frozenset(forms.weak) - forms.digits.keys())
+        self._texts = _Index(forms.texts, frozenset())
+
+    def find(self, sequence: Sequence[Piece]) -> Iterator[Match]:
+        """Where the values stand in pieces that follow each other; a value may begin in one and end in a later one."""
+        if self._digits.keys:
+            yield from _Stream(sequence, is_text=False).find(self._digits)
+        if self._texts.keys:
+            yield from _Stream(sequence, is_text=True).find(self._texts)
+
+
+class _Index:
+    def __init__(self, keys: Mapping[str, str], weak: frozenset[str]) -> None:
+        self.keys, self.weak = keys, weak
+        self.shortest = min(map(len, keys), default=0)
+        self.by_start: dict[str, dict[int, set[str]]] = {}
+        for key in keys:
+            self.by_start.setdefault(key[: self.shortest], {}).setdefault(len(key), set()).add(key)
+
+    def at(self, text: str, place: int) -> Iterator[str]:
+        """The keys that stand at a place of a text, the longest first."""
+        if by_length := self.by_start.get(text[place : place + self.shortest]):
+            for length in sorted(by_length, reverse=True):
+                if (key := text[place : place + length]) in by_length[length]:
+                    yield key
 
 
 class _Stream:
@@ -178,15 +199,11 @@ class _Stream:
         self.units = [(n, one.start()) for n, piece in enumerate(sequence) for one in pattern.finditer(piece.plain)]
         self.letters = "".join(_lower(sequence[n].plain[place]) for n, place in self.units)
 
-    def find(self, keys: Mapping[str, str], weak: frozenset[str]) -> Iterator[Match]:
-        shortest = min(map(len, keys))
-        index: dict[str, dict[int, set[str]]] = {}
-        for key in keys:
-            index.setdefault(key[:shortest], {}).setdefault(len(key), set()).add(key)
-        for at in range(len(self.letters) - shortest + 1):
-            for length, some in sorted(index.get(self.letters[at : at + shortest], {}).items(), reverse=True):
-                if (found := self.letters[at : at + length]) in some and self._is_one(at, at + length, found in weak):
-                    yield keys[found], self._places(at, at + length)
+    def find(self, index: _Index) -> Iterator[Match]:
+        for at in range(len(self.letters) - index.shortest + 1):
+            for key in index.at(self.letters, at):
+                if self._is_one(at, at + len(key), key in index.weak):
+                    yield index.keys[key], self._places(at, at + len(key))
 
     def _gap(self, at: int) -> int:
         """What stands between the unit and the one before it."""
