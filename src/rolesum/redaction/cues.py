@@ -46,7 +46,7 @@ _ORDER_WORDS = (
     r"|transaction|receipt|case|claim|return|returns|rma|request|incident|complaint|itinerary|record locator|pnr|quote|job|work order|po"
 )
 _ORDER = (
-    rf"(?:(?<![a-z])(?:{_ORDER_WORDS})(?: ?{_NUMBER}| locator)(?![a-z])"
+    rf"(?:(?<![a-z])(?:{_ORDER_WORDS})(?: ?{_NUMBER}| locator| ref(?:erence)?)(?![a-z])"
     rf"|(?<![a-zäöüß])(?:bestell|bestellungs|auftrags|rechnungs|buchungs|reservierungs|sendungs|paket|vorgangs|ticket|fall|referenz"
     rf"|liefer|reklamations|beleg|transaktions|tracking|sendungsverfolgungs|bearbeitungs){_DE_NUMBER}"
     r"|(?<![a-z])akten?zeichen"
@@ -58,7 +58,7 @@ _BARE_ORDER = (
 )
 _ACCOUNT = (
     # any other word before "number": customer, member, policy, meter …
-    rf"(?:(?<![\w'-])(?!(?:{_PUBLIC}|{_PHONES})(?![a-z]))[a-z]{{2,20}}(?: |-){_NUMBER}(?![a-z])|(?<![\w'-])(?:acct|a/c)\.?(?![a-z])"
+    rf"(?:(?<![\w'-])(?!(?:{_PUBLIC}|{_PHONES})(?![a-z]))[a-z]{{2,20}}(?: |-){_NUMBER}(?![a-z]| of )|(?<![\w'-])(?:acct|a/c)\.?(?![a-z])"
     r"|(?<![a-z])(?:user ?id|customer ?id|member ?id|account ?id|client ?id|imei|meid|iccid|vin|iban|bic|sort code)(?![a-z])"
     rf"|(?<![a-zäöüß])(?!(?:{_PUBLIC}|{_PHONES})s?(?:nummer|nr))[a-zäöüß]{{2,24}}-?(?:nummer|nr\.)(?![a-zäöüß])"
     r"|(?<![a-zäöüß])(?:blz|bankleitzahl|kontonr|kundennr|kunden-id)(?![a-zäöüß])"
@@ -66,10 +66,10 @@ _ACCOUNT = (
     r"|(?:账号|帐号|账户|帐户|賬號|帳號|会员号?|客户号?|客户编号|用户号|用户编号|会员编号|户号|合同号?|保单号?|学号|工号|病历号|就诊卡号?|证件号)码?"
     r"|(?<!商品)(?<!产品)(?<!型号)(?<!款式)(?<!货品)编号)"
 )
-_BARE_ACCOUNT = r"(?:(?<![a-z])account(?![a-z])|(?<![a-zäöüß])konto(?![a-zäöüß]))"
+_BARE_ACCOUNT = r"(?:(?<![a-z])account(?![a-z])|(?<![a-zäöüß])[a-zäöüß]{0,16}konto(?![a-zäöüß]))"
 _SECRET = (
-    r"(?:(?<![a-z])(?:password|passcode|pass ?code|passphrase|passwd|pwd|pin(?:[ -]?(?:code|number|nummer))?|cvv2?|cvc2?|csc|otp|tan"
-    r"|security (?:code|answer)|verification (?:code|number)|access code|login code|door code|gate code|unlock code"
+    r"(?:(?<![a-z])(?:password|passcode|pass ?code|passphrase|passwd|pwd|pw|pin(?:[ -]?(?:code|number|nummer))?|cvv2?|cvc2?|csc|otp|tan"
+    r"|security (?:code|answer)|verification (?:code|number)|(?:three|four|last three|3|4|last 3) digits on the (?:back|front|reverse)|access code|login code|door code|gate code|unlock code"
     r"|one[- ]time (?:code|password|pin)|(?:2fa|auth(?:entication)?) code"
     r"|passwort|kennwort|geheimzahl|sicherheitscode|prüf(?:nummer|ziffer|zahl)|bestätigungscode|zugangscode"
     r"|mot de passe|contraseña|clave|wachtwoord|parola)(?![a-z])"
@@ -82,7 +82,7 @@ _JOINED = (
     r"[\s:：#='\"“(-]{0,4}(?:(?:number|no\.?|nr\.?|#|id|is|was|ist|lautet|war|是|为|号码?)[\s:：#='\"“(]{0,3}){0,3}"
 )
 _DATE_OR_TIME = re.compile(
-    r"(?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-](?:0?[1-9]|1[0-2])(?:[./-](?:0?[1-9]|[12]\d|3[01]))?"
+    r"(?:(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|[12]\d|3[01])[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-](?:0?[1-9]|1[0-2])(?:[./-](?:0?[1-9]|[12]\d|3[01]))?"
     r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|\d{1,2}[:.]\d\d|(?:19|20)\d\d|\d+(?:st|nd|rd|th|am|pm|h|x|k|gb|mb|kg|g|ml|cm|mm|m|€|p))",
     re.I,
 )
@@ -134,6 +134,11 @@ _SECRET_TOKEN = re.compile(
 )
 _SECRET_QUOTED = re.compile(r"[^\n\"“?!。]{0,16}[\"“]([^\s\"”]{3,64})[\"”]")
 _SECRET_AFTER_COLON = re.compile(r"\s?[:：=]\s?([!-~]{4,64})(?![!-~])")
+_SECRET_ANSWER = re.compile(
+    r"\W{0,3}(?:(?:it'?s|it is|the password is|sure|yes|ok|okay|es ist|是)[\s,:]{0,2}){0,2}[\"“]?"
+    r"((?=[!-~]{0,30}\d)(?=[!-~]{0,30}[A-Za-z])[!-~]{4,64})(?![!-~])",
+    re.I,
+)
 _TRAILING = re.compile(r"[.,;:!?)\"'>\]]+$")
 
 
@@ -182,6 +187,8 @@ def find_answer(question: str, answer: str) -> Iterator[tuple[int, int, str]]:
     if not asked:
         return
     _, _, kind, fewest = max(asked)
+    if kind == "secret" and (token := _SECRET_ANSWER.match(answer)):
+        yield token.start(1), token.start(1) + len(_TRAILING.sub("", token[1])), kind
     found = numbers["phone" if kind == "phone" else ""]
     if found is None or (kind == "phone" and not _ASKS.search(tail)):
         return
@@ -196,4 +203,7 @@ def _first(pattern: re.Pattern[str], answer: str) -> re.Match[str] | None:
 
 
 def _is_value(value: str, fewest: int) -> bool:
-    return sum(letter.isdigit() for letter in value) >= fewest and not _DATE_OR_TIME.fullmatch(value)
+    digits, letters = (sum(map(test, value)) for test in (str.isdigit, str.isalpha))
+    return (digits >= fewest or (digits >= 2 and letters >= 2 and digits + letters > fewest)) and not (
+        _DATE_OR_TIME.fullmatch(value)
+    )

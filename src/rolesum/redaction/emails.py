@@ -1,5 +1,6 @@
 """E-mail addresses: also those with letters of any script, and those that are spoken ("anna at mail dot com")."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ _LOCAL = rf"(?:[^\W{_HAN}]|[.%+-])"
 _LABEL = r"(?:[^\W_]|-)+"
 _HAN_TOP = "公司|中国|中國|网络|網絡|网址|在线|中文网|香港|台湾|台灣|我爱你|商城|商店|集团|政务|公益|新加坡|网站|企业|移动|世界|测试"
 _TOP = rf"(?:[^\W\d_{_HAN}]{{2,24}}|xn--[a-z0-9-]{{2,59}}|{_HAN_TOP})(?![A-Za-z0-9])"
-_DOMAIN = rf"(?:{_LABEL}\.)+{_TOP}"
+_DOMAIN = rf"(?:(?:{_LABEL}\.)+{_TOP}|(?:{_LABEL}。)+(?:com|net|org|cn|de|edu|gov|io)(?![A-Za-z0-9]))"
 _EMAIL = re.compile(rf"(?<!{_LOCAL}){_LOCAL}+@{_DOMAIN}", re.I)
 _HAN_EMAIL = re.compile(rf"(?<![{_HAN}])[{_HAN}]{{1,30}}@{_DOMAIN}", re.I)
 _HAN_BEFORE = re.compile(r"^.*(?:是|为|到|至|给|箱|址|件)(?=.)")
@@ -45,9 +46,7 @@ def find_emails(text: str) -> Iterator[tuple[int, int]]:
 def normalized_email(address: str) -> str:
     """The address in small letters, with @ and dots, its domain in letters: equal for all forms of one."""
     plain = re.sub(_AT, "@", address.lower())
-    local, _, domain = re.sub(r"\s", "", re.sub(_DOT, ".", plain)).rpartition("@")
-    try:
+    local, _, domain = re.sub(r"\s", "", re.sub(_DOT, ".", plain)).replace("。", ".").rpartition("@")
+    with contextlib.suppress(UnicodeError):
         domain = domain.encode("ascii").decode("idna") if "xn--" in domain else domain
-    except UnicodeError:
-        pass
     return f"{local}@{domain.casefold()}"

@@ -10,7 +10,7 @@ from rolesum.redaction.find import KINDS, NAME, Span, find_personal_data
 from rolesum.redaction.names import NameMatcher
 from rolesum.redaction.plain import plain_text, spelled_out
 from rolesum.redaction.script import Script
-from rolesum.redaction.values import FormIndex, Forms, Piece
+from rolesum.redaction.values import FormIndex, Forms, Match, Piece
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
 _QUESTION = 160  # characters of the turn before that are read for a question
@@ -37,15 +37,9 @@ def find_masks(
     What `placeholder` matches stays. Texts are searched until nothing more is found: a value may show beside another.
     """
     search = _Search(script, kinds, matcher, placeholder)
-    todo: Iterable[int] = range(len(script.texts))
+    todo: Sequence[int] = range(len(script.texts))
     while todo:
-        changed, is_new = set[int](), False
-        for number in todo:
-            found, new = search.find_in(number)
-            changed |= {number} if found else set()
-            is_new |= new
-        if is_new:
-            changed |= search.find_again()
+        changed = search.mask(todo)
         todo = sorted(changed | {number + 1 for number in changed if search.may_answer(number + 1)})
     return search.masks, search.forms.groups()
 
@@ -66,63 +60,60 @@ class _Search:
                 covered[start:end] = b"\1" * (end - start)
         self.kind_of: dict[str, str] = {}
 
-    def find_in(self, number: int) -> tuple[bool, bool]:
-        """Masks what is found in the parts of a text that are not masked; whether there was any, and a new value."""
-        text, any_found, is_new = self.script.texts[number], False, False
+    def mask(self, numbers: Iterable[int]) -> set[int]:
+        """Mask what is found in these texts, and its forms in all texts; returns the numbers of the changed texts.
+
+        Of two finds that overlap, the longer one counts: a part of a known card number is no phone number.
+        """
+        found, is_new = list[Match](), False
+        for number in numbers:
+            for key, start, end, new in self._find(number):
+                found.append((key, [(number, start, end)]))
+                is_new |= new
+        if is_new:
+            found += self._find_forms()
+        changed = set[int]()
+        for key, places in sorted(found, key=lambda one: sum(start - end for _, start, end in one[1])):
+            if not any(any(self.covered[number][start:end]) for number, start, end in places):
+                for number, start, end in places:
+                    self.covered[number][start:end] = b"\1" * (end - start)
+                    insort(self.masks[number], Mask(start, end, key, self.kind_of[key], len(places) == 1))
+                    changed.add(number)
+        return changed
+
+    def _find(self, number: int) -> Iterator[tuple[str, int, int, bool]]:
+        """The values in the parts of a text that are not masked: value, span, and whether it is a new value."""
+        text = self.script.texts[number]
         question = self._question(number)
-        for start, end in list(self._parts(number)):
+        for start, end in self._parts(number):
             spans = list(find_personal_data(text[start:end], self.kinds, "" if start else question))
             spans += self._names(text[start:end])
             for span in _longest(spans, end - start):
-                key, new = self.forms.add(span.kind, span.value)
-                self._add(number, Mask(start + span.start, start + span.end, key, span.kind, True))
-                any_found, is_new = True, is_new or new
-        return any_found, is_new
+                key, is_new = self.forms.add(span.kind, span.value)
+                self.kind_of.setdefault(key, span.kind)
+                yield key, start + span.start, start + span.end, is_new
+
+    def _find_forms(self) -> Iterator[Match]:
+        """Where the known values stand in all texts."""
+        index = FormIndex(self.forms)
+        for sequence in self.script.sequences():
+            for spelled in (False, True):
+                pieces = [piece for number in sequence for piece in self._pieces(number, spelled)]
+                if not spelled or any(piece.is_spelled for piece in pieces):
+                    yield from index.find(pieces)
+        if self.forms.days:
+            for number, text in enumerate(self.script.texts):
+                for at, end in self._parts(number):
+                    plain = plain_text(text[at:end])
+                    for left, right, days in find_dates(plain.text):
+                        if key := self.forms.day(days):
+                            start, stop = plain.span(left, right)
+                            yield key, [(number, at + start, at + stop)]
 
     def may_answer(self, number: int) -> bool:
         """Whether a text is a turn that begins with what may be an answer to the turn before it."""
         first = next(self._parts(number), (1, 1)) if number in self.script.turns else (1, 1)
         return first[0] == 0 and any(letter.isdigit() for letter in self.script.texts[number][: first[1]])
-
-    def find_again(self) -> set[int]:
-        """Masks the known values in all texts, and returns the numbers of those where there were more."""
-        changed, index = set[int](), FormIndex(self.forms)
-        for sequence in self.script.sequences():
-            for spelled in (False, True):
-                pieces = [piece for number in sequence for piece in self._pieces(number, spelled)]
-                if spelled and not any(piece.is_spelled for piece in pieces):
-                    continue
-                for key, places in index.find(pieces):
-                    if all(self._is_free(number, start, end) for number, start, end in places):
-                        for number, start, end in places:
-                            self._add(number, Mask(start, end, key, self.kind_of[key], len(places) == 1))
-                            changed.add(number)
-        if self.forms.days:
-            changed |= self._find_days()
-        return changed
-
-    def _find_days(self) -> set[int]:
-        changed = set[int]()
-        for number, text in enumerate(self.script.texts):
-            for at, end in list(self._parts(number)):
-                plain = plain_text(text[at:end])
-                found = [
-                    Span(*plain.span(left, right), "birth", str(key))
-                    for left, right, days in find_dates(plain.text)
-                    if (key := self.forms.day(days))
-                ]
-                for span in _longest(found, end - at):
-                    self._add(number, Mask(at + span.start, at + span.end, span.value, "birth", True))
-                    changed.add(number)
-        return changed
-
-    def _add(self, number: int, mask: Mask) -> None:
-        self.kind_of.setdefault(mask.key, mask.kind)
-        self.covered[number][mask.start : mask.end] = b"\1" * (mask.end - mask.start)
-        insort(self.masks[number], mask)
-
-    def _is_free(self, number: int, start: int, end: int) -> bool:
-        return not any(self.covered[number][start:end])
 
     def _parts(self, number: int) -> Iterator[tuple[int, int]]:
         """The spans of a text between what is masked and what somebody typed in a placeholder's form."""

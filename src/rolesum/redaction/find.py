@@ -33,6 +33,7 @@ _DIGIT = re.compile(r"\d", re.A)
 _LOGIN = re.compile(r"(?<=://)[^\s/@:\[\]]+:[^\s/@\[\]]+@[^\s/?#\[\]]+")
 _IPV4 = re.compile(r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)", re.A)
 _VERSION = re.compile(r"(?:\bv|version|release|firmware|ios|版本)\W{0,2}$", re.I)
+_MAC = re.compile(r"(?<![\w:-])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}(?![\w:-])", re.A)
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])", re.A)
 
 
@@ -81,6 +82,7 @@ def _ip_addresses(text: str) -> Iterator[tuple[int, int]]:
     for found in _IPV4.finditer(text):
         if not _VERSION.search(text[max(0, found.start() - 10) : found.start()]):
             yield found.span()
+    yield from (found.span() for found in _MAC.finditer(text))
     for found in _IPV6.finditer(text):
         if _is_ipv6(found[0]):
             yield found.span()

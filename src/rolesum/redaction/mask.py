@@ -139,11 +139,13 @@ class _Placeholders:
         self.values: dict[str, str] = {}
         self._placeholders: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()  # the last number used, by kind
-        self._written: dict[str, str] = {}  # value -> how it was first written in full
-        for number, spans in enumerate(masks):
-            for mask in spans:
-                if mask.is_whole and self._written.get(same[mask.key]) is None and mask.key == same[mask.key]:
-                    self._written[mask.key] = script.texts[number][mask.start : mask.end]
+        self._written: dict[str, tuple[int, str]] = {}  # value -> how it was first written, in full if anywhere
+        for number in script.order():
+            for mask in masks[number]:
+                value = same[mask.key]
+                rank = 0 if not mask.is_whole else 1 if mask.key != value else 2
+                if rank > self._written.get(value, (-1, ""))[0]:
+                    self._written[value] = rank, script.texts[number][mask.start : mask.end]
 
     def redacted(self, dialogue: Dialogue) -> Redacted:
         order = self.script.order()
@@ -166,5 +168,5 @@ class _Placeholders:
                 number += 1
             self._numbers[kind] = number
             self._placeholders[value] = f"[{kind}_{number}]"
-            self.values[f"[{kind}_{number}]"] = self._written[value]
+            self.values[f"[{kind}_{number}]"] = self._written[value][1]
         return self._placeholders[value]

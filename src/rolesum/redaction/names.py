@@ -28,8 +28,7 @@ _SPELLED = re.compile(rf"(?<!\w){_LETTER}(?:[ .-]{{1,2}}{_LETTER}(?!\w)){{2,}}")
 _BETWEEN = re.compile(r"[ .-]")
 
 # Names that are words too: in small letters they are taken for the word.
-_WORDS_TOO = frozenset(
-    """will may mark art guy rose hope bill grace joy faith june april august summer dawn eve ray rob sue pat frank
+_WORDS_TOO = """will may mark art guy rose hope bill grace joy faith june april august summer dawn eve ray rob sue pat frank
     dick bob drew gene grant chase miles max rich chuck cliff earnest hunter iris ivy jasmine olive daisy violet ruby
     pearl amber ginger honey angel melody harmony carol crystal destiny heather holly penny robin star sky wade
     ward warren major king judge duke dean baker cook young brown green white black gray grey long short love boss bear
@@ -47,8 +46,8 @@ _WORDS_TOO = frozenset(
     professor student neighbor neighbour seller buyer landlord tenant lawyer officer pilot chef barber police reporter
     host expert lady gentleman husband wife child kid kids children people person woman women men parent parents
     cousin niece nephew grandson granddaughter roommate colleague client partner company shop store hotel bank
-    restaurant""".split()
-)
+    restaurant"""
+_IS_WORD = frozenset(_WORDS_TOO.split())
 # Surnames that a Chinese name of three characters begins with: the other two are a name by themselves.
 _SURNAMES = frozenset(
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石"
@@ -99,7 +98,7 @@ class NameMatcher:
 
     def _add(self, form: str, name: str) -> None:
         low = lower(form)
-        is_word = low in _WORDS_TOO or (len(form) <= 2 and not _HAN.search(form))
+        is_word = low in _IS_WORD or (len(form) <= 2 and not _HAN.search(form))
         exact = {form, form.capitalize(), *([form.upper()] if len(form) > 2 else [])} if is_word else ()
         by_length = self._names.setdefault(_HEAD.findall(low)[0], {}).setdefault(len(low), {})
         known = by_length.get(low, (name, frozenset(exact)))

@@ -26,7 +26,7 @@ from stdnum.se import personnummer
 Spans = Iterator[tuple[int, int]]
 
 # Groups of digits (the last may end in the X of a Chinese ID) with separators between them.
-_GROUPS = re.compile(r"(?<![A-Za-z0-9])\d+(?:[ ./_·-]{1,3}\d+)*[Xx]?(?![A-Za-z0-9])", re.A)
+_GROUPS = re.compile(r"(?<![A-Za-z0-9])\d+(?:[ ,./_·-]{1,3}\d+)*[Xx]?(?![A-Za-z0-9])", re.A)
 _SSN = re.compile(r"(?<![\w-])(?!000|666|9)\d{3}([-.])(?!00)\d{2}\1(?!0000)\d{4}(?![\w-])", re.A)
 _TOLD_SSN = re.compile(
     r"(?:(?<![a-z])ssn|social security)\D{0,24}?(?!000|666|9)(\d{3}[ -]?(?!00)\d{2}[ -]?(?!0000)\d{4})(?!\w)",
@@ -144,7 +144,8 @@ def _is_grouped(number: str) -> bool:
 def _is_decimal(text: str, start: int, end: int) -> bool:
     """Whether a group of digits has a decimal point before or after it."""
     return text[start:end].isdigit() and (
-        re.search(r"\d\.$", text[max(0, start - 2) : start]) is not None or re.match(r"\.\d", text[end:]) is not None
+        re.search(r"\d[.,]$", text[max(0, start - 2) : start]) is not None
+        or re.match(r"[.,]\d", text[end : end + 2]) is not None
     )
 
 

@@ -51,13 +51,13 @@ _WITH_EXIT_CODE = re.compile(_LEFT + r"(?<!\d[ -])00[1-9](?:" + _SEPARATOR + r"\
 _DATE = re.compile(
     r"(?<!\d)(?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-]?(?:0?[1-9]|1[0-2])[./-]?(?:0?[1-9]|[12]\d|3[01]))(?!\d)"
 )
-_REGIONS = tuple(
-    "GB DE FR IT CH AT NL BE ES PL PT IE SE FI DK NO CZ HU RO GR BG HR SK SI UA RU TR IL ZA AU NZ JP KR IN BR MX EG NG".split()
+_REGIONS = (
+    "GB DE FR IT CH AT NL BE ES PL PT IE SE FI DK NO CZ HU RO GR BG HR SK SI UA RU TR IL ZA AU NZ JP KR IN BR MX EG NG"
 )
 
 # Words before a phone number that looks like an order number; _GAP excludes the words before an order number.
 _CUE = (
-    r"(?:(?<![a-z])(?:phone|telephone|mobile|cell|cellphone|landline|tel|ph|fax|call|calling|called|text|ring|dial|whatsapp"
+    r"(?:(?<![a-z])(?:phone|telephone|mobile|cell|cellphone|landline|tel|tlf|gsm|ph|fax|call|calling|called|text|ring|dial|whatsapp"
     r"|wechat|contact|(?:phone|mobile|cell|contact|home|work|office) (?:number|no|nr)|my (?:\w+ )?(?:number|nr|line)"
     r"|reach (?:me|us|him|her|them)|number is|handynummer|handy|telefon|telefonnummer|mobil|mobilnummer|rufnummer"
     r"|rückrufnummer|rückruf|festnetz|anrufen|erreichbar|erreichen|ruf(?:en)?|durchwahl"
@@ -76,6 +76,8 @@ _BEFORE_CUE = re.compile(
 CUE = re.compile(_CUE)
 ANSWER = re.compile(rf"(?<![\w.$€£¥#-])({_BARE}){_RIGHT}", re.A)
 
+_DIALED_ON = re.compile(r",? ?(?:ext\.?|extension|x|durchwahl|转|分机) ?\d{1,6}(?![A-Za-z0-9])", re.I | re.A)
+_AFTER_NUMBER = re.compile(r",? ?(?:[A-Za-z]|转|分机).*$")
 _PUBLIC = re.compile(
     r"(?:https?:|www\.)\S*$|(?:(?<![a-z])(?:product|item|model|part|article|sku|artikel-?|produkt-?|modell-?)(?: ?(?:number|no\.?|nr\.?"
     r"|nummer|id|code|#))?|商品(?:id|编号|号|编码)?|产品(?:id|编号|号|编码)?|货号|型号|款号)[\s:：#=]{0,3}(?:(?:is|ist|是|为)[\s:：]?)?$",
@@ -89,7 +91,13 @@ _PREFIX_DIGITS = 7  # of what is left where a country code or a zero is taken of
 
 
 def find_phones(text: str) -> Iterator[tuple[int, int]]:
-    """The spans of phone numbers; they may overlap."""
+    """The spans of phone numbers, with their extensions; they may overlap."""
+    for start, end in _find(text):
+        extended = _DIALED_ON.match(text, end)
+        yield start, extended.end() if extended else end
+
+
+def _find(text: str) -> Iterator[tuple[int, int]]:
     for form in _FORMS:
         for found in form.finditer(text):
             if _FEWEST <= sum(letter.isdigit() for letter in found[0]) <= _MOST:
@@ -122,7 +130,7 @@ def _is_in_a_plan(number: str) -> bool:
     digits = re.sub(r"\D", "", number)
     if len(digits) == len(number) or len(digits) < _FEWEST or _DATE.search(number):
         return False
-    return any(_is_valid(digits, region) for region in _REGIONS)
+    return any(_is_valid(digits, region) for region in _REGIONS.split())
 
 
 @lru_cache(maxsize=4096)
@@ -145,6 +153,7 @@ def _national(number: str) -> str:
 
 def national_digits(number: str) -> str:
     """The digits that all forms of a phone number share: no country code, no zero before the area, with its extension."""
+    number = _AFTER_NUMBER.sub("", number)
     found = _EXTENSION.fullmatch(number)
     extension = found[2] if found else ""
     digits = re.sub(r"\D", "", found[1] if found else number)
@@ -161,7 +170,7 @@ def national_digits(number: str) -> str:
 
 def shorter_forms(number: str) -> tuple[str, ...]:
     """Digits by which a phone number is told too: without what may be a country code; without its area code."""
-    digits = re.sub(r"\D", "", number)
+    digits = re.sub(r"\D", "", _AFTER_NUMBER.sub("", number))
     forms = [digits, digits.lstrip("0"), f"0{national_digits(number)}"]
     if len(digits) >= 11:
         forms.append(_national("+" + digits))
@@ -172,7 +181,7 @@ def shorter_forms(number: str) -> tuple[str, ...]:
 
 def local_forms(number: str) -> tuple[str, ...]:
     """Digits of a phone number without its area code, as far as its groups show where that ends."""
-    groups = re.findall(r"\d+", number)
+    groups = re.findall(r"\d+", _AFTER_NUMBER.sub("", number))
     forms = ["".join(groups[place:]) for place in range(1, len(groups))]
     if len(national := national_digits(number)) == 10 and len(groups) == 1:
         forms.append(national[3:])

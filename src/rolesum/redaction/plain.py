@@ -13,20 +13,23 @@ from functools import lru_cache
 _HAN_DIGITS = "零〇一二三四五六七八九幺壹贰叁肆伍陆柒捌玖"
 _HAN_VALUES = "00123456789" + "1" + "123456789"
 _WORDS = {
-    **dict(
-        zip(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"), range(10), strict=True)
-    ),
-    **dict(
-        zip(("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"), range(10), strict=True)
-    ),
-    **{"oh": 0, "o": 0, "zwo": 2, "fuenf": 5},
-}
+    word: digit % 10
+    for words in (
+        "zero one two three four five six seven eight nine oh",
+        "null eins zwei drei vier fünf sechs sieben acht neun o",
+        "zéro un deux trois quatre cinq six sept huit neuf",
+        "cero uno dos tres cuatro cinco seis siete ocho nueve",
+        "zero uno due tre quattro cinque sei sette otto nove",
+    )
+    for digit, word in enumerate(words.split())
+} | {"zwo": 2, "fuenf": 5}
 _TIMES = {"double": 2, "doppel": 2, "triple": 3}
 _UNIT = rf"(?:(?:(?<![^\W\d_])(?:{'|'.join(_TIMES)})[ -])?(?:(?<![^\W\d_])(?:{'|'.join(_WORDS)})(?![^\W\d_])|[{_HAN_DIGITS}]|\d++))"
 # Not between a number of several digits and a word behind a comma: "claim 4410, four sessions".
 _BETWEEN = r"(?:[ -]{1,2}|(?<!\d\d)[,.，、] ?(?!\d\d))?"
 _SPELLED = re.compile(rf"(?!\d){_UNIT}(?:{_BETWEEN}{_UNIT})+|\d++(?:{_BETWEEN}{_UNIT})+", re.I)
-_PART = re.compile(rf"(?:({'|'.join(_TIMES)})[ -])?({'|'.join(_WORDS)}|[{_HAN_DIGITS}]|\d)", re.I)
+_LONGEST_FIRST = "|".join(sorted(_WORDS, key=len, reverse=True))
+_PART = re.compile(rf"(?:({'|'.join(_TIMES)})[ -])?({_LONGEST_FIRST}|[{_HAN_DIGITS}]|\d)", re.I)
 _FEWEST_SPELLED = 3  # digits of a run that are spelled out
 
 
@@ -95,7 +98,7 @@ def spelled_out(text: str) -> PlainText | None:
             digit = _digit(part[2])
             times = _TIMES.get((part[1] or "").lower(), 1)
             digits += [(digit, plain.starts[part.start()], plain.ends[part.end() - 1])] * times
-            spelled += 0 if part[2].isascii() and part[2].isdigit() else times
+            spelled += 0 if times == 1 and part[2].isascii() and part[2].isdigit() else times
         if spelled < _FEWEST_SPELLED:
             continue
         pieces += [plain.text[at : run.start()], "".join(digit for digit, _, _ in digits)]

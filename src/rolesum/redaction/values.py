@@ -28,13 +28,20 @@ def canonical(kind: str, value: str) -> str:
     if kind == "address":
         return "at " + normalized_address(value)
     if kind == "ip":
-        return f"ip {ipaddress.ip_address(value)}" if ":" in value or "." in value else value
+        return f"ip {_ip(value)}"
     if kind in ("login", "name"):
         return f"{kind} {value if kind == 'login' else ' '.join(value.lower().split())}"
     letters = letters_and_digits(value)
     if kind == "phone":
         return phones.national_digits(value)
     return letters if letters and (kind != "secret" or letters.isdigit()) else f"secret {value.casefold()}"
+
+
+def _ip(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:  # the address of a network card
+        return letters_and_digits(value)
 
 
 def letters_and_digits(text: str) -> str:
@@ -82,6 +89,8 @@ class Forms:
         else:
             letters = letters_and_digits(value)
             self._add_text(letters, key)
+            if kind == "id" and re.match(r"[a-z]{2}\d{2}[a-z0-9]{11}", letters):  # an IBAN: the account by itself
+                self._add_text(letters[4:], key)
             if letters.isdigit():
                 for form in phones.shorter_forms(letters) if len(letters) > 9 else ():
                     self._local.setdefault(form, set()).add(key)
@@ -121,6 +130,10 @@ class Forms:
             key = self._same[key]
         return key
 
+    def phones(self) -> frozenset[str]:
+        """The canonical values that are phone numbers."""
+        return frozenset(key for key, kind in self._known.items() if kind == "phone")
+
     def day(self, days: Days) -> str | None:
         """The known date of birth that a date may be."""
         return next((self.days[day] for day in sorted(days) if day in self.days), None)
@@ -151,11 +164,12 @@ Match = tuple[str, list[Place]]  # a canonical value, and the fragments where it
 
 # Between two digits or letters of one value.
 _ADJACENT, _SEPARATED, _NEXT_TURN, _WORDS, _FAR = range(5)
-_SEPARATORS = re.compile(r"[\s\-./\\()\[\]·•,，、_*|:：+~=#'\"]{1,4}")
+_SEPARATORS = re.compile(r"[\s\-./\\()\[\]·•,，、_*|:：+~=#'\"@]{1,4}")
 _LOOSE = re.compile(r"[\W_]{0,12}")
 _WORDS_BETWEEN, _TURNS_BETWEEN = 40, 4
+# What is dialed before a phone number: a country code, or 1 or 86 without a plus; a zero; the bracket before an area.
 _PREFIX = re.compile(
-    r"(?:(?:\+|(?<!\d)00) ?[1-9]\d{0,2}[ .()/-]{0,3}(?:\(?0\)?[ .()/-]{0,2})?|(?<![\d.,])(?:[1-9]\d{0,2}[ .-]?)?\(?0?\)?[ .-]?\(?)$"
+    r"(?:(?:\+|(?<!\d)00) ?[1-9]\d{0,2}[ .()/-]{0,3}(?:\(?0\)?[ .()/-]{0,2})?|(?<![\d.,])(?:1|86)[ .-])?\(?(?:(?<!\d)0[ .)/-]{0,2})?\(?$"
 )
 
 
@@ -163,8 +177,9 @@ class FormIndex:
     """The forms of known values by their first characters, to be found in many texts."""
 
     def __init__(self, forms: Forms) -> None:
-        self._digits = _Index({**forms.weak, **forms.digits}, frozenset(forms.weak) - forms.digits.keys())
-        self._texts = _Index(forms.texts, frozenset())
+        weak = frozenset(forms.weak) - forms.digits.keys()
+        self._digits = _Index({**forms.weak, **forms.digits}, weak, forms.phones())
+        self._texts = _Index(forms.texts, frozenset(), frozenset())
 
     def find(self, sequence: Sequence[Piece]) -> Iterator[Match]:
         """Where the values stand in pieces that follow each other; a value may begin in one and end in a later one."""
@@ -175,8 +190,8 @@ class FormIndex:
 
 
 class _Index:
-    def __init__(self, keys: Mapping[str, str], weak: frozenset[str]) -> None:
-        self.keys, self.weak = keys, weak
+    def __init__(self, keys: Mapping[str, str], weak: frozenset[str], phones: frozenset[str]) -> None:
+        self.keys, self.weak, self.phones = keys, weak, phones
         self.shortest = min(map(len, keys), default=0)
         self.by_start: dict[str, dict[int, set[str]]] = {}
         for key in keys:
@@ -203,7 +218,7 @@ class _Stream:
         for at in range(len(self.letters) - index.shortest + 1):
             for key in index.at(self.letters, at):
                 if self._is_one(at, at + len(key), key in index.weak):
-                    yield index.keys[key], self._places(at, at + len(key))
+                    yield index.keys[key], self._places(at, at + len(key), index.keys[key] in index.phones)
 
     def _gap(self, at: int) -> int:
         """What stands between the unit and the one before it."""
@@ -278,7 +293,7 @@ class _Stream:
             len(letters) >= _LONGER and sum(letter.isdigit() for letter in letters) >= 4 and self._has_edges(start, end)
         )
 
-    def _places(self, start: int, end: int) -> list[Place]:
+    def _places(self, start: int, end: int, is_phone: bool) -> list[Place]:
         """The fragments of the value: what stands between two digits is one of them where it is only separators."""
         places, at = list[Place](), start
         for place in range(start + 1, end + 1):
@@ -286,9 +301,12 @@ class _Stream:
                 continue
             (number, left), (_, right) = self.units[at], self.units[place - 1]
             piece = self.sequence[number]
-            if not self.is_text and end - start >= _LONG and at == start:
-                before = _PREFIX.search(piece.plain[max(0, left - 10) : left])
-                left -= len(before[0].lstrip(" .")) if before else 0
+            if is_phone and at == start:
+                before = _PREFIX.search(piece.plain[max(0, left - 14) : left])
+                prefix = before[0] if before else ""
+                if prefix.count("(") > (prefix + piece.plain[left:right]).count(")"):
+                    prefix = prefix.rpartition("(")[2]
+                left -= len(prefix)
             places.append((piece.text, piece.at + piece.starts[left], piece.at + piece.ends[right]))
             at = place
         return places
