@@ -13,13 +13,13 @@ _NO_STREET_WORD = (
     r"(?!(?:the|a|an|of|on|in|at|to|by|and|or|for|from|with|down|up|off|per|this|that|is|are|was|my|your|our|their|his|her|cars?|people"
     r"|blocks?|minutes?|mins?|hours?|miles?|km|times?|more|other|different|lanes?|new|busy|main road|long|out|across|along|near|guys?|st|rd)\b)"
 )
-_UNIT = r"(?:,? (?:apt|apartment|unit|suite|ste|flat|floor|room|#)\.? ?#?[\w-]{1,6}(?!\w))?"
+_UNIT = r"(?:,? (?:apt|apartment|unit|suite|ste|flat|floor|room|#)\.? ?#?(?:\d[\w-]{0,5}|[A-Za-z]\d{0,4})(?!\w))?"
 _CITY = (
     r"(?:,? {1,2}[A-Z][\w.'-]+(?: [A-Z][\w.'-]+){0,2})?(?:,? (?:[A-Z]{2}|[A-Z][a-z]+) \d{5}(?:-\d{4})?(?!\w)|,? \d{5}(?!\w)|,? [A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w))"
     r"|,? {1,2}[A-Z][\w.'-]+(?: [A-Z][\w.'-]+)?(?:, [A-Z]{2}(?!\w))"
 )
 _CASED = re.compile(
-    rf"(?<![\w$€£.,:/-])\d{{1,5}}(?:[A-Za-z]|-\d{{1,5}})? (?:[NSEW]\.? |North |South |East |West )?"
+    rf"(?<![\w$€£.,:/-])\d{{1,5}}(?:[A-Za-z]|-\d{{1,5}})? (?!(?:AM|PM)\b)(?:[NSEW]\.? |North |South |East |West )?"
     rf"(?:{_CAPITAL} ){{1,4}}(?i:{_TYPES})\b\.?(?: [NSEW]{{1,2}}\b)?(?i:{_UNIT})(?:{_CITY})?"
 )
 _UNCASED = re.compile(

@@ -83,7 +83,7 @@ _JOINED = (
 )
 _DATE_OR_TIME = re.compile(
     r"(?:(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|[12]\d|3[01])[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-](?:0?[1-9]|1[0-2])(?:[./-](?:0?[1-9]|[12]\d|3[01]))?"
-    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|\d{1,2}[:.]\d\d|(?:19|20)\d\d|\d+(?:st|nd|rd|th|am|pm|h|x|k|gb|mb|kg|g|ml|cm|mm|m|€|p))",
+    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|\d{1,2}[:.]\d\d|\d{1,5}[.,]\d{1,2}|(?:19|20)\d\d|\d+(?:st|nd|rd|th|am|pm|h|x|k|gb|mb|kg|g|ml|cm|mm|m|€|p))",
     re.I,
 )
 
@@ -120,10 +120,13 @@ _QUESTIONS = (
 )
 _ANSWER = re.compile(rf"{_NO_AMOUNT}({_CODE}){_RIGHT}", re.A)
 _ASKS = re.compile(r"[?？]|please|number|nummer|provide|tell|could|what|bitte|号码|多少|提供|告诉|报一下|留", re.I)
+_MIXED = re.compile(r"[A-Za-z]\d|\d[A-Za-z]+\d")  # AB12CD, and not 30days
+_NEXT_WORD = re.compile(r"(?<=\d{6})[A-Za-z]{2,}$")  # 12345678Thanks
 _FEWEST = 3  # digits of a value
 _LONGEST_QUESTION, LATEST_ANSWER = 120, 40  # characters: from the cue to the end; from the start to the value
 
 _SECRET_CUE = re.compile(_SECRET)  # as all words here, in small letters: ignoring case is slow
+_IS_NUMBER = re.compile(r"pin|cvv|cvc|csc|otp|tan|.*digits|geheimzahl|prüf|验证码|校验码|安全码|动态码")
 # What may follow the cue: a number; a word with a digit or a sign in it; any word in quotation marks or behind a colon.
 _SECRET_NUMBER = re.compile(
     rf"{_GAP}{_NO_AMOUNT}(\d{{3,10}}|\d(?:[ ,.-]{{1,2}}\d){{2,9}}|\d{{3}}[ -]\d{{3}}){_RIGHT}", re.I | re.A
@@ -148,7 +151,7 @@ def find_announced(text: str) -> Iterator[tuple[int, int, str]]:
     for cue, pattern in _PATTERNS:
         for found in pattern.finditer(low):
             if _is_value(found[1], cue.fewest) and not phones.is_public(text, found.start(1)):
-                yield *found.span(1), cue.kind
+                yield found.start(1), found.start(1) + len(_NEXT_WORD.sub("", found[1])), cue.kind
 
 
 def find_secrets(text: str) -> Iterator[tuple[int, int, str]]:
@@ -157,6 +160,8 @@ def find_secrets(text: str) -> Iterator[tuple[int, int, str]]:
         number = _SECRET_NUMBER.match(text, cue.end())
         if number and (not _is_year(number[1]) or "pin" in cue[0] or ":" in number[0]):
             yield *number.span(1), "secret"
+        if _IS_NUMBER.match(cue[0]):
+            continue
         for pattern in (_SECRET_TOKEN, _SECRET_QUOTED, _SECRET_AFTER_COLON):
             if found := pattern.match(text, cue.end()):
                 value = _TRAILING.sub("", found[1])
@@ -204,6 +209,5 @@ def _first(pattern: re.Pattern[str], answer: str) -> re.Match[str] | None:
 
 def _is_value(value: str, fewest: int) -> bool:
     digits, letters = (sum(map(test, value)) for test in (str.isdigit, str.isalpha))
-    return (digits >= fewest or (digits >= 2 and letters >= 2 and digits + letters > fewest)) and not (
-        _DATE_OR_TIME.fullmatch(value)
-    )
+    is_mixed = digits >= 2 and letters >= 2 and digits + letters > fewest and _MIXED.search(value) is not None
+    return (digits >= fewest or is_mixed) and not _DATE_OR_TIME.fullmatch(value) and not value.lower().startswith("0x")

@@ -75,14 +75,25 @@ def redact(
         raise UsageError(f'cannot mask "{min(unknown)}"', fix=did_you_mean(min(unknown), KINDS))
     script = Script.of(dialogue)
     taken = frozenset(found[1].upper() for text in script.texts for found in _LOOSE.finditer(text))
-    people = _names(dialogue, names, set(keep)) if NAME in chosen else ()
-    masks, same = find_masks(script, chosen, NameMatcher(people), PLACEHOLDER)
-    return _Placeholders(script, masks, same, taken).redacted(dialogue)
+    labels = {label: number for label, number in script.labels.items() if label not in set(keep)}
+    people = _names(list(labels), names) if NAME in chosen else ()
+    while True:
+        masks, same = find_masks(script, chosen, NameMatcher(people), PLACEHOLDER)
+        rest = names_in([_unmasked(label, masks[number]) for label, number in labels.items()]) if NAME in chosen else []
+        if not set(rest) - set(people):
+            return _Placeholders(script, masks, same, taken).redacted(dialogue)
+        people = (*people, *rest)  # what is left of a label beside a number that is masked in it
 
 
-def _names(dialogue: Dialogue, names: Collection[str], kept: Collection[str]) -> tuple[str, ...]:
+def _unmasked(label: str, masks: Sequence[Mask]) -> str:
+    for mask in masks:
+        label = label[: mask.start] + " " * (mask.end - mask.start) + label[mask.end :]
+    return plain_text(PLACEHOLDER.sub(" ", label)).text
+
+
+def _names(speakers: Sequence[str], names: Collection[str]) -> tuple[str, ...]:
     """The names to mask: where a given name is a part of a label, the rest of the label is a name too."""
-    labels = [plain_text(label).text for label in dialogue.speakers() if label not in kept]
+    labels = [plain_text(label).text for label in speakers]
     told, more = tuple(plain_text(name).text.strip() for name in names if name.strip()), True
     while more:
         matcher = NameMatcher(told)

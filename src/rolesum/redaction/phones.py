@@ -165,7 +165,8 @@ def national_digits(number: str) -> str:
     elif re.fullmatch(r"861[3-9]\d{9}|1[2-9]\d\d[2-9]\d{6}", digits) and not re.fullmatch(r"1[3-9]\d{9}", number):
         international = digits
     national = _national("+" + international) if international else ""
-    return (national or digits.lstrip("0") or digits) + extension
+    short = national or digits.lstrip("0")
+    return (short if len(short) >= _PREFIX_DIGITS else digits) + extension
 
 
 def shorter_forms(number: str) -> tuple[str, ...]:
