@@ -46,10 +46,14 @@ def long_chat():
     return Dialogue("c", tuple(turns), {"Customer": "user", "Agent": "agent"}, meta={"phone": "+12125550123"})
 
 
-@pytest.mark.parametrize(("strategy", "limit"), [("refuse", 500), ("map-reduce", 70), ("refine", 70), ("drop-middle", 70)])
+STRATEGIES = [("refuse", 500), ("map-reduce", 70), ("refine", 70), ("drop-middle", 70)]
+
+
+@pytest.mark.parametrize(("strategy", "limit"), STRATEGIES)
 def test_a_dialogue_read_whole_or_in_parts_shows_one_placeholder_for_all_forms_of_a_value(strategy, limit):
     engine, streamed = Repeating(limit), []
-    config = SummarizerConfig(EngineSpec(), ("overall",), Decoding(max_new_tokens=5), long_dialogues=strategy, redact=True)
+    short = Decoding(max_new_tokens=5)
+    config = SummarizerConfig(EngineSpec(), ("overall",), short, long_dialogues=strategy, redact=True)
     summaries = Summarizer(config, engine).summarize([long_chat()], on_text=lambda *one: streamed.append(one[2]))
     assert len(engine.shown) >= 2 or strategy in ("refuse", "drop-middle")
     assert all(set(re.findall(r"\[[A-Z]+_\d+\]", text)) <= {"[PHONE_1]"} for text in engine.shown)
@@ -62,7 +66,11 @@ def test_a_dialogue_read_whole_or_in_parts_shows_one_placeholder_for_all_forms_o
 def test_a_turn_that_is_cut_is_not_cut_inside_a_placeholder():
     seen = redact(Dialogue("c", (Turn("A", "啊" * 30 + "13812345678" + "啊" * 30),))).dialogue
     for size in range(8, 60):
-        chunks = split_into_chunks(turn_spans(seen), lambda chunk, size=size: sum(len(one.turn.text) for one in chunk) <= size)
+
+        def fits(chunk, size=size):
+            return sum(len(one.turn.text) for one in chunk) <= size
+
+        chunks = split_into_chunks(turn_spans(seen), fits)
         texts = [span.turn.text for chunk in chunks for span in chunk]
         assert "".join(texts) == seen.turns[0].text
         assert sum("[PHONE_1]" in text for text in texts) == 1 or size < len("[PHONE_1]"), texts

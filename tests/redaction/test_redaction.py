@@ -218,9 +218,9 @@ def test_in_real_chats_numbers_are_found_and_nothing_else_is_taken_for_one(share
         values = [placeholder.split("_")[0] for seen in redacted for placeholder in seen.values]
         found[name] = Counter(value for value in values if value != "[NAME")
     assert found == {
-        "samsum/test.json": {"[PHONE": 4},
-        "csds/test.json": {},
-        "tweetsumm/derived_test.jsonl": {"[PHONE": 11},
+        "samsum/test.json": {"[PHONE": 4, "[ACCOUNT": 2, "[ORDER": 1},
+        "csds/test.json": {"[ACCOUNT": 3, "[ID": 1},
+        "tweetsumm/derived_test.jsonl": {"[PHONE": 12, "[ORDER": 4, "[ACCOUNT": 1, "[ADDRESS": 1},
     }
 
 

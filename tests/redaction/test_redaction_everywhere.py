@@ -46,7 +46,9 @@ def readable(planted, masked):
     for words in planted.words:
         bounds = "" if re.search(r"[\u3400-\u9fff]", words) else r"\b"
         long = len(letters(words)) >= 8
-        is_said = letters(words) in in_letters if long else re.search(bounds + re.escape(plain(words)) + bounds, written)
+        is_said = (
+            letters(words) in in_letters if long else re.search(bounds + re.escape(plain(words)) + bounds, written)
+        )
         found += [words] if is_said else []
     return found
 

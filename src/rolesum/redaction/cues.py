@@ -11,65 +11,88 @@ from rolesum.redaction import phones
 from rolesum.redaction.plain import lower
 
 # A code with digits: 12345678, 1234 5678, AB-123456, 3.14.15; and digits one by one, 1 2 3 4.
-_CODE = r"(?:\d(?:[ ,.-]{1,2}\d(?!\w)){3,}|[A-Za-z]{0,6}[-_]?\d[\dA-Za-z]*(?:[-./_][\dA-Za-z]+|[ ]\d{2,}(?!\w|[.,:/]\d| ?[%€$£元个]))*)"
+_CODE = (
+    r"(?:\d(?:[ ,.-]{1,2}\d(?!\w)){3,}|[A-Za-z]{0,6}[-_]?\d[\dA-Za-z]*(?:[-./_][\dA-Za-z]+|[ ]\d{2,}(?!\w|[.,:/]\d"
+    r"| ?[%€$£元个]))*)"
+)
 _RIGHT = r"(?![\dA-Za-z%]|[.,:/]\d| ?(?:€|\$|£|元|块|euros?\b|dollars?\b|pounds?\b|usd\b|eur\b))"
 _NO_AMOUNT = r"(?<![\w$€£¥])(?<!\d[.,:/-])"
 
 # Numbers of products and places, and others that identify nobody.
 _PUBLIC = (
-    r"product|products|model|item|items|part|article|artikel|produkt|modell?|sku|style|room|zimmer|gate|flight|flug|bus|train"
-    r"|line|linie|version|page|size|seat|lane|house|haus|street|apartment|apt|unit|floor|platform|gleis|channel|build|error|kb|mode"
-    r"|prime|atomic|lot|batch|isbn|ean|upc|asin|zip|postcode|post|big|large|small|total|certain|good|great|huge|same|whole|in"
+    r"product|products|model|item|items|part|article|artikel|produkt|modell?|sku|style|room|zimmer|gate|flight|flug"
+    r"|bus|train"
+    r"|line|linie|version|page|size|seat|lane|house|haus|street|apartment|apt|unit|floor|platform|gleis|channel"
+    r"|build|error|kb|mode"
+    r"|prime|atomic|lot|batch|isbn|ean|upc|asin|zip|postcode|post|big|large|small|total|certain|good|great|huge|same"
+    r"|whole|in"
 )
 _PHONES = (
     r"phone|telephone|mobile|cell|cellphone|telefon|handy|mobil|ruf|rückruf|fax|tel|contact|whatsapp|office|home|work"
+    r"|alternate|registered|callback"
 )
+_NOT_SAID = r"my|the|his|her|your|our|their|this|that|an?|is|new|old|other|another|right|wrong|same|of|on|council"
 _NUMBER = r"(?:numbers?|num|no\.?|nr\.?|nbr|ids?|code|#|№)"
 _DE_NUMBER = r"-?(?:nummern?|nr\.?|id|code|zeichen)"
 
 _ID = (
-    r"(?:(?<![a-z])(?:passport|social security|social insurance|ssn|itin|ein|sin|tin|tax(?:payer)?|national insurance|nino|ni|nhs"
-    r"|medicare|medicaid|driv(?:er'?s?|ing) licen[cs]e|identity(?: card)?|id card|identification|visa|licen[cs]e plate|number plate"
+    r"(?:(?<![a-z])(?:passport|social security|social insurance|ssn|itin|ein|sin|tin|tax(?:payer)?"
+    r"|national insurance|nino|ni|nhs"
+    r"|medicare|medicaid|driv(?:er'?s?|ing) licen[cs]e|identity(?: card)?|id card|identification|visa"
+    r"|licen[cs]e plate|number plate"
     rf"|vat)(?: {_NUMBER}|(?![a-z]))(?! {_NUMBER})"
-    rf"|(?<![a-zäöüß])(?:steuer|steueridentifikations|sozialversicherungs|rentenversicherungs|personalausweis|ausweis|reisepass|pass"
+    rf"|(?<![a-zäöüß])(?:steuer|steueridentifikations|sozialversicherungs|rentenversicherungs|personalausweis|ausweis"
+    rf"|reisepass|pass"
     rf"|führerschein|krankenversicherten|versicherten|umsatzsteuer|ahv|uid){_DE_NUMBER}"
-    r"|(?<![a-z])(?:codice fiscale|partita iva|dni|nie|nif|cif|bsn|pesel|nip|insee|ahv|cpf|cnpj|curp|aadhaar|pan card|personnummer|cpr)"
+    r"|(?<![a-z])(?:codice fiscale|partita iva|dni|nie|nif|cif|bsn|pesel|nip|insee|ahv|cpf|cnpj|curp|aadhaar"
+    r"|pan card|personnummer|cpr)"
     r"(?![a-z])"
     r"|身份证号?码?|护照号?码?|社保号?码?|社会保障号码?|驾驶证号?码?|税号|纳税人识别号|车牌号?码?|港澳通行证号?码?)"
 )
 _CARD = (
-    r"(?:(?<![a-z])(?:(?:credit|debit|bank|gift|visa|master|amex|card)[ -]?(?:card)?(?: (?:number|no\.?|nr\.?|#))|card|kartennummer"
+    r"(?:(?<![a-z])(?:(?:credit|debit|bank|gift|visa|master|amex|card)[ -]?(?:card)?(?: (?:number|no\.?|nr\.?|#))"
+    r"|card|kartennummer"
     r"|kreditkarte(?:nnummer)?|ec-karte|girokarte|tarjeta|carte bancaire)(?![a-z])|银行卡号?|信用卡号?|卡号)"
 )
 _ORDER_WORDS = (
-    r"order|purchase|booking|reservation|confirmation|reference|ref|ticket|tracking|shipment|parcel|package|delivery|invoice|bill|billing"
-    r"|transaction|receipt|case|claim|return|returns|rma|request|incident|complaint|itinerary|record locator|pnr|quote|job|work order|po"
+    r"order|purchase|booking|reservation|confirmation|reference|ref|ticket|tracking|shipment|parcel|package|delivery"
+    r"|invoice|bill|billing"
+    r"|transaction|receipt|case|claim|return|returns|rma|request|incident|complaint|itinerary|record locator|pnr"
+    r"|quote|job|work order|po"
 )
 _ORDER = (
     rf"(?:(?<![a-z])(?:{_ORDER_WORDS})(?: ?{_NUMBER}| locator| ref(?:erence)?)(?![a-z])"
-    rf"|(?<![a-zäöüß])(?:bestell|bestellungs|auftrags|rechnungs|buchungs|reservierungs|sendungs|paket|vorgangs|ticket|fall|referenz"
+    rf"|(?<![a-zäöüß])(?:bestell|bestellungs|auftrags|rechnungs|buchungs|reservierungs|sendungs|paket|vorgangs|ticket"
+    rf"|fall|referenz"
     rf"|liefer|reklamations|beleg|transaktions|tracking|sendungsverfolgungs|bearbeitungs){_DE_NUMBER}"
     r"|(?<![a-z])akten?zeichen"
     r"|(?:订单|单|运单|快递单?|物流单?|工单|发票|交易|流水|退款单?|退货单?|售后单?|服务单?|预约|预订|票)(?:编号|号码|号)|訂單編?號?)"
 )
 _BARE_ORDER = (
-    r"(?:(?<![a-z])(?:order|booking|reservation|invoice|bestellung|auftrag|rechnung|buchung|ref|ticket|case|claim|pnr|tracking"
+    r"(?:(?<![a-z])(?:order|booking|reservation|invoice|bestellung|auftrag|rechnung|buchung|ref|ticket|case|claim"
+    r"|pnr|tracking"
     r"|reference|confirmation|shipment|parcel|transaction|receipt|purchase)(?![a-z])|订单|訂單)"
 )
 _ACCOUNT = (
     # any other word before "number": customer, member, policy, meter …
-    rf"(?:(?<![\w'-])(?!(?:{_PUBLIC}|{_PHONES})(?![a-z]))[a-z]{{2,20}}(?: |-){_NUMBER}(?![a-z]| of )|(?<![\w'-])(?:acct|a/c)\.?(?![a-z])"
-    r"|(?<![a-z])(?:user ?id|customer ?id|member ?id|account ?id|client ?id|imei|meid|iccid|vin|iban|bic|sort code)(?![a-z])"
+    rf"(?:(?<![\w'-])(?!(?:{_PUBLIC}|{_PHONES}|{_NOT_SAID})(?![a-z]))[a-z]{{2,20}}(?: |-){_NUMBER}(?![a-z]| of )|"
+    rf"(?<![\w'-])"
+    rf"(?:acct|a/c)\.?(?![a-z])"
+    r"|(?<![a-z])(?:user ?id|customer ?id|member ?id|account ?id|client ?id|imei|meid|iccid|vin|iban|bic|sort code)"
+    r"(?![a-z])"
     rf"|(?<![a-zäöüß])(?!(?:{_PUBLIC}|{_PHONES})s?(?:nummer|nr))[a-zäöüß]{{2,24}}-?(?:nummer|nr\.)(?![a-zäöüß])"
     r"|(?<![a-zäöüß])(?:blz|bankleitzahl|kontonr|kundennr|kunden-id)(?![a-zäöüß])"
-    r"|(?<![a-z])(?:numéro|numero|número|nº|n°|numer|núm\.?)(?: (?:de|di|del|du|da|d'))?(?: (?!(?:tel|tél|mó|cell|port))\w{3,14})?(?![a-z])"
+    r"|(?<![a-z])(?:numéro|numero|número|nº|n°|numer|núm\.?)(?: (?:de|di|del|du|da|d'))?(?: (?!(?:tel|tél|mó|cell"
+    r"|port))\w{3,14})?(?![a-z])"
     r"|(?:账号|帐号|账户|帐户|賬號|帳號|会员号?|客户号?|客户编号|用户号|用户编号|会员编号|户号|合同号?|保单号?|学号|工号|病历号|就诊卡号?|证件号)码?"
     r"|(?<!商品)(?<!产品)(?<!型号)(?<!款式)(?<!货品)编号)"
 )
 _BARE_ACCOUNT = r"(?:(?<![a-z])account(?![a-z])|(?<![a-zäöüß])[a-zäöüß]{0,16}konto(?![a-zäöüß]))"
 _SECRET = (
-    r"(?:(?<![a-z])(?:password|passcode|pass ?code|passphrase|passwd|pwd|pw|pin(?:[ -]?(?:code|number|nummer))?|cvv2?|cvc2?|csc|otp|tan"
-    r"|security (?:code|answer)|verification (?:code|number)|(?:three|four|last three|3|4|last 3) digits on the (?:back|front|reverse)|access code|login code|door code|gate code|unlock code"
+    r"(?:(?<![a-z])(?:password|passcode|pass ?code|passphrase|passwd|pwd|pw|pin(?:[ -]?(?:code|number|nummer))?"
+    r"|cvv2?|cvc2?|csc|otp|tan"
+    r"|security (?:code|answer)|verification (?:code|number)|(?:three|four|last three|3|4|last 3) digits on the "
+    r"(?:back|front|reverse)|access code|login code|door code|gate code|unlock code"
     r"|one[- ]time (?:code|password|pin)|(?:2fa|auth(?:entication)?) code"
     r"|passwort|kennwort|geheimzahl|sicherheitscode|prüf(?:nummer|ziffer|zahl)|bestätigungscode|zugangscode"
     r"|mot de passe|contraseña|clave|wachtwoord|parola)(?![a-z])"
@@ -82,8 +105,10 @@ _JOINED = (
     r"[\s:：#='\"“(-]{0,4}(?:(?:number|no\.?|nr\.?|#|id|is|was|ist|lautet|war|是|为|号码?)[\s:：#='\"“(]{0,3}){0,3}"
 )
 _DATE_OR_TIME = re.compile(
-    r"(?:(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|[12]\d|3[01])[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-](?:0?[1-9]|1[0-2])(?:[./-](?:0?[1-9]|[12]\d|3[01]))?"
-    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|\d{1,2}[:.]\d\d|\d{1,5}[.,]\d{1,2}|(?:19|20)\d\d|\d+(?:st|nd|rd|th|am|pm|h|x|k|gb|mb|kg|g|ml|cm|mm|m|€|p))",
+    r"(?:(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|[12]\d|3[01])[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-](?:0?[1-9]"
+    r"|1[0-2])(?:[./-](?:0?[1-9]|[12]\d|3[01]))?"
+    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|\d{1,2}[:.]\d\d|\d{1,5}[.,]\d{1,2}|(?:19|20)\d\d|\d+"
+    r"(?:st|nd|rd|th|am|pm|h|x|k|gb|mb|kg|g|ml|cm|mm|m|€|p))",
     re.I,
 )
 
@@ -181,7 +206,8 @@ def _is_word(value: str) -> bool:
 def find_answer(question: str, answer: str) -> Iterator[tuple[int, int, str]]:
     """The span of the value near the start of a turn that answers the question at the end of the turn before it."""
     numbers = {kind: _first(pattern, answer) for kind, pattern in (("", _ANSWER), ("phone", phones.ANSWER))}
-    if not any(numbers.values()):
+    token = _SECRET_ANSWER.match(answer)
+    if not token and not any(numbers.values()):
         return
     tail = lower(question[-_LONGEST_QUESTION:])
     asked = [
@@ -192,7 +218,7 @@ def find_answer(question: str, answer: str) -> Iterator[tuple[int, int, str]]:
     if not asked:
         return
     _, _, kind, fewest = max(asked)
-    if kind == "secret" and (token := _SECRET_ANSWER.match(answer)):
+    if kind == "secret" and token:
         yield token.start(1), token.start(1) + len(_TRAILING.sub("", token[1])), kind
     found = numbers["phone" if kind == "phone" else ""]
     if found is None or (kind == "phone" and not _ASKS.search(tail)):

@@ -38,15 +38,16 @@ _SHORT_FORM = re.compile(
 )
 
 _WORDS = (
-    r"(?:(?<![a-z])(?:born|birthday|birth ?date|date of birth|d\.?o\.?b\.?|b-day|bday|geboren|geb\.|geburtsdatum|geburtstag|geburtsdaten"
+    r"(?:(?<![a-z])(?:born|birthday|birth ?date|date of birth|d\.?o\.?b\.?|b-day|bday|geboren|geb\.|geburtsdatum"
+    r"|geburtstag|geburtsdaten"
     r"|date de naissance|née?|fecha de nacimiento|nacido|nacida|data di nascita|nato il|nata il|geboortedatum)(?![a-z])"
     r"|生日|出生日期|出生年月日?|出生于|出生)"
 )
 _WORDS_AFTER = r"(?:[,，]? ?(?:is|was) my (?:birthday|date of birth|birth date)|出生|生的|生人)"
 _HINT = re.compile(f"{_WORDS}|{_WORDS_AFTER}", re.I)
 _BORN = re.compile(
-    _WORDS
-    + r"(?:(?!party|parties|dinner|present|gift|cake|celebrat|feier|geschenk|聚会|派对|蛋糕|礼物|[?!？！。;]|[.] )[^\d\n]){0,24}?$",
+    _WORDS + r"(?:(?!party|parties|dinner|present|gift|cake|celebrat|feier|geschenk|聚会|派对|蛋糕|礼物|[?!？！。;]"
+    r"|[.] )[^\d\n]){0,24}?$",
     re.I,
 )
 _BORN_AFTER = re.compile(_WORDS_AFTER, re.I)

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 _HAN = r"\u3400-\u9fff"
 _LOCAL = rf"(?:[^\W{_HAN}]|[.%+-])"
 _LABEL = r"(?:[^\W_]|-)+"
-_HAN_TOP = "公司|中国|中國|网络|網絡|网址|在线|中文网|香港|台湾|台灣|我爱你|商城|商店|集团|政务|公益|新加坡|网站|企业|移动|世界|测试"
+_HAN_TOP = (
+    "公司|中国|中國|网络|網絡|网址|在线|中文网|香港|台湾|台灣|我爱你|商城"
+    "|商店|集团|政务|公益|新加坡|网站|企业|移动|世界|测试"
+)
 _TOP = rf"(?:[^\W\d_{_HAN}]{{2,24}}|xn--[a-z0-9-]{{2,59}}|{_HAN_TOP})(?![A-Za-z0-9])"
 _DOMAIN = rf"(?:(?:{_LABEL}\.)+{_TOP}|(?:{_LABEL}。)+(?:com|net|org|cn|de|edu|gov|io)(?![A-Za-z0-9]))"
 _EMAIL = re.compile(rf"(?<!{_LOCAL}){_LOCAL}+@{_DOMAIN}", re.I)
@@ -21,7 +24,8 @@ _AT = r"(?: ?(?:\(at\)|\[at\]|\{at\}|艾特) ?| (?:at|ät) )"
 _DOT = r"(?: ?(?:\(dot\)|\[dot\]|\{dot\}|点) ?| (?:dot|punkt) )"
 _WORD = r"[A-Za-z0-9_+-]+"
 _SPOKEN = re.compile(
-    rf"(?<![\w.+-]){_WORD}(?:(?:\.|{_DOT}){_WORD}){{0,4}}{_AT}{_WORD}(?:(?:\.|{_DOT}){_WORD}){{0,3}}?(?:\.|{_DOT})[A-Za-z]{{2,12}}(?![A-Za-z0-9])",
+    rf"(?<![\w.+-]){_WORD}(?:(?:\.|{_DOT}){_WORD}){{0,4}}{_AT}{_WORD}(?:(?:\.|{_DOT}){_WORD}){{0,3}}?(?:\."
+    rf"|{_DOT})[A-Za-z]{{2,12}}(?![A-Za-z0-9])",
     re.I,
 )
 _HINT = re.compile(rf"{_DOT}|\(at\)|\[at\]|\{{at\}}|艾特", re.I)

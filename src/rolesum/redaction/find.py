@@ -24,8 +24,8 @@ class Span(NamedTuple):
 
 
 NAME = "name"
-# The kinds that can be masked; a placeholder begins with its kind: [EMAIL_1]. Of two equal spans, the first kind counts.
-KINDS = ("email", "card", "id", "phone", "ip", "login", "secret", "order", "account", "birth", "address", NAME)
+# The kinds that can be masked; a placeholder begins with its kind: [EMAIL_1]. Of equal spans, the first kind counts.
+KINDS = ("email", "card", "id", "secret", "order", "account", "phone", "ip", "login", "birth", "address", NAME)
 PATTERN_KINDS = frozenset(KINDS) - {NAME}
 
 _SHORTEST = 3  # characters of a value

@@ -9,7 +9,7 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.redaction.everywhere import Mask, Masks, find_masks
 from rolesum.redaction.find import KINDS, NAME
-from rolesum.redaction.names import NameMatcher, names_in
+from rolesum.redaction.names import NameMatcher, names_in, words_of_descriptions
 from rolesum.redaction.plain import plain_text
 from rolesum.redaction.script import Script
 
@@ -77,8 +77,9 @@ def redact(
     taken = frozenset(found[1].upper() for text in script.texts for found in _LOOSE.finditer(text))
     labels = {label: number for label, number in script.labels.items() if label not in set(keep)}
     people = _names(list(labels), names) if NAME in chosen else ()
+    words = words_of_descriptions(labels)
     while True:
-        masks, same = find_masks(script, chosen, NameMatcher(people), PLACEHOLDER)
+        masks, same = find_masks(script, chosen, NameMatcher(people, words), PLACEHOLDER)
         rest = names_in([_unmasked(label, masks[number]) for label, number in labels.items()]) if NAME in chosen else []
         if not set(rest) - set(people):
             return _Placeholders(script, masks, same, taken).redacted(dialogue)

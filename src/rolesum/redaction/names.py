@@ -28,7 +28,8 @@ _SPELLED = re.compile(rf"(?<!\w){_LETTER}(?:[ .-]{{1,2}}{_LETTER}(?!\w)){{2,}}")
 _BETWEEN = re.compile(r"[ .-]")
 
 # Names that are words too: in small letters they are taken for the word.
-_WORDS_TOO = """will may mark art guy rose hope bill grace joy faith june april august summer dawn eve ray rob sue pat frank
+_WORDS_TOO = """
+    will may mark art guy rose hope bill grace joy faith june april august summer dawn eve ray rob sue pat frank
     dick bob drew gene grant chase miles max rich chuck cliff earnest hunter iris ivy jasmine olive daisy violet ruby
     pearl amber ginger honey angel melody harmony carol crystal destiny heather holly penny robin star sky wade
     ward warren major king judge duke dean baker cook young brown green white black gray grey long short love boss bear
@@ -71,6 +72,18 @@ def names_in(labels: Iterable[str]) -> list[str]:
     return list(names)
 
 
+def words_of_descriptions(labels: Iterable[str]) -> frozenset[str]:
+    """The words of labels that describe a speaker, such as "Bike rental": a name has capitals throughout."""
+    found = set[str]()
+    for label in labels:
+        words = _WORD.findall(label)
+        if any(word[0].isupper() for word in words) and any(
+            word.islower() and not _NOBODY.fullmatch(word) and role_of_speaker(word) is None for word in words
+        ):
+            found |= set(words)
+    return frozenset(found)
+
+
 def given_name(name: str) -> str | None:
     """The given name of a Chinese name of three characters."""
     return name[1:] if len(name) == 3 and name[0] in _SURNAMES and all(map(_HAN.match, name)) else None
@@ -82,7 +95,9 @@ class NameMatcher:
     A name is found in capital and small letters alike; one that is a word too, or has two letters, not in small ones.
     """
 
-    def __init__(self, names: Collection[str]) -> None:
+    def __init__(self, names: Collection[str], words: Collection[str] = ()) -> None:
+        """`words` are those of `names` that are words too."""
+        self._words = frozenset(map(lower, words)) | _IS_WORD
         self._names: dict[str, dict[int, dict[str, tuple[str, frozenset[str]]]]] = {}
         self.spelled: dict[str, str] = {}  # letters of a name that may be spelled one by one -> the name
         for name in dict.fromkeys(name.strip() for name in names):
@@ -98,8 +113,9 @@ class NameMatcher:
 
     def _add(self, form: str, name: str) -> None:
         low = lower(form)
-        is_word = low in _IS_WORD or (len(form) <= 2 and not _HAN.search(form))
-        exact = {form, form.capitalize(), *([form.upper()] if len(form) > 2 else [])} if is_word else ()
+        is_word = low in self._words or (len(form) <= 2 and not _HAN.search(form))
+        others = (form.capitalize(), form.upper()) if len(form) > 2 else () if form.isupper() else (form.capitalize(),)
+        exact = (form, *others) if is_word else ()
         by_length = self._names.setdefault(_HEAD.findall(low)[0], {}).setdefault(len(low), {})
         known = by_length.get(low, (name, frozenset(exact)))
         by_length[low] = known[0], (known[1] | frozenset(exact) if is_word else frozenset())

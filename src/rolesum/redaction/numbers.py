@@ -1,7 +1,7 @@
 """Card numbers, bank accounts and the numbers that states give to people, by their shapes and check digits.
 
-Most checks are python-stdnum's. A number whose shape is common and whose check is weak, such as nine bare digits, is left
-to the words before it (see cues.py).
+Most checks are python-stdnum's. A number whose shape is common and whose check is weak, such as nine bare digits, is
+left to the words before it (see cues.py).
 """
 
 import re

@@ -49,7 +49,8 @@ _WITH_AREA = re.compile(
 )
 _WITH_EXIT_CODE = re.compile(_LEFT + r"(?<!\d[ -])00[1-9](?:" + _SEPARATOR + r"\d){8,13}" + _RIGHT, re.A)
 _DATE = re.compile(
-    r"(?<!\d)(?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-]?(?:0?[1-9]|1[0-2])[./-]?(?:0?[1-9]|[12]\d|3[01]))(?!\d)"
+    r"(?<!\d)(?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-]?(?:0?[1-9]|1[0-2])[./-]?(?:0?[1-9]|[12]\d"
+    r"|3[01]))(?!\d)"
 )
 _REGIONS = (
     "GB DE FR IT CH AT NL BE ES PL PT IE SE FI DK NO CZ HU RO GR BG HR SK SI UA RU TR IL ZA AU NZ JP KR IN BR MX EG NG"
@@ -57,8 +58,10 @@ _REGIONS = (
 
 # Words before a phone number that looks like an order number; _GAP excludes the words before an order number.
 _CUE = (
-    r"(?:(?<![a-z])(?:phone|telephone|mobile|cell|cellphone|landline|tel|tlf|gsm|ph|fax|call|calling|called|text|ring|dial|whatsapp"
-    r"|wechat|contact|(?:phone|mobile|cell|contact|home|work|office) (?:number|no|nr)|my (?:\w+ )?(?:number|nr|line)"
+    r"(?:(?<![a-z])(?:phone|telephone|mobile|cell|cellphone|landline|tel|tlf|gsm|ph|fax|call|calling|called|text"
+    r"|ring|dial|whatsapp"
+    r"|wechat|contact|(?:phone|mobile|cell|contact|home|work|office) (?:number|no|nr)|(?:my|the|his|her|our|their"
+    r"|this|alternate|registered|callback|council) (?:new |old |other )?(?:number|nr|no|line)(?:'s)?(?! of )"
     r"|reach (?:me|us|him|her|them)|number is|handynummer|handy|telefon|telefonnummer|mobil|mobilnummer|rufnummer"
     r"|rückrufnummer|rückruf|festnetz|anrufen|erreichbar|erreichen|ruf(?:en)?|durchwahl"
     r"|téléphone|portable|teléfono|móvil|telefono|cellulare|telefoon)(?![a-z])"
@@ -68,7 +71,8 @@ _GAP = r"(?:(?!order|account|bestell|kunden|auftrag|订单|单号|编号|账号|
 _BARE = r"\+?\(?\d(?:" + _SEPARATOR + r"\d){6,14}"
 _AFTER_CUE = re.compile(rf"{_CUE}{_GAP}(?<![\d.])({_BARE}){_RIGHT}", re.A)
 _BEFORE_CUE = re.compile(
-    rf"{_LEFT}({_BARE})[,，)]? ?(?:(?:(?:is|was|that'?s|that is|ist|=|是|为) ?(?:my|our|his|her|their|the|meine|unsere|我的?|他的?|她的?)?|我的)"
+    rf"{_LEFT}({_BARE})[,，)]? ?(?:(?:(?:is|was|that'?s|that is|ist|=|是|为) ?(?:my|our|his|her|their|the|meine|unsere"
+    rf"|我的?|他的?|她的?)?|我的)"
     r" ?(?:\w{1,10} )?(?:phone|cell|mobile|number|landline|nummer|handynummer|telefonnummer|电话|手机|号码)"
     r"|\((?:cell|mobile|home|work|office|tel|phone|handy|mobil|手机)\))",
     re.A,
@@ -79,7 +83,8 @@ ANSWER = re.compile(rf"(?<![\w.$€£¥#-])({_BARE}){_RIGHT}", re.A)
 _DIALED_ON = re.compile(r",? ?(?:ext\.?|extension|x|durchwahl|转|分机) ?\d{1,6}(?![A-Za-z0-9])", re.I | re.A)
 _AFTER_NUMBER = re.compile(r",? ?(?:[A-Za-z]|转|分机).*$")
 _PUBLIC = re.compile(
-    r"(?:https?:|www\.)\S*$|(?:(?<![a-z])(?:product|item|model|part|article|sku|artikel-?|produkt-?|modell-?)(?: ?(?:number|no\.?|nr\.?"
+    r"(?:https?:|www\.)\S*$|(?:(?<![a-z])(?:product|item|model|part|article|sku|artikel-?|produkt-?|modell-?)(?: ?"
+    r"(?:number|no\.?|nr\.?"
     r"|nummer|id|code|#))?|商品(?:id|编号|号|编码)?|产品(?:id|编号|号|编码)?|货号|型号|款号)[\s:：#=]{0,3}(?:(?:is|ist|是|为)[\s:：]?)?$",
     re.I,
 )
@@ -152,7 +157,7 @@ def _national(number: str) -> str:
 
 
 def national_digits(number: str) -> str:
-    """The digits that all forms of a phone number share: no country code, no zero before the area, with its extension."""
+    """The digits that all forms of a phone number share: no country code, no zero before the area."""
     number = _AFTER_NUMBER.sub("", number)
     found = _EXTENSION.fullmatch(number)
     extension = found[2] if found else ""

@@ -24,7 +24,10 @@ _WORDS = {
     for digit, word in enumerate(words.split())
 } | {"zwo": 2, "fuenf": 5}
 _TIMES = {"double": 2, "doppel": 2, "triple": 3}
-_UNIT = rf"(?:(?:(?<![^\W\d_])(?:{'|'.join(_TIMES)})[ -])?(?:(?<![^\W\d_])(?:{'|'.join(_WORDS)})(?![^\W\d_])|[{_HAN_DIGITS}]|\d++))"
+_UNIT = (
+    rf"(?:(?:(?<![^\W\d_])(?:{'|'.join(_TIMES)})[ -])?(?:(?<![^\W\d_])(?:{'|'.join(_WORDS)})(?![^\W\d_])"
+    rf"|[{_HAN_DIGITS}]|\d++))"
+)
 # Not between a number of several digits and a word behind a comma: "claim 4410, four sessions".
 _BETWEEN = r"(?:[ -]{1,2}|(?<!\d\d)[,.，、] ?(?!\d\d))?"
 _SPELLED = re.compile(rf"(?!\d){_UNIT}(?:{_BETWEEN}{_UNIT})+|\d++(?:{_BETWEEN}{_UNIT})+", re.I)
@@ -88,7 +91,7 @@ def _plain(letter: str) -> str:
 
 @lru_cache(maxsize=1024)
 def spelled_out(text: str) -> PlainText | None:
-    """A text in plain characters with digits in place of numbers that are spelled digit by digit; None where there are none."""
+    """A text in plain characters with digits for numbers that are spelled digit by digit; None without such."""
     plain = plain_text(text)
     pieces, starts, ends = list[str](), list[int](), list[int]()
     at = 0

@@ -1,4 +1,4 @@
-"""The texts of a dialogue in which values are masked: labels, turns, reference summaries, and the strings of the meta."""
+"""The texts of a dialogue in which values are masked: labels, turns, references, and the strings of the meta."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

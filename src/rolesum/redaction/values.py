@@ -139,7 +139,7 @@ class Forms:
         return next((self.days[day] for day in sorted(days) if day in self.days), None)
 
     def groups(self) -> Mapping[str, str]:
-        """Canonical value -> the one that stands for all that are the same value, such as with and without area code."""
+        """Canonical value -> the one that stands for all that are the same value, as with and without area code."""
         for form, wholes in self._local.items():
             others = {whole for whole in wholes if whole != form}
             if form in self._known and len({self._root(one) for one in others}) == 1:
@@ -169,7 +169,8 @@ _LOOSE = re.compile(r"[\W_]{0,12}")
 _WORDS_BETWEEN, _TURNS_BETWEEN = 40, 4
 # What is dialed before a phone number: a country code, or 1 or 86 without a plus; a zero; the bracket before an area.
 _PREFIX = re.compile(
-    r"(?:(?:\+|(?<!\d)00) ?[1-9]\d{0,2}[ .()/-]{0,3}(?:\(?0\)?[ .()/-]{0,2})?|(?<![\d.,])(?:1|86)[ .-])?\(?(?:(?<!\d)0[ .)/-]{0,2})?\(?$"
+    r"(?:(?:\+|(?<!\d)00) ?[1-9]\d{0,2}[ .()/-]{0,3}(?:\(?0\)?[ .()/-]{0,2})?|(?<![\d.,])(?:1|86)[ .-])?\(?(?:"
+    r"(?<!\d)0[ .)/-]{0,2})?\(?$"
 )
 
 
