@@ -228,7 +228,7 @@ class _Writer:
             self.say(rng.choice(["{}", "{}."]).format(first), 0)
         else:
             self.say(rng.choice(CUES[language][kind]).format(first))
-        for _ in range(rng.randint(1, 3)):
+        for _ in range(rng.randint(1, 2)):
             if rng.random() < 0.3:
                 self.say(rng.choice(FILLER[language]))
             self.say_again(digits, more)
@@ -390,7 +390,7 @@ def private_dialogue(seed: int) -> Planted:
         writer.iban,
     ]
     plants += [writer.email, writer.password, writer.born, writer.address]
-    for plant in rng.sample(plants, rng.randint(1, 2)):
+    for plant in rng.sample(plants, rng.choice([1, 1, 2])):
         writer.say(public := rng.choice(PUBLIC[language]))
         writer.found.public.append(public)
         plant()

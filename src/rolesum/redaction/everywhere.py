@@ -13,6 +13,7 @@ from rolesum.redaction.script import Script
 from rolesum.redaction.values import FormIndex, Forms, Match, Piece
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
+_SHORTEST = 4  # characters of a part that is searched although it has neither letters nor digits
 _QUESTION = 160  # characters of the turn before that are read for a question
 
 
@@ -86,6 +87,8 @@ class _Search:
         text = self.script.texts[number]
         question = self._question(number)
         for start, end in self._parts(number):
+            if end - start < _SHORTEST and not any(map(str.isalnum, text[start:end])):
+                continue
             spans = list(find_personal_data(text[start:end], self.kinds, "" if start else question))
             spans += self._names(text[start:end])
             for span in _longest(spans, end - start):

@@ -211,6 +211,7 @@ class _Stream:
 
     def __init__(self, sequence: Sequence[Piece], *, is_text: bool) -> None:
         self.sequence, self.is_text = sequence, is_text
+        self._gaps: dict[int, int] = {}
         pattern = re.compile(r"[^\W_]") if self.is_text else re.compile(r"\d", re.A)
         self.units = [(n, one.start()) for n, piece in enumerate(sequence) for one in pattern.finditer(piece.plain)]
         self.letters = "".join(_lower(sequence[n].plain[place]) for n, place in self.units)
@@ -223,6 +224,11 @@ class _Stream:
 
     def _gap(self, at: int) -> int:
         """What stands between the unit and the one before it."""
+        if (known := self._gaps.get(at)) is None:
+            known = self._gaps[at] = self._between(at)
+        return known
+
+    def _between(self, at: int) -> int:
         (before, end), (after, start) = self.units[at - 1], self.units[at]
         left, right = self.sequence[before], self.sequence[after]
         if before == after:
