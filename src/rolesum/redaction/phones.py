@@ -92,6 +92,7 @@ _PUBLIC = re.compile(
 # Digits of the shortest and the longest number (E.164: 15, and a prefix).
 _FEWEST, _MOST = 9, 17
 _EXTENSION = re.compile(r"((?:\+?86[ -]?)?\(?0?\d{2,3}\)?[ -]?\d{7,8})-(\d{1,6})")
+_FEWEST_NATIONAL = 5  # digits behind a country code
 _PREFIX_DIGITS = 7  # of what is left where a country code or a zero is taken off
 
 
@@ -171,7 +172,7 @@ def national_digits(number: str) -> str:
         international = digits
     national = _national("+" + international) if international else ""
     short = national or digits.lstrip("0")
-    return (short if len(short) >= _PREFIX_DIGITS else digits) + extension
+    return (short if len(short) >= (_FEWEST_NATIONAL if national else _PREFIX_DIGITS) else digits) + extension
 
 
 def shorter_forms(number: str) -> tuple[str, ...]:
