@@ -112,6 +112,11 @@ def test_a_value_may_be_said_again_before_it_is_found_and_in_parts_with_turns_be
     assert [turn.text for turn in seen.dialogue.turns[:3]] == ["[PHONE_1]", "Yes?", "[PHONE_1]"]
 
 
+def test_the_end_of_a_number_is_not_taken_for_the_begin_of_the_same_one_in_the_next_turn():
+    seen = redact(chat("You can call me on +45 34 41 23 45.", "3 4 4 1 2 3 4 5"))
+    assert [turn.text for turn in seen.dialogue.turns] == ["You can call me on [PHONE_1].", "[PHONE_1]"]
+
+
 def test_two_values_have_two_placeholders_and_a_longer_number_is_another():
     texts = ("My account is 12345678.", "And 123456789?", "No, my account is 12345679.", "12345678, 12345679")
     seen = redact(chat(*texts))

@@ -74,6 +74,7 @@ class _Search:
         if is_new:
             found += self._find_forms()
         changed = set[int]()
+        found = _without_chance(found)
         for key, places in sorted(found, key=lambda one: sum(start - end for _, start, end in one[1])):
             if not any(any(self.covered[number][start:end]) for number, start, end in places):
                 for number, start, end in places:
@@ -151,6 +152,23 @@ class _Search:
         plain = plain_text(text)
         for start, end, name in self.matcher.find(plain.text):
             yield Span(*plain.span(start, end), NAME, name)
+
+
+def _without_chance(found: list[Match]) -> list[Match]:
+    """The finds but for those in parts, one of which lies in the same value in full: +45 34 41 23 45, 34412345."""
+    full = dict[tuple[str, int], list[tuple[int, int]]]()
+    for key, places in found:
+        if len(places) == 1:
+            number, start, end = places[0]
+            full.setdefault((key, number), []).append((start, end))
+    return [
+        (key, places)
+        for key, places in found
+        if len(places) == 1
+        or not any(
+            left < end and start < right for number, start, end in places for left, right in full.get((key, number), ())
+        )
+    ]
 
 
 def _longest(spans: list[Span], length: int) -> list[Span]:
