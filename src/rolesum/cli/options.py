@@ -146,7 +146,7 @@ Redact = Annotated[
     bool,
     typer.Option(
         "--redact",
-        help="Mask phone numbers, e-mail addresses, card numbers, IDs and names before the model sees them.",
+        help="Mask phone, card, account and other numbers, addresses, passwords and names for the model.",
     ),
 ]
 RedactNames = Annotated[

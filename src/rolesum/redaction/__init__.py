@@ -1,6 +1,7 @@
 """Redaction: replaces personal data with placeholders before a model sees it, and restores it in the summaries.
 
-Personal data are phone numbers, e-mail addresses, card and ID numbers, IP addresses, logins and names.
+Personal data are phone numbers, e-mail addresses, card, ID, account and order numbers, passwords, dates of birth,
+street and IP addresses, logins and names.
 """
 
 from rolesum.redaction.find import KINDS

@@ -2,13 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rolesum.dialogue import Dialogue, RoleSummary, Turn
+from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError, did_you_mean
-from rolesum.redaction.find import KINDS, NAME, Span, find_personal_data
-from rolesum.redaction.names import NameMatcher, names_in, with_capitals
+from rolesum.redaction.everywhere import Mask, Masks, find_masks
+from rolesum.redaction.find import KINDS, NAME
+from rolesum.redaction.names import NameMatcher, names_in, words_of_descriptions
+from rolesum.redaction.plain import plain_text
+from rolesum.redaction.script import Script
 
 _WORDS = "|".join(kind.upper() for kind in KINDS)
 PLACEHOLDER = re.compile(rf"(\[(?:{_WORDS})_[1-9]\d{{0,8}}\])", re.A)
@@ -32,12 +35,14 @@ class Restored:
 class Redacted:
     """A dialogue with placeholders, and the values that they replace.
 
-    `values` is as private as the dialogue was. `taken` are placeholders that a speaker had typed, which stay.
+    `values` has each value as it was first written, and is as private as the dialogue was. `taken` are placeholders
+    that a speaker had typed, which stay.
     """
 
     dialogue: Dialogue
     values: Mapping[str, str]
-    taken: frozenset[str] = frozenset()
+    taken: frozenset[str]
+    original: Dialogue
 
     def restore(self, text: str) -> Restored:
         """The text with every exactly written placeholder of this dialogue replaced by its value."""
@@ -49,8 +54,8 @@ class Redacted:
         return Restored(self._put_back(text), tuple(left))
 
     def restored_dialogue(self) -> Dialogue:
-        """The original dialogue: labels, texts and reference summaries."""
-        return _changed(self.dialogue, self._put_back)
+        """The original dialogue, with every value in the form in which it stood there."""
+        return self.original
 
     def _put_back(self, text: str) -> str:
         return PLACEHOLDER.sub(lambda found: self.values.get(found[0], found[0]), text)
@@ -59,27 +64,50 @@ class Redacted:
 def redact(
     dialogue: Dialogue, kinds: Iterable[str] = KINDS, *, names: Collection[str] = (), keep: Collection[str] = ()
 ) -> Redacted:
-    """The dialogue with placeholders such as [PHONE_1] in labels, texts and reference summaries.
+    """The dialogue with placeholders such as [PHONE_1] in labels, texts, reference summaries and the meta.
 
-    Names are `names` and the words of the speakers' labels, except role words (Customer, 客服 …). `keep` are labels
-    that name no person, such as the aliases of custom roles. The id and the meta stay: no prompt contains them.
+    A value that is found anywhere is masked everywhere, in whatever form, with one placeholder. Names are `names` and
+    the words of the speakers' labels, except role words (Customer, 客服 …). `keep` are labels that name no person, such
+    as the aliases of custom roles. The id stays: no prompt contains it.
     """
     chosen = frozenset(kinds)
     if unknown := chosen - set(KINDS):
         raise UsageError(f'cannot mask "{min(unknown)}"', fix=did_you_mean(min(unknown), KINDS))
-    kept = set(keep)
-    labels = [label for label in dialogue.speakers() if label not in kept]
-    texts = [text for turn in dialogue.turns for text in (turn.speaker, turn.text)]
-    texts += [text for several in dialogue.summaries.values() for text in several]
-    taken = frozenset(found[1].upper() for text in texts for found in _LOOSE.finditer(text))
-    told, more = tuple(names), True
-    while more:  # where a given name is a part of a label, the rest of the label is a name too
-        mask = _Mask(chosen, with_capitals(told) if NAME in chosen else (), taken)
-        rest = names_in([PLACEHOLDER.sub(" ", mask.text(label)) for label in labels]) if NAME in chosen else []
+    script = Script.of(dialogue)
+    taken = frozenset(found[1].upper() for text in script.texts for found in _LOOSE.finditer(text))
+    labels = {label: number for label, number in script.labels.items() if label not in set(keep)}
+    people = _names(list(labels), names) if NAME in chosen else ()
+    words = words_of_descriptions(labels)
+    while True:
+        masks, same = find_masks(script, chosen, NameMatcher(people, words), PLACEHOLDER)
+        rest = names_in([_unmasked(label, masks[number]) for label, number in labels.items()]) if NAME in chosen else []
+        if not set(rest) - set(people):
+            return _Placeholders(script, masks, same, taken).redacted(dialogue)
+        people = (*people, *rest)  # what is left of a label beside a number that is masked in it
+
+
+def _unmasked(label: str, masks: Sequence[Mask]) -> str:
+    for mask in masks:
+        label = label[: mask.start] + " " * (mask.end - mask.start) + label[mask.end :]
+    return plain_text(PLACEHOLDER.sub(" ", label)).text
+
+
+def _names(speakers: Sequence[str], names: Collection[str]) -> tuple[str, ...]:
+    """The names to mask: where a given name is a part of a label, the rest of the label is a name too."""
+    labels = [plain_text(label).text for label in speakers]
+    told, more = tuple(plain_text(name).text.strip() for name in names if name.strip()), True
+    while more:
+        matcher = NameMatcher(told)
+        rest = names_in([_blanked(PLACEHOLDER.sub(" ", label), matcher) for label in labels])
         more = bool(set(rest) - set(told))
-        told += tuple(rest)
-    mask = _Mask(chosen, mask.names, taken)  # numbers the placeholders in the order of the dialogue
-    return Redacted(_changed(dialogue, mask.text), mask.values, taken)
+        told = tuple(dict.fromkeys((*told, *rest)))
+    return told
+
+
+def _blanked(label: str, matcher: NameMatcher) -> str:
+    for start, end, _ in matcher.find(label):
+        label = label[:start] + " " * (end - start) + label[end:]
+    return label
 
 
 def restore_summaries(
@@ -115,60 +143,42 @@ class RestoringText:
         return self.redacted.restore(rest).text
 
 
-@dataclass
-class _Mask:
-    """Assigns every value of a dialogue its placeholder."""
+class _Placeholders:
+    """Gives the values of a dialogue their placeholders, in the order of the dialogue, and writes them."""
 
-    kinds: frozenset[str]
-    names: tuple[str, ...]
-    taken: frozenset[str]
-    values: dict[str, str] = field(default_factory=dict)
-    _placeholders: dict[tuple[str, str], str] = field(default_factory=dict)
-    _places: NameMatcher = field(init=False)
-    _numbers: Counter[str] = field(default_factory=Counter)  # the last number used, by kind
+    def __init__(self, script: Script, masks: Masks, same: Mapping[str, str], taken: frozenset[str]) -> None:
+        self.script, self.masks, self.same, self.taken = script, masks, same, taken
+        self.values: dict[str, str] = {}
+        self._placeholders: dict[str, str] = {}
+        self._numbers: Counter[str] = Counter()  # the last number used, by kind
+        self._written: dict[str, tuple[int, str]] = {}  # value -> how it was first written, in full if anywhere
+        for number in script.order():
+            for mask in masks[number]:
+                value = same[mask.key]
+                rank = 0 if not mask.is_whole else 1 if mask.key != value else 2
+                if rank > self._written.get(value, (-1, ""))[0]:
+                    self._written[value] = rank, script.texts[number][mask.start : mask.end]
 
-    def __post_init__(self) -> None:
-        self._places = NameMatcher(self.names)
+    def redacted(self, dialogue: Dialogue) -> Redacted:
+        order = self.script.order()
+        texts = dict(zip(order, map(self._text, order), strict=True))
+        return Redacted(self.script.changed(dialogue, texts), self.values, self.taken, dialogue)
 
-    def text(self, text: str) -> str:
-        """Mask until nothing more is found: a match that overlapped a longer one may remain beside its placeholder."""
-        while True:
-            parts = PLACEHOLDER.split(text)  # every second one is a placeholder, ours or typed by somebody
-            masked = "".join(part if place % 2 else self._once(part) for place, part in enumerate(parts))
-            if masked == text:
-                return text
-            text = masked
-
-    def _once(self, text: str) -> str:
-        spans = list(find_personal_data(text, self.kinds))
-        spans += [Span(start, end, NAME) for start, end in self._places.find(text)]
-        order = {kind: place for place, kind in enumerate(KINDS)}
-        spans.sort(key=lambda span: (span.start - span.end, span.start, order[span.kind]))
-        chosen: list[Span] = []
-        covered = bytearray(len(text))
-        for span in spans:  # the longest first: one that overlaps covers an end of this one
-            if not (covered[span.start] or covered[span.end - 1]):
-                chosen.append(span)
-                covered[span.start : span.end] = b"\1" * (span.end - span.start)
-        pieces, at = [], 0
-        for span in sorted(chosen):
-            pieces += [text[at : span.start], self._placeholder(span.kind, text[span.start : span.end])]
-            at = span.end
+    def _text(self, number: int) -> str:
+        text, pieces, at = self.script.texts[number], [], 0
+        for mask in sorted(self.masks[number]):
+            pieces += [text[at : mask.start], self._placeholder(mask)]
+            at = mask.end
         return "".join((*pieces, text[at:]))
 
-    def _placeholder(self, kind: str, value: str) -> str:
-        if (kind, value) not in self._placeholders:
+    def _placeholder(self, mask: Mask) -> str:
+        value = self.same[mask.key]
+        if value not in self._placeholders:
+            kind = mask.kind.upper()
             number = self._numbers[kind] + 1
-            while f"[{kind.upper()}_{number}]" in self.values or f"{kind.upper()}_{number}" in self.taken:
+            while f"{kind}_{number}" in self.taken:
                 number += 1
             self._numbers[kind] = number
-            self._placeholders[kind, value] = f"[{kind.upper()}_{number}]"
-            self.values[f"[{kind.upper()}_{number}]"] = value
-        return self._placeholders[kind, value]
-
-
-def _changed(dialogue: Dialogue, change: Callable[[str], str]) -> Dialogue:
-    turns = tuple(Turn(change(turn.speaker), change(turn.text)) for turn in dialogue.turns)
-    roles = {change(label): role for label, role in dialogue.roles.items()}
-    summaries = {role: tuple(map(change, texts)) for role, texts in dialogue.summaries.items()}
-    return replace(dialogue, turns=turns, roles=roles, summaries=summaries)
+            self._placeholders[value] = f"[{kind}_{number}]"
+            self.values[f"[{kind}_{number}]"] = self._written[value][1]
+        return self._placeholders[value]

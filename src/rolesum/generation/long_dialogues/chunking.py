@@ -12,6 +12,9 @@ from rolesum.dialogue import Dialogue, Turn
 _SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++|\.[.!?…]{0,20}+)[\"'”’)\]]*\s+|[。！？!?…]+[”’」』）]*\s*|\n+")
 _WORD_END = re.compile(r"\s+|[，、；]")
 
+# A placeholder of redaction, [PHONE_1], is never cut.
+_PLACEHOLDER = re.compile(r"\[[A-Z]+_\d+\]")
+
 # Sizes are counted in characters, not tokens: text longer than n chunks by this share of one may still fit into n.
 _SIZE_TOLERANCE = 0.1
 
@@ -95,7 +98,10 @@ def _cut(text: str, fits: Callable[[str], bool]) -> tuple[str, str] | None:
     if not many:
         return None
     ends = [[end.end() for end in pattern.finditer(text, 0, many)] for pattern in (_SENTENCE_END, _WORD_END)]
-    chosen = next((end for found in ends for end in reversed(found) if fits(text[:end].rstrip())), many)
+    chosen = next((end for found in ends for end in reversed(found) if fits(text[:end].rstrip())), None)
+    if chosen is None:
+        cut = next((one for one in _PLACEHOLDER.finditer(text) if one.start() < many < one.end()), None)
+        chosen = cut.start() if cut and cut.start() else many
     return text[:chosen].rstrip(), text[chosen:].lstrip()
 
 
