@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialogues
+from rolesum.formats.options import SourceLimits
 from rolesum.formats.source import decode_source
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.instructions.sections import preset_names
@@ -219,7 +220,7 @@ def _source(limits: Limits, dialogues: Sequence[DialogueIn], text: str | None, u
         what = "several inputs in one request" if given else "no dialogue in the request"
         raise HTTPProblem(422, what, fix='send one of "dialogue", "text", or a file')
     if upload is not None:
-        return decode_source(upload.raw, upload.name, max_bytes=limits.max_unpacked_bytes)
+        return decode_source(upload.raw, upload.name, SourceLimits(max_bytes=limits.max_unpacked_bytes))
     if text is not None:
         return decode_source(text.encode("utf-8", "surrogatepass"), "text")
     records = []
