@@ -13,7 +13,6 @@ from typing import Any
 
 import uvicorn
 from platformdirs import user_data_path
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rolesum.console import log
 from rolesum.errors import UsageError
@@ -24,6 +23,7 @@ from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.server.admission import AdmissionController
 from rolesum.server.app import create_app
 from rolesum.server.auth import API_KEYS_VARIABLE, APIKeys, read_api_keys
+from rolesum.server.connection import KEEP_ALIVE_TIMEOUT, MAX_HEAD_BYTES, TimedProtocol
 from rolesum.server.jobs.store import BatchStore
 from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.limits import Limits
@@ -32,10 +32,7 @@ from rolesum.server.served_model import ServedModel
 from rolesum.sockets import bind_socket, is_loopback, socket_url
 
 SOCKET_BACKLOG = 512  # connections that wait to be accepted
-HEAD_TIMEOUT = 15.0  # seconds for the head of a connection's first request
 SHUTDOWN_MARGIN = 3  # seconds after --shutdown-timeout, to send the canceled requests their errors
-KEEP_ALIVE_TIMEOUT = 30  # seconds that an idle connection stays open
-MAX_HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,8 @@ class GracefulServer(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
                 timeout_graceful_shutdown=int(admission.limits.shutdown_timeout) + SHUTDOWN_MARGIN,
-                http=_HeadTimeoutProtocol,
+                http=TimedProtocol,
+                ws="none",
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             )
         )
@@ -177,22 +175,6 @@ class GracefulServer(uvicorn.Server):
             loop.call_soon_threadsafe(lambda: loop.call_later(seconds, admission.cancel_all))
             log(f"shutting down: {admission.active_requests} requests have {seconds:g} s; Ctrl-C to stop at once")
         super().handle_exit(sig, frame)
-
-
-class _HeadTimeoutProtocol(H11Protocol):
-    """Closes a connection that does not send the whole head of its first request in time."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._close_if_silent)
-
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
-        super().connection_lost(exc)
 
 
 def _raise_open_files_limit() -> None:
