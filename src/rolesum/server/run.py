@@ -28,6 +28,7 @@ from rolesum.server.jobs.store import BatchStore
 from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
+from rolesum.server.parser_pool import ParserPool
 from rolesum.server.served_model import ServedModel
 from rolesum.sockets import bind_socket, is_loopback, socket_url
 
@@ -95,9 +96,12 @@ def run_server(config: ServerConfig) -> None:
     bound = bind_socket(config.host, config.port)
     metrics = Metrics()
     store = BatchStore(config.store or default_store())
+    parsers = ParserPool(config.limits)
     try:
         log(f"loading {', '.join(names)}")
-        admission = AdmissionController([ServedModel(*model) for model in config.models], config.limits, metrics)
+        parsers.start()
+        models = [ServedModel(*model) for model in config.models]
+        admission = AdmissionController(models, config.limits, metrics, parsers)
         worker = BatchWorker(admission, store)
         _add_gauges(metrics, admission, store)
         log(f"serving {', '.join(names)}: {socket_url(bound, config.host)}  (Ctrl-C to stop)")
@@ -107,6 +111,7 @@ def run_server(config: ServerConfig) -> None:
     finally:
         bound.close()
         store.close()
+        parsers.close()
 
 
 def _check_config(config: ServerConfig, keys: APIKeys) -> None:

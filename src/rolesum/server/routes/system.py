@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from rolesum.checks import CHECKS
 from rolesum.formats import FORMATS
 from rolesum.instructions.sections import load_sections, preset_names
-from rolesum.server.admission import SHUTDOWN_RETRY_AFTER, AdmissionController
+from rolesum.server.admission import RETRY_AFTER, AdmissionController
 from rolesum.server.openapi import error_responses
 from rolesum.server.problems import HTTPProblem
 
@@ -26,7 +26,7 @@ async def ready(request: Request) -> dict[str, Any]:
     """Readiness: the models are loaded, their threads run, and the server is not shutting down."""
     admission: AdmissionController = request.app.state.admission
     if not admission.is_ready:
-        headers = {"Retry-After": SHUTDOWN_RETRY_AFTER}
+        headers = {"Retry-After": RETRY_AFTER}
         what = "the server is shutting down" if admission.is_shutting_down else "a model's engine has stopped"
         raise HTTPProblem(503, what, fix="send the request to another server, or again later", headers=headers)
     return {
