@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 RETRY_AFTER = "5"  # seconds, the Retry-After header of 503: at shutdown, and while batches cannot be saved
 DURATION_SMOOTHING = 0.1  # weight of the newest request in the mean duration, from which Retry-After is estimated
 MAX_SHARE_PER_KEY = 0.75  # of the concurrent requests, so that one API key leaves room for others
+PROBE_TIMEOUT = 2.5  # seconds for a check of readiness
 MAX_PREPARING_THREADS = 4  # that check or save parsed requests
 
 
@@ -107,6 +108,16 @@ class AdmissionController:
         except TimeoutError:
             what = f"the request was not checked within {self.limits.timeout:g} s"
             raise HTTPProblem(504, what, fix="send less in one request, or send it again later") from None
+
+    async def probe(self, check: Callable[[], None]) -> None:
+        """Run a check of readiness in a thread of its own. Raises what it raises, and HTTPProblem 503 if it is slow."""
+        try:
+            with anyio.fail_after(PROBE_TIMEOUT):
+                await anyio.to_thread.run_sync(check, abandon_on_cancel=True, limiter=self._thread_limiter("probes", 1))
+        except TimeoutError:
+            what = f"the batches could not be checked within {PROBE_TIMEOUT:g} s"
+            headers = {"Retry-After": RETRY_AFTER}
+            raise HTTPProblem(503, what, fix="check the disk of --store", headers=headers) from None
 
     async def run_until_disconnect(
         self, request: Request, model: ServedModel, work: Callable[[EngineClient], Result]

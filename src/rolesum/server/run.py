@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 import traceback
@@ -15,7 +16,7 @@ import uvicorn
 from platformdirs import user_data_path
 
 from rolesum.console import log
-from rolesum.errors import UsageError
+from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, load_role_config
 from rolesum.http_security import ASGIApp
@@ -130,9 +131,15 @@ def _add_gauges(metrics: Metrics, admission: AdmissionController, store: BatchSt
     def active_sequences() -> int:
         return sum(model.engine.num_rows for model in admission.models.values())
 
+    def waiting_dialogues() -> float:
+        try:
+            return store.count_waiting()
+        except ResourceError:  # /ready says why
+            return math.nan
+
     metrics.add_gauge("active_requests", "Requests that are running or queued", lambda: admission.active_requests)
     metrics.add_gauge("active_sequences", "Texts that are being generated", active_sequences)
-    metrics.add_gauge("waiting_batch_dialogues", "Dialogues of batches that wait", store.count_waiting)
+    metrics.add_gauge("waiting_batch_dialogues", "Dialogues of batches that wait", waiting_dialogues)
 
 
 def serve(app: ASGIApp, admission: AdmissionController, bound: socket.socket) -> None:
