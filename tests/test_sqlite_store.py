@@ -119,3 +119,70 @@ def test_store_without_a_path_is_in_memory():
     with opened(None) as store:
         add(store, "one")
         assert store.query("SELECT text FROM notes") == [("one",)]
+
+
+def test_query_of_a_damaged_file_says_so_and_nothing_is_read_any_more(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    with opened(path) as store:
+        for number in range(300):
+            add(store, f"{number} " * 500)
+        store.truncate_log()
+        with path.open("r+b") as file:
+            file.seek(20 * 4096)
+            file.write(b"\xff" * (path.stat().st_size - 20 * 4096))
+        with pytest.raises(ResourceError, match="cannot read the notes: database disk image is malformed"):
+            store.query("SELECT * FROM notes")
+        for work in (store.check, lambda: store.query("SELECT 1"), lambda: add(store, "one"), store.truncate_log):
+            with pytest.raises(ResourceError, match="malformed") as error:
+                work()
+            assert error.value.problems[0].fix == "restore a backup of the file, or give another file"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda path: path.unlink(), "was deleted"),
+        (lambda path: path.rename(path.with_name("old")), "was deleted"),
+        (lambda path: path.with_name("notes.sqlite-wal").unlink(), "notes.sqlite-wal was deleted"),
+        (lambda path: (path.rename(path.with_name("old")), path.write_text("text")), "was replaced"),
+        (lambda path: path.write_text("text"), "was truncated"),
+        (lambda path: path.write_text("text\n" * 10**5), "not a database"),
+    ],
+)
+def test_store_whose_file_others_changed_is_not_used(tmp_path, change, what):
+    path = tmp_path / "notes.sqlite"
+    with opened(path) as store:
+        add(store, "one")
+        store.truncate_log()
+        store.check()
+        change(path)
+        for work in (store.check, lambda: store.query("SELECT * FROM notes"), lambda: add(store, "two")):
+            with pytest.raises(ResourceError, match=what):
+                work()
+
+
+def test_store_that_another_thread_keeps_busy_is_not_waited_for_forever(tmp_path):
+    with closing(SQLiteStore(tmp_path / "notes.sqlite", FIRST, fix="", timeout=0.2)) as store:
+        found = []
+
+        def read():
+            try:
+                store.query("SELECT 1")
+            except ResourceError as error:
+                found.append(str(error))
+
+        with store.transaction():
+            reader = threading.Thread(target=read)
+            reader.start()
+            reader.join(5)
+        assert "have not ended in time" in found[0]
+
+
+def test_check_passes_again_once_a_full_file_has_room(tmp_path):
+    with opened(tmp_path / "notes.sqlite") as store:
+        store.query("PRAGMA max_page_count = 4")
+        with pytest.raises(ResourceError, match="full"):
+            add(store, "x" * 10**6)
+        store.query("PRAGMA max_page_count = 100000")
+        store.check()
+        add(store, "x" * 10**6)

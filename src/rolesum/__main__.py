@@ -2,4 +2,5 @@
 
 from rolesum.cli.main import run
 
-run()
+if __name__ == "__main__":  # processes that the command starts may import its main module
+    run()

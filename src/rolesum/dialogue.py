@@ -2,10 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 # A text counts as Chinese when at least this share of its letters are Han characters: customer service chats mix in
 # product names and URLs, while English text has none.
@@ -30,10 +27,10 @@ class Dialogue:
 
     id: str
     turns: tuple[Turn, ...]
-    roles: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
-    summaries: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _EMPTY)
+    roles: Mapping[str, str] = field(default_factory=dict)
+    summaries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     language: str = ""
-    meta: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    meta: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
 
     def __post_init__(self) -> None:

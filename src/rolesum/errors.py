@@ -79,6 +79,10 @@ class DataError(RolesumError):
     exit_code = 3
 
 
+class SizeError(DataError):
+    """A data file is larger than what is read."""
+
+
 class ModelError(RolesumError):
     """A model, tokenizer or adapter is missing, broken or does not fit."""
 

@@ -10,6 +10,7 @@ import pytest
 from helpers.linear_time import assert_linear
 from rolesum.errors import DataError, RolesumError
 from rolesum.formats import ReadOptions, Source, read_dialogues
+from rolesum.formats.options import SourceLimits
 from rolesum.formats.source import decode_source
 from rolesum.roles import roles_of_speakers
 
@@ -102,9 +103,9 @@ def test_a_zip_that_unpacks_to_more_than_the_caller_allows_is_refused():
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("users.json", json.dumps([{"id": "U1", "name": "Anna"}]))
         archive.writestr("general/2024-01-01.json", json.dumps([message]) + " " * 10_000)
-    assert len(read_dialogues(decode_source(raw.getvalue(), "x.zip", max_bytes=20_000))) == 1
+    assert len(read_dialogues(decode_source(raw.getvalue(), "x.zip", SourceLimits(max_bytes=20_000)))) == 1
     with pytest.raises(DataError, match="at most 10,000 are read"):
-        decode_source(raw.getvalue(), "x.zip", max_bytes=10_000)
+        decode_source(raw.getvalue(), "x.zip", SourceLimits(max_bytes=10_000))
 
 
 @pytest.mark.parametrize("form", [None, "rolesum"])

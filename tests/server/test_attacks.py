@@ -15,14 +15,9 @@ import pytest
 
 from helpers.served import TEXT, TURNS, serving
 from helpers.tiny import model_dir
-from rolesum.server import run
-from rolesum.server.admission import AdmissionController
 from rolesum.server.auth import new_key
 from rolesum.server.jobs.store import BatchStore
-from rolesum.server.limits import Limits
-from rolesum.server.metrics import Metrics
 from rolesum.server.sse import EventStream
-from rolesum.sockets import bind_socket
 
 MODEL = ("--model", model_dir("llama"), "--dtype", "float32")
 LONG = {"max_new_tokens": 1000, "min_new_tokens": 1000}
@@ -80,7 +75,7 @@ def test_a_body_that_is_wrong_in_a_million_places_costs_little(service, body):
         assert httpx.get(f"{service.url}/health", trust_env=False, timeout=60).status_code == 200
         assert seconds() - sent < 3  # other requests are answered while the body is parsed
         time.sleep(0.05)
-    assert found[0].status_code in (400, 422) and len(found[0].content) < 50_000
+    assert found[0].status_code in (400, 413, 422) and len(found[0].content) < 50_000
     assert seconds() - begun < 20
 
 
@@ -184,30 +179,6 @@ def test_a_reader_that_stops_reading_gives_its_place_back():
 
     asyncio.run(run())
     assert given_back == [True]
-
-
-def test_a_connection_that_says_nothing_is_closed(monkeypatch):
-    monkeypatch.setattr(run, "HEAD_TIMEOUT", 0.3)
-
-    async def app(scope, receive, send):
-        if scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-
-    bound = bind_socket("127.0.0.1", 0)
-    bound.listen()
-    admission = AdmissionController([], Limits(), Metrics())
-    running = run.GracefulServer(app, admission)
-    thread = threading.Thread(target=lambda: running.run(sockets=[bound]), daemon=True)
-    thread.start()
-    for said in (b"", b"GET / HTTP/1.1\r\nHost: x"):
-        with socket.create_connection(bound.getsockname()) as connection:
-            connection.sendall(said)
-            connection.settimeout(5)
-            assert connection.recv(10) == b""  # closed
-    assert httpx.get(f"http://127.0.0.1:{bound.getsockname()[1]}/", trust_env=False).status_code == 204
-    running.should_exit = True
-    thread.join(10)
 
 
 def test_what_has_not_ended_within_the_grace_is_told_so():

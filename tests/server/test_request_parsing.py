@@ -70,5 +70,11 @@ def test_more_dialogues_than_allowed_are_an_error():
 )
 def test_unknown_key_gets_the_nearest_known_one(model, body, fix):
     with pytest.raises(UsageError) as error:
-        parse_json(json.dumps(body).encode(), model)
+        parse_json(json.dumps(body).encode(), model, LIMITS)
     assert error.value.problems[0].fix.startswith(fix)
+
+
+def test_references_and_meta_are_not_kept():
+    record = {"id": 1, "turns": [{"speaker": "Anna", "text": "hello"}], "summaries": {"user": "x"}, "meta": {"n": [0]}}
+    _, (read,) = parsed(InputOptions(text=json.dumps(record)))
+    assert not read.summaries and not read.meta and read.turns[0].text == "hello"

@@ -1,4 +1,4 @@
-"""How a file of dialogues is read: one object for every reader, command and request."""
+"""How a file of dialogues is read: one object for every reader, command and request; and how large it may be."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -32,3 +32,24 @@ class ReadOptions:
 
 
 DEFAULTS = ReadOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceLimits:
+    """Sizes of a source; one that is larger is an error before anything of it is parsed.
+
+    The defaults are for files that a user names. A server, whose memory and time others use, sets smaller ones.
+
+    Attributes:
+        max_bytes: Bytes of a zip after unpacking: a few megabytes can unpack to terabytes.
+        max_files: Files in a zip; None for any number.
+        max_values: JSON values, cells of a table, and lines; None for any number. Each takes about a hundred bytes of
+            memory, however short it is in the file.
+    """
+
+    max_bytes: int = 2**30
+    max_files: int | None = None
+    max_values: int | None = None
+
+
+DEFAULT_LIMITS = SourceLimits()

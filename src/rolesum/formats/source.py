@@ -7,16 +7,17 @@ import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, Problem, did_you_mean
+from rolesum.errors import DataError, Problem, SizeError, did_you_mean
+from rolesum.formats.options import DEFAULT_LIMITS, SourceLimits
 
 STDIN = "-"
 SAMPLE = "sample:"
@@ -33,7 +34,11 @@ _JSON_START = re.compile(r'\s*(\{|\[\s*([{\["\]]|$))')
 MEMBERS = ("users.json", "org_users.json")
 _DAY = re.compile(r"[^/]+/\d{4}-\d{2}-\d{2}\.json")
 
-MAX_UNPACKED_BYTES = 2**30  # of a zip: a few megabytes can unpack to terabytes
+# What a JSON value stands behind, and strings, whose contents are no values. A string may lack its end.
+_VALUE_OR_STRING = re.compile(r'[\[{,]|"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_CELL_DELIMITERS = "\t;"  # of tables, beside the comma
+
+_ZIP_ENTRY = b"PK\x01\x02"  # begins each entry of a zip's directory
 
 _WHAT_IS_READ = "name a file, or a Slack export: the directory or zip that holds users.json"
 
@@ -160,7 +165,7 @@ def open_source(path: str | Path) -> Source:
     elif name.startswith(SAMPLE):
         raw = _sample(name.removeprefix(SAMPLE))
     elif Path(path).is_dir():
-        return _export(name, _read_export_directory(Path(path)))
+        return _export(name, _read_export_directory(Path(path)), DEFAULT_LIMITS)
     else:
         try:
             raw = Path(path).read_bytes()
@@ -169,21 +174,53 @@ def open_source(path: str | Path) -> Source:
     return decode_source(raw, name)
 
 
-def decode_source(raw: bytes, name: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Source:
-    """What a file holds: text, or a zipped export, which may unpack to `most` bytes. Raises DataError."""
+def decode_source(raw: bytes, name: str, limits: SourceLimits = DEFAULT_LIMITS) -> Source:
+    """What a file holds: text, or a zipped export. Raises DataError, also for what is over a limit."""
     if _is_zip(raw):
-        return _export(name, _read_export_zip(raw, name, max_bytes))
+        return _export(name, _read_export_zip(raw, name, limits), limits)
     text = _decoded(raw, name)
     if not text or text.isspace():
         raise DataError("the file is empty", name, "give it at least one dialogue")
-    return Source(name, text)
+    source = Source(name, text)
+    check_num_values([source], name, limits.max_values)
+    return source
+
+
+def check_num_values(sources: Iterable[Source], name: str, max_values: int | None) -> None:
+    """Raise SizeError if these sources have more than `max_values` JSON values, cells or lines together.
+
+    Reads each text once, in a small part of the time that parsing takes; `name` is for the error message.
+    """
+    if max_values is None:
+        return
+    left = max_values
+    for source in sources:
+        left -= 1  # the value around the others
+        if left >= 0:
+            left -= _num_values(source, left)
+        if left < 0:
+            what = f"more than {max_values:,} JSON values, cells or lines"
+            raise SizeError(what, name, "split it into several smaller files")
+
+
+def _num_values(source: Source, most: int) -> int:
+    """The number of values (an empty object or array counts twice), cells or lines; no more are counted than needed."""
+    text, starts = source.text, "[{,"
+    num_lines = text.count("\n")
+    # an upper bound, which most texts are below: commas in strings count too
+    bound = sum(map(text.count, starts if source.is_json else starts + _CELL_DELIMITERS))
+    if bound <= most or not source.is_json:
+        return max(num_lines, bound)
+    found = (1 for token in _VALUE_OR_STRING.finditer(text) if token[0] in starts)
+    return max(num_lines, sum(islice(found, most + 1)))
 
 
 def records_with_ids(source: Source) -> Iterator[tuple[str, Record | Problem]]:
     """The records of a format that has no ids, with one each: the file's stem, numbered where there are several."""
-    items = list(source.records())
-    for number, item in enumerate(items, 1):
-        yield source.stem if len(items) == 1 else f"{source.stem}-{number}", item
+    items = source.records()
+    begin = list(islice(items, 2))
+    for number, item in enumerate(chain(begin, items), 1):
+        yield source.stem if len(begin) == 1 else f"{source.stem}-{number}", item
 
 
 def _is_zip(raw: bytes) -> bool:
@@ -203,42 +240,60 @@ def _read_export_directory(folder: Path) -> dict[str, bytes]:
         raise DataError(f"cannot read the file: {error.strerror}", str(error.filename), "check the path") from None
 
 
-def _read_export_zip(raw: bytes, name: str, max_bytes: int) -> dict[str, bytes]:
-    """The files of a zipped Slack export; a folder around the whole export is ignored.
-
-    Raises DataError, also if they unpack to more than `max_bytes` bytes.
-    """
+def _read_export_zip(raw: bytes, name: str, limits: SourceLimits) -> dict[str, bytes]:
+    """The files of a zipped Slack export; a folder around the whole export is ignored. Raises DataError."""
+    if limits.max_files is not None and raw.count(_ZIP_ENTRY) > limits.max_files:  # before a list of them is made
+        what = f"a zip of more than {limits.max_files:,} files"
+        raise SizeError(what, name, "leave out channels or days, or unpack it and send the files of each channel")
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-            if "word/document.xml" in names:
-                fix = "a Teams meeting's transcript can be downloaded as .vtt too; or save it as text"
-                raise DataError("a Word document (.docx), which is not read", name, fix)
-            around = [path.parent for entry in names if (path := PurePosixPath(entry)).name in MEMBERS]
-            if not around:
-                raise DataError("a zip without users.json", name, f"unpack it, or {_WHAT_IS_READ}")
-            top = min(around, key=lambda path: len(path.parts))
-            inside = {
-                PurePosixPath(entry).relative_to(top).as_posix(): entry
-                for entry in names
-                if PurePosixPath(entry).is_relative_to(top)
-            }
-            wanted = {path: entry for path, entry in inside.items() if _is_wanted(path)}
-            size = sum(archive.getinfo(entry).file_size for entry in wanted.values())
-            if size > max_bytes:
-                what = f"a zip of {size:,} bytes, unpacked; at most {max_bytes:,} are read"
-                raise DataError(what, name, "unpack it, and name the directory")
-            return {path: archive.read(entry) for path, entry in wanted.items()}
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError) as error:
+            wanted = _wanted_entries(archive, name)
+            size = sum(entry.file_size for entry in wanted.values())
+            if size > limits.max_bytes:
+                what = f"a zip of {size:,} bytes, unpacked; at most {limits.max_bytes:,} are read"
+                raise SizeError(what, name, "unpack it, and name the directory")
+            return {path: _unpacked(archive, entry) for path, entry in wanted.items()}
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError) as error:
         raise DataError(f"cannot read the zip: {error}", name, "unpack it, and name the directory") from None
+
+
+def _wanted_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
+    """The entries of a Slack export that are read, by their paths in the export. Raises DataError."""
+    entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+    if "word/document.xml" in entries:
+        fix = "a Teams meeting's transcript can be downloaded as .vtt too; or save it as text"
+        raise DataError("a Word document (.docx), which is not read", name, fix)
+    around = [path.parent for entry in entries if (path := PurePosixPath(entry)).name in MEMBERS]
+    if not around:
+        raise DataError("a zip without users.json", name, f"unpack it, or {_WHAT_IS_READ}")
+    top = min(around, key=lambda path: len(path.parts))
+    inside = {
+        PurePosixPath(path).relative_to(top).as_posix(): entry
+        for path, entry in entries.items()
+        if PurePosixPath(path).is_relative_to(top)
+    }
+    return {path: entry for path, entry in inside.items() if _is_wanted(path)}
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """The bytes of a zip's entry, which must be as many as the zip says: more are not unpacked."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack without a bound
+        raise NotImplementedError(f"{entry.filename[:100]} is packed by another method than deflate")
+    with archive.open(entry) as file:
+        # without a number of bytes, read() would unpack all that there is
+        found = file.read(entry.file_size + 1)
+    if len(found) != entry.file_size:
+        raise zipfile.BadZipFile(f"{entry.filename[:100]} does not have the size that the zip says")
+    return found
 
 
 def _is_wanted(path: str) -> bool:
     return path in MEMBERS or _DAY.fullmatch(path) is not None
 
 
-def _export(name: str, raw: Mapping[str, bytes]) -> Source:
+def _export(name: str, raw: Mapping[str, bytes], limits: SourceLimits) -> Source:
     files = {path: _decoded(raw[path], f"{name}/{path}") for path in sorted(raw)}
+    check_num_values((Source(path, text) for path, text in files.items()), name, limits.max_values)
     listed = [f"{path} {hashlib.sha256(text.encode()).hexdigest()}" for path, text in files.items()]
     return Source(name, "\n".join(listed), files)
 

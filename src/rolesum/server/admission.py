@@ -9,33 +9,44 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 from fastapi import Request
 
-from rolesum.errors import did_you_mean
 from rolesum.generation.async_engine import EngineClient
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
+from rolesum.server.parsed_requests import ParsingContext, find_model
+from rolesum.server.parser_pool import ParserPool
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.served_model import ServedModel
 
 Result = TypeVar("Result")
 
-SHUTDOWN_RETRY_AFTER = "5"  # seconds, the Retry-After header during shutdown
+RETRY_AFTER = "5"  # seconds, the Retry-After header of 503: at shutdown, and while batches cannot be saved
 DURATION_SMOOTHING = 0.1  # weight of the newest request in the mean duration, from which Retry-After is estimated
 MAX_SHARE_PER_KEY = 0.75  # of the concurrent requests, so that one API key leaves room for others
-MAX_PARSER_THREADS = 2  # parsing is bound by the processor
+PROBE_TIMEOUT = 2.5  # seconds for a check of readiness
+MAX_PREPARING_THREADS = 4  # that check or save parsed requests
 
 
 class AdmissionController:
     """The served models, and which requests may use them now."""
 
-    def __init__(self, models: Sequence[ServedModel], limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        models: Sequence[ServedModel],
+        limits: Limits,
+        metrics: Metrics,
+        parsers: ParserPool | None = None,
+    ) -> None:
+        """`parsers` are those that have been started, if any."""
         self.models = {model.name: model for model in models}
         self.limits, self.metrics = limits, metrics
+        self.parsers = parsers or ParserPool(limits)
         self.is_shutting_down = False
         self.active_requests = 0
         self._mean_seconds = 1.0  # of a request
@@ -45,11 +56,14 @@ class AdmissionController:
 
     def model(self, name: str | None) -> ServedModel:
         """Return the model with this name, or the first one for None. Raises HTTPProblem 404."""
-        if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            raise HTTPProblem(404, f'no model "{name}"', where="model", fix=did_you_mean(name, self.models))
-        return self.models[name]
+        return self.models[find_model(self.models, name)]
+
+    @cached_property
+    def parsing_context(self) -> ParsingContext:
+        """What the parser processes need to know of the models."""
+        models = self.models.items()
+        aliases = {name: model.aliases(None) for name, model in models}
+        return ParsingContext(self.limits, aliases, {name: model.trained_roles for name, model in models})
 
     @property
     def is_ready(self) -> bool:
@@ -63,7 +77,7 @@ class AdmissionController:
         Raises HTTPProblem 429 when too many requests are active, of all clients or of this key, and 503 at shutdown.
         """
         if self.is_shutting_down:
-            headers = {"Retry-After": SHUTDOWN_RETRY_AFTER}
+            headers = {"Retry-After": RETRY_AFTER}
             raise HTTPProblem(503, "the server is shutting down", fix="send the request again", headers=headers)
         limit = self.limits.max_concurrent_requests
         is_full = self.active_requests >= limit
@@ -85,22 +99,25 @@ class AdmissionController:
                 del self._active_by_owner[owner]
             self._mean_seconds += DURATION_SMOOTHING * (time.monotonic() - started - self._mean_seconds)
 
-    async def parse(self, work: Callable[[], Result]) -> Result:
-        """Run the parsing of one request in a thread. Raises HTTPProblem 504 after the timeout."""
-        return await self._parse(work, "parsers", MAX_PARSER_THREADS)
-
-    async def parse_batch(self, work: Callable[[], Result]) -> Result:
-        """Run the parsing of a file of many dialogues in a thread, one file at a time. Raises HTTPProblem 504."""
-        return await self._parse(work, "batch parsers", 1)
-
-    async def _parse(self, work: Callable[[], Result], pool: str, num_threads: int) -> Result:
+    async def prepare(self, work: Callable[[], Result]) -> Result:
+        """Run what checks or saves a parsed request in a thread. Raises HTTPProblem 504 after the timeout."""
         try:
             with anyio.fail_after(self.limits.timeout):
-                limiter = self._thread_limiter(pool, num_threads)
+                limiter = self._thread_limiter("preparing", MAX_PREPARING_THREADS)
                 return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
         except TimeoutError:
-            what = f"the request was not parsed within {self.limits.timeout:g} s"
-            raise HTTPProblem(504, what, fix="send less in one request") from None
+            what = f"the request was not checked within {self.limits.timeout:g} s"
+            raise HTTPProblem(504, what, fix="send less in one request, or send it again later") from None
+
+    async def probe(self, check: Callable[[], None]) -> None:
+        """Run a check of readiness in a thread of its own. Raises what it raises, and HTTPProblem 503 if it is slow."""
+        try:
+            with anyio.fail_after(PROBE_TIMEOUT):
+                await anyio.to_thread.run_sync(check, abandon_on_cancel=True, limiter=self._thread_limiter("probes", 1))
+        except TimeoutError:
+            what = f"the batches could not be checked within {PROBE_TIMEOUT:g} s"
+            headers = {"Retry-After": RETRY_AFTER}
+            raise HTTPProblem(503, what, fix="check the disk of --store", headers=headers) from None
 
     async def run_until_disconnect(
         self, request: Request, model: ServedModel, work: Callable[[EngineClient], Result]

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from rolesum.errors import Problem, RolesumError
 from rolesum.generation.async_engine import RequestCanceled
 from rolesum.http_security import ASGIApp
-from rolesum.server.admission import SHUTDOWN_RETRY_AFTER, AdmissionController
+from rolesum.server.admission import RETRY_AFTER, AdmissionController
 from rolesum.server.auth import APIKeys
 from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.middleware import SecurityMiddleware
@@ -64,6 +64,7 @@ def create_app(
             yield
         finally:
             batch_worker.stop()
+            admission.parsers.close()
 
     app = _API(
         title="rolesum",
@@ -106,7 +107,8 @@ def _add_error_handlers(app: FastAPI, admission: AdmissionController) -> None:
 
     @app.exception_handler(RolesumError)
     async def _rolesum_error(request: Request, error: RolesumError) -> Response:
-        return respond(document_of_error(error, request.url.path))
+        document = document_of_error(error, request.url.path)
+        return respond(document, {"Retry-After": RETRY_AFTER} if document["status"] == 503 else None)
 
     @app.exception_handler(HTTPProblem)
     async def _http_problem(request: Request, error: HTTPProblem) -> Response:
@@ -116,7 +118,7 @@ def _add_error_handlers(app: FastAPI, admission: AdmissionController) -> None:
     async def _request_canceled(request: Request, _: RequestCanceled) -> Response:
         admission.metrics.canceled_requests.inc()
         what = "the request was canceled: the server is shutting down, or the client disconnected"
-        headers = {"Retry-After": SHUTDOWN_RETRY_AFTER}
+        headers = {"Retry-After": RETRY_AFTER}
         error = HTTPProblem(503, what, fix="send the request again", headers=headers)
         return respond(document_of_http_problem(error, request.url.path), error.headers)
 

@@ -1,8 +1,9 @@
 """The limits of the server: sizes of requests, concurrency, timeouts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rolesum.errors import UsageError
+from rolesum.formats.options import SourceLimits
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,16 @@ class Limits:
     """Bytes of the body of POST /v1/batches."""
     max_unpacked_bytes: int = 128 * 2**20
     """Bytes of an uploaded zip file after unpacking."""
+    max_files: int = 20_000
+    """Files in an uploaded zip file."""
+    max_values: int = 500_000
+    """JSON values, table cells or lines of a body, and of a text or file in it."""
+    max_batch_values: int = 4_000_000
+    """The same for POST /v1/batches."""
+    max_parser_bytes: int = 1536 * 2**20
+    """Bytes of memory of a process that parses requests."""
+    parse_timeout: float = 60.0
+    """Seconds that the parsing of one request may take."""
     max_total_body_bytes: int = 512 * 2**20
     """Bytes of all bodies that are being received or answered at one time."""
     max_turns: int = 5000
@@ -31,6 +42,16 @@ class Limits:
     """Seconds that running requests have to finish at shutdown."""
     batch_workers: int = 8
     """Dialogues of batches that are summarized at one time."""
+
+    @property
+    def of_batches(self) -> "Limits":
+        """The limits with those of POST /v1/batches in place of those of the other requests."""
+        return replace(self, max_body_bytes=self.max_batch_bytes, max_values=self.max_batch_values)
+
+    @property
+    def source(self) -> SourceLimits:
+        """The limits of a text or an uploaded file."""
+        return SourceLimits(max_bytes=self.max_unpacked_bytes, max_files=self.max_files, max_values=self.max_values)
 
     def __post_init__(self) -> None:
         """Raise UsageError for a limit that lets nothing through."""

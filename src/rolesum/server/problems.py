@@ -6,13 +6,23 @@ from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 
-from rolesum.errors import SHOWN_PROBLEMS, DataError, ModelError, Problem, ResourceError, RolesumError, UsageError
+from rolesum.errors import (
+    SHOWN_PROBLEMS,
+    DataError,
+    ModelError,
+    Problem,
+    ResourceError,
+    RolesumError,
+    SizeError,
+    UsageError,
+)
 from rolesum.server.schemas import GenerationParameters, InputOptions, SummaryOptions
 
 MEDIA_TYPE = "application/problem+json"
 # The class of an error -> the name in its document's `type`, and the HTTP status: 4xx for what the client can fix.
 _ERROR_TYPES: dict[type[RolesumError], tuple[str, int]] = {
     UsageError: ("usage", 422),
+    SizeError: ("size", 413),
     DataError: ("data", 422),
     ModelError: ("model", 500),
     ResourceError: ("resources", 503),
@@ -30,6 +40,13 @@ class HTTPProblem(Exception):
     ) -> None:
         self.status, self.problem, self.headers = status, Problem(what, where, fix), dict(headers or {})
         super().__init__(what)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.status, self.problem, self.headers)  # errors travel between processes
+
+
+def _restore(status: int, problem: Problem, headers: Mapping[str, str]) -> HTTPProblem:
+    return HTTPProblem(status, problem.what, where=problem.where, fix=problem.fix, headers=headers)
 
 
 def title(status: int) -> str:

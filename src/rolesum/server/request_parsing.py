@@ -1,20 +1,19 @@
-"""Request bodies: from JSON, or a form with a file, to checked options and dialogues."""
+"""Request bodies: from JSON, or a form with a file, to checked options and dialogues.
+
+Runs in the parser processes, see `rolesum.server.parser_pool`, so it imports no web framework.
+"""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.errors import Problem, SizeError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialogues
-from rolesum.formats.source import decode_source
+from rolesum.formats.source import check_num_values, decode_source
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.instructions.sections import preset_names
 from rolesum.roles import resolve_role
@@ -32,10 +31,9 @@ from rolesum.server.schemas import (
 Model = TypeVar("Model", bound=BaseModel)
 
 # Fields of a form that hold JSON; those of them that may be written "Anna=user,Tom=agent"; lists "user,agent".
-_JSON_FIELDS = ("speakers", "columns", "options", "dialogue", "dialogues")
+JSON_FIELDS = ("speakers", "columns", "options", "dialogue", "dialogues")
 _MAPPING_FIELDS = ("speakers", "columns")
 _LIST_FIELDS = ("roles",)
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
 _NESTED_MODELS: tuple[type[RequestModel], ...] = (GenerationParameters, DialogueIn, TurnIn)
 _NESTED_KEYS = {name for model in _NESTED_MODELS for name in model.model_fields}
 
@@ -58,40 +56,43 @@ class Upload:
 
 @dataclass(frozen=True)
 class RequestBody:
-    """A body as it was received: JSON in `raw`, or the fields of a form and its file."""
+    """A body as it was received: JSON in `raw`, or the fields of a form, as (name, text), and its file."""
 
     raw: bytes = b""
-    fields: dict[str, Any] | None = None
+    fields: Sequence[tuple[str, str]] | None = None
     upload: Upload | None = None
 
-    def parse(self, model: type[Model]) -> Model:
+    def parse(self, model: type[Model], limits: Limits) -> Model:
         """Validate the body. Takes long for a large one. Raises HTTPProblem, or UsageError with all problems."""
-        return parse_json(self.raw, model) if self.fields is None else _validate(self.fields, model)
+        return parse_json(self.raw, model, limits) if self.fields is None else _validate(self._values(limits), model)
+
+    def _values(self, limits: Limits) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, text in self.fields or ():
+            if name in _LIST_FIELDS:
+                parts = text.replace("，", ",").split(",")
+                values.setdefault(name, []).extend(part for part in parts if part.strip())
+            else:
+                values[name] = _json_field(name, text, limits) if name in JSON_FIELDS else text
+        return values
 
 
-async def read_body(request: Request, limits: Limits) -> RequestBody:
-    """Receive the whole body. Raises HTTPProblem for an unknown content type or charset, or a broken form."""
-    media, _, rest = request.headers.get("content-type", "").partition(";")
-    media = media.strip().lower()
-    charset = _CHARSET.search(rest)
-    if charset and charset[1].lower() not in ("utf-8", "utf8"):
-        raise HTTPProblem(415, f"the charset is {charset[1][:40]}", where="Content-Type", fix="send UTF-8")
-    if media == "application/json":
-        return RequestBody(await request.body())
-    if media == "multipart/form-data":
-        return await _read_form(request, limits)
-    what = f'the content type is "{media[:100]}"' if media else "there is no content type"
-    fix = "send application/json, or multipart/form-data with a file"
-    raise HTTPProblem(415, what, where="Content-Type", fix=fix)
-
-
-def parse_json(raw: bytes, model: type[Model]) -> Model:
+def parse_json(raw: bytes, model: type[Model], limits: Limits) -> Model:
     """Parse and validate JSON. Raises HTTPProblem 400 for broken JSON, UsageError with all other problems."""
     try:
-        found = json.loads(raw, object_pairs_hook=_limited_object)
+        found = _load_json(raw.decode("utf-8-sig"), "body", limits)
     except (ValueError, RecursionError) as error:
         raise HTTPProblem(400, f"broken JSON: {error}"[:300], where="body", fix="send valid JSON in UTF-8") from None
     return _validate(found, model)
+
+
+def _load_json(text: str, where: str, limits: Limits) -> Any:
+    """Parse JSON. Raises HTTPProblem 413 for too many values, ValueError or RecursionError for broken JSON."""
+    try:
+        check_num_values([Source(where, text)], where, limits.max_values)
+    except SizeError as error:
+        raise HTTPProblem(413, error.problems[0].what, where=where, fix="send less in one request") from None
+    return json.loads(text, object_pairs_hook=_limited_object)
 
 
 def _limited_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,44 +116,15 @@ def _validate(found: Any, model: type[Model]) -> Model:
         raise UsageError(problems) from None
 
 
-async def _read_form(request: Request, limits: Limits) -> RequestBody:
-    values: dict[str, Any] = {}
-    upload: Upload | None = None
-    try:
-        async with request.form(max_files=1, max_fields=30, max_part_size=limits.max_body_bytes) as form:
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    if name != "file":
-                        what = f'the field "{name}" holds a file'
-                        raise HTTPProblem(422, what, fix='send the file in the field "file"')
-                    upload = Upload(_display_name(value.filename), await value.read())
-                elif name in _LIST_FIELDS:
-                    values.setdefault(name, []).extend(
-                        part for part in value.replace("，", ",").split(",") if part.strip()
-                    )
-                else:
-                    values[name] = _json_field(name, value) if name in _JSON_FIELDS else value
-    except MultiPartException as error:
-        fix = "send valid multipart/form-data"
-        raise HTTPProblem(400, f"the form cannot be parsed: {error.message}", fix=fix) from None
-    return RequestBody(fields=values, upload=upload)
-
-
-def _json_field(name: str, value: str) -> Any:
+def _json_field(name: str, value: str, limits: Limits) -> Any:
     """Parse a field that holds JSON, or a mapping written as on the command line: "Anna=user,Tom=agent"."""
     if name in _MAPPING_FIELDS and not value.lstrip().startswith("{"):
         pairs = [pair.partition("=") for pair in value.replace("，", ",").split(",")]
         return {key.strip(): column.strip() for key, _, column in pairs}
     try:
-        return json.loads(value, object_pairs_hook=_limited_object)
+        return _load_json(value, name, limits)
     except (ValueError, RecursionError) as error:
         raise HTTPProblem(422, f"broken JSON: {error}"[:300], where=name, fix='send {"key": "value"}') from None
-
-
-def _display_name(filename: str | None) -> str:
-    """The name of an uploaded file without the directories that a client may put before it."""
-    name = (filename or "file").replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(character for character in name if character.isprintable())[:200] or "file"
 
 
 # The dialogues
@@ -191,7 +163,7 @@ def read_source(
     aliases: Mapping[str, Sequence[str]],
     max_dialogues: int,
 ) -> tuple[str, list[Dialogue]]:
-    """Read dialogues and check their sizes; see `parse_dialogues`."""
+    """Read dialogues and check their sizes; see `parse_dialogues`. Their references and meta are dropped."""
     read_options = ReadOptions(
         format=options.format,
         custom_roles=aliases,
@@ -209,7 +181,7 @@ def read_source(
         raise HTTPProblem(413, what, where=source.name, fix=fix)
     for dialogue in found:
         check_dialogue_size(dialogue, limits)
-    return name, found
+    return name, [replace(dialogue, summaries={}, meta={}) for dialogue in found]  # no summary depends on them
 
 
 def _source(limits: Limits, dialogues: Sequence[DialogueIn], text: str | None, upload: Upload | None) -> Source:
@@ -219,9 +191,9 @@ def _source(limits: Limits, dialogues: Sequence[DialogueIn], text: str | None, u
         what = "several inputs in one request" if given else "no dialogue in the request"
         raise HTTPProblem(422, what, fix='send one of "dialogue", "text", or a file')
     if upload is not None:
-        return decode_source(upload.raw, upload.name, max_bytes=limits.max_unpacked_bytes)
+        return decode_source(upload.raw, upload.name, limits.source)
     if text is not None:
-        return decode_source(text.encode("utf-8", "surrogatepass"), "text")
+        return decode_source(text.encode("utf-8", "surrogatepass"), "text", limits.source)
     records = []
     for number, dialogue in enumerate(dialogues, 1):
         identity = dialogue.id or (DEFAULT_ID if len(dialogues) == 1 else f"{DEFAULT_ID}-{number}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 import traceback
@@ -13,10 +14,9 @@ from typing import Any
 
 import uvicorn
 from platformdirs import user_data_path
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rolesum.console import log
-from rolesum.errors import UsageError
+from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, load_role_config
 from rolesum.http_security import ASGIApp
@@ -24,18 +24,17 @@ from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.server.admission import AdmissionController
 from rolesum.server.app import create_app
 from rolesum.server.auth import API_KEYS_VARIABLE, APIKeys, read_api_keys
+from rolesum.server.connection import KEEP_ALIVE_TIMEOUT, MAX_HEAD_BYTES, TimedProtocol
 from rolesum.server.jobs.store import BatchStore
 from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
+from rolesum.server.parser_pool import ParserPool
 from rolesum.server.served_model import ServedModel
 from rolesum.sockets import bind_socket, is_loopback, socket_url
 
 SOCKET_BACKLOG = 512  # connections that wait to be accepted
-HEAD_TIMEOUT = 15.0  # seconds for the head of a connection's first request
 SHUTDOWN_MARGIN = 3  # seconds after --shutdown-timeout, to send the canceled requests their errors
-KEEP_ALIVE_TIMEOUT = 30  # seconds that an idle connection stays open
-MAX_HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,12 @@ def run_server(config: ServerConfig) -> None:
     bound = bind_socket(config.host, config.port)
     metrics = Metrics()
     store = BatchStore(config.store or default_store())
+    parsers = ParserPool(config.limits)
     try:
         log(f"loading {', '.join(names)}")
-        admission = AdmissionController([ServedModel(*model) for model in config.models], config.limits, metrics)
+        parsers.start()
+        models = [ServedModel(*model) for model in config.models]
+        admission = AdmissionController(models, config.limits, metrics, parsers)
         worker = BatchWorker(admission, store)
         _add_gauges(metrics, admission, store)
         log(f"serving {', '.join(names)}: {socket_url(bound, config.host)}  (Ctrl-C to stop)")
@@ -110,6 +112,7 @@ def run_server(config: ServerConfig) -> None:
     finally:
         bound.close()
         store.close()
+        parsers.close()
 
 
 def _check_config(config: ServerConfig, keys: APIKeys) -> None:
@@ -128,9 +131,15 @@ def _add_gauges(metrics: Metrics, admission: AdmissionController, store: BatchSt
     def active_sequences() -> int:
         return sum(model.engine.num_rows for model in admission.models.values())
 
+    def waiting_dialogues() -> float:
+        try:
+            return store.count_waiting()
+        except ResourceError:  # /ready says why
+            return math.nan
+
     metrics.add_gauge("active_requests", "Requests that are running or queued", lambda: admission.active_requests)
     metrics.add_gauge("active_sequences", "Texts that are being generated", active_sequences)
-    metrics.add_gauge("waiting_batch_dialogues", "Dialogues of batches that wait", store.count_waiting)
+    metrics.add_gauge("waiting_batch_dialogues", "Dialogues of batches that wait", waiting_dialogues)
 
 
 def serve(app: ASGIApp, admission: AdmissionController, bound: socket.socket) -> None:
@@ -160,7 +169,8 @@ class GracefulServer(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
                 timeout_graceful_shutdown=int(admission.limits.shutdown_timeout) + SHUTDOWN_MARGIN,
-                http=_HeadTimeoutProtocol,
+                http=TimedProtocol,
+                ws="none",
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             )
         )
@@ -177,22 +187,6 @@ class GracefulServer(uvicorn.Server):
             loop.call_soon_threadsafe(lambda: loop.call_later(seconds, admission.cancel_all))
             log(f"shutting down: {admission.active_requests} requests have {seconds:g} s; Ctrl-C to stop at once")
         super().handle_exit(sig, frame)
-
-
-class _HeadTimeoutProtocol(H11Protocol):
-    """Closes a connection that does not send the whole head of its first request in time."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._close_if_silent)
-
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
-        super().connection_lost(exc)
 
 
 def _raise_open_files_limit() -> None:

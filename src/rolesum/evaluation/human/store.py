@@ -1,7 +1,6 @@
 """The annotators' judgments in one SQLite file. A changed answer is a new row; the last row of a question counts."""
 
 import json
-import sqlite3
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rolesum.errors import DataError, UsageError
+from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.sqlite_store import Schema, SQLiteStore
 
 MAX_NAME_LENGTH = 60
@@ -77,7 +76,7 @@ class AnnotationStore:
         try:
             rows = self._database.query("SELECT record FROM study")
             found = json.loads(rows[0][0]) if rows else None
-        except (sqlite3.DatabaseError, ValueError) as error:
+        except (ResourceError, ValueError) as error:
             raise self._broken(error) from None
         if found is not None and not (isinstance(found, dict) and {"settings", "systems"} <= found.keys()):
             raise DataError("the store's record of its study is broken", str(self.path), _FIX)
@@ -138,12 +137,13 @@ class AnnotationStore:
         tables = "answers JOIN annotators ON annotators.key = answers.annotator"
         try:
             rows = self._database.query(f"SELECT {columns} FROM {tables} {where} ORDER BY number", values)
-        except sqlite3.DatabaseError as error:
+        except ResourceError as error:
             raise self._broken(error) from None
         return [Judgment(*row) for row in rows]
 
     def _broken(self, error: Exception) -> DataError:
-        return DataError(f"the store is broken: {error}", str(self.path), _FIX)
+        what = error.problems[0].what if isinstance(error, ResourceError) else error
+        return DataError(f"the store is broken: {what}", str(self.path), _FIX)
 
 
 def _now() -> str:

@@ -18,6 +18,7 @@ from rolesum.server.problems import HTTPProblem
 from rolesum.server.schemas import BatchOut, ResultOut
 from rolesum.sqlite_store import Schema, SQLiteStore
 
+TIMEOUT = 5.0  # seconds that a request waits for the file while it is locked
 _FIX = "give another --store"
 _TABLES = """
 CREATE TABLE batches (
@@ -57,7 +58,8 @@ class BatchItem:
 class BatchStore:
     """The file of batches, opened by one process at a time.
 
-    Raises UsageError if another process has it open, DataError for a file of another kind, ResourceError.
+    Raises UsageError if another process has it open, DataError for a file of another kind. Every method may raise
+    ResourceError, if the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,11 +70,15 @@ class BatchStore:
             with ExitStack() as held:
                 held.enter_context(process_lock(lock_file, where=path, fix=_FIX))
                 path.touch(mode=0o600)
-                self._db = SQLiteStore(path, SCHEMA, fix=_FIX)
+                self._db = SQLiteStore(path, SCHEMA, fix=_FIX, timeout=TIMEOUT)
                 self._process_lock = held.pop_all()
         except OSError as error:
             fix = f"check the path, the permissions and the free disk space, or {_FIX}"
             raise ResourceError(f"cannot open the batches: {error}", str(path), fix) from None
+
+    def check(self) -> None:
+        """Raise ResourceError unless batches can be read and saved now."""
+        self._db.check()
 
     def close(self) -> None:
         """Close the file and release its lock."""

@@ -28,6 +28,7 @@ class BatchWorker:
         self._threads: list[threading.Thread] = []
         self._condition = threading.Condition()  # notified of new batches and of the end
         self._is_stopping = False
+        self._store_error = ""  # the last one that was logged
         self._running: dict[tuple[str, int], EngineClient] = {}
         self._owners: dict[tuple[str, int], str] = {}  # of the running dialogues
 
@@ -68,9 +69,8 @@ class BatchWorker:
             try:
                 self._process(item, client)
             except ResourceError as error:
-                log.error("%s", error)
                 with self._condition:
-                    self._condition.wait_for(lambda: self._is_stopping, RETRY_SECONDS)
+                    self._wait_for_store(error)
             except Exception:
                 log.exception("%s, dialogue %d failed", item.batch, item.number)
             finally:
@@ -84,10 +84,14 @@ class BatchWorker:
                 try:
                     alive = [name for name, model in self.admission.models.items() if model.engine.alive]
                     item = self.store.next_item(alive, self._running, Counter(self._owners.values()))
+                except ResourceError as error:
+                    self._wait_for_store(error)
+                    continue
                 except Exception:
                     log.exception("the batches cannot be read")
                     self._condition.wait_for(lambda: self._is_stopping, RETRY_SECONDS)
                     continue
+                self._store_error = ""
                 if item:
                     client = self.admission.model(item.model).engine.client(low_priority=True)
                     self._running[item.batch, item.number] = client
@@ -95,6 +99,13 @@ class BatchWorker:
                     return item, client
                 self._condition.wait()
         return None
+
+    def _wait_for_store(self, error: ResourceError) -> None:
+        """Log a failure of the store once, not by each thread at each try, and wait a while."""
+        if str(error) != self._store_error:
+            self._store_error = str(error)
+            log.error("%s", error)
+        self._condition.wait_for(lambda: self._is_stopping, RETRY_SECONDS)
 
     def _process(self, item: BatchItem, client: EngineClient) -> None:
         """Summarize a dialogue and save its summaries or its problem; nothing if it was canceled."""

@@ -1,18 +1,16 @@
 """/v1/batches: many dialogues, summarized in the background and kept until they are deleted."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from rolesum.formats.jsonl import to_json
 from rolesum.server.admission import AdmissionController
 from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.openapi import error_responses, request_body
-from rolesum.server.request_parsing import Upload, load_preset, parse_dialogues, read_body, requested_roles
+from rolesum.server.parsed_requests import ParsedBatch, parse_batch
+from rolesum.server.request_body import read_body
 from rolesum.server.schemas import BatchesOut, BatchOut, BatchRequest, ResultsOut
 from rolesum.server.served_model import to_decoding
 
@@ -40,52 +38,37 @@ async def create_batch(
     admission, _, owner = _state(request)
     body = await read_body(request, admission.limits)
     with admission.acquire(owner):
-        batch = await admission.parse_batch(
-            lambda: _create(request, body.parse(BatchRequest), body.upload, idempotency_key)
-        )
+        parsed = await admission.parsers.parse_batch(parse_batch, body, admission.parsing_context)
+        batch = await admission.prepare(lambda: _create(request, parsed, idempotency_key))
     response.headers["Location"] = f"/v1/batches/{batch.id}"
     return batch
 
 
-def _create(request: Request, options: BatchRequest, upload: Upload | None, idempotency_key: str | None) -> BatchOut:
+def _create(request: Request, parsed: ParsedBatch, idempotency_key: str | None) -> BatchOut:
     admission, worker, owner = _state(request)
-    model = admission.model(options.model)
-    aliases = model.aliases(load_preset(options.sections))
-    requested_roles(options, aliases, admission.limits)
-    to_decoding(options.options, admission.limits)
-    _, dialogues = parse_dialogues(
-        options,
-        admission.limits,
-        dialogues=options.dialogues or (),
-        upload=upload,
-        aliases=aliases,
-        max_dialogues=admission.limits.max_batch_dialogues,
-    )
-    summary_options = options.model_dump_json(include={"roles", "sections", "language", "options"})
-    lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
-    digest = hashlib.sha256(json.dumps([model.name, summary_options, lines]).encode()).hexdigest()
+    to_decoding(parsed.parameters, admission.limits)
     identity = worker.store.add(
-        owner, model.name, summary_options, lines, digest=digest, idempotency_key=idempotency_key
+        owner, parsed.model, parsed.options, parsed.lines, digest=parsed.digest, idempotency_key=idempotency_key
     )
     worker.wake()
     return worker.store.batch(identity, owner)
 
 
-@router.get("", responses=error_responses(401, 422))
+@router.get("", responses=error_responses(401, 422, 503))
 def list_batches(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = DEFAULT_LIMIT) -> BatchesOut:
     """The newest batches of this API key, the newest first."""
     _, worker, owner = _state(request)
     return BatchesOut(batches=worker.store.batches(owner, limit))
 
 
-@router.get("/{identity}", responses=error_responses(401, 404))
+@router.get("/{identity}", responses=error_responses(401, 404, 503))
 def get_batch(request: Request, identity: str) -> BatchOut:
     """The state of a batch."""
     _, worker, owner = _state(request)
     return worker.store.batch(identity, owner)
 
 
-@router.get("/{identity}/results", responses=error_responses(401, 404, 422))
+@router.get("/{identity}/results", responses=error_responses(401, 404, 422, 503))
 def get_results(
     request: Request,
     identity: str,
@@ -102,7 +85,8 @@ def get_results(
 @router.get(
     "/{identity}/results.jsonl",
     response_class=StreamingResponse,
-    responses=error_responses(401, 404) | {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+    responses=error_responses(401, 404, 503)
+    | {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
 def download_results(request: Request, identity: str) -> StreamingResponse:
     """All results of a batch as JSON lines."""
@@ -117,7 +101,7 @@ def download_results(request: Request, identity: str) -> StreamingResponse:
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-@router.post("/{identity}/cancel", responses=error_responses(401, 404))
+@router.post("/{identity}/cancel", responses=error_responses(401, 404, 503))
 def cancel_batch(request: Request, identity: str) -> BatchOut:
     """Cancel a batch; results that are done stay."""
     _, worker, owner = _state(request)
@@ -126,7 +110,7 @@ def cancel_batch(request: Request, identity: str) -> BatchOut:
     return worker.store.batch(identity, owner)
 
 
-@router.delete("/{identity}", status_code=204, responses=error_responses(401, 404))
+@router.delete("/{identity}", status_code=204, responses=error_responses(401, 404, 503))
 def delete_batch(request: Request, identity: str) -> None:
     """Cancel a batch and delete it with its results."""
     _, worker, owner = _state(request)

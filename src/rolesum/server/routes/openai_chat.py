@@ -6,113 +6,28 @@ answers the messages themselves.
 
 import secrets
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
 
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.errors import UsageError
 from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import OnText
 from rolesum.instructions import Prompt, Segment
 from rolesum.server.admission import AdmissionController
+from rolesum.server.chat_schemas import ChatRequest
 from rolesum.server.openapi import error_responses, event_stream, request_body
-from rolesum.server.problems import HTTPProblem
-from rolesum.server.request_parsing import check_length, parse_dialogues, parse_json
-from rolesum.server.schemas import GenerationParameters, InputOptions, SummaryOptions
+from rolesum.server.parsed_requests import ALL_ROLES, ParsedChat, find_model_and_role, names_by_role, parse_chat
+from rolesum.server.schemas import SummaryOptions
 from rolesum.server.served_model import ServedModel, to_decoding
 from rolesum.server.sse import Event, EventStream, stream_events
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
-ALL_ROLES = "all"  # NAME:all answers with the summaries of all roles, each under its title
 END_EVENT: Event = (None, "[DONE]")
-
-
-class ContentPart(BaseModel):
-    """A part of a message; only text is supported."""
-
-    type: Literal["text"]
-    text: str
-
-
-ContentParts = Annotated[list[ContentPart], Field(fail_fast=True)]
-
-
-class ChatMessage(BaseModel):
-    """A message of a chat."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | ContentParts
-
-    @property
-    def text(self) -> str:
-        """The text of all parts."""
-        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
-
-
-class StreamOptions(BaseModel):
-    """Options of a streamed answer."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    include_usage: bool = False
-
-
-class ChatRequest(BaseModel):
-    """The body of a chat client. Unsupported options that would change the answer are errors; others are ignored."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        allow_inf_nan=False,
-        json_schema_extra={
-            "examples": [
-                {
-                    "model": "rolesum-smollm2-135m:user",
-                    "messages": [{"role": "user", "content": "Customer: where is it?\nAgent: on its way"}],
-                }
-            ]
-        },
-    )
-
-    model: str = Field(max_length=300)
-    messages: list[ChatMessage] = Field(min_length=1, max_length=1000, fail_fast=True)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=0, le=2**31 - 1)
-    n: Annotated[int, Field(ge=1, le=1)] | None = None
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    user: Any = None
-    metadata: Any = None
-    store: Any = None
-    service_tier: Any = None
-    safety_identifier: Any = None
-    prompt_cache_key: Any = None
-    parallel_tool_calls: Any = None
-
-    def parameters(self) -> GenerationParameters:
-        """Return the generation parameters. Without a temperature decoding is greedy, unlike OpenAI's default of 1."""
-        temperature = self.temperature or 0.0
-        values: dict[str, Any] = {
-            "max_new_tokens": self.max_completion_tokens or self.max_tokens,
-            "temperature": temperature,
-            "top_p": self.top_p or 1.0 if temperature else 1.0,
-            "seed": 1 if self.seed is None else self.seed,
-            "checks": False,
-        }
-        return GenerationParameters(**values)
 
 
 @dataclass(frozen=True)
@@ -144,15 +59,20 @@ class ChatWork(Protocol):
 def list_models(request: Request) -> dict[str, Any]:
     """The models: each by its name, and as NAME:ROLE."""
     admission: AdmissionController = request.app.state.admission
-    names = [name for model in admission.models.values() for name in (model.name, *_names_by_role(model))]
+    names = [
+        name
+        for model in admission.models.values()
+        for name in (model.name, *names_by_role(model.name, model.trained_roles))
+    ]
     return {"object": "list", "data": [_model_out(name) for name in names]}
 
 
 @router.get("/models/{name}", responses=error_responses(401, 404))
 def get_model(request: Request, name: str) -> dict[str, Any]:
     """One model."""
-    model, role = _model_and_role(request.app.state.admission, name)
-    return _model_out(f"{model.name}:{role}" if role else model.name)
+    admission: AdmissionController = request.app.state.admission
+    model, role = find_model_and_role(admission.parsing_context.roles, name)
+    return _model_out(f"{model}:{role}" if role else model)
 
 
 @router.post(
@@ -166,14 +86,12 @@ async def complete(request: Request) -> Any:
     raw = await request.body()
     with ExitStack() as admitted:
         admitted.enter_context(admission.acquire(request.state.owner))
-        chat = await admission.parse(partial(parse_json, raw, ChatRequest))
-        model, role = _model_and_role(admission, chat.model)
-        prepare = partial(_prepare_summary, role=role) if role else _prepare_answer
-        work = await admission.parse(partial(prepare, admission, model, chat))
-        head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": chat.model}
+        chat = await admission.parsers.parse(parse_chat, raw, admission.parsing_context)
+        model = admission.model(chat.model)
+        work = await admission.prepare(partial(_prepare, admission, model, chat))
+        head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": chat.name}
         if chat.stream:
-            with_usage = bool(chat.stream_options and chat.stream_options.include_usage)
-            return _stream(admission, model, work, head, with_usage, admitted.pop_all())
+            return _stream(admission, model, work, head, chat.with_usage, admitted.pop_all())
         answer = await admission.run_until_disconnect(request, model, work)
     message = {"role": "assistant", "content": answer.text, "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
@@ -221,21 +139,19 @@ def _stream(
     )
 
 
-def _prepare_answer(admission: AdmissionController, model: ServedModel, chat: ChatRequest) -> ChatWork:
+def _prepare(admission: AdmissionController, model: ServedModel, chat: ParsedChat) -> ChatWork:
+    if chat.dialogue is None:
+        return _prepare_answer(admission, model, chat)
+    return _prepare_summary(admission, model, chat, chat.dialogue)
+
+
+def _prepare_answer(admission: AdmissionController, model: ServedModel, chat: ParsedChat) -> ChatWork:
     """Return the work that answers the messages, joined to the one message that the model was trained to read."""
-    text = "\n\n".join(message.text for message in chat.messages if message.text.strip())
-    if not text.strip():
-        raise UsageError("the messages are empty", "messages", "send a message with text")
-    if any(message.role == "assistant" for message in chat.messages):
-        what = f"{model.name} reads one message, and there is an earlier answer among the messages"
-        fix = f"send the text to read only, or use {model.name}:ROLE, which reads the last user message"
-        raise UsageError(what, "messages", fix)
-    check_length(len(text), admission.limits, "messages")
-    decoding = to_decoding(chat.parameters(), admission.limits)
+    decoding = to_decoding(chat.parameters, admission.limits)
     template = model.layout.chat_format
-    dialogue = Dialogue("chat", (Turn("user", text),))
+    dialogue = Dialogue("chat", (Turn("user", chat.text),))
     tail = (Segment("control", control=template.tail, continues=True),)
-    message = Segment("dialogue", text, continues=template.no_space_after_head)
+    message = Segment("dialogue", chat.text, continues=template.no_space_after_head)
     prompt = Prompt(dialogue, ("chat",), (Segment("control", control=template.head), message), (tail,))
 
     def work(client: EngineClient, on_text: OnText | None = None) -> ChatAnswer:
@@ -246,20 +162,18 @@ def _prepare_answer(admission: AdmissionController, model: ServedModel, chat: Ch
     return work
 
 
-def _prepare_summary(admission: AdmissionController, model: ServedModel, chat: ChatRequest, role: str) -> ChatWork:
+def _prepare_summary(
+    admission: AdmissionController, model: ServedModel, chat: ParsedChat, dialogue: Dialogue
+) -> ChatWork:
     """Return the work that summarizes the transcript in the last user message; the others are not read."""
-    transcript = next((message.text for message in reversed(chat.messages) if message.role == "user"), "")
-    _, (dialogue,) = parse_dialogues(
-        InputOptions(text=transcript or " "), admission.limits, aliases=model.aliases(None), max_dialogues=1
-    )
-    options = SummaryOptions(roles=None if role == ALL_ROLES else [role], options=chat.parameters())
+    options = SummaryOptions(roles=None if chat.role == ALL_ROLES else [chat.role], options=chat.parameters)
     job = model.create_job(dialogue, options, admission.limits)
 
     def work(client: EngineClient, on_text: OnText | None = None) -> ChatAnswer:
-        result = model.summarize(job, client, on_text if role != ALL_ROLES else None)
+        result = model.summarize(job, client, on_text if chat.role != ALL_ROLES else None)
         admission.metrics.count(result)
         summaries = result.summaries
-        if role == ALL_ROLES:
+        if chat.role == ALL_ROLES:
             text = "\n\n".join(f"[{summary.title}]\n{summary.text}" for summary in summaries)
         else:
             text = summaries[0].text
@@ -269,24 +183,6 @@ def _prepare_summary(admission: AdmissionController, model: ServedModel, chat: C
         return ChatAnswer(text, tokens, "length" if is_truncated else "stop", prompt_tokens)
 
     return work
-
-
-def _model_and_role(admission: AdmissionController, name: str) -> tuple[ServedModel, str]:
-    """Return the model and the role of NAME or NAME:ROLE; the role is empty for NAME. Raises HTTPProblem 404."""
-    if name in admission.models:
-        return admission.models[name], ""
-    base, colon, role = name.rpartition(":")
-    if not colon or base not in admission.models:
-        return admission.model(name), ""  # raises
-    model = admission.models[base]
-    names = _names_by_role(model)
-    if f"{base}:{role}" not in names:
-        raise HTTPProblem(404, f'{base} has no role "{role}"', where="model", fix=f"one of {', '.join(names)}")
-    return model, role
-
-
-def _names_by_role(model: ServedModel) -> Sequence[str]:
-    return [f"{model.name}:{role}" for role in (*model.trained_roles, ALL_ROLES)]
 
 
 def _model_out(name: str) -> dict[str, Any]:

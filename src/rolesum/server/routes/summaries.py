@@ -7,21 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from rolesum.dialogue import Dialogue
 from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import OnText
-from rolesum.roles import default_roles
 from rolesum.server.admission import AdmissionController
 from rolesum.server.openapi import error_responses, event_stream, request_body
-from rolesum.server.request_parsing import Upload, load_preset, parse_dialogues, read_body
-from rolesum.server.schemas import (
-    DialogueOut,
-    DialoguesOut,
-    ReadRequest,
-    SummariesOut,
-    SummaryRequest,
-    TurnOut,
-)
+from rolesum.server.parsed_requests import parse_reading, parse_summary
+from rolesum.server.request_body import read_body
+from rolesum.server.schemas import DialoguesOut, ReadRequest, SummariesOut, SummaryRequest
 from rolesum.server.served_model import ServedModel, SummaryJob
 from rolesum.server.sse import Event, stream_events
 
@@ -46,27 +38,13 @@ async def summarize(request: Request) -> Any:
     body = await read_body(request, admission.limits)
     with ExitStack() as admitted:
         admitted.enter_context(admission.acquire(request.state.owner))
-        options = await admission.parse(partial(body.parse, SummaryRequest))
-        model = admission.model(options.model)
-        # parsed and checked before a stream begins, so that errors have a status of their own
-        job = await admission.parse(partial(_create_job, admission, model, options, body.upload))
-        if not options.stream:
+        parsed = await admission.parsers.parse(parse_summary, body, admission.parsing_context)
+        model = admission.model(parsed.model)
+        # checked before a stream begins, so that errors have a status of their own
+        job = await admission.prepare(partial(model.create_job, parsed.dialogue, parsed.options, admission.limits))
+        if not parsed.stream:
             return await admission.run_until_disconnect(request, model, partial(_summarize, admission, model, job))
         return _stream(admission, model, job, admitted.pop_all())
-
-
-def _create_job(
-    admission: AdmissionController, model: ServedModel, options: SummaryRequest, upload: Upload | None
-) -> SummaryJob:
-    _, (dialogue,) = parse_dialogues(
-        options,
-        admission.limits,
-        dialogues=[options.dialogue] if options.dialogue else [],
-        upload=upload,
-        aliases=model.aliases(load_preset(options.sections)),
-        max_dialogues=1,
-    )
-    return model.create_job(dialogue, options, admission.limits)
 
 
 def _summarize(
@@ -102,35 +80,14 @@ def _stream(admission: AdmissionController, model: ServedModel, job: SummaryJob,
 
 @router.post(
     "/v1/dialogues",
+    response_model=DialoguesOut,
     openapi_extra=request_body(ReadRequest, form=True),
-    responses=error_responses(400, 401, 413, 415, 422, 429, 503, 504),
+    responses=error_responses(400, 401, 413, 415, 422, 429, 503),
 )
-async def read_dialogues(request: Request) -> DialoguesOut:
+async def read_dialogues(request: Request) -> Response:
     """Read a text or a file without summarizing it: its format, dialogues, turns, speakers and their roles."""
     admission: AdmissionController = request.app.state.admission
     body = await read_body(request, admission.limits)
     with admission.acquire(request.state.owner):
-        return await admission.parse(lambda: _read(admission, body.parse(ReadRequest), body.upload))
-
-
-def _read(admission: AdmissionController, options: ReadRequest, upload: Upload | None) -> DialoguesOut:
-    file_format, dialogues = parse_dialogues(
-        options,
-        admission.limits,
-        dialogues=[options.dialogue] if options.dialogue else [],
-        upload=upload,
-        aliases=admission.model(None).aliases(load_preset(options.sections)),
-        max_dialogues=admission.limits.max_batch_dialogues,
-    )
-    shown = [_dialogue_out(dialogue) for dialogue in dialogues[: options.limit]]
-    return DialoguesOut(format=file_format, total=len(dialogues), dialogues=shown)
-
-
-def _dialogue_out(dialogue: Dialogue) -> DialogueOut:
-    return DialogueOut(
-        id=dialogue.id,
-        language=dialogue.language,
-        turns=[TurnOut(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns],
-        roles=dict(dialogue.roles),
-        suggested=list(default_roles(dialogue)),
-    )
+        content = await admission.parsers.parse(parse_reading, body, admission.parsing_context)
+    return Response(content, media_type="application/json")

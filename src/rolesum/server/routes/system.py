@@ -6,9 +6,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from rolesum.checks import CHECKS
+from rolesum.errors import ResourceError
 from rolesum.formats import FORMATS
 from rolesum.instructions.sections import load_sections, preset_names
-from rolesum.server.admission import SHUTDOWN_RETRY_AFTER, AdmissionController
+from rolesum.server.admission import RETRY_AFTER, AdmissionController
+from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.openapi import error_responses
 from rolesum.server.problems import HTTPProblem
 
@@ -23,12 +25,18 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", responses=error_responses(503))
 async def ready(request: Request) -> dict[str, Any]:
-    """Readiness: the models are loaded, their threads run, and the server is not shutting down."""
+    """Readiness: models are loaded, their threads run, batches can be saved, and the server is not shutting down."""
     admission: AdmissionController = request.app.state.admission
+    worker: BatchWorker = request.app.state.batch_worker
+    headers = {"Retry-After": RETRY_AFTER}
     if not admission.is_ready:
-        headers = {"Retry-After": SHUTDOWN_RETRY_AFTER}
         what = "the server is shutting down" if admission.is_shutting_down else "a model's engine has stopped"
         raise HTTPProblem(503, what, fix="send the request to another server, or again later", headers=headers)
+    try:
+        await admission.probe(worker.store.check)
+    except ResourceError as error:
+        problem = error.problems[0]
+        raise HTTPProblem(503, problem.what, where=problem.where, fix=problem.fix, headers=headers) from None
     return {
         "status": "ready",
         "models": list(admission.models),
@@ -38,7 +46,7 @@ async def ready(request: Request) -> dict[str, Any]:
 
 
 @router.get("/metrics", responses=error_responses(401), response_class=Response)
-async def metrics(request: Request) -> Response:
+def metrics(request: Request) -> Response:  # in a thread, since it reads the batches
     """Metrics in Prometheus' text format."""
     admission: AdmissionController = request.app.state.admission
     return Response(admission.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,212 @@
+"""Parses each kind of request in a parser process: from its body to the checked options and the dialogues.
+
+What these functions return is small, or one text: the server's own process unpacks it while other requests wait.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import UsageError, did_you_mean
+from rolesum.formats.jsonl import to_json
+from rolesum.roles import default_roles
+from rolesum.server.chat_schemas import ChatRequest
+from rolesum.server.limits import Limits
+from rolesum.server.problems import HTTPProblem
+from rolesum.server.request_parsing import (
+    RequestBody,
+    check_length,
+    load_preset,
+    parse_dialogues,
+    parse_json,
+    requested_roles,
+)
+from rolesum.server.schemas import (
+    BatchRequest,
+    DialogueOut,
+    DialoguesOut,
+    GenerationParameters,
+    InputOptions,
+    ReadRequest,
+    SummaryOptions,
+    SummaryRequest,
+    TurnOut,
+)
+
+ALL_ROLES = "all"  # NAME:all answers with the summaries of all roles, each under its title
+
+
+@dataclass(frozen=True)
+class ParsingContext:
+    """What the parsing of a request needs to know of the server.
+
+    `aliases` are the custom roles of each model with their other names; the first model is the default one. `roles` are
+    the roles that each model was trained for.
+    """
+
+    limits: Limits
+    aliases: Mapping[str, Mapping[str, Sequence[str]]]
+    roles: Mapping[str, Sequence[str]]
+
+    def model(self, name: str | None) -> str:
+        """Return the name of the model that a request means. Raises HTTPProblem 404."""
+        return find_model(self.aliases, name)
+
+    def aliases_with(self, model: str, sections: str | None) -> Mapping[str, Sequence[str]]:
+        """Return the custom roles of a model and of a preset of sections. Raises UsageError for an unknown preset."""
+        preset = load_preset(sections)
+        return {**self.aliases[model], **(preset.aliases if preset else {})}
+
+
+@dataclass(frozen=True)
+class ParsedSummary:
+    """The request for summaries of one dialogue."""
+
+    model: str
+    options: SummaryOptions
+    stream: bool
+    dialogue: Dialogue
+
+
+@dataclass(frozen=True)
+class ParsedBatch:
+    """The request for a batch: its dialogues as (id, line of rolesum's format), and the digest of its content."""
+
+    model: str
+    options: str  # JSON of SummaryOptions
+    parameters: GenerationParameters
+    lines: Sequence[tuple[str, str]]
+    digest: str
+
+
+@dataclass(frozen=True)
+class ParsedChat:
+    """The request of a chat client: the dialogue to summarize for `role`, or, without a role, the text to answer."""
+
+    model: str
+    name: str  # of the model, as the client sent it
+    role: str
+    parameters: GenerationParameters
+    stream: bool
+    with_usage: bool
+    dialogue: Dialogue | None = None
+    text: str = ""
+
+
+def parse_summary(body: RequestBody, context: ParsingContext) -> ParsedSummary:
+    """Parse the body of POST /v1/summaries."""
+    request = body.parse(SummaryRequest, context.limits)
+    model = context.model(request.model)
+    _, (dialogue,) = parse_dialogues(
+        request,
+        context.limits,
+        dialogues=[request.dialogue] if request.dialogue else [],
+        upload=body.upload,
+        aliases=context.aliases_with(model, request.sections),
+        max_dialogues=1,
+    )
+    options = SummaryOptions.model_construct(**{name: getattr(request, name) for name in SummaryOptions.model_fields})
+    return ParsedSummary(model, options, request.stream, dialogue)
+
+
+def parse_reading(body: RequestBody, context: ParsingContext) -> str:
+    """Parse the body of POST /v1/dialogues; returns the JSON of the response."""
+    request = body.parse(ReadRequest, context.limits)
+    file_format, dialogues = parse_dialogues(
+        request,
+        context.limits,
+        dialogues=[request.dialogue] if request.dialogue else [],
+        upload=body.upload,
+        aliases=context.aliases_with(context.model(None), request.sections),
+        max_dialogues=context.limits.max_batch_dialogues,
+    )
+    shown = [_dialogue_out(dialogue) for dialogue in dialogues[: request.limit]]
+    return DialoguesOut(format=file_format, total=len(dialogues), dialogues=shown).model_dump_json()
+
+
+def _dialogue_out(dialogue: Dialogue) -> DialogueOut:
+    return DialogueOut(
+        id=dialogue.id,
+        language=dialogue.language,
+        turns=[TurnOut(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns],
+        roles=dict(dialogue.roles),
+        suggested=list(default_roles(dialogue)),
+    )
+
+
+def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
+    """Parse the body of POST /v1/batches."""
+    limits = context.limits.of_batches
+    request = body.parse(BatchRequest, limits)
+    model = context.model(request.model)
+    aliases = context.aliases_with(model, request.sections)
+    requested_roles(request, aliases, limits)
+    _, dialogues = parse_dialogues(
+        request,
+        limits,
+        dialogues=request.dialogues or (),
+        upload=body.upload,
+        aliases=aliases,
+        max_dialogues=limits.max_batch_dialogues,
+    )
+    options = request.model_dump_json(include={"roles", "sections", "language", "options"})
+    lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
+    digest = hashlib.sha256(json.dumps([model, options, lines]).encode()).hexdigest()
+    return ParsedBatch(model, options, request.options, lines, digest)
+
+
+def parse_chat(raw: bytes, context: ParsingContext) -> ParsedChat:
+    """Parse the body of POST /v1/chat/completions."""
+    chat = parse_json(raw, ChatRequest, context.limits)
+    model, role = find_model_and_role(context.roles, chat.model)
+    with_usage = bool(chat.stream_options and chat.stream_options.include_usage)
+    text, dialogue = "", None
+    if role:
+        transcript = next((message.text for message in reversed(chat.messages) if message.role == "user"), "")
+        options, aliases = InputOptions(text=transcript or " "), context.aliases_with(model, None)
+        _, (dialogue,) = parse_dialogues(options, context.limits, aliases=aliases, max_dialogues=1)
+    else:
+        text = _joined_messages(chat, model, context.limits)
+    return ParsedChat(model, chat.model, role, chat.parameters(), bool(chat.stream), with_usage, dialogue, text)
+
+
+def _joined_messages(chat: ChatRequest, model: str, limits: Limits) -> str:
+    """The messages as the one message that a model was trained to read."""
+    text = "\n\n".join(message.text for message in chat.messages if message.text.strip())
+    if not text.strip():
+        raise UsageError("the messages are empty", "messages", "send a message with text")
+    if any(message.role == "assistant" for message in chat.messages):
+        what = f"{model} reads one message, and there is an earlier answer among the messages"
+        fix = f"send the text to read only, or use {model}:ROLE, which reads the last user message"
+        raise UsageError(what, "messages", fix)
+    check_length(len(text), limits, "messages")
+    return text
+
+
+def find_model(names: Collection[str], name: str | None) -> str:
+    """Return the model with this name, or the first one for None. Raises HTTPProblem 404."""
+    if name is None:
+        return next(iter(names))
+    if name not in names:
+        raise HTTPProblem(404, f'no model "{name}"', where="model", fix=did_you_mean(name, names))
+    return name
+
+
+def find_model_and_role(roles: Mapping[str, Sequence[str]], name: str) -> tuple[str, str]:
+    """Return the model and the role of NAME or NAME:ROLE; the role is empty for NAME. Raises HTTPProblem 404."""
+    if name in roles:
+        return name, ""
+    base, colon, role = name.rpartition(":")
+    if not colon or base not in roles:
+        return find_model(roles, name), ""  # raises
+    names = names_by_role(base, roles[base])
+    if f"{base}:{role}" not in names:
+        raise HTTPProblem(404, f'{base} has no role "{role}"', where="model", fix=f"one of {', '.join(names)}")
+    return base, role
+
+
+def names_by_role(model: str, roles: Sequence[str]) -> list[str]:
+    """Return the names under which a model's roles can be asked for in OpenAI's API."""
+    return [f"{model}:{role}" for role in (*roles, ALL_ROLES)]
