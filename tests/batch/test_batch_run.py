@@ -260,7 +260,7 @@ def test_a_retrained_adapter_is_another(given, tmp_path):
     config = SummarizerConfig(EngineSpec(adapter=adapter))
     run(given, tmp_path / "out", config)
     (adapter / "adapter_model.safetensors").write_bytes(b"more weights")
-    with pytest.raises(UsageError, match="model_files was"):
+    with pytest.raises(UsageError, match=r"changed since the run in OUT was started: .*adapter_model\.safetensors: its content is another"):
         run(given, tmp_path / "out", config)
 
 

@@ -19,8 +19,9 @@ from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.summarizer import summary_record
 from rolesum.locks import process_lock
 
-SCHEMA_VERSION = 1  # of the directory; raised when its layout changes
+SCHEMA_VERSION = 2  # of the directory; raised when its layout changes
 STATE_FILE = "state.json"
+FIX_DIFFERENCE = "use the settings and inputs that it was started with, or give another OUT"
 _SHARD = re.compile(r"summaries-(\d{5,})\.jsonl")
 
 
@@ -86,26 +87,18 @@ class OutputDirectory:
             raise UsageError("the run was written by another version of rolesum", str(state), "give another OUT")
         return value
 
-    def write_state(self, settings: Mapping[str, Any], inputs: Sequence[Any], counts: Mapping[str, int]) -> None:
+    def write_state(self, settings: Mapping[str, Any], files: Mapping[str, Any], counts: Mapping[str, int]) -> None:
         """Write state.json, which later runs into this directory are compared with."""
-        value = {"schema_version": SCHEMA_VERSION, "settings": settings, "inputs": inputs, "counts": counts}
+        value = {"schema_version": SCHEMA_VERSION, "settings": settings, **files, "counts": counts}
         atomic_write_text(self.path / STATE_FILE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def check_unchanged(state: Mapping[str, Any], settings: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UsageError if settings or inputs differ from those that the run in OUT was started with."""
-    fix = "use the settings and inputs that it was started with, or give another OUT"
+def check_settings(state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise UsageError if the settings differ from those that the run in OUT was started with."""
     before, now = state["settings"], json.loads(json.dumps(settings))
     if changed := [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]:
         listed = "; ".join(f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in changed)
-        raise UsageError(f"the run in OUT has other settings: {listed}", fix=fix)
-    old, new = ({one["path"]: one for one in several} for several in (state["inputs"], inputs))
-    if [*old] != [*new]:
-        different = sorted(old.keys() ^ new.keys())
-        listed = f": {', '.join(different[:3])}" if different else ", or these in another order"
-        raise UsageError(f"the run in OUT has other inputs{listed}", fix=fix)
-    if changed := [path for path in old if old[path] != new[path]]:
-        raise UsageError(f"changed since the run in OUT was started: {', '.join(changed[:3])}", fix=fix)
+        raise UsageError(f"the run in OUT has other settings: {listed}", fix=FIX_DIFFERENCE)
 
 
 def _short(value: Any) -> str:
