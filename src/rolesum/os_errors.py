@@ -6,7 +6,6 @@ All commands and the server translate here, so that a limit on open files never 
 import errno
 import os
 import re
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +13,10 @@ from rolesum.errors import DataError, ResourceError, RolesumError, error_summary
 
 # Rust's libraries (safetensors, tokenizers), and Python's own exceptions inside a library's message.
 _NUMBER_IN_TEXT = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
-_SQLITE = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_IOERR: errno.EIO,
-    sqlite3.SQLITE_NOMEM: errno.ENOMEM,
-    sqlite3.SQLITE_READONLY: errno.EROFS,
-    sqlite3.SQLITE_PERM: errno.EACCES,
-}
+# SQLite's result codes, by sqlite.org/rescode.html: FULL, IOERR, NOMEM, READONLY, PERM. Importing sqlite3 takes time.
+_SQLITE = {13: errno.ENOSPC, 10: errno.EIO, 7: errno.ENOMEM, 8: errno.EROFS, 3: errno.EACCES}
+# torch.save says neither why nor with which number it could not write.
+_UNSAID = -1
 
 
 def _open_files_fix() -> str:
@@ -39,6 +35,7 @@ _PATH = "check the path"
 _ADVICE: dict[int, str | Callable[[], str]] = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: "free some space of your quota on this disk, or write to another disk",
+    _UNSAID: "free some disk space, or raise the limit on a file's size (ulimit -f)",
     errno.EFBIG: "raise the limit on a file's size (ulimit -f), or write to a file system that takes larger files",
     errno.EMFILE: _open_files_fix,
     errno.ENFILE: "close other programs, or raise the machine's limit on open files (sysctl fs.file-max)",
@@ -60,8 +57,11 @@ _ADVICE: dict[int, str | Callable[[], str]] = {
     errno.ELOOP: "its symbolic links lead in a circle: check the path",
     errno.EILSEQ: "the file system takes no such name: give another name",
 }
+# The path is not what it was taken for: the caller knows best what belongs there.
+_OF_THE_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 # What a machine lacks, whatever was read or written: never the fault of a data file.
 _RESOURCES = {
+    _UNSAID,
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE),
     *(errno.ETIMEDOUT, errno.ENOMEM, errno.EAGAIN, errno.EBUSY, errno.ENODEV),
 }
@@ -69,7 +69,7 @@ _RESOURCES = {
 _TEXTS = {
     os.strerror(number).lower(): number
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.ENOMEM)
-} | {"input/output error": errno.EIO, "file write failed": errno.ENOSPC, "unexpected pos": errno.ENOSPC}
+} | {"input/output error": errno.EIO, "file write failed": _UNSAID, "unexpected pos": _UNSAID}
 
 
 def errno_of(error: BaseException) -> int | None:
@@ -78,10 +78,7 @@ def errno_of(error: BaseException) -> int | None:
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno is not None:
             return seen.errno
-        if isinstance(seen, sqlite3.Error) and (code := getattr(seen, "sqlite_errorcode", None)) is not None:
-            if (number := _SQLITE.get(code & 0xFF)) is not None:
-                return number
-        elif number := _number_in(str(seen)):
+        if (number := _SQLITE.get(getattr(seen, "sqlite_errorcode", 0) & 0xFF) or _number_in(str(seen))) is not None:
             return number
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
@@ -105,6 +102,7 @@ def os_error(
     where: str | Path | None = None,
     fix: str = "",
     *,
+    then: str = "",
     kind: type[RolesumError] = ResourceError,
 ) -> RolesumError:
     """The error to raise in place of an error of the operating system, or of a library that met one.
@@ -113,18 +111,24 @@ def os_error(
         error: An OSError, or a library's error that holds one.
         what: What could not be done: "cannot write".
         where: The file. Default: the one that the error names.
-        fix: What to do in addition, such as how a run is resumed; all there is to say for an error without advice.
+        fix: What to do about an error that is no lack of a resource, such as a file that is not there.
+        then: What to do afterwards, such as how a run is resumed.
         kind: The class of errors that are no lack of a resource; a lack is always a ResourceError.
     """
     number = errno_of(error)
-    strerror = error.strerror if isinstance(error, OSError) and isinstance(error.strerror, str) else None
-    reason = strerror or (os.strerror(number) if number is not None else error_summary(error))
+    named = getattr(error, "filename", None)
+    own = os.fsencode(named).decode("utf-8", "replace") if isinstance(named, str | bytes | Path) else ""
+    place = own if where is None else str(where)
+    strerror = getattr(error, "strerror", None)
+    reason = strerror if isinstance(strerror, str) else error_summary(error)
+    if strerror and own and Path(place).name not in own:
+        reason += f" ({own})"
     advice = _ADVICE.get(number) if number is not None else None
     advised = advice() if callable(advice) else advice
-    named = getattr(error, "filename", None) if where is None else where
-    place = os.fsencode(named).decode("utf-8", "replace") if isinstance(named, str | bytes | Path) else ""
+    if fix and (number is None or number in _OF_THE_PATH or advised is None):
+        advised = fix
     lacking = number in _RESOURCES
-    return (ResourceError if lacking else kind)(f"{what}: {reason}", place, "; ".join(filter(None, (advised, fix))))
+    return (ResourceError if lacking else kind)(f"{what}: {reason}", place, "; ".join(filter(None, (advised, then))))
 
 
 def cannot_read(error: BaseException, where: str | Path | None = None, fix: str = "") -> RolesumError:

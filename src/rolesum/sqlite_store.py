@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.atomic_io import check_writable
-from rolesum.errors import DataError, ResourceError
+from rolesum.errors import DataError
+from rolesum.os_errors import os_error
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class SQLiteStore:
                 self._connection.close()
                 raise
         except (sqlite3.OperationalError, OSError) as error:
-            fix = f"check the permissions and the free disk space, or {fix}"
-            raise ResourceError(f"cannot open the {schema.contents}: {error}", where, fix) from None
+            given = "check the path and the permissions"
+            raise os_error(error, f"cannot open the {schema.contents}", where, given, then=f"or {fix}") from None
         except sqlite3.DatabaseError as error:
             raise DataError(f"not a file of {schema.contents}: {error}", where, fix) from None
 
@@ -73,8 +74,8 @@ class SQLiteStore:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
-                fix = "check the free disk space and the permissions, then try again"
-                raise ResourceError(f"cannot save the {self._schema.contents}: {error}", str(self.path), fix) from None
+                what, fix = f"cannot save the {self._schema.contents}", "check the permissions"
+                raise os_error(error, what, str(self.path), fix, then="then try again") from None
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")

@@ -1,14 +1,16 @@
-"""Inputs that change during a run: nothing wrong is written, what is complete is kept, and the error says what to do."""
+"""Inputs that change during a run: nothing wrong is written, complete shards are kept, the error says what to do."""
 
 import os
 import shutil
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 from test_batch_run import echo, files, records, run
 
 from helpers.echo_engine import EchoEngine, dialogue, lines
+from rolesum.batch.index import ShardReader
 from rolesum.batch.input_files import InputFiles, InputsChanged
 from rolesum.batch.run import run_in_process
 from rolesum.errors import RolesumError, UsageError
@@ -107,7 +109,9 @@ def restore(path, content):
 def test_a_changed_input_stops_the_run_and_no_shard_is_of_it(given, tmp_path, change, at):
     before = given.read_bytes()
     out = tmp_path / "out"
-    with pytest.raises(InputsChanged, match=r"in\.jsonl: changed since it was indexed: .*\n  → finished shards") as error:
+    with pytest.raises(
+        InputsChanged, match=r"in\.jsonl: changed since it was indexed: .*\n  → finished shards"
+    ) as error:
         run(given, out, open_summarizer=partial(changing, partial(change, given), at))
     assert error.value.exit_code == 3
     kept = [one["id"] for one in records(out)]
@@ -138,22 +142,28 @@ def test_a_file_that_changes_after_its_last_shard_is_found_at_the_end(given, tmp
     assert len(records(tmp_path / "out")) == COUNT + 8  # made from the file as it was
 
 
-def test_a_change_that_is_undone_before_the_shard_is_written_is_found_in_what_was_read(given, tmp_path):
-    content = given.read_bytes()
+class UndoingReader(ShardReader):
+    """Reads while another program has changed the file for a moment, with its old size and its own record restored."""
 
+    def _read_from(self, file, cursor):
+        path = self.files[file]
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"This is d", b"That is d"))
+        items = list(super()._read_from(file, cursor))
+        path.write_bytes(content)
+        return iter(items)
+
+
+def test_a_change_that_is_undone_before_the_shard_is_written_is_found_in_what_was_read(given, tmp_path):
     def other_while_read(context, numbers, on_done):
-        reader, summarizer = context.open_worker()
-        for number in numbers:
-            if number == 2:
-                reader = context.open_worker()[0]  # as another worker that begins with this shard
-                given.write_bytes(content.replace(b"This is d", b"That is d"))
-                items = reader._read_from
-                reader._read_from = lambda *place: iter([*items(*place), given.write_bytes(content)][:-1])
-            yield context.process_shard(number, reader, summarizer)
+        yield from run_in_process(context, numbers[:2], on_done)
+        reader = UndoingReader(context.files, context.read_options, context.index, context.inputs)
+        yield context.process_shard(numbers[2], reader, context.open_worker()[1])
 
     with pytest.raises(InputsChanged, match="other dialogues than when it was indexed"):
         run(given, tmp_path / "out", run_shards=other_while_read)
     assert len(records(tmp_path / "out")) == 2 * SHARD
+    assert run(given, tmp_path / "out").summarized == COUNT
 
 
 def test_several_workers_notice_the_change_each_for_itself(given, tmp_path):
@@ -204,7 +214,7 @@ def test_a_resumed_run_finds_a_change_in_the_middle_of_a_large_file(tmp_path):
         file.seek(times.st_size // 2)
         file.write(b"X")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    with pytest.raises(UsageError, match="changed since the run in OUT was started: .*its content is another"):
+    with pytest.raises(UsageError, match=r"changed since the run in OUT was started: .*its content is another"):
         run(path, tmp_path / "out", shard_size=1)
 
 
@@ -232,7 +242,7 @@ def test_an_input_that_grows_while_it_is_indexed_is_refused_and_no_run_is_begun(
         return build(*arguments)
 
     monkeypatch.setattr(module, "build_index", growing)
-    with pytest.raises(InputsChanged, match="changed while it was indexed: it had .* bytes and now has"):
+    with pytest.raises(InputsChanged, match=r"changed while it was indexed: it had .* bytes and now has"):
         run(given, tmp_path / "out")
     assert not (tmp_path / "out" / "state.json").exists()
     monkeypatch.undo()
@@ -269,7 +279,7 @@ def test_a_lack_of_open_files_is_no_failure_of_a_dialogue(tmp_path):
     opened = []
 
     def exhaust():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, limit[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len([*Path("/proc/self/fd").iterdir()]) + 20, limit[1]))
         try:
             while True:
                 opened.append(os.open(os.devnull, os.O_RDONLY))

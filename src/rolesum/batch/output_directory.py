@@ -15,9 +15,10 @@ from typing import Any
 from rolesum.atomic_io import atomic_write_text, check_directory
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import RoleSummary
-from rolesum.errors import ResourceError, UsageError
+from rolesum.errors import UsageError
 from rolesum.generation.summarizer import summary_record
 from rolesum.locks import process_lock
+from rolesum.os_errors import os_error
 
 SCHEMA_VERSION = 2  # of the directory; raised when its layout changes
 STATE_FILE = "state.json"
@@ -66,7 +67,7 @@ class OutputDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResourceError(f"cannot write: {error.strerror}", str(self.path), "check the path") from None
+            raise os_error(error, "cannot write", self.path) from None
         fix = "wait until that process ends, or give another OUT"
         with process_lock(self.path / ".lock", where=self.path, fix=fix):
             yield
@@ -82,7 +83,8 @@ class OutputDirectory:
                 raise UsageError(what, str(self.path), fix) from None
             return None
         except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read the state of the run: {error}", str(state), "give another OUT") from None
+            what = "cannot read the state of the run"
+            raise os_error(error, what, state, "give another OUT", kind=UsageError) from None
         if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
             raise UsageError("the run was written by another version of rolesum", str(state), "give another OUT")
         return value

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rolesum.file_state import top_files
 from rolesum.formats import ReadOptions
 from rolesum.formats.options import DEFAULTS
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.interrupts import Stopped, kept
 from rolesum.os_errors import os_error
 
 DEFAULT_SHARD_SIZE = 256
@@ -44,12 +45,6 @@ class BatchResult:
     def __str__(self) -> str:
         text = f"{self.summarized:,} dialogues summarized"
         return f"{text}, {self.failed:,} failed: see {self.out}/failed-*.jsonl" if self.failed else text
-
-
-class BatchStopped(RolesumError):
-    """The user stopped a batch run, which can be resumed."""
-
-    exit_code = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +113,8 @@ def run_batch(
 
     A run is resumed only with the same inputs and the same settings that affect its summaries. `settings` adds such
     settings, as JSON values, that `config` does not show, for example the name of its reranker. Raises UsageError,
-    DataError, ResourceError, errors of the engine other than those of single dialogues, and BatchStopped on Ctrl-C;
-    after any of them the same call resumes the run.
+    DataError, ResourceError, errors of the engine other than those of single dialogues, and Stopped on Ctrl-C; after
+    any of them the same call resumes the run.
     """
     if read_options.limit is not None or read_options.max_problems is not None:
         raise UsageError("a batch reads all of its inputs", fix="leave limit and max_problems out of the read options")
@@ -127,7 +122,7 @@ def run_batch(
     directory = OutputDirectory(Path(out))
     files = expand_inputs(inputs, directory.path, read_options.format)
     all_settings = {**_settings(config, read_options), "shard_size": shard_size, **(settings or {})}
-    with directory.locked():
+    with directory.locked(), _kept_shards(directory):
         index, known = _load_or_build_index(directory, files, config, read_options, all_settings)
         completed = directory.completed_shards()
         remaining = [number for number in range(index.shards) if number not in completed]
@@ -140,7 +135,7 @@ def run_batch(
         context = RunContext(tuple(files), read_options, known, index, directory, config, open_summarizer)
         if remaining:
             with (
-                _resume_hint(directory.path),
+                _resume_hint(),
                 progress_bar("summarize", index.items, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar,
             ):
                 bar.start_at(summarized + failed)
@@ -248,15 +243,23 @@ def _as_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _kept_shards(directory: OutputDirectory) -> AbstractContextManager[None]:
+    """Says at Ctrl-C or SIGTERM how many shards are complete, and how the run is resumed."""
+
+    def complete() -> str:
+        number = len(directory.completed_shards())
+        return f"{number:,} finished shards are kept" if number != 1 else "1 finished shard is kept"
+
+    return kept(complete, directory.path, "run the same command again to resume")
+
+
 @contextmanager
-def _resume_hint(out: Path) -> Iterator[None]:
-    """Add to errors and to Ctrl-C how the run is resumed."""
+def _resume_hint() -> Iterator[None]:
+    """Add to errors how the run is resumed."""
     hint = "finished shards are kept; run the same command again to resume"
     try:
         yield
-    except KeyboardInterrupt:
-        raise BatchStopped("stopped", str(out), hint) from None
-    except InputsChanged:  # says how the run is resumed
+    except (InputsChanged, Stopped):  # say how the run is resumed
         raise
     except RolesumError as error:
         first, *rest = error.problems

@@ -24,6 +24,7 @@ from rolesum.evaluation.predictions import Prediction, read_predictions
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 from rolesum.metrics import bootstrap
 from rolesum.metrics.scorers import Score
+from rolesum.os_errors import os_error
 
 PREDICTIONS_FILE, RESULTS_FILE, SCORES_FILE, CHECKS_FILE = (
     "predictions.jsonl",
@@ -189,7 +190,7 @@ def _read_results(path: Path) -> Mapping[str, Any]:
         problem = Problem.from_pydantic(error.errors()[0], str(path))
         raise DataError(f"broken: {problem.what}", str(path), "run rolesum evaluate again") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"broken: {error}", str(path), "run rolesum evaluate again") from None
+        raise os_error(error, "broken", path, "run rolesum evaluate again", kind=DataError) from None
     return dict(found)
 
 

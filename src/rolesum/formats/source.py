@@ -17,6 +17,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, did_you_mean
+from rolesum.os_errors import cannot_read, os_error
 
 STDIN = "-"
 SAMPLE = "sample:"
@@ -165,7 +166,7 @@ def open_source(path: str | Path) -> Source:
         try:
             raw = Path(path).read_bytes()
         except OSError as error:
-            raise DataError(f"cannot read the file: {error.strerror}", name, "check the path") from None
+            raise cannot_read(error, name) from None
     return decode_source(raw, name)
 
 
@@ -200,7 +201,7 @@ def _read_export_directory(folder: Path) -> dict[str, bytes]:
         }
         return {name: path.read_bytes() for name, path in found.items() if _is_wanted(name)}
     except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", str(error.filename), "check the path") from None
+        raise cannot_read(error) from None
 
 
 def _read_export_zip(raw: bytes, name: str, max_bytes: int) -> dict[str, bytes]:
@@ -230,7 +231,8 @@ def _read_export_zip(raw: bytes, name: str, max_bytes: int) -> dict[str, bytes]:
                 raise DataError(what, name, "unpack it, and name the directory")
             return {path: archive.read(entry) for path, entry in wanted.items()}
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError) as error:
-        raise DataError(f"cannot read the zip: {error}", name, "unpack it, and name the directory") from None
+        fix = "unpack it, and name the directory"
+        raise os_error(error, "cannot read the zip", name, fix, kind=DataError) from None
 
 
 def _is_wanted(path: str) -> bool:

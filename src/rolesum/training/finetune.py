@@ -1,6 +1,5 @@
 """Fine-tunes a model by a recipe: checks the request, reads the data, loads the base, trains, and writes the result."""
 
-import errno
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from rolesum.models.adapters import save_adapter, save_model
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
+from rolesum.os_errors import os_error
 from rolesum.recipe import Recipe
 from rolesum.training.batching import batches_per_process
 from rolesum.training.callbacks import (
@@ -47,6 +47,7 @@ from rolesum.training.run_directory import (
     adapter_metadata,
     check_run_directory,
     finish_run,
+    kept_checkpoints,
     list_checkpoints,
     lock_run,
     start_run,
@@ -90,19 +91,20 @@ def train(
     """Train by the recipe and return the Run directory (default runs/NAME).
 
     With `resume`, continue from the last checkpoint. After `max_minutes`, counted from now, a checkpoint is written and
-    Interrupted raised, as after Ctrl-C. Under torchrun each process calls this. Raises DataError, ModelError,
-    UsageError and ResourceError.
+    Interrupted raised, as after Ctrl-C (or SIGTERM); before the first step and after a second one, Stopped is raised.
+    Under torchrun each process calls this. Raises DataError, ModelError, UsageError and ResourceError.
     """
     deadline = time.monotonic() + max_minutes * 60 if max_minutes is not None else None
-    context = init_distributed(device)
     run = Run(Path(out) if out else DEFAULT_RUNS / recipe.name)
-    context.run_on_main(lambda: check_run_directory(run, recipe, resume))
-    _validate_request(recipe, context, device)
-    setup = _set_up(run, recipe, context, device)
-    with ExitStack() as held:
-        context.run_on_main(lambda: held.enter_context(lock_run(run)))
-        context.run_on_main(lambda: check_run_directory(run, recipe, resume))  # again, now that no other run writes
-        _run(setup, resume, deadline)
+    with kept_checkpoints(run):
+        context = init_distributed(device)
+        context.run_on_main(lambda: check_run_directory(run, recipe, resume))
+        _validate_request(recipe, context, device)
+        setup = _set_up(run, recipe, context, device)
+        with ExitStack() as held:
+            context.run_on_main(lambda: held.enter_context(lock_run(run)))
+            context.run_on_main(lambda: check_run_directory(run, recipe, resume))  # again, now that no other run writes
+            _run(setup, resume, deadline)
     return run
 
 
@@ -212,7 +214,8 @@ def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict
             stop.restore()
         if trainer.state.global_step < steps and not best.stopped:
             done = f"stopped at step {trainer.state.global_step} of {steps}; a checkpoint was written"
-            raise Interrupted(done, str(setup.run.path), "continue with the same command and --resume")
+            fix = "continue with the same command and --resume"
+            raise Interrupted(done, str(setup.run.path), fix, number=stop.signal, adds=["--resume"])
         result = setup.run.result(setup.recipe.method)
         if validation.keep == "best":
             kept = setup.run.best / str(trainer.state.best_global_step)
@@ -337,6 +340,6 @@ def _disk_errors(run: Run) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = ("free some disk space" if full else "fix its cause") + ", then continue with --resume"
-        raise ResourceError(f"could not read or write the run: {error}", str(run.path), fix) from None
+        where = error.filename or run.path
+        then = "then continue with --resume"
+        raise os_error(error, "could not read or write the run", where, "fix its cause", then=then) from None

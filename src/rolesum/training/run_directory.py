@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
-from rolesum.errors import RolesumError, UsageError
+from rolesum.errors import UsageError
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
+from rolesum.interrupts import Stopped, signal_name, signal_number
 from rolesum.locks import process_lock
 from rolesum.models.prompt_model import LoadedModel
 from rolesum.recipe import Recipe, dump_recipe
@@ -105,10 +106,29 @@ class Run:
         return next((one for one in reversed(list_checkpoints(self.checkpoints)) if is_complete(one)), None)
 
 
-class Interrupted(RolesumError):
-    """Training was stopped before its end, by the user or by --max-minutes; a checkpoint was written."""
+class Interrupted(Stopped):
+    """Training was stopped before its end, by a signal or by --max-minutes (exit code 1); a checkpoint was written."""
 
-    exit_code = 1
+
+@contextmanager
+def kept_checkpoints(run: Run) -> Iterator[None]:
+    """Raise Stopped at a signal that training does not handle itself, with the checkpoint that is kept, if any."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise stopped_run(run, signal_number(interrupt)) from None
+
+
+def stopped_run(run: Run, number: int) -> Stopped:
+    """The error for a run that signal `number` stopped between two checkpoints, or before the first."""
+    text = f"stopped by {signal_name(number)}: "
+    if last := run.last_checkpoint():
+        fix = "continue from it with the same command and --resume"
+        return Interrupted(f"{text}{last.name} is kept", str(run.path), fix, number=number, adds=["--resume"])
+    if run.adapter.is_dir() or run.model.is_dir():
+        return Stopped(f"{text}the result is written", str(run.path), "it can be used as it is", number=number)
+    fix = "run the same command again"
+    return Stopped(f"{text}no checkpoint was written yet", str(run.path), fix, number=number)
 
 
 @contextmanager

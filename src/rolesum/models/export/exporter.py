@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory, check_directory
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.errors import ModelError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.models.adapter_metadata import CONFIG_FILE, METADATA_FILE
 from rolesum.models.bundled_adapters import adapter_path
@@ -35,6 +35,7 @@ from rolesum.models.export.stock_layout import (
 from rolesum.models.loading import DTYPES, load_model, load_prompt_model, load_weights
 from rolesum.models.prompt_model import LoadedModel
 from rolesum.models.transformers_logging import quiet_transformers
+from rolesum.os_errors import os_error
 
 EXPORT_FORMATS = ("adapter", "merged", "llama")
 # The largest difference of logits that is rounding, as a share of the largest logit; more is an error.
@@ -285,4 +286,4 @@ def _new_directory(out: Path) -> Iterator[Path]:
         with atomic_directory(out) as work:
             yield work
     except (OSError, SafetensorError) as error:
-        raise ResourceError(f"cannot write: {error}", str(out), "free some disk space") from None
+        raise os_error(error, "cannot write", out) from None
