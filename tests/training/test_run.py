@@ -117,7 +117,7 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_resume_ends_as_if_never_stopped(t
     while (len(metrics.read_text().splitlines()) if metrics.exists() else 0) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     stopped.send_signal(signal.SIGINT)
-    assert stopped.wait(60) == 1
+    assert stopped.wait(60) == 130
     said = stopped.stderr
     assert "a checkpoint was written" in said and "--resume" in said
     assert not Run(tmp_path / "stopped").adapter.exists()

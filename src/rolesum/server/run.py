@@ -108,8 +108,7 @@ def run_server(config: ServerConfig) -> None:
         is_local = is_loopback(config.host)
         app = create_app(admission, worker, keys, is_local=is_local, allowed_origins=config.allowed_origins)
         serve(app, admission, bound)
-        waiting = store.count_waiting()
-        log(f"stopped: {waiting} dialogues of batches wait in {store.path} and go on at the next start")
+        log(f"stopped: batches that have not ended are kept in {store.path} and go on at the next start")
     finally:
         bound.close()
         store.close()
