@@ -41,6 +41,7 @@ class AdapterMetadata(TypedDict, total=False):
     rolesum: str  # the version that made it
     recipe: str
     base: str  # alias, hub id or directory, as the recipe names it
+    base_revision: str | None  # the commit of a base from a hub
     fingerprint: dict[str, Any] | None  # see adapters.compute_fingerprint
     roles: list[str] | None
     language: str | None

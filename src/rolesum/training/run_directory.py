@@ -23,6 +23,7 @@ from rolesum.instructions.sets import LANGUAGES, instruction_set
 from rolesum.interrupts import Stopped, signal_name, signal_number
 from rolesum.locks import process_lock
 from rolesum.models.prompt_model import LoadedModel
+from rolesum.models.revisions import commit_of
 from rolesum.recipe import Recipe, dump_recipe
 
 _BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # named by its step; the second form while it is written
@@ -217,6 +218,7 @@ def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype
         "dtype": str(dtype).removeprefix("torch."),
         "seed": recipe.training.seed,
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
+        "base_revision": commit_of(loaded.path),
         "data": {name: {"path": path, "sha256": _data_hash(path)} for name, path in _data_files(recipe).items()},
         "instructions": _data_hash(recipe.instructions) if recipe.instructions else "built in",
     }
@@ -239,6 +241,7 @@ def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "rolesum": metadata.version("rolesum"),
         "recipe": recipe.name,
         "base": recipe.base,
+        "base_revision": commit_of(loaded.path),
         "fingerprint": loaded.fingerprint,
         "roles": list(recipe.roles),
         "language": recipe.language,
