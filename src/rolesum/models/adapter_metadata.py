@@ -83,7 +83,7 @@ def beyond_plain_lora(config: Mapping[str, Any]) -> list[str]:
 
     if (kind := config.get("peft_type", "LORA")) != "LORA":
         return [f"peft_type: {kind}"]
-    defaults = LoraConfig().to_dict()
+    defaults = LoraConfig().to_dict()  # type: ignore[no-untyped-call]  # not annotated
     harmless = {key: value for key, value in config.items() if key in _HARMLESS or value in (None, False, {}, [], "")}
     beyond = {key: value for key, value in config.items() if key not in harmless and value != defaults.get(key)}
     if beyond.get("init_lora_weights") in ("gaussian", "eva"):  # others change the base too

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError
+from rolesum.file_state import unchanged_while_read
 from rolesum.models.adapter_metadata import read_adapter_metadata, write_metadata
 from rolesum.models.checkpoint import raise_tensor_problems, read_tensor
 from rolesum.models.export.stock_layout import has_custom_class, write_original_layout
@@ -69,8 +70,11 @@ def attach_adapter(
     try:
         from peft import PeftModel  # here: its import takes a second or more, and a base alone does not need it
 
-        adapted = PeftModel.from_pretrained(model, str(directory))
-        _check_adapter(adapted, Path(directory))
+        with unchanged_while_read(Path(directory), "run the same command again"):
+            adapted = PeftModel.from_pretrained(model, str(directory))
+            _check_adapter(adapted, Path(directory))
+            if read_adapter_metadata(directory) != metadata:
+                raise ModelError("it changed while it was read", str(directory), "run the same command again")
         return adapted
     except ModelError:
         raise

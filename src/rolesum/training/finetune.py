@@ -13,7 +13,8 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 
 from rolesum.console import log, progress_bar
-from rolesum.errors import ResourceError, UsageError
+from rolesum.errors import DataError, ResourceError, UsageError
+from rolesum.file_state import unchanged_while_read
 from rolesum.models.adapters import save_adapter, save_model
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
@@ -46,6 +47,8 @@ from rolesum.training.run_directory import (
     Run,
     adapter_metadata,
     check_run_directory,
+    data_files,
+    data_hashes,
     finish_run,
     kept_checkpoints,
     list_checkpoints,
@@ -72,6 +75,7 @@ class _Setup:
     validation: TrainingData | None
     rouge: ValidationRouge | None
     metadata: dict[str, Any]  # written beside the result: what is needed to use it as it was trained
+    data_hashes: dict[str, str]  # of the files as they were read
 
     @property
     def step_tokens(self) -> list[int]:
@@ -122,7 +126,7 @@ def _validate_request(recipe: Recipe, context: DistributedContext, device: str) 
 
 def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) -> _Setup:
     """Read and encode the data, then load the base and prepare what is trained of it. Nothing is written."""
-    prompt_model, data, validation = context.run_on_all(lambda: _read_data(recipe))
+    prompt_model, data, validation, hashes = context.run_on_all(lambda: _read_data(recipe))
     target, loaded = context.run_on_all(lambda: _load_base(recipe, prompt_model, context, device))
     log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, prompt_model.family, target))}")
     for note in data_notes(data, validation):
@@ -133,15 +137,22 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
     rouge = None
     if recipe.validation.summaries and validation is not None:
         rouge = ValidationRouge(recipe, loaded, validation.dialogues)
-    return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata)
+    return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata, hashes)
 
 
-def _read_data(recipe: Recipe) -> tuple[PromptModel, TrainingData, TrainingData | None]:
+def _read_data(recipe: Recipe) -> tuple[PromptModel, TrainingData, TrainingData | None, dict[str, str]]:
+    """The model's prompts, the data, and the hashes of its files. Raises DataError for one that changes meanwhile."""
     prompt_model = load_prompt_model(recipe.base)
     family = prompt_model.family
     if recipe.training.share_prefix and not family.shares_prefix:
         log(f"{family.name} models {family.unshared_reason}: each example is computed with its own prefix")
-    return prompt_model, read_training_data(recipe, prompt_model), read_validation_data(recipe, prompt_model)
+    with ExitStack() as watched:
+        for path in map(Path, data_files(recipe).values()):
+            fix = "wait until nothing writes to it, then run the same command again"
+            watched.enter_context(unchanged_while_read(path, fix, DataError))
+        hashes = data_hashes(recipe)
+        training, validation = read_training_data(recipe, prompt_model), read_validation_data(recipe, prompt_model)
+    return prompt_model, training, validation, hashes
 
 
 def _load_base(
@@ -163,9 +174,8 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
     run, context = setup.run, setup.context
     if setup.rouge is not None:
         context.run_on_main(setup.rouge.check)
-    context.run_on_main(
-        lambda: start_run(run, setup.recipe, setup.loaded, pick_dtype(setup.recipe.dtype, setup.device), resume)
-    )
+    dtype = pick_dtype(setup.recipe.dtype, setup.device)
+    context.run_on_main(lambda: start_run(run, setup.recipe, setup.loaded, dtype, setup.data_hashes, resume))
     checkpoint = context.run_on_main(lambda: _last_checkpoint(run, context)) if resume else None
     with _memory_errors():
         costs = _fit(setup, checkpoint, deadline)

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -164,13 +164,15 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
         raise UsageError(what, path, "give another --out")
 
 
-def start_run(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, resume: bool) -> None:
-    """Write recipe.yaml and environment.json.
+def start_run(
+    run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, hashes: Mapping[str, str], resume: bool
+) -> None:
+    """Write recipe.yaml and environment.json. `hashes` are those of the data files as they were read.
 
     Raises UsageError where a resumed run's data, base, instructions or dtype differ from those that it began with:
     dtype "auto" may mean another on another machine.
     """
-    now = describe_environment(recipe, loaded, dtype)
+    now = describe_environment(recipe, loaded, dtype, hashes)
     if resume:
         began = _environment(run)
         changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
@@ -206,7 +208,9 @@ def _environment(run: Run) -> dict[str, Any]:
     return known if isinstance(known, dict) and "rolesum" in known else {}
 
 
-def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:
+def describe_environment(
+    recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, hashes: Mapping[str, str]
+) -> dict[str, Any]:
     """Versions, machine, data hashes and seed: what reproducing the run needs."""
     return {
         "python": platform.python_version(),
@@ -219,12 +223,17 @@ def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype
         "seed": recipe.training.seed,
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
         "base_revision": commit_of(loaded.path),
-        "data": {name: {"path": path, "sha256": _data_hash(path)} for name, path in _data_files(recipe).items()},
+        "data": {name: {"path": path, "sha256": hashes[name]} for name, path in data_files(recipe).items()},
         "instructions": _data_hash(recipe.instructions) if recipe.instructions else "built in",
     }
 
 
-def _data_files(recipe: Recipe) -> dict[str, str]:
+def data_hashes(recipe: Recipe) -> dict[str, str]:
+    """The hashes of the data files' texts, by their keys in the recipe."""
+    return {name: _data_hash(path) for name, path in data_files(recipe).items()}
+
+
+def data_files(recipe: Recipe) -> dict[str, str]:
     """The files that decide what is trained on and validated, by their keys in the recipe."""
     data = recipe.data
     files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}

@@ -74,15 +74,20 @@ def _tied_layers(model: PeftModel) -> list[str]:
     base = cast(PreTrainedModel, model.get_base_model())
     if not getattr(base.config.get_text_config(), "tie_word_embeddings", False):
         return []
-    both = {"embeddings": base.get_input_embeddings(), "head": base.get_output_embeddings()}
+    both = {"embeddings": base.get_input_embeddings(), "head": _head(base)}
     return [name for name, layer in both.items() if isinstance(layer, lora.LoraLayer)]
+
+
+def _head(model: PreTrainedModel) -> torch.nn.Module | None:
+    found: torch.nn.Module | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # not annotated
+    return found
 
 
 def _check_tied(merged: PreTrainedModel) -> None:
     """Raise ModelError where the adapter untied the head from the embeddings: a reader would tie them again."""
     if not getattr(merged.config.get_text_config(), "tie_word_embeddings", False) or merged.config.is_encoder_decoder:
         return
-    head, embeddings = merged.get_output_embeddings(), merged.get_input_embeddings()
+    head, embeddings = _head(merged), merged.get_input_embeddings()
     if head is not None and not torch.equal(cast(torch.Tensor, head.weight), cast(torch.Tensor, embeddings.weight)):
         what = "the adapter cannot be merged: it gives the head and the embeddings weights of their own, and this base "
         raise ModelError(f"{what}has one matrix for both (tie_word_embeddings)", fix=_FIX)
