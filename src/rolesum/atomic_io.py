@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rolesum.errors import ResourceError, UsageError
+from rolesum.os_errors import os_error
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -23,8 +24,7 @@ def atomic_write_text(path: Path, text: str) -> None:
         work.replace(path)
         flush_to_disk(path.parent)
     except OSError as error:
-        fix = "check the path, the permissions and the free disk space"
-        raise ResourceError(f"cannot write: {error.strerror or error}", str(path), fix) from None
+        raise os_error(error, "cannot write", path) from None
     finally:  # after Ctrl-C too
         with suppress(OSError):
             work.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def check_directory(path: Path) -> None:
     try:
         above = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     except OSError as error:
-        raise ResourceError(f"cannot be a directory: {error.strerror}", str(path), fix) from None
+        raise os_error(error, "cannot be a directory", path, fix) from None
     if not above.is_dir():
         raise ResourceError(f"cannot be a directory: {above} is a file", str(path), fix)
     if not os.access(above, os.W_OK):

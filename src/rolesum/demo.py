@@ -17,6 +17,7 @@ from rolesum.evaluation.evaluated_run import write_evaluation
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.generation import Decoding, summarize
+from rolesum.interrupts import Stopped
 from rolesum.recipe import Recipe, load_recipe
 
 RECIPE = "sample"
@@ -62,7 +63,7 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models import load_model
     from rolesum.models.bundled_adapters import adapter_for
-    from rolesum.training import Interrupted, Run, train
+    from rolesum.training import Run, train
 
     recipe = recipe or load_recipe(RECIPE, OVERRIDES)
     if recipe.data.test is None:
@@ -101,9 +102,10 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     log("2/3  fine-tuning on the bundled dialogues")
     try:
         run = train(recipe, out, device=device)
-    except Interrupted:
+    except Stopped as stop:
         Run(out).remove()
-        raise Interrupted("the demo was stopped", fix="run it again; it starts from the beginning") from None
+        fix = "run it again; it starts from the beginning"
+        raise Stopped("the demo was stopped", fix=fix, number=stop.number) from None
     log("3/3  scoring the fine-tuned model on the same held-out dialogues")
     evaluate_system(run.adapter, FINE_TUNED)
     report = _write_results(out, systems, test, run.metrics, recipe.training.epochs)

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from rolesum.errors import ResourceError, UsageError, error_summary
+from rolesum.errors import UsageError
+from rolesum.interrupts import keep_handlers
+from rolesum.os_errors import errno_of, os_error
 
 LOCAL = "local"  # the address of a cluster that is started for the run
 
@@ -20,7 +22,9 @@ def import_ray(option: str, *modules: str) -> ModuleType:
         for module in modules:
             importlib.import_module(module)
         return importlib.import_module("ray")
-    except ImportError:
+    except ImportError as error:
+        if errno_of(error) is not None:  # it is installed: a limit does not let it be loaded
+            raise os_error(error, "Ray cannot be loaded") from None
         raise UsageError(f"{option} needs Ray", fix="pip install 'rolesum[ray]'") from None
 
 
@@ -37,11 +41,11 @@ def ray_cluster(ray: ModuleType, address: str | None = None, **options: Any) -> 
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
             if address and address != LOCAL:
                 _check_port(address)
-            ray.init(address=address, logging_level="ERROR", **options)
+            with keep_handlers():  # its own exits the process without a word
+                ray.init(address=address, logging_level="ERROR", **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        what = f"no Ray cluster: {error_summary(error)}"
         where = address or os.environ.get("RAY_ADDRESS", "")
-        raise ResourceError(what, where, "ray status shows the state of a cluster") from None
+        raise os_error(error, "no Ray cluster", where, "ray status shows the state of a cluster") from None
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import SectionSet, load_sections
+from rolesum.os_errors import os_error
 from rolesum.roles import ALIASES, BUILT_IN, resolve_role
 
 RECIPE_FOLDER = "recipes"
@@ -217,7 +218,7 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
     except UnicodeDecodeError:
         raise UsageError("not a UTF-8 text", str(path), "a recipe is a YAML file") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"cannot be read: {error}", str(path), "see docs/recipes.md") from None
+        raise os_error(error, "cannot be read", path, "see docs/recipes.md", kind=UsageError) from None
     if not isinstance(raw, dict):
         raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see rolesum train sample --dry-run")
     for override in overrides:

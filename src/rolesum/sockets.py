@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
-from rolesum.errors import ResourceError
+from rolesum.os_errors import os_error
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -16,8 +16,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
         bound.bind(address)
     except (OSError, OverflowError) as error:
         fix = "give another --port, or --port 0 for a free one"
-        what = f"cannot listen: {getattr(error, 'strerror', None) or error}"
-        raise ResourceError(what, f"{host}:{port}", fix) from None
+        raise os_error(error, "cannot listen", f"{host}:{port}", fix) from None
     return bound
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.atomic_io import check_writable
-from rolesum.errors import DataError, ResourceError
+from rolesum.errors import DataError, ResourceError, RolesumError
+from rolesum.os_errors import os_error
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SQLiteStore:
         """
         self.path, self._schema, self._fix, self._timeout = path, schema, fix, timeout
         self._lock = threading.RLock()
-        self._failure: ResourceError | None = None  # of the last access, if it may stay
+        self._failure: RolesumError | None = None  # of the last access, if it may stay
         self._is_damaged = False
         where = str(path or "memory")
         try:
@@ -59,8 +60,8 @@ class SQLiteStore:
                 raise
             self._files = _OpenFiles(path) if path else None
         except (sqlite3.OperationalError, OSError) as error:
-            fix = f"check the permissions and the free disk space, or {fix}"
-            raise ResourceError(f"cannot open the {schema.contents}: {error}", where, fix) from None
+            given = "check the path and the permissions"
+            raise os_error(error, f"cannot open the {schema.contents}", where, given, then=f"or {fix}") from None
         except sqlite3.DatabaseError as error:
             raise DataError(f"not a file of {schema.contents}: {error}", where, fix) from None
 
@@ -126,10 +127,10 @@ class SQLiteStore:
             yield
         except sqlite3.Error as error:
             is_damage = type(error) is sqlite3.DatabaseError  # its subclasses are locks, full disks, constraints
-            fix = "check the free disk space and the permissions, then try again"
+            what = f"cannot {verb} the {contents}"
+            failure = os_error(error, what, where, "check the permissions", then="then try again")
             if is_damage:
-                fix = f"restore a backup of the file, or {self._fix}"
-            failure = ResourceError(f"cannot {verb} the {contents}: {error}", where, fix)
+                failure = ResourceError(f"{what}: {error}", where, f"restore a backup of the file, or {self._fix}")
             if is_damage or isinstance(error, sqlite3.OperationalError):
                 self._failure, self._is_damaged = failure, self._is_damaged or is_damage
             raise failure from None

@@ -18,12 +18,12 @@ from filelock import FileLock
 from helpers.echo_engine import EchoEngine, UnreachableEngine, dialogue, lines
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.batch import run_batch
-from rolesum.batch.run import BatchStopped
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.interrupts import Stopped
 
 BAD = '{"id": "cut\n'
 
@@ -184,9 +184,10 @@ def test_ctrl_c_says_how_to_resume_and_resuming_does_each_shard_once(given, tmp_
         engines.append(Stopping())
         return Summarizer(config, engines[-1])
 
-    with pytest.raises(BatchStopped, match="run the same command again to resume") as stopped:
+    with pytest.raises(Stopped, match="run the same command again to resume") as stopped:
         run(given, tmp_path / "out", open_summarizer=open_summarizer)
     assert stopped.value.exit_code == 130
+    assert "stopped by Ctrl-C (SIGINT): 2 finished shards are kept" in str(stopped.value)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*-*.jsonl")}
     assert len(before) == 4
     assert run(given, tmp_path / "out", open_summarizer=open_summarizer).summarized == 8
@@ -213,7 +214,8 @@ def test_where_the_disk_takes_no_more_the_run_stops_and_can_go_on(given, tmp_pat
             run(given, tmp_path / "out", open_summarizer=open_summarizer)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert "free disk space; finished shards are kept" in str(error.value)
+    assert "File too large\n  → raise the limit on a file's size (ulimit -f), or " in str(error.value)
+    assert "; finished shards are kept; run the same command again" in str(error.value)
     assert records(tmp_path / "out") == []
     assert run(given, tmp_path / "out").summarized == 8
     run(given, tmp_path / "quiet")
@@ -260,7 +262,10 @@ def test_a_retrained_adapter_is_another(given, tmp_path):
     config = SummarizerConfig(EngineSpec(adapter=adapter))
     run(given, tmp_path / "out", config)
     (adapter / "adapter_model.safetensors").write_bytes(b"more weights")
-    with pytest.raises(UsageError, match="model_files was"):
+    with pytest.raises(
+        UsageError,
+        match=r"changed since the run .*adapter_model\.safetensors: its content is another",
+    ):
         run(given, tmp_path / "out", config)
 
 

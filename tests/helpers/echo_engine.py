@@ -47,6 +47,28 @@ class SlowEchoEngine(EchoEngine):
         (Path(pids) / str(os.getpid())).touch()
 
 
+class HeldEchoEngine(EchoEngine):
+    """Notes the ids that each process is asked for; the first of all processes to be asked waits until it is killed.
+
+    `notes` gets a file for each process, named by its id, and the file "held" with the id of the one that waits.
+    """
+
+    def __init__(self, notes):
+        super().__init__()
+        self.notes = Path(notes)
+
+    def generate(self, prompts, *rest):
+        with (self.notes / str(os.getpid())).open("a", encoding="utf-8") as file:
+            file.writelines(f"{prompt.dialogue.id}\n" for prompt in prompts)
+        try:
+            with (self.notes / "held").open("x", encoding="utf-8") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            return super().generate(prompts, *rest)
+        while True:
+            time.sleep(1)
+
+
 class UnreachableEngine(EchoEngine):
     def generate(self, *_, **__):
         raise ResourceError("the endpoint does not answer", fix="start it")

@@ -87,7 +87,7 @@ def test_an_unknown_placeholder_in_any_template_is_refused_before_anything_is_wr
 
 
 def test_a_file_that_is_absent_or_no_yaml_or_no_mapping_is_refused(tmp_path):
-    assert "not an instruction set" in refusal(tmp_path / "none.yaml")
+    assert "cannot read the instruction set: No such file" in refusal(tmp_path / "none.yaml")
     path = tmp_path / "broken.yaml"
     for text in ("name: [", "- a\n- b\n", ""):
         path.write_text(text)

@@ -161,6 +161,7 @@ def test_a_truncated_adapter_is_an_error_with_its_place(tmp_path):
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "own"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts
@@ -170,6 +171,7 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
 
 
 def test_a_hub_model_that_is_here_whole_needs_no_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "own"))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts

@@ -5,7 +5,6 @@ Other formats are read one whole file at a time.
 """
 
 import glob
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -29,7 +28,6 @@ PARQUET_SUFFIX = ".parquet"
 DIRECTORY_FORMATS = ("slack",)
 SNIFFED_LINES = 20
 PARQUET_BATCH_ROWS = 256
-FINGERPRINT_BYTES = 1 << 20  # of a file's head and of its tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,12 @@ def expand_inputs(given: Sequence[str], out: Path, file_format: str | None = Non
         path = Path(name)
         if path.is_dir() and file_format not in DIRECTORY_FORMATS:
             found = _files_in(path, out)
-        elif path.exists():
+        elif path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            raise UsageError("OUT lies in this input", name, "give an OUT beside it")
+        elif path.is_file() or path.is_dir():
             found = [path]
+        elif path.exists():
+            raise UsageError("a bulk run cannot be resumed from a pipe or a device", name, "write it to a file")
         else:
             found = [Path(one) for one in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - absolute ones too
             found = [one for one in found if one.is_file() and not one.resolve().is_relative_to(out.resolve())]
@@ -77,24 +79,6 @@ def _files_in(folder: Path, out: Path) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not path.resolve().is_relative_to(excluded)
     ]
-
-
-def fingerprint(path: Path) -> dict[str, str | int]:
-    """Path, size, modification time, and a hash of head and tail: they tell whether a file or directory has changed."""
-    digest, size, changed = hashlib.sha256(), 0, 0
-    for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if one.is_dir():
-            continue
-        try:
-            facts = one.stat()
-            with one.open("rb") as file:
-                digest.update(file.read(FINGERPRINT_BYTES))
-                file.seek(max(FINGERPRINT_BYTES, facts.st_size - FINGERPRINT_BYTES))
-                digest.update(file.read(FINGERPRINT_BYTES))
-        except OSError as error:
-            raise DataError(f"cannot read the file: {error.strerror}", str(one), "check the path") from None
-        size, changed = size + facts.st_size, max(changed, facts.st_mtime_ns)
-    return {"path": str(path.absolute()), "size": size, "mtime_ns": changed, "sha256": digest.hexdigest()}
 
 
 def read_file(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:

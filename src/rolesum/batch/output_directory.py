@@ -15,12 +15,14 @@ from typing import Any
 from rolesum.atomic_io import atomic_write_text, check_directory
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import RoleSummary
-from rolesum.errors import ResourceError, UsageError
+from rolesum.errors import UsageError
 from rolesum.generation.summarizer import summary_record
 from rolesum.locks import process_lock
+from rolesum.os_errors import os_error
 
-SCHEMA_VERSION = 1  # of the directory; raised when its layout changes
+SCHEMA_VERSION = 2  # of the directory; raised when its layout changes
 STATE_FILE = "state.json"
+FIX_DIFFERENCE = "use the settings and inputs that it was started with, or give another OUT"
 _SHARD = re.compile(r"summaries-(\d{5,})\.jsonl")
 
 
@@ -65,7 +67,7 @@ class OutputDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResourceError(f"cannot write: {error.strerror}", str(self.path), "check the path") from None
+            raise os_error(error, "cannot write", self.path) from None
         fix = "wait until that process ends, or give another OUT"
         with process_lock(self.path / ".lock", where=self.path, fix=fix):
             yield
@@ -81,31 +83,24 @@ class OutputDirectory:
                 raise UsageError(what, str(self.path), fix) from None
             return None
         except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read the state of the run: {error}", str(state), "give another OUT") from None
+            what = "cannot read the state of the run"
+            raise os_error(error, what, state, "give another OUT", kind=UsageError) from None
         if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
             raise UsageError("the run was written by another version of rolesum", str(state), "give another OUT")
         return value
 
-    def write_state(self, settings: Mapping[str, Any], inputs: Sequence[Any], counts: Mapping[str, int]) -> None:
+    def write_state(self, settings: Mapping[str, Any], files: Mapping[str, Any], counts: Mapping[str, int]) -> None:
         """Write state.json, which later runs into this directory are compared with."""
-        value = {"schema_version": SCHEMA_VERSION, "settings": settings, "inputs": inputs, "counts": counts}
+        value = {"schema_version": SCHEMA_VERSION, "settings": settings, **files, "counts": counts}
         atomic_write_text(self.path / STATE_FILE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def check_unchanged(state: Mapping[str, Any], settings: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UsageError if settings or inputs differ from those that the run in OUT was started with."""
-    fix = "use the settings and inputs that it was started with, or give another OUT"
+def check_settings(state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise UsageError if the settings differ from those that the run in OUT was started with."""
     before, now = state["settings"], json.loads(json.dumps(settings))
     if changed := [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]:
         listed = "; ".join(f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in changed)
-        raise UsageError(f"the run in OUT has other settings: {listed}", fix=fix)
-    old, new = ({one["path"]: one for one in several} for several in (state["inputs"], inputs))
-    if [*old] != [*new]:
-        different = sorted(old.keys() ^ new.keys())
-        listed = f": {', '.join(different[:3])}" if different else ", or these in another order"
-        raise UsageError(f"the run in OUT has other inputs{listed}", fix=fix)
-    if changed := [path for path in old if old[path] != new[path]]:
-        raise UsageError(f"changed since the run in OUT was started: {', '.join(changed[:3])}", fix=fix)
+        raise UsageError(f"the run in OUT has other settings: {listed}", fix=FIX_DIFFERENCE)
 
 
 def _short(value: Any) -> str:

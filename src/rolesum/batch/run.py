@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from rolesum.batch.index import INDEX_DIR, InputIndex, ShardReader, build_index
-from rolesum.batch.inputs import expand_inputs, fingerprint
-from rolesum.batch.output_directory import OutputDirectory, check_unchanged
+from rolesum.batch.input_files import InputFiles, InputsChanged
+from rolesum.batch.inputs import expand_inputs
+from rolesum.batch.output_directory import FIX_DIFFERENCE, OutputDirectory, check_settings
 from rolesum.batch.worker import summarize_shard
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
-from rolesum.errors import DataError, ResourceError, RolesumError, UsageError
+from rolesum.errors import DataError, Problem, RolesumError, UsageError
+from rolesum.file_state import top_files
 from rolesum.formats import ReadOptions
 from rolesum.formats.options import DEFAULTS
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.interrupts import Stopped, kept
+from rolesum.os_errors import os_error
 
 DEFAULT_SHARD_SIZE = 256
 # Engine settings that change speed or billing but no summary: a run may be resumed with others.
@@ -43,34 +47,39 @@ class BatchResult:
         return f"{text}, {self.failed:,} failed: see {self.out}/failed-*.jsonl" if self.failed else text
 
 
-class BatchStopped(RolesumError):
-    """The user stopped a batch run, which can be resumed."""
-
-    exit_code = 130
-
-
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """What every process of a run needs to do a shard. `out` and `files` must be the same files for all processes."""
 
     files: tuple[Path, ...]
     read_options: ReadOptions
+    inputs: InputFiles
     index: InputIndex
     out: OutputDirectory
     config: SummarizerConfig
     open_summarizer: Callable[[SummarizerConfig], Summarizer]
 
     def open_worker(self) -> tuple[ShardReader, Summarizer]:
-        """The reader and the summarizer that a process uses for all its shards. Raises as EngineSpec.open does."""
-        return ShardReader(self.files, self.read_options, self.index), self.open_summarizer(self.config)
+        """The reader and the summarizer that a process uses for all its shards.
+
+        Raises as EngineSpec.open does, and InputsChanged where the model is not the one that the run was started with.
+        """
+        reader = ShardReader(self.files, self.read_options, self.index, self.inputs)
+        summarizer = self.open_summarizer(self.config)
+        self.inputs.check_models()
+        return reader, summarizer
 
     def process_shard(
         self, number: int, reader: ShardReader, summarizer: Summarizer, on_done: Callable[[int], None] | None = None
     ) -> tuple[int, int]:
-        """Summarize a shard and write its files. Returns the number of summarized and of failed dialogues."""
+        """Summarize a shard and write its files. Returns the number of summarized and of failed dialogues.
+
+        Raises InputsChanged, and writes nothing, where the files of the shard are no longer those that were indexed.
+        """
         dialogues, unread = reader.read(number)
         result = summarize_shard(dialogues, summarizer, on_done)
         failures = [*unread, *result.failures]
+        reader.check_files(number)
         self.out.write(number, result.summaries, failures)
         return len(result.summaries), len(failures)
 
@@ -104,8 +113,8 @@ def run_batch(
 
     A run is resumed only with the same inputs and the same settings that affect its summaries. `settings` adds such
     settings, as JSON values, that `config` does not show, for example the name of its reranker. Raises UsageError,
-    DataError, ResourceError, errors of the engine other than those of single dialogues, and BatchStopped on Ctrl-C;
-    after any of them the same call resumes the run.
+    DataError, ResourceError, errors of the engine other than those of single dialogues, and Stopped on Ctrl-C; after
+    any of them the same call resumes the run.
     """
     if read_options.limit is not None or read_options.max_problems is not None:
         raise UsageError("a batch reads all of its inputs", fix="leave limit and max_problems out of the read options")
@@ -113,8 +122,8 @@ def run_batch(
     directory = OutputDirectory(Path(out))
     files = expand_inputs(inputs, directory.path, read_options.format)
     all_settings = {**_settings(config, read_options), "shard_size": shard_size, **(settings or {})}
-    with directory.locked():
-        index = _load_or_build_index(directory, files, read_options, all_settings, shard_size)
+    with directory.locked(), _kept_shards(directory):
+        index, known = _load_or_build_index(directory, files, config, read_options, all_settings)
         completed = directory.completed_shards()
         remaining = [number for number in range(index.shards) if number not in completed]
         summarized = failed = 0
@@ -123,16 +132,26 @@ def run_batch(
             summarized, failed = summarized + more_summarized, failed + more_failed
         if completed:
             log(f"{len(completed):,} of {index.shards:,} shards are already complete")
-        context = RunContext(tuple(files), read_options, index, directory, config, open_summarizer)
+        context = RunContext(tuple(files), read_options, known, index, directory, config, open_summarizer)
         if remaining:
             with (
-                _resume_hint(directory.path),
+                _resume_hint(),
                 progress_bar("summarize", index.items, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar,
             ):
                 bar.start_at(summarized + failed)
                 for counts in _with_progress(run_shards, context, remaining, bar.done, bar.advance):
                     summarized, failed = summarized + counts[0], failed + counts[1]
+            known.check()
+            _check_no_new_inputs(inputs, directory.path, read_options.format, files)
         return BatchResult(directory.path, summarized, failed)
+
+
+def _check_no_new_inputs(given: Sequence[str], out: Path, file_format: str | None, files: Sequence[Path]) -> None:
+    """Raise InputsChanged if a directory or a pattern has got files since the run was started."""
+    fix = "the others are summarized: give the new files another OUT, or all of them"
+    new = [path for path in expand_inputs(given, out, file_format) if path not in set(files)]
+    if new:
+        raise InputsChanged([Problem("it is new since the inputs were indexed", str(path), fix) for path in new])
 
 
 def _with_progress(
@@ -158,48 +177,57 @@ def _with_progress(
 
 def _load_or_build_index(
     directory: OutputDirectory,
-    files: Sequence[Path],
+    paths: Sequence[Path],
+    config: SummarizerConfig,
     read_options: ReadOptions,
     settings: Mapping[str, Any],
-    shard_size: int,
-) -> InputIndex:
-    """The index of the run that was started in the directory, or a new one."""
-    fingerprints = [fingerprint(path) for path in files]
+) -> tuple[InputIndex, InputFiles]:
+    """The index of the run that was started in the directory, or a new one, and the files as they were indexed."""
+    models = _model_files(config)
     folder = directory.path / INDEX_DIR
     state = directory.read_state()
     try:
         if state is not None:
-            check_unchanged(state, settings, fingerprints)
-            return InputIndex.read(folder, state["counts"])
+            check_settings(state, settings)
+            known = InputFiles.from_json(state)
+            if difference := known.difference(paths, models):
+                raise UsageError(difference, fix=FIX_DIFFERENCE)
+            return InputIndex.read(folder, state["counts"]), known
         for left in directory.path.glob(".ids-*"):  # by a run that was killed while it built the index
             shutil.rmtree(left, ignore_errors=True)
+        known = InputFiles.read(paths, models)
 
         def on_item(items: int) -> None:
             if items % PROGRESS_INTERVAL == 0:
                 log(f"index: {items:,} dialogues")
 
-        index = build_index(files, read_options, shard_size, directory.path, on_item)
+        index = build_index(paths, read_options, settings["shard_size"], directory.path, on_item)
+        known.check_indexed()
         if not index.items:
-            raise DataError("no dialogue in the inputs", ", ".join(map(str, files[:3])), "check the files")
+            raise DataError("no dialogue in the inputs", ", ".join(map(str, paths[:3])), "check the files")
         index.write(folder)
     except OSError as error:
-        fix = "check the permissions and the free disk space"
-        raise ResourceError(f"cannot keep the index: {error.strerror}", str(directory.path), fix) from None
-    directory.write_state(settings, fingerprints, index.counts())
+        raise os_error(error, "cannot keep the index", error.filename or directory.path) from None
+    directory.write_state(settings, known.as_json(), index.counts())
     log(
-        f"{index.items:,} dialogues in {len(files):,} files, {index.shards:,} shards; "
+        f"{index.items:,} dialogues in {len(paths):,} files, {index.shards:,} shards; "
         f"{index.unreadable:,} unreadable, {index.duplicates:,} with a duplicate id"
     )
-    return index
+    return index, known
+
+
+def _model_files(config: SummarizerConfig) -> list[Path]:
+    """The files of the model, of its adapter and of its GGUF file where they are given by their paths."""
+    spec = config.spec
+    given = (Path(path) for path in (spec.model, spec.adapter, spec.gguf) if path is not None)
+    return [file for path in given if path.exists() for file in top_files(path)]
 
 
 def _settings(config: SummarizerConfig, read_options: ReadOptions) -> dict[str, Any]:
     """The settings that affect the summaries of given files, as JSON values; a callable must be named by the caller."""
     spec = {name: value for name, value in _as_json(config.spec).items() if name not in NON_SEMANTIC_SETTINGS}
-    paths = (spec["model"], spec["adapter"], spec["gguf"])
-    files = [fingerprint(Path(path)) for path in paths if path is not None and Path(path).exists()]
     rest = {name: value for name, value in _as_json(replace(config, reranker=None)).items() if name != "spec"}
-    return {**spec, "model_files": files, **rest.pop("decoding"), **rest, **_as_json(replace(read_options, skip=()))}
+    return {**spec, **rest.pop("decoding"), **rest, **_as_json(replace(read_options, skip=()))}
 
 
 def _as_json(value: Any) -> Any:
@@ -215,14 +243,24 @@ def _as_json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _kept_shards(directory: OutputDirectory) -> AbstractContextManager[None]:
+    """Says at Ctrl-C or SIGTERM how many shards are complete, and how the run is resumed."""
+
+    def complete() -> str:
+        number = len(directory.completed_shards())
+        return f"{number:,} finished shards are kept" if number != 1 else "1 finished shard is kept"
+
+    return kept(complete, directory.path, "run the same command again to resume")
+
+
 @contextmanager
-def _resume_hint(out: Path) -> Iterator[None]:
-    """Add to errors and to Ctrl-C how the run is resumed."""
+def _resume_hint() -> Iterator[None]:
+    """Add to errors how the run is resumed."""
     hint = "finished shards are kept; run the same command again to resume"
     try:
         yield
-    except KeyboardInterrupt:
-        raise BatchStopped("stopped", str(out), hint) from None
+    except (InputsChanged, Stopped):  # say how the run is resumed
+        raise
     except RolesumError as error:
         first, *rest = error.problems
         with_hint = replace(first, fix=f"{first.fix}; {hint}" if first.fix else hint)

@@ -1,16 +1,14 @@
 """The `rolesum` command: registers the commands of this package and turns errors into messages and exit codes.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 data, 4 model, 5 resources, 130 interrupted.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 data, 4 model, 5 resources, 128 + N stopped by signal N (130: Ctrl-C, 143:
+SIGTERM).
 """
 
 import logging
 import os
-import sys
 import warnings
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from rolesum import __version__
 from rolesum.cli import (
@@ -28,10 +26,12 @@ from rolesum.cli import (
     summarize,
     train,
 )
-from rolesum.errors import RolesumError
+from rolesum.cli.exit import Commands, run_app
+from rolesum.interrupts import ending_signals
 
 app = typer.Typer(
     name="rolesum",
+    cls=Commands,
     help="Fine-tune a language model to summarize a dialogue for each of its roles, then summarize.",
     epilog="First time here: rolesum demo",
     no_args_is_help=True,
@@ -74,20 +74,5 @@ def run() -> None:
     warnings.simplefilter("ignore")  # deprecation notices of libraries
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns about an optional kernel
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        app()
-    except RolesumError as error:
-        console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
-        console.print(Text("error: ", style="bold red"), Text(str(error)), sep="", soft_wrap=True)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if not error.filename:
-            raise
-        where = os.fsencode(error.filename).decode("utf-8", "replace")
-        Console(stderr=True).print(Text(f"error: {where}: {error.strerror}\n  → check the path and the permissions"))
-        sys.exit(5)
-    except MemoryError:
-        Console(stderr=True).print(
-            "error: out of memory\n  → process fewer dialogues at a time (--limit), a smaller model or smaller batches"
-        )
-        sys.exit(5)
+    with ending_signals():
+        run_app(app)

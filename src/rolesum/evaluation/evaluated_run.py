@@ -24,6 +24,7 @@ from rolesum.evaluation.predictions import Prediction, read_predictions
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 from rolesum.metrics import bootstrap
 from rolesum.metrics.scorers import Score
+from rolesum.os_errors import os_error
 
 PREDICTIONS_FILE, RESULTS_FILE, SCORES_FILE, CHECKS_FILE = (
     "predictions.jsonl",
@@ -157,10 +158,11 @@ def read_run(directory: str | Path) -> EvaluatedRun:
     if not (home / PREDICTIONS_FILE).is_file():
         fix = f"name a directory that rolesum evaluate --out wrote; it holds {PREDICTIONS_FILE}"
         raise UsageError(f"no evaluated run in {home}", fix=fix)
-    predictions = tuple(read_predictions(home / PREDICTIONS_FILE))
+    source = open_source(home / PREDICTIONS_FILE)  # read once, as an evaluation may be replacing it
+    predictions = tuple(read_predictions(source))
     about = _read_results(home / RESULTS_FILE) if (home / RESULTS_FILE).is_file() else {}
     known = about.get("predictions_sha256")
-    if known and known != predictions_digest((home / PREDICTIONS_FILE).read_text(encoding="utf-8")):
+    if known and known != predictions_digest(source.text):
         what = f"{PREDICTIONS_FILE} does not match the digest in {RESULTS_FILE}: interrupted, or edited since"
         raise DataError(what, str(home), f"run rolesum evaluate again, or remove {RESULTS_FILE}")
     return EvaluatedRun(home.resolve().name, home, predictions, about)
@@ -189,7 +191,7 @@ def _read_results(path: Path) -> Mapping[str, Any]:
         problem = Problem.from_pydantic(error.errors()[0], str(path))
         raise DataError(f"broken: {problem.what}", str(path), "run rolesum evaluate again") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"broken: {error}", str(path), "run rolesum evaluate again") from None
+        raise os_error(error, "broken", path, "run rolesum evaluate again", kind=DataError) from None
     return dict(found)
 
 

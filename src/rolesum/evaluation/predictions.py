@@ -46,9 +46,9 @@ def read_pairs(predictions: str | Path, references: str | Path) -> list[Predicti
     return _pairs_by_id(predicted, referenced) if predicted.is_json else _pairs_by_line(predicted, referenced)
 
 
-def read_predictions(path: str | Path) -> list[Prediction]:
+def read_predictions(path: str | Path | Source) -> list[Prediction]:
     """The predictions that an evaluation wrote: JSON lines of id, role, prediction and references. Raises DataError."""
-    source = open_source(path)
+    source = path if isinstance(path, Source) else open_source(path)
     found: dict[tuple[str, str], Prediction] = {}
     problems: list[Problem] = []
     for record in source.records() if source.is_json else ():

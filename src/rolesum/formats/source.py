@@ -18,6 +18,7 @@ from typing import Any
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, SizeError, did_you_mean
 from rolesum.formats.options import DEFAULT_LIMITS, SourceLimits
+from rolesum.os_errors import cannot_read, os_error
 
 STDIN = "-"
 SAMPLE = "sample:"
@@ -170,7 +171,7 @@ def open_source(path: str | Path) -> Source:
         try:
             raw = Path(path).read_bytes()
         except OSError as error:
-            raise DataError(f"cannot read the file: {error.strerror}", name, "check the path") from None
+            raise cannot_read(error, name) from None
     return decode_source(raw, name)
 
 
@@ -237,7 +238,7 @@ def _read_export_directory(folder: Path) -> dict[str, bytes]:
         }
         return {name: path.read_bytes() for name, path in found.items() if _is_wanted(name)}
     except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", str(error.filename), "check the path") from None
+        raise cannot_read(error) from None
 
 
 def _read_export_zip(raw: bytes, name: str, limits: SourceLimits) -> dict[str, bytes]:
@@ -254,7 +255,8 @@ def _read_export_zip(raw: bytes, name: str, limits: SourceLimits) -> dict[str, b
                 raise SizeError(what, name, "unpack it, and name the directory")
             return {path: _unpacked(archive, entry) for path, entry in wanted.items()}
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError) as error:
-        raise DataError(f"cannot read the zip: {error}", name, "unpack it, and name the directory") from None
+        fix = "unpack it, and name the directory"
+        raise os_error(error, "cannot read the zip", name, fix, kind=DataError) from None
 
 
 def _wanted_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:

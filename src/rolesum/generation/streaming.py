@@ -10,6 +10,7 @@ from rolesum.errors import DataError
 from rolesum.formats import ReadOptions, Source, find_dialogue
 from rolesum.formats.options import DEFAULTS
 from rolesum.generation.summarizer import Summarizer, block_heading, block_notes
+from rolesum.os_errors import cannot_read
 
 Write = Callable[[str], None]
 
@@ -102,5 +103,5 @@ def _whole_lines(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", str(path), "check the path") from None
+        raise cannot_read(error, path) from None
     return raw[: raw.rfind(b"\n") + 1].decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")

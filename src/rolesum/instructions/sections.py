@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError, did_you_mean
 from rolesum.instructions.sets import LANGUAGES, InstructionSet
+from rolesum.os_errors import os_error
 from rolesum.roles import ALIASES, BUILT_IN
 
 PRESETS = "presets"
@@ -150,7 +151,9 @@ def load_sections(path_or_preset: str | Path) -> SectionSet:
     except ValidationError as error:
         fix = "see docs/roles-and-sections.md"
         raise UsageError([Problem.from_pydantic(detail, place, fix) for detail in error.errors()]) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except OSError as error:
+        raise os_error(error, "cannot be read", place, kind=UsageError) from None
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         fix = "quote texts that hold a colon; see docs/roles-and-sections.md"
         raise UsageError(f"cannot be read: {error}", place, fix) from None
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
+from rolesum.os_errors import os_error
 
 LANGUAGES = ("en", "zh")
 
@@ -115,7 +116,9 @@ def load_instruction_set(path: str | Path) -> InstructionSet:
             template.format(role="", speakers="", definition="")
         (chosen.section or "").format(role="", definition="")
         (chosen.example or "").format(dialogue="", summaries="")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+    except OSError as error:
+        raise os_error(error, "cannot read the instruction set", path, kind=UsageError) from None
+    except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         fix = "write it like the built-in one: docs/formats.md, Instruction sets"
         raise UsageError(f"not an instruction set: {error}", str(path), fix) from None
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:

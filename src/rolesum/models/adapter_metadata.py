@@ -19,12 +19,29 @@ METADATA_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
 
 
+# Options of LoRA that change nothing of what A and B mean, or that are said by the tensors themselves.
+_HARMLESS = {
+    *(
+        "task_type",
+        "peft_type",
+        "auto_mapping",
+        "peft_version",
+        "base_model_name_or_path",
+        "revision",
+        "inference_mode",
+    ),
+    *("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "runtime_config"),
+    *("megatron_core", "qalora_group_size"),  # of options that are off
+}
+
+
 class AdapterMetadata(TypedDict, total=False):
     """The fields of rolesum.json. All are absent for weights that rolesum did not train."""
 
     rolesum: str  # the version that made it
     recipe: str
     base: str  # alias, hub id or directory, as the recipe names it
+    base_revision: str | None  # the commit of a base from a hub
     fingerprint: dict[str, Any] | None  # see adapters.compute_fingerprint
     roles: list[str] | None
     language: str | None
@@ -54,6 +71,27 @@ def read_adapter_metadata(directory: str | Path) -> AdapterMetadata:
         fix += " or ".join(["runs/NAME/adapter", *bundled_adapters()])
         raise ModelError("no adapter here", str(folder), fix)
     return read_metadata(folder)
+
+
+def beyond_plain_lora(config: Mapping[str, Any]) -> list[str]:
+    """What an adapter_config.json asks for beyond LoRA's A and B with one rank and one scale: "use_dora: True".
+
+    Every option that is not known to be harmless counts, those of later versions of PEFT too. For tools that read A and
+    B only, and would leave the rest out without a word.
+    """
+    from peft import LoraConfig  # here: its import takes a second or more
+
+    if (kind := config.get("peft_type", "LORA")) != "LORA":
+        return [f"peft_type: {kind}"]
+    defaults = LoraConfig().to_dict()  # type: ignore[no-untyped-call]  # not annotated
+    harmless = {key: value for key, value in config.items() if key in _HARMLESS or value in (None, False, {}, [], "")}
+    beyond = {key: value for key, value in config.items() if key not in harmless and value != defaults.get(key)}
+    if beyond.get("init_lora_weights") in ("gaussian", "eva"):  # others change the base too
+        del beyond["init_lora_weights"]
+    targets = config.get("target_modules") or ()
+    if named := {"embed_tokens", "lm_head"} & set(targets if not isinstance(targets, str) else ()):
+        beyond["target_modules"] = sorted(named)
+    return [f"{key}: {value!r}" for key, value in beyond.items()]
 
 
 def read_metadata(directory: Path) -> AdapterMetadata:

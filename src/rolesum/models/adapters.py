@@ -15,11 +15,13 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory
-from rolesum.errors import ModelError, ResourceError, error_summary
+from rolesum.errors import ModelError
+from rolesum.file_state import unchanged_while_read
 from rolesum.models.adapter_metadata import read_adapter_metadata, write_metadata
 from rolesum.models.checkpoint import raise_tensor_problems, read_tensor
 from rolesum.models.export.stock_layout import has_custom_class, write_original_layout
 from rolesum.models.protocols import Tokenizer
+from rolesum.os_errors import os_error
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -68,14 +70,17 @@ def attach_adapter(
     try:
         from peft import PeftModel  # here: its import takes a second or more, and a base alone does not need it
 
-        adapted = PeftModel.from_pretrained(model, str(directory))
-        _check_adapter(adapted, Path(directory))
+        with unchanged_while_read(Path(directory), "run the same command again"):
+            adapted = PeftModel.from_pretrained(model, str(directory))
+            _check_adapter(adapted, Path(directory))
+            if read_adapter_metadata(directory) != metadata:
+                raise ModelError("it changed while it was read", str(directory), "run the same command again")
         return adapted
     except ModelError:
         raise
     except Exception as error:  # PEFT, safetensors, torch and JSON each have errors of their own
         fix = "give the base that it was trained on to --model, or restore the adapter's files"
-        raise ModelError(f"the adapter cannot be loaded: {error_summary(error)}", str(directory), fix) from None
+        raise os_error(error, "the adapter cannot be loaded", directory, fix, kind=ModelError) from None
 
 
 def _check_adapter(adapted: "PeftModel", directory: Path) -> None:
@@ -136,5 +141,5 @@ def _saved(directory: Path, what: str, metadata: Mapping[str, Any], card: str) -
             write_metadata(work, metadata)
             (work / "README.md").write_text(card, encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        fix = "free some disk space, then run the same command with --resume"
-        raise ResourceError(f"cannot write {what}: {error}", str(directory), fix) from None
+        then = "then run the same command with --resume"
+        raise os_error(error, f"cannot write {what}", directory, then=then) from None

@@ -31,6 +31,7 @@ class CatalogEntry:
     license: str
     family: str
     hub_id: str = ""
+    revision: str = ""  # a commit of the hub's model; empty: the one that is fetched first is recorded
     wheels: tuple[Wheel, ...] = ()
     gguf_sha256: str = ""
     note: str = ""

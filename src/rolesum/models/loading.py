@@ -19,11 +19,12 @@ from rolesum.models.download import pull
 from rolesum.models.encoder_decoder import check_encoder_decoder, encoder_decoder_spec
 from rolesum.models.families import Family, family_of
 from rolesum.models.prompt_model import LoadedModel, PromptModel
+from rolesum.models.revisions import split_revision
 from rolesum.models.segment_encoder import SegmentEncoder
 from rolesum.models.self_check import training_shares_prefix
 from rolesum.models.transformers_logging import quiet_transformers
 
-_HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+$")
+_HUB_ID = re.compile(r"^[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?$")
 # Rotary embeddings whose factors change once the longest position of a batch passes the original length.
 LENGTH_DEPENDENT_ROPE = {"longrope", "dynamic"}
 # For checkpoints whose config states no length (BLOOM's: trained at 2,048, ALiBi has no limit of its own).
@@ -166,7 +167,7 @@ def find_model(name: str) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
-    if name in CATALOG or _HUB_ID.match(name):
+    if split_revision(name)[0] in CATALOG or _HUB_ID.match(name):
         return pull(name)
     fix = f"{did_you_mean(name, CATALOG)}; or give a hub id (owner/name) or the directory of a checkpoint"
     raise ModelError(f'no model "{name}"', fix=fix)
@@ -174,7 +175,8 @@ def find_model(name: str) -> Path:
 
 def _entry(name: str, path: Path) -> CatalogEntry | None:
     """The catalog's entry, also where a converted directory is given by its path."""
-    named = next((entry for entry in CATALOG.values() if name in (entry.alias, entry.hub_id)), None)
+    given = split_revision(name)[0]
+    named = next((entry for entry in CATALOG.values() if given in (entry.alias, entry.hub_id)), None)
     if named is not None:
         return named
     marker = path / MARKER_FILE

@@ -19,7 +19,7 @@ from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory
-from rolesum.errors import ResourceError, UsageError, did_you_mean
+from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats import read_dialogues
 from rolesum.models.architectures import chatglm
 from rolesum.models.architectures.sentencepiece import (
@@ -36,6 +36,7 @@ from rolesum.models.architectures.sentencepiece import (
 )
 from rolesum.models.checkpoint import load_config
 from rolesum.models.transformers_logging import quiet_transformers
+from rolesum.os_errors import os_error
 
 _LLAMA = {
     "hidden_act": "silu",
@@ -121,7 +122,7 @@ def write_tiny_checkpoint(name: str, directory: Path, tokenizer: Path | None = N
         with atomic_directory(directory) as work:
             _write(name, work, tokenizer, seed)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
-        raise ResourceError(f"cannot write: {error}", str(directory), "free some disk space") from None
+        raise os_error(error, "cannot write", directory) from None
 
 
 def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:

@@ -1,5 +1,6 @@
 """Creates the ASGI application: routes, error handlers, middleware."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from rolesum.errors import Problem, RolesumError
 from rolesum.generation.async_engine import RequestCanceled
 from rolesum.http_security import ASGIApp
+from rolesum.os_errors import errno_of, os_error
 from rolesum.server.admission import RETRY_AFTER, AdmissionController
 from rolesum.server.auth import APIKeys
 from rolesum.server.jobs.worker import BatchWorker
@@ -140,7 +142,10 @@ def _add_error_handlers(app: FastAPI, admission: AdmissionController) -> None:
         return respond(problem_document(error.status_code, [problem]), dict(error.headers or {}))
 
     @app.exception_handler(Exception)
-    async def _unexpected_error(request: Request, _: Exception) -> Response:
+    async def _unexpected_error(request: Request, error: Exception) -> Response:
         fix = "send the request again; the server's log says more"
+        if (number := errno_of(error)) is not None:  # without the names of the server's files
+            bare = OSError(number, os.strerror(number) if number > 0 else "a file could not be written")
+            return respond(document_of_error(os_error(bare, "the server failed", then=fix), request.url.path))
         problem = Problem("the server failed", request.url.path, fix)
         return respond(problem_document(500, [problem], instance=request.url.path))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rolesum.errors import Problem, UsageError
+from rolesum.os_errors import os_error
 
 API_KEYS_VARIABLE = "ROLESUM_API_KEYS"
 MIN_KEY_LENGTH = 20  # a shorter key can be guessed from its digest
@@ -78,4 +79,5 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot be read: {error}", str(file), "give a text file of NAME:DIGEST lines") from None
+        fix = "give a text file of NAME:DIGEST lines"
+        raise os_error(error, "cannot be read", file, fix, kind=UsageError) from None

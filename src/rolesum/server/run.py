@@ -20,6 +20,7 @@ from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, load_role_config
 from rolesum.http_security import ASGIApp
+from rolesum.interrupts import keep_handlers
 from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.server.admission import AdmissionController
 from rolesum.server.app import create_app
@@ -109,6 +110,7 @@ def run_server(config: ServerConfig) -> None:
         is_local = is_loopback(config.host)
         app = create_app(admission, worker, keys, is_local=is_local, allowed_origins=config.allowed_origins)
         serve(app, admission, bound)
+        log(f"stopped: batches that have not ended are kept in {store.path} and go on at the next start")
     finally:
         bound.close()
         store.close()
@@ -146,14 +148,15 @@ def serve(app: ASGIApp, admission: AdmissionController, bound: socket.socket) ->
     """Serve an application on a bound socket until SIGTERM or Ctrl-C, then close the engines."""
     bound.listen(SOCKET_BACKLOG)
     _raise_open_files_limit()
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again after its shutdown: ignore it
-        signal.signal(number, lambda *_: None)
-    try:
-        GracefulServer(app, admission).run(sockets=[bound])
-    finally:
-        bound.close()
-        for model in admission.models.values():
-            model.engine.close()
+    with keep_handlers():
+        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again after its shutdown: ignore it
+            signal.signal(number, lambda *_: None)
+        try:
+            GracefulServer(app, admission).run(sockets=[bound])
+        finally:
+            bound.close()
+            for model in admission.models.values():
+                model.engine.close()
 
 
 class GracefulServer(uvicorn.Server):

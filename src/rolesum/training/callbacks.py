@@ -17,11 +17,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rolesum.atomic_io import atomic_write_text
 from rolesum.console import ProgressBar, log
 from rolesum.errors import RolesumError
+from rolesum.interrupts import ENDING, TWICE_SECONDS, Terminated
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.run_directory import Run
-
-# A second signal sooner than this is the same one, sent twice.
-TWICE_SECONDS = 2.0
 
 
 class ProgressLine(TrainerCallback):
@@ -202,21 +200,22 @@ class LogBeforeSaving(TrainerCallback):
 
 
 class StopOnInterrupt(TrainerCallback):
-    """The first Ctrl-C (or SIGTERM) ends the step, writes a checkpoint and stops; the second ends at once."""
+    """The first Ctrl-C (or SIGTERM, SIGHUP) ends the step, writes a checkpoint and stops; the second ends at once."""
 
     def __init__(self) -> None:
-        self.interrupted = False
+        self.signal: int | None = None  # the number of the one that came
         self._at = 0.0
         self._before: dict[int, Any] = {}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may set handlers
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup ignores SIGHUP
+                self._before[number] = signal.signal(number, self._note)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.interrupted:
+        if self.signal is not None:
             control.should_save = control.should_training_stop = True
 
     def restore(self) -> None:
@@ -225,9 +224,9 @@ class StopOnInterrupt(TrainerCallback):
         self._before.clear()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
-            if time.monotonic() - self._at > TWICE_SECONDS:  # torchrun passes on a Ctrl-C that the terminal sent too
-                raise KeyboardInterrupt
+        if self.signal is not None:
+            if time.monotonic() - self._at > TWICE_SECONDS:
+                raise Terminated(number)
             return
-        self.interrupted, self._at = True, time.monotonic()
+        self.signal, self._at = number, time.monotonic()
         log("stopping after this step and writing a checkpoint (again: stop at once, without one) …")

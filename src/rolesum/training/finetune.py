@@ -1,6 +1,5 @@
 """Fine-tunes a model by a recipe: checks the request, reads the data, loads the base, trains, and writes the result."""
 
-import errno
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,12 +13,14 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 
 from rolesum.console import log, progress_bar
-from rolesum.errors import ResourceError, UsageError
+from rolesum.errors import DataError, ResourceError, UsageError
+from rolesum.file_state import unchanged_while_read
 from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.models.adapters import save_adapter, save_model
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
+from rolesum.os_errors import os_error
 from rolesum.recipe import Recipe
 from rolesum.training.batching import batches_per_process
 from rolesum.training.callbacks import (
@@ -47,7 +48,10 @@ from rolesum.training.run_directory import (
     Run,
     adapter_metadata,
     check_run_directory,
+    data_files,
+    data_hashes,
     finish_run,
+    kept_checkpoints,
     list_checkpoints,
     lock_run,
     start_run,
@@ -72,6 +76,7 @@ class _Setup:
     validation: TrainingData | None
     rouge: ValidationRouge | None
     metadata: dict[str, Any]  # written beside the result: what is needed to use it as it was trained
+    data_hashes: dict[str, str]  # of the files as they were read
 
     @property
     def step_tokens(self) -> list[int]:
@@ -91,19 +96,20 @@ def train(
     """Train by the recipe and return the Run directory (default runs/NAME).
 
     With `resume`, continue from the last checkpoint. After `max_minutes`, counted from now, a checkpoint is written and
-    Interrupted raised, as after Ctrl-C. Under torchrun each process calls this. Raises DataError, ModelError,
-    UsageError and ResourceError.
+    Interrupted raised, as after Ctrl-C (or SIGTERM); before the first step and after a second one, Stopped is raised.
+    Under torchrun each process calls this. Raises DataError, ModelError, UsageError and ResourceError.
     """
     deadline = time.monotonic() + max_minutes * 60 if max_minutes is not None else None
-    context = init_distributed(device)
     run = Run(Path(out) if out else DEFAULT_RUNS / recipe.name)
-    context.run_on_main(lambda: check_run_directory(run, recipe, resume))
-    _validate_request(recipe, context, device)
-    setup = _set_up(run, recipe, context, device)
-    with ExitStack() as held:
-        context.run_on_main(lambda: held.enter_context(lock_run(run)))
-        context.run_on_main(lambda: check_run_directory(run, recipe, resume))  # again, now that no other run writes
-        _run(setup, resume, deadline)
+    with kept_checkpoints(run):
+        context = init_distributed(device)
+        context.run_on_main(lambda: check_run_directory(run, recipe, resume))
+        _validate_request(recipe, context, device)
+        setup = _set_up(run, recipe, context, device)
+        with ExitStack() as held:
+            context.run_on_main(lambda: held.enter_context(lock_run(run)))
+            context.run_on_main(lambda: check_run_directory(run, recipe, resume))  # again, now that no other run writes
+            _run(setup, resume, deadline)
     return run
 
 
@@ -123,11 +129,11 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
     """Read and encode the data, then load the base and prepare what is trained of it. Nothing is written."""
     prompt_model = context.run_on_all(lambda: load_prompt_model(recipe.base))
     _log_unshared(recipe, prompt_model)
-    data, validation = context.run_on_all(lambda: _read_data(recipe, prompt_model))
+    data, validation, hashes = context.run_on_all(lambda: _read_data(recipe, prompt_model))
     target, loaded = context.run_on_all(lambda: _load_base(recipe, prompt_model, context, device))
     if loaded.shares_prefix != prompt_model.shares_prefix:  # known only now: see models/self_check.py
         _log_unshared(recipe, loaded)
-        data, validation = context.run_on_all(lambda: _read_data(recipe, loaded))
+        data, validation, hashes = context.run_on_all(lambda: _read_data(recipe, loaded))
     log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, prompt_model.family, target))}")
     for note in data_notes(data, validation):
         log(note)
@@ -137,7 +143,7 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
     rouge = None
     if recipe.validation.summaries and validation is not None:
         rouge = ValidationRouge(recipe, loaded, validation.dialogues)
-    return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata)
+    return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata, hashes)
 
 
 def _log_unshared(recipe: Recipe, model: PromptModel) -> None:
@@ -145,8 +151,15 @@ def _log_unshared(recipe: Recipe, model: PromptModel) -> None:
         log(f"{model.unshared_reason}: each example is computed with its own prefix")
 
 
-def _read_data(recipe: Recipe, model: PromptModel) -> tuple[TrainingData, TrainingData | None]:
-    return read_training_data(recipe, model), read_validation_data(recipe, model)
+def _read_data(recipe: Recipe, model: PromptModel) -> tuple[TrainingData, TrainingData | None, dict[str, str]]:
+    """The data, and the hashes of its files. Raises DataError for a file that changes meanwhile."""
+    with ExitStack() as watched:
+        for path in map(Path, data_files(recipe).values()):
+            fix = "wait until nothing writes to it, then run the same command again"
+            watched.enter_context(unchanged_while_read(path, fix, DataError))
+        hashes = data_hashes(recipe)
+        training, validation = read_training_data(recipe, model), read_validation_data(recipe, model)
+    return training, validation, hashes
 
 
 def _load_base(
@@ -170,9 +183,8 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
     run, context = setup.run, setup.context
     if setup.rouge is not None:
         context.run_on_main(setup.rouge.check)
-    context.run_on_main(
-        lambda: start_run(run, setup.recipe, setup.loaded, pick_dtype(setup.recipe.dtype, setup.device), resume)
-    )
+    dtype = pick_dtype(setup.recipe.dtype, setup.device)
+    context.run_on_main(lambda: start_run(run, setup.recipe, setup.loaded, dtype, setup.data_hashes, resume))
     checkpoint = context.run_on_main(lambda: _last_checkpoint(run, context)) if resume else None
     with _memory_errors():
         costs = _fit(setup, checkpoint, deadline)
@@ -221,7 +233,8 @@ def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict
             stop.restore()
         if trainer.state.global_step < steps and not best.stopped:
             done = f"stopped at step {trainer.state.global_step} of {steps}; a checkpoint was written"
-            raise Interrupted(done, str(setup.run.path), "continue with the same command and --resume")
+            fix = "continue with the same command and --resume"
+            raise Interrupted(done, str(setup.run.path), fix, number=stop.signal, adds=["--resume"])
         result = setup.run.result(setup.recipe.method)
         if validation.keep == "best":
             kept = setup.run.best / str(trainer.state.best_global_step)
@@ -346,6 +359,6 @@ def _disk_errors(run: Run) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = ("free some disk space" if full else "fix its cause") + ", then continue with --resume"
-        raise ResourceError(f"could not read or write the run: {error}", str(run.path), fix) from None
+        where = error.filename or run.path
+        then = "then continue with --resume"
+        raise os_error(error, "could not read or write the run", where, "fix its cause", then=then) from None

@@ -12,10 +12,11 @@ from typing import Any
 
 from rolesum.console import console, log
 from rolesum.errors import ResourceError, RolesumError, UsageError
+from rolesum.interrupts import signal_number
 from rolesum.ray_cluster import import_ray, ray_cluster, set_up_worker
 from rolesum.recipe import Recipe
 from rolesum.training.finetune import DEFAULT_RUNS, train
-from rolesum.training.run_directory import Interrupted, Run
+from rolesum.training.run_directory import Run, stopped_run
 
 FORWARDED_SETTINGS = ("ACCELERATE_", "FSDP_")  # prefixes of environment variables that the workers get too
 
@@ -61,9 +62,8 @@ def train_on_ray(
 
         try:
             _fit(ray, work, workers, per_worker, on_gpus, storage)
-        except (SystemExit, KeyboardInterrupt, ray.exceptions.RayActorError):  # Ray's forms of Ctrl-C
-            fix = "continue from the last one with the same command and --resume"
-            raise Interrupted("stopped between two checkpoints", str(run.path), fix) from None
+        except (SystemExit, KeyboardInterrupt, ray.exceptions.RayActorError) as error:  # Ray's forms of Ctrl-C
+            raise stopped_run(run, signal_number(error)) from None
     if not run.result(recipe.method).is_dir():
         fix = "put --out on storage that this machine and all workers share"
         raise UsageError("the run directory is not on storage shared with the workers", str(run.path), fix)

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,12 +16,14 @@ from typing import Any
 import torch
 
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
-from rolesum.errors import RolesumError, UsageError
+from rolesum.errors import UsageError
 from rolesum.formats import open_source
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
+from rolesum.interrupts import Stopped, signal_name, signal_number
 from rolesum.locks import process_lock
 from rolesum.models.prompt_model import LoadedModel
+from rolesum.models.revisions import commit_of
 from rolesum.recipe import Recipe, dump_recipe
 
 _BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # named by its step; the second form while it is written
@@ -105,10 +107,29 @@ class Run:
         return next((one for one in reversed(list_checkpoints(self.checkpoints)) if is_complete(one)), None)
 
 
-class Interrupted(RolesumError):
-    """Training was stopped before its end, by the user or by --max-minutes; a checkpoint was written."""
+class Interrupted(Stopped):
+    """Training was stopped before its end, by a signal or by --max-minutes (exit code 1); a checkpoint was written."""
 
-    exit_code = 1
+
+@contextmanager
+def kept_checkpoints(run: Run) -> Iterator[None]:
+    """Raise Stopped at a signal that training does not handle itself, with the checkpoint that is kept, if any."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise stopped_run(run, signal_number(interrupt)) from None
+
+
+def stopped_run(run: Run, number: int) -> Stopped:
+    """The error for a run that signal `number` stopped between two checkpoints, or before the first."""
+    text = f"stopped by {signal_name(number)}: "
+    if last := run.last_checkpoint():
+        fix = "continue from it with the same command and --resume"
+        return Interrupted(f"{text}{last.name} is kept", str(run.path), fix, number=number, adds=["--resume"])
+    if run.adapter.is_dir() or run.model.is_dir():
+        return Stopped(f"{text}the result is written", str(run.path), "it can be used as it is", number=number)
+    fix = "run the same command again"
+    return Stopped(f"{text}no checkpoint was written yet", str(run.path), fix, number=number)
 
 
 @contextmanager
@@ -143,13 +164,15 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
         raise UsageError(what, path, "give another --out")
 
 
-def start_run(run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, resume: bool) -> None:
-    """Write recipe.yaml and environment.json.
+def start_run(
+    run: Run, recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, hashes: Mapping[str, str], resume: bool
+) -> None:
+    """Write recipe.yaml and environment.json. `hashes` are those of the data files as they were read.
 
     Raises UsageError where a resumed run's data, base, instructions or dtype differ from those that it began with:
     dtype "auto" may mean another on another machine.
     """
-    now = describe_environment(recipe, loaded, dtype)
+    now = describe_environment(recipe, loaded, dtype, hashes)
     if resume:
         began = _environment(run)
         changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
@@ -185,7 +208,9 @@ def _environment(run: Run) -> dict[str, Any]:
     return known if isinstance(known, dict) and "rolesum" in known else {}
 
 
-def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype) -> dict[str, Any]:
+def describe_environment(
+    recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, hashes: Mapping[str, str]
+) -> dict[str, Any]:
     """Versions, machine, data hashes and seed: what reproducing the run needs."""
     return {
         "python": platform.python_version(),
@@ -197,12 +222,18 @@ def describe_environment(recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype
         "dtype": str(dtype).removeprefix("torch."),
         "seed": recipe.training.seed,
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
-        "data": {name: {"path": path, "sha256": _data_hash(path)} for name, path in _data_files(recipe).items()},
+        "base_revision": commit_of(loaded.path),
+        "data": {name: {"path": path, "sha256": hashes[name]} for name, path in data_files(recipe).items()},
         "instructions": _data_hash(recipe.instructions) if recipe.instructions else "built in",
     }
 
 
-def _data_files(recipe: Recipe) -> dict[str, str]:
+def data_hashes(recipe: Recipe) -> dict[str, str]:
+    """The hashes of the data files' texts, by their keys in the recipe."""
+    return {name: _data_hash(path) for name, path in data_files(recipe).items()}
+
+
+def data_files(recipe: Recipe) -> dict[str, str]:
     """The files that decide what is trained on and validated, by their keys in the recipe."""
     data = recipe.data
     files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}
@@ -219,6 +250,7 @@ def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "rolesum": metadata.version("rolesum"),
         "recipe": recipe.name,
         "base": recipe.base,
+        "base_revision": commit_of(loaded.path),
         "fingerprint": loaded.fingerprint,
         "roles": list(recipe.roles),
         "language": recipe.language,

@@ -19,7 +19,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, Trainer
 
-from rolesum.errors import ResourceError, error_summary
+from rolesum.os_errors import os_error
 from rolesum.training.batching import SampleRef, Step, shard_batches
 from rolesum.training.collate import CollateFn, Sample
 from rolesum.training.distributed import DistributedContext
@@ -196,9 +196,8 @@ class RoleTrainer(Trainer):
             raise
         except (OSError, RuntimeError, SafetensorError) as error:  # torch.save tells a full disk as a RuntimeError
             shutil.rmtree(unfinished, ignore_errors=True)
-            what = f"could not write a checkpoint: {error}"
-            fix = "free some disk space, then continue with the same command and --resume"
-            raise ResourceError(what, str(self.args.output_dir), fix) from None
+            then = "then continue with the same command and --resume"
+            raise os_error(error, "could not write a checkpoint", str(self.args.output_dir), then=then) from None
 
     def _loader(self, dataset: Any, steps: Sequence[Step]) -> DataLoader[Sample]:
         batches = shard_batches(steps, self.context.world_size, self.context.rank)
@@ -213,6 +212,5 @@ def _reading(checkpoint: str | None) -> Iterator[None]:
     except (torch.OutOfMemoryError, distributed.DistError):
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        what = f"the checkpoint cannot be read: {error_summary(error)}"
         fix = "remove it, and --resume continues from the one before"
-        raise ResourceError(what, checkpoint or "", fix) from None
+        raise os_error(error, "the checkpoint cannot be read", checkpoint or "", fix) from None

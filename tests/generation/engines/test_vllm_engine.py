@@ -37,10 +37,19 @@ def test_without_vllm_the_error_says_what_to_install():
 
 
 def test_an_adapter_gets_the_smallest_room_that_holds_it(tmp_path):
-    (tmp_path / "adapter_config.json").write_text('{"r": 4, "rank_pattern": {"q_proj": 12}}', encoding="utf-8")
+    (tmp_path / "adapter_config.json").write_text('{"r": 12, "use_rslora": true}', encoding="utf-8")
     assert _rank_of(tmp_path) == 16
     (tmp_path / "adapter_config.json").write_text('{"r": 1024}', encoding="utf-8")
     with pytest.raises(ModelError, match="rank 1024"):
+        _rank_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "option", ['"rank_pattern": {"q_proj": 12}', '"lora_bias": true', '"modules_to_save": ["norm"]']
+)
+def test_an_adapter_of_which_vllm_would_leave_out_a_part_is_refused(tmp_path, option):
+    (tmp_path / "adapter_config.json").write_text(f'{{"r": 4, {option}}}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"plain LoRA adapters only.*\n  → merge it"):
         _rank_of(tmp_path)
 
 

@@ -11,6 +11,7 @@ from rolesum.evaluation.model_metrics.encoder import Encoder, load_encoder
 from rolesum.evaluation.model_metrics.idf import InverseDocumentFrequency
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.metrics.scorers import Pairs
+from rolesum.os_errors import os_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,7 +158,7 @@ def _baseline_file(path: Path, layer: int) -> tuple[tuple[float, float, float], 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"no baseline to read: {error}", str(path), fix) from None
+        raise os_error(error, "no baseline to read", path, fix, kind=UsageError) from None
     rows = [line.split(",") for line in text.splitlines()[1:] if line.strip()]
     try:
         found = {int(row[0]): (float(row[1]), float(row[2]), float(row[3])) for row in rows}

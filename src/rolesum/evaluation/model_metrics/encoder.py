@@ -6,7 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from rolesum.errors import ModelError, ResourceError, UsageError, error_summary
+from rolesum.errors import ModelError, ResourceError, UsageError
+from rolesum.os_errors import os_error
 
 if TYPE_CHECKING:
     import torch
@@ -104,8 +105,8 @@ def load_checkpoint(name: str, auto: str, device: str = "auto") -> LoadedCheckpo
                 output_loading_info=True,
             )
         except Exception as error:  # OSError, ValueError, RuntimeError: all mean a checkpoint that is no good for this
-            what = f"the model cannot be loaded: {error_summary(error)}"
-            raise ModelError(what, str(path), "name a whole model of the kind that the measure needs") from None
+            fix = "name a whole model of the kind that the measure needs"
+            raise os_error(error, "the model cannot be loaded", path, fix, kind=ModelError) from None
     missing = {key for key in info["missing_keys"] if auto != "AutoModel" or "pooler" not in key}
     fix = "name a model that was trained for this" if auto != "AutoModel" else "fetch the model again"
     raise_tensor_problems({"missing": missing}, str(path), fix)

@@ -15,7 +15,7 @@ from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generati
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import PromptEncoder, TokenRequest, make_generation
 from rolesum.instructions import Prompt, PromptLayout
-from rolesum.models.adapter_metadata import CONFIG_FILE
+from rolesum.models.adapter_metadata import CONFIG_FILE, beyond_plain_lora
 from rolesum.models.checkpoint import read_json
 from rolesum.models.loading import fast_dtype
 
@@ -179,9 +179,12 @@ def _dtype(name: str) -> str:
 
 
 def _rank_of(adapter: Any) -> int:
-    """The smallest room that holds the adapter's largest rank. Raises ModelError where vLLM has none."""
+    """The smallest room that holds the adapter's rank. Raises ModelError where vLLM has none, or ignores the rest."""
     config = read_json(adapter / CONFIG_FILE)
-    rank = max([int(config.get("r", 8)), *map(int, (config.get("rank_pattern") or {}).values())])
+    if beyond := beyond_plain_lora(config):
+        what = f"vLLM takes plain LoRA adapters only, and this one has {'; '.join(beyond)}"
+        raise ModelError(what, str(adapter), "merge it: rolesum export --to merged")
+    rank = int(config.get("r", 8))
     for room in _RANKS:
         if rank <= room:
             return room

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rolesum.errors import ModelError
 from rolesum.models import protocols
+from rolesum.os_errors import os_error
 
 MODEL_FILE = "tokenizer.model"
 SPACE = "▁"
@@ -119,7 +120,8 @@ def read_model(file: Path) -> Any:
     try:
         model.ParseFromString(file.read_bytes())
     except (OSError, DecodeError) as error:
-        raise ModelError(f"the tokenizer cannot be read: {error}", str(file), "fetch the model again") from None
+        fix = "fetch the model again"
+        raise os_error(error, "the tokenizer cannot be read", file, fix, kind=ModelError) from None
     normal = model.normalizer_spec
     plain = not normal.precompiled_charsmap and not normal.remove_extra_whitespaces and normal.escape_whitespaces
     plain = plain and not model.trainer_spec.treat_whitespace_as_suffix

@@ -17,28 +17,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rolesum.atomic_io import atomic_directory
-from rolesum.errors import ModelError, Problem, ResourceError, UsageError, error_summary
-from rolesum.models.adapter_metadata import CONFIG_FILE, write_metadata
+from rolesum.errors import ModelError, Problem, UsageError
+from rolesum.models.adapter_metadata import CONFIG_FILE, beyond_plain_lora, write_metadata
 from rolesum.models.adapters import attach_adapter
 from rolesum.models.architectures.chatglm import WEIGHT_NAMES
 from rolesum.models.export.exporter import check_new_directory
 from rolesum.models.loading import load_model
 from rolesum.models.prompt_model import LoadedModel
+from rolesum.os_errors import os_error
 
 WEIGHTS, OLD_WEIGHTS = "adapter_model.safetensors", "adapter_model.bin"
 _PREFIX = "base_model.model."
-# What a LoRA layer on the original's matrix would need beyond A and B.
-_REFUSED = (
-    "use_dora",
-    "modules_to_save",
-    "layers_to_transform",
-    "rank_pattern",
-    "alpha_pattern",
-    "exclude_modules",
-    "layer_replication",
-    "alora_invocation_tokens",
-    "lora_bias",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,7 @@ def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> 
                 shutil.copyfile(old / "README.md", work / "README.md")
             difference = _difference(tensors, layout, loaded, work)
     except (OSError, SafetensorError) as error:
-        raise ResourceError(f"cannot write the adapter: {error}", str(out), "free some disk space") from None
+        raise os_error(error, "cannot write the adapter", out) from None
     return ConversionResult(out, base, len(new) // 2, len(tensors) // 2, difference)
 
 
@@ -115,19 +104,12 @@ def _read(old: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     except FileNotFoundError:
         raise ModelError(f"neither {WEIGHTS} nor {OLD_WEIGHTS}", str(old), "restore the adapter's weights") from None
     except Exception as error:  # JSON, safetensors and pickle each have errors of their own
-        raise ModelError(
-            f"the adapter cannot be read: {error_summary(error)}", str(old), "restore the adapter's files"
-        ) from None
+        fix = "restore the adapter's files"
+        raise os_error(error, "the adapter cannot be read", old, fix, kind=ModelError) from None
 
 
 def _check(config: Mapping[str, Any], old: Path) -> None:
-    problems = [f"{name}: {config[name]!r}" for name in _REFUSED if config.get(name)]
-    if config.get("peft_type", "LORA") != "LORA":
-        problems.append(f"peft_type: {config['peft_type']}")
-    if config.get("bias", "none") != "none":
-        problems.append(f"bias: {config['bias']}")
-    if config.get("init_lora_weights", True) not in (True, False, None, "gaussian"):  # others change the base too
-        problems.append(f"init_lora_weights: {config['init_lora_weights']}")
+    problems = beyond_plain_lora(config)
     if problems:
         fix = "only plain LoRA layers can be converted exactly"
         raise ModelError([Problem(f"{one} is not converted", str(old / CONFIG_FILE), fix) for one in problems])

@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from peft import PeftModel
-from peft.tuners import lora
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from rolesum.atomic_io import atomic_directory, check_directory
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.errors import ModelError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.models.adapter_metadata import CONFIG_FILE, METADATA_FILE
 from rolesum.models.bundled_adapters import adapter_path
 from rolesum.models.checkpoint import read_tensor
 from rolesum.models.export import parity
+from rolesum.models.export.merging import merge
 from rolesum.models.export.stock_layout import (
     STOCK_TYPES,
     has_custom_class,
@@ -35,11 +35,11 @@ from rolesum.models.export.stock_layout import (
 from rolesum.models.loading import DTYPES, load_model, load_prompt_model, load_weights
 from rolesum.models.prompt_model import LoadedModel
 from rolesum.models.transformers_logging import quiet_transformers
+from rolesum.os_errors import os_error
 
 EXPORT_FORMATS = ("adapter", "merged", "llama")
 # The largest difference of logits that is rounding, as a share of the largest logit; more is an error.
 LOGIT_TOLERANCE = {"float32": 3e-5, "float16": 0.01, "bfloat16": 0.1}
-_WATCHED = 8  # layers whose merged weights are compared with the formula
 # What is compared: the logits of the last positions of prompts on bundled dialogues.
 _PROMPTS, _POSITIONS = ("sample:en-test", "sample:zh-test"), 32
 
@@ -159,41 +159,11 @@ def load_source(source: ExportSource, to: str, dtype: str | None, device: str) -
 def write_model(loaded: LoadedModel, to: str, work: Path) -> PreTrainedModel:
     """Write the model with its adapter merged, in the layout of its base or as a plain directory; give that model."""
     model = loaded.model
-    merged = _merge(model) if isinstance(model, PeftModel) else model
+    merged = merge(model) if isinstance(model, PeftModel) else model
     if to == "merged" and has_custom_class(merged):
         write_original_layout(merged, loaded.path, work)
         return merged
     return write_stock_layout(loaded, merged, work)
-
-
-def _merge(model: PeftModel) -> PreTrainedModel:
-    """Add the adapter to the weights. Raises ModelError where layers did not get s B A, as far as their dtype holds it.
-
-    In 16 bits the logits cannot tell: an adapter that is not there moves them little more than rounding does.
-    """
-    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, lora.Linear)]
-    expected = {
-        name: _expected(layer)
-        for name, layer in layers[:: max(1, len(layers) // _WATCHED)]
-        if not any(layer.use_dora.values())
-    }
-    merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
-    for name, (weight, added) in expected.items():
-        found = merged.get_parameter(f"{name.removeprefix('base_model.model.')}.weight")
-        rounding = torch.finfo(found.dtype).eps * (weight.abs() + added.abs())
-        if ((found.float() - weight - added).abs() > rounding + 1e-6).any():
-            raise ModelError(f"the adapter was not merged into {name}", fix="please report this")
-    return merged
-
-
-def _expected(layer: lora.Linear) -> tuple[torch.Tensor, torch.Tensor]:
-    """A layer's weight and what its adapters add to it, float32, by LoRA's formula."""
-    weight = cast(torch.Tensor, layer.get_base_layer().weight).detach().float().clone()
-    added = torch.zeros_like(weight)
-    for name in layer.active_adapters:
-        b, a = (cast(torch.Tensor, part[name].weight).detach().float() for part in (layer.lora_B, layer.lora_A))
-        added += layer.scaling[name] * (b @ a)
-    return weight, added
 
 
 def _check_files(model: PreTrainedModel, work: Path) -> None:
@@ -285,4 +255,4 @@ def _new_directory(out: Path) -> Iterator[Path]:
         with atomic_directory(out) as work:
             yield work
     except (OSError, SafetensorError) as error:
-        raise ResourceError(f"cannot write: {error}", str(out), "free some disk space") from None
+        raise os_error(error, "cannot write", out) from None

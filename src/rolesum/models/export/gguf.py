@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rolesum.atomic_io import check_writable, make_temp_dir
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.errors import ModelError, UsageError, did_you_mean
 from rolesum.models.checkpoint import read_config
 from rolesum.models.export import llamacpp, parity
 from rolesum.models.export.exporter import ParityProbe, find_source, load_source, write_model
@@ -20,6 +20,7 @@ from rolesum.models.export.gguf_writer import PRECISIONS, gguf_incompatibility, 
 from rolesum.models.export.stock_layout import STOCK_TYPES
 from rolesum.models.loading import load_prompt_model
 from rolesum.models.transformers_logging import quiet_transformers
+from rolesum.os_errors import os_error
 
 # The largest difference of a likely token's log-probability that is rounding; more is an error.
 LOGPROB_TOLERANCE = {"f32": 0.01, "f16": 0.5, "bf16": 1.5, "q8_0": 4.0}
@@ -82,7 +83,7 @@ def _work_directory(out: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        raise ResourceError(f"cannot write: {error}", str(out), "free some disk space") from None
+        raise os_error(error, "cannot write", out) from None
 
 
 def _can_check(plain: Path) -> bool:

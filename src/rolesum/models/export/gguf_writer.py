@@ -22,9 +22,10 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from rolesum.atomic_io import check_writable, flush_to_disk
-from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.errors import ModelError, UsageError, did_you_mean
 from rolesum.models.checkpoint import read_config
 from rolesum.models.export.gguf_vocabulary import chat_template, read_vocabulary, special_ids, write_vocabulary
+from rolesum.os_errors import os_error
 
 PRECISIONS = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -68,8 +69,7 @@ def write_gguf(directory: Path, target: Path, precision: str = "f16") -> None:
         work.replace(target)
         flush_to_disk(target.parent)
     except OSError as error:
-        fix = "free some disk space, or give a path that you may write to"
-        raise ResourceError(f"cannot write the GGUF file: {error.strerror or error}", str(target), fix) from None
+        raise os_error(error, "cannot write the GGUF file", target) from None
     finally:
         with suppress(OSError):
             work.unlink(missing_ok=True)
@@ -119,7 +119,8 @@ class _Tensor:
             with safe_open(self.file, framework="pt") as tensors:
                 stored = tensors.get_tensor(self.source)
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"cannot read {self.source}: {error}", str(self.file), "restore the file") from None
+            what, fix = f"cannot read {self.source}", "restore the file"
+            raise os_error(error, what, self.file, fix, kind=ModelError) from None
         values = stored.to(torch.float32).numpy()
         if not np.isfinite(values).all():
             raise ModelError(f"{self.source} holds values that are not finite", str(self.file), "train it again")
@@ -216,7 +217,7 @@ def _stored_tensors(directory: Path) -> dict[str, tuple[Path, tuple[int, ...]]]:
                         raise ModelError(what, str(file), "give a checkpoint in float32, float16 or bfloat16")
                     stored[name] = (file, tuple(part.get_shape()))
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"cannot read the weights: {error}", str(file), "restore the file") from None
+            raise os_error(error, "cannot read the weights", file, "restore the file", kind=ModelError) from None
     if not stored:
         raise ModelError("no *.safetensors here", str(directory), "convert the weights to safetensors")
     return stored

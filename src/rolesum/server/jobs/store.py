@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rolesum.errors import ResourceError
 from rolesum.locks import process_lock
+from rolesum.os_errors import os_error
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.schemas import BatchOut, ResultOut
 from rolesum.sqlite_store import Schema, SQLiteStore
@@ -73,8 +73,7 @@ class BatchStore:
                 self._db = SQLiteStore(path, SCHEMA, fix=_FIX, timeout=TIMEOUT)
                 self._process_lock = held.pop_all()
         except OSError as error:
-            fix = f"check the path, the permissions and the free disk space, or {_FIX}"
-            raise ResourceError(f"cannot open the batches: {error}", str(path), fix) from None
+            raise os_error(error, "cannot open the batches", path, then=f"or {_FIX}") from None
 
     def check(self) -> None:
         """Raise ResourceError unless batches can be read and saved now."""
