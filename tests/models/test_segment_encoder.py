@@ -7,7 +7,8 @@ import shutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, normalizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from helpers.tiny import model_dir, tokenizer
 from rolesum.dialogue import Dialogue, Turn
@@ -74,6 +75,14 @@ def test_an_added_token_that_a_normalizer_finds_in_other_characters_is_cut_apart
     ids = SegmentEncoder(own).encode_segment(Segment("dialogue", text))
     assert control not in ids
     assert own.decode(ids) == normalizers.NFKC().normalize_str(text)
+
+
+def test_an_unknown_character_beside_it_changes_no_ids_of_a_text():
+    bpe = Tokenizer(models.WordLevel({"<unk>": 0, "hello": 1, "there": 2, "friend": 3}, unk_token="<unk>"))
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
+    own = PreTrainedTokenizerFast(tokenizer_object=bpe, unk_token="<unk>")
+    ids = SegmentEncoder(own).encode_segment(Segment("dialogue", "hello there 你 friend"))
+    assert ids == [1, 2, 0, 3]
 
 
 def test_added_tokens_of_whitespace_are_kept_since_they_command_nothing():

@@ -11,7 +11,8 @@ from rolesum.models.protocols import Backbone
 
 def backbone(model: PreTrainedModel) -> Backbone:
     """A causal model without its head: token ids or embeddings to hidden states (batch, length, hidden)."""
-    body: Backbone = getattr(model, model.base_model_prefix)
+    named = getattr(model, model.base_model_prefix, None)
+    body: Backbone = model.model if named is None else named  # Llama 4 names one that its text model has not
     return body
 
 

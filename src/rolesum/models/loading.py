@@ -80,6 +80,7 @@ def _max_length(config: Any) -> int:
     and summary would depend on its neighbors.
     """
     stated = int(getattr(config, "max_position_embeddings", 0) or UNSTATED_LENGTH)
+    stated = min(stated, int(getattr(config, "max_target_positions", 0) or stated))  # of Whisper's decoder
     rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
     each = [rope] if "rope_type" in rope else [one for one in rope.values() if isinstance(one, Mapping)]
     changing = [

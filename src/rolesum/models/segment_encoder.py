@@ -31,7 +31,8 @@ class SegmentEncoder:
             for index, token in tokenizer.added_tokens_decoder.items()
             if token.special or not (len(token.content) == 1 or token.content.isspace())
         }
-        self.control_ids = frozenset(added | set(tokenizer.all_special_ids))
+        unknown = {tokenizer.unk_token_id}  # what a character that no token has becomes
+        self.control_ids = frozenset((added | set(tokenizer.all_special_ids)) - unknown)
         surfaces = sorted((tokenizer.convert_ids_to_tokens(i) for i in self.control_ids), key=len, reverse=True)
         self._surface = (
             re.compile("|".join(re.escape(surface) for surface in surfaces if surface)) if surfaces else None

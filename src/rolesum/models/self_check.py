@@ -19,8 +19,8 @@ from transformers import PreTrainedModel
 from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import ModelError
 from rolesum.models.attention.masks import bundle_visibility, make_attention_mask, supports_custom_masks
-from rolesum.models.download import cache_dir
 from rolesum.models.lm_head import apply_lm_head, backbone
+from rolesum.models.revisions import cache_dir
 
 # Sliding windows are this small during a check, so that short prompts go beyond them.
 NARROW_WINDOW = 8

@@ -59,10 +59,9 @@ def _layers_without_lora(model: PreTrainedModel) -> list[str] | None:
     """
     found = list[str]()
     for name, module in model.named_modules():
-        parent = type(model.get_submodule(name.rpartition(".")[0])).__name__
-        if isinstance(module, torch.nn.Linear) and (
-            not _is_product(module) or (name.endswith(".out_proj") and "Mamba" in parent)
-        ):
+        parent = model.get_submodule(name.rpartition(".")[0])
+        of_mamba = name.endswith(".out_proj") and hasattr(parent, "conv1d") and hasattr(parent, "D")
+        if isinstance(module, torch.nn.Linear) and (of_mamba or not _is_product(module)):
             found.append(name)
     return found or None
 
