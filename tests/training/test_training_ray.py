@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.cli.main import app
 from rolesum.errors import DataError, UsageError
+from rolesum.ray_cluster import LOCAL, import_ray, ray_cluster
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run, train
 from rolesum.training import ray as training_ray
@@ -45,13 +46,21 @@ def recipe(tmp_path, monkeypatch):
     return load_recipe("recipe.yaml")
 
 
-def on_ray(recipe, **options):
-    return train_on_ray(recipe, "ray", workers=2, device="cpu", **options)
+@pytest.fixture(scope="module")
+def cluster():
+    """One for all runs of this file: to start it takes longer than to train."""
+    ray = import_ray("--ray-workers", "ray.train.torch")
+    with ray_cluster(ray, LOCAL, num_cpus=2, include_dashboard=False):
+        yield
+
+
+def on_ray(recipe, workers=2, **options):
+    return train_on_ray(recipe, "ray", workers=workers, device="cpu", **options)
 
 
 @needs_ray
 @pytest.mark.slow
-def test_two_workers_stopped_and_resumed_train_what_one_process_trains(recipe):
+def test_two_workers_stopped_and_resumed_train_what_one_process_trains(recipe, cluster):
     with pytest.raises(Interrupted, match="stopped at step 1 of 6; a checkpoint was written"):
         on_ray(recipe, max_minutes=0.0001)
     run = on_ray(recipe, resume=True)
@@ -69,12 +78,12 @@ def test_two_workers_stopped_and_resumed_train_what_one_process_trains(recipe):
 
 @needs_ray
 @pytest.mark.slow
-def test_an_error_of_the_workers_is_the_error_that_one_process_gives_and_nothing_is_written(recipe, tmp_path):
+def test_an_error_of_the_workers_is_the_error_that_one_process_gives_and_nothing_is_written(recipe, cluster, tmp_path):
     (tmp_path / "train.jsonl").write_text("no dialogue\n", encoding="utf-8")
     with pytest.raises(DataError) as alone:
         train(recipe, "one", device="cpu")
     with pytest.raises(DataError) as there:
-        on_ray(recipe)
+        on_ray(recipe, workers=1)
     assert there.value.problems == alone.value.problems
     assert not (tmp_path / "ray").exists()
 

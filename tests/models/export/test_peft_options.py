@@ -1,5 +1,7 @@
 """Adapters of others: each of PEFT's options is read and merged exactly, or refused with a reason."""
 
+import copy
+
 import pytest
 import torch
 from peft import AdaLoraConfig, IA3Config, LoHaConfig, LoKrConfig, LoraConfig, PromptTuningConfig, get_peft_model
@@ -63,7 +65,7 @@ def loaded(base, adapter=None, dtype="float32"):
 def written(folder, config, base="llama"):
     """An adapter as PEFT writes it, with random weights, and the logits of PEFT's own model."""
     torch.manual_seed(0)
-    model = get_peft_model(loaded(base).model, config)
+    model = get_peft_model(loaded(base).model, copy.deepcopy(config))  # PEFT changes it
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn_like(parameter)
