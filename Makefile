@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo test test-fast lint format clean
+.PHONY: help setup demo test test-families test-fast lint format clean
 
 help:
 	@echo "make demo       the main job on the bundled dialogues: fine-tune, score, summarize, report"
 	@echo "make test       the whole test suite (fetches the embedded model once)"
 	@echo "make test-fast  without the tests that are slow or need the embedded model"
+	@echo "make test-families  every causal model type of the installed transformers: exact, or refused"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format the code"
 	@echo "make setup      only the set-up"
@@ -34,6 +35,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(PYTEST)
+
+test-families: $(READY)
+	$(PYTEST) tests/equality/test_causal_types.py -m families
 
 test-fast: $(READY)
 	$(PYTEST) -m 'not slow and not embedded'
