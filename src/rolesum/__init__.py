@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rolesum.dialogue import Bundle, Dialogue, Example, RoleSummary, Turn
+from rolesum.dialogue import Bundle, Dialogue, Example, RoleSummary, Statement, Turn
 from rolesum.errors import RolesumError
 
 if TYPE_CHECKING:
@@ -10,7 +10,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Bundle", "Dialogue", "Example", "RoleSummary", "RolesumError", "Turn", "__version__", "load_model"]
+__all__ = [
+    "Bundle",
+    "Dialogue",
+    "Example",
+    "RoleSummary",
+    "RolesumError",
+    "Statement",
+    "Turn",
+    "__version__",
+    "load_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,10 +11,25 @@ HAN_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One utterance and the label of who spoke it."""
+    """One utterance, the label of who spoke it, and the time of day or of the call where it is known (as written)."""
 
     speaker: str
     text: str
+    time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence about a dialogue, as a summary for `role` may have it, and whether the dialogue says so.
+
+    `turns` are the places (from 0) of the turns that say it; `kind` names what is wrong with a false one.
+    """
+
+    text: str
+    role: str
+    supported: bool
+    turns: tuple[int, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +37,8 @@ class Dialogue:
     """The ordered turns, who of the speakers plays which role, and the reference summaries where there are any.
 
     `roles` maps a speaker's label to a role; `summaries` maps a role to its references (several annotators may have
-    written one each). `source` says where the dialogue was read, for error messages.
+    written one each); `statements` are sentences of which it is known whether the dialogue says them. `source` says
+    where the dialogue was read, for error messages.
     """
 
     id: str
@@ -32,6 +48,7 @@ class Dialogue:
     language: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    statements: tuple[Statement, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.language:
@@ -53,7 +70,8 @@ class Dialogue:
         return tuple((" ".join(turn.speaker.split()), " ".join(turn.text.split())) for turn in self.turns)
 
     def with_turns(self, turns: Sequence[Turn]) -> "Dialogue":
-        return replace(self, turns=tuple(turns))
+        """The dialogue with other turns, and without statements: theirs are the places of the former turns."""
+        return replace(self, turns=tuple(turns), statements=())
 
 
 @dataclass(frozen=True, slots=True)

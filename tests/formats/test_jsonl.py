@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from rolesum.dialogue import Dialogue, Turn
+from rolesum.dialogue import Dialogue, Statement, Turn
 from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues
 from rolesum.formats.jsonl import to_json
 
 SCHEMA = json.loads(resources.files("rolesum.formats").joinpath("dialogue.schema.json").read_text(encoding="utf-8"))
 TURNS = [{"speaker": "Anna", "text": "hi"}, {"speaker": "Tom", "text": "hello"}]
 SMALL = {"id": "1", "turns": TURNS}
+STATEMENT = {"text": "Anna greeted Tom.", "role": "user", "supported": True}
 
 GOOD = [
     SMALL,
@@ -24,6 +25,10 @@ GOOD = [
     {**SMALL, "summaries": {"user": ["A greeting.", "Hi."]}},
     {**SMALL, "language": "zh", "meta": {"anything": [1, None]}},
     {**SMALL, "turns": [*TURNS, {"speaker": "Tom", "text": "  "}]},
+    {**SMALL, "turns": [{**TURNS[0], "time": "10:30"}, TURNS[1]]},
+    {**SMALL, "statements": []},
+    {**SMALL, "statements": [STATEMENT, {**STATEMENT, "turns": [1, 2]}]},
+    {**SMALL, "statements": [{**STATEMENT, "supported": False, "kind": "negation"}]},
 ]
 BAD = [
     {"turns": TURNS},
@@ -40,7 +45,19 @@ BAD = [
     {**SMALL, "turns": [{"speaker": "Anna"}]},
     {**SMALL, "turns": [{"speaker": "Anna", "text": None}]},
     {**SMALL, "turns": [{"speaker": " ", "text": "hi"}]},
-    {**SMALL, "turns": [{"speaker": "Anna", "text": "hi", "time": "10:30"}]},
+    {**SMALL, "turns": [{"speaker": "Anna", "text": "hi", "time": " "}]},
+    {**SMALL, "turns": [{"speaker": "Anna", "text": "hi", "time": 630}]},
+    {**SMALL, "turns": [{"speaker": "Anna", "text": "hi", "when": "10:30"}]},
+    {**SMALL, "statements": {}},
+    {**SMALL, "statements": ["Anna greeted Tom."]},
+    {**SMALL, "statements": [{"text": "Anna greeted Tom.", "role": "user"}]},
+    {**SMALL, "statements": [{**STATEMENT, "supported": "yes"}]},
+    {**SMALL, "statements": [{**STATEMENT, "text": " "}]},
+    {**SMALL, "statements": [{**STATEMENT, "kind": ""}]},
+    {**SMALL, "statements": [{**STATEMENT, "turns": [0]}]},
+    {**SMALL, "statements": [{**STATEMENT, "turns": [True]}]},
+    {**SMALL, "statements": [{**STATEMENT, "turns": 1}]},
+    {**SMALL, "statements": [{**STATEMENT, "label": True}]},
     {**SMALL, "turns": [{"speaker": "Anna", "text": " \n"}]},
     {**SMALL, "roles": None},
     {**SMALL, "roles": ["user"]},
@@ -184,3 +201,22 @@ def test_the_bundled_samples_keep_to_the_schema_and_read_as_themselves():
         assert Draft202012Validator(SCHEMA).is_valid(json.loads(line))
         (again,) = parse_dialogues(Source("again.jsonl", line))
         assert (again.turns, again.roles, again.summaries) == (dialogue.turns, dialogue.roles, dialogue.summaries)
+
+
+def test_statements_name_turns_from_1_in_the_file_and_from_0_in_memory():
+    (dialogue,) = read({**SMALL, "statements": [{**STATEMENT, "turns": [2]}]})
+    assert dialogue.statements == (Statement("Anna greeted Tom.", "user", True, (1,)),)
+    assert json.loads(to_json(dialogue))["statements"][0]["turns"] == [2]
+
+
+def test_turns_that_are_dropped_shift_no_statement_to_another_turn():
+    turns = [TURNS[0], {"speaker": "Tom", "text": " "}, TURNS[1]]
+    (dialogue,) = read({"id": "1", "turns": turns, "statements": [{**STATEMENT, "turns": [3]}]})
+    assert dialogue.turns[dialogue.statements[0].turns[0]].text == "hello"
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_statement_that_names_a_turn_without_text_or_beyond_the_last_is_refused(number):
+    turns = [*TURNS, {"speaker": "Tom", "text": " "}]
+    (problem,) = read({"id": "1", "turns": turns, "statements": [STATEMENT, {**STATEMENT, "turns": [number]}]})
+    assert problem.what == f"statement 2 names turn {number}, which is not there"

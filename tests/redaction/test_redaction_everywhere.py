@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from helpers.private_dialogues import HAN, WORDS, private_dialogue
-from rolesum.dialogue import Dialogue, Turn
+from rolesum.dialogue import Dialogue, Statement, Turn
 from rolesum.redaction import redact
 
 DIALOGUES = 3000
@@ -151,3 +151,11 @@ def test_names_are_masked_in_small_letters_and_spelled_and_words_that_are_names_
 
 def chat(*texts, speakers=("Customer", "Agent")):
     return Dialogue("1", tuple(Turn(speakers[number % 2], text) for number, text in enumerate(texts)))
+
+
+def test_statements_are_masked_as_the_turns_are_and_times_stay():
+    turns = (Turn("Anna", "write to anna.berg@example.com", "10:30"), Turn("Tom", "done"))
+    said = Statement("Anna gave anna.berg@example.com.", "user", True, (0,))
+    masked = redact(Dialogue("1", turns, statements=(said,))).dialogue
+    assert "[EMAIL_1]" in masked.statements[0].text and "anna.berg" not in masked.statements[0].text
+    assert (masked.statements[0].turns, masked.turns[0].time) == ((0,), "10:30")

@@ -1,15 +1,19 @@
-"""rolesum's own format: JSON lines of {id, turns, roles, summaries, language, meta}, see dialogue.schema.json."""
+"""rolesum's own format: JSON lines of {id, turns, roles, summaries, statements, language, meta}.
+
+See dialogue.schema.json. Statements name turns by their numbers from 1 in the file, by their places from 0 in memory.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rolesum.dialogue import Dialogue, Turn
+from rolesum.dialogue import Dialogue, Statement, Turn
 from rolesum.errors import Problem, did_you_mean
 from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.roles import roles_of_speakers
 
-FIELDS = ("id", "turns", "roles", "summaries", "language", "meta")
+FIELDS = ("id", "turns", "roles", "summaries", "statements", "language", "meta")
+_STATEMENT_FIELDS = {"text", "role", "supported", "turns", "kind"}
 _HINTS = 8  # unknown fields of a record for which one is sought that was meant
 
 
@@ -38,9 +42,13 @@ def to_json(dialogue: Dialogue) -> str:
     value: dict[str, Any] = {
         "id": dialogue.id,
         "language": dialogue.language,
-        "turns": [{"speaker": turn.speaker, "text": turn.text} for turn in dialogue.turns],
+        "turns": [
+            {"speaker": turn.speaker, "text": turn.text, **({"time": turn.time} if turn.time else {})}
+            for turn in dialogue.turns
+        ],
         "roles": dict(dialogue.roles),
         "summaries": {role: list(texts) for role, texts in dialogue.summaries.items()},
+        "statements": [_statement_json(statement) for statement in dialogue.statements],
         "meta": dict(dialogue.meta),
     }
     # roles are written even where there are none: left out, they would be read off the labels
@@ -49,9 +57,9 @@ def to_json(dialogue: Dialogue) -> str:
 
 def _dialogue(record: Record) -> Dialogue:
     value: Mapping[str, Any] = record.value
-    turns = tuple(
-        Turn(turn["speaker"].strip(), turn["text"].strip()) for turn in value["turns"] if turn["text"].strip()
-    )
+    kept = [(number, turn) for number, turn in enumerate(value["turns"], 1) if turn["text"].strip()]
+    turns = tuple(Turn(turn["speaker"].strip(), turn["text"].strip(), turn.get("time", "").strip()) for _, turn in kept)
+    places = {number: place for place, (number, _) in enumerate(kept)}
     written = value.get("summaries", {})
     summaries = {role: (text,) if isinstance(text, str) else tuple(text) for role, text in written.items()}
     return Dialogue(
@@ -62,7 +70,28 @@ def _dialogue(record: Record) -> Dialogue:
         language=value.get("language", ""),
         meta=value.get("meta", {}),
         source=record.location,
+        statements=tuple(
+            Statement(
+                one["text"].strip(),
+                one["role"].strip(),
+                one["supported"],
+                tuple(places[number] for number in one.get("turns", ())),
+                one.get("kind", "").strip(),
+            )
+            for one in value.get("statements", ())
+        ),
     )
+
+
+def _statement_json(statement: Statement) -> dict[str, Any]:
+    value = {
+        "text": statement.text,
+        "role": statement.role,
+        "supported": statement.supported,
+        "turns": [place + 1 for place in statement.turns],
+        "kind": statement.kind,
+    }
+    return {key: entry for key, entry in value.items() if entry or key == "supported"}
 
 
 def _faults(value: Any) -> list[tuple[str, str]]:
@@ -79,7 +108,7 @@ def _faults(value: Any) -> list[tuple[str, str]]:
         faults.append(("no id", "give each dialogue an id that is a text or a whole number"))
     turns = value.get("turns")
     if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
-        faults.append(("turns must be a list of {speaker, text}", schema))
+        faults.append(("turns must be a list of {speaker, text}, with a time where it is known", schema))
         turns = []
     elif not any(turn["text"].strip() for turn in turns):
         faults.append(("the dialogue has no turns", "mend or remove the record, or skip its id"))
@@ -91,6 +120,7 @@ def _faults(value: Any) -> list[tuple[str, str]]:
     summaries = value.get("summaries", {})
     if not isinstance(summaries, dict) or not all(_is_summary(text) for text in summaries.values()):
         faults.append(("summaries must map a role to a text that is not empty, or a list of such", schema))
+    faults += _statement_faults(value.get("statements", []), turns)
     if value.get("language", "en") not in ("en", "zh"):
         faults.append((f"unknown language {value['language']!r}", "en or zh, or leave it out"))
     if not isinstance(value.get("meta", {}), dict):
@@ -101,11 +131,44 @@ def _faults(value: Any) -> list[tuple[str, str]]:
 def _is_turn(turn: Any) -> bool:
     return (
         isinstance(turn, dict)
-        and set(turn) == {"speaker", "text"}
+        and {"speaker", "text"} <= set(turn) <= {"speaker", "text", "time"}
         and isinstance(turn["speaker"], str)
         and isinstance(turn["text"], str)
         and bool(turn["speaker"].strip())
+        and _is_text(turn.get("time", "unknown"))
     )
+
+
+def _statement_faults(statements: Any, turns: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What is wrong with the statements; `turns` is empty if they could not be read."""
+    if not isinstance(statements, list):
+        return [("statements must be a list of {text, role, supported, turns, kind}", "see docs/formats.md")]
+    faults = []
+    for place, one in enumerate(statements, 1):
+        if not _is_statement(one):
+            what = f"statement {place} must be {{text, role, supported: true or false, turns: [numbers from 1], kind}}"
+            faults.append((what, "see docs/formats.md"))
+            continue
+        for number in one.get("turns", []):
+            if turns and (number > len(turns) or not turns[number - 1]["text"].strip()):
+                faults.append((f"statement {place} names turn {number}, which is not there", "count turns from 1"))
+    return faults
+
+
+def _is_statement(value: Any) -> bool:
+    if not isinstance(value, dict) or not {"text", "role", "supported"} <= set(value) <= _STATEMENT_FIELDS:
+        return False
+    turns = value.get("turns", [])
+    return (
+        all(_is_text(value[key]) for key in ("text", "role", "kind") if key in value)
+        and isinstance(value["supported"], bool)
+        and isinstance(turns, list)
+        and all(isinstance(number, int) and not isinstance(number, bool) and number >= 1 for number in turns)
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_summary(text: Any) -> bool:
@@ -114,5 +177,8 @@ def _is_summary(text: Any) -> bool:
 
 
 FORMAT = Format(
-    "rolesum", "rolesum: JSON lines of {id, turns: [{speaker, text}], roles, summaries, language, meta}", matches, read
+    "rolesum",
+    "rolesum: JSON lines of {id, turns: [{speaker, text, time}], roles, summaries, statements, language, meta}",
+    matches,
+    read,
 )

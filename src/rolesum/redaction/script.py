@@ -1,16 +1,16 @@
-"""The texts of a dialogue in which values are masked: labels, turns, references, and the strings of the meta."""
+"""The texts of a dialogue in which values are masked: labels, turns, references, statements, strings of the meta."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rolesum.dialogue import Dialogue, Turn
+from rolesum.dialogue import Dialogue
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The texts of a dialogue, each once, by number: the labels, then the turns, the summaries and the meta's strings.
+    """The texts of a dialogue, each once, by number: labels, turns, summaries, statements, the meta's strings.
 
     `turns` are the numbers of the turns' texts, in order; `questions` are the words that announce a text of the meta.
     """
@@ -19,6 +19,7 @@ class Script:
     labels: Mapping[str, int]
     turns: range
     summaries: Mapping[str, range]
+    statements: range
     meta: range
     questions: Mapping[int, str]
     speakers: Sequence[str]
@@ -32,6 +33,8 @@ class Script:
         for role, several in dialogue.summaries.items():
             summaries[role] = range(len(texts), len(texts) + len(several))
             texts += several
+        statements = range(len(texts), len(texts) + len(dialogue.statements))
+        texts += [statement.text for statement in dialogue.statements]
         strings = list(_strings(dialogue.meta, ""))
         first = len(texts)
         return cls(
@@ -39,6 +42,7 @@ class Script:
             {label: number for number, label in enumerate(labels)},
             range(len(labels), len(labels) + len(dialogue.turns)),
             summaries,
+            statements,
             range(first, first + len(strings)),
             {first + place: f"{_words(key)}?" for place, (key, _) in enumerate(strings) if key},
             [turn.speaker for turn in dialogue.turns],
@@ -71,13 +75,17 @@ class Script:
     def changed(self, dialogue: Dialogue, texts: Mapping[int, str]) -> Dialogue:
         """The dialogue with other texts, by number."""
         turns = tuple(
-            Turn(texts[self.labels[turn.speaker]], texts[number])
+            replace(turn, speaker=texts[self.labels[turn.speaker]], text=texts[number])
             for turn, number in zip(dialogue.turns, self.turns, strict=True)
         )
         roles = {texts[self.labels[label]]: role for label, role in dialogue.roles.items()}
         summaries = {role: tuple(texts[number] for number in numbers) for role, numbers in self.summaries.items()}
+        statements = tuple(
+            replace(statement, text=texts[number])
+            for statement, number in zip(dialogue.statements, self.statements, strict=True)
+        )
         meta = _replaced(dialogue.meta, iter([texts[number] for number in self.meta]))
-        return replace(dialogue, turns=turns, roles=roles, summaries=summaries, meta=meta)
+        return replace(dialogue, turns=turns, roles=roles, summaries=summaries, statements=statements, meta=meta)
 
 
 def _strings(value: Any, key: str) -> Iterator[tuple[str, str]]:

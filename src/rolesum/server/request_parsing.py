@@ -163,7 +163,7 @@ def read_source(
     aliases: Mapping[str, Sequence[str]],
     max_dialogues: int,
 ) -> tuple[str, list[Dialogue]]:
-    """Read dialogues and check their sizes; see `parse_dialogues`. Their references and meta are dropped."""
+    """Read dialogues and check their sizes; see `parse_dialogues`. References, statements and meta are dropped."""
     read_options = ReadOptions(
         format=options.format,
         custom_roles=aliases,
@@ -181,7 +181,9 @@ def read_source(
         raise HTTPProblem(413, what, where=source.name, fix=fix)
     for dialogue in found:
         check_dialogue_size(dialogue, limits)
-    return name, [replace(dialogue, summaries={}, meta={}) for dialogue in found]  # no summary depends on them
+    return name, [
+        replace(dialogue, summaries={}, statements=(), meta={}) for dialogue in found
+    ]  # no summary depends on them
 
 
 def _source(limits: Limits, dialogues: Sequence[DialogueIn], text: str | None, upload: Upload | None) -> Source:
