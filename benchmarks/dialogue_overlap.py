@@ -7,7 +7,8 @@ MinHash would only estimate the same Jaccard similarity.
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 
 from rolesum.checks.names import find_names
@@ -64,6 +65,35 @@ def story_pairs(dialogues: Sequence[Dialogue]) -> dict[Pair, float]:
     return {(left, right): product / (norms[left] * norms[right]) for (left, right), product in products.items()}
 
 
+class Comparison:
+    """What the dialogues of one language share, pair by pair; each measure is computed on first use."""
+
+    def __init__(self, dialogues: Sequence[Dialogue]) -> None:
+        self.dialogues = dialogues
+
+    @cached_property
+    def jaccard(self) -> dict[Pair, float]:
+        return jaccard_pairs(self.dialogues)
+
+    @cached_property
+    def stories(self) -> dict[Pair, float]:
+        return story_pairs(self.dialogues)
+
+    @cached_property
+    def details(self) -> list[set[str]]:
+        return [details_of(one) for one in self.dialogues]
+
+    def shared_details(self) -> Iterator[tuple[Pair, set[str]]]:
+        """Pairs of one domain with the details that both have."""
+        by_domain = defaultdict[str, list[int]](list)
+        for place, one in enumerate(self.dialogues):
+            by_domain[str(one.meta.get("domain"))].append(place)
+        for places in by_domain.values():
+            for left, right in combinations(places, 2):
+                if both := self.details[left] & self.details[right]:
+                    yield (left, right), both
+
+
 def details_of(dialogue: Dialogue) -> set[str]:
     """What tells a story from another of its domain: numbers of three digits or more, and names said in the turns."""
     text = "\n".join(turn.text for turn in dialogue.turns)
@@ -71,18 +101,6 @@ def details_of(dialogue: Dialogue) -> set[str]:
     if dialogue.language == "zh":
         return found | {one.lower() for one in _LATIN.findall(text)}
     return found | {name.lower() for sentence in split_sentences(text, "en") for _, _, name in find_names(sentence)}
-
-
-def shared_details(dialogues: Sequence[Dialogue], domains: Iterable[str]) -> Iterator[tuple[Pair, set[str]]]:
-    """Pairs of one domain with the details that both have."""
-    by_domain = defaultdict[str, list[int]](list)
-    for place, domain in enumerate(domains):
-        by_domain[domain].append(place)
-    details = [details_of(one) for one in dialogues]
-    for places in by_domain.values():
-        for left, right in combinations(places, 2):
-            if both := details[left] & details[right]:
-                yield (left, right), both
 
 
 def _places(sets: Sequence[set[object]] | Sequence[set[str]]) -> Mapping[object, list[int]]:

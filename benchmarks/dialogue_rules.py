@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
+from rolesum.checks.facts import check_facts, dialogue_facts
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.runner import check_indexed
 from rolesum.checks.sentences import ends_sentence, split_sentences
@@ -48,9 +48,8 @@ BRIEF_LENGTH = {"en": 20, "zh": 30}
 _ID = re.compile(r"(en|zh)-(\d{4})")
 _TIMES = {"email": r"\d{4}-\d\d-\d\d \d\d:\d\d", "phone": r"\d\d:\d\d:\d\d"}
 _TIME = r"\d\d:\d\d"
-_FACTS = ("number", "amount", "time")
 # what the checks flag that no reference may have
-_FLAGS = (*_FACTS, "placeholder", "name", "role_slip", "duplicate", "echo", "truncated", "empty")
+_FLAGS = ("number", "amount", "time", "placeholder", "name", "role_slip", "duplicate", "echo", "truncated", "empty")
 _SURNAMES = (
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪"
     "田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文戚"
@@ -79,11 +78,12 @@ def dialogue_problems(dialogue: Dialogue) -> Iterator[Problem]:
     if not known_id or known_id[1] != dialogue.language:
         yield Problem(f"the id {dialogue.id!r} is not {dialogue.language}- and four digits", where, "see GUIDE.md, Ids")
         return
+    index = DialogueIndex(dialogue)
     for what, fix in (
         *_turn_faults(dialogue),
         *_meta_faults(dialogue),
-        *_summary_faults(dialogue),
-        *_statement_faults(dialogue),
+        *_summary_faults(dialogue, index),
+        *_statement_faults(dialogue, index),
     ):
         yield Problem(what, where, fix)
 
@@ -138,7 +138,7 @@ def _meta_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
         yield f"a meeting of {len(dialogue.speakers())}", "three to five persons speak"
 
 
-def _summary_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
+def _summary_faults(dialogue: Dialogue, index: DialogueIndex) -> Iterator[tuple[str, str]]:
     wanted = 2 if split_of(dialogue.id) == "test" else 1
     for role, texts in {**{role: dialogue.summaries.get(role, ()) for role in ROLES}, BRIEF: dialogue.brief}.items():
         if len(texts) != wanted:
@@ -147,7 +147,7 @@ def _summary_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
             yield f"two equal summaries for {role}", "write the second one independently"
         for text in texts:
             yield from _length_faults(dialogue, role, text)
-            for fault in unsupported(dialogue, role if role != BRIEF else OVERALL, text):
+            for fault in _unsupported(index, role if role != BRIEF else OVERALL, text):
                 yield f"summary {role}: {fault}", "say what the dialogue says, or say it in the dialogue"
     for role in set(dialogue.summaries) - set(ROLES):
         yield f"a summary for {role!r}", "overall, user and agent are written; brief is a field of its own"
@@ -166,7 +166,7 @@ def _length_faults(dialogue: Dialogue, role: str, text: str) -> Iterator[tuple[s
         yield f"summary {role} has {length} {unit}", f"{least} to {most} for {len(dialogue.turns)} turns"
 
 
-def _statement_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
+def _statement_faults(dialogue: Dialogue, index: DialogueIndex) -> Iterator[tuple[str, str]]:
     statements = dialogue.statements
     true = [one for one in statements if one.supported]
     false = [one for one in statements if not one.supported]
@@ -179,14 +179,14 @@ def _statement_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
     if len({one.kind for one in false}) < min(2, len(false)):
         yield f"all false statements are of the kind {false[0].kind!r}", "use two kinds at least"
     for number, one in enumerate(statements, 1):
-        for what, fix in _faults_of(dialogue, one):
+        for what, fix in _faults_of(index, one):
             yield f"statement {number}: {what}", fix
 
 
-def _faults_of(dialogue: Dialogue, one: Statement) -> Iterator[tuple[str, str]]:
+def _faults_of(index: DialogueIndex, one: Statement) -> Iterator[tuple[str, str]]:
     if one.role not in ROLES:
         yield f"the role is {one.role!r}", "overall, user or agent"
-    if not ends_sentence(one.text) or len(split_sentences(one.text, dialogue.language)) != 1:
+    if not ends_sentence(one.text) or len(split_sentences(one.text, index.language)) != 1:
         yield "not one whole sentence", "end it as a sentence, and write one"
     if not one.supported:
         if one.kind not in KINDS:
@@ -199,20 +199,21 @@ def _faults_of(dialogue: Dialogue, one: Statement) -> Iterator[tuple[str, str]]:
     if not one.turns:
         yield "a true statement names no turns", "give the numbers of the turns that say it, from 1"
         return
-    for fault in unsupported(dialogue, one.role if one.role in ROLES else OVERALL, one.text):
+    for fault in _unsupported(index, one.role if one.role in ROLES else OVERALL, one.text):
         yield fault, "say what the dialogue says"
-    said = replace(dialogue, turns=tuple(dialogue.turns[place] for place in sorted(set(one.turns))))
-    for fault in unsupported(said, OVERALL, one.text, _FACTS):
-        yield f"{fault} in its turns", "name all turns that say it, from 1"
+    turns = [index.dialogue.turns[place] for place in sorted(set(one.turns))]
+    said = dialogue_facts("\n".join(f"{turn.speaker}: {turn.text}" for turn in turns), index.language)
+    for fact in check_facts(one.text, said):
+        if fact.problem:
+            yield f"{fact.problem} in its turns", "name all turns that say it, from 1"
 
 
-def unsupported(dialogue: Dialogue, role: str, text: str, flags: tuple[str, ...] = _FLAGS) -> Iterator[str]:
+def _unsupported(index: DialogueIndex, role: str, text: str) -> Iterator[str]:
     """What a text states that the dialogue does not: facts, names, another role's deeds; and broken sentences."""
-    index = DialogueIndex(dialogue)
     for flag in check_indexed(index, role, text).flags:
-        if flag.check in flags:
+        if flag.check in _FLAGS:
             yield f"{flag.note} ({text[flag.start : flag.end][:40]!r})"
-    if dialogue.language == "zh" and "name" in flags:
+    if index.language == "zh":
         known = index.text.casefold()
         for name in (*_TITLED.findall(text), *_LATIN.findall(text)):
             if name.casefold() not in known:

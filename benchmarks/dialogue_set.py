@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dialogue_overlap import details_of, jaccard_pairs, shared_details, story_pairs
+from dialogue_overlap import Comparison
 from dialogue_rules import (
     CHANNELS,
     DOMAINS,
@@ -43,8 +43,9 @@ LEAST_SHARE = 0.8  # of a mark's share
 LONG_TURNS, LISTED = 25, 5
 
 
-def find_problems(dialogues: Sequence[Dialogue]) -> Iterator[Problem]:
+def find_problems(compared: Comparison) -> Iterator[Problem]:
     """The problems of each dialogue, and those between dialogues, of one language."""
+    dialogues = compared.dialogues
     counts = Counter(one.id for one in dialogues)
     for one in dialogues:
         if counts[one.id] > 1:
@@ -53,10 +54,10 @@ def find_problems(dialogues: Sequence[Dialogue]) -> Iterator[Problem]:
         named = re.search(rf"-({'|'.join(SPLITS)})\.jsonl", one.source)
         if named and one.id[-1].isdigit() and named[1] != split_of(one.id):
             yield Problem(f"in the {named[1]} file", _where(one), f"its id belongs to {split_of(one.id)}")
-    for (left, right), value in jaccard_pairs(dialogues).items():
+    for (left, right), value in compared.jaccard.items():
         if value >= MOST_ALIKE:
             yield _pair(dialogues, left, right, f"{value:.2f} of the 5-grams are those of", "write another dialogue")
-    yield from _shared_stories(dialogues)
+    yield from _shared_stories(compared)
     if len(dialogues) >= SHARES_FROM:
         marks = Counter(mark for one in dialogues for mark in one.meta.get("marks", ()))
         for mark, share in MARK_SHARES.items():
@@ -65,13 +66,14 @@ def find_problems(dialogues: Sequence[Dialogue]) -> Iterator[Problem]:
                 yield Problem(what, dialogues[0].language, f"{share:.0%} are meant to")
 
 
-def _shared_stories(dialogues: Sequence[Dialogue]) -> Iterator[Problem]:
+def _shared_stories(compared: Comparison) -> Iterator[Problem]:
+    dialogues = compared.dialogues
     splits = [split_of(one.id) if one.id[-1].isdigit() else "" for one in dialogues]
     fix = "change the story of one of them"
-    for (left, right), value in story_pairs(dialogues).items():
+    for (left, right), value in compared.stories.items():
         if splits[left] != splits[right] and value >= SAME_STORY:
             yield _pair(dialogues, left, right, f"a story as that of another split (cosine {value:.2f}):", fix)
-    for (left, right), both in shared_details(dialogues, (str(one.meta.get("domain")) for one in dialogues)):
+    for (left, right), both in compared.shared_details():
         if splits[left] != splits[right] and len(both) >= SHARED_DETAILS:
             what = f"domain and {', '.join(sorted(both)[:LISTED])} shared with another split:"
             yield _pair(dialogues, left, right, what, fix)
@@ -126,14 +128,15 @@ def _row(table: Table, name: str, found: int, count: int, meant: dict[str, float
     table.add_row(name, str(found), f"{found / count:.0%}", f"{meant[name]:.0%}" if name in meant else "")
 
 
-def print_language(console: Console, dialogues: Sequence[Dialogue], language: str) -> None:
+def print_language(console: Console, compared: Comparison, language: str) -> None:
     """Print what repeats (first turns, endings, names), the most alike pairs, and how statements betray their label."""
+    dialogues = compared.dialogues
     table = Table("", "most frequent", title=f"{language}: what repeats")
     table.add_row("first turns", _frequent(_opening(one.turns[0].text, language) for one in dialogues))
     table.add_row("endings", _frequent(_opening(one.turns[-1].text, language) for one in dialogues))
-    table.add_row("names", _frequent(name for one in dialogues for name in details_of(one) if name[0].isalpha()))
+    table.add_row("names", _frequent(name for details in compared.details for name in details if name[0].isalpha()))
     table.add_row("labels", _frequent(label for one in dialogues for label in one.speakers()))
-    for name, pairs in (("5-grams", jaccard_pairs(dialogues)), ("stories", story_pairs(dialogues))):
+    for name, pairs in (("5-grams", compared.jaccard), ("stories", compared.stories)):
         best = sorted(pairs.items(), key=lambda item: -item[1])[:LISTED]
         table.add_row(
             f"most alike, {name}",
@@ -195,11 +198,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     for language in ("en", "zh"):
         if of_language := [one for one in dialogues if one.language == language]:
-            found = list(find_problems(of_language))
+            compared = Comparison(of_language)
+            found = list(find_problems(compared))
             problems += found
             if all(re.fullmatch(r"\w\w-\d+", one.id) for one in of_language):
                 print_shares(console, of_language, language)
-                print_language(console, of_language, language)
+                print_language(console, compared, language)
     for problem in problems:
         print(problem, file=sys.stderr)
     print(f"{len(dialogues)} dialogues, {len(problems)} problems")
