@@ -132,6 +132,8 @@ def _meta_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
         yield f"the outcome is {outcome} without the mark {needed}", "see GUIDE.md, Marks"
     if outcome == "resolved" and "unresolved" in marks:
         yield "the outcome is resolved and a matter is marked unresolved", "partly, or no mark"
+    if "agent-wrong" in marks and "corrected" not in marks:
+        yield "the mark agent-wrong without the mark corrected", "the agent is put right: it is corrected too"
     if "handover" in marks and len(dialogue.speakers(AGENT)) < 2:
         yield "the mark handover, but one agent speaks", "the second agent must have a turn"
     if meta.get("channel") == "meeting" and not 3 <= len(dialogue.speakers()) <= 5:

@@ -79,6 +79,7 @@ BREAKS = [
     (lambda one: marked(one, outcome="refused"), "the outcome is refused without the mark refused"),
     (lambda one: marked(one, "unresolved", outcome="resolved"), "a matter is marked unresolved"),
     (lambda one: marked(one, "unresolved", "handover"), "the mark handover, but one agent speaks"),
+    (lambda one: marked(one, "unresolved", "agent-wrong"), "the mark agent-wrong without the mark corrected"),
     (lambda one: one["meta"].update(channel="meeting"), "a meeting of 2"),
     (lambda one: one["summaries"].pop("agent"), "0 summaries for agent"),
     (lambda one: rewritten(one, "user", ["The customer called.", "The customer wrote."]), "2 summaries for user"),
