@@ -213,3 +213,20 @@ def test_a_dialogue_in_the_file_of_another_split_is_told(tmp_path, capsys):
     (tmp_path / "dialogues-en-test.jsonl").write_text(json.dumps(record("en-0001")), encoding="utf-8")
     assert dialogue_set.main(["--samples", str(tmp_path)]) == 1
     assert "in the test file" in capsys.readouterr().err
+
+
+def test_the_guide_lists_what_the_validator_knows():
+    guide = (SAMPLES / "GUIDE.md").read_text(encoding="utf-8")
+    rules = dialogue_rules
+    words = set(guide.replace("`", " ").replace(",", " ").replace(".", " ").replace(":", " ").split())
+    assert {*rules.DOMAINS, *rules.CHANNELS, *rules.OUTCOMES, *rules.KINDS} <= words
+    for mark, share in rules.MARK_SHARES.items():
+        assert any(
+            line.startswith(f"| `{mark}` |") and line.endswith(f"| {share:.0%} |".replace("%", " %"))
+            for line in guide.splitlines()
+        ), mark
+    least = rules.MIN_TURNS
+    for (most, en), zh in zip(rules.LENGTHS["en"].items(), rules.LENGTHS["zh"].values(), strict=True):
+        bands = " | ".join(f"{one[at]}–{one[at + 1]}" for one in (en, zh) for at in (0, 2))
+        assert f"| {least}–{most} | {bands} |" in guide
+        least = most + 1
