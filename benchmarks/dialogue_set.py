@@ -181,8 +181,8 @@ def add(paths: Sequence[Path], samples: Path) -> None:
                 held = target.read_text(encoding="utf-8").splitlines() if target.exists() else []
                 lines[target] = {json.loads(one)["id"]: one for one in held}
             lines[target][value["id"]] = json.dumps(value, ensure_ascii=False)
-    for target, held in lines.items():
-        atomic_write_text(target, "".join(f"{held[identity]}\n" for identity in sorted(held)))
+    for target, by_id in lines.items():
+        atomic_write_text(target, "".join(f"{by_id[identity]}\n" for identity in sorted(by_id)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
