@@ -17,6 +17,7 @@ from rolesum.models.families import OTHER
 from rolesum.models.loading import load_model
 from rolesum.recipe import Recipe
 from rolesum.training.finetune import train
+from rolesum.training.plan import plan
 
 SIZES = {"vocab_size": 600, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 OLMO = OlmoConfig(**SIZES, bos_token_id=1, eos_token_id=2)
@@ -103,9 +104,8 @@ def test_a_model_that_changes_behind_the_checks_reach_shares_nothing(tmp_path):
     assert choose_decoder(loaded).func is SeparateDecoder
 
 
-def test_a_run_on_a_model_that_cannot_share_prefixes_says_so_and_trains(tmp_path, capsys):
-    path = saved(MPT, tmp_path / "model")
-    recipe = Recipe.model_validate(
+def small_recipe(path):
+    return Recipe.model_validate(
         {
             "name": "mpt",
             "base": str(path),
@@ -115,6 +115,19 @@ def test_a_run_on_a_model_that_cannot_share_prefixes_says_so_and_trains(tmp_path
             "training": {"epochs": 1},
         }
     )
+
+
+def test_a_plan_says_that_sharing_is_checked_later_or_by_measuring_that_there_is_none(tmp_path):
+    recipe = small_recipe(saved(MPT, tmp_path / "model"))
+    assert any("checked when this base is first loaded" in note for note in plan(recipe, device="cpu").notes)
+    measured = plan(recipe, device="cpu", measure=True)
+    assert any("prefixes are not shared: models like" in note for note in measured.notes)
+    assert measured.tokens_shared == 0
+
+
+def test_a_run_on_a_model_that_cannot_share_prefixes_says_so_and_trains(tmp_path, capsys):
+    path = saved(MPT, tmp_path / "model")
+    recipe = small_recipe(path)
     run = train(recipe, tmp_path / "run", device="cpu")
     said = capsys.readouterr().err
     assert "do not take a mask for several roles" in said and "each example is computed with its own prefix" in said

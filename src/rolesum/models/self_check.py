@@ -29,7 +29,7 @@ MAX_PROMPT_TOKENS = 512
 # Words in the names of config fields that limit how far attention or another layer reaches.
 REACH_FIELDS = ("window", "chunk", "topk", "block", "local")
 # The largest error of the logits, as a share of their standard deviation: of any logit in float32, whose rounding is
-# up to 4e-4 (scans of Mamba), and of all (the root of the mean square) in 16 bits, whose rounding is up to 2e-2.
+# up to 4e-4 (Nemotron-H's scans), and of all, as the root of their mean square, in 16 bits.
 MAX_ERROR, MAX_ERROR_16_BIT = 1e-3, 5e-2
 
 

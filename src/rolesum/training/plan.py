@@ -85,16 +85,14 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     planned = find_gpu(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
     prompt_model = load_prompt_model(recipe.base)
-    if measure and not prompt_model.is_listed:
+    if measure and _is_unchecked(prompt_model):
         prompt_model = _checked(prompt_model, recipe, device)
     files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]
     fitted, notes = _fitting(
         recipe, prompt_model, [bundle for file in files for bundle in read_bundles(recipe, file)[0]]
     )
-    if recipe.training.share_prefix and not (prompt_model.is_listed or measure):
-        notes.append("whether roles can share a prefix is checked when this base is first loaded: see --measure")
-    if recipe.training.share_prefix and not prompt_model.shares_prefix:
-        notes.append(f"prefixes are not shared: {prompt_model.unshared_reason}, so that each example is computed alone")
+    if recipe.training.share_prefix:
+        notes += _prefix_notes(prompt_model, measure)
     data = read_training_data(fitted, prompt_model)
     validation = read_validation_data(fitted, prompt_model)
     notes += data_notes(data, validation)
@@ -138,8 +136,22 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     )
 
 
+def _is_unchecked(prompt_model: PromptModel) -> bool:
+    """Whether only the weights can show that roles share a prefix: see models/self_check.py."""
+    return prompt_model.shares_prefix and not prompt_model.is_listed
+
+
+def _prefix_notes(prompt_model: PromptModel, measure: bool) -> list[str]:
+    """What keeps, or may keep, roles from sharing a prefix."""
+    if not prompt_model.shares_prefix:
+        return [f"prefixes are not shared: {prompt_model.unshared_reason}, so that each example is computed alone"]
+    if _is_unchecked(prompt_model) and not measure:
+        return ["whether roles can share a prefix is checked when this base is first loaded: see --measure"]
+    return []
+
+
 def _checked(prompt_model: PromptModel, recipe: Recipe, device: str) -> PromptModel:
-    """The same with `shares_prefix` as the check of its weights found it: see models/self_check.py."""
+    """The same with `shares_prefix` as the check of its weights found it."""
     loaded = load_weights(prompt_model, dtype=recipe.dtype, device=device, quantize=recipe.quantize)
     return replace(prompt_model, shares_prefix=loaded.shares_prefix)
 
