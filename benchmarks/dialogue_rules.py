@@ -9,10 +9,10 @@ from rolesum.checks.runner import check_indexed
 from rolesum.checks.sentences import ends_sentence, split_sentences
 from rolesum.dialogue import Dialogue, Statement, detect_language
 from rolesum.errors import Problem, did_you_mean
-from rolesum.roles import AGENT, OVERALL, USER
+from rolesum.roles import AGENT, BRIEF, OVERALL, USER
 
 ROLES = (OVERALL, USER, AGENT)
-BRIEF = "brief"
+SUMMARIES = (*ROLES, BRIEF)
 SPLITS = ("train", "validation", "test")
 SPLIT_CYCLE = 25  # of 25 ids in a row, 20 are train, 2 validation and 3 test
 TEST_REMAINDERS, VALIDATION_REMAINDERS = (5, 13, 21), (9, 17)
@@ -142,17 +142,18 @@ def _meta_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
 
 def _summary_faults(dialogue: Dialogue, index: DialogueIndex) -> Iterator[tuple[str, str]]:
     wanted = 2 if split_of(dialogue.id) == "test" else 1
-    for role, texts in {**{role: dialogue.summaries.get(role, ()) for role in ROLES}, BRIEF: dialogue.brief}.items():
+    for role in SUMMARIES:
+        texts = dialogue.summaries.get(role, ())
         if len(texts) != wanted:
             yield f"{len(texts)} summaries for {role}", f"the {split_of(dialogue.id)} split has {wanted}"
         if len(set(texts)) < len(texts):
             yield f"two equal summaries for {role}", "write the second one independently"
         for text in texts:
             yield from _length_faults(dialogue, role, text)
-            for fault in _unsupported(index, role if role != BRIEF else OVERALL, text):
+            for fault in _unsupported(index, role, text):
                 yield f"summary {role}: {fault}", "say what the dialogue says, or say it in the dialogue"
-    for role in set(dialogue.summaries) - set(ROLES):
-        yield f"a summary for {role!r}", "overall, user and agent are written; brief is a field of its own"
+    for role in set(dialogue.summaries) - set(SUMMARIES):
+        yield f"a summary for {role!r}", f"{', '.join(SUMMARIES)} are written"
 
 
 def _length_faults(dialogue: Dialogue, role: str, text: str) -> Iterator[tuple[str, str]]:

@@ -83,16 +83,19 @@ BREAKS = [
     (lambda one: one["meta"].update(channel="meeting"), "a meeting of 2"),
     (lambda one: one["summaries"].pop("agent"), "0 summaries for agent"),
     (lambda one: rewritten(one, "user", ["The customer called.", "The customer wrote."]), "2 summaries for user"),
-    (lambda one: one.pop("brief"), "0 summaries for brief"),
-    (lambda one: one.update(brief="A parcel had not arrived. The depot was asked."), "one sentence of at most 20"),
-    (lambda one: one.update(brief="A parcel was late" + " and late" * 9 + "."), "brief has 22 words"),
+    (lambda one: one["summaries"].pop("brief"), "0 summaries for brief"),
+    (
+        lambda one: rewritten(one, "brief", "A parcel had not arrived. The depot was asked."),
+        "one sentence of at most 20",
+    ),
+    (lambda one: rewritten(one, "brief", "A parcel was late" + " and late" * 9 + "."), "brief has 22 words"),
     (lambda one: rewritten(one, "overall", "A customer missed a parcel."), "summary overall has 5 words"),
     (lambda one: one["summaries"].update(wish="A parcel."), "a summary for 'wish'"),
-    (lambda one: one.update(brief="Jana promised a refund of $139 by Friday noon."), None),
-    (lambda one: one.update(brief="Jana promised a refund of $120."), "the dialogue does not say $120"),
-    (lambda one: one.update(brief="Jana promised an answer by Thursday."), "the dialogue does not say Thursday"),
+    (lambda one: rewritten(one, "brief", "Jana promised a refund of $139 by Friday noon."), None),
+    (lambda one: rewritten(one, "brief", "Jana promised a refund of $120."), "the dialogue does not say $120"),
+    (lambda one: rewritten(one, "brief", "Jana promised an answer by Thursday."), "the dialogue does not say Thursday"),
     (
-        lambda one: one.update(brief="Then Walter asked the depot about the parcel."),
+        lambda one: rewritten(one, "brief", "Then Walter asked the depot about the parcel."),
         "the dialogue does not know Walter",
     ),
     (lambda one: rewritten(one, "user", "The agent asked the depot about the parcel."), "led by the agent"),
@@ -142,7 +145,7 @@ def test_a_dialogue_that_breaks_a_rule_is_told_with_its_line_and_id(change, expe
 
 def test_a_chinese_summary_with_a_person_nobody_names_is_told():
     value = record("zh-0001")
-    value["brief"] = "快递没收到，周师傅安排次日上午派送上门。"
+    value["summaries"]["brief"] = "快递没收到，周师傅安排次日上午派送上门。"
     assert any("the dialogue does not know 周师傅" in problem for problem in problems_of(value))
 
 
@@ -153,7 +156,7 @@ def test_the_language_is_that_of_the_turns():
 
 def test_test_dialogues_have_two_different_references():
     value = record("en-0005")
-    value["brief"] = value["brief"][:1] * 2
+    value["summaries"]["brief"] = value["summaries"]["brief"][:1] * 2
     value["summaries"]["user"] = value["summaries"]["user"][0]
     found = problems_of(value)
     assert any("two equal summaries for brief" in problem for problem in found)
@@ -198,7 +201,8 @@ def test_a_set_of_many_dialogues_is_held_to_the_shares_of_marks(monkeypatch):
 
 def test_a_batch_is_put_into_the_files_of_its_splits_only_if_it_has_no_problem(tmp_path, capsys):
     batch = tmp_path / "batch.jsonl"
-    good, bad = record("en-0001"), {**record("en-0005"), "brief": []}
+    good, bad = record("en-0001"), record("en-0005")
+    bad["summaries"].pop("brief")
     batch.write_text(json.dumps(good) + "\n" + json.dumps(bad) + "\n", encoding="utf-8")
     held = tmp_path / "samples"
     assert dialogue_set.main(["--add", "--samples", str(held), str(batch)]) == 1

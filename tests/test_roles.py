@@ -57,6 +57,7 @@ def test_a_custom_alias_wins_over_a_built_in_one():
         ("Hannah", None),
         ("10", None),
         ("Summary", None),  # the overall summary is nobody's part in a dialogue
+        ("Brief", None),
     ],
 )
 def test_a_speaker_plays_the_role_that_the_label_names(label, role):
@@ -87,3 +88,9 @@ def test_by_default_a_role_that_nobody_plays_is_not_summarized():
 def test_a_role_that_no_turn_speaks_is_not_summarized_by_default():
     alone = Dialogue("1", (Turn("Customer", "Hello?"),), roles={"Customer": "user", "Agent": "agent"})
     assert default_roles(alone) == ("overall", "user")
+
+
+def test_brief_is_a_summary_of_the_whole_dialogue_that_is_written_when_asked_for():
+    dialogue = played_by(Anna="user", Tom="agent", Eve="brief")
+    assert default_roles(dialogue) == ("overall", "user", "agent")
+    assert resolve_role("一句话摘要") == "brief"

@@ -37,8 +37,8 @@ class Dialogue:
     """The ordered turns, who of the speakers plays which role, and the reference summaries where there are any.
 
     `roles` maps a speaker's label to a role; `summaries` maps a role to its references (several annotators may have
-    written one each); `brief` holds references of one short sentence; `statements` are sentences of which it is known
-    whether the dialogue says them. `source` says where the dialogue was read, for error messages.
+    written one each); `statements` are sentences of which it is known whether the dialogue says them. `source` says
+    where the dialogue was read, for error messages.
     """
 
     id: str
@@ -49,7 +49,6 @@ class Dialogue:
     meta: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     statements: tuple[Statement, ...] = ()
-    brief: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.language:

@@ -19,7 +19,7 @@ from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.os_errors import os_error
-from rolesum.roles import ALIASES, BUILT_IN, resolve_role
+from rolesum.roles import ALIASES, BUILT_IN, DEFAULT_ROLES, resolve_role
 
 RECIPE_FOLDER = "recipes"
 
@@ -152,9 +152,9 @@ class Recipe(_RecipeModel):
     base: str = Field("smollm2-135m", min_length=1, description="A catalog alias, a hub id, or a local directory.")
     data: Data
     roles: tuple[str, ...] = Field(
-        BUILT_IN, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
+        DEFAULT_ROLES, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
     )
-    custom_roles: dict[str, CustomRole] = Field({}, description="Roles other than user, agent and overall.")
+    custom_roles: dict[str, CustomRole] = Field({}, description="Roles other than user, agent, overall and brief.")
     sections: str | None = Field(
         None, description="A preset or a YAML file of sections and roles; all are trained where roles is left out."
     )

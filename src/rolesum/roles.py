@@ -7,8 +7,12 @@ from rolesum.errors import UsageError, did_you_mean
 
 RoleAliases = Mapping[str, Sequence[str]]  # role -> its aliases
 
-OVERALL, USER, AGENT = "overall", "user", "agent"
-BUILT_IN = (OVERALL, USER, AGENT)
+OVERALL, USER, AGENT, BRIEF = "overall", "user", "agent", "brief"
+BUILT_IN = (OVERALL, USER, AGENT, BRIEF)
+# Roles that are summaries of the whole dialogue: no speaker plays them.
+WHOLE_DIALOGUE = (OVERALL, BRIEF)
+# What is trained and asked for where nobody says otherwise.
+DEFAULT_ROLES = (OVERALL, USER, AGENT)
 
 # Aliases of the built-in roles, in lower case. A speaker with one of these labels plays that role.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -18,6 +22,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("employee", "buyer", "member", "student", "account holder"),
         *("用户", "顾客", "客户", "商家", "患者", "病人", "旅客", "乘客", "业主", "买家", "员工", "用户摘要"),
     ),
+    BRIEF: ("brief", "一句话摘要"),
     AGENT: (
         *("agent", "assistant", "support", "representative", "operator", "advisor", "adviser", "doctor", "nurse"),
         *("receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff", "pharmacist"),
@@ -82,7 +87,7 @@ def roles_of_speakers(labels: Sequence[str], custom: RoleAliases | None = None) 
 def default_roles(dialogue: Dialogue) -> tuple[str, ...]:
     """The roles that a dialogue can be summarized for: overall, and those that some speaker plays."""
     played = dict.fromkeys(dialogue.roles.get(label) for label in dialogue.speakers())
-    present = [role for role in played if role and role != OVERALL]
+    present = [role for role in played if role and role not in WHOLE_DIALOGUE]
     ordered = [role for role in (USER, AGENT) if role in present]
     return (OVERALL, *ordered, *(role for role in present if role not in ordered))
 
@@ -93,7 +98,7 @@ def _names(custom: RoleAliases | None) -> Mapping[str, str]:
 
 def _of_speaker(label: str, names: Mapping[str, str]) -> str | None:
     role = _lookup(label, names) or _lookup(label.rstrip("0123456789 "), names)
-    return None if role == OVERALL else role
+    return None if role in WHOLE_DIALOGUE else role
 
 
 def _lookup(name: str, names: Mapping[str, str]) -> str | None:

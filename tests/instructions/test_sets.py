@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
 from rolesum.instructions import instruction_set, load_instruction_set
 from rolesum.roles import BUILT_IN
@@ -59,6 +60,14 @@ def test_a_language_without_a_built_in_set_is_a_usage_error():
 
 def test_a_set_of_ones_own_is_read_as_it_stands(set_file):
     assert load_instruction_set(set_file()).model_dump(exclude_unset=True) == OWN
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_set_without_brief_asks_for_it_in_the_built_in_words(set_file, language):
+    dialogue = Dialogue("1", (Turn("Anna", "hello"),))
+    own = load_instruction_set(set_file(language=language))
+    assert own.instruction("brief", dialogue) == instruction_set(language).instructions["brief"]
+    assert load_instruction_set(set_file(language="fr")).instruction("brief", dialogue) == "The brief."
 
 
 def test_an_unknown_and_a_missing_key_are_refused_by_name(set_file):

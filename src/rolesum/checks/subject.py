@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from rolesum.dialogue import Dialogue
-from rolesum.roles import AGENT, ALIASES, OVERALL, USER, role_of_speaker
+from rolesum.roles import AGENT, ALIASES, USER, WHOLE_DIALOGUE, role_of_speaker
 
 # Names that mean the role in any dialogue. The other aliases (doctor, 商家, 师傅 …) may be a third party: they count
 # where a speaker is labeled so, or where labels are people's names and tell no role.
@@ -28,7 +28,7 @@ class SubjectFinder:
 
     def __init__(self, dialogue: Dialogue) -> None:
         self.language = dialogue.language
-        played = {role for role in dialogue.roles.values() if role != OVERALL}
+        played = {role for role in dialogue.roles.values() if role not in WHOLE_DIALOGUE}
         self.roles_played = frozenset(played)
         names = _names(dialogue, played)
         words = sorted(names, key=len, reverse=True)
@@ -56,7 +56,8 @@ class SubjectFinder:
 
 def _names(dialogue: Dialogue, played: set[str]) -> dict[str, str]:
     """Name in lower case -> role, without names that two roles share."""
-    speakers = {label: role for label in dialogue.speakers() if (role := dialogue.roles.get(label)) and role != OVERALL}
+    played_by = {label: dialogue.roles.get(label) for label in dialogue.speakers()}
+    speakers = {label: role for label, role in played_by.items() if role and role not in WHOLE_DIALOGUE}
     recognized = {role for label, role in speakers.items() if role_of_speaker(label)}
     found: dict[str, str] = {}
     for role in dict.fromkeys((USER, AGENT, *played)):
@@ -70,7 +71,9 @@ def _names(dialogue: Dialogue, played: set[str]) -> dict[str, str]:
         for name in _parts(label):
             if by_label.setdefault(name, role) != role:
                 shared.add(name)
-    return {name: role for name, role in {**found, **by_label}.items() if name not in shared and name != OVERALL}
+    return {
+        name: role for name, role in {**found, **by_label}.items() if name not in shared and name not in WHOLE_DIALOGUE
+    }
 
 
 def _parts(label: str) -> set[str]:

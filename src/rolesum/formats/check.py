@@ -9,7 +9,7 @@ from typing import Any
 from rolesum.errors import Problem
 from rolesum.formats import format_name, open_source, read_items
 from rolesum.formats.options import DEFAULTS, ReadOptions
-from rolesum.roles import OVERALL
+from rolesum.roles import WHOLE_DIALOGUE
 
 
 @dataclass
@@ -68,7 +68,7 @@ def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: C
             result.problems.append(Problem(what, item.source, "give each dialogue an id of its own"))
         first_places.setdefault(item.id, item.source)
         for role in item.summaries:
-            if role not in (OVERALL, *sections) and not item.speakers(role):
+            if role not in (*WHOLE_DIALOGUE, *sections) and not item.speakers(role):
                 what = f"a summary for {role}, but no speaker plays it (speakers: {', '.join(item.speakers())})"
                 result.problems.append(Problem(what, f"{item.source}, id {item.id}", "say who plays it under roles"))
         result.dialogues += 1

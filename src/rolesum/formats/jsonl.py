@@ -1,4 +1,4 @@
-"""rolesum's own format: JSON lines of {id, turns, roles, summaries, brief, statements, language, meta}.
+"""rolesum's own format: JSON lines of {id, turns, roles, summaries, statements, language, meta}.
 
 See dialogue.schema.json. Statements name turns by their numbers from 1 in the file, by their places from 0 in memory.
 """
@@ -12,7 +12,7 @@ from rolesum.errors import Problem, did_you_mean
 from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.roles import roles_of_speakers
 
-FIELDS = ("id", "turns", "roles", "summaries", "brief", "statements", "language", "meta")
+FIELDS = ("id", "turns", "roles", "summaries", "statements", "language", "meta")
 _STATEMENT_FIELDS = {"text", "role", "supported", "turns", "kind"}
 _HINTS = 8  # unknown fields of a record for which one is sought that was meant
 
@@ -48,7 +48,6 @@ def to_json(dialogue: Dialogue) -> str:
         ],
         "roles": dict(dialogue.roles),
         "summaries": {role: list(texts) for role, texts in dialogue.summaries.items()},
-        "brief": list(dialogue.brief),
         "statements": [_statement_json(statement) for statement in dialogue.statements],
         "meta": dict(dialogue.meta),
     }
@@ -71,7 +70,6 @@ def _dialogue(record: Record) -> Dialogue:
         language=value.get("language", ""),
         meta=value.get("meta", {}),
         source=record.location,
-        brief=_texts(value.get("brief", ())),
         statements=tuple(
             Statement(
                 one["text"].strip(),
@@ -126,8 +124,6 @@ def _faults(value: Any) -> list[tuple[str, str]]:
     summaries = value.get("summaries", {})
     if not isinstance(summaries, dict) or not all(_is_summary(text) for text in summaries.values()):
         faults.append(("summaries must map a role to a text that is not empty, or a list of such", schema))
-    if "brief" in value and not _is_summary(value["brief"]):
-        faults.append(("brief must be a text that is not empty, or a list of such", schema))
     faults += _statement_faults(value.get("statements", []), turns)
     if value.get("language", "en") not in ("en", "zh"):
         faults.append((f"unknown language {value['language']!r}", "en or zh, or leave it out"))
@@ -186,7 +182,7 @@ def _is_summary(text: Any) -> bool:
 
 FORMAT = Format(
     "rolesum",
-    "rolesum: JSON lines of {id, turns: [{speaker, text, time}], roles, summaries, brief, statements, language, meta}",
+    "rolesum: JSON lines of {id, turns: [{speaker, text, time}], roles, summaries, statements, language, meta}",
     matches,
     read,
 )

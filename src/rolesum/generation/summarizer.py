@@ -15,7 +15,7 @@ from rolesum.generation.long_dialogues.strategies import check_samples, check_st
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.recipe import load_recipe
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
-from rolesum.roles import OVERALL, default_roles
+from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
 
 if TYPE_CHECKING:
     from rolesum.generation.rerank import Reranker
@@ -66,7 +66,10 @@ class Summarizer:
         model = self.engine.text_model
         trained = model.metadata.get("roles") if model else None
         own = default_roles(dialogue)
-        return (tuple(role for role in own if role in trained) or (OVERALL,)) if trained else own
+        if not trained:
+            return own
+        whole = next((role for role in WHOLE_DIALOGUE if role in trained), OVERALL)
+        return tuple(role for role in own if role in trained) or (whole,)
 
     def summarize(
         self,

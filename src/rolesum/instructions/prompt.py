@@ -12,7 +12,7 @@ from typing import Literal
 from rolesum.dialogue import Dialogue, Example
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import InstructionSet, instruction_set
-from rolesum.roles import OVERALL
+from rolesum.roles import WHOLE_DIALOGUE
 
 SegmentKind = Literal["control", "dialogue", "instruction", "target"]
 ControlPiece = str | int  # trusted text, in which control tokens may stand by their surface, or a token id
@@ -86,8 +86,8 @@ class PromptLayout:
     sections: SectionSet | None = None
 
     def needs_speaker(self, role: str) -> bool:
-        """Whether a role needs a speaker who plays it; overall and sections concern all speakers."""
-        return role != OVERALL and not (self.sections and role in self.sections.sections)
+        """Whether a role needs a speaker who plays it; overall, brief and sections concern all speakers."""
+        return role not in WHOLE_DIALOGUE and not (self.sections and role in self.sections.sections)
 
     def chat_format_for(self, dialogue: Dialogue) -> ChatFormat:
         return (self.chat_formats or {}).get(dialogue.language, self.chat_format)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.os_errors import os_error
+from rolesum.roles import BRIEF
 
 LANGUAGES = ("en", "zh")
 
@@ -51,9 +52,14 @@ class InstructionSet(BaseModel):
         labels = dialogue.speakers(role)
         speakers = self.speakers.format(speakers=self.separator.join(labels)) if labels else ""
         definition = (definitions or {}).get(role, "")
-        template = self.instructions.get(role, self.custom)
+        template = self._template(role)
         text = template.format(role=title or role, speakers=speakers, definition=f" {definition}" if definition else "")
         return text.strip()
+
+    def _template(self, role: str) -> str:
+        if role == BRIEF and role not in self.instructions and self.language in LANGUAGES:
+            return instruction_set(self.language).instructions[role]  # "the brief's side" means nothing
+        return self.instructions.get(role, self.custom)
 
     def section_instruction(self, title: str, definition: str) -> str:
         """The instruction for a section: what the whole dialogue says about one thing."""

@@ -10,7 +10,7 @@ from rolesum.dialogue import Dialogue
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The texts of a dialogue, each once, by number: labels, turns, summaries, brief, statements, the meta's.
+    """The texts of a dialogue, each once, by number: labels, turns, summaries, statements, the meta's.
 
     `turns` are the numbers of the turns' texts, in order; `questions` are the words that announce a text of the meta.
     """
@@ -19,7 +19,6 @@ class Script:
     labels: Mapping[str, int]
     turns: range
     summaries: Mapping[str, range]
-    brief: range
     statements: range
     meta: range
     questions: Mapping[int, str]
@@ -34,8 +33,6 @@ class Script:
         for role, several in dialogue.summaries.items():
             summaries[role] = range(len(texts), len(texts) + len(several))
             texts += several
-        brief = range(len(texts), len(texts) + len(dialogue.brief))
-        texts += dialogue.brief
         statements = range(len(texts), len(texts) + len(dialogue.statements))
         texts += [statement.text for statement in dialogue.statements]
         strings = list(_strings(dialogue.meta, ""))
@@ -45,7 +42,6 @@ class Script:
             {label: number for number, label in enumerate(labels)},
             range(len(labels), len(labels) + len(dialogue.turns)),
             summaries,
-            brief,
             statements,
             range(first, first + len(strings)),
             {first + place: f"{_words(key)}?" for place, (key, _) in enumerate(strings) if key},
@@ -84,15 +80,12 @@ class Script:
         )
         roles = {texts[self.labels[label]]: role for label, role in dialogue.roles.items()}
         summaries = {role: tuple(texts[number] for number in numbers) for role, numbers in self.summaries.items()}
-        brief = tuple(texts[number] for number in self.brief)
         statements = tuple(
             replace(statement, text=texts[number])
             for statement, number in zip(dialogue.statements, self.statements, strict=True)
         )
         meta = _replaced(dialogue.meta, iter([texts[number] for number in self.meta]))
-        return replace(
-            dialogue, turns=turns, roles=roles, summaries=summaries, brief=brief, statements=statements, meta=meta
-        )
+        return replace(dialogue, turns=turns, roles=roles, summaries=summaries, statements=statements, meta=meta)
 
 
 def _strings(value: Any, key: str) -> Iterator[tuple[str, str]]:

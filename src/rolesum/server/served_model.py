@@ -15,7 +15,7 @@ from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.rerank import get_reranker
 from rolesum.generation.summarizer import RoleConfig, Summarizer, SummarizerConfig
 from rolesum.instructions import Prompt, PromptLayout, SectionSet
-from rolesum.roles import BUILT_IN
+from rolesum.roles import DEFAULT_ROLES
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.request_parsing import load_preset, requested_roles
@@ -63,7 +63,7 @@ class ServedModel:
         """The roles that the adapter was trained for; the built-in ones without an adapter."""
         text_model = self.engine.engine.text_model
         roles = text_model.metadata.get("roles") if text_model else None
-        return tuple(roles) if roles is not None else BUILT_IN
+        return tuple(roles) if roles is not None else DEFAULT_ROLES
 
     @property
     def languages(self) -> tuple[str, ...]:

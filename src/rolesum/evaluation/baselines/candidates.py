@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.roles import OVERALL
+from rolesum.roles import WHOLE_DIALOGUE
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """One role of one dialogue. `turns` are the candidates: that role's turns, or all of them for overall."""
+    """One role of one dialogue. `turns` are the candidates: that role's turns, or all of them for overall and brief."""
 
     dialogue: Dialogue
     role: str
@@ -18,7 +18,7 @@ class Candidates:
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
         turns, roles = self.dialogue.turns, self.dialogue.roles
-        return tuple(turn for turn in turns if self.role == OVERALL or roles.get(turn.speaker) == self.role)
+        return tuple(turn for turn in turns if self.role in WHOLE_DIALOGUE or roles.get(turn.speaker) == self.role)
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 from rolesum.errors import UsageError
 from rolesum.evaluation.human.store import PREFERENCE, AnnotationStore, Judgment
 from rolesum.evaluation.human.study import AnnotationTask, Study
-from rolesum.roles import OVERALL
+from rolesum.roles import WHOLE_DIALOGUE
 
 TIE = "="
 
@@ -46,7 +46,7 @@ class AnnotationSession:
                 for turn in dialogue.turns
             ],
             "role": role,
-            "speakers": [] if role == OVERALL else list(dialogue.speakers(role)),
+            "speakers": [] if role in WHOLE_DIALOGUE else list(dialogue.speakers(role)),
             "outputs": [{"label": task.label(one), "text": task.item.texts[one]} for one in task.systems],
             **self._state(task, self._answers(name, task)),
         }
