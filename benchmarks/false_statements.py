@@ -1,0 +1,169 @@
+"""Measures how well the model-free checks and a model's own probabilities find the false statements of the open set.
+
+Each statement of the test split is scored as if it were the summary of its role: by the checks that flag it, and by
+the mean and the lowest log-probability of its tokens after the dialogue and the role's instruction. A false statement
+is a positive. The threshold of a probability is the best on the validation split.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from record import Job, arguments, probe, rows_before, write_record
+
+from rolesum.checks import check_summary
+from rolesum.dialogue import Bundle, Dialogue, Example, Statement
+from rolesum.formats import ReadOptions, read_dialogues
+from rolesum.metrics.detection import auroc, best_threshold, precision_recall
+
+NAME = "false_statements"
+MODELS = {"en": ("rolesum-smollm2-135m", "smollm2-135m", "gemma3-270m"), "zh": ("gemma3-270m",)}
+RESAMPLES, SEED = 1000, 1
+Scores = dict[str, list[float]]  # detector -> a score for each statement, higher for what is more likely false
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """A statement, the place of its dialogue in the split, and its score by each detector."""
+
+    dialogue: int
+    statement: Statement
+    scores: dict[str, float]
+
+
+def main() -> int:
+    options = _options()
+    settings = {"limit": options.limit, "splits": ["validation", "test"], "resamples": RESAMPLES, "seed": SEED}
+    before = rows_before(options.results / f"{NAME}.json", settings)
+    rows = {(row["language"], row["detector"]): row for row in before}
+    for language in options.languages:
+        for name, score in detectors(language, options):
+            if any(of == language and detector in name for of, detector in rows):
+                continue
+            rows |= {(language, row["detector"]): row for row in _measured(language, score, options)}
+            headline = {f"auroc_{of}_{detector}": row["auroc"] for (of, detector), row in rows.items()}
+            machine = probe(options.device, options.dtype, base="smollm2-135m")
+            shown = ("language", "detector", "statements", "auroc", "auroc_95%", "precision", "recall", "true_flagged")
+            write_record(NAME, machine, settings, list(rows.values()), headline, options.results, shown)
+    return 0
+
+
+def detectors(
+    language: str, options: Namespace
+) -> Iterator[tuple[tuple[str, ...], Callable[[Sequence[Dialogue]], Scores]]]:
+    """What gives scores, with the names of the detectors whose scores it gives."""
+    yield ("checks", "no evidence", "checks or no evidence"), check_scores
+    for model in options.models or MODELS[language]:
+        names = (f"mean log-probability, {model}", f"lowest log-probability, {model}")
+
+        def scores(dialogues: Sequence[Dialogue], model: str = model, names: tuple[str, ...] = names) -> Scores:
+            mean, lowest = model_scores(dialogues, model, options)
+            return dict(zip(names, (mean, lowest), strict=True))
+
+        yield names, scores
+
+
+def check_scores(dialogues: Sequence[Dialogue]) -> Scores:
+    """The number of the checks' flags, and whether no turn supports the statement."""
+    checked = [check_summary(one, said.role, said.text) for one in dialogues for said in one.statements]
+    flags = [float(len(one.flags)) for one in checked]
+    unsupported = [float(any(not evidence.turns for evidence in one.evidence)) for one in checked]
+    both = [one + other for one, other in zip(flags, unsupported, strict=True)]
+    return {"checks": flags, "no evidence": unsupported, "checks or no evidence": both}
+
+
+def model_scores(dialogues: Sequence[Dialogue], name: str, options: Namespace) -> tuple[list[float], list[float]]:
+    """The negated mean and lowest log-probability of each statement's tokens, the end of the answer included."""
+    import torch
+
+    from rolesum.models.bundled_adapters import bundled_adapters
+    from rolesum.models.loading import load_model
+    from rolesum.training.encode import encode_bundles
+
+    adapter = bundled_adapters().get(name)
+    loaded = load_model(None if adapter else name, adapter=adapter, dtype=options.dtype, device=options.device)
+    bundles = [Bundle(one, tuple(Example(one, said.role, said.text) for said in one.statements)) for one in dialogues]
+    encoded = encode_bundles(bundles, loaded.layout(), loaded.encoder, max_length=loaded.max_length)
+    mean, lowest = list[float](), list[float]()
+    with torch.inference_mode():
+        for bundle in encoded.bundles:
+            for branch in bundle.branches:
+                ids = torch.tensor([[*bundle.prefix, *branch.ids]], device=loaded.device)
+                kept = loaded.model(input_ids=ids, logits_to_keep=branch.targets + 1, use_cache=False).logits[0, :-1]
+                chosen = ids[0, -branch.targets :, None]
+                logprobs = kept.float().log_softmax(-1).gather(-1, chosen)[:, 0]
+                mean.append(-float(logprobs.mean()))
+                lowest.append(-float(logprobs.min()))
+    return mean, lowest
+
+
+def _measured(language: str, score: Callable[[Sequence[Dialogue]], Scores], options: Namespace) -> list[Job]:
+    """A row for each detector that `score` gives."""
+    of_split = {}
+    for split in ("validation", "test"):
+        dialogues = read_dialogues(f"sample:dialogues-{language}-{split}", ReadOptions(limit=options.limit))
+        scores = score(dialogues)
+        said = [(place, one) for place, dialogue in enumerate(dialogues) for one in dialogue.statements]
+        of_split[split] = [
+            Labeled(place, one, {name: values[number] for name, values in scores.items()})
+            for number, (place, one) in enumerate(said)
+        ]
+    names = list(of_split["test"][0].scores)
+    return [{"language": language} | _row(name, of_split["validation"], of_split["test"]) for name in names]
+
+
+def _row(name: str, validation: Sequence[Labeled], test: Sequence[Labeled]) -> Job:
+    """The figures of one detector; those by kind compare the false statements of a kind with all true ones."""
+    threshold = best_threshold(*_groups(validation, name)) if "log-probability" in name else 1.0
+    false, true = _groups(test, name)
+    precision, recall = precision_recall(false, true, threshold)
+    kinds = sorted({one.statement.kind for one in test if one.statement.kind})
+    by_kind = {}
+    for kind in kinds:
+        of_kind = [one.scores[name] for one in test if one.statement.kind == kind]
+        recall_of_kind = precision_recall(of_kind, true, threshold)[1]
+        by_kind[kind] = {"statements": len(of_kind), "auroc": auroc(of_kind, true), "recall": recall_of_kind}
+    return {
+        "detector": name,
+        "statements": len(test),
+        "auroc": auroc(false, true),
+        "auroc_95%": _interval(test, name),
+        "threshold": threshold,
+        "precision": None if np.isnan(precision) else precision,
+        "recall": recall,
+        "true_flagged": precision_recall(true, false, threshold)[1],
+        "kinds": by_kind,
+    }
+
+
+def _groups(labeled: Sequence[Labeled], name: str) -> tuple[list[float], list[float]]:
+    """The scores of the false statements, and of the true ones."""
+    false = [one.scores[name] for one in labeled if not one.statement.supported]
+    return false, [one.scores[name] for one in labeled if one.statement.supported]
+
+
+def _interval(test: Sequence[Labeled], name: str) -> list[float]:
+    """The 95 % percentile bootstrap interval of the AUROC; dialogues are resampled, with all their statements."""
+    by_dialogue: dict[int, list[Labeled]] = {}
+    for one in test:
+        by_dialogue.setdefault(one.dialogue, []).append(one)
+    places, draw = list(by_dialogue), np.random.default_rng(SEED)
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = [one for place in draw.choice(places, len(places)) for one in by_dialogue[place]]
+        found.append(auroc(*_groups(drawn, name)))
+    return [float(one) for one in np.percentile(found, [2.5, 97.5])]
+
+
+def _options() -> Namespace:
+    parser = arguments(str(__doc__).splitlines()[0])
+    parser.add_argument("--languages", nargs="+", choices=tuple(MODELS), default=list(MODELS))
+    parser.add_argument("--models", nargs="+", help="bases or bundled adapters; default: by language")
+    parser.add_argument("--limit", type=int, help="dialogues of each split; default: all")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
