@@ -120,6 +120,38 @@ def checks(rows: Sequence[Job], name: str) -> str:
     return "\n".join(lines)
 
 
+def by_role(rows: Sequence[Job], name: str) -> str:
+    """Of one data set, as in by_role-dialogues_en: R-1 and R-L of every system for each role."""
+    _, data = name.split("-")
+    chosen = {(row["system"], row["role"]): row for row in rows if row["data"] == data}
+    titles = {row["system"]: row["title"] for row in chosen.values()}
+    roles = list(dict.fromkeys(role for _, role in chosen))
+    head = ["R-1 (95 % interval), R-L", *roles]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for system, title in titles.items():
+        figures = []
+        for role in roles:
+            row = chosen[system, role]
+            long = "rougeLsum" if row["scorer"].startswith("csds") else "rougeL"
+            figures.append(f"{_with_interval(row['means'], row['intervals'], 'rouge1')}, {row['means'][long]:.1f}")
+        lines.append(_line([title, *figures]))
+    return "\n".join(lines)
+
+
+def detection(rows: Sequence[Job], name: str) -> str:
+    """Of one language, as in detection-en: how well each detector finds false statements, all and by kind."""
+    chosen = [row for row in rows if row["language"] == name.split("-")[1]]
+    kinds = {kind: found["statements"] for kind, found in chosen[0]["kinds"].items()}
+    head = ["detector", "AUROC", "precision", "recall", *(f"{kind} ({count})" for kind, count in kinds.items())]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in chosen:
+        figures = [f"{row['auroc']:.2f} ({_range(row['auroc_95%'], '.2f')})"]
+        figures += ["–" if row[one] is None else f"{100 * row[one]:.0f} %" for one in ("precision", "recall")]
+        figures += [f"{row['kinds'][kind]['auroc']:.2f}, {100 * row['kinds'][kind]['recall']:.0f} %" for kind in kinds]
+        lines.append(_line([row["detector"], *figures]))
+    return "\n".join(lines)
+
+
 def commands(rows: Sequence[Job], name: str) -> str:
     """Of some data sets, as in commands-samsum-tweetsumm: the command of each system, as a block of code."""
     chosen = dict.fromkeys(row["command"] for row in rows if row["data"] in name.split("-")[1:])
@@ -147,6 +179,8 @@ TABLES: dict[str, Callable[[Sequence[Job], str], str]] = {
     "scores": scores,
     "gains": gains,
     "checks": checks,
+    "by_role": by_role,
+    "detection": detection,
     "commands": commands,
     "cells": cells,
 }

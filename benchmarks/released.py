@@ -69,9 +69,9 @@ def main() -> int:
         for system in systems(data, options):
             if options.systems and system.name not in options.systems:
                 continue
-            found = _evaluated(f"{folders[data]}/{FILES[data]}", data, system, options)
+            found = evaluated(f"{folders[data]}/{FILES[data]}", data, system, options)
             for role in found["roles"]:
-                row = _row(data, system, role, found) | {"references_sha256": hashes[role]}
+                row = role_row(data, system, role, found) | {"references_sha256": hashes[role]}
                 done[data, system.name, role] = row
     machine = probe(options.device, options.dtype, base=DEFAULT_MODEL)
     known = {data: [system.name for system in systems(data, options)] for data in FILES}
@@ -83,7 +83,7 @@ def main() -> int:
     return 0
 
 
-def _evaluated(file: str, data: str, system: System, options: Namespace) -> Job:
+def evaluated(file: str, data: str, system: System, options: Namespace) -> Job:
     """The results.json of a row: from an earlier run of the same command, or new."""
     out = options.work / f"{data}-{system.name}"
     written = ["--data", file, *system.options, "--max-new-tokens", str(options.max_new_tokens), "--out", str(out)]
@@ -104,7 +104,7 @@ def _hashes(file: str) -> dict[str, str]:
     return {role: references_hash(references) for role, references in first.items()}
 
 
-def _row(data: str, system: System, role: str, results: Job) -> Job:
+def role_row(data: str, system: System, role: str, results: Job) -> Job:
     """One role of one system: its figures with their 95 % intervals, and its checks with the references' own."""
     found = results["roles"][role]
     return {
