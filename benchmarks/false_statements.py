@@ -2,24 +2,30 @@
 
 Each statement of the test split is scored as if it were the summary of its role: by the checks that flag it, and by
 the mean and the lowest log-probability of its tokens after the dialogue and the role's instruction. A false statement
-is a positive. The threshold of a probability is the best on the validation split.
+is a positive. The threshold of a probability is the best on the validation split. What a classifier finds that sees the
+statement and no dialogue is what the writers' wording gives away: no detector should be judged without it.
 """
 
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from record import Job, arguments, probe, rows_before, write_record
 
 from rolesum.checks import check_summary
-from rolesum.dialogue import Bundle, Dialogue, Example, Statement
+from rolesum.checks.words import tokenize
+from rolesum.dialogue import Bundle, Dialogue, Example, Statement, detect_language
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.metrics.detection import auroc, best_threshold, precision_recall
 
 NAME = "false_statements"
 MODELS = {"en": ("rolesum-smollm2-135m", "smollm2-135m", "gemma3-270m"), "zh": ("gemma3-270m",)}
+CHECKS = ("checks", "no evidence", "checks or no evidence")
+WORDING = "wording alone (naive Bayes)"
 RESAMPLES, SEED = 1000, 1
 Scores = dict[str, list[float]]  # detector -> a score for each statement, higher for what is more likely false
 
@@ -54,7 +60,8 @@ def detectors(
     language: str, options: Namespace
 ) -> Iterator[tuple[tuple[str, ...], Callable[[Sequence[Dialogue]], Scores]]]:
     """What gives scores, with the names of the detectors whose scores it gives."""
-    yield ("checks", "no evidence", "checks or no evidence"), check_scores
+    yield CHECKS, check_scores
+    yield (WORDING,), lambda dialogues: wording_scores(read_dialogues(f"sample:dialogues-{language}-train"), dialogues)
     for model in options.models or MODELS[language]:
         names = (f"mean log-probability, {model}", f"lowest log-probability, {model}")
 
@@ -72,6 +79,30 @@ def check_scores(dialogues: Sequence[Dialogue]) -> Scores:
     unsupported = [float(any(not evidence.turns for evidence in one.evidence)) for one in checked]
     both = [one + other for one, other in zip(flags, unsupported, strict=True)]
     return {"checks": flags, "no evidence": unsupported, "checks or no evidence": both}
+
+
+def wording_scores(train: Sequence[Dialogue], dialogues: Sequence[Dialogue]) -> Scores:
+    """The log-odds of a naive Bayes classifier over the words and word pairs of a statement, without its dialogue."""
+    counts = {label: Counter[str]() for label in (True, False)}
+    for said in (said for one in train for said in one.statements):
+        counts[said.supported].update(_terms(said.text))
+    known = counts[True].keys() | counts[False].keys()
+    total = {label: of_label.total() + len(known) for label, of_label in counts.items()}
+
+    def log_odds(text: str) -> float:
+        terms = [term for term in _terms(text) if term in known]
+        return sum(
+            np.log((counts[False][term] + 1) / total[False]) - np.log((counts[True][term] + 1) / total[True])
+            for term in terms
+        )
+
+    return {WORDING: [log_odds(said.text) for one in dialogues for said in one.statements]}
+
+
+def _terms(text: str) -> set[str]:
+    """The words of an English text or the characters of a Chinese one, and the pairs of neighbors."""
+    words = tokenize(text, detect_language(text))
+    return {*words, *(f"{one} {other}" for one, other in pairwise(words))}
 
 
 def model_scores(dialogues: Sequence[Dialogue], name: str, options: Namespace) -> tuple[list[float], list[float]]:
@@ -116,7 +147,7 @@ def _measured(language: str, score: Callable[[Sequence[Dialogue]], Scores], opti
 
 def _row(name: str, validation: Sequence[Labeled], test: Sequence[Labeled]) -> Job:
     """The figures of one detector; those by kind compare the false statements of a kind with all true ones."""
-    threshold = best_threshold(*_groups(validation, name)) if "log-probability" in name else 1.0
+    threshold = best_threshold(*_groups(validation, name)) if name not in CHECKS else 1.0
     false, true = _groups(test, name)
     precision, recall = precision_recall(false, true, threshold)
     kinds = sorted({one.statement.kind for one in test if one.statement.kind})

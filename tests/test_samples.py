@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+import rolesum
 from rolesum.formats import read_dialogues
 from rolesum.formats.check import check_file
 
@@ -82,3 +83,8 @@ def test_training_and_test_share_no_sentence_worth_the_name(samples, language):
 
     assert long_turns("train") & long_turns("test") == set()
     assert summaries("train") & summaries("test") == set()
+
+
+def test_the_package_loads_a_sample_by_its_name():
+    loaded = rolesum.load_dialogues("sample:en-test")
+    assert loaded == read_dialogues("sample:en-test") and isinstance(loaded[0], rolesum.Dialogue)

@@ -6,6 +6,7 @@ from rolesum.dialogue import Bundle, Dialogue, Example, RoleSummary, Statement, 
 from rolesum.errors import RolesumError
 
 if TYPE_CHECKING:
+    from rolesum.formats import read_dialogues as load_dialogues
     from rolesum.models.loading import load_model
 
 __version__ = "0.1.0"
@@ -19,11 +20,16 @@ __all__ = [
     "Statement",
     "Turn",
     "__version__",
+    "load_dialogues",
     "load_model",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "load_dialogues":
+        from rolesum.formats import read_dialogues
+
+        return read_dialogues
     if name == "load_model":  # imports torch: only when asked for
         from rolesum.models.loading import load_model
 
