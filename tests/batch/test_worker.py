@@ -10,7 +10,7 @@ from rolesum.batch import Failure, summarize_shard
 from rolesum.errors import DataError, ModelError, Problem, ResourceError
 from rolesum.evaluation.predictions import read_system_outputs
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
-from rolesum.roles import BUILT_IN
+from rolesum.roles import DEFAULT_ROLES
 
 GOOD = [dialogue(f"d{number}") for number in range(5)]
 
@@ -27,7 +27,7 @@ def test_each_dialogue_has_its_roles_in_order_and_all_go_to_the_engine_together(
     engine = EchoEngine()
     result = summarize(GOOD, engine)
     assert ids(result) == ["d0", "d1", "d2", "d3", "d4"]
-    assert [one.role for one in result.summaries[3]] == list(BUILT_IN)
+    assert [one.role for one in result.summaries[3]] == list(DEFAULT_ROLES)
     assert result.summaries[3][1].text == "user of d3: This is d3."
     assert result.failures == ()
     assert engine.calls == [["d0", "d1", "d2", "d3", "d4"]]

@@ -8,7 +8,7 @@ from helpers.tiny import model_dir, short_dialogues
 from rolesum.dialogue import make_bundle
 from rolesum.formats import read_dialogues
 from rolesum.recipe import parse_recipe
-from rolesum.roles import BUILT_IN
+from rolesum.roles import DEFAULT_ROLES
 from rolesum.training import Interrupted, Run, callbacks, train
 from rolesum.training.encode import encode_bundles
 from rolesum.training.metrics_file import read_metrics
@@ -55,7 +55,7 @@ def last(measured):
     return measured[max(measured)]
 
 
-def loss_of(loaded, file=HELD_OUT, roles=BUILT_IN):
+def loss_of(loaded, file=HELD_OUT, roles=DEFAULT_ROLES):
     """The mean loss per target token by the library's own labels and loss, one example at a time."""
     bundles = [make_bundle(dialogue, roles) for dialogue in read_dialogues(file)]
     encoded = encode_bundles(bundles, loaded.layout(), loaded.encoder, max_length=2048).bundles

@@ -30,7 +30,7 @@ from rolesum.generation import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
 from rolesum.recipe import parse_recipe
-from rolesum.roles import BUILT_IN
+from rolesum.roles import DEFAULT_ROLES
 from rolesum.training import Run, callbacks, finetune
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.validation import ValidationRouge
@@ -234,7 +234,7 @@ def test_summaries_on_the_way_are_those_of_the_adapter_that_comes_of_it(tmp_path
 
     def write(loaded, dialogues):
         engine = TransformersEngine(loaded)
-        prompts = [engine.layout.prompt(one, BUILT_IN) for one in dialogues]
+        prompts = [engine.layout.prompt(one, DEFAULT_ROLES) for one in dialogues]
         written.append([one.text for row in engine.generate(prompts, Decoding(max_new_tokens=12)) for one in row])
         assert [one.id for one in dialogues] == [one.id for one in read_dialogues(HELD_OUT)[:2]]
 
@@ -267,7 +267,7 @@ def test_summaries_log_rouge_over_all_roles_and_for_each(tmp_path):
     loaded = load_model(adapter=run.adapter, dtype="float32", device="cpu")
     again = ValidationRouge(chosen, loaded, read_dialogues(HELD_OUT)).compute()
     for measure in measures:
-        by_role = [row[f"eval_{measure}_{role}"] for role in BUILT_IN]
+        by_role = [row[f"eval_{measure}_{role}"] for role in DEFAULT_ROLES]
         assert row[f"eval_{measure}"] == pytest.approx(sum(by_role) / 3, abs=1e-5)
     for name, value in again.items():
         assert row[f"eval_{name}"] == pytest.approx(value, abs=1e-5)
