@@ -120,13 +120,19 @@ def model_scores(dialogues: Sequence[Dialogue], name: str, options: Namespace) -
     mean, lowest = list[float](), list[float]()
     with torch.inference_mode():
         for bundle in encoded.bundles:
-            for branch in bundle.branches:
-                ids = torch.tensor([[*bundle.prefix, *branch.ids]], device=loaded.device)
-                kept = loaded.model(input_ids=ids, logits_to_keep=branch.targets + 1, use_cache=False).logits[0, :-1]
-                chosen = ids[0, -branch.targets :, None]
-                logprobs = kept.float().log_softmax(-1).gather(-1, chosen)[:, 0]
-                mean.append(-float(logprobs.mean()))
-                lowest.append(-float(logprobs.min()))
+            prefix = torch.tensor([bundle.prefix], device=loaded.device)
+            cache = loaded.model(input_ids=prefix, logits_to_keep=1, use_cache=True).past_key_values
+            cache.batch_repeat_interleave(len(bundle.branches))
+            longest = max(len(branch.ids) for branch in bundle.branches)
+            rows = [[*branch.ids, *[0] * (longest - len(branch.ids))] for branch in bundle.branches]  # padded behind
+            ids = torch.tensor(rows, device=loaded.device)
+            logits = loaded.model(input_ids=ids, past_key_values=cache, use_cache=True).logits
+            for row, branch in enumerate(bundle.branches):
+                first, end = len(branch.ids) - branch.targets, len(branch.ids)
+                logprobs = logits[row, first - 1 : end - 1].float().log_softmax(-1)
+                chosen = logprobs.gather(-1, ids[row, first:end, None])[:, 0]
+                mean.append(-float(chosen.mean()))
+                lowest.append(-float(chosen.min()))
     return mean, lowest
 
 
