@@ -101,7 +101,7 @@ def evaluate(
 ) -> None:
     """Summarize dialogues that have references, score and check. A --model without an adapter: the zero-shot baseline.
 
-    Example: rolesum evaluate --adapter runs/sample/adapter --data sample:en-test --out runs/sample/test
+    Example: rolesum evaluate --adapter runs/sample/adapter --data sample:dialogues-en-test --out runs/sample/test
 
     Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
     """
