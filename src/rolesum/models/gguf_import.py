@@ -62,6 +62,7 @@ _TENSORS = re.compile(
 )
 # Rounding to b bits changes a matrix by about 1.4 * 2^-b of its norm: twice that for two roundings of one matrix.
 _ROUNDING = 3.0
+_MEMORY = 4  # bytes a parameter that a conversion takes: the weights twice in bfloat16, and some
 _ROWS = 8192  # that are compared at a time
 _BITS = {"F32": 24, "F16": 11, "BF16": 8}  # of a significand
 
@@ -129,7 +130,7 @@ def convert_gguf(header: GGUFHeader, target: Path, origin: GGUFOrigin) -> None:
         OSError: `target` cannot be written.
     """
     check_gguf(header)
-    _check_space(target, 2 * header.parameters)
+    _check_resources(target, header.parameters)
     log(f"converting {origin.file_name} ({header.quantization}) to bfloat16, once …")
     with quiet_transformers(), redirect_stderr(StringIO()), atomic_directory(target) as work:
         model = _read_model(header)
@@ -147,11 +148,18 @@ def convert_gguf(header: GGUFHeader, target: Path, origin: GGUFOrigin) -> None:
     log(f"{target}: {format_bytes(sum(one.stat().st_size for one in target.iterdir()))}")
 
 
-def _check_space(target: Path, needed: int) -> None:
+def _check_resources(target: Path, parameters: int) -> None:
+    """Raise ResourceError where disk or memory are too small for the conversion of so many parameters."""
+    import psutil
+
     folder = next(one for one in target.parents if one.exists())
-    if (free := shutil.disk_usage(folder).free) < needed:
-        what = f"not enough space for the converted model: {format_bytes(needed)} are needed, {format_bytes(free)} free"
+    disk, memory = 2 * parameters, _MEMORY * parameters
+    if (free := shutil.disk_usage(folder).free) < disk:
+        what = f"not enough space for the converted model: {format_bytes(disk)} are needed, {format_bytes(free)} free"
         raise ResourceError(what, str(folder), "free some disk space, or set ROLESUM_CACHE to another place")
+    if (free := psutil.virtual_memory().available) < memory:
+        what = f"not enough memory to convert the model: {format_bytes(memory)} are needed, {format_bytes(free)} free"
+        raise ResourceError(what, "", "close other programs, or convert it on a larger machine and copy the directory")
 
 
 def _read_model(header: GGUFHeader) -> Any:
