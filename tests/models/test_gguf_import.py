@@ -19,6 +19,7 @@ from rolesum.errors import ModelError
 from rolesum.models import CATALOG, on_disk, pull
 from rolesum.models.catalog import MARKER_FILE, CatalogEntry, GGUFSource
 from rolesum.models.download import model_dir as cached_dir
+from rolesum.models.export.exporter import write_model
 from rolesum.models.export.gguf_writer import write_gguf
 from rolesum.models.gguf_header import read_gguf_header
 from rolesum.models.loading import load_model, load_prompt_model
@@ -63,6 +64,14 @@ def test_a_llama_that_was_exported_comes_back(kind, tmp_path):
         with torch.inference_mode():
             assert torch.allclose(again.model(ids).logits, original.model(ids).logits, atol=1e-5)
     assert again.chat_format == original.chat_format and again.stop_ids == original.stop_ids
+
+
+def test_a_llama_2_keeps_its_sentencepiece_ids(tmp_path):
+    write_model(load_model(model_dir("llama2-7b"), device="cpu", dtype="float32"), "llama", tmp_path / "plain")
+    write_gguf(tmp_path / "plain", tmp_path / "model.gguf", "f32")
+    original, again = (load_prompt_model(one).tokenizer for one in (model_dir("llama2-7b"), tmp_path / "model.gguf"))
+    for text in [*TEXTS, " leading", "two  spaces", "\nnew", "<0x41>", "</s>", ""]:
+        assert again.encode(text) == original.encode(text), text
 
 
 def test_a_qwen_has_the_weights_of_the_file_and_qwens_own_pre_tokenizer(tmp_path):

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rolesum.atomic_io import atomic_directory
 from rolesum.console import format_bytes, log
 from rolesum.errors import ModelError, ResourceError, error_summary
+from rolesum.models.architectures.sentencepiece import SPACE
 from rolesum.models.catalog import MARKER_FILE
 from rolesum.models.checkpoint import raise_tensor_problems
 from rolesum.models.export.gguf_vocabulary import PRE_TOKENIZERS
@@ -38,7 +39,8 @@ ARCHITECTURES = {
 }
 # Pre-tokenizers behind whose names the originals also normalize the text, which the file does not say.
 _NORMALIZERS = {"qwen2": {"type": "NFC"}}
-# What an architecture's fields say, and where the config says the same; None: it must not be there at all.
+_SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
+# What an architecture's fields say, and where the config says the same.
 _SIZES = {
     "block_count": "num_hidden_layers",
     "context_length": "max_position_embeddings",
@@ -195,9 +197,9 @@ def _check_config(config: Any, header: GGUFHeader) -> None:
     }
     for field in _own_fields(header):
         name = _SIZES.get(field)
-        stated = header.fields[f"{header.architecture}.{field}"]
         if name is None:
             continue
+        stated = header.fields[f"{header.architecture}.{field}"]
         known = thetas if name == "rope_theta" else {_config_value(config, name)}
         if not any(_same(stated, one) for one in known):
             what = f"{field} is {stated} in the file, and {_config_value(config, name)} in the model made of it"
@@ -258,14 +260,20 @@ def _read_tokenizer(header: GGUFHeader) -> Any:
     except Exception as error:  # the library raises many kinds
         what = f"its tokenizer cannot be converted: {error_summary(error)}"
         raise ModelError(what, str(header.path), "give the model as a directory of safetensors") from None
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
     if header.fields.get("tokenizer.ggml.model") == "gpt2":
         name = _pre_tokenizer(header)
         steps, ignores_merges = PRE_TOKENIZERS[name]
-        parts = json.loads(tokenizer.backend_tokenizer.to_str())
         parts["normalizer"] = _NORMALIZERS.get(name)
         parts["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [_with_offsets(one) for one in steps]}
         parts["model"]["ignore_merges"] = ignores_merges
-        tokenizer._tokenizer = RustTokenizer.from_str(json.dumps(parts))
+    elif header.architecture == "llama":
+        # transformers puts no space before a text that begins with one; SentencePiece does.
+        prefix = [{"type": "Prepend", "prepend": SPACE}] * bool(header.fields.get(_SPACE_PREFIX, True))
+        spaces = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+        parts["normalizer"] = {"type": "Sequence", "normalizers": [*prefix, spaces]}
+        parts["pre_tokenizer"] = None
+    tokenizer._tokenizer = RustTokenizer.from_str(json.dumps(parts))
     return tokenizer
 
 
