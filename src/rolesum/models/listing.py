@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.models.catalog import CATALOG
@@ -59,10 +59,11 @@ def print_models() -> None:
     """Print two tables: the models of the catalog, and the families that decide how they are prompted and trained."""
     yes_no = {True: "yes", False: "no"}
     console = Console()
-    models = Table("model", "size", "reads", "on disk", "weights", "family", "license", box=SIMPLE_HEAD)
+    heads = ("size", "reads", "on disk", "weights", "family", "license")
+    models = Table(Column("model", no_wrap=True), *heads, box=SIMPLE_HEAD)
     for entry in CATALOG.values():
         reads, here = " ".join(entry.languages), yes_no[on_disk(entry)]
-        weights = f"from {entry.gguf.quantization}" if entry.gguf else "as published"
+        weights = entry.gguf.quantization if entry.gguf else "own"
         models.add_row(entry.alias, entry.parameters, reads, here, weights, entry.family, entry.license)
     console.print(models)
     families = Table("family", "model_type", "chat form", "LoRA on linear", "shares prefix", box=SIMPLE_HEAD)
@@ -70,7 +71,9 @@ def print_models() -> None:
         types = ", ".join(family.model_types) or f"any {family.name if family.encoder_decoder else 'other causal'}"
         families.add_row(family.name, types, _chat(family), _targets(family), yes_no[family.shares_prefix])
     console.print(families)
-    console.print("Weights from Q4_K_M and the like: dequantized from a GGUF file of that precision", highlight=False)
+    console.print(
+        "Weights: the model's own, or dequantized from a GGUF file of the precision that is named", highlight=False
+    )
     for one in _own_files():
         console.print(f"Converted from {one.origin}: {one.directory}", highlight=False, soft_wrap=True)
     if adapters := bundled_adapters():
