@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 
 # Of several processes of one run, only the first prints.
 console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
@@ -32,45 +32,64 @@ class ProgressBar:
     total: int
     unit: str
     steps_before_eta: int = 1
+    written: Callable[[float], str] | None = None  # how a number is written; by default as it is, with the unit
     started: float = field(default_factory=time.monotonic)
     done: int = 0
 
     def __post_init__(self) -> None:
-        self.task = self.progress.add_task(self.label, total=self.total, note="", left="")
+        self.task = self.progress.add_task(self.label, total=self.total, note="", left="", count="")
         self.resumed_at = 0
         self.last_logged = self.started
 
     def start_at(self, done: int) -> None:
-        """Count `done` steps as finished before the start, as a resumed run does."""
-        self.resumed_at = self.done = done
+        """Count the first `done` steps as finished without time, as they are when a run or a download goes on."""
+        self.resumed_at += done - self.done
+        self.done = done
         self.progress.update(self.task, completed=done)
 
     def advance(self, steps: int, note: str = "") -> None:
         self.done += steps
         now = time.monotonic()
         rate = (self.done - self.resumed_at) / max(now - self.started, 1e-9)
-        text = note or f"{rate:.2f} {self.unit}/s"
+        text = note or (f"{self.written(rate)}/s" if self.written else f"{rate:.2f} {self.unit}/s")
         seconds = round((self.total - self.done) / max(rate, 1e-9))
         known = self.steps_before_eta <= self.done - self.resumed_at and self.done < self.total
         left = f"{timedelta(seconds=seconds)} left" if known else ""
-        self.progress.update(self.task, completed=self.done, note=text, left=left)
+        done, total = (self.written(n) if self.written else str(n) for n in (self.done, self.total))
+        self.progress.update(self.task, completed=self.done, note=text, left=left, count=f"{done} of {total}")
         if not console.is_terminal and now - self.last_logged >= LOG_INTERVAL:
             self.last_logged = now
-            log(", ".join(filter(None, (f"{self.label}: {self.done} of {self.total}", text, left))))
+            log(", ".join(filter(None, (f"{self.label}: {done} of {total}", text, left))))
 
 
 @contextmanager
 def progress_bar(label: str, total: int, unit: str = "dialogues", steps_before_eta: int = 1) -> Iterator[ProgressBar]:
     """Show a ProgressBar of `total` steps while the block runs."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+    with _progress(MofNCompleteColumn()) as progress:
         yield ProgressBar(progress, label, total, unit, steps_before_eta)
+
+
+@contextmanager
+def byte_progress(label: str, total: int) -> Iterator[ProgressBar]:
+    """Show a ProgressBar of `total` bytes while the block runs."""
+    with _progress(TextColumn("{task.fields[count]}")) as progress:
+        yield ProgressBar(progress, label, total, "bytes", written=format_bytes)
+
+
+def _progress(counter: ProgressColumn) -> Progress:
+    note, left = TextColumn("{task.fields[note]}", style="dim"), TextColumn("{task.fields[left]}")
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), counter, note, left)
+    return Progress(*columns, console=console, refresh_per_second=4)
+
+
+def format_bytes(number: float) -> str:
+    """A number of bytes in decimal units, such as "491.4 MB"."""
+    size, unit = number, "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.95:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def log(text: str) -> None:

@@ -149,7 +149,9 @@ class Recipe(_RecipeModel):
 
     name: str = Field(description="Names the run's directory: runs/NAME.")
     note: str = Field("", description="What the run is for, and where its settings come from.")
-    base: str = Field("smollm2-135m", min_length=1, description="A catalog alias, a hub id, or a local directory.")
+    base: str = Field(
+        "smollm2-135m", min_length=1, description="A catalog alias, a hub id, a GGUF file, or a local directory."
+    )
     data: Data
     roles: tuple[str, ...] = Field(
         DEFAULT_ROLES, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."

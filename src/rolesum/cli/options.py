@@ -24,7 +24,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Base model: alias, hub id (NAME@REVISION) or directory. Default: the adapter's base.",
+        help="Base model: alias, hub id (NAME@REVISION), GGUF file or directory. Default: the adapter's base.",
     ),
 ]
 Adapter = Annotated[

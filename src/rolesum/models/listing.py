@@ -4,10 +4,11 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.models.catalog import CATALOG
+from rolesum.models.converted import ConvertedModel, converted_models
 from rolesum.models.download import on_disk
 from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
 from rolesum.models.revisions import known_commit, recorded_revisions
@@ -16,14 +17,18 @@ _FAMILIES = {family.name: family for family in FAMILIES}
 
 
 def describe_models() -> list[dict[str, Any]]:
-    """The catalog in its order, as JSON objects, with what is on disk on this machine."""
-    return [
+    """The catalog in its order, as JSON objects, with what is on disk on this machine; then GGUF files of the user's.
+
+    `dequantized_from` names the file that a model's weights are taken from where they are not the published ones.
+    """
+    listed = [
         {
             "alias": entry.alias,
             "parameters": entry.parameters,
             "reads": entry.languages,
             "source": entry.source,
-            "revision": entry.wheels[0].version if entry.wheels else known_commit(entry.hub_id),
+            "revision": f"sha256:{entry.gguf.sha256}" if entry.gguf else known_commit(entry.hub_id),
+            "dequantized_from": f"{entry.gguf.quantization} GGUF {entry.gguf.file_name}" if entry.gguf else None,
             "on_disk": on_disk(entry),
             "family": entry.family,
             "shares_prefix": _FAMILIES[entry.family].shares_prefix,
@@ -32,28 +37,51 @@ def describe_models() -> list[dict[str, Any]]:
         }
         for entry in CATALOG.values()
     ]
+    own = [
+        {
+            **dict.fromkeys(listed[0]),
+            "alias": str(one.directory),
+            "source": one.found_at.path if one.found_at else None,
+            "revision": f"sha256:{one.sha256}",
+            "dequantized_from": one.origin,
+            "on_disk": True,
+        }
+        for one in _own_files()
+    ]
+    return [*listed, *own]
+
+
+def _own_files() -> list[ConvertedModel]:
+    return [one for one in converted_models() if one.alias is None]
 
 
 def print_models() -> None:
     """Print two tables: the models of the catalog, and the families that decide how they are prompted and trained."""
     yes_no = {True: "yes", False: "no"}
     console = Console()
-    models = Table("model", "size", "reads", "on disk", "family", "license", box=SIMPLE_HEAD)
+    heads = ("size", "reads", "on disk", "weights", "family", "license")
+    models = Table(Column("model", no_wrap=True), *heads, box=SIMPLE_HEAD)
     for entry in CATALOG.values():
         reads, here = " ".join(entry.languages), yes_no[on_disk(entry)]
-        models.add_row(entry.alias, entry.parameters, reads, here, entry.family, entry.license)
+        weights = entry.gguf.quantization if entry.gguf else "own"
+        models.add_row(entry.alias, entry.parameters, reads, here, weights, entry.family, entry.license)
     console.print(models)
     families = Table("family", "model_type", "chat form", "LoRA on linear", "shares prefix", box=SIMPLE_HEAD)
     for family in (*FAMILIES, OTHER, OTHER_ENCODER_DECODER):
         types = ", ".join(family.model_types) or f"any {family.name if family.encoder_decoder else 'other causal'}"
         families.add_row(family.name, types, _chat(family), _targets(family), yes_no[family.shares_prefix])
     console.print(families)
+    console.print(
+        "Weights: the model's own, or dequantized from a GGUF file of the precision that is named", highlight=False
+    )
+    for one in _own_files():
+        console.print(f"Converted from {one.origin}: {one.directory}", highlight=False, soft_wrap=True)
     if adapters := bundled_adapters():
         console.print(f"Adapters that come with rolesum: {', '.join(adapters)}", highlight=False)
     for name, commit in recorded_revisions().items():
         console.print(f"Revision of {name}: {commit}", highlight=False)
     console.print("Sources and notes: rolesum models --json", highlight=False)
-    others = "Any other causal model, and encoder-decoders, work by hub id (owner/name) or directory."
+    others = "Any other causal model, and encoder-decoders, work by hub id (owner/name), directory or GGUF file."
     console.print(others, highlight=False)
 
 

@@ -1,6 +1,5 @@
-"""Load a model by catalog alias, hub id or directory: what builds its prompts, or all of it with its weights."""
+"""Load a model by catalog alias, hub id, GGUF file or directory: all of it, or what builds its prompts."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -12,10 +11,11 @@ import torch
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
 from rolesum.models.adapter_metadata import AdapterMetadata, read_adapter_metadata, read_metadata
 from rolesum.models.adapters import attach_adapter, compute_fingerprint
-from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, MARKER_FILE, CatalogEntry
+from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, CatalogEntry
 from rolesum.models.chat_template import chat_format
 from rolesum.models.checkpoint import load_config, load_pretrained, load_tokenizer, read_config, read_json
-from rolesum.models.download import pull
+from rolesum.models.converted import read_converted
+from rolesum.models.download import is_gguf, pull
 from rolesum.models.encoder_decoder import check_encoder_decoder, encoder_decoder_spec
 from rolesum.models.families import Family, family_of
 from rolesum.models.prompt_model import LoadedModel, PromptModel
@@ -96,7 +96,7 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
 ) -> LoadedModel:
-    """Load a base by catalog alias, hub id or local directory, with an adapter on it if one is given.
+    """Load a base by catalog alias, hub id, GGUF file or local directory, with an adapter on it if one is given.
 
     Without a name, the base that the adapter was trained on, or the default model. `dtype` is float32, bfloat16 or
     auto (bfloat16 where the device computes it fast). Raises ModelError, or ResourceError where a download fails.
@@ -164,13 +164,16 @@ def pick_device(name: str) -> torch.device:
 
 
 def find_model(name: str) -> Path:
-    """The directory of a model by its alias, hub id or directory; fetched where it is not there. Raises ModelError."""
+    """The directory of a model by its alias, hub id, GGUF file or directory, fetched or converted if need be.
+
+    Raises ModelError, or ResourceError where a download fails.
+    """
     path = Path(name)
     if path.is_dir():
         return path
-    if split_revision(name)[0] in CATALOG or _HUB_ID.match(name):
+    if is_gguf(name) or split_revision(name)[0] in CATALOG or _HUB_ID.match(name):
         return pull(name)
-    fix = f"{did_you_mean(name, CATALOG)}; or give a hub id (owner/name) or the directory of a checkpoint"
+    fix = f"{did_you_mean(name, CATALOG)}; or give a hub id (owner/name), a GGUF file or the directory of a checkpoint"
     raise ModelError(f'no model "{name}"', fix=fix)
 
 
@@ -180,11 +183,8 @@ def _entry(name: str, path: Path) -> CatalogEntry | None:
     named = next((entry for entry in CATALOG.values() if given in (entry.alias, entry.hub_id)), None)
     if named is not None:
         return named
-    marker = path / MARKER_FILE
-    try:
-        return CATALOG.get(json.loads(marker.read_text(encoding="utf-8")).get("alias")) if marker.is_file() else None
-    except ValueError:
-        return None
+    converted = read_converted(path)
+    return CATALOG.get(converted.alias or "") if converted else None
 
 
 def collect_stop_ids(prompt_model: PromptModel, *configs: Any) -> tuple[int, ...]:

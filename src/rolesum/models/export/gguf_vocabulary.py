@@ -13,22 +13,25 @@ from rolesum.errors import ModelError
 from rolesum.models.architectures.sentencepiece import MODEL_FILE, SPACE, fast_tokenizer
 from rolesum.models.checkpoint import read_json
 
-_LLAMA3_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 _BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+
+
+def _split(digits: str) -> list[dict[str, Any]]:
+    """Words as GPT-4's tokenizer cuts them, with so many digits together; then bytes."""
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+        rf"{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    cut = {"type": "Split", "pattern": {"Regex": words}, "behavior": "Isolated", "invert": False}
+    return [cut, {**_BYTES, "use_regex": False}]
+
+
 # llama.cpp's name of a pre-tokenizer -> what does the same in tokenizer.json, and its ignore_merges.
-_PRE_TOKENIZERS: dict[str, tuple[list[dict[str, Any]], bool]] = {
+PRE_TOKENIZERS: dict[str, tuple[list[dict[str, Any]], bool]] = {
     "gpt-2": ([_BYTES], False),
     "smollm": ([{"type": "Digits", "individual_digits": True}, _BYTES], False),
-    "llama-bpe": (
-        [
-            {"type": "Split", "pattern": {"Regex": _LLAMA3_WORDS}, "behavior": "Isolated", "invert": False},
-            {**_BYTES, "use_regex": False},
-        ],
-        True,
-    ),
+    "llama-bpe": (_split(r"\p{N}{1,3}"), True),
+    "qwen2": (_split(r"\p{N}"), False),
 }
 
 
@@ -198,10 +201,10 @@ def _byte_level(directory: Path, fast: Mapping[str, Any]) -> GGUFVocabulary:
         raise _unsupported("it lacks some bytes and writes unknown tokens for them", directory)
     steps = _steps(fast.get("pre_tokenizer"), "pretokenizers")
     pre = next(
-        (name for name, known in _PRE_TOKENIZERS.items() if known == (steps, bool(model.get("ignore_merges")))), None
+        (name for name, known in PRE_TOKENIZERS.items() if known == (steps, bool(model.get("ignore_merges")))), None
     )
     if pre is None:
-        known = ", ".join(_PRE_TOKENIZERS)
+        known = ", ".join(PRE_TOKENIZERS)
         raise _unsupported(f"its pre-tokenizer {_names(steps)} is none of those of {known}", directory)
     merges = [f"{left} {right}" for left, right in _pairs(model)]
     if any(merge.count(" ") != 1 for merge in merges):
