@@ -42,7 +42,7 @@ from rolesum.training.data import TrainingData, data_notes, read_training_data, 
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import packs_rows, training_forward
 from rolesum.training.model_card import model_card
-from rolesum.training.prepare_model import prepare_model
+from rolesum.training.prepare_model import check_targets, prepare_model
 from rolesum.training.run_directory import (
     Interrupted,
     Run,
@@ -128,6 +128,7 @@ def _validate_request(recipe: Recipe, context: DistributedContext, device: str) 
 def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) -> _Setup:
     """Read and encode the data, then load the base and prepare what is trained of it. Nothing is written."""
     prompt_model = context.run_on_all(lambda: load_prompt_model(recipe.base))
+    context.run_on_all(lambda: check_targets(prompt_model, recipe))
     _log_unshared(recipe, prompt_model)
     data, validation, hashes = context.run_on_all(lambda: _read_data(recipe, prompt_model))
     target, loaded = context.run_on_all(lambda: _load_base(recipe, prompt_model, context, device))

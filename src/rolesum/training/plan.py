@@ -31,7 +31,7 @@ from rolesum.training.data import (
 )
 from rolesum.training.encode import LengthLimits
 from rolesum.training.forward import training_forward
-from rolesum.training.prepare_model import prepare_model
+from rolesum.training.prepare_model import check_targets, prepare_model
 from rolesum.training.training_arguments import check_loggers
 
 TIMED_BATCHES = 4
@@ -85,6 +85,7 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     planned = find_gpu(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
     prompt_model = load_prompt_model(recipe.base)
+    check_targets(prompt_model, recipe)
     if measure and _is_unchecked(prompt_model):
         prompt_model = _checked(prompt_model, recipe, device)
     files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]

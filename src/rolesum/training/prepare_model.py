@@ -1,11 +1,15 @@
 """Prepares what is trained of a model: LoRA adapters on a frozen base, or all weights."""
 
+from typing import Any
+
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from rolesum.errors import UsageError
 from rolesum.models.families import ALL_LINEAR, Family
+from rolesum.models.prompt_model import PromptModel
+from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 
 # transformers' name for position embeddings that are computed, not learned.
@@ -15,12 +19,28 @@ SINUSOIDAL = "SinusoidalPositionalEmbedding"
 def prepare_model(model: PreTrainedModel, family: Family, recipe: Recipe) -> PreTrainedModel | PeftModel:
     """The model as the recipe's method trains it: with fresh LoRA layers, seeded by the recipe, or all unfrozen."""
     _check_head(model, family, recipe)
+    _check_tied(model, recipe)
     torch.manual_seed(recipe.training.seed)
     if recipe.training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # not annotated
     if recipe.method == "full":
         return _unfrozen(model)
     return _with_lora(model, family, recipe)
+
+
+def empty_model(prompt_model: PromptModel) -> PreTrainedModel:
+    """The base as its config describes it, on the meta device: its layers without their weights."""
+    with quiet_transformers(), torch.device("meta"):
+        auto: Any = AutoModelForSeq2SeqLM if prompt_model.encoder_decoder_spec else AutoModelForCausalLM
+        built: PreTrainedModel = auto.from_config(prompt_model.config)
+    return built
+
+
+def check_targets(prompt_model: PromptModel, recipe: Recipe) -> None:
+    """Raise UsageError for lora.targets that cannot be trained, before data are read and weights are loaded."""
+    if recipe.method == "lora" and recipe.lora.targets:
+        with torch.device("meta"):
+            prepare_model(empty_model(prompt_model), prompt_model.family, recipe)
 
 
 def _check_head(model: PreTrainedModel, family: Family, recipe: Recipe) -> None:
@@ -34,6 +54,24 @@ def _check_head(model: PreTrainedModel, family: Family, recipe: Recipe) -> None:
         )
         fix = "use method: lora" if recipe.method == "full" else "leave lm_head out of lora.targets"
         raise UsageError(what, fix=fix)
+
+
+def _check_tied(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Raise UsageError for LoRA targets whose matrix the base uses in two places, such as embeddings and head.
+
+    An adapter adds to one of the places only, and no single matrix could hold the result.
+    """
+    targets = recipe.lora.targets if recipe.method == "lora" else None
+    modules = {name.rpartition(".")[0] for pair in model.all_tied_weights_keys.items() for name in pair}
+    tied = [one for one in targets or () if any(f".{module}".endswith(f".{one}") for module in modules)]
+    if tied:
+        what = (
+            f"lora.targets: {recipe.base} has one matrix for embeddings and head (tie_word_embeddings), and an adapter "
+            f"on {' or '.join(tied)} would change one of them: it could not be merged or exported"
+        )
+        others = [one for one in targets or () if one not in tied]
+        fix = f"--set lora.targets=[{','.join(others)}]" if others else "leave lora.targets out"
+        raise UsageError(what, fix=f"{fix}; or use a base with an untied head, or method: full")
 
 
 def count_parameters(model: torch.nn.Module) -> tuple[int, int]:
