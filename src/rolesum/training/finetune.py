@@ -55,6 +55,7 @@ from rolesum.training.run_directory import (
     list_checkpoints,
     lock_run,
     start_run,
+    write_held_out,
 )
 from rolesum.training.trainer import BundleDataset, RoleTrainer
 from rolesum.training.training_arguments import check_loggers, tensorboard_dir, training_arguments
@@ -186,6 +187,9 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
         context.run_on_main(setup.rouge.check)
     dtype = pick_dtype(setup.recipe.dtype, setup.device)
     context.run_on_main(lambda: start_run(run, setup.recipe, setup.loaded, dtype, setup.data_hashes, resume))
+    if setup.validation and setup.data.held_out:
+        held_out = setup.validation.dialogues
+        context.run_on_main(lambda: write_held_out(run, held_out))
     checkpoint = context.run_on_main(lambda: _last_checkpoint(run, context)) if resume else None
     with _memory_errors():
         costs = _fit(setup, checkpoint, deadline)

@@ -88,7 +88,7 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     check_targets(prompt_model, recipe)
     if measure and _is_unchecked(prompt_model):
         prompt_model = _checked(prompt_model, recipe, device)
-    files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]
+    files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file and file.path]
     fitted, notes = _fitting(
         recipe, prompt_model, [bundle for file in files for bundle in read_bundles(recipe, file)[0]]
     )

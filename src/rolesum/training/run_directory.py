@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,8 +16,10 @@ from typing import Any
 import torch
 
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
+from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.formats import open_source
+from rolesum.formats.jsonl import to_json
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
 from rolesum.interrupts import Stopped, signal_name, signal_number
@@ -57,6 +59,11 @@ class Run:
         return self.path / "metrics.jsonl"
 
     @property
+    def held_out(self) -> Path:
+        """The dialogues that data.validation.share keeps out of training, to evaluate the adapter on."""
+        return self.path / "validation.jsonl"
+
+    @property
     def environment(self) -> Path:
         return self.path / "environment.json"
 
@@ -87,7 +94,7 @@ class Run:
         for folder in (self.adapter, self.model):
             shutil.rmtree(folder, ignore_errors=True)
         self.remove_intermediates()
-        for file in (self.recipe, self.metrics, self.environment):
+        for file in (self.recipe, self.metrics, self.environment, self.held_out):
             file.unlink(missing_ok=True)
 
     def remove_intermediates(self) -> None:
@@ -157,7 +164,7 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     if not resume and list_checkpoints(run.checkpoints):
         raise UsageError("this directory holds a run that was stopped", path, "add --resume, or remove it")
     folders = (run.adapter, run.model, run.checkpoints, run.best)
-    files = () if _environment(run) else (run.recipe, run.metrics, run.environment)
+    files = () if _environment(run) else (run.recipe, run.metrics, run.environment, run.held_out)
     foreign = [one.name for one in folders if one.is_file()] + [one.name for one in files if one.exists()]
     if foreign:
         what = f"this directory holds what no run of rolesum wrote: {', '.join(foreign)}"
@@ -190,6 +197,11 @@ def start_run(
     if not resume:
         atomic_write_text(run.metrics, "")
     atomic_write_text(run.recipe, dump_recipe(recipe))
+
+
+def write_held_out(run: Run, dialogues: Sequence[Dialogue]) -> None:
+    """Write the dialogues that are held out for validation, as JSON lines."""
+    atomic_write_text(run.held_out, "".join(f"{to_json(one)}\n" for one in dialogues))
 
 
 def finish_run(run: Run, costs: dict[str, Any]) -> None:
@@ -237,7 +249,7 @@ def data_files(recipe: Recipe) -> dict[str, str]:
     """The files that decide what is trained on and validated, by their keys in the recipe."""
     data = recipe.data
     files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}
-    if data.validation:
+    if data.validation and data.validation.path:
         files["validation"] = data.validation.path
     return files | {f"apart_from: {path}": path for file in data.train_files for path in file.apart_from}
 
