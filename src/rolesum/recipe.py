@@ -172,6 +172,9 @@ class Recipe(_RecipeModel):
     name: str = Field(description="Names the run's directory: runs/NAME.")
     note: str = Field("", description="What the run is for, and where its settings come from.")
     base: str = Field("smollm2-135m", min_length=1, description="A catalog alias, a hub id, or a local directory.")
+    base_adapter: str | None = Field(
+        None, min_length=1, description="Go on from this LoRA adapter: its directory, or the name of a bundled one."
+    )
     data: Data
     roles: tuple[str, ...] = Field(
         DEFAULT_ROLES, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
@@ -206,6 +209,9 @@ class Recipe(_RecipeModel):
             raise ValueError("validation.best_by: rouge needs validation.summaries")
         if self.method == "full" and self.quantize:
             raise ValueError("method: full cannot train the 4-bit weights of quantize")
+        if self.method == "full" and self.base_adapter:
+            what = "method: full trains the base, and base_adapter is LoRA beside it: merge them first"
+            raise ValueError(f"{what} (rolesum export --to merged), and name the result as base")
         return self
 
     @property
