@@ -120,14 +120,10 @@ def with_base_adapter(recipe: Recipe) -> Recipe:
 def base_adapter_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: int) -> list[str]:
     """What a run has from its base adapter, and what it changes of its roles, a line each.
 
-    Without one, of few training `dialogues`, where one could be gone on from.
+    Without one: that `dialogues` to train on are few, where an adapter comes with rolesum that could be gone on from.
     """
     if adapter is None:
-        bundled = adapter_for(recipe.base) if recipe.method == "lora" else None
-        what = f"{dialogues} dialogues are few: of 36, an adapter on the base alone came out behind the bundled one"
-        return (
-            [f"{what}; --from-adapter {bundled_name(bundled)} goes on from it"] if bundled and dialogues < FEW else []
-        )
+        return _few_notes(recipe, dialogues)
     notes = [f"goes on from {adapter.describe()}"]
     notes += [f"{name}: {terms}; that holds for what goes on from it" for name, terms in adapter.terms.items()]
     trained = adapter.metadata.get("roles")
@@ -140,13 +136,24 @@ def base_adapter_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: i
     return notes
 
 
+def _few_notes(recipe: Recipe, dialogues: int) -> list[str]:
+    bundled = adapter_for(recipe.base) if recipe.method == "lora" else None
+    if bundled is None or dialogues >= FEW:
+        return []
+    what = f"{dialogues} dialogues are few: of 36, an adapter on the base alone came out behind the bundled one"
+    return [f"{what}; --from-adapter {bundled_name(bundled)} goes on from it"]
+
+
 Fault = tuple[str, str]  # what is wrong, and its fix
 
 
 def _agreed_lora(recipe: Recipe, adapter: BaseAdapter) -> tuple[dict[str, Any], list[Fault]]:
     """The adapter's settings by the recipe's keys, and what the recipe sets otherwise."""
-    found: dict[str, Any] = {ours: adapter.config.get(theirs) for ours, theirs in _SETTINGS.items()}
-    found = {key: value for key, value in found.items() if value is not None} | {"targets": adapter.targets}
+    stored = {ours: adapter.config.get(theirs) for ours, theirs in _SETTINGS.items()}
+    found: dict[str, Any] = {
+        key: float(value) if key == "alpha" else value for key, value in stored.items() if value is not None
+    }
+    found["targets"] = adapter.targets
     faults: list[Fault] = []
     for key, value in found.items():
         asked = getattr(recipe.lora, key)
