@@ -18,7 +18,7 @@ from rolesum.file_state import unchanged_while_read
 from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.models.adapters import save_adapter, save_model
 from rolesum.models.base_adapter import BaseAdapter, base_adapter_notes, read_base_adapter, with_base_adapter
-from rolesum.models.loading import load_weights, pick_device, pick_dtype
+from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.os_errors import os_error
@@ -43,7 +43,7 @@ from rolesum.training.data import TrainingData, data_notes, read_training_data, 
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import packs_rows, training_forward
 from rolesum.training.model_card import model_card
-from rolesum.training.prepare_model import check_base_weights, check_targets, load_recipe_base, prepare_model
+from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
 from rolesum.training.run_directory import (
     Interrupted,
     Run,
@@ -131,7 +131,7 @@ def _validate_request(recipe: Recipe, context: DistributedContext, device: str) 
 def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) -> _Setup:
     """Read and encode the data, then load the base and prepare what is trained of it. Nothing is written."""
     adapter = context.run_on_all(lambda: read_base_adapter(recipe))
-    prompt_model = context.run_on_all(lambda: load_recipe_base(recipe, adapter))
+    prompt_model = context.run_on_all(lambda: with_prompts_of(adapter, load_prompt_model(recipe.base)))
     context.run_on_all(lambda: check_targets(prompt_model, recipe))
     _log_unshared(recipe, prompt_model)
     data, validation, hashes = context.run_on_all(lambda: _read_data(recipe, prompt_model))

@@ -73,4 +73,4 @@ def _inherited_terms(note: Mapping[str, Any]) -> str:
     """The paragraph on what the data of the adapters that this one goes on from allow."""
     bound = [one for one in adapter_chain(cast(AdapterMetadata, note)) if one.get("terms")]
     said = [f"{one['name']} ({one.get('license', 'its license')}): {one['terms']}." for one in bound]
-    return f"\n**Its license goes on to this one.** {' '.join(said)}\n" if said else ""
+    return f"\n**Bound by what it goes on from.** {' '.join(said)}\n" if said else ""

@@ -15,7 +15,7 @@ from rolesum.console import progress_bar
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
 from rolesum.models.base_adapter import base_adapter_notes, read_base_adapter, with_base_adapter
-from rolesum.models.loading import load_weights, pick_device, pick_dtype
+from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
@@ -32,7 +32,7 @@ from rolesum.training.data import (
 )
 from rolesum.training.encode import LengthLimits
 from rolesum.training.forward import training_forward
-from rolesum.training.prepare_model import check_base_weights, check_targets, load_recipe_base, prepare_model
+from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
 from rolesum.training.training_arguments import check_loggers
 
 TIMED_BATCHES = 4
@@ -88,7 +88,7 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     check_loggers(recipe.training.report_to)
     recipe = with_base_adapter(recipe)
     adapter = read_base_adapter(recipe)
-    prompt_model = load_recipe_base(recipe, adapter)
+    prompt_model = with_prompts_of(adapter, load_prompt_model(recipe.base))
     check_targets(prompt_model, recipe)
     if measure and _is_unchecked(prompt_model):
         prompt_model = _checked(prompt_model, recipe, device)

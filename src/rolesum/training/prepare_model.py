@@ -13,7 +13,6 @@ from rolesum.models.adapters import check_fingerprint, load_adapter_weights
 from rolesum.models.base_adapter import BaseAdapter
 from rolesum.models.bundled_adapters import adapter_path
 from rolesum.models.families import ALL_LINEAR, Family
-from rolesum.models.loading import load_prompt_model
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
@@ -38,12 +37,11 @@ def prepare_model(model: PreTrainedModel, family: Family, recipe: Recipe) -> Pre
     return _with_lora(model, family, recipe)
 
 
-def load_recipe_base(recipe: Recipe, adapter: BaseAdapter | None) -> PromptModel:
-    """The recipe's base without its weights, with the prompts that its base adapter was trained with.
+def with_prompts_of(adapter: BaseAdapter | None, prompt_model: PromptModel) -> PromptModel:
+    """The base with the prompts that the adapter which a run goes on from was trained with.
 
-    Raises ModelError where the base is missing, or of another size than the one that the adapter was trained on.
+    Raises ModelError where the base is of another size than the one that the adapter was trained on.
     """
-    prompt_model = load_prompt_model(recipe.base)
     if adapter is None or not adapter.metadata:
         return prompt_model
     check_base_config(adapter, prompt_model)
