@@ -1,4 +1,4 @@
-"""The benchmark that needs a GPU is tried out on a processor, at toy size: else nobody would notice that it broke."""
+"""Benchmarks are tried out on a processor, at toy size: else nobody would notice that one of them broke."""
 
 import json
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from helpers.small_runs import recipe, trained
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 TOY = ("--device", "cpu", "--layers", "1", "--hidden", "64", "--vocab", "256", "--dialogues", "3", "--shapes", "csds")
@@ -19,3 +21,22 @@ def test_gpu_7b_measures_both_layouts_at_toy_size(tmp_path):
     rows = json.loads((tmp_path / "gpu_7b.json").read_text())["rows"]
     assert [row["variant"] for row in rows] == ["shared prefix", "one example a row"]
     assert all(row["examples_per_second"] > 0 for row in rows), rows
+
+
+@pytest.mark.slow
+def test_few_dialogues_trains_from_base_and_adapter_and_scores_both_at_toy_size(tmp_path):
+    first = trained(tmp_path / "first", recipe())
+    toy = ("--device", "cpu", "--dtype", "float32", "--counts", "2", "--limit", "2", "--max-new-tokens", "8")
+    changes = ("--set", "data.validation=null", "--set", "validation.keep=last", "--set", "training.epochs=1")
+    where = ("--adapter", first.adapter, "--work", tmp_path / "work", "--results", tmp_path)
+    command = [sys.executable, BENCHMARKS / "few_dialogues.py", *toy, *changes, *where]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "few_dialogues.json").read_text())["rows"]
+    systems = ["zero-shot", "adapter", "base-2", "adapter-2"]
+    assert [row["system"] for row in rows] == [name for name in systems for _ in ("overall", "user", "agent")]
+    notes = {
+        name: json.loads((tmp_path / "work" / name / "adapter" / "rolesum.json").read_text()) for name in systems[2:]
+    }
+    assert notes["base-2"]["base_adapter"] is None and notes["base-2"]["base"] == notes["adapter-2"]["base"]
+    assert notes["adapter-2"]["base_adapter"]["name"] == str(first.adapter)

@@ -218,3 +218,46 @@ def test_values_that_would_do_something_else_than_they_say_are_refused(change):
     parse_recipe(raw, "here")
     with pytest.raises(UsageError, match="here"):
         parse_recipe(raw | change, "here")
+
+
+def test_a_bundled_recipe_on_other_data_is_named_after_them_and_notes_its_own_name():
+    recipe = load_recipe("dialogues-smollm2-135m", ["data.train.path=calls/support.en.jsonl"])
+    assert recipe.name == "support.en"
+    assert recipe.note == "Trained on calls/support.en.jsonl by the recipe dialogues-smollm2-135m."
+    assert (recipe.data.validation, recipe.data.test) == (None, None)  # those of rolesum-dialogues say nothing of it
+    assert recipe.roles == load_recipe("dialogues-smollm2-135m").roles
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["data.train={path: mine.jsonl}", "data.test={path: held.jsonl}", "name=calls", "note=ours"],
+        ["name=calls", "data.train.path=mine.jsonl", "data.test.path=held.jsonl", "note=ours"],
+        ["data={train: {path: mine.jsonl}, test: {path: held.jsonl}}", "note=ours", "name=calls"],
+    ],
+)
+def test_what_is_set_beside_other_data_stays(overrides):
+    recipe = load_recipe("sample", overrides)
+    assert (recipe.name, recipe.note) == ("calls", "ours")
+    assert recipe.data.test is not None and recipe.data.test.path == "held.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "expected"),
+    [
+        ("sample", "data.train.limit=3", "sample"),
+        ("sample", "data.train.path=sample:dialogues-en-train", "sample"),  # its own
+        ("sample", "data.train.path=sample:en-train", "en-train"),
+        ("smollm2-samsum", "data.train.path=../samsum/train.json", "smollm2-samsum"),  # the same set, elsewhere
+    ],
+)
+def test_a_recipe_keeps_its_name_on_its_own_data_wherever_they_lie(name, override, expected):
+    recipe = load_recipe(name, [override])
+    assert recipe.name == expected
+    assert (recipe.data.test is None) is (expected == "en-train")
+
+
+def test_a_recipe_of_the_users_own_keeps_its_name_and_test_on_other_data(recipe_file):
+    text = SMALL.replace("train.jsonl", "sample:en-train").replace("test.jsonl", "sample:en-test")
+    recipe = load_recipe(recipe_file(text), ["data.train.path=mine.jsonl"])
+    assert recipe.name == "small" and recipe.data.test.path == "sample:en-test"

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, m
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, read_dialogues
+from rolesum.formats.source import SAMPLE
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.os_errors import os_error
 from rolesum.roles import ALIASES, BUILT_IN, DEFAULT_ROLES, resolve_role
@@ -71,12 +72,33 @@ class TrainFile(DataFile):
     )
 
 
+class ValidationFile(DataFile):
+    """A data file for the loss during training, or the share of data.train that is held out for it."""
+
+    path: str = Field("", description="A file, or sample:NAME for a bundled one; left out with share.")
+    share: float | None = Field(
+        None, gt=0, lt=1, description="Hold out about this share of data.train, chosen by a hash of each dialogue."
+    )
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "ValidationFile":
+        if self.share is None and not self.path:
+            raise ValueError("give path, or share to hold out a part of data.train")
+        others = [
+            name for name in DataFile.model_fields if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if self.share is not None and others:
+            what = f"share takes dialogues from data.train, so that {', '.join(others)} cannot stand beside it"
+            raise ValueError(f'{what}: write --set data.validation="{{share: {self.share:g}}}"')
+        return self
+
+
 class Data(_RecipeModel):
     """Where the dialogues come from."""
 
     train: TrainFile = Field(description="What the model is trained on.")
     mix: tuple[TrainFile, ...] = Field((), description="More files to train on, shuffled with the first.")
-    validation: DataFile | None = Field(None, description="For the loss during training.")
+    validation: ValidationFile | None = Field(None, description="For the loss during training.")
     test: DataFile | None = Field(None, description="For rolesum evaluate; never seen in training.")
 
     @property
@@ -152,6 +174,9 @@ class Recipe(_RecipeModel):
     base: str = Field(
         "smollm2-135m", min_length=1, description="A catalog alias, a hub id, a GGUF file, or a local directory."
     )
+    base_adapter: str | None = Field(
+        None, min_length=1, description="Go on from this LoRA adapter: its directory, or the name of a bundled one."
+    )
     data: Data
     roles: tuple[str, ...] = Field(
         DEFAULT_ROLES, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
@@ -186,6 +211,9 @@ class Recipe(_RecipeModel):
             raise ValueError("validation.best_by: rouge needs validation.summaries")
         if self.method == "full" and self.quantize:
             raise ValueError("method: full cannot train the 4-bit weights of quantize")
+        if self.method == "full" and self.base_adapter:
+            what = "method: full trains the base, and base_adapter is LoRA beside it: merge them first"
+            raise ValueError(f"{what} (rolesum export --to merged), and name the result as base")
         return self
 
     @property
@@ -223,8 +251,10 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
         raise os_error(error, "cannot be read", path, "see docs/recipes.md", kind=UsageError) from None
     if not isinstance(raw, dict):
         raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see rolesum train sample --dry-run")
-    for override in overrides:
-        _apply_override(raw, override)
+    own_data = _train_path(raw)
+    keys = [_apply_override(raw, override) for override in overrides]
+    if path.parent in _recipe_folders() and own_data != _train_path(raw):
+        _name_after_data(raw, own_data, keys)
     return parse_recipe(raw, str(path))
 
 
@@ -287,6 +317,35 @@ def _recipe_folders() -> list[Path]:
     return [package / RECIPE_FOLDER, package.parent.parent / RECIPE_FOLDER]  # an installed package, a checkout
 
 
+def _train_path(raw: Mapping[str, Any]) -> str:
+    """The value of data.train.path as a recipe's file or an override has it; empty where there is none."""
+    part: Any = raw
+    for key in ("data", "train", "path"):
+        part = part.get(key) if isinstance(part, dict) else None
+    return part if isinstance(part, str) else ""
+
+
+def _name_after_data(raw: dict[str, Any], own_data: str, overridden: Collection[str]) -> None:
+    """Name a recipe that comes with rolesum after the data that replace its own, and note the recipe's name.
+
+    Only where its own data are bundled ones or give it its name: other recipes are made for a data set, which may lie
+    anywhere. Bundled validation and test data go with the data that they were made for. What the overrides set stays.
+    """
+    data, recipe = _train_path(raw), str(raw.get("name"))
+    if not data or not (own_data.startswith(SAMPLE) or Path(own_data).stem == recipe):
+        return
+    name = Path(data.removeprefix(SAMPLE)).stem
+    if "name" not in overridden and _DIRECTORY.fullmatch(name):
+        raw["name"] = name
+    if "note" not in overridden:
+        raw["note"] = f"Trained on {data} by the recipe {recipe}."
+    for part in ("validation", "test"):
+        kept = {"data", f"data.{part}", f"data.{part}.path"} & set(overridden)
+        file = raw["data"].get(part)
+        if not kept and isinstance(file, dict) and str(file.get("path")).startswith(SAMPLE):
+            del raw["data"][part]
+
+
 def _without_aliases(value: Any) -> Any:
     """A copy in which a YAML anchor and its aliases are separate objects, so that an override changes one of them."""
     if isinstance(value, dict):
@@ -294,8 +353,8 @@ def _without_aliases(value: Any) -> Any:
     return [_without_aliases(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set the value of one KEY=VALUE override. Raises UsageError."""
+def _apply_override(raw: dict[str, Any], override: str) -> str:
+    """Set the value of one KEY=VALUE override and return its key. Raises UsageError."""
     key, sign, text = override.partition("=")
     if not sign:
         raise UsageError(f'--set "{override}" has no value', fix="write --set training.epochs=2")
@@ -317,6 +376,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         target[last] = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UsageError(f'--set "{override}": the value is not YAML', fix="quote it") from None
+    return key.strip()
 
 
 def _problem(detail: Any, place: str) -> Problem:

@@ -138,6 +138,17 @@ def test_a_run_in_two_processes_stopped_and_resumed_ends_as_if_never_stopped(two
     assert_same_run(in_one_process(file, tmp_path / "alone", resume=True), unstopped)
 
 
+def test_two_processes_go_on_from_an_adapter_as_one_does(two, tmp_path):
+    _, _, first = two
+    raw = {key: value for key, value in RECIPE.items() if key not in ("base", "lora")}
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump({**raw, "base_adapter": str(first.adapter)}), encoding="utf-8")
+    done = in_two_processes(file, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"goes on from {first.adapter}") == 1
+    assert_same_run(Run(tmp_path / "two"), in_one_process(file, tmp_path / "one"))
+
+
 def test_a_data_error_in_two_processes_is_told_once_and_nothing_is_written(tmp_path):
     done = in_two_processes(recipe_file(tmp_path, max_length=120), tmp_path / "run")
     assert done.returncode != 0

@@ -28,6 +28,8 @@ def shipped(tmp_path, monkeypatch):
         (folder / name).mkdir(parents=True)
     for file in ("README.md", "adapter_config.json"):
         (folder / "smollm2-135m" / file).write_text("{}")
+    terms = {"terms": "the data it was trained on allow non-commercial use only"}
+    (folder / "smollm2-135m" / "rolesum.json").write_text(json.dumps(terms))
     (folder / "__init__.py").write_text("")
     monkeypatch.setattr(bundled_adapters, "_FOLDER", folder)
     return folder / "smollm2-135m"
@@ -80,6 +82,11 @@ def test_the_one_that_is_here_is_small_and_names_no_place_of_its_making():
     weights = load_file(here / "adapter_model.safetensors")
     assert len(weights) == 30 * 7 * 2 and {one.dtype for one in weights.values()} == {torch.bfloat16}
     assert json.loads((here / "adapter_config.json").read_text())["base_model_name_or_path"] == "smollm2-135m"
+    note = json.loads((here / "rolesum.json").read_text())
+    assert (note["license"], note["data"]) == ("cc-by-nc-4.0", ["SAMSum", "TweetSumm", "sample:en-train"])
+    assert bundled_adapters.license_notice(here).startswith(
+        "rolesum-smollm2-135m summarizes: the data it was trained on"
+    )
     told = "".join(file.read_text(encoding="utf-8") for file in here.glob("*.[jm]*"))
     assert "CC BY-NC" in told and not any(word in told for word in ("/home/", "/root/", "/work/", "/tmp/"))
 

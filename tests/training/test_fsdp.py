@@ -103,6 +103,15 @@ def test_shards_train_what_a_whole_model_does(tmp_path, monkeypatch, kind, metho
 
 
 @pytest.mark.slow
+def test_shards_go_on_from_an_adapter_as_a_whole_model_does(tmp_path, monkeypatch):
+    first = train(load_recipe(recipe_file(tmp_path)), tmp_path / "first", device="cpu")
+    file = recipe_file(tmp_path, base_adapter=str(first.adapter))
+    done = in_shards(file, tmp_path / "shards")
+    assert done.returncode == 0, done.stderr
+    assert_same(Run(tmp_path / "shards"), whole(file, tmp_path / "whole", monkeypatch))
+
+
+@pytest.mark.slow
 def test_a_sharded_run_stopped_and_resumed_ends_as_if_never_stopped(tmp_path, monkeypatch):
     file = recipe_file(tmp_path)
     stopped = in_shards(file, tmp_path / "shards", "--max-minutes", "0.0001")

@@ -122,7 +122,10 @@ def test_the_card_names_every_file(tmp_path):
 
 def test_a_mix_can_be_set_on_the_command_line_and_its_keys_are_checked():
     chosen = load_recipe("sample", ["data.mix=[{path: more.jsonl, repeat: 2}]"])
-    assert [(file.path, file.repeat) for file in chosen.data.train_files] == [("sample:dialogues-en-train", 1), ("more.jsonl", 2)]
+    assert [(file.path, file.repeat) for file in chosen.data.train_files] == [
+        ("sample:dialogues-en-train", 1),
+        ("more.jsonl", 2),
+    ]
     with pytest.raises(UsageError, match=r'unknown key "data\.mix\.0\.repeats"') as caught:
         load_recipe("sample", ["data.mix=[{path: more.jsonl, repeats: 2}]"])
     assert "repeat" in caught.value.problems[0].fix

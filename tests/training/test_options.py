@@ -23,6 +23,7 @@ from rolesum.models.loading import load_model, load_prompt_model, load_weights
 from rolesum.recipe import load_recipe
 from rolesum.training import Interrupted, Run
 from rolesum.training.data import read_training_data
+from rolesum.training.plan import plan
 from rolesum.training.prepare_model import prepare_model
 
 # Stopping
@@ -65,6 +66,28 @@ def test_a_head_that_is_adapted_trains_saves_and_loads(tmp_path):
     found = evaluations(run)
     assert found[6] < found[3]
     assert loss_of(load_model(adapter=run.adapter, dtype="float32", device="cpu")) == pytest.approx(found[6], rel=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("targets", "fix"),
+    [
+        (["lm_head"], "leave lora.targets out"),
+        (["q_proj", "embed_tokens"], "--set lora.targets=[q_proj]"),
+        (["model.embed_tokens", "lm_head", "q_proj", "v_proj"], "--set lora.targets=[q_proj,v_proj]"),
+    ],
+)
+@pytest.mark.parametrize("how", ["train", "plan"])
+def test_a_head_or_embedding_that_is_tied_is_refused_before_the_run(how, targets, fix, tmp_path):
+    chosen = recipe(base=str(model_dir("tied-llama")), lora={"targets": targets})
+    with pytest.raises(UsageError, match="one matrix for embeddings and head") as caught:
+        trained(tmp_path / "run", chosen) if how == "train" else plan(chosen, device="cpu")
+    assert fix in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_embedding_that_is_not_tied_can_be_adapted(tmp_path):
+    run = trained(tmp_path / "run", recipe(lora={"targets": ["q_proj", "embed_tokens"]}))
+    assert any("embed_tokens" in name for name in weights(run))
 
 
 # How it is computed

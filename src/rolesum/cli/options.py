@@ -1,5 +1,6 @@
 """Options that several commands share, and functions that parse their values."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,6 +35,13 @@ Adapter = Annotated[
         parser=_adapter,
         metavar="<path>",
         help="Trained adapter, such as runs/NAME/adapter. Default without --model: rolesum-smollm2-135m.",
+    ),
+]
+FromAdapter = Annotated[
+    str | None,
+    typer.Option(
+        "--from-adapter",
+        help="Go on from this adapter, a directory or the name of a bundled one: the recipe's base_adapter.",
     ),
 ]
 Roles = Annotated[
@@ -186,6 +194,11 @@ def read_options(
         unknown_speaker=unknown_speaker,
         skip=tuple(skip or ()),
     )
+
+
+def recipe_overrides(set_: list[str] | None, from_adapter: str | None) -> list[str]:
+    """The recipe's overrides by --set and --from-adapter; the latter takes precedence, as it is applied last."""
+    return [*(set_ or ()), *([f"base_adapter={json.dumps(from_adapter)}"] if from_adapter else ())]
 
 
 def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rolesum.cli.options import Device, Json
+from rolesum.cli.options import Device, FromAdapter, Json, recipe_overrides
 
 if TYPE_CHECKING:
     from rolesum.training.plan import Plan
@@ -19,6 +19,7 @@ def plan(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a recipe key: training.epochs=2. Repeatable.")
     ] = None,
+    from_adapter: FromAdapter = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Load the base model and train a few batches to measure memory and speed.")
     ] = False,
@@ -38,7 +39,7 @@ def plan(
     from rolesum.recipe import load_recipe
     from rolesum.training.plan import plan as make_plan
 
-    made = make_plan(load_recipe(recipe, set_ or ()), device=device, gpu=gpu, measure=measure)
+    made = make_plan(load_recipe(recipe, recipe_overrides(set_, from_adapter)), device=device, gpu=gpu, measure=measure)
     if json_:
         typer.echo(json.dumps(asdict(made), ensure_ascii=False))
     else:
@@ -58,7 +59,9 @@ def _table(made: "Plan", elsewhere: bool) -> Table:
     )
     rows, length = made.largest_batch
     share = made.trained_parameters / made.parameters
+    began = [("goes on from", made.base_adapter)] if made.base_adapter else []
     for what, figure in (
+        *began,
         ("dialogues", f"{made.dialogues:,}"),
         ("examples (one dialogue, one role)", f"{made.examples:,}"),
         ("rows (a shared prefix and its branches)", f"{made.bundles:,}"),

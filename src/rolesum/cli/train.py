@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import Device, Json
+from rolesum.cli.options import Device, FromAdapter, Json, recipe_overrides
 
 
 def train(
@@ -16,6 +16,7 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a recipe key: training.epochs=2. Repeatable.")
     ] = None,
+    from_adapter: FromAdapter = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run directory. Default: runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the run's last checkpoint.")] = False,
     max_minutes: Annotated[
@@ -37,11 +38,12 @@ def train(
 
     Example: rolesum train sample --set training.epochs=2 --out runs/two-epochs
     """
+    from rolesum.models.base_adapter import with_base_adapter
     from rolesum.recipe import dump_recipe, load_recipe
 
-    loaded = load_recipe(recipe, set_ or ())
+    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter))
     if dry_run:
-        typer.echo(dump_recipe(loaded), nl=False)
+        typer.echo(dump_recipe(with_base_adapter(loaded)), nl=False)
         return
 
     from rolesum.training import train as train_here

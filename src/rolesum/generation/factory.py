@@ -93,8 +93,9 @@ class EngineSpec:
 
 def open_engine(spec: EngineSpec) -> Engine:
     """The engine of a spec; see EngineSpec.open."""
-    if spec.adapter is not None and (terms := license_notice(spec.adapter)):
-        log(terms)
+    for weights in (spec.adapter, spec.model):
+        if weights is not None and (notice := license_notice(Path(weights))):
+            log(notice)
     if spec.engine == "transformers":
         return _open_transformers(spec)
     if spec.engine == "openai":

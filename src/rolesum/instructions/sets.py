@@ -76,7 +76,8 @@ class InstructionSet(BaseModel):
         if self.language not in LANGUAGES:
             return self
         built_in = instruction_set(self.language)
-        return self.model_copy(update={key: getattr(built_in, key) for key, text in self if text is None})
+        left_out = {key: getattr(built_in, key) for key, text in self if text is None}
+        return self.model_copy(update={**left_out, "instructions": {BRIEF: self._template(BRIEF), **self.instructions}})
 
     def _wording(self, key: str) -> str:
         text = getattr(self.with_defaults(), key)

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from rolesum.errors import ModelError
 from rolesum.instructions import InstructionSet, SectionSet
-from rolesum.models.bundled_adapters import bundled_adapters
 
 METADATA_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
@@ -44,6 +43,10 @@ class AdapterMetadata(TypedDict, total=False):
     base_revision: str | None  # the commit of a base from a hub
     fingerprint: dict[str, Any] | None  # see adapters.compute_fingerprint
     roles: list[str] | None
+    data: list[str]  # what it was trained on: files, or the names of data sets
+    license: str  # of the weights, as the hub names it: cc-by-nc-4.0
+    terms: str  # what the data allow, as a clause that is shown to who uses the adapter
+    base_adapter: dict[str, Any] | None  # the adapter, or the tuned base, that this one goes on from: base_adapter.py
     language: str | None
     instructions: dict[str, Any] | None  # the recipe's own instruction set
     instruction_sets: dict[str, Any]  # language -> the built-in set as it was worded then
@@ -57,6 +60,10 @@ _TYPES: dict[str, Any] = {
     "instructions": dict | None,
     "sections": dict | None,
     "roles": list | None,
+    "data": list,
+    "license": str,
+    "terms": str,
+    "base_adapter": dict | None,
     "instruction_sets": dict,
     "definitions": dict,
     "aliases": dict,
@@ -67,6 +74,8 @@ def read_adapter_metadata(directory: str | Path) -> AdapterMetadata:
     """An adapter's metadata; empty for an adapter that rolesum did not make. Raises ModelError if it is no adapter."""
     folder = Path(directory)
     if not (folder / CONFIG_FILE).is_file():
+        from rolesum.models.bundled_adapters import bundled_adapters  # here: it reads metadata itself
+
         fix = "give the directory that holds adapter_config.json, such as "
         fix += " or ".join(["runs/NAME/adapter", *bundled_adapters()])
         raise ModelError("no adapter here", str(folder), fix)
@@ -115,6 +124,16 @@ def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
     """Write the metadata into the directory of the weights."""
     text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
     (directory / METADATA_FILE).write_text(text, encoding="utf-8")
+
+
+def adapter_chain(metadata: AdapterMetadata) -> list[Mapping[str, Any]]:
+    """What the metadata tell of the adapters (or tuned bases) that this one goes on from, the nearest first."""
+    chain: list[Mapping[str, Any]] = []
+    adapter = metadata.get("base_adapter")
+    while isinstance(adapter, dict):
+        chain.append({"name": "an adapter", **adapter})
+        adapter = adapter.get("base_adapter")
+    return chain
 
 
 def custom_instructions(metadata: AdapterMetadata) -> InstructionSet | None:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError
 from rolesum.file_state import unchanged_while_read
-from rolesum.models.adapter_metadata import read_adapter_metadata, write_metadata
+from rolesum.models.adapter_metadata import AdapterMetadata, read_adapter_metadata, write_metadata
 from rolesum.models.checkpoint import raise_tensor_problems, read_tensor
 from rolesum.models.export.stock_layout import has_custom_class, write_original_layout
 from rolesum.models.protocols import Tokenizer
@@ -61,29 +61,65 @@ def attach_adapter(
     Raises ModelError where the adapter was trained on another base or its files are broken.
     """
     metadata = read_adapter_metadata(directory)
-    trained_on = metadata.get("fingerprint")
-    if trained_on is not None and trained_on != dict(fingerprint):
-        differing = ", ".join(key for key in trained_on if trained_on[key] != fingerprint.get(key))
-        fix = f"load it with --model {metadata.get('base')}"
-        what = f"the adapter was trained on {metadata.get('base')}, not on {base} (they differ in {differing})"
-        raise ModelError(what, str(directory), fix)
-    try:
+    check_fingerprint(metadata, fingerprint, base, directory, f"load it with --model {metadata.get('base')}")
+    with _loading(directory, "give the base that it was trained on to --model, or restore the adapter's files"):
         from peft import PeftModel  # here: its import takes a second or more, and a base alone does not need it
 
+        adapted = PeftModel.from_pretrained(model, str(directory))
+        _check_tensors(_stored_tensors(Path(directory)), adapted, Path(directory))
+        if read_adapter_metadata(directory) != metadata:
+            raise ModelError("it changed while it was read", str(directory), "run the same command again")
+    return adapted
+
+
+def load_adapter_weights(adapted: "PeftModel", directory: Path) -> None:
+    """Put a stored adapter's weights into layers that were made by its config, each in the layer's dtype.
+
+    Raises ModelError where they are not those layers' or cannot be read.
+    """
+    with _loading(directory, "name the base that it was trained on in the recipe, or restore the adapter's files"):
+        from peft import set_peft_model_state_dict
+
+        stored = _stored_tensors(directory)
+        _check_tensors(stored, adapted, directory)
+        set_peft_model_state_dict(adapted, stored)
+
+
+def check_fingerprint(
+    metadata: AdapterMetadata, fingerprint: Mapping[str, Any], base: str, directory: str | Path, fix: str
+) -> None:
+    """Raise ModelError where an adapter was trained on another base than the one of this fingerprint.
+
+    The fingerprint may be a part of one. An adapter that says nothing of its base is not checked.
+    """
+    trained_on = metadata.get("fingerprint")
+    if trained_on is None:
+        return
+    if differing := [key for key, value in fingerprint.items() if trained_on.get(key) != value]:
+        what = f"the adapter was trained on {metadata.get('base')}, not on {base}"
+        raise ModelError(f"{what} (they differ in {', '.join(differing)})", str(directory), fix)
+
+
+@contextmanager
+def _loading(directory: str | Path, fix: str) -> Iterator[None]:
+    """Raises ModelError for whatever goes wrong inside, and where the adapter's files change meanwhile."""
+    try:
         with unchanged_while_read(Path(directory), "run the same command again"):
-            adapted = PeftModel.from_pretrained(model, str(directory))
-            _check_adapter(adapted, Path(directory))
-            if read_adapter_metadata(directory) != metadata:
-                raise ModelError("it changed while it was read", str(directory), "run the same command again")
-        return adapted
+            yield
     except ModelError:
         raise
     except Exception as error:  # PEFT, safetensors, torch and JSON each have errors of their own
-        fix = "give the base that it was trained on to --model, or restore the adapter's files"
         raise os_error(error, "the adapter cannot be loaded", directory, fix, kind=ModelError) from None
 
 
-def _check_adapter(adapted: "PeftModel", directory: Path) -> None:
+def _stored_tensors(directory: Path) -> dict[str, torch.Tensor]:
+    weights = directory / "adapter_model.safetensors"
+    if weights.is_file():
+        return load_file(weights)
+    return dict(torch.load(directory / "adapter_model.bin", weights_only=True, map_location="cpu"))
+
+
+def _check_tensors(stored: Mapping[str, torch.Tensor], adapted: "PeftModel", directory: Path) -> None:
     """Raise ModelError where the stored tensors are not the adapted layers': PEFT loads what fits, without a word."""
     from peft import get_peft_model_state_dict
 
@@ -92,9 +128,6 @@ def _check_adapter(adapted: "PeftModel", directory: Path) -> None:
         kind = getattr(config.peft_type, "value", config.peft_type)
         what = f"rolesum does not use adapters of the kind {kind} with prompts or invocation tokens"
         raise ModelError(what, str(directory), "give a LoRA adapter")
-    weights = directory / "adapter_model.safetensors"
-    old = directory / "adapter_model.bin"
-    stored = load_file(weights) if weights.is_file() else torch.load(old, weights_only=True, map_location="cpu")
     wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     faults = {
         "missing": wanted - set(stored),

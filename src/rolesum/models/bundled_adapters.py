@@ -3,6 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
+from rolesum.models.adapter_metadata import adapter_chain, read_metadata
 from rolesum.models.catalog import DEFAULT_MODEL
 
 _PREFIX = "rolesum-"
@@ -19,16 +20,28 @@ def adapter_for(base: str) -> Path | None:
     return bundled_adapters().get(f"{_PREFIX}{base}")
 
 
+def bundled_name(adapter: Path) -> str | None:
+    """The name of a bundled adapter's directory; None for any other."""
+    return next((name for name, path in bundled_adapters().items() if path == adapter), None)
+
+
 def default_adapter() -> Path | None:
     """The bundled adapter that is used where neither a model nor an adapter is named."""
     return adapter_for(DEFAULT_MODEL)
 
 
 def license_notice(adapter: Path) -> str:
-    """The restriction of a bundled adapter's training data, to be shown to the user; empty for any other adapter."""
-    name = next((name for name, path in bundled_adapters().items() if path == adapter), "")
-    fix = "--adapter or --model takes another"
-    return f"{name} summarizes: the data it was trained on allow non-commercial use only; {fix}" if name else ""
+    """What the data of an adapter, and of those that it goes on from, restrict, to be shown to the user; else empty.
+
+    Raises ModelError where its metadata cannot be read.
+    """
+    metadata = read_metadata(adapter)
+    name = bundled_name(adapter) or str(adapter)
+    notices = [f"{name} summarizes: {metadata['terms']}"] if metadata.get("terms") else []
+    notices += [
+        f"{name} goes on from {one['name']}: {one['terms']}" for one in adapter_chain(metadata) if "terms" in one
+    ]
+    return f"{'; '.join(notices)}; --adapter or --model takes another" if notices else ""
 
 
 def adapter_path(name_or_path: str | Path) -> Path:

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.models.config_sizes import key_width, layer_configs, mlp_width, query_width
 from rolesum.models.prompt_model import PromptModel
-from rolesum.models.transformers_logging import quiet_transformers
 from rolesum.recipe import Recipe
 from rolesum.training.forward import packs_rows
 from rolesum.training.loss import FROZEN_HEAD_CHUNK, LOGITS_CHUNK
-from rolesum.training.prepare_model import count_parameters, prepare_model
+from rolesum.training.prepare_model import count_parameters, empty_model, prepare_model
 
 GIB = 2**30
 # GPU memory that the driver, CUDA's context and its libraries take.
@@ -56,9 +54,7 @@ class CostModel:
     @classmethod
     def from_recipe(cls, prompt_model: PromptModel, recipe: Recipe, device: torch.device) -> "CostModel":
         """The cost model of a recipe's base, read from its config: the model is built on the meta device."""
-        with quiet_transformers(), torch.device("meta"):
-            auto = AutoModelForSeq2SeqLM if prompt_model.encoder_decoder_spec else AutoModelForCausalLM
-            model: Any = auto.from_config(prompt_model.config)  # type: ignore[no-untyped-call]  # not annotated
+        model: Any = empty_model(prompt_model)
         packed = packs_rows(model, prompt_model.family, device)
         table = model.get_input_embeddings().weight.numel()
         tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight

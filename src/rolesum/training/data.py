@@ -1,6 +1,9 @@
 """A recipe's data, made ready for training: read, bundled, encoded, and put in order."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from rolesum.dialogue import Bundle, Dialogue, make_bundle
 from rolesum.errors import DataError, Problem
@@ -18,6 +21,8 @@ from rolesum.training.batching import (
 )
 from rolesum.training.encode import EncodedBundle, EncodedData, encode_bundles
 
+Turns = tuple[tuple[str, str], ...]  # see Dialogue.normalized_turns
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -30,6 +35,7 @@ class TrainingData:
     shortened: int
     left_out: int = 0  # dialogues without a summary for the roles
     overlapping: int = 0  # dialogues left out because they recur in a file of apart_from
+    held_out: int = 0  # dialogues of data.train that are kept for validation, or of data.mix that recur there
 
     @property
     def lengths(self) -> list[int]:
@@ -73,7 +79,7 @@ class TrainingData:
 def read_training_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingData:
     """Read and encode data.train and data.mix. Raises DataError with all that is wrong or does not fit."""
     options = recipe.training
-    parts = [_read_train_file(recipe, file) for file in recipe.data.train_files]
+    parts = _read_train_files(recipe)
     bundles = [bundle for part in parts for bundle in part.bundles]
     _check_roles(recipe, bundles)
     prompt_model.check_languages([bundle.dialogue for bundle in bundles])
@@ -91,14 +97,16 @@ def read_training_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingDat
         sum(one.shortened for one in data),
         sum(part.left_out for part in parts),
         sum(part.overlapping for part in parts),
+        sum(len(part.held_out) for part in parts),
     )
 
 
 def read_validation_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingData | None:
     """Read and encode data.validation, in batches of one epoch; None where the recipe names none."""
-    if recipe.data.validation is None:
+    file = recipe.data.validation
+    if file is None:
         return None
-    bundles, left_out = read_bundles(recipe, recipe.data.validation)
+    bundles, left_out = read_bundles(recipe, file) if file.share is None else (_read_train_files(recipe)[0].held_out, 0)
     data = encode(recipe, prompt_model, bundles)
     encoded = split_to_budget(data.bundles, recipe.training.tokens_per_batch)
     lengths = [bundle.tokens for bundle in encoded]
@@ -112,6 +120,8 @@ def data_notes(data: TrainingData, validation: TrainingData | None) -> list[str]
     notes = []
     if data.overlapping:
         notes.append(f"{data.overlapping} training dialogues recur in the files of apart_from: they are left out")
+    if data.held_out:
+        notes.append(f"{data.held_out} of {data.held_out + len(data.dialogues)} dialogues are held out for validation")
     for name, part in (("", data), ("validation ", validation)):
         if part and part.left_out:
             of = len(part.dialogues) + part.left_out
@@ -139,11 +149,54 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
 
 @dataclass(frozen=True)
 class _FileBundles:
-    """The bundles of one file, and how many of its dialogues are left out: see TrainingData."""
+    """The bundles of one file, and those that are held out; how many dialogues are left out: see TrainingData."""
 
     bundles: list[Bundle]
+    held_out: list[Bundle]
     left_out: int
     overlapping: int
+
+
+def _read_train_files(recipe: Recipe) -> list[_FileBundles]:
+    """The bundles of data.train and data.mix, without the share of data.train that is held out for validation.
+
+    Raises DataError where a file has none that is left.
+    """
+    share = recipe.data.validation.share if recipe.data.validation else None
+    parts: list[_FileBundles] = []
+    held_out = set[Turns]()
+    for file in recipe.data.train_files:
+        part = _read_train_file(recipe, file)
+        if share is not None and not parts:  # the first file is data.train
+            held_out = choose_held_out([one.dialogue.normalized_turns for one in part.bundles], share, file.path)
+        kept = [one for one in part.bundles if one.dialogue.normalized_turns not in held_out]
+        if not kept:
+            raise DataError("all its dialogues recur in what is held out for validation", file.path, "leave it out")
+        held = [one for one in part.bundles if one.dialogue.normalized_turns in held_out]
+        parts.append(replace(part, bundles=kept, held_out=held))
+    return parts
+
+
+def choose_held_out(conversations: Sequence[Turns], share: float, path: str) -> set[Turns]:
+    """About `share` of the different conversations: those whose hash, as a number from 0 to 1, lies below it.
+
+    So each stays on its side when others are added to the file, and a conversation that recurs stands on one side. At
+    least one is chosen and one is left. Raises DataError where the share is of less than one.
+    """
+    places = {one: _hash_place(one) for one in conversations}
+    if share * len(places) < 1:
+        what = f"data.validation.share: {share:g} of {len(places)} different dialogues is less than one"
+        fix = "add dialogues, raise the share, or train without validation: --set data.validation=null"
+        raise DataError(what, path, fix)
+    ordered = sorted(places, key=lambda one: places[one])
+    below = sum(place < share for place in places.values())
+    return set(ordered[: min(max(below, 1), len(ordered) - 1)])
+
+
+def _hash_place(conversation: Turns) -> float:
+    """A number from 0 to 1 by the hash of a conversation's turns."""
+    digest = hashlib.sha256(json.dumps(conversation, ensure_ascii=False).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _read_train_file(recipe: Recipe, file: TrainFile) -> _FileBundles:
@@ -161,7 +214,7 @@ def _read_train_file(recipe: Recipe, file: TrainFile) -> _FileBundles:
     if not kept:
         what = f"all its dialogues recur in {' or '.join(file.apart_from)}"
         raise DataError(what, file.path, "train on other data, or leave out apart_from")
-    return _FileBundles(kept, left_out, len(bundles) - len(kept))
+    return _FileBundles(kept, [], left_out, len(bundles) - len(kept))
 
 
 def _encode_parts(recipe: Recipe, prompt_model: PromptModel, parts: list[list[Bundle]]) -> list[EncodedData]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from rolesum.console import log, progress_bar
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.file_state import unchanged_while_read
 from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.models.adapters import save_adapter, save_model
+from rolesum.models.base_adapter import BaseAdapter, base_adapter_notes, read_base_adapter, with_base_adapter
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
@@ -42,7 +43,7 @@ from rolesum.training.data import TrainingData, data_notes, read_training_data, 
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import packs_rows, training_forward
 from rolesum.training.model_card import model_card
-from rolesum.training.prepare_model import prepare_model
+from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
 from rolesum.training.run_directory import (
     Interrupted,
     Run,
@@ -55,6 +56,7 @@ from rolesum.training.run_directory import (
     list_checkpoints,
     lock_run,
     start_run,
+    write_held_out,
 )
 from rolesum.training.trainer import BundleDataset, RoleTrainer
 from rolesum.training.training_arguments import check_loggers, tensorboard_dir, training_arguments
@@ -103,12 +105,13 @@ def train(
     run = Run(Path(out) if out else DEFAULT_RUNS / recipe.name)
     with kept_checkpoints(run):
         context = init_distributed(device)
-        context.run_on_main(lambda: check_run_directory(run, recipe, resume))
-        _validate_request(recipe, context, device)
-        setup = _set_up(run, recipe, context, device)
+        whole = context.run_on_all(lambda: with_base_adapter(recipe))
+        context.run_on_main(lambda: check_run_directory(run, whole, resume))
+        _validate_request(whole, context, device)
+        setup = _set_up(run, whole, context, device)
         with ExitStack() as held:
             context.run_on_main(lambda: held.enter_context(lock_run(run)))
-            context.run_on_main(lambda: check_run_directory(run, recipe, resume))  # again, now that no other run writes
+            context.run_on_main(lambda: check_run_directory(run, whole, resume))  # again, now that no other run writes
             _run(setup, resume, deadline)
     return run
 
@@ -127,7 +130,9 @@ def _validate_request(recipe: Recipe, context: DistributedContext, device: str) 
 
 def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) -> _Setup:
     """Read and encode the data, then load the base and prepare what is trained of it. Nothing is written."""
-    prompt_model = context.run_on_all(lambda: load_prompt_model(recipe.base))
+    adapter = context.run_on_all(lambda: read_base_adapter(recipe))
+    prompt_model = context.run_on_all(lambda: with_prompts_of(adapter, load_prompt_model(recipe.base)))
+    context.run_on_all(lambda: check_targets(prompt_model, recipe))
     _log_unshared(recipe, prompt_model)
     data, validation, hashes = context.run_on_all(lambda: _read_data(recipe, prompt_model))
     target, loaded = context.run_on_all(lambda: _load_base(recipe, prompt_model, context, device))
@@ -135,15 +140,22 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
         _log_unshared(recipe, loaded)
         data, validation, hashes = context.run_on_all(lambda: _read_data(recipe, loaded))
     log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, prompt_model.family, target))}")
-    for note in data_notes(data, validation):
+    for note in (*base_adapter_notes(recipe, adapter, len(data.dialogues)), *data_notes(data, validation)):
         log(note)
-    metadata = adapter_metadata(recipe, loaded)
-    with _memory_errors():
-        loaded.model = prepare_model(loaded.language_model, prompt_model.family, recipe)
+    metadata = adapter_metadata(recipe, loaded, adapter)
+    loaded.model = context.run_on_all(lambda: _prepare(recipe, loaded, adapter))
     rouge = None
     if recipe.validation.summaries and validation is not None:
         rouge = ValidationRouge(recipe, loaded, validation.dialogues)
     return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata, hashes)
+
+
+def _prepare(recipe: Recipe, loaded: LoadedModel, adapter: BaseAdapter | None) -> PreTrainedModel | PeftModel:
+    """What is trained of the loaded base. Raises ModelError where the base adapter is another base's."""
+    if adapter is not None:
+        check_base_weights(adapter, loaded)
+    with _memory_errors():
+        return prepare_model(loaded.language_model, loaded.family, recipe)
 
 
 def _log_unshared(recipe: Recipe, model: PromptModel) -> None:
@@ -185,6 +197,9 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
         context.run_on_main(setup.rouge.check)
     dtype = pick_dtype(setup.recipe.dtype, setup.device)
     context.run_on_main(lambda: start_run(run, setup.recipe, setup.loaded, dtype, setup.data_hashes, resume))
+    if setup.validation and setup.data.held_out:
+        held_out = setup.validation.dialogues
+        context.run_on_main(lambda: write_held_out(run, held_out))
     checkpoint = context.run_on_main(lambda: _last_checkpoint(run, context)) if resume else None
     with _memory_errors():
         costs = _fit(setup, checkpoint, deadline)

@@ -1,8 +1,9 @@
 """The model card of an adapter or a fully fine-tuned model: what it is, how it was trained, how it is used."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+from rolesum.models.adapter_metadata import AdapterMetadata, adapter_chain
 from rolesum.recipe import Recipe
 
 
@@ -24,6 +25,7 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
         ("NEFTune", f"alpha {recipe.neftune.alpha:g}, scaled by each example's own length"),
         ("Training", f"{options.epochs} epochs, learning rate {options.learning_rate:g}, {options.schedule} schedule"),
         ("Seed", str(options.seed)),
+        *_origin_rows(note),
         ("Made with", f"rolesum {note['rolesum']}, recipe {recipe.name}"),
     ]
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
@@ -31,7 +33,7 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
     return f"""---
 library_name: {"transformers" if full else "peft"}
 base_model: {recipe.base}
-tags: [dialogue-summarization, rolesum{"" if full else ", lora"}]
+{_license_line(note)}tags: [dialogue-summarization, rolesum{"" if full else ", lora"}]
 ---
 
 # {recipe.name}
@@ -41,7 +43,7 @@ tags: [dialogue-summarization, rolesum{"" if full else ", lora"}]
 | | |
 |---|---|
 {table}
-
+{_inherited_terms(note)}
 ```
 rolesum summarize chat.txt {use}
 ```
@@ -49,3 +51,26 @@ rolesum summarize chat.txt {use}
 `recipe.yaml` and `environment.json` beside this directory say how to reproduce it. Summaries can be wrong: check
 names, amounts and dates before you rely on them.
 """
+
+
+def _origin_rows(note: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row for each adapter that this one goes on from, the nearest first."""
+    rows = []
+    for one in adapter_chain(cast(AdapterMetadata, note)):
+        facts = [f"recipe {one['recipe']}"] if one.get("recipe") else []
+        facts += [f"trained on {', '.join(one['data'])}"] if one.get("data") else []
+        rows.append(("Goes on from", f"{one['name']} ({'; '.join(facts)})" if facts else one["name"]))
+    return rows
+
+
+def _license_line(note: Mapping[str, Any]) -> str:
+    """The line of the front matter for the license that binds what goes on from an adapter under it."""
+    found = [one["license"] for one in adapter_chain(cast(AdapterMetadata, note)) if one.get("license")]
+    return f"license: {found[0]}\n" if found else ""
+
+
+def _inherited_terms(note: Mapping[str, Any]) -> str:
+    """The paragraph on what the data of the adapters that this one goes on from allow."""
+    bound = [one for one in adapter_chain(cast(AdapterMetadata, note)) if one.get("terms")]
+    said = [f"{one['name']} ({one.get('license', 'its license')}): {one['terms']}." for one in bound]
+    return f"\n**Bound by what it goes on from.** {' '.join(said)}\n" if said else ""

@@ -14,6 +14,7 @@ import torch
 from rolesum.console import progress_bar
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
+from rolesum.models.base_adapter import base_adapter_notes, read_base_adapter, with_base_adapter
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
@@ -31,7 +32,7 @@ from rolesum.training.data import (
 )
 from rolesum.training.encode import LengthLimits
 from rolesum.training.forward import training_forward
-from rolesum.training.prepare_model import prepare_model
+from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
 from rolesum.training.training_arguments import check_loggers
 
 TIMED_BATCHES = 4
@@ -51,6 +52,7 @@ class Plan:
 
     recipe: str
     base: str
+    base_adapter: str | None  # what the run goes on from
     method: str
     device: str
     dtype: str
@@ -84,10 +86,13 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         raise UsageError("--measure needs this GPU to be present", fix="leave out --measure, or --gpu")
     planned = find_gpu(gpu) if gpu else None
     check_loggers(recipe.training.report_to)
-    prompt_model = load_prompt_model(recipe.base)
+    recipe = with_base_adapter(recipe)
+    adapter = read_base_adapter(recipe)
+    prompt_model = with_prompts_of(adapter, load_prompt_model(recipe.base))
+    check_targets(prompt_model, recipe)
     if measure and _is_unchecked(prompt_model):
         prompt_model = _checked(prompt_model, recipe, device)
-    files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file]
+    files = [file for file in (*recipe.data.train_files, recipe.data.validation) if file and file.path]
     fitted, notes = _fitting(
         recipe, prompt_model, [bundle for file in files for bundle in read_bundles(recipe, file)[0]]
     )
@@ -95,7 +100,7 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         notes += _prefix_notes(prompt_model, measure)
     data = read_training_data(fitted, prompt_model)
     validation = read_validation_data(fitted, prompt_model)
-    notes += data_notes(data, validation)
+    notes += [*base_adapter_notes(recipe, adapter, len(data.dialogues)), *data_notes(data, validation)]
     on = torch.device("cuda") if planned else pick_device(device)
     dtype = torch.bfloat16 if planned and recipe.dtype == "auto" else pick_dtype(recipe.dtype, on)
     cost_model = CostModel.from_recipe(prompt_model, fitted, on)
@@ -111,6 +116,7 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     return Plan(
         recipe=recipe.name,
         base=recipe.base,
+        base_adapter=recipe.base_adapter,
         method=recipe.method,
         device=gpu.lower() if gpu else str(on),
         dtype=str(dtype).removeprefix("torch."),
@@ -243,6 +249,8 @@ def _measure(
     """The cost of real steps on the largest batch, the last of `ordered`, and on some others. No weights are kept."""
     dtype = "float32" if recipe.method == "full" else recipe.dtype
     loaded = load_weights(prompt_model, dtype=dtype, device=device, quantize=recipe.quantize)
+    if adapter := read_base_adapter(recipe):
+        check_base_weights(adapter, loaded)
     loaded.model = model = prepare_model(loaded.language_model, prompt_model.family, recipe)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.0)

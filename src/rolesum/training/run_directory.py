@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,12 +16,21 @@ from typing import Any
 import torch
 
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
+from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.formats import open_source
+from rolesum.formats.jsonl import to_json
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
 from rolesum.interrupts import Stopped, signal_name, signal_number
 from rolesum.locks import process_lock
+from rolesum.models.adapter_metadata import (
+    AdapterMetadata,
+    custom_instructions,
+    custom_sections,
+    instruction_sets,
+)
+from rolesum.models.base_adapter import BaseAdapter, provenance, read_base_adapter
 from rolesum.models.prompt_model import LoadedModel
 from rolesum.models.revisions import commit_of
 from rolesum.recipe import Recipe, dump_recipe
@@ -57,6 +66,11 @@ class Run:
         return self.path / "metrics.jsonl"
 
     @property
+    def held_out(self) -> Path:
+        """The dialogues that data.validation.share keeps out of training, to evaluate the adapter on."""
+        return self.path / "validation.jsonl"
+
+    @property
     def environment(self) -> Path:
         return self.path / "environment.json"
 
@@ -87,7 +101,7 @@ class Run:
         for folder in (self.adapter, self.model):
             shutil.rmtree(folder, ignore_errors=True)
         self.remove_intermediates()
-        for file in (self.recipe, self.metrics, self.environment):
+        for file in (self.recipe, self.metrics, self.environment, self.held_out):
             file.unlink(missing_ok=True)
 
     def remove_intermediates(self) -> None:
@@ -157,7 +171,7 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     if not resume and list_checkpoints(run.checkpoints):
         raise UsageError("this directory holds a run that was stopped", path, "add --resume, or remove it")
     folders = (run.adapter, run.model, run.checkpoints, run.best)
-    files = () if _environment(run) else (run.recipe, run.metrics, run.environment)
+    files = () if _environment(run) else (run.recipe, run.metrics, run.environment, run.held_out)
     foreign = [one.name for one in folders if one.is_file()] + [one.name for one in files if one.exists()]
     if foreign:
         what = f"this directory holds what no run of rolesum wrote: {', '.join(foreign)}"
@@ -175,7 +189,8 @@ def start_run(
     now = describe_environment(recipe, loaded, dtype, hashes)
     if resume:
         began = _environment(run)
-        changed = [part for part in ("data", "base", "instructions") if began.get(part) != now[part]]
+        parts = {"data": "data", "base": "base", "base_adapter": "base adapter", "instructions": "instructions"}
+        changed = [name for part, name in parts.items() if began.get(part) != now[part]]
         if changed:
             what = f"{' and '.join(changed)} changed since this run began"
             raise UsageError(what, str(run.environment), "restore what it began with, or start a new run")
@@ -190,6 +205,11 @@ def start_run(
     if not resume:
         atomic_write_text(run.metrics, "")
     atomic_write_text(run.recipe, dump_recipe(recipe))
+
+
+def write_held_out(run: Run, dialogues: Sequence[Dialogue]) -> None:
+    """Write the dialogues that are held out for validation, as JSON lines."""
+    atomic_write_text(run.held_out, "".join(f"{to_json(one)}\n" for one in dialogues))
 
 
 def finish_run(run: Run, costs: dict[str, Any]) -> None:
@@ -212,6 +232,7 @@ def describe_environment(
     recipe: Recipe, loaded: LoadedModel, dtype: torch.dtype, hashes: Mapping[str, str]
 ) -> dict[str, Any]:
     """Versions, machine, data hashes and seed: what reproducing the run needs."""
+    adapter = read_base_adapter(recipe)
     return {
         "python": platform.python_version(),
         "rolesum": metadata.version("rolesum"),
@@ -223,6 +244,7 @@ def describe_environment(
         "seed": recipe.training.seed,
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
         "base_revision": commit_of(loaded.path),
+        "base_adapter": {"name": adapter.name, "sha256": adapter.digest()} if adapter else None,
         "data": {name: {"path": path, "sha256": hashes[name]} for name, path in data_files(recipe).items()},
         "instructions": _data_hash(recipe.instructions) if recipe.instructions else "built in",
     }
@@ -237,15 +259,20 @@ def data_files(recipe: Recipe) -> dict[str, str]:
     """The files that decide what is trained on and validated, by their keys in the recipe."""
     data = recipe.data
     files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}
-    if data.validation:
+    if data.validation and data.validation.path:
         files["validation"] = data.validation.path
     return files | {f"apart_from: {path}": path for file in data.train_files for path in file.apart_from}
 
 
-def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
-    """What is stored beside an adapter (or a tuned model) so that it is used as it was trained."""
-    own = load_instruction_set(recipe.instructions).with_defaults().model_dump() if recipe.instructions else None
-    built_in = {} if own else {language: instruction_set(language).model_dump() for language in LANGUAGES}
+def adapter_metadata(recipe: Recipe, loaded: LoadedModel, adapter: BaseAdapter | None = None) -> dict[str, Any]:
+    """What is stored beside an adapter (or a tuned model) so that it is used as it was trained.
+
+    `adapter` is the one that the run goes on from; `loaded.metadata` are its metadata, or those of a base whose own
+    weights were tuned: what the recipe leaves open is asked in the words of that training, as PromptModel.layout does.
+    """
+    trained = loaded.metadata
+    sections = recipe.section_set or custom_sections(trained)
+    aliases = {**trained.get("aliases", {}), **{role: list(names) for role, names in recipe.aliases.items()}}
     return {
         "rolesum": metadata.version("rolesum"),
         "recipe": recipe.name,
@@ -253,12 +280,25 @@ def adapter_metadata(recipe: Recipe, loaded: LoadedModel) -> dict[str, Any]:
         "base_revision": commit_of(loaded.path),
         "fingerprint": loaded.fingerprint,
         "roles": list(recipe.roles),
-        "language": recipe.language,
-        "instructions": own,
-        "instruction_sets": built_in,
-        "sections": recipe.section_set.model_dump() if recipe.section_set else None,
-        "definitions": recipe.definitions,
-        "aliases": {role: list(names) for role, names in recipe.aliases.items()},
+        "data": [file.path for file in recipe.data.train_files],
+        "base_adapter": adapter.provenance() if adapter else provenance(recipe.base, trained) if trained else None,
+        "language": recipe.language or trained.get("language"),
+        **_asked_in(recipe, trained),
+        "sections": sections.model_dump() if sections else None,
+        "definitions": {**trained.get("definitions", {}), **recipe.definitions},
+        "aliases": aliases,
+    }
+
+
+def _asked_in(recipe: Recipe, trained: AdapterMetadata) -> dict[str, Any]:
+    """The metadata's instruction sets: one of the recipe's own, or the built-in ones as they were worded first."""
+    own = load_instruction_set(recipe.instructions) if recipe.instructions else custom_instructions(trained)
+    if own is not None:
+        return {"instructions": own.with_defaults().model_dump(), "instruction_sets": {}}
+    worded = {language: instruction_set(language) for language in LANGUAGES} | instruction_sets(trained)
+    return {
+        "instructions": None,
+        "instruction_sets": {language: one.with_defaults().model_dump() for language, one in worded.items()},
     }
 
 
