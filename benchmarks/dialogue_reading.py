@@ -10,16 +10,14 @@ in another order, without labels. A reader answers each in SHEET.answers, a line
 """
 
 import argparse
-import json
 import random
-import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dialogue_rules import SUMMARIES
+from reading import agreement, collect_answers, dialogue_lines, label_pairs, read_lines, write_key
 from record import Job, print_rows
 
 from rolesum.atomic_io import atomic_write_text
@@ -30,7 +28,6 @@ from rolesum.formats import read_dialogues
 LANGUAGES = ("en", "zh")
 LABELS = ("said", "not said", "misleading")
 TRAIN_SHARE, SEED = 0.1, 1
-_ANSWER = re.compile(r"(\d+)[.:)]?\s+(said|not said|misleading)\b[\s:,.–—-]*(.*)")
 
 
 @dataclass(frozen=True)
@@ -49,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.what == "sheets":
         write_sheets(options.out, options.parts, options.train_share)
     elif options.what == "collect":
-        return collect(options.folder, options.reader)
+        return collect_answers(options.folder, options.folder, options.reader, LABELS, lambda *_: "")
     else:
-        lines = [json.loads(line) for file in options.files for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = read_lines(options.files)
         print_rows("statements of the test split", statement_rows(lines))
         print_rows("sentences of reference summaries", reference_rows(lines))
     return 0
@@ -68,8 +65,7 @@ def write_sheets(out: Path, parts: int, train_share: float) -> None:
         for name, dialogues in (sheets | {f"{language}-train": drawn}).items():
             items = [list(_items(one, with_statements="-test" in name)) for one in dialogues]
             atomic_write_text(out / f"{name}.txt", _sheet(dialogues, items))
-            keys = (json.dumps(vars(item), ensure_ascii=False) for of_one in items for item in of_one)
-            atomic_write_text(out / f"{name}.key", "".join(f"{key}\n" for key in keys))
+            write_key(out / f"{name}.key", (vars(item) for of_one in items for item in of_one))
             print(f"{out / name}.txt: {len(dialogues)} dialogues, {sum(map(len, items))} sentences")
 
 
@@ -89,9 +85,7 @@ def _items(dialogue: Dialogue, with_statements: bool) -> Iterator[Item]:
 def _sheet(dialogues: Sequence[Dialogue], items: Sequence[Sequence[Item]]) -> str:
     lines, number = list[str](), 0
     for dialogue, of_one in zip(dialogues, items, strict=True):
-        roles = ", ".join(f"{label} = {role}" for label, role in dialogue.roles.items())
-        lines += [f"=== {dialogue.id} ({dialogue.meta['channel']}; {roles})", ""]
-        lines += [f"[{place}] {turn.speaker}: {turn.text}" for place, turn in enumerate(dialogue.turns, 1)]
+        lines += dialogue_lines(dialogue)
         heading = ""
         for item in of_one:
             number += 1
@@ -104,69 +98,28 @@ def _sheet(dialogues: Sequence[Dialogue], items: Sequence[Sequence[Item]]) -> st
     return "\n".join(lines)
 
 
-def collect(folder: Path, reader: str) -> int:
-    """Print the answers beside the sheets of a folder with their sentences, a line of JSON each."""
-    missing = 0
-    for answers in sorted(folder.glob("*.answers")):
-        items = [json.loads(line) for line in answers.with_suffix(".key").read_text(encoding="utf-8").splitlines()]
-        given = {
-            int(found[1]): (found[2], found[3].strip())
-            for line in answers.read_text(encoding="utf-8").splitlines()
-            if (found := _ANSWER.match(line.strip()))
-        }
-        for number, item in enumerate(items, 1):
-            if number not in given:
-                missing += 1
-                print(f"{answers}: no answer for {number}", file=sys.stderr)
-                continue
-            label, note = given[number]
-            line = {"reader": reader, "sheet": answers.stem, **item, "label": label, "note": note}
-            print(
-                json.dumps({key: value for key, value in line.items() if value not in ("", None)}, ensure_ascii=False)
-            )
-    return int(missing > 0)
-
-
 def statement_rows(lines: Sequence[Job]) -> list[Job]:
     """For each language: the readers against the writers' labels, and against each other where two read the same."""
     rows = []
     for language in LANGUAGES:
-        by_reader: dict[str, dict[tuple[str, str], Job]] = {}
+        by_reader: dict[str, dict[tuple[str, str], str]] = {}
+        written: dict[tuple[str, str], str] = {}
         for line in lines:
             if not line.get("reference") and line["dialogue"].startswith(language):
-                by_reader.setdefault(line["reader"], {})[line["dialogue"], line["text"]] = line
-        pairs = [
-            ("said" if line["supported"] else "not said", line["label"])
-            for read in by_reader.values()
-            for line in read.values()
-        ]
+                statement = (line["dialogue"], line["text"])
+                by_reader.setdefault(line["reader"], {})[statement] = line["label"]
+                written[statement] = "said" if line["supported"] else "not said"
+        pairs = [(written[one], label) for read in by_reader.values() for one, label in read.items()]
         if pairs:
-            rows.append({"language": language, "between": "writer and readers", **_agreement(pairs)})
-        names = sorted(by_reader)
-        both = [
-            (by_reader[one][key]["label"], by_reader[other][key]["label"])
-            for place, one in enumerate(names)
-            for other in names[place + 1 :]
-            for key in by_reader[one].keys() & by_reader[other].keys()
-        ]
-        if both:
-            rows.append({"language": language, "between": "two readers", **_agreement(both)})
+            rows.append({"language": language, "between": "writer and readers", **_said_or_not(pairs)})
+        if both := list(label_pairs(by_reader)):
+            rows.append({"language": language, "between": "two readers", **_said_or_not(both)})
     return rows
 
 
-def _agreement(pairs: Sequence[tuple[str, str]]) -> Job:
-    """The share of equal labels, said against the rest, and Cohen's kappa."""
-    said = [(one == "said", other == "said") for one, other in pairs]
-    share = sum(one == other for one, other in said) / len(said)
-    return {"labels": len(said), "agreement": share, "kappa": cohens_kappa(said)}
-
-
-def cohens_kappa(pairs: Sequence[tuple[object, object]]) -> float:
-    """Agreement of two raters beyond chance; 1 where both give one label only. Source: Cohen 1960."""
-    observed = sum(one == other for one, other in pairs) / len(pairs)
-    first, second = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
-    expected = sum(first[label] * second[label] for label in first) / len(pairs) ** 2
-    return 1.0 if expected == 1 else (observed - expected) / (1 - expected)
+def _said_or_not(pairs: Sequence[tuple[str, str]]) -> Job:
+    """The agreement on what is said against the rest."""
+    return agreement([(one == "said", other == "said") for one, other in pairs])
 
 
 def reference_rows(lines: Sequence[Job]) -> list[Job]:

@@ -7,7 +7,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import dialogue_reading
-from dialogue_reading import cohens_kappa
+from reading import cohens_kappa, collect_answers
 
 
 def test_kappa_is_that_of_a_worked_example():
@@ -53,3 +53,14 @@ def test_readers_who_differ_are_compared_with_each_other_and_with_the_writer():
     ]
     rows = {row["between"]: row["agreement"] for row in dialogue_reading.statement_rows(lines)}
     assert rows == {"writer and readers": 0.75, "two readers": 0.5}
+
+
+def test_answers_that_fit_no_item_or_label_are_told(tmp_path, capsys):
+    (tmp_path / "s.key").write_text('{"text": "A."}\n{"text": "B."}\n')
+    (tmp_path / "s.answers").write_text("1 said\n1 Not said: who?\n2 true\n7 said\nmy own note\n")
+    assert collect_answers(tmp_path, tmp_path, "a", ["said", "not said"], lambda *_: "") == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["label"] == "not said"
+    for what in ("two answers for 1", "no label in '2 true'", "no item 7", "no answer for 2"):
+        assert what in told.err
+    assert "my own note" not in told.err
