@@ -69,7 +69,7 @@ def collect_answers(
 def _parsed(file: Path, labels: Sequence[str], amiss: list[str]) -> dict[int, tuple[str, str]]:
     """The label and note of each number; lines that begin with no number are the reader's own notes."""
     longest_first = "|".join(sorted(labels, key=len, reverse=True))
-    answer = re.compile(rf"(\d+)[.:)]?\s+({longest_first})\b[\s:,.–—-]*(.*)", re.IGNORECASE)
+    answer = re.compile(rf"(\d+)(?:[.:)]?\s+|[：、]\s*)({longest_first})\b[\s:,.：，。–—-]*(.*)", re.IGNORECASE)
     given: dict[int, tuple[str, str]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         if found := answer.match(line.strip()):
