@@ -33,12 +33,21 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two summaries for `role`, of which the chosen one is to be preferred: the rejected one says something false."""
+
+    role: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dialogue:
     """The ordered turns, who of the speakers plays which role, and the reference summaries where there are any.
 
     `roles` maps a speaker's label to a role; `summaries` maps a role to its references (several annotators may have
-    written one each); `statements` are sentences of which it is known whether the dialogue says them. `source` says
-    where the dialogue was read, for error messages.
+    written one each); `statements` are sentences of which it is known whether the dialogue says them; `pairs` are for
+    preference tuning. `source` says where the dialogue was read, for error messages.
     """
 
     id: str
@@ -49,6 +58,7 @@ class Dialogue:
     meta: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     statements: tuple[Statement, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.language:
@@ -128,6 +138,18 @@ def make_bundle(dialogue: Dialogue, roles: Sequence[str], references: str = "all
     for role in roles:
         targets = dialogue.summaries.get(role, ())
         examples += [Example(dialogue, role, target) for target in (targets[:1] if references == "first" else targets)]
+    return Bundle(dialogue, tuple(examples)) if examples else None
+
+
+def make_pair_bundle(dialogue: Dialogue, roles: Sequence[str]) -> Bundle | None:
+    """Make the bundle of a dialogue's pairs for `roles`: the chosen, then the rejected one; None without any."""
+    examples = [
+        Example(dialogue, pair.role, text)
+        for role in roles
+        for pair in dialogue.pairs
+        if pair.role == role
+        for text in (pair.chosen, pair.rejected)
+    ]
     return Bundle(dialogue, tuple(examples)) if examples else None
 
 

@@ -126,6 +126,16 @@ class Neftune(_RecipeModel):
     alpha: float = Field(5.0, ge=0, le=1e6, description="Uniform noise in [-1, 1] times alpha / sqrt(L d); 0 is off.")
 
 
+class Preference(_RecipeModel):
+    """Preference tuning on the pairs of the data, in place of their summaries (DPO, arXiv 2305.18290)."""
+
+    beta: float = Field(0.1, gt=0, le=1e6, description="How closely the model is held to the one that it starts from.")
+    sft: float = Field(
+        1.0, ge=0, le=1e6, description="Adds this many times the chosen summary's mean loss per token; 0 is off."
+    )
+    length_normalized: bool = Field(False, description="Divide a summary's log-probabilities by its tokens.")
+
+
 class Validation(_RecipeModel):
     """Evaluations during training; needs data.validation."""
 
@@ -197,8 +207,17 @@ class Recipe(_RecipeModel):
     )
     lora: Lora = Lora()
     neftune: Neftune = Neftune()
+    preference: Preference | None = Field(None, description="Train on pairs of summaries: see docs/training.md.")
     training: Training = Training()
     validation: Validation = Validation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_noise_out(cls, raw: Any) -> Any:
+        """Preference tuning compares log-probabilities: without a neftune section, it has no noise."""
+        if isinstance(raw, dict) and raw.get("preference") is not None and raw.get("neftune") is None:
+            return {**raw, "neftune": {"alpha": 0}}
+        return raw
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Recipe":
@@ -209,12 +228,23 @@ class Recipe(_RecipeModel):
             raise ValueError("validation.summaries, keep: best and patience need data.validation")
         if validation.best_by == "rouge" and not validation.summaries:
             raise ValueError("validation.best_by: rouge needs validation.summaries")
+        if self.preference and self.neftune.alpha:
+            raise ValueError("preference tuning has no noise, as its reference has none: leave neftune out")
+        if self.preference and not self.training.share_prefix:
+            raise ValueError(
+                "preference tuning computes both summaries of a pair on one prefix: leave share_prefix out"
+            )
         if self.method == "full" and self.quantize:
             raise ValueError("method: full cannot train the 4-bit weights of quantize")
         if self.method == "full" and self.base_adapter:
             what = "method: full trains the base, and base_adapter is LoRA beside it: merge them first"
             raise ValueError(f"{what} (rolesum export --to merged), and name the result as base")
         return self
+
+    @property
+    def branches_together(self) -> int:
+        """How many branches of a bundle must stand in one row: the two of a pair, else each may stand alone."""
+        return 2 if self.preference else 1
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:

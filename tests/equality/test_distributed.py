@@ -11,9 +11,10 @@ import yaml
 from safetensors.torch import load_file
 
 from helpers.children import run_in_processes
+from helpers.preference_runs import preference_recipe
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.models.loading import load_model
-from rolesum.recipe import load_recipe
+from rolesum.recipe import dump_recipe, load_recipe
 from rolesum.training import Run, train
 from rolesum.training.metrics_file import read_metrics
 
@@ -165,3 +166,14 @@ def test_a_finished_run_is_not_overwritten_by_two_processes_and_that_is_told_onc
     assert done.returncode != 0
     assert done.stderr.count("holds a finished run") == 1
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+
+def test_preference_tuning_in_two_processes_equals_one(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(dump_recipe(preference_recipe(training={"epochs": 2})), encoding="utf-8")
+    one = in_one_process(file, tmp_path / "one")
+    in_two_processes(file, tmp_path / "two")
+    two = Run(tmp_path / "two")
+    ours, theirs = ([row["loss"] for row in read_metrics(run.metrics) if "loss" in row] for run in (two, one))
+    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert two.references.read_bytes() == one.references.read_bytes()

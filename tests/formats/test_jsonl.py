@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from rolesum.dialogue import Dialogue, Statement, Turn
+from rolesum.dialogue import Dialogue, Pair, Statement, Turn
 from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues
 from rolesum.formats.jsonl import to_json
 
@@ -14,6 +14,7 @@ SCHEMA = json.loads(resources.files("rolesum.formats").joinpath("dialogue.schema
 TURNS = [{"speaker": "Anna", "text": "hi"}, {"speaker": "Tom", "text": "hello"}]
 SMALL = {"id": "1", "turns": TURNS}
 STATEMENT = {"text": "Anna greeted Tom.", "role": "user", "supported": True}
+PAIR = {"role": "user", "chosen": "Anna greeted Tom.", "rejected": "Tom greeted Anna."}
 
 GOOD = [
     SMALL,
@@ -30,6 +31,8 @@ GOOD = [
     {**SMALL, "statements": []},
     {**SMALL, "statements": [STATEMENT, {**STATEMENT, "turns": [1, 2]}]},
     {**SMALL, "statements": [{**STATEMENT, "supported": False, "kind": "negation"}]},
+    {**SMALL, "pairs": []},
+    {**SMALL, "pairs": [PAIR, {**PAIR, "role": "overall"}]},
 ]
 BAD = [
     {"turns": TURNS},
@@ -60,6 +63,12 @@ BAD = [
     {**SMALL, "statements": [{**STATEMENT, "turns": [True]}]},
     {**SMALL, "statements": [{**STATEMENT, "turns": 1}]},
     {**SMALL, "statements": [{**STATEMENT, "label": True}]},
+    {**SMALL, "pairs": {}},
+    {**SMALL, "pairs": ["A greeting."]},
+    {**SMALL, "pairs": [{"role": "user", "chosen": "A greeting."}]},
+    {**SMALL, "pairs": [{**PAIR, "rejected": " "}]},
+    {**SMALL, "pairs": [{**PAIR, "chosen": ["A greeting."]}]},
+    {**SMALL, "pairs": [{**PAIR, "score": 1}]},
     {**SMALL, "turns": [{"speaker": "Anna", "text": " \n"}]},
     {**SMALL, "roles": None},
     {**SMALL, "roles": ["user"]},
@@ -222,3 +231,19 @@ def test_a_statement_that_names_a_turn_without_text_or_beyond_the_last_is_refuse
     turns = [*TURNS, {"speaker": "Tom", "text": " "}]
     (problem,) = read({"id": "1", "turns": turns, "statements": [STATEMENT, {**STATEMENT, "turns": [number]}]})
     assert problem.what == f"statement 2 names turn {number}, which is not there"
+
+
+def test_pairs_are_read_and_written_as_they_are():
+    (dialogue,) = read({**SMALL, "pairs": [PAIR]})
+    assert dialogue.pairs == (Pair("user", "Anna greeted Tom.", "Tom greeted Anna."),)
+    assert json.loads(to_json(dialogue))["pairs"] == [PAIR]
+
+
+def test_a_pair_whose_texts_differ_in_spaces_only_is_refused():
+    (problem,) = read({**SMALL, "pairs": [PAIR, {**PAIR, "rejected": " Anna  greeted Tom. "}]})
+    assert problem.what == "pair 2, for user: the chosen and the rejected summary are the same"
+
+
+def test_the_role_of_a_pair_may_be_an_alias():
+    source = Source("chats.jsonl", json.dumps({**SMALL, "pairs": [{**PAIR, "role": "customer"}]}))
+    assert read_dialogues(source)[0].pairs[0].role == "user"

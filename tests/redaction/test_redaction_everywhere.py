@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from helpers.private_dialogues import HAN, WORDS, private_dialogue
-from rolesum.dialogue import Dialogue, Statement, Turn
+from rolesum.dialogue import Dialogue, Pair, Statement, Turn
 from rolesum.redaction import redact
 
 DIALOGUES = 3000
@@ -151,6 +151,13 @@ def test_names_are_masked_in_small_letters_and_spelled_and_words_that_are_names_
 
 def chat(*texts, speakers=("Customer", "Agent")):
     return Dialogue("1", tuple(Turn(speakers[number % 2], text) for number, text in enumerate(texts)))
+
+
+def test_both_texts_of_a_pair_are_masked():
+    said = Pair("user", "Anna gave anna.berg@example.com.", "Tom gave anna.berg@example.com.")
+    masked = redact(Dialogue("1", (Turn("Anna", "write to anna.berg@example.com"),), pairs=(said,))).dialogue
+    (pair,) = masked.pairs
+    assert "[EMAIL_1]" in pair.chosen and "[EMAIL_1]" in pair.rejected and "anna.berg" not in pair.chosen
 
 
 def test_statements_are_masked_as_the_turns_are_and_times_stay():

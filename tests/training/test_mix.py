@@ -65,10 +65,11 @@ def test_dialogues_that_recur_in_another_file_are_left_out_and_told(tmp_path):
     other = json.loads(json.dumps(records[2]))
     other["turns"][0]["text"] += " And more."
     held_out = write(tmp_path / "test.jsonl", [again, other])
-    data = read(of_files({"path": str(TRAIN), "apart_from": [held_out]}, {"path": str(MORE)}))
+    chosen = of_files({"path": str(TRAIN), "apart_from": [held_out]}, {"path": str(MORE)})
+    data = read(chosen)
     assert {one.id for one in read_dialogues(TRAIN)} - {one.id for one in data.dialogues} == {records[1]["id"]}
     assert data.overlapping == 1
-    assert data_notes(data, None) == [
+    assert data_notes(chosen, data, None) == [
         "1 training dialogues recur in the files of apart_from: they are left out",
     ]
 

@@ -197,12 +197,13 @@ def _resolved(
         if len(summaries) < len(dialogue.summaries):
             names = ", ".join(dialogue.summaries)
             raise UsageError(f"two names of one role in summaries: {names}", fix="give one name, with a list of texts")
+        pairs = tuple(replace(pair, role=resolve_role(pair.role, aliases)) for pair in dialogue.pairs)
     except UsageError as error:
         problem = error.problems[0]
         return Problem(problem.what, f"{dialogue.source}, id {dialogue.id}", problem.fix)
     by_label = roles_of_speakers(labels, aliases) if aliases else {}
     chosen = {label: role for label, role in given.items() if label in labels}
-    return replace(dialogue, roles={**by_label, **own, **chosen}, summaries=summaries)
+    return replace(dialogue, roles={**by_label, **own, **chosen}, summaries=summaries, pairs=pairs)
 
 
 def _name(path: str | Path | Source) -> str:

@@ -1,4 +1,4 @@
-"""rolesum's own format: JSON lines of {id, turns, roles, summaries, statements, language, meta}.
+"""rolesum's own format: JSON lines of {id, turns, roles, summaries, statements, pairs, language, meta}.
 
 See dialogue.schema.json. Statements name turns by their numbers from 1 in the file, by their places from 0 in memory.
 """
@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rolesum.dialogue import Dialogue, Statement, Turn
+from rolesum.dialogue import Dialogue, Pair, Statement, Turn
 from rolesum.errors import Problem, did_you_mean
 from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.roles import roles_of_speakers
 
-FIELDS = ("id", "turns", "roles", "summaries", "statements", "language", "meta")
+FIELDS = ("id", "turns", "roles", "summaries", "statements", "pairs", "language", "meta")
 _STATEMENT_FIELDS = {"text", "role", "supported", "turns", "kind"}
+_PAIR_FIELDS = {"role", "chosen", "rejected"}
 _HINTS = 8  # unknown fields of a record for which one is sought that was meant
 
 
@@ -49,6 +50,7 @@ def to_json(dialogue: Dialogue) -> str:
         "roles": dict(dialogue.roles),
         "summaries": {role: list(texts) for role, texts in dialogue.summaries.items()},
         "statements": [_statement_json(statement) for statement in dialogue.statements],
+        "pairs": [{"role": one.role, "chosen": one.chosen, "rejected": one.rejected} for one in dialogue.pairs],
         "meta": dict(dialogue.meta),
     }
     # roles are written even where there are none: left out, they would be read off the labels
@@ -79,6 +81,9 @@ def _dialogue(record: Record) -> Dialogue:
                 one.get("kind", "").strip(),
             )
             for one in value.get("statements", ())
+        ),
+        pairs=tuple(
+            Pair(one["role"].strip(), one["chosen"].strip(), one["rejected"].strip()) for one in value.get("pairs", ())
         ),
     )
 
@@ -125,6 +130,7 @@ def _faults(value: Any) -> list[tuple[str, str]]:
     if not isinstance(summaries, dict) or not all(_is_summary(text) for text in summaries.values()):
         faults.append(("summaries must map a role to a text that is not empty, or a list of such", schema))
     faults += _statement_faults(value.get("statements", []), turns)
+    faults += _pair_faults(value.get("pairs", []))
     if value.get("language", "en") not in ("en", "zh"):
         faults.append((f"unknown language {value['language']!r}", "en or zh, or leave it out"))
     if not isinstance(value.get("meta", {}), dict):
@@ -171,6 +177,20 @@ def _is_statement(value: Any) -> bool:
     )
 
 
+def _pair_faults(pairs: Any) -> list[tuple[str, str]]:
+    """What is wrong with the pairs: a pair without a difference too, which the schema cannot say."""
+    if not isinstance(pairs, list):
+        return [("pairs must be a list of {role, chosen, rejected}", "see docs/formats.md")]
+    faults = []
+    for place, one in enumerate(pairs, 1):
+        if not (isinstance(one, dict) and set(one) == _PAIR_FIELDS and all(map(_is_text, one.values()))):
+            faults.append((f"pair {place} must be {{role, chosen, rejected}}, three texts", "see docs/formats.md"))
+        elif one["chosen"].split() == one["rejected"].split():
+            what = f"pair {place}, for {one['role']}: the chosen and the rejected summary are the same"
+            faults.append((what, "remove the pair"))
+    return faults
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
@@ -182,7 +202,7 @@ def _is_summary(text: Any) -> bool:
 
 FORMAT = Format(
     "rolesum",
-    "rolesum: JSON lines of {id, turns: [{speaker, text, time}], roles, summaries, statements, language, meta}",
+    "rolesum: JSON lines of {id, turns: [{speaker, text, time}], roles, summaries, statements, pairs, language, meta}",
     matches,
     read,
 )

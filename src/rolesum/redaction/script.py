@@ -1,4 +1,4 @@
-"""The texts of a dialogue in which values are masked: labels, turns, references, statements, strings of the meta."""
+"""The texts of a dialogue in which values are masked: labels, turns, references, statements, pairs, meta."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from rolesum.dialogue import Dialogue
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The texts of a dialogue, each once, by number: labels, turns, summaries, statements, the meta's.
+    """The texts of a dialogue, each once, by number: labels, turns, summaries, statements, pairs, the meta's.
 
     `turns` are the numbers of the turns' texts, in order; `questions` are the words that announce a text of the meta.
     """
@@ -20,6 +20,7 @@ class Script:
     turns: range
     summaries: Mapping[str, range]
     statements: range
+    pairs: range  # the chosen and the rejected text of each
     meta: range
     questions: Mapping[int, str]
     speakers: Sequence[str]
@@ -35,6 +36,8 @@ class Script:
             texts += several
         statements = range(len(texts), len(texts) + len(dialogue.statements))
         texts += [statement.text for statement in dialogue.statements]
+        pairs = range(len(texts), len(texts) + 2 * len(dialogue.pairs))
+        texts += [text for pair in dialogue.pairs for text in (pair.chosen, pair.rejected)]
         strings = list(_strings(dialogue.meta, ""))
         first = len(texts)
         return cls(
@@ -43,6 +46,7 @@ class Script:
             range(len(labels), len(labels) + len(dialogue.turns)),
             summaries,
             statements,
+            pairs,
             range(first, first + len(strings)),
             {first + place: f"{_words(key)}?" for place, (key, _) in enumerate(strings) if key},
             [turn.speaker for turn in dialogue.turns],
@@ -84,8 +88,14 @@ class Script:
             replace(statement, text=texts[number])
             for statement, number in zip(dialogue.statements, self.statements, strict=True)
         )
+        pairs = tuple(
+            replace(pair, chosen=texts[number], rejected=texts[number + 1])
+            for pair, number in zip(dialogue.pairs, self.pairs[::2], strict=True)
+        )
         meta = _replaced(dialogue.meta, iter([texts[number] for number in self.meta]))
-        return replace(dialogue, turns=turns, roles=roles, summaries=summaries, statements=statements, meta=meta)
+        return replace(
+            dialogue, turns=turns, roles=roles, summaries=summaries, statements=statements, pairs=pairs, meta=meta
+        )
 
 
 def _strings(value: Any, key: str) -> Iterator[tuple[str, str]]:

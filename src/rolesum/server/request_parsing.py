@@ -182,7 +182,7 @@ def read_source(
     for dialogue in found:
         check_dialogue_size(dialogue, limits)
     return name, [
-        replace(dialogue, summaries={}, statements=(), meta={}) for dialogue in found
+        replace(dialogue, summaries={}, statements=(), pairs=(), meta={}) for dialogue in found
     ]  # no summary depends on them
 
 

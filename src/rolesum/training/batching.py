@@ -35,25 +35,27 @@ SampleBatch = list[SampleRef]
 Step = list[SampleBatch]  # of one optimizer step
 
 
-def split_to_budget(bundles: Sequence[EncodedBundle], budget: int) -> list[EncodedBundle]:
+def split_to_budget(bundles: Sequence[EncodedBundle], budget: int, together: int = 1) -> list[EncodedBundle]:
     """Split bundles that are longer than `budget` tokens by branches, with the prefix repeated.
 
-    Raises DataError where a single example is longer than the budget.
+    Each `together` branches stay in one bundle: the two of a pair. Raises DataError where they alone are longer than
+    the budget.
     """
     fitting: list[EncodedBundle] = []
     problems: list[Problem] = []
     for bundle in bundles:
-        if bundle.longest_example > budget:
-            what = f"{bundle.longest_example} tokens are more than training.tokens_per_batch, {budget}"
+        groups = [bundle.branches[first : first + together] for first in range(0, len(bundle.branches), together)]
+        if (longest := bundle.longest_row(together)) > budget:
+            what = f"{longest} tokens are more than training.tokens_per_batch, {budget}"
             problems.append(Problem(what, f"dialogue {bundle.id}", "raise training.tokens_per_batch"))
             continue
         part: list[EncodedBranch] = []
         room = budget - len(bundle.prefix)
-        for branch in bundle.branches:
-            if part and sum(len(one.ids) for one in part) + len(branch.ids) > room:
+        for group in groups:
+            if part and _tokens(part) + _tokens(group) > room:
                 fitting.append(replace(bundle, index=len(fitting), branches=tuple(part)))
                 part = []
-            part.append(branch)
+            part += group
         fitting.append(replace(bundle, index=len(fitting), branches=tuple(part)))
     if problems:
         raise DataError(problems)
@@ -106,6 +108,10 @@ def padding_share(schedule: Sequence[SampleBatch], lengths: Sequence[int]) -> fl
     """The share of the computed positions that are padding."""
     computed = sum(len(batch) * max(lengths[sample.index] for sample in batch) for batch in schedule)
     return 1 - sum(lengths[sample.index] for batch in schedule for sample in batch) / computed
+
+
+def _tokens(branches: Sequence[EncodedBranch]) -> int:
+    return sum(len(branch.ids) for branch in branches)
 
 
 def _pack(ordered: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:

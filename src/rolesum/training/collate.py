@@ -30,6 +30,8 @@ class BundleBatch(TypedDict):
     noise_seeds: torch.Tensor  # (rows,)
     predicting: torch.Tensor  # (targets,): flat positions in (rows * length) whose output predicts a target token
     target_ids: torch.Tensor  # (targets,)
+    target_counts: torch.Tensor  # (examples,): how many of the targets are of each example
+    references: torch.Tensor  # (examples,): see EncodedBranch.reference
 
 
 class Seq2SeqBatch(TypedDict):
@@ -68,6 +70,7 @@ def collate(samples: Sequence[Sample], pad_id: int) -> BundleBatch:
     example_lengths = torch.zeros(rows, length, dtype=torch.long)
     predicting: list[int] = []
     target_ids: list[int] = []
+    with_loss = [branch for sample, bundle in samples if sample.has_loss for branch in bundle.branches]
     for row, (sample, bundle) in enumerate(samples):
         shared = len(bundle.prefix)
         input_ids[row, :shared] = torch.tensor(bundle.prefix)
@@ -94,6 +97,8 @@ def collate(samples: Sequence[Sample], pad_id: int) -> BundleBatch:
         noise_seeds=torch.tensor([sample.seed for sample, _ in samples]),
         predicting=torch.tensor(predicting, dtype=torch.long),
         target_ids=torch.tensor(target_ids, dtype=torch.long),
+        target_counts=torch.tensor([branch.targets for branch in with_loss], dtype=torch.long),
+        references=torch.tensor([branch.reference for branch in with_loss], dtype=torch.float32),
     )
 
 

@@ -5,10 +5,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rolesum.dialogue import Bundle, Dialogue, make_bundle
-from rolesum.errors import DataError, Problem
+from rolesum.dialogue import Bundle, Dialogue, make_bundle, make_pair_bundle
+from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
-from rolesum.instructions import load_instruction_set
+from rolesum.instructions import PromptLayout, load_instruction_set
 from rolesum.models.prompt_model import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
 from rolesum.training.batching import (
@@ -86,7 +86,7 @@ def read_training_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingDat
     data = _encode_parts(recipe, prompt_model, [part.bundles for part in parts])
     repeats = [file.repeat for file in recipe.data.train_files]
     taken = [bundle for one, repeat in zip(data, repeats, strict=True) for bundle in one.bundles * repeat]
-    encoded = split_to_budget(taken, options.tokens_per_batch)
+    encoded = split_to_budget(taken, options.tokens_per_batch, recipe.branches_together)
     lengths = [bundle.tokens for bundle in encoded]
     schedule = token_budget_batches(lengths, options.tokens_per_batch, seed=options.seed, epochs=options.epochs)
     return TrainingData(
@@ -108,14 +108,14 @@ def read_validation_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingD
         return None
     bundles, left_out = read_bundles(recipe, file) if file.share is None else (_read_train_files(recipe)[0].held_out, 0)
     data = encode(recipe, prompt_model, bundles)
-    encoded = split_to_budget(data.bundles, recipe.training.tokens_per_batch)
+    encoded = split_to_budget(data.bundles, recipe.training.tokens_per_batch, recipe.branches_together)
     lengths = [bundle.tokens for bundle in encoded]
     steps = optimizer_steps(token_budget_batches(lengths, recipe.training.tokens_per_batch, seed=0, epochs=1), 1)
     dialogues = [one.dialogue for one in bundles]
     return TrainingData(dialogues, encoded, steps, data.dropped_turns, data.shortened, left_out)
 
 
-def data_notes(data: TrainingData, validation: TrainingData | None) -> list[str]:
+def data_notes(recipe: Recipe, data: TrainingData, validation: TrainingData | None) -> list[str]:
     """What of the files is not trained on, or not evaluated, a line each."""
     notes = []
     if data.overlapping:
@@ -125,7 +125,9 @@ def data_notes(data: TrainingData, validation: TrainingData | None) -> list[str]
     for name, part in (("", data), ("validation ", validation)):
         if part and part.left_out:
             of = len(part.dialogues) + part.left_out
-            notes.append(f"{part.left_out} of {of} {name}dialogues have no summary for these roles: they are left out")
+            notes.append(
+                f"{part.left_out} of {of} {name}dialogues have no {_target(recipe)} for these roles: they are left out"
+            )
         if part and part.shortened:
             many = f"{part.shortened} {name}dialogues that did not fit"
             notes.append(f"{part.dropped_turns} turns dropped from the middle of {many}")
@@ -133,18 +135,37 @@ def data_notes(data: TrainingData, validation: TrainingData | None) -> list[str]
 
 
 def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
-    """The bundles of a data file, and how many dialogues have no summary for the recipe's roles.
+    """The bundles of a data file, and how many dialogues have no summary (or no pair) for the recipe's roles.
 
     Raises DataError where none has.
     """
     dialogues = file.read(recipe.aliases)
-    found = [make_bundle(dialogue, recipe.roles, file.references) for dialogue in dialogues]
+    if recipe.preference:
+        found = [make_pair_bundle(dialogue, recipe.roles) for dialogue in dialogues]
+    else:
+        found = [make_bundle(dialogue, recipe.roles, file.references) for dialogue in dialogues]
     bundles = [bundle for bundle in found if bundle is not None]
     if not bundles:
-        has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]
-        what = f"no summaries for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
+        has = sorted({role for dialogue in dialogues for role in _roles_with_targets(recipe, dialogue)}) or ["none"]
+        if recipe.preference and has == ["none"]:
+            fix = "make pairs, or leave preference out: see docs/training.md"
+            raise DataError("no dialogue has pairs, on which a recipe with preference trains", file.path, fix)
+        what = f"no {_plural(recipe)} for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
         raise DataError(what, file.path, "set roles in the recipe to roles that the data has")
     return bundles, len(dialogues) - len(bundles)
+
+
+def _target(recipe: Recipe) -> str:
+    """What the recipe's runs are trained on, as a word."""
+    return "pair" if recipe.preference else "summary"
+
+
+def _plural(recipe: Recipe) -> str:
+    return "pairs" if recipe.preference else "summaries"
+
+
+def _roles_with_targets(recipe: Recipe, dialogue: Dialogue) -> set[str]:
+    return {pair.role for pair in dialogue.pairs} if recipe.preference else set(dialogue.summaries)
 
 
 @dataclass(frozen=True)
@@ -237,7 +258,7 @@ def _check_roles(recipe: Recipe, bundles: list[Bundle]) -> None:
     if lost := [role for role in recipe.roles if role not in has]:
         fix = f"set roles in the recipe to those that the data has: --set roles=[{','.join(sorted(has))}]"
         files = ", ".join(file.path for file in recipe.data.train_files)
-        raise DataError(f"no summaries for {' or '.join(lost)}", files, fix)
+        raise DataError(f"no {_plural(recipe)} for {' or '.join(lost)}", files, fix)
 
 
 def encode(
@@ -246,9 +267,12 @@ def encode(
     """The bundles' ids, as the recipe wants long dialogues and prefixes treated; `max_length` in place of its own."""
     options = recipe.training
     own = load_instruction_set(recipe.instructions) if recipe.instructions else None
+    layout = prompt_model.layout(recipe.language, own, recipe.definitions, recipe.section_set)
+    if recipe.preference:
+        _check_pairs(recipe, prompt_model, layout, bundles)
     return encode_bundles(
         bundles,
-        prompt_model.layout(recipe.language, own, recipe.definitions, recipe.section_set),
+        layout,
         prompt_model.encoder,
         max_length=max_length or min(options.max_length or prompt_model.max_length, prompt_model.max_length),
         target_length=prompt_model.encoder_decoder_spec.target_length if prompt_model.encoder_decoder_spec else None,
@@ -256,3 +280,22 @@ def encode(
         long_dialogues=options.long_dialogues,
         share_prefix=options.share_prefix and prompt_model.shares_prefix,
     )
+
+
+def _check_pairs(recipe: Recipe, prompt_model: PromptModel, layout: PromptLayout, bundles: list[Bundle]) -> None:
+    """Raise UsageError for a base without shared prefixes, DataError with the roles of pairs that no speaker plays."""
+    if not prompt_model.shares_prefix:
+        what = f"preference tuning needs a base that shares a prefix, and {recipe.base} does not"
+        raise UsageError(f"{what}: {prompt_model.unshared_reason}", fix="use another base, or leave preference out")
+    problems = [
+        Problem(
+            f"a pair for {role}, but no speaker plays it (speakers: {', '.join(bundle.dialogue.speakers())})",
+            bundle.dialogue.location,
+            "say who plays it under roles, or remove the pair",
+        )
+        for bundle in bundles
+        for role in dict.fromkeys(example.role for example in bundle.examples)
+        if layout.needs_speaker(role) and not bundle.dialogue.speakers(role)
+    ]
+    if problems:
+        raise DataError(problems)

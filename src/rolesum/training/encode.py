@@ -12,11 +12,15 @@ from rolesum.models.segment_encoder import SegmentEncoder
 
 @dataclass(frozen=True, slots=True)
 class EncodedBranch:
-    """One example after its prefix: the instruction, then the target. The last `targets` of `ids` carry loss."""
+    """One example after its prefix: the instruction, then the target. The last `targets` of `ids` carry loss.
+
+    `reference` is the log-probability of its target by the reference model of preference tuning.
+    """
 
     role: str
     ids: tuple[int, ...]
     targets: int
+    reference: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class EncodedBundle:
     def longest_example(self) -> int:
         """The length of the longest of its examples, each as if it stood alone."""
         return len(self.prefix) + max(len(branch.ids) for branch in self.branches)
+
+    def longest_row(self, together: int) -> int:
+        """The length of the longest row that must be computed at once, of the prefix and `together` branches."""
+        groups = range(0, len(self.branches), together)
+        return len(self.prefix) + max(sum(len(one.ids) for one in self.branches[at : at + together]) for at in groups)
 
     @property
     def longest_source(self) -> int:

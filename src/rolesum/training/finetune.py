@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,13 @@ from rolesum.training.data import TrainingData, data_notes, read_training_data, 
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import packs_rows, training_forward
 from rolesum.training.model_card import model_card
+from rolesum.training.preference import (
+    compute_references,
+    loss_of_recipe,
+    read_references,
+    with_references,
+    write_references,
+)
 from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
 from rolesum.training.run_directory import (
     Interrupted,
@@ -124,6 +131,9 @@ def _validate_request(recipe: Recipe, context: DistributedContext, device: str) 
         raise UsageError("training runs on the first GPU that it sees", fix=fix)
     if recipe.validation.summaries and context.sharded:
         raise UsageError("a sharded model cannot write summaries during training", fix="leave validation.summaries out")
+    if recipe.preference and context.sharded:
+        fix = "train without FSDP, or leave preference out"
+        raise UsageError("preference tuning needs the whole model in each process, for its reference", fix=fix)
     if recipe.quantize and context.sharded:
         raise UsageError("a base in 4 bits is not sharded", fix="leave quantize or FSDP out")
 
@@ -140,7 +150,7 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
         _log_unshared(recipe, loaded)
         data, validation, hashes = context.run_on_all(lambda: _read_data(recipe, loaded))
     log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, prompt_model.family, target))}")
-    for note in (*base_adapter_notes(recipe, adapter, len(data.dialogues)), *data_notes(data, validation)):
+    for note in (*base_adapter_notes(recipe, adapter, len(data.dialogues)), *data_notes(recipe, data, validation)):
         log(note)
     metadata = adapter_metadata(recipe, loaded, adapter)
     loaded.model = context.run_on_all(lambda: _prepare(recipe, loaded, adapter))
@@ -202,8 +212,37 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
         context.run_on_main(lambda: write_held_out(run, held_out))
     checkpoint = context.run_on_main(lambda: _last_checkpoint(run, context)) if resume else None
     with _memory_errors():
+        if setup.recipe.preference:
+            setup = _with_references(setup, resume)
         costs = _fit(setup, checkpoint, deadline)
     context.run_on_main(lambda: finish_run(run, costs))
+
+
+def _with_references(setup: _Setup, resume: bool) -> _Setup:
+    """The set-up with the reference model's log-probabilities in its data: the stored ones of a run that is resumed."""
+    sets = {"train": setup.data} | ({"validation": setup.validation} if setup.validation else {})
+    file, budget = setup.run.references, setup.recipe.training.tokens_per_batch
+
+    def find() -> dict[str, list[list[float]]]:
+        if resume and file.exists():
+            return read_references(file, {name: [len(b.branches) for b in one.encoded] for name, one in sets.items()})
+        autocast = _trains_in_bfloat16(setup)
+        found = {
+            name: compute_references(setup.loaded, one.encoded, budget, setup.device, autocast)
+            for name, one in sets.items()
+        }
+        with _disk_errors(setup.run):
+            write_references(file, found)
+        return found
+
+    found = setup.context.run_on_main(find)
+    known = {name: replace(one, encoded=with_references(one.encoded, found[name])) for name, one in sets.items()}
+    return replace(setup, data=known["train"], validation=known.get("validation"))
+
+
+def _trains_in_bfloat16(setup: _Setup) -> bool:
+    """Whether float32 weights are trained under bfloat16 autocast."""
+    return setup.recipe.method == "full" and pick_dtype(setup.recipe.dtype, setup.device) is torch.bfloat16
 
 
 def _last_checkpoint(run: Run, context: DistributedContext) -> Path | None:
@@ -225,10 +264,11 @@ def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict
     """Train to the end, write the result, and return the costs. Raises Interrupted where the run was stopped."""
     steps, validation = len(setup.data.steps), setup.recipe.validation
     stop = StopOnInterrupt()
+    alpha, loss = setup.recipe.neftune.alpha, loss_of_recipe(setup.recipe)
     with (
         quiet_transformers(),
         tensorboard_dir(setup.run.path),
-        training_forward(setup.loaded.model, setup.loaded.family, setup.recipe.neftune.alpha, setup.device),
+        training_forward(setup.loaded.model, setup.loaded.family, alpha, setup.device, loss),
         progress_bar("train", steps, "steps") as bar,
     ):
         progress = ProgressLine(bar, setup.step_tokens)
@@ -261,13 +301,12 @@ def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict
 
 def _trainer(setup: _Setup) -> RoleTrainer:
     options, loaded = setup.recipe.training, setup.loaded
-    full_in_bf16 = setup.recipe.method == "full" and pick_dtype(setup.recipe.dtype, setup.device) is torch.bfloat16
     arguments = training_arguments(
         setup.run,
         setup.recipe,
         setup.context,
         on_cpu=setup.device.type == "cpu",
-        bf16=full_in_bf16,
+        bf16=_trains_in_bfloat16(setup),
         steps=len(setup.data.steps),
         micro_batches=batches_per_process(setup.data.steps[0], setup.context.world_size),
     )
@@ -281,6 +320,7 @@ def _trainer(setup: _Setup) -> RoleTrainer:
         epochs=options.epochs,
         collate=make_collate_fn(loaded),
         context=setup.context,
+        pairs=setup.recipe.preference is not None,
         extra_metrics=setup.rouge.compute if setup.rouge else None,
     )
     trainer.pop_callback(PrinterCallback)

@@ -12,7 +12,7 @@ from rolesum.models.attention.segments import segment_attention, supports_segmen
 from rolesum.models.families import OTHER, Family
 from rolesum.training.kernels.layers import fused_layers
 from rolesum.training.kernels.lora import fused_lora
-from rolesum.training.loss import summed_loss
+from rolesum.training.loss import Reduce, sum_losses, summed_loss
 
 
 def packs_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device) -> bool:
@@ -23,15 +23,19 @@ def packs_rows(causal_lm: PreTrainedModel, family: Family, device: torch.device)
 
 @contextmanager
 def training_forward(
-    model: PreTrainedModel | PeftModel, family: Family, neftune_alpha: float, device: torch.device
+    model: PreTrainedModel | PeftModel,
+    family: Family,
+    neftune_alpha: float,
+    device: torch.device,
+    reduce: Reduce = sum_losses,
 ) -> Iterator[None]:
-    """Inside, `model(**batch)` returns the summed loss of a batch (see loss.py).
+    """Inside, `model(**batch)` returns the summed loss of a batch, or what `reduce` makes of its losses (see loss.py).
 
     `device` is the one that it trains on: a model that FSDP will shard is not there yet.
     """
     causal_lm = cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
     with ExitStack() as stack:
-        stack.enter_context(summed_loss(causal_lm, neftune_alpha))
+        stack.enter_context(summed_loss(causal_lm, neftune_alpha, reduce))
         stack.enter_context(fused_lora(model))
         stack.enter_context(fused_layers(model))
         if packs_rows(causal_lm, family, device):

@@ -28,16 +28,26 @@ LOGITS_CHUNK = 1024
 FROZEN_HEAD_CHUNK = {"cpu": 128}
 
 
+# Makes a batch's loss of the cross-entropy of each of its target tokens (targets,).
+Reduce = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
+
+
+def sum_losses(losses: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The summed cross-entropy: ()."""
+    return losses.sum()
+
+
 @contextmanager
-def summed_loss(causal_lm: PreTrainedModel, neftune_alpha: float) -> Iterator[None]:
+def summed_loss(causal_lm: PreTrainedModel, neftune_alpha: float, reduce: Reduce = sum_losses) -> Iterator[None]:
     """Inside, `causal_lm(**batch)` returns the summed cross-entropy over the batch's target tokens: (), float32.
 
-    In training mode NEFTune noise of `neftune_alpha` is added to the embeddings (0 adds none); never in evaluation.
+    Another `reduce` makes another loss of the cross-entropy of each target token: see preference.py. In training mode
+    NEFTune noise of `neftune_alpha` is added to the embeddings (0 adds none); never in evaluation.
     """
 
     def forward(self: PreTrainedModel, **inputs: Any) -> torch.Tensor:
         batch = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        return _summed_loss(self, batch, neftune_alpha if self.training else 0.0)
+        return _summed_loss(self, batch, neftune_alpha if self.training else 0.0, reduce)
 
     with replaced_forward(causal_lm, MethodType(forward, causal_lm)):
         yield
@@ -56,11 +66,14 @@ def replaced_forward(module: torch.nn.Module, forward: Callable[..., torch.Tenso
             module.forward = before
 
 
-def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
+def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float, reduce: Reduce) -> torch.Tensor:
     if model.config.is_encoder_decoder:
-        return _targets_loss(model, _decoder_hidden_states(model, batch, alpha), batch["target_ids"])
-    hidden_states = _packed_hidden_states if uses_segment_attention(model) else _padded_hidden_states
-    return _targets_loss(model, hidden_states(model, batch, alpha), batch["target_ids"])
+        hidden = _decoder_hidden_states(model, batch, alpha)
+    elif uses_segment_attention(model):
+        hidden = _packed_hidden_states(model, batch, alpha)
+    else:
+        hidden = _padded_hidden_states(model, batch, alpha)
+    return reduce(_target_losses(model, hidden, batch["target_ids"]), batch)
 
 
 def _padded_hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor], alpha: float) -> torch.Tensor:
@@ -152,8 +165,10 @@ def _noisy_encoder_embedding(
         yield
 
 
-def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The summed loss of hidden states (targets, hidden), chunk by chunk, inside one call of the head's module.
+def _target_losses(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The loss of each target (targets,), float32, from hidden states (targets, hidden).
+
+    The head is applied chunk by chunk, inside one call of its module.
 
     In that call's hooks FSDP gathers the head's weight. Were the module called for each chunk, it would be gathered for
     each of them in the backward, and processes with different numbers of chunks would wait for each other forever.
@@ -163,23 +178,22 @@ def _targets_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.T
 
     def chunked(hidden: torch.Tensor) -> torch.Tensor:
         if not any(parameter.requires_grad for parameter in head.parameters()):
-            loss: torch.Tensor = FrozenHeadLoss.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
+            losses: torch.Tensor = FrozenHeadLosses.apply(  # type: ignore[no-untyped-call]  # torch does not annotate
                 hidden, targets, lambda some: apply_lm_head(model, some, plain)
             )
-            return loss
+            return losses
         if len(targets) <= LOGITS_CHUNK:
-            return _chunk_loss(model, plain, hidden, targets)
+            return _chunk_losses(model, plain, hidden, targets)
         chunks = zip(torch.split(hidden, LOGITS_CHUNK), torch.split(targets, LOGITS_CHUNK), strict=True)
-        losses = [checkpoint(_chunk_loss, model, plain, *chunk, use_reentrant=False) for chunk in chunks]
-        return torch.stack(losses).sum()
+        return torch.cat([checkpoint(_chunk_losses, model, plain, *chunk, use_reentrant=False) for chunk in chunks])
 
     with replaced_forward(head, chunked):
-        total: torch.Tensor = head(hidden)
-    return total
+        found: torch.Tensor = head(hidden)
+    return found
 
 
-class FrozenHeadLoss(torch.autograd.Function):
-    """The summed loss of hidden states (targets, hidden) under a head that is not trained.
+class FrozenHeadLosses(torch.autograd.Function):
+    """The loss of each target (targets,) from hidden states (targets, hidden) under a head that is not trained.
 
     Each chunk's gradient, softmax minus one at the target, is computed together with its loss, so that only one chunk's
     logits (chunk, vocabulary) exist at a time, and the head multiplies once each way. `logits_of` returns float32.
@@ -191,29 +205,29 @@ class FrozenHeadLoss(torch.autograd.Function):
     ) -> torch.Tensor:
         needs_grad: bool = ctx.needs_input_grad[0]
         size = FROZEN_HEAD_CHUNK.get(hidden.device.type, LOGITS_CHUNK)
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        losses: list[torch.Tensor] = []  # (chunk,) each
         grads: list[torch.Tensor] = []  # (chunk, hidden) each
         for some, expected in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
             with torch.set_grad_enabled(needs_grad):
                 leaf = some.detach().requires_grad_(needs_grad)
                 scores = logits_of(leaf)
             likelihood = functional.log_softmax(scores.detach(), dim=-1)
-            total += functional.nll_loss(likelihood, expected, reduction="sum")
+            losses.append(functional.nll_loss(likelihood, expected, reduction="none"))
             if needs_grad:
                 scores_grad = likelihood.exp_()
                 scores_grad[torch.arange(len(expected), device=expected.device), expected] -= 1
                 grads += torch.autograd.grad(scores, leaf, scores_grad)
         if needs_grad:
             ctx.save_for_backward(torch.cat(grads))
-        return total
+        return torch.cat(losses)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (hidden_grad,) = ctx.saved_tensors
-        return (hidden_grad * grads[0]).to(hidden_grad.dtype), None, None
+        return (hidden_grad * grads[0][:, None]).to(hidden_grad.dtype), None, None
 
 
-def _chunk_loss(
+def _chunk_losses(
     model: PreTrainedModel, head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    return functional.cross_entropy(apply_lm_head(model, hidden, head), targets, reduction="sum")
+    return functional.cross_entropy(apply_lm_head(model, hidden, head), targets, reduction="none")

@@ -22,6 +22,7 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
         ("Roles", ", ".join(recipe.roles)),
         ("Training data", f"{files}, {dialogues} dialogues; its license binds what you do with this"),
         ("Trained", trained),
+        *_preference_rows(recipe),
         ("NEFTune", f"alpha {recipe.neftune.alpha:g}, scaled by each example's own length"),
         ("Training", f"{options.epochs} epochs, learning rate {options.learning_rate:g}, {options.schedule} schedule"),
         ("Seed", str(options.seed)),
@@ -51,6 +52,14 @@ rolesum summarize chat.txt {use}
 `recipe.yaml` and `environment.json` beside this directory say how to reproduce it. Summaries can be wrong: check
 names, amounts and dates before you rely on them.
 """
+
+
+def _preference_rows(recipe: Recipe) -> list[tuple[str, str]]:
+    chosen = recipe.preference
+    if chosen is None:
+        return []
+    length = ", length-normalized" if chosen.length_normalized else ""
+    return [("Preference tuning", f"DPO on pairs of summaries, beta {chosen.beta:g}, SFT {chosen.sft:g}{length}")]
 
 
 def _origin_rows(note: Mapping[str, Any]) -> list[tuple[str, str]]:

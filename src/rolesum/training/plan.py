@@ -32,6 +32,7 @@ from rolesum.training.data import (
 )
 from rolesum.training.encode import LengthLimits
 from rolesum.training.forward import training_forward
+from rolesum.training.preference import loss_of_recipe
 from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
 from rolesum.training.training_arguments import check_loggers
 
@@ -100,7 +101,9 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         notes += _prefix_notes(prompt_model, measure)
     data = read_training_data(fitted, prompt_model)
     validation = read_validation_data(fitted, prompt_model)
-    notes += [*base_adapter_notes(recipe, adapter, len(data.dialogues)), *data_notes(data, validation)]
+    notes += [*base_adapter_notes(recipe, adapter, len(data.dialogues)), *data_notes(recipe, data, validation)]
+    if recipe.preference:
+        notes.append("before the first step, the reference's log-probabilities take one more forward over the data")
     on = torch.device("cuda") if planned else pick_device(device)
     dtype = torch.bfloat16 if planned and recipe.dtype == "auto" else pick_dtype(recipe.dtype, on)
     cost_model = CostModel.from_recipe(prompt_model, fitted, on)
@@ -193,8 +196,12 @@ def _fitting(recipe: Recipe, prompt_model: PromptModel, bundles: list[Bundle]) -
             + (f"training.max_length={need} would" if fits else "training.long_dialogues=drop-middle would")
         )
     # The target's tokens, where the limit is for the source alone.
-    separate = max(one.longest_example - limits.length_of(one) for one in encoded)
-    largest = max(one.longest_example for one in encoded) if "long_dialogues" not in changed else limit + separate
+    separate = max(one.longest_row(recipe.branches_together) - limits.length_of(one) for one in encoded)
+    largest = (
+        max(one.longest_row(recipe.branches_together) for one in encoded)
+        if "long_dialogues" not in changed
+        else limit + separate
+    )
     if largest > options.tokens_per_batch:
         changed["tokens_per_batch"] = largest
         notes.append(
@@ -271,7 +278,7 @@ def _measure(
     autocast = recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device) is torch.bfloat16
     with (
         quiet_transformers(),
-        training_forward(model, loaded.family, recipe.neftune.alpha, loaded.device),
+        training_forward(model, loaded.family, recipe.neftune.alpha, loaded.device, loss_of_recipe(recipe)),
         torch.autocast(loaded.device.type, torch.bfloat16, enabled=autocast),
         progress_bar("measure", len(timed) + 1, "batches") as bar,
     ):
@@ -298,7 +305,7 @@ def _memory_notes(
     per_token = cost_model.activation_bytes_per_token(recipe, dtype.itemsize)
     budget = int((room - (cost.memory - per_token * positions)) / per_token) // 64 * 64
     what = f"not enough memory: {cost.memory / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
-    if budget >= max(one.longest_example for one in data.encoded):
+    if budget >= max(one.longest_row(recipe.branches_together) for one in data.encoded):
         return [f"{what}; training.tokens_per_batch={budget} would fit, with training.gradient_accumulation raised"]
     if not recipe.training.gradient_checkpointing:
         return [f"{what}; training.gradient_checkpointing=true needs less"]

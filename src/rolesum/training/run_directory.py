@@ -71,6 +71,11 @@ class Run:
         return self.path / "validation.jsonl"
 
     @property
+    def references(self) -> Path:
+        """What the reference model of preference tuning gives the pairs: see preference.py."""
+        return self.path / "references.json"
+
+    @property
     def environment(self) -> Path:
         return self.path / "environment.json"
 
@@ -101,7 +106,7 @@ class Run:
         for folder in (self.adapter, self.model):
             shutil.rmtree(folder, ignore_errors=True)
         self.remove_intermediates()
-        for file in (self.recipe, self.metrics, self.environment, self.held_out):
+        for file in (self.recipe, self.metrics, self.environment, self.held_out, self.references):
             file.unlink(missing_ok=True)
 
     def remove_intermediates(self) -> None:
@@ -171,7 +176,7 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     if not resume and list_checkpoints(run.checkpoints):
         raise UsageError("this directory holds a run that was stopped", path, "add --resume, or remove it")
     folders = (run.adapter, run.model, run.checkpoints, run.best)
-    files = () if _environment(run) else (run.recipe, run.metrics, run.environment, run.held_out)
+    files = () if _environment(run) else (run.recipe, run.metrics, run.environment, run.held_out, run.references)
     foreign = [one.name for one in folders if one.is_file()] + [one.name for one in files if one.exists()]
     if foreign:
         what = f"this directory holds what no run of rolesum wrote: {', '.join(foreign)}"

@@ -3,7 +3,7 @@
 Schedules, logging integrations, DDP, FSDP and resume are the library's.
 
 The loss of an optimizer step is the sum over its target tokens divided by their number, over all accumulated batches
-and all processes.
+and all processes; in preference tuning, over its pairs.
 """
 
 import shutil
@@ -46,7 +46,8 @@ class RoleTrainer(Trainer):
     The model's forward must return the summed loss of a batch (see loss.py).
 
     All epochs are one Trainer epoch, because the steps are one list; `epochs` puts the true epoch into the logs.
-    `extra_metrics` computes further metrics of an evaluation; it is called in the main process only.
+    With `pairs`, what is summed is the loss of pairs, not of target tokens. `extra_metrics` computes further metrics
+    of an evaluation; it is called in the main process only.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class RoleTrainer(Trainer):
         epochs: int,
         collate: CollateFn,
         context: DistributedContext,
+        pairs: bool = False,
         extra_metrics: Callable[[], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -66,6 +68,7 @@ class RoleTrainer(Trainer):
         self.epochs = epochs
         self.collate = collate
         self.context = context
+        self.pairs = pairs
         self.extra_metrics = extra_metrics
         self.loss_is_scaled_for_ga = True
         if context.sharded:  # FSDP's own bfloat16 rounds the loss and the gradients' sums; ours is in _loss
@@ -77,10 +80,14 @@ class RoleTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, torch.Tensor]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
-        """The batches of one optimizer step and the number of their target tokens over all processes."""
+        """The batches of one optimizer step and the number of their target tokens, or pairs, over all processes."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        targets = torch.tensor(sum(batch["target_ids"].numel() for batch in batches), device=device)
-        return batches, self.accelerator.gather(targets).sum()
+        items = torch.tensor(sum(map(self._count_items, batches)), device=device)
+        return batches, self.accelerator.gather(items).sum()
+
+    def _count_items(self, batch: dict[str, torch.Tensor]) -> int:
+        """The number of target tokens or of pairs, over which the loss is summed."""
+        return batch["references"].numel() // 2 if self.pairs else batch["target_ids"].numel()
 
     def compute_loss(
         self,
@@ -90,7 +97,7 @@ class RoleTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         if num_items_in_batch is None:
-            raise ValueError("the number of target tokens of the step is needed")
+            raise ValueError("the number of target tokens (or pairs) of the step is needed")
         # DDP averages the gradients over the processes; times their number this is the sum.
         loss: torch.Tensor = self._loss(model, inputs) * self.accelerator.num_processes / num_items_in_batch
         return loss
@@ -103,14 +110,14 @@ class RoleTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """The mean loss per target token of the validation bundles, and what `extra_metrics` gives."""
+        """The mean loss per target token, or per pair, of the validation bundles, and what `extra_metrics` gives."""
         model = self._model()
         model.eval()
-        sums = torch.zeros(2, dtype=torch.float64)  # loss, target tokens
+        sums = torch.zeros(2, dtype=torch.float64)  # loss, target tokens or pairs
         with torch.no_grad():
             for batch in self._loader(self.eval_dataset, self.validation):
                 loss = self._loss(model, self._prepare_inputs(batch))
-                sums += torch.tensor([float(loss), batch["target_ids"].numel()], dtype=torch.float64)
+                sums += torch.tensor([float(loss), self._count_items(batch)], dtype=torch.float64)
         if self.context.world_size > 1:
             sums = sums.to(self.args.device)
             distributed.all_reduce(sums)
