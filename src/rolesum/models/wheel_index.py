@@ -1,6 +1,6 @@
 """Find wheels on the package indexes that pip is set up with, so that they can be downloaded in pieces.
 
-pip itself begins a download anew when it was interrupted. What this does not read of pip's settings (credentials,
+pip itself starts an interrupted download from the beginning. What this does not read of pip's settings (credentials,
 client certificates) is left to pip: see gguf_sources.
 """
 
