@@ -17,7 +17,7 @@ from helpers.children import CHILDREN
 from helpers.tiny import model_dir, short_dialogues
 from rolesum import atomic_io
 from rolesum.errors import ResourceError, UsageError
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training import Interrupted, Run, train, trainer
 from rolesum.training.metrics_file import read_metrics
 

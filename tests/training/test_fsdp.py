@@ -16,7 +16,7 @@ from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import UsageError
 from rolesum.models.attention.segments import uses_segment_attention
 from rolesum.models.loading import load_prompt_model
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 from rolesum.training import Interrupted, Run, finetune, loss, train
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import training_forward

@@ -29,7 +29,7 @@ from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.training import Run, callbacks, finetune
 from rolesum.training.metrics_file import read_metrics
