@@ -54,11 +54,11 @@ from rolesum.training.run_directory import (
     Run,
     adapter_metadata,
     check_run_directory,
+    checkpoint_to_resume,
     data_files,
     data_hashes,
     finish_run,
     kept_checkpoints,
-    list_checkpoints,
     lock_run,
     start_run,
     write_held_out,
@@ -208,7 +208,7 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
     if setup.validation and setup.data.held_out:
         held_out = setup.validation.dialogues
         context.run_on_main(lambda: write_held_out(run, held_out))
-    checkpoint = context.run_on_main(lambda: _last_checkpoint(run, context)) if resume else None
+    checkpoint = context.run_on_main(lambda: checkpoint_to_resume(run, context.sharded)) if resume else None
     with _memory_errors():
         if setup.recipe.preference:
             setup = _with_references(setup, resume)
@@ -241,21 +241,6 @@ def _with_references(setup: _Setup, resume: bool) -> _Setup:
 def _trains_in_bfloat16(setup: _Setup) -> bool:
     """Whether float32 weights are trained under bfloat16 autocast."""
     return setup.recipe.method == "full" and pick_dtype(setup.recipe.dtype, setup.device) is torch.bfloat16
-
-
-def _last_checkpoint(run: Run, context: DistributedContext) -> Path | None:
-    """What a resumed run continues from. Raises UsageError where FSDP was in use and is not now, or the reverse."""
-    last = run.last_checkpoint()
-    for broken in list_checkpoints(run.checkpoints)[::-1]:
-        if broken == last:
-            break
-        log(f"{broken.name} is incomplete and is skipped")
-    if last is None:
-        log("there is no complete checkpoint: the run starts from the beginning")
-    elif any(last.glob("pytorch_model_fsdp*")) != context.sharded:
-        fix = "leave FSDP out" if context.sharded else "start it as before, with FSDP in accelerate's configuration"
-        raise UsageError("this run began " + ("without FSDP" if context.sharded else "with FSDP"), str(last), fix)
-    return last
 
 
 def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict[str, Any]:
