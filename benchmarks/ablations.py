@@ -27,7 +27,8 @@ from rolesum.formats.jsonl import to_json
 from rolesum.instructions import PromptLayout, Segment
 from rolesum.instructions.prompt import DIALOGUE_END
 from rolesum.metrics.bootstrap import compare_paired, mean
-from rolesum.recipe import Recipe, load_recipe, parse_recipe
+from rolesum.recipe import Recipe
+from rolesum.recipe_loading import load_recipe, parse_recipe
 
 NAME = "ablations"
 RECIPE = "rolesum-smollm2-135m"

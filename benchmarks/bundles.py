@@ -13,7 +13,7 @@ import sides
 from record import Job, answer, arguments, gemm_share, probe, run_child, write_record
 
 from rolesum.formats import ReadOptions, read_dialogues
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 
 NAME = "bundles"
 RECIPE = "baichuan2-7b-csds"

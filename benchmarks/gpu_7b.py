@@ -233,7 +233,7 @@ def _trl(job: Job, model: Any, bundles: list[Any]) -> tuple[float, int, int]:
 
 def _recipe(job: Job) -> Any:
     """The paper's LoRA settings, without dropout, as a recipe; the data it names is never read."""
-    from rolesum.recipe import parse_recipe
+    from rolesum.recipe_loading import parse_recipe
 
     training = {
         "learning_rate": 2e-4,

@@ -14,7 +14,7 @@ from typing import Any
 import sides
 from record import Job, answer, arguments, print_rows, probe, rows_before, run_child, write_record
 
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 
 NAME = "neftune"
 RECIPE = "smollm2-samsum"

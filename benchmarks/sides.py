@@ -15,7 +15,8 @@ from typing import Any
 
 from record import Job
 
-from rolesum.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
+from rolesum.recipe import Recipe, dump_recipe
+from rolesum.recipe_loading import load_recipe, parse_recipe
 
 # TRL's SFTTrainer as its users may set it, see `variant_options`.
 TRL_VARIANTS = ("padding", "length-grouped", "padding-free", "packing", "one by one")

@@ -12,7 +12,7 @@ from pathlib import Path
 import sides
 from record import ChildFailed, Job, answer, arguments, gemm_share, probe, run_child, write_record
 
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 
 NAME = "train_vs_trl"
 RECIPE = "smollm2-samsum"

@@ -11,7 +11,7 @@ from rolesum.formats import ReadOptions
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig
-from rolesum.recipe import load_recipe, parse_recipe
+from rolesum.recipe_loading import load_recipe, parse_recipe
 from rolesum.training import train
 
 

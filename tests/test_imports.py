@@ -16,7 +16,7 @@ LAYERS = (
     {"atomic_io", "console", "http_security", "locks", "ray_cluster", "sockets", "sqlite_store"},
     {"roles", "instructions", "formats", "redaction"},
     {"metrics"},
-    {"recipe", "models", "checks"},
+    {"recipe", "recipe_loading", "models", "checks"},
     {"generation"},
     {"training"},
     {"evaluation"},
@@ -144,7 +144,7 @@ def test_these_rules_would_see_a_heavy_import_and_let_late_ones_be():
 
 
 def test_importing_what_needs_no_model_imports_no_heavy_library():
-    names = ("formats", "recipe", "metrics", "checks", "evaluation", "models", "cli.main")
+    names = ("formats", "recipe", "recipe_loading", "metrics", "checks", "evaluation", "models", "cli.main")
     modules = ["rolesum", *(f"rolesum.{name}" for name in names)]
     code = (
         "import importlib, sys\n"

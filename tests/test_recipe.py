@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from rolesum.errors import UsageError
-from rolesum.recipe import dump_recipe, load_recipe, parse_recipe
+from rolesum.recipe import dump_recipe
+from rolesum.recipe_loading import load_recipe, parse_recipe
 
 RECIPES = sorted((Path(__file__).resolve().parent.parent / "recipes").glob("*.yaml"))
 

@@ -18,7 +18,8 @@ from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.generation import Decoding, summarize
 from rolesum.interrupts import Stopped
-from rolesum.recipe import Recipe, load_recipe
+from rolesum.recipe import Recipe
+from rolesum.recipe_loading import load_recipe
 
 RECIPE = "sample"
 # Fewer dialogues than the recipe has, for less than six minutes on two cores without bfloat16.

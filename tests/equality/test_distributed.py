@@ -14,7 +14,8 @@ from helpers.children import run_in_processes
 from helpers.preference_runs import preference_recipe
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.models.loading import load_model
-from rolesum.recipe import dump_recipe, load_recipe
+from rolesum.recipe import dump_recipe
+from rolesum.recipe_loading import load_recipe
 from rolesum.training import Run, train
 from rolesum.training.metrics_file import read_metrics
 

@@ -11,7 +11,7 @@ from helpers.tiny import model_dir
 from rolesum.models.adapters import save_adapter
 from rolesum.models.base_adapter import with_base_adapter
 from rolesum.models.loading import load_model
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.prepare_model import prepare_model
 

@@ -72,7 +72,7 @@ def test_noise_is_added_in_training_only_and_is_what_alpha_says():
 
 
 def test_the_librarys_own_neftune_is_not_used_beside_ours(tmp_path):
-    from rolesum.recipe import load_recipe
+    from rolesum.recipe_loading import load_recipe
     from rolesum.training.distributed import DistributedContext
     from rolesum.training.run_directory import Run
     from rolesum.training.training_arguments import training_arguments

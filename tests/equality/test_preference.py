@@ -11,7 +11,7 @@ from helpers.small_runs import raw_recipe, trained
 from helpers.tiny import model_dir
 from rolesum.models.base_adapter import with_base_adapter
 from rolesum.models.loading import load_model
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training.batching import SampleRef
 from rolesum.training.collate import collate
 from rolesum.training.data import read_training_data

@@ -7,7 +7,7 @@ from helpers.tiny import folder, short_dialogues
 from rolesum.dialogue import Pair
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 
 
 def pair_file(name="pairs", **changes):

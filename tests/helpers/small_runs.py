@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.dialogue import make_bundle
 from rolesum.formats import read_dialogues
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.training import Interrupted, Run, callbacks, train
 from rolesum.training.encode import encode_bundles

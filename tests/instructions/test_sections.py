@@ -6,7 +6,8 @@ from rolesum.errors import UsageError
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet, instruction_set, load_sections
 from rolesum.instructions.sections import preset_names
-from rolesum.recipe import dump_recipe, parse_recipe
+from rolesum.recipe import dump_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.roles import resolve_role
 
 OWN = {

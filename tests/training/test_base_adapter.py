@@ -21,7 +21,7 @@ from rolesum.instructions.sets import instruction_set
 from rolesum.models.base_adapter import FEW, base_adapter_notes, with_base_adapter
 from rolesum.models.bundled_adapters import license_notice
 from rolesum.models.loading import load_model
-from rolesum.recipe import load_recipe, parse_recipe
+from rolesum.recipe_loading import load_recipe, parse_recipe
 from rolesum.training.plan import plan
 
 TERMS = "the data it was trained on allow non-commercial use only"

@@ -17,7 +17,7 @@ from helpers.children import CHILDREN
 from helpers.tiny import model_dir, short_dialogues
 from rolesum import atomic_io
 from rolesum.errors import ResourceError, UsageError
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training import Interrupted, Run, train, trainer
 from rolesum.training.metrics_file import read_metrics
 
@@ -153,7 +153,7 @@ def test_killed_and_resumed_a_run_ends_as_if_never_killed(moment, tmp_path, unki
 
 
 BEST_MOMENTS = {
-    "before a new best is written": ("rolesum.training.finetune:save_adapter", 2, False),
+    "before a new best is written": ("rolesum.training.result:save_adapter", 2, False),
     "with a new best half written": ("rolesum.atomic_io:flush_to_disk", "best/.6.rolesum-", False),
     "with a new best and no checkpoint that knows it": (f"{WATCH}:KeepBest.on_evaluate", 2, True),
     "with an older best not yet removed": (f"{WATCH}:KeepBest.on_save", 6, False),

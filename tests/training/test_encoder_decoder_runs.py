@@ -16,7 +16,7 @@ from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig, summarize_dialogues
 from rolesum.models.checkpoint import read_tensor
 from rolesum.models.loading import load_model, load_prompt_model
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training import data as training_data
 from rolesum.training.inspect import inspect_dialogue
 from rolesum.training.plan import plan

@@ -16,11 +16,12 @@ from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import UsageError
 from rolesum.models.attention.segments import uses_segment_attention
 from rolesum.models.loading import load_prompt_model
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 from rolesum.training import Interrupted, Run, finetune, loss, train
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import training_forward
 from rolesum.training.metrics_file import read_metrics
+from rolesum.training.run_directory import checkpoint_to_resume
 
 CHUNK = 16  # of the loss: the two processes' batches fall into different numbers of chunks
 
@@ -154,9 +155,9 @@ def test_a_run_begun_whole_is_not_resumed_in_shards(tmp_path):
     with pytest.raises(Interrupted):
         train(load_recipe(recipe_file(tmp_path)), tmp_path / "run", device="cpu", max_minutes=0.0001)
     run = Run(tmp_path / "run")
-    assert finetune._last_checkpoint(run, DistributedContext()) == run.last_checkpoint()
+    assert checkpoint_to_resume(run, sharded=False) == run.last_checkpoint()
     with pytest.raises(UsageError, match="began without FSDP"):
-        finetune._last_checkpoint(run, DistributedContext(world_size=2, sharded=True))
+        checkpoint_to_resume(run, sharded=True)
 
 
 def test_a_model_that_is_to_be_sharded_over_gpus_is_computed_as_on_a_gpu_though_it_does_not_lie_there_yet(tmp_path):

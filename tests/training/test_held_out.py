@@ -10,7 +10,7 @@ from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.models.loading import load_prompt_model
-from rolesum.recipe import load_recipe, parse_recipe
+from rolesum.recipe_loading import load_recipe, parse_recipe
 from rolesum.training.data import choose_held_out, read_training_data, read_validation_data
 from rolesum.training.plan import plan
 

@@ -10,7 +10,7 @@ from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_prompt_model
-from rolesum.recipe import load_recipe, parse_recipe
+from rolesum.recipe_loading import load_recipe, parse_recipe
 from rolesum.training.data import data_notes, read_training_data
 
 MORE = short_dialogues("en-test", 3, 2)

@@ -20,7 +20,7 @@ from helpers.tiny import model_dir
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_model, load_prompt_model, load_weights
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 from rolesum.training import Interrupted, Run
 from rolesum.training.data import read_training_data
 from rolesum.training.plan import plan

@@ -15,7 +15,7 @@ from helpers.children import run_child
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.models.loading import load_prompt_model, load_weights
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training import plan as planning
 from rolesum.training import train
 from rolesum.training.cost_model import INTERPRETER_BYTES, CostModel

@@ -12,7 +12,8 @@ from helpers.tiny import model_dir
 from rolesum.dialogue import Pair
 from rolesum.errors import DataError, UsageError
 from rolesum.models.loading import load_prompt_model
-from rolesum.recipe import dump_recipe, parse_recipe
+from rolesum.recipe import dump_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training import Run, preference
 from rolesum.training.data import read_training_data
 from rolesum.training.plan import plan

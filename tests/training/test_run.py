@@ -21,7 +21,7 @@ from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, ModelError, RolesumError, UsageError
 from rolesum.models import loading
 from rolesum.models.loading import load_model
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.training import Interrupted, Run, loss, train
 from rolesum.training.cost_model import measured_peak_memory
 from rolesum.training.metrics_file import read_metrics

@@ -13,7 +13,7 @@ from helpers.tiny import model_dir, short_dialogues
 from rolesum.cli.main import app
 from rolesum.errors import DataError, UsageError
 from rolesum.ray_cluster import LOCAL, import_ray, ray_cluster
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 from rolesum.training import Interrupted, Run, train
 from rolesum.training import ray as training_ray
 from rolesum.training.metrics_file import read_metrics

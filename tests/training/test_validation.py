@@ -29,9 +29,9 @@ from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.loading import load_model
-from rolesum.recipe import parse_recipe
+from rolesum.recipe_loading import parse_recipe
 from rolesum.roles import DEFAULT_ROLES
-from rolesum.training import Run, callbacks, finetune
+from rolesum.training import Run, callbacks, result
 from rolesum.training.metrics_file import read_metrics
 from rolesum.training.validation import ValidationRouge
 
@@ -142,7 +142,7 @@ def test_a_run_that_patience_ended_and_that_failed_to_write_its_adapter_ends_the
     chosen = chosen.model_copy(update={"training": chosen.training.model_copy(update={"save_minutes": 1e-6})})
     whole = trained(tmp_path / "whole", chosen)
     with monkeypatch.context() as patched:
-        patched.setattr(finetune, "save_adapter", lambda *_, **__: pytest.fail("gone"))
+        patched.setattr(result, "save_adapter", lambda *_, **__: pytest.fail("gone"))
         with pytest.raises(pytest.fail.Exception, match="gone"):
             trained(tmp_path / "run", chosen)
     run = trained(tmp_path / "run", chosen, resume=True)

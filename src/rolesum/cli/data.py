@@ -48,7 +48,7 @@ def check(
     """
     from rolesum.errors import DataError
     from rolesum.formats.check import check_file
-    from rolesum.recipe import load_recipe
+    from rolesum.recipe_loading import load_recipe
 
     loaded = load_recipe(recipe) if recipe else None
     options = read_options(format_, columns, unknown_speaker, custom_roles=loaded.aliases if loaded else None)
@@ -90,7 +90,7 @@ def convert(
     from rolesum.formats import open_source
     from rolesum.formats.convert import check_output_file
     from rolesum.formats.convert import convert as convert_source
-    from rolesum.recipe import load_recipe
+    from rolesum.recipe_loading import load_recipe
 
     to_file = out != "-"
     if to_file:

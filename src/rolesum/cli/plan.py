@@ -36,7 +36,7 @@ def plan(
 
     Example: rolesum plan smollm2-samsum --set data.train.path=train.json --measure
     """
-    from rolesum.recipe import load_recipe
+    from rolesum.recipe_loading import load_recipe
     from rolesum.training.plan import plan as make_plan
 
     made = make_plan(load_recipe(recipe, recipe_overrides(set_, from_adapter)), device=device, gpu=gpu, measure=measure)

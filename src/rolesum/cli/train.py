@@ -39,7 +39,8 @@ def train(
     Example: rolesum train sample --set training.epochs=2 --out runs/two-epochs
     """
     from rolesum.models.base_adapter import with_base_adapter
-    from rolesum.recipe import dump_recipe, load_recipe
+    from rolesum.recipe import dump_recipe
+    from rolesum.recipe_loading import load_recipe
 
     loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter))
     if dry_run:

@@ -13,7 +13,7 @@ from rolesum.generation.engine import Decoding, Engine, OnText
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy, summarize
 from rolesum.instructions import SectionSet, load_sections
-from rolesum.recipe import load_recipe
+from rolesum.recipe_loading import load_recipe
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
 

@@ -16,7 +16,6 @@ from rolesum.console import log, progress_bar
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.file_state import unchanged_while_read
 from rolesum.generation.decoding.decoder_check import choose_decoder
-from rolesum.models.adapters import save_adapter, save_model
 from rolesum.models.base_adapter import BaseAdapter, base_adapter_notes, read_base_adapter, with_base_adapter
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
@@ -35,10 +34,8 @@ from rolesum.training.callbacks import (
     StopOnInterrupt,
     StopOnNaN,
     SyncControlFlags,
-    nan_error,
 )
 from rolesum.training.collate import make_collate_fn
-from rolesum.training.cost_model import measured_peak_memory
 from rolesum.training.data import TrainingData, data_notes, read_training_data, read_validation_data
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import packs_rows, training_forward
@@ -51,16 +48,17 @@ from rolesum.training.preference import (
     write_references,
 )
 from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
+from rolesum.training.result import save_result, training_costs
 from rolesum.training.run_directory import (
     Interrupted,
     Run,
     adapter_metadata,
     check_run_directory,
+    checkpoint_to_resume,
     data_files,
     data_hashes,
     finish_run,
     kept_checkpoints,
-    list_checkpoints,
     lock_run,
     start_run,
     write_held_out,
@@ -210,7 +208,7 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
     if setup.validation and setup.data.held_out:
         held_out = setup.validation.dialogues
         context.run_on_main(lambda: write_held_out(run, held_out))
-    checkpoint = context.run_on_main(lambda: _last_checkpoint(run, context)) if resume else None
+    checkpoint = context.run_on_main(lambda: checkpoint_to_resume(run, context.sharded)) if resume else None
     with _memory_errors():
         if setup.recipe.preference:
             setup = _with_references(setup, resume)
@@ -243,21 +241,6 @@ def _with_references(setup: _Setup, resume: bool) -> _Setup:
 def _trains_in_bfloat16(setup: _Setup) -> bool:
     """Whether float32 weights are trained under bfloat16 autocast."""
     return setup.recipe.method == "full" and pick_dtype(setup.recipe.dtype, setup.device) is torch.bfloat16
-
-
-def _last_checkpoint(run: Run, context: DistributedContext) -> Path | None:
-    """What a resumed run continues from. Raises UsageError where FSDP was in use and is not now, or the reverse."""
-    last = run.last_checkpoint()
-    for broken in list_checkpoints(run.checkpoints)[::-1]:
-        if broken == last:
-            break
-        log(f"{broken.name} is incomplete and is skipped")
-    if last is None:
-        log("there is no complete checkpoint: the run starts from the beginning")
-    elif any(last.glob("pytorch_model_fsdp*")) != context.sharded:
-        fix = "leave FSDP out" if context.sharded else "start it as before, with FSDP in accelerate's configuration"
-        raise UsageError("this run began " + ("without FSDP" if context.sharded else "with FSDP"), str(last), fix)
-    return last
 
 
 def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict[str, Any]:
@@ -296,7 +279,7 @@ def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict
             setup.context.run_on_main(lambda: kept.rename(result))
         else:
             _save(setup, result)
-        return _costs(setup, progress)
+        return training_costs(setup.data, progress, setup.device)
 
 
 def _trainer(setup: _Setup) -> RoleTrainer:
@@ -345,51 +328,9 @@ def _callbacks(
 
 
 def _save(setup: _Setup, directory: Path) -> None:
-    """Write the adapter, or the whole model, with its present weights.
-
-    Every process must call this: the weights of a sharded model are gathered from all of them.
-    """
-    model, card = setup.loaded.model, model_card(setup.recipe, setup.metadata, len(setup.data.dialogues))
-    state = _gather_weights(setup.loaded) if setup.context.sharded else None
-
-    def write() -> None:
-        weights = {name: one for name, one in model.named_parameters() if one.requires_grad} if state is None else state
-        if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
-            raise nan_error("the trained weights are no longer numbers")
-        if isinstance(model, PeftModel):
-            save_adapter(model, directory, setup.metadata, card, state)
-        else:
-            save_model(model, setup.loaded.tokenizer, setup.loaded.path, directory, setup.metadata, card, state)
-
-    setup.context.run_on_main(write)
-
-
-def _gather_weights(loaded: LoadedModel) -> dict[str, torch.Tensor]:
-    """The trained weights of a sharded model by name: complete in the main process, empty in the others."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict  # slow to import
-
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-    tied = loaded.language_model.all_tied_weights_keys  # the same tensor under a second name
-    weights = get_model_state_dict(loaded.model, options=options)
-    return {name: weight for name, weight in weights.items() if name not in tied and isinstance(weight, torch.Tensor)}
-
-
-def _costs(setup: _Setup, progress: ProgressLine) -> dict[str, Any]:
-    """What this start's steps took, without evaluations and checkpoints."""
-    steps = slice(progress.first, progress.last)
-    samples = [sample for step in setup.data.steps[steps] for batch in step for sample in batch]
-    examples = sum(len(setup.data.encoded[sample.index].branches) for sample in samples)
-    tokens = sum(progress.tokens[steps])
-    seconds = progress.seconds
-    return {
-        "steps": progress.last - progress.first,
-        "examples": examples,
-        "tokens": tokens,
-        "seconds": round(seconds, 2),
-        "examples_per_second": round(examples / seconds, 3) if seconds else None,
-        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
-        "peak_memory_bytes": measured_peak_memory(setup.device),
-    }
+    """Write the adapter, or the whole model, with its present weights. Every process must call this."""
+    card = model_card(setup.recipe, setup.metadata, len(setup.data.dialogues))
+    save_result(setup.loaded, directory, setup.metadata, card, setup.context)
 
 
 @contextmanager

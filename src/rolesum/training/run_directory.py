@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
+from rolesum.console import log
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.formats import open_source
@@ -181,6 +182,21 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     if foreign:
         what = f"this directory holds what no run of rolesum wrote: {', '.join(foreign)}"
         raise UsageError(what, path, "give another --out")
+
+
+def checkpoint_to_resume(run: Run, sharded: bool) -> Path | None:
+    """What a resumed run continues from. Raises UsageError where FSDP was in use and is not now, or the reverse."""
+    last = run.last_checkpoint()
+    for broken in list_checkpoints(run.checkpoints)[::-1]:
+        if broken == last:
+            break
+        log(f"{broken.name} is incomplete and is skipped")
+    if last is None:
+        log("there is no complete checkpoint: the run starts from the beginning")
+    elif any(last.glob("pytorch_model_fsdp*")) != sharded:
+        fix = "leave FSDP out" if sharded else "start it as before, with FSDP in accelerate's configuration"
+        raise UsageError("this run began " + ("without FSDP" if sharded else "with FSDP"), str(last), fix)
+    return last
 
 
 def start_run(
