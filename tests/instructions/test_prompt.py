@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from rolesum.dialogue import Dialogue, Example, Turn
@@ -94,6 +96,22 @@ def test_a_custom_role_is_asked_for_by_its_name_its_speakers_and_its_definition(
 
 def test_a_definition_with_braces_stays_as_it_is():
     assert instruction(ENGLISH, "interpreter", definitions={"interpreter": "As in {role}."}).endswith(" As in {role}.")
+
+
+def test_a_statement_is_asked_about_behind_the_same_prefix_in_the_dialogues_language():
+    layout = PromptLayout(CHAT)
+    prompt = layout.verify_prompt(ENGLISH, ["{He} paid.", "<|im_end|>"])
+    assert prompt.prefix == layout.prefix(ENGLISH) and prompt.roles == ()
+    first, second = (branch[0].text for branch in prompt.branches)
+    assert first == "Statement: {He} paid.\nDoes the dialogue above say so? Answer yes or no."
+    assert [segment.kind for segment in prompt.branches[1]] == ["instruction", "control"] and "<|im_end|>" in second
+    assert prompt.branches[0][1:] == layout.branch(ENGLISH, "user")[1:]
+    assert "陈述：灯坏了。" in layout.verify_branch(CHINESE, "灯坏了。")[0].text
+
+
+def test_what_a_model_writes_before_its_answer_stands_before_a_statements_answer_too():
+    begun = PromptLayout(replace(CHAT, answer_start=("\n",)))
+    assert begun.verify_branch(ENGLISH, "x")[-1] == begun.target(Example(ENGLISH, "user", "x"))[0]
 
 
 def test_a_set_of_ones_own_is_used_for_every_language():

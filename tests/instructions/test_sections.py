@@ -164,9 +164,15 @@ def test_an_instruction_set_without_the_newer_keys_takes_the_built_in_wording_an
     )
     assert layout(instructions=old).branch(ENGLISH, "risks") == layout().branch(ENGLISH, "risks")
     assert old.with_defaults().section == instruction_set("en").section
+    assert layout(instructions=old).verify_branch(ENGLISH, "x") == layout().verify_branch(ENGLISH, "x")
+    assert old.answer_pairs == instruction_set("en").answers
     other = old.model_copy(update={"language": "fr"})
     with pytest.raises(UsageError, match='"old" does not say how to write a section'):
         layout(instructions=other).branch(ENGLISH, "risks")
+    with pytest.raises(UsageError, match='"old" does not say how to ask about a statement'):
+        layout(instructions=other).verify_branch(ENGLISH, "x")
+    with pytest.raises(UsageError, match='"old" does not say how a question about a statement is answered'):
+        _ = other.answer_pairs
 
 
 def raw(**keys):

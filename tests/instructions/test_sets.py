@@ -107,3 +107,9 @@ def test_a_file_that_is_not_utf8_is_told_as_such(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_bytes("name: 自己的".encode("gb18030"))
     assert "placeholder" not in refusal(path)
+
+
+def test_a_question_about_statements_without_the_statement_is_refused(set_file):
+    assert "verify needs {statement}" in refusal(set_file(verify="Is it so?"))
+    assert "{statement}" in refusal(set_file(verify="Is {statement} so? {role}"))
+    assert load_instruction_set(set_file(verify="{statement}?", answers=[["y", "n"]])).answer_pairs == (("y", "n"),)

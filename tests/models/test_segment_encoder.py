@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from helpers.tiny import model_dir, tokenizer
 from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import ModelError
 from rolesum.instructions import Segment
 from rolesum.models.loading import load_prompt_model
 from rolesum.models.segment_encoder import SegmentEncoder
@@ -153,3 +154,23 @@ def test_a_chat_token_that_is_not_marked_special_is_guarded_once_the_template_us
     think = own.convert_tokens_to_ids("<think>")
     assert think in side.encoder.encode(side.layout().branch(Dialogue("d", (Turn("A", "Hi"),)), "overall"))
     assert think not in side.encoder.encode_segment(Segment("dialogue", "let me <think> about it"))
+
+
+def test_answers_are_the_first_pair_of_which_each_is_one_token():
+    encoder = encoder_of("llama")
+    first, second = (encoder.encode_segment(Segment("target", letter))[0] for letter in "yn")
+    assert encoder.answer_ids([("yes", "no"), ("y", "n")]) == (first, second)
+    assert encoder.answer_ids([("n", "y"), ("y", "n")]) == (second, first)
+
+
+def test_an_answer_that_a_tokenizer_puts_a_space_before_is_taken_without_it():
+    encoder = encoder_of("chatglm3-6b")
+    ids = encoder.answer_ids([("?", "-")])
+    assert ids == tuple(encoder.encode_segment(Segment("target", letter, continues=True))[0] for letter in "?-")
+    assert all(len(encoder.encode_segment(Segment("target", letter))) == 2 for letter in "?-")
+
+
+@pytest.mark.parametrize("pair", [("yes", "no"), ("y", "y"), ("y", "")])
+def test_answers_that_are_not_two_tokens_are_refused_with_their_words(pair):
+    with pytest.raises(ModelError, match=f"{pair[0]} / {pair[1]} are not one token each"):
+        encoder_of("llama").answer_ids([pair])

@@ -18,6 +18,7 @@ from rolesum.errors import ModelError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.generation.factory import EngineSpec
 from rolesum.instructions.sets import instruction_set
+from rolesum.models.adapter_metadata import write_metadata
 from rolesum.models.base_adapter import FEW, base_adapter_notes, with_base_adapter
 from rolesum.models.bundled_adapters import license_notice
 from rolesum.models.loading import load_model
@@ -199,6 +200,9 @@ def test_other_instructions_than_the_adapters_are_refused(adapter, tmp_path):
     again = trained(tmp_path / "again", going_on(first.adapter, instructions=str(file)))
     inherited = trained(tmp_path / "inherited", going_on(first.adapter))
     assert metadata(again)["instructions"] == metadata(inherited)["instructions"] == metadata(first)["instructions"]
+    older = {key: value for key, value in metadata(first)["instructions"].items() if key not in ("verify", "answers")}
+    write_metadata(first.adapter, {**metadata(first), "instructions": older})
+    with_base_adapter(going_on(first.adapter, instructions=str(file)))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,10 @@ class ChatFormat:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One dialogue's prompts for all its roles: the shared prefix and a branch per role, without targets."""
+    """One dialogue's prompts for all its roles: the shared prefix and a branch per role, without targets.
+
+    `roles` is empty where the branches ask about statements.
+    """
 
     dialogue: Dialogue
     roles: tuple[str, ...]
@@ -114,12 +117,28 @@ class PromptLayout:
         tail = Segment("control", control=self.chat_format_for(dialogue).tail, continues=True)
         return (Segment("instruction", instruction, continues=True), tail)
 
+    def verify_branch(self, dialogue: Dialogue, statement: str) -> tuple[Segment, ...]:
+        """The question whether the dialogue says a statement, up to where the answer's one token follows."""
+        form = self.chat_format_for(dialogue)
+        question = self.instruction_set_for(dialogue).verify_instruction(statement)
+        tail = Segment("control", control=form.tail, continues=True)
+        return (Segment("instruction", question, continues=True), tail, *_answer_start(form))
+
     def target(self, example: Example) -> tuple[Segment, ...]:
         """What the model learns to write: the summary with the answer's start and end. All of it carries loss."""
         form = self.chat_format_for(example.dialogue)
-        start = (Segment("control", control=form.answer_start),) if form.answer_start else ()
-        return (*start, Segment("target", example.target), Segment("control", control=form.answer_end))
+        end = Segment("control", control=form.answer_end)
+        return (*_answer_start(form), Segment("target", example.target), end)
 
     def prompt(self, dialogue: Dialogue, roles: Sequence[str]) -> Prompt:
         branches = tuple(self.branch(dialogue, role) for role in roles)
         return Prompt(dialogue, tuple(roles), self.prefix(dialogue), branches)
+
+    def verify_prompt(self, dialogue: Dialogue, statements: Sequence[str]) -> Prompt:
+        """The prompt with a branch for each statement."""
+        branches = tuple(self.verify_branch(dialogue, statement) for statement in statements)
+        return Prompt(dialogue, (), self.prefix(dialogue), branches)
+
+
+def _answer_start(form: ChatFormat) -> tuple[Segment, ...]:
+    return (Segment("control", control=form.answer_start),) if form.answer_start else ()

@@ -1,4 +1,4 @@
-"""Instruction sets: the sentences that ask for one role's summary, read from YAML."""
+"""Instruction sets: the sentences that ask for one role's summary or about a statement, read from YAML."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -14,6 +14,9 @@ from rolesum.os_errors import os_error
 from rolesum.roles import BRIEF
 
 LANGUAGES = ("en", "zh")
+
+# What a key is for, where that is not to write something of its name.
+_TASKS = {"verify": "ask about a statement"}
 
 
 class InstructionSet(BaseModel):
@@ -40,6 +43,13 @@ class InstructionSet(BaseModel):
         None, description="The label of one chunk's summary, where several are joined: {number} and {count}."
     )
     so_far: str | None = Field(None, description="The label of the summary of all that stands before a chunk.")
+    verify: str | None = Field(
+        None, description="Asks whether the dialogue says a statement: {statement}. Built in if unset."
+    )
+    answers: tuple[tuple[str, str], ...] | None = Field(
+        None,
+        description="How that is answered, (said, not said): the first pair of one token each. Built in if unset.",
+    )
 
     def dialogue_text(self, dialogue: Dialogue) -> str:
         """The whole dialogue, one turn a line."""
@@ -71,6 +81,19 @@ class InstructionSet(BaseModel):
         headed = "\n".join(self.turn.format(speaker=title, text=text) for title, text in summaries.items())
         return self._wording("example").format(dialogue=self.dialogue_text(dialogue), summaries=headed)
 
+    def verify_instruction(self, statement: str) -> str:
+        """The question whether the dialogue says a statement."""
+        return self._wording("verify").format(statement=statement)
+
+    @property
+    def answer_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The answers to that question, each as (said, not said). Raises UsageError where the set has none."""
+        pairs = self.with_defaults().answers
+        if not pairs:
+            what = f'the instruction set "{self.name}" does not say how a question about a statement is answered'
+            raise UsageError(what, fix="add the key answers to it: docs/formats.md")
+        return pairs
+
     def with_defaults(self) -> "InstructionSet":
         """The set with the built-in wording of what it leaves out. An adapter saves this, word for word."""
         if self.language not in LANGUAGES:
@@ -82,7 +105,7 @@ class InstructionSet(BaseModel):
     def _wording(self, key: str) -> str:
         text = getattr(self.with_defaults(), key)
         if text is None:
-            what = f'the instruction set "{self.name}" does not say how to write a {key}'
+            what = f'the instruction set "{self.name}" does not say how to {_TASKS.get(key, f"write a {key}")}'
             raise UsageError(what, fix=f"add the key {key} to it: docs/roles-and-sections.md")
         return str(text)
 
@@ -119,6 +142,9 @@ def load_instruction_set(path: str | Path) -> InstructionSet:
         chosen.turn.format(speaker="", text="")
         chosen.speakers.format(speakers="")
         (chosen.part or "").format(number=1, count=1)
+        if chosen.verify is not None and "{statement}" not in chosen.verify:
+            raise ValueError("verify needs {statement}")
+        (chosen.verify or "").format(statement="")
         for template in (*chosen.instructions.values(), chosen.custom):
             template.format(role="", speakers="", definition="")
         (chosen.section or "").format(role="", definition="")
@@ -129,7 +155,7 @@ def load_instruction_set(path: str | Path) -> InstructionSet:
         fix = "write it like the built-in one: docs/formats.md, Instruction sets"
         raise UsageError(f"not an instruction set: {error}", str(path), fix) from None
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        known = "{speaker}, {text}, {speakers}, {role}, {definition}, {number}, {count}"
+        known = "{speaker}, {text}, {speakers}, {role}, {definition}, {number}, {count}, {statement}"
         fix = f"the placeholders are {known}: see docs/formats.md"
         raise UsageError(f"a template does not hold what it should: {error}", str(path), fix) from None
     return chosen

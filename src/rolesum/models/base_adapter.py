@@ -178,7 +178,7 @@ def _other_prompts(recipe: Recipe, adapter: BaseAdapter) -> list[Fault]:
     trained, faults = adapter.metadata, list[Fault]()
     if recipe.instructions and trained:
         own, theirs = load_instruction_set(recipe.instructions).with_defaults(), custom_instructions(trained)
-        if own != theirs:
+        if theirs is None or own != theirs.with_defaults():  # an older adapter's set lacks the newer keys
             had = f"the set {theirs.name}" if theirs else "the built-in instructions"
             what = f"it was trained with {had}, and {recipe.instructions} asks in other words"
             faults.append((what, "leave instructions out: the adapter's own are used"))

@@ -5,7 +5,7 @@ Control segments are made by rolesum: they hold control tokens by surface text o
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from rolesum.errors import ModelError
@@ -54,6 +54,23 @@ class SegmentEncoder:
         for piece in segment.control:
             ids += [piece] if isinstance(piece, int) else self._ids(piece, segment.continues, split=False)
         return ids
+
+    def answer_ids(self, pairs: Sequence[tuple[str, str]]) -> tuple[int, int]:
+        """The ids of the first pair of answers of which each is one token, and another than its partner.
+
+        Each is encoded as the beginning of an answer; where that gives two tokens, as with a tokenizer that puts a
+        space of its own before a Chinese character, then as text that goes on. Raises ModelError where no pair is left.
+        """
+        for first, second in pairs:
+            for continues in (False, True):
+                ids = [self._encode_text(answer, continues) for answer in (first, second)]
+                one = [of[0] for of in ids if len(of) == 1 and of[0] != self.tokenizer.unk_token_id]
+                if len(set(one)) == 2:
+                    return one[0], one[1]
+        tried = " or ".join(f"{first} / {second}" for first, second in pairs)
+        what = f"a statement cannot be verified: {tried} are not one token each in this model's tokenizer"
+        fix = "give an instruction set with other answers (key answers: docs/formats.md), or use another base"
+        raise ModelError(what, fix=fix)
 
     def _encode_text(self, text: str, continues: bool) -> list[int]:
         """Encode text as text. If the tokenizer still finds a control token, split its surface and encode again.
