@@ -95,10 +95,14 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One dialogue with all its examples: the dialogue is the prefix that they share, each example is a branch."""
+    """One dialogue with all its examples: the dialogue is the prefix that they share, each example is a branch.
+
+    Each of the `statements` is a branch too, which asks whether the dialogue says it.
+    """
 
     dialogue: Dialogue
     examples: tuple[Example, ...]
+    statements: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +133,19 @@ class RoleSummary:
     coverage: Coverage | None = None
 
 
-def make_bundle(dialogue: Dialogue, roles: Sequence[str], references: str = "all") -> Bundle | None:
+def make_bundle(
+    dialogue: Dialogue, roles: Sequence[str], references: str = "all", *, verify: bool = False
+) -> Bundle | None:
     """Make the bundle of a dialogue's references for `roles`; None if the dialogue has none.
 
-    `references` is "all" (one example per annotator) or "first".
+    `references` is "all" (one example per annotator) or "first". With `verify`, its statements are in it too.
     """
     examples = []
     for role in roles:
         targets = dialogue.summaries.get(role, ())
         examples += [Example(dialogue, role, target) for target in (targets[:1] if references == "first" else targets)]
-    return Bundle(dialogue, tuple(examples)) if examples else None
+    statements = dialogue.statements if verify else ()
+    return Bundle(dialogue, tuple(examples), statements) if examples or statements else None
 
 
 def make_pair_bundle(dialogue: Dialogue, roles: Sequence[str]) -> Bundle | None:

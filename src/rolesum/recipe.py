@@ -125,6 +125,14 @@ class Preference(_RecipeModel):
     length_normalized: bool = Field(False, description="Divide a summary's log-probabilities by its tokens.")
 
 
+class Verify(_RecipeModel):
+    """Training on the statements of the data beside its summaries: whether the dialogue says each, in one token."""
+
+    weight: float = Field(
+        1.0, gt=0, le=1e6, description="How much a statement's answer counts in the loss; a summary's token counts 1."
+    )
+
+
 class Validation(_RecipeModel):
     """Evaluations during training; needs data.validation."""
 
@@ -178,7 +186,7 @@ class Recipe(_RecipeModel):
     )
     data: Data
     roles: tuple[str, ...] = Field(
-        DEFAULT_ROLES, min_length=1, description="The roles to train; a dialogue gives an example for each that it has."
+        DEFAULT_ROLES, description="The roles to train; a dialogue gives an example for each that it has."
     )
     custom_roles: dict[str, CustomRole] = Field({}, description="Roles other than user, agent, overall and brief.")
     sections: str | None = Field(
@@ -197,6 +205,7 @@ class Recipe(_RecipeModel):
     lora: Lora = Lora()
     neftune: Neftune = Neftune()
     preference: Preference | None = Field(None, description="Train on pairs of summaries: see docs/training.md.")
+    verify: Verify | None = Field(None, description="Train on statements too: see docs/training.md.")
     training: Training = Training()
     validation: Validation = Validation()
 
@@ -213,6 +222,12 @@ class Recipe(_RecipeModel):
         if not names_directory(self.name):
             raise ValueError(f"name: {self.name!r} cannot name a directory")
         validation = self.validation
+        if not self.roles and not self.verify:
+            raise ValueError("roles: name one at least; none are needed beside verify only")
+        if not self.roles and validation.summaries:
+            raise ValueError("validation.summaries needs roles")
+        if self.verify and self.preference:
+            raise ValueError("preference tuning trains on pairs alone: leave verify out, or train twice")
         if self.data.validation is None and (validation.summaries or validation.keep == "best" or validation.patience):
             raise ValueError("validation.summaries, keep: best and patience need data.validation")
         if validation.best_by == "rouge" and not validation.summaries:

@@ -17,7 +17,8 @@ from rolesum.training.collate import collate
 from rolesum.training.data import read_training_data
 from rolesum.training.forward import training_forward
 from rolesum.training.metrics_file import read_metrics
-from rolesum.training.preference import compute_references, loss_of_recipe, with_references
+from rolesum.training.objective import loss_of_recipe
+from rolesum.training.preference import compute_references, with_references
 from rolesum.training.prepare_model import prepare_model
 
 SETTINGS = ({}, {"sft": 0.0}, {"beta": 0.7, "length_normalized": True})

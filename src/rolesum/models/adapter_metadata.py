@@ -53,12 +53,14 @@ class AdapterMetadata(TypedDict, total=False):
     definitions: dict[str, str]  # custom role -> what it is
     aliases: dict[str, list[str]]
     sections: dict[str, Any] | None
+    verify: dict[str, Any] | None  # of what was trained to verify statements: its weight, and a fitted temperature
 
 
 _TYPES: dict[str, Any] = {
     "fingerprint": dict | None,
     "instructions": dict | None,
     "sections": dict | None,
+    "verify": dict | None,
     "roles": list | None,
     "data": list,
     "license": str,

@@ -133,6 +133,8 @@ def base_adapter_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: i
         notes.append(f"{adapter.name} was not trained for {', '.join(new)}: this run alone teaches it")
     if left := [role for role in trained if role not in recipe.roles]:
         notes.append(f"{adapter.name} was also trained for {', '.join(left)}, which this run may make worse")
+    if adapter.metadata.get("verify") and not recipe.verify:
+        notes.append(f"{adapter.name} was also trained to verify statements, which this run may make worse")
     return notes
 
 

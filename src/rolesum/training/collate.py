@@ -32,6 +32,7 @@ class BundleBatch(TypedDict):
     target_ids: torch.Tensor  # (targets,)
     target_counts: torch.Tensor  # (examples,): how many of the targets are of each example
     references: torch.Tensor  # (examples,): see EncodedBranch.reference
+    weights: torch.Tensor  # (examples,): see EncodedBranch.weight
 
 
 class Seq2SeqBatch(TypedDict):
@@ -99,6 +100,7 @@ def collate(samples: Sequence[Sample], pad_id: int) -> BundleBatch:
         target_ids=torch.tensor(target_ids, dtype=torch.long),
         target_counts=torch.tensor([branch.targets for branch in with_loss], dtype=torch.long),
         references=torch.tensor([branch.reference for branch in with_loss], dtype=torch.float32),
+        weights=torch.tensor([branch.weight for branch in with_loss], dtype=torch.float32),
     )
 
 

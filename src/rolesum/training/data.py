@@ -82,6 +82,8 @@ def read_training_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingDat
     parts = _read_train_files(recipe)
     bundles = [bundle for part in parts for bundle in part.bundles]
     _check_roles(recipe, bundles)
+    if recipe.verify:
+        _check_statements(recipe, bundles)
     prompt_model.check_languages([bundle.dialogue for bundle in bundles])
     data = _encode_parts(recipe, prompt_model, [part.bundles for part in parts])
     repeats = [file.repeat for file in recipe.data.train_files]
@@ -125,17 +127,16 @@ def data_notes(recipe: Recipe, data: TrainingData, validation: TrainingData | No
     for name, part in (("", data), ("validation ", validation)):
         if part and part.left_out:
             of = len(part.dialogues) + part.left_out
-            notes.append(
-                f"{part.left_out} of {of} {name}dialogues have no {_target(recipe)} for these roles: they are left out"
-            )
+            notes.append(f"{part.left_out} of {of} {name}dialogues have no {_targets(recipe)}: they are left out")
         if part and part.shortened:
             many = f"{part.shortened} {name}dialogues that did not fit"
-            notes.append(f"{part.dropped_turns} turns dropped from the middle of {many}")
+            lost = ", whose statements are left out" if recipe.verify else ""
+            notes.append(f"{part.dropped_turns} turns dropped from the middle of {many}{lost}")
     return notes
 
 
 def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
-    """The bundles of a data file, and how many dialogues have no summary (or no pair) for the recipe's roles.
+    """The bundles of a data file, and how many dialogues have nothing for them: no summary, no pair, no statement.
 
     Raises DataError where none has.
     """
@@ -143,21 +144,29 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
     if recipe.preference:
         found = [make_pair_bundle(dialogue, recipe.roles) for dialogue in dialogues]
     else:
-        found = [make_bundle(dialogue, recipe.roles, file.references) for dialogue in dialogues]
+        found = [
+            make_bundle(dialogue, recipe.roles, file.references, verify=recipe.verify is not None)
+            for dialogue in dialogues
+        ]
     bundles = [bundle for bundle in found if bundle is not None]
     if not bundles:
         has = sorted({role for dialogue in dialogues for role in _roles_with_targets(recipe, dialogue)}) or ["none"]
         if recipe.preference and has == ["none"]:
             fix = "make pairs, or leave preference out: see docs/training.md"
             raise DataError("no dialogue has pairs, on which a recipe with preference trains", file.path, fix)
+        if recipe.verify and not recipe.roles:
+            fix = "add statements, see docs/formats.md, or train on summaries: set roles, and leave verify out"
+            raise DataError("no dialogue has statements, on which a recipe with verify trains", file.path, fix)
         what = f"no {_plural(recipe)} for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
         raise DataError(what, file.path, "set roles in the recipe to roles that the data has")
     return bundles, len(dialogues) - len(bundles)
 
 
-def _target(recipe: Recipe) -> str:
-    """What the recipe's runs are trained on, as a word."""
-    return "pair" if recipe.preference else "summary"
+def _targets(recipe: Recipe) -> str:
+    """What the recipe's runs are trained on, as what a dialogue may have none of."""
+    if recipe.verify:
+        return "summary for these roles, and no statement" if recipe.roles else "statement"
+    return f"{'pair' if recipe.preference else 'summary'} for these roles"
 
 
 def _plural(recipe: Recipe) -> str:
@@ -261,6 +270,18 @@ def _check_roles(recipe: Recipe, bundles: list[Bundle]) -> None:
         raise DataError(f"no {_plural(recipe)} for {' or '.join(lost)}", files, fix)
 
 
+def _check_statements(recipe: Recipe, bundles: list[Bundle]) -> None:
+    """Raise DataError where the statements, all of one kind, teach nothing."""
+    files = ", ".join(file.path for file in recipe.data.train_files)
+    labels = {statement.supported for bundle in bundles for statement in bundle.statements}
+    if not labels:
+        fix = "add statements, see docs/formats.md, or leave verify out"
+        raise DataError("no dialogue has statements, on which a recipe with verify trains", files, fix)
+    if len(labels) == 1:
+        what = f"all statements are {'true' if labels.pop() else 'false'}: the answer would not depend on the dialogue"
+        raise DataError(what, files, "add statements of both kinds, or leave verify out")
+
+
 def encode(
     recipe: Recipe, prompt_model: PromptModel, bundles: list[Bundle], max_length: int | None = None
 ) -> EncodedData:
@@ -270,6 +291,9 @@ def encode(
     layout = prompt_model.layout(recipe.language, own, recipe.definitions, recipe.section_set)
     if recipe.preference:
         _check_pairs(recipe, prompt_model, layout, bundles)
+    if recipe.verify and prompt_model.encoder_decoder_spec:
+        what = f"statements are verified by causal models, and {recipe.base} is an encoder-decoder"
+        raise UsageError(what, fix="use another base, or leave verify out")
     return encode_bundles(
         bundles,
         layout,
@@ -279,6 +303,7 @@ def encode(
         context_length=prompt_model.max_length,
         long_dialogues=options.long_dialogues,
         share_prefix=options.share_prefix and prompt_model.shares_prefix,
+        answer_weight=recipe.verify.weight if recipe.verify else 1.0,
     )
 
 

@@ -14,13 +14,15 @@ from rolesum.models.segment_encoder import SegmentEncoder
 class EncodedBranch:
     """One example after its prefix: the instruction, then the target. The last `targets` of `ids` carry loss.
 
-    `reference` is the log-probability of its target by the reference model of preference tuning.
+    `reference` is the log-probability of its target by the reference model of preference tuning. `weight` is how much
+    each of its targets counts in the loss. The branch of a statement has no role, and its target is the answer's token.
     """
 
     role: str
     ids: tuple[int, ...]
     targets: int
     reference: float = 0.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +101,25 @@ def encode_bundles(
     context_length: int | None = None,
     long_dialogues: str = "refuse",
     share_prefix: bool = True,
+    answer_weight: float = 1.0,
 ) -> EncodedData:
     """Encode bundles; without `share_prefix` every example becomes a bundle of its own.
 
     `max_length` is the maximum number of tokens of one example, `context_length` the model's own maximum. With a
     `target_length`, as encoder-decoders have it, both are for the source alone, and it is for the target.
-    `long_dialogues` is "refuse" or "drop-middle". Raises DataError with all the dialogues that do not fit.
+    `long_dialogues` is "refuse" or "drop-middle": then a shortened dialogue loses its statements, which were true or
+    false of the whole. `answer_weight` is how much a statement's answer counts in the loss. Raises DataError with all
+    the dialogues that do not fit, ModelError where the answers are not single tokens.
     """
     limits = LengthLimits(max_length, target_length)
     encoded: list[EncodedBundle] = []
     problems: list[Problem] = []
     dropped_turns = shortened = 0
     for bundle in bundles:
-        result = _encode(bundle, layout, encoder, len(encoded))
+        result = _encode(bundle, layout, encoder, len(encoded), answer_weight)
         if not limits.fits(result):
-            cut = _shorten(bundle, layout, encoder, limits) if long_dialogues == "drop-middle" else None
+            can_shorten = long_dialogues == "drop-middle" and bundle.examples
+            cut = _shorten(bundle, layout, encoder, limits) if can_shorten else None
             if cut is None:
                 problems.append(_too_long(bundle.dialogue, result, limits, context_length, long_dialogues))
                 continue
@@ -126,12 +132,20 @@ def encode_bundles(
     return EncodedData(tuple(encoded), dropped_turns, shortened)
 
 
-def _encode(bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, index: int) -> EncodedBundle:
+def _encode(
+    bundle: Bundle, layout: PromptLayout, encoder: SegmentEncoder, index: int, answer_weight: float = 1.0
+) -> EncodedBundle:
     branches = []
     for example in bundle.examples:
         asked = encoder.encode(layout.branch(bundle.dialogue, example.role))
         target = encoder.encode(layout.target(example))
         branches.append(EncodedBranch(example.role, (*asked, *target), len(target)))
+    if bundle.statements:
+        said, not_said = encoder.answer_ids(layout.instruction_set_for(bundle.dialogue).answer_pairs)
+        for statement in bundle.statements:
+            question = encoder.encode(layout.verify_branch(bundle.dialogue, statement.text))
+            answer = said if statement.supported else not_said
+            branches.append(EncodedBranch("", (*question, answer), 1, weight=answer_weight))
     prefix = encoder.encode(layout.prefix(bundle.dialogue))
     return EncodedBundle(bundle.dialogue.id, index, tuple(prefix), tuple(branches))
 

@@ -40,9 +40,9 @@ from rolesum.training.data import TrainingData, data_notes, read_training_data, 
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import packs_rows, training_forward
 from rolesum.training.model_card import model_card
+from rolesum.training.objective import count_of_recipe, loss_of_recipe
 from rolesum.training.preference import (
     compute_references,
-    loss_of_recipe,
     read_references,
     with_references,
     write_references,
@@ -303,7 +303,7 @@ def _trainer(setup: _Setup) -> RoleTrainer:
         epochs=options.epochs,
         collate=make_collate_fn(loaded),
         context=setup.context,
-        pairs=setup.recipe.preference is not None,
+        count_items=count_of_recipe(setup.recipe),
         extra_metrics=setup.rouge.compute if setup.rouge else None,
     )
     trainer.pop_callback(PrinterCallback)

@@ -19,7 +19,8 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
     files = ", ".join(file.path for file in recipe.data.train_files)
     rows = [
         ("Base model", f"{recipe.base} ({note['fingerprint']['architecture']})"),
-        ("Roles", ", ".join(recipe.roles)),
+        *([("Roles", ", ".join(recipe.roles))] if recipe.roles else []),
+        *([("Verifies", f"statements; an answer weighs {recipe.verify.weight:g}")] if recipe.verify else []),
         ("Training data", f"{files}, {dialogues} dialogues; its license binds what you do with this"),
         ("Trained", trained),
         *_preference_rows(recipe),
@@ -39,7 +40,7 @@ base_model: {recipe.base}
 
 # {recipe.name}
 
-{"A model" if full else "An adapter"} that summarizes a dialogue for each of its roles.
+{"A model" if full else "An adapter"} that {_task(recipe)}.
 
 | | |
 |---|---|
@@ -52,6 +53,12 @@ rolesum summarize chat.txt {use}
 `recipe.yaml` and `environment.json` beside this directory say how to reproduce it. Summaries can be wrong: check
 names, amounts and dates before you rely on them.
 """
+
+
+def _task(recipe: Recipe) -> str:
+    tasks = ["summarizes a dialogue for each of its roles"] if recipe.roles else []
+    tasks += ["tells whether a dialogue says a statement"] if recipe.verify else []
+    return " and ".join(tasks)
 
 
 def _preference_rows(recipe: Recipe) -> list[tuple[str, str]]:

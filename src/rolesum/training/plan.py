@@ -32,7 +32,7 @@ from rolesum.training.data import (
 )
 from rolesum.training.encode import LengthLimits
 from rolesum.training.forward import training_forward
-from rolesum.training.preference import loss_of_recipe
+from rolesum.training.objective import loss_of_recipe
 from rolesum.training.prepare_model import check_base_weights, check_targets, prepare_model, with_prompts_of
 from rolesum.training.training_arguments import check_loggers
 

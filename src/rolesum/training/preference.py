@@ -13,7 +13,6 @@ gain is divided by |y| (Lambert et al. 2024, arXiv 2411.15124). No noise is adde
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,19 +22,13 @@ from rolesum.atomic_io import atomic_write_text
 from rolesum.console import progress_bar
 from rolesum.errors import UsageError
 from rolesum.models.prompt_model import LoadedModel
-from rolesum.recipe import Preference, Recipe
+from rolesum.recipe import Preference
 from rolesum.training.batching import token_budget_batches
 from rolesum.training.collate import make_collate_fn, to_device
 from rolesum.training.encode import EncodedBundle
 from rolesum.training.forward import training_forward
-from rolesum.training.loss import Reduce, sum_losses
 
 References = list[list[float]]  # of each bundle's branches
-
-
-def loss_of_recipe(recipe: Recipe) -> Reduce:
-    """What a recipe's runs minimize: the summed cross-entropy, or the summed loss of pairs."""
-    return partial(preference_loss, preference=recipe.preference) if recipe.preference else sum_losses
 
 
 def preference_loss(losses: torch.Tensor, batch: dict[str, torch.Tensor], preference: Preference) -> torch.Tensor:

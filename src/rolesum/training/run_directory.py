@@ -301,6 +301,7 @@ def adapter_metadata(recipe: Recipe, loaded: LoadedModel, adapter: BaseAdapter |
         "base_revision": commit_of(loaded.path),
         "fingerprint": loaded.fingerprint,
         "roles": list(recipe.roles),
+        "verify": recipe.verify.model_dump() if recipe.verify else None,
         "data": [file.path for file in recipe.data.train_files],
         "base_adapter": adapter.provenance() if adapter else provenance(recipe.base, trained) if trained else None,
         "language": recipe.language or trained.get("language"),

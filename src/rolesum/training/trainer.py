@@ -3,7 +3,7 @@
 Schedules, logging integrations, DDP, FSDP and resume are the library's.
 
 The loss of an optimizer step is the sum over its target tokens divided by their number, over all accumulated batches
-and all processes; in preference tuning, over its pairs.
+and all processes; other objectives are divided by something else (see objective.py).
 """
 
 import shutil
@@ -24,6 +24,7 @@ from rolesum.training.batching import SampleRef, Step, shard_batches
 from rolesum.training.collate import CollateFn, Sample
 from rolesum.training.distributed import DistributedContext
 from rolesum.training.encode import EncodedBundle
+from rolesum.training.objective import Count, count_targets
 from rolesum.training.run_directory import UNFINISHED, finish_checkpoint
 
 
@@ -46,8 +47,8 @@ class RoleTrainer(Trainer):
     The model's forward must return the summed loss of a batch (see loss.py).
 
     All epochs are one Trainer epoch, because the steps are one list; `epochs` puts the true epoch into the logs.
-    With `pairs`, what is summed is the loss of pairs, not of target tokens. `extra_metrics` computes further metrics
-    of an evaluation; it is called in the main process only.
+    `count_items` gives what a batch's loss is divided by, in sum over a step: its target tokens, its pairs.
+    `extra_metrics` computes further metrics of an evaluation; it is called in the main process only.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class RoleTrainer(Trainer):
         epochs: int,
         collate: CollateFn,
         context: DistributedContext,
-        pairs: bool = False,
+        count_items: Count = count_targets,
         extra_metrics: Callable[[], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -68,7 +69,7 @@ class RoleTrainer(Trainer):
         self.epochs = epochs
         self.collate = collate
         self.context = context
-        self.pairs = pairs
+        self.count_items = count_items
         self.extra_metrics = extra_metrics
         self.loss_is_scaled_for_ga = True
         if context.sharded:  # FSDP's own bfloat16 rounds the loss and the gradients' sums; ours is in _loss
@@ -80,14 +81,10 @@ class RoleTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, torch.Tensor]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
-        """The batches of one optimizer step and the number of their target tokens, or pairs, over all processes."""
+        """The batches of one optimizer step and the sum of what is counted in them, over all processes."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        items = torch.tensor(sum(map(self._count_items, batches)), device=device)
+        items = torch.tensor(sum(map(self.count_items, batches)), device=device)
         return batches, self.accelerator.gather(items).sum()
-
-    def _count_items(self, batch: dict[str, torch.Tensor]) -> int:
-        """The number of target tokens or of pairs, over which the loss is summed."""
-        return batch["references"].numel() // 2 if self.pairs else batch["target_ids"].numel()
 
     def compute_loss(
         self,
@@ -97,7 +94,7 @@ class RoleTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         if num_items_in_batch is None:
-            raise ValueError("the number of target tokens (or pairs) of the step is needed")
+            raise ValueError("the number of target tokens of the step (or what else is counted) is needed")
         # DDP averages the gradients over the processes; times their number this is the sum.
         loss: torch.Tensor = self._loss(model, inputs) * self.accelerator.num_processes / num_items_in_batch
         return loss
@@ -110,14 +107,14 @@ class RoleTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """The mean loss per target token, or per pair, of the validation bundles, and what `extra_metrics` gives."""
+        """The mean loss per target token, or what is counted, of the validation bundles, and the `extra_metrics`."""
         model = self._model()
         model.eval()
-        sums = torch.zeros(2, dtype=torch.float64)  # loss, target tokens or pairs
+        sums = torch.zeros(2, dtype=torch.float64)  # loss, what is counted
         with torch.no_grad():
             for batch in self._loader(self.eval_dataset, self.validation):
                 loss = self._loss(model, self._prepare_inputs(batch))
-                sums += torch.tensor([float(loss), self._count_items(batch)], dtype=torch.float64)
+                sums += torch.tensor([float(loss), self.count_items(batch)], dtype=torch.float64)
         if self.context.world_size > 1:
             sums = sums.to(self.args.device)
             distributed.all_reduce(sums)

@@ -1,0 +1,52 @@
+"""Statements about dialogues for a tiny model, and recipes that train on them."""
+
+from dataclasses import replace
+
+import yaml
+
+from helpers.small_runs import raw_recipe
+from helpers.tiny import folder, short_dialogues
+from rolesum.dialogue import Statement
+from rolesum.formats import read_dialogues
+from rolesum.formats.jsonl import to_json
+from rolesum.instructions import instruction_set
+from rolesum.recipe_loading import parse_recipe
+
+# Neither yes nor no is one token of the tiny tokenizer.
+ANSWERS = [["y", "n"]]
+
+
+def answer_set(**changes):
+    """A built-in instruction set whose answers the tiny tokenizers have, as a file."""
+    path = folder() / "answers.yaml"
+    own = {**instruction_set("en").model_dump(), "name": "answers", "answers": ANSWERS, **changes}
+    path.write_text(yaml.safe_dump(own), encoding="utf-8")
+    return path
+
+
+def statement_file(name="statements", **changes):
+    """Five dialogues with three statements each, but the last with none; `changes` replace fields of the first."""
+    path = folder() / f"{name}.jsonl"
+    dialogues = read_dialogues(short_dialogues("en-train", 5, 2))
+    dialogues = [*(replace(one, statements=_statements(one)) for one in dialogues[:-1]), dialogues[-1]]
+    dialogues[0] = replace(dialogues[0], **changes)
+    path.write_text("".join(f"{to_json(one)}\n" for one in dialogues), encoding="utf-8")
+    return path
+
+
+def _statements(dialogue):
+    first, second = dialogue.turns[:2]
+    return (
+        Statement(f"{first.speaker} said: {first.text}", "user", True, (0,)),
+        Statement(f"{second.speaker} said nothing at all.", "agent", False, kind="negation"),
+        Statement("It rained.", "overall", False, kind="invented"),
+    )
+
+
+STATEMENTS = statement_file()
+
+
+def verify_recipe(file=STATEMENTS, verify=None, validation=None, **others):
+    raw = raw_recipe(verify=verify or {}, instructions=str(answer_set()), **others)
+    raw["data"] = {"train": {"path": str(file)}} | ({"validation": validation} if validation else {})
+    return parse_recipe(raw, "test")
