@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from helpers.tiny import model_dir
-from helpers.verify_runs import verify_recipe
+from helpers.verify_runs import STATEMENTS, answer_set, verify_recipe
+from rolesum.formats import ReadOptions, read_dialogues
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.verification import Verifier
+from rolesum.instructions import load_instruction_set
 from rolesum.models.loading import load_model
 from rolesum.training.batching import SampleRef
 from rolesum.training.collate import collate
@@ -14,6 +18,7 @@ from rolesum.training.objective import count_of_recipe, loss_of_recipe
 from rolesum.training.prepare_model import prepare_model
 
 KINDS = ("llama", "qwen2", "gemma3", "bloom")
+ANSWER_SET = load_instruction_set(answer_set())
 
 
 def one_by_one(model, bundles, weight):
@@ -68,3 +73,48 @@ def test_loss_and_gradients_of_bundles_with_statements_equal_those_one_by_one(ki
     assert largest > 0
     for name, one in gradients(model).items():
         torch.testing.assert_close(one, their_gradients[name], rtol=1e-3, atol=largest * 1e-5, msg=name)
+
+
+def alone(engine, dialogue, statement):
+    """The log-odds and the probability by the library's own forward on the statement's whole text."""
+    loaded = engine.loaded
+    (branch,) = engine.encode(0, engine.layout.verify_prompt(dialogue, [statement])).branches
+    prefix = loaded.encoder.encode(engine.layout.prefix(dialogue))
+    ids = loaded.encoder.answer_ids(engine.layout.instruction_set_for(dialogue).answer_pairs)
+    with torch.inference_mode():
+        said, not_said = loaded.model(torch.tensor([[*prefix, *branch]])).logits[0, -1, list(ids)].double()
+    return float(said - not_said), float(torch.stack([said, not_said]).softmax(0)[0])
+
+
+def verifier(kind, token_budget=None, **options):
+    loaded = load_model(model_dir(kind), dtype="float32", device="cpu")
+    return Verifier(TransformersEngine(loaded, loaded.layout(instructions=ANSWER_SET), token_budget), **options)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mistral", "baichuan2-7b", "baichuan2-13b", "chatglm3-6b"])
+def test_a_statements_probability_is_the_same_alone_in_a_bundle_and_in_any_batch(kind):
+    together = verifier(kind)
+    dialogues = read_dialogues("sample:dialogues-en-test", ReadOptions(limit=3))
+    statements = [[one.text for one in dialogue.statements] for dialogue in dialogues]
+    statements[0] = [*statements[0], statements[0][0]]  # one of them twice
+    odds = together.log_odds(dialogues, statements)
+    probabilities = together.verify_all(dialogues, statements)
+    for dialogue, of, found, likely in zip(dialogues, statements, odds, probabilities, strict=True):
+        expected = [alone(together.engine, dialogue, statement) for statement in of]
+        assert found == pytest.approx([one for one, _ in expected], abs=2e-5)
+        assert likely == pytest.approx([one for _, one in expected], abs=5e-6)
+    for budget in (1, 2000):  # each statement in a batch of its own, and some of them together
+        apart = verifier(kind, budget).log_odds(dialogues, statements)
+        assert all(one == pytest.approx(other, abs=2e-5) for one, other in zip(apart, odds, strict=True))
+    assert together.verify(dialogues[1], statements[1][:1]) == pytest.approx(probabilities[1][:1], abs=5e-6)
+
+
+def test_the_question_is_encoded_as_in_training():
+    recipe = verify_recipe(roles=[])
+    engine = verifier("llama").engine
+    for bundle, dialogue in zip(
+        read_training_data(recipe, engine.loaded).encoded, read_dialogues(STATEMENTS)[:4], strict=True
+    ):
+        asked = engine.encode(0, engine.layout.verify_prompt(dialogue, [one.text for one in dialogue.statements]))
+        assert tuple(asked.prefix) == bundle.prefix
+        assert [tuple(branch) for branch in asked.branches] == [branch.ids[:-1] for branch in bundle.branches]

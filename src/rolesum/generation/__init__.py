@@ -1,4 +1,7 @@
-"""Generating summaries: the Engine protocol, the engines, and strategies for dialogues of any length."""
+"""Generating summaries: the Engine protocol, the engines, and strategies for dialogues of any length.
+
+verification.py tells how probable it is that a dialogue says a statement.
+"""
 
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, Engine, Generation
 from rolesum.generation.long_dialogues.strategies import summarize

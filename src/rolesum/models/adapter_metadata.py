@@ -6,11 +6,13 @@ an adapter on another base would run without an error and write nonsense: loadin
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from pydantic import ValidationError
 
+from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import ModelError
 from rolesum.instructions import InstructionSet, SectionSet
 
@@ -124,8 +126,11 @@ def read_metadata(directory: Path) -> AdapterMetadata:
 
 def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
     """Write the metadata into the directory of the weights."""
-    text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
-    (directory / METADATA_FILE).write_text(text, encoding="utf-8")
+    (directory / METADATA_FILE).write_text(_to_json(metadata), encoding="utf-8")
+
+
+def _to_json(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
 
 
 def adapter_chain(metadata: AdapterMetadata) -> list[Mapping[str, Any]]:
@@ -157,6 +162,28 @@ def custom_sections(metadata: AdapterMetadata) -> SectionSet | None:
     except ValidationError:
         what = f"the adapter's sections are none that this rolesum reads (made by {metadata.get('rolesum')})"
         raise ModelError(what, METADATA_FILE, "use the version of rolesum that made it") from None
+
+
+def verify_temperature(metadata: AdapterMetadata) -> float:
+    """The temperature of the probabilities that the adapter gives statements; 1 where none was fitted.
+
+    Raises ModelError for a number that is none.
+    """
+    found = (metadata.get("verify") or {}).get("temperature", 1.0)
+    if not isinstance(found, int | float) or isinstance(found, bool) or not (isfinite(found) and found > 0):
+        what = f"verify.temperature: {found!r} is not a number over 0"
+        raise ModelError(what, METADATA_FILE, "fit it again, or remove it")
+    return float(found)
+
+
+def store_verify_temperature(directory: str | Path, temperature: float) -> None:
+    """Write a fitted temperature into the metadata of trained weights. Raises ModelError where there are none."""
+    folder = Path(directory)
+    metadata = read_metadata(folder)
+    if not metadata.get("verify"):
+        raise ModelError("these weights were not trained to verify statements", str(folder), "train with verify")
+    verify = {**(metadata["verify"] or {}), "temperature": temperature}
+    atomic_write_text(folder / METADATA_FILE, _to_json({**metadata, "verify": verify}))
 
 
 def _instruction_set(stored: Any, metadata: AdapterMetadata) -> InstructionSet:

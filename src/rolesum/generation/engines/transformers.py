@@ -42,6 +42,7 @@ class TransformersEngine(Engine):
         self.layout = layout or loaded.layout()
         self.new_decoder = choose_decoder(loaded)
         self.token_budget = token_budget or _token_budget(loaded)
+        self.max_prefill_tokens = CPU_PREFILL_TOKENS if loaded.device.type == "cpu" else GPU_PREFILL_TOKENS
         if loaded.device.type == "cpu":
             keep_freed_memory()
 
@@ -80,7 +81,7 @@ class TransformersEngine(Engine):
             torch.tensor(self.loaded.stop_ids, device=self.loaded.device),
             self.token_budget,
             CPU_ROWS if on_cpu else GPU_ROWS,
-            CPU_PREFILL_TOKENS if on_cpu else GPU_PREFILL_TOKENS,
+            self.max_prefill_tokens,
             chunked_prefill_threshold,
         )
         return Scheduler(self.new_decoder, config, self.loaded.check_finite, on_token)

@@ -1,0 +1,168 @@
+"""Verifies statements: the probability that a dialogue says each, by a causal model that answers yes or no.
+
+A statement is one more branch of its dialogue's prefix, as in training, and the answer is one token. With z the logits
+of the two answers behind the branch, and T a temperature, the probability is
+
+    p = exp(z(yes) / T) / (exp(z(yes) / T) + exp(z(no) / T)) = sigmoid((z(yes) - z(no)) / T).
+
+The prefix is computed once, and the probability of a statement is the same alone and among others.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+
+from rolesum.dialogue import Dialogue
+from rolesum.errors import DataError, ModelError, Problem, UsageError
+from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.metrics import calibration
+from rolesum.models.adapter_metadata import verify_temperature
+from rolesum.models.prompt_model import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Statements of one dialogue that are computed together, and the ids of the answers (said, not said)."""
+
+    prompt: EncodedPrompt
+    first: int  # the place of its first statement among those of the dialogue
+    answers: tuple[int, int]
+
+
+class Verifier:
+    """Gives the probability that a dialogue says a statement, by the model of an engine.
+
+    Attributes:
+        engine: The engine whose model and prompt layout are used.
+        temperature: Divides the logits: over 1, the probabilities lie nearer to 0.5.
+    """
+
+    def __init__(self, engine: TransformersEngine, *, temperature: float | None = None) -> None:
+        """Without a `temperature`, the one in the adapter's metadata, or 1.
+
+        Raises ModelError for an encoder-decoder, UsageError for a temperature that is not over 0.
+        """
+        if engine.loaded.encoder_decoder_spec is not None:
+            what = f"statements are verified by causal models, and {engine.loaded.name} is an encoder-decoder"
+            raise ModelError(what, fix="use another model")
+        if temperature is not None and not (isfinite(temperature) and temperature > 0):
+            raise UsageError(f"temperature {temperature} is out of its range", fix="give a number over 0")
+        self.engine = engine
+        self.temperature = verify_temperature(engine.loaded.metadata) if temperature is None else temperature
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the model was trained to verify statements; else it answers as well as its base does."""
+        return bool(self.engine.loaded.metadata.get("verify"))
+
+    def verify(self, dialogue: Dialogue, statements: Sequence[str]) -> list[float]:
+        """The probability, 0 to 1, that the dialogue says each statement. Raises as `verify_all` does."""
+        return self.verify_all([dialogue], [statements])[0]
+
+    def verify_all(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The probabilities of each dialogue's statements, which are `statements` at the dialogue's place.
+
+        Raises DataError with all the dialogues that do not fit the model, ModelError for a language that the model does
+        not read and for answers that are not single tokens.
+        """
+        odds = self.log_odds(dialogues, statements)
+        return [calibration.sigmoid([one / self.temperature for one in of]).tolist() for of in odds]
+
+    def log_odds(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The difference of the answers' logits, z(yes) - z(no), of each statement. Raises as `verify_all` does."""
+        loaded = self.engine.loaded
+        loaded.check_languages(list(dialogues))
+        found = [[0.0] * len(of) for of in statements]
+        for group in self._groups(self._questions(dialogues, statements)):
+            with torch.inference_mode():
+                logits = self.engine.new_decoder().prefill([one.prompt for one in group], 1)  # (statements, vocabulary)
+            loaded.check_finite(logits)
+            ids = [one.answers for one in group for _ in one.prompt.branches]
+            chosen = logits.gather(1, torch.tensor(ids, device=logits.device)).double()  # (statements, 2)
+            differences = iter((chosen[:, 0] - chosen[:, 1]).tolist())
+            for one in group:
+                for place in range(len(one.prompt.branches)):
+                    found[one.prompt.index][one.first + place] = next(differences)
+        return found
+
+    def fit_temperature(self, dialogues: Sequence[Dialogue]) -> float:
+        """The temperature that fits the labeled statements of the dialogues best: see calibration.fit_temperature.
+
+        Raises DataError unless there are true and false ones; else as `verify_all` does.
+        """
+        odds = self.log_odds(dialogues, [[one.text for one in dialogue.statements] for dialogue in dialogues])
+        labels = [one.supported for dialogue in dialogues for one in dialogue.statements]
+        if len(set(labels)) < 2:
+            what = "a temperature is fitted to statements of which some are true and some false"
+            raise DataError(what, fix="give dialogues with statements: docs/formats.md")
+        return calibration.fit_temperature([one for of in odds for one in of], labels)
+
+    def _questions(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[_Question]:
+        """The encoded statements of all dialogues; those of one that no memory would hold are split."""
+        engine, loaded = self.engine, self.engine.loaded
+        questions, problems = list[_Question](), list[Problem]()
+        for index, (dialogue, of) in enumerate(zip(dialogues, statements, strict=True)):
+            if not of:
+                continue
+            encoded = engine.encode(index, engine.layout.verify_prompt(dialogue, of))
+            if (tokens := encoded.max_row_tokens(1)) > loaded.max_length:
+                what = f"{tokens} tokens with a statement and its answer; {loaded.name} takes {loaded.max_length}"
+                problems.append(Problem(what, dialogue.location, "leave it out, or use a model that reads more"))
+                continue
+            answers = loaded.encoder.answer_ids(engine.layout.instruction_set_for(dialogue).answer_pairs)
+            questions += [_Question(part, first, answers) for first, part in self._parts(encoded)]
+        if problems:
+            raise DataError(problems)
+        return questions
+
+    def _parts(self, whole: EncodedPrompt) -> Iterator[tuple[int, EncodedPrompt]]:
+        """The prompt, or parts of its branches that the cache has room for, each with its first branch's place."""
+        first = 0
+        while first < len(whole.branches):
+            end = first + 1
+            part = _with_branches(whole, first, end)
+            while end < len(whole.branches) and self._has_memory([larger := _with_branches(whole, first, end + 1)]):
+                part, end = larger, end + 1
+            yield first, part
+            first = end
+
+    def _groups(self, questions: Sequence[_Question]) -> Iterator[list[_Question]]:
+        """Questions that are computed in one prefill, the longest dialogues first: little of it is padding."""
+        group: list[_Question] = []
+        for one in sorted(questions, key=lambda each: -len(each.prompt.prefix)):
+            prompts = [each.prompt for each in (*group, one)]
+            tokens = sum(prompt.cached_tokens() for prompt in prompts)
+            if group and (tokens > self.engine.max_prefill_tokens or not self._has_memory(prompts)):
+                yield group
+                group = []
+            group.append(one)
+        if group:
+            yield group
+
+    def _has_memory(self, prompts: Sequence[EncodedPrompt]) -> bool:
+        """Whether the cache has room for these prompts, and for the new tokens for which a block always has room."""
+        return self.engine.new_decoder().cache_size(prompts, 1, GROWTH_TOKENS) <= self.engine.token_budget
+
+
+def _with_branches(whole: EncodedPrompt, first: int, end: int) -> EncodedPrompt:
+    return EncodedPrompt(whole.index, whole.prefix, whole.branches[first:end], whole.decoder_start_ids)
+
+
+def verify(
+    dialogue: Dialogue, statements: Sequence[str], loaded: LoadedModel, *, temperature: float | None = None
+) -> list[float]:
+    """The probability, 0 to 1, that the dialogue says each statement.
+
+    The dialogue is computed once for all of them. Without a `temperature`, the one in the adapter's metadata, or 1. For
+    many dialogues, or beside a summarizer's engine, use a Verifier. Raises as Verifier and its `verify_all` do.
+
+    Example:
+        >>> loaded = load_model(adapter="runs/verify-qwen2.5-coder-0.5b/adapter")
+        >>> verify(dialogue, ["Ben sends the iOS build today."], loaded)
+        [0.97]
+    """
+    return Verifier(TransformersEngine(loaded), temperature=temperature).verify(dialogue, statements)

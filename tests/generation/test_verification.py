@@ -1,0 +1,133 @@
+"""Probabilities of statements: their temperature, and what cannot be verified."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from helpers.small_runs import trained
+from helpers.tiny import model_dir
+from helpers.tiny_seq2seq import seq2seq_dir
+from helpers.verify_runs import STATEMENTS, answer_set, verify_recipe
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.errors import DataError, ModelError, UsageError
+from rolesum.formats import read_dialogues
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.verification import Verifier, verify
+from rolesum.instructions import load_instruction_set
+from rolesum.metrics.calibration import HIGHEST, LOWEST, sigmoid
+from rolesum.models.adapter_metadata import store_verify_temperature
+from rolesum.models.loading import load_model
+
+DIALOGUES = read_dialogues(STATEMENTS)
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("verify") / "run", verify_recipe()).adapter
+
+
+def loaded_llama():
+    return load_model(model_dir("llama"), dtype="float32", device="cpu")
+
+
+def verifier(loaded=None, **options):
+    loaded = loaded or loaded_llama()
+    return Verifier(
+        TransformersEngine(loaded, loaded.layout(instructions=load_instruction_set(answer_set()))), **options
+    )
+
+
+def texts(dialogue):
+    return [one.text for one in dialogue.statements]
+
+
+def test_a_temperature_divides_the_log_odds():
+    dialogue = DIALOGUES[0]
+    odds = verifier().log_odds([dialogue], [texts(dialogue)])[0]
+    found = verifier(temperature=4.0).verify(dialogue, texts(dialogue))
+    assert found == pytest.approx([1 / (1 + math.exp(-one / 4)) for one in odds])
+    assert verifier().verify(dialogue, texts(dialogue)) == pytest.approx(sigmoid(odds).tolist())
+
+
+def test_an_adapter_is_asked_in_its_own_words_and_its_temperature_is_read(adapter):
+    dialogue = DIALOGUES[0]
+    plain = verify(dialogue, texts(dialogue), load_model(adapter=adapter, dtype="float32", device="cpu"))
+    store_verify_temperature(adapter, 2.5)
+    note = json.loads((adapter / "rolesum.json").read_text())
+    assert note["verify"] == {"weight": 1.0, "temperature": 2.5} and note["instructions"]["name"] == "answers"
+    loaded = load_model(adapter=adapter, dtype="float32", device="cpu")
+    fitted = Verifier(TransformersEngine(loaded))
+    assert fitted.temperature == 2.5 and fitted.is_trained and not verifier().is_trained
+    odds = fitted.log_odds([dialogue], [texts(dialogue)])[0]
+    assert plain == pytest.approx(sigmoid(odds).tolist(), abs=1e-6)
+    assert fitted.verify(dialogue, texts(dialogue)) == pytest.approx([1 / (1 + math.exp(-one / 2.5)) for one in odds])
+    (adapter / "rolesum.json").write_text(json.dumps({**note, "verify": {"temperature": "hot"}}))
+    with pytest.raises(ModelError, match="'hot' is not a number over 0"):
+        Verifier(TransformersEngine(load_model(adapter=adapter, dtype="float32", device="cpu")))
+
+
+def test_a_temperature_is_not_stored_beside_weights_that_were_not_trained_to_verify(tmp_path):
+    with pytest.raises(ModelError, match="not trained to verify"):
+        store_verify_temperature(tmp_path, 2.0)
+
+
+def relabeled(statement, odds, wrong):
+    return replace(statement, supported=(odds > 0) != (odds == wrong))
+
+
+def test_the_fitted_temperature_lowers_the_negative_log_likelihood():
+    odds = verifier().log_odds(DIALOGUES, [texts(one) for one in DIALOGUES])
+    flat = [one for of in odds for one in of]
+    wrong = sorted(flat, key=abs)[len(flat) // 2]  # the model is right but for this one
+    labeled = [
+        replace(
+            dialogue, statements=tuple(relabeled(one, z, wrong) for one, z in zip(dialogue.statements, of, strict=True))
+        )
+        for dialogue, of in zip(DIALOGUES, odds, strict=True)
+    ]
+
+    def loss(temperature):
+        chosen = verifier(temperature=temperature)
+        found = [p for of in chosen.verify_all(labeled, [texts(one) for one in labeled]) for p in of]
+        labels = [one.supported for dialogue in labeled for one in dialogue.statements]
+        return -sum(math.log(p if label else 1 - p) for p, label in zip(found, labels, strict=True))
+
+    fitted = verifier().fit_temperature(labeled)
+    assert LOWEST < fitted < HIGHEST
+    assert loss(fitted) <= min(loss(one) for one in (0.5 * fitted, 0.9 * fitted, 1.1 * fitted, 2 * fitted))
+    with pytest.raises(DataError, match="some are true and some false"):
+        verifier().fit_temperature([replace(one, statements=one.statements[:1]) for one in DIALOGUES])
+
+
+def test_a_dialogue_without_statements_gives_none_and_the_others_keep_their_places():
+    one, other = DIALOGUES[:2]
+    found = verifier().verify_all([one, other], [[], texts(other)])
+    assert found[0] == [] and found[1] == pytest.approx(verifier().verify(other, texts(other)), abs=1e-6)
+
+
+def test_all_dialogues_that_do_not_fit_are_named():
+    long = [replace(one, turns=(Turn("A", "word " * 3000),)) for one in DIALOGUES[:2]]
+    with pytest.raises(DataError) as caught:
+        verifier().verify_all([*long, DIALOGUES[2]], [["It rained."]] * 3)
+    assert len(caught.value.problems) == 2 and "takes 2048" in str(caught.value)
+
+
+def test_answers_that_are_not_single_tokens_are_refused():
+    with pytest.raises(ModelError, match="yes / no or Yes / No are not one token each"):
+        verify(DIALOGUES[0], ["It rained."], loaded_llama())
+
+
+def test_encoder_decoders_and_impossible_temperatures_are_refused():
+    with pytest.raises(ModelError, match="verified by causal models"):
+        Verifier(TransformersEngine(load_model(seq2seq_dir("t5"), dtype="float32", device="cpu")))
+    for temperature in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(UsageError, match="is out of its range"):
+            verifier(temperature=temperature)
+
+
+def test_a_chinese_dialogue_is_asked_in_chinese():
+    dialogue = Dialogue("1", (Turn("用户", "灯坏了"), Turn("客服", "抱歉")))
+    prompt = loaded_llama().layout().verify_prompt(dialogue, ["灯坏了。"])
+    assert prompt.branches[0][0].text.startswith("陈述：灯坏了。")
