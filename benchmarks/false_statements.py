@@ -1,9 +1,10 @@
 """Measures how well the model-free checks and a model's own probabilities find the false statements of the open set.
 
-Each statement of the test split is scored as if it were the summary of its role: by the checks that flag it, and by
-the mean and the lowest log-probability of its tokens after the dialogue and the role's instruction. A false statement
-is a positive. The threshold of a probability is the best on the validation split. What a classifier finds that sees the
-statement and no dialogue is what the writers' wording gives away: no detector should be judged without it.
+Each statement of the test split is scored as if it were the summary of its role: by the checks that flag it, and by the
+mean and the lowest log-probability of its tokens after the dialogue and the role's instruction. With `--verify`, a
+model is also asked whether the dialogue says it. A false statement is a positive. The threshold of a probability is the
+best on the validation split. What a classifier finds that sees the statement and no dialogue is what the writers'
+wording gives away: no detector should be judged without it.
 """
 
 import sys
@@ -12,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from record import Job, arguments, probe, rows_before, write_record
@@ -21,6 +24,11 @@ from rolesum.checks.words import tokenize
 from rolesum.dialogue import Bundle, Dialogue, Example, Statement, detect_language
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.metrics.detection import auroc, best_threshold, precision_recall
+from rolesum.models.adapter_metadata import CONFIG_FILE, read_metadata
+from rolesum.models.bundled_adapters import bundled_adapters
+
+if TYPE_CHECKING:
+    from rolesum.models.prompt_model import LoadedModel
 
 NAME = "false_statements"
 MODELS = {"en": ("rolesum-smollm2-135m", "smollm2-135m", "gemma3-270m"), "zh": ("gemma3-270m",)}
@@ -62,7 +70,10 @@ def detectors(
     """What gives scores, with the names of the detectors whose scores it gives."""
     yield CHECKS, check_scores
     yield (WORDING,), lambda dialogues: wording_scores(read_dialogues(f"sample:dialogues-{language}-train"), dialogues)
-    for model in options.models or MODELS[language]:
+    for model in options.verify:
+        name = f"verify, {_label(model)}"
+        yield (name,), lambda dialogues, model=model, name=name: {name: verify_scores(dialogues, model, options)}
+    for model in MODELS[language] if options.models is None else options.models:
         names = (f"mean log-probability, {model}", f"lowest log-probability, {model}")
 
         def scores(dialogues: Sequence[Dialogue], model: str = model, names: tuple[str, ...] = names) -> Scores:
@@ -105,16 +116,37 @@ def _terms(text: str) -> set[str]:
     return {*words, *(f"{one} {other}" for one, other in pairwise(words))}
 
 
+def verify_scores(dialogues: Sequence[Dialogue], name: str, options: Namespace) -> list[float]:
+    """The log-odds that the dialogue does not say each statement, by a model that is asked about it."""
+    from rolesum.generation.engines.transformers import TransformersEngine
+    from rolesum.generation.verification import Verifier
+
+    verifier = Verifier(TransformersEngine(_load(name, options)))
+    odds = verifier.log_odds(dialogues, [[said.text for said in one.statements] for one in dialogues])
+    return [-one for of in odds for one in of]
+
+
+def _load(name: str, options: Namespace) -> "LoadedModel":
+    """A base by name, or an adapter by its directory or its bundled name, on its base."""
+    from rolesum.models.loading import load_model
+
+    adapter = name if (Path(name) / CONFIG_FILE).is_file() else bundled_adapters().get(name)
+    return load_model(None if adapter else name, adapter=adapter, dtype=options.dtype, device=options.device)
+
+
+def _label(name: str) -> str:
+    """A model's name in the table: an adapter's directory has that of its recipe."""
+    folder = Path(name)
+    return str(read_metadata(folder).get("recipe", name)) if (folder / CONFIG_FILE).is_file() else name
+
+
 def model_scores(dialogues: Sequence[Dialogue], name: str, options: Namespace) -> tuple[list[float], list[float]]:
     """The negated mean and lowest log-probability of each statement's tokens, the end of the answer included."""
     import torch
 
-    from rolesum.models.bundled_adapters import bundled_adapters
-    from rolesum.models.loading import load_model
     from rolesum.training.encode import encode_bundles
 
-    adapter = bundled_adapters().get(name)
-    loaded = load_model(None if adapter else name, adapter=adapter, dtype=options.dtype, device=options.device)
+    loaded = _load(name, options)
     bundles = [Bundle(one, tuple(Example(one, said.role, said.text) for said in one.statements)) for one in dialogues]
     encoded = encode_bundles(bundles, loaded.layout(), loaded.encoder, max_length=loaded.max_length)
     mean, lowest = list[float](), list[float]()
@@ -197,7 +229,8 @@ def _interval(test: Sequence[Labeled], name: str) -> list[float]:
 def _options() -> Namespace:
     parser = arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--languages", nargs="+", choices=tuple(MODELS), default=list(MODELS))
-    parser.add_argument("--models", nargs="+", help="bases or bundled adapters; default: by language")
+    parser.add_argument("--models", nargs="*", help="bases or adapters, for log-probabilities; default: by language")
+    parser.add_argument("--verify", nargs="+", default=[], help="bases or adapters that are asked about each statement")
     parser.add_argument("--limit", type=int, help="dialogues of each split; default: all")
     return parser.parse_args()
 
