@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from helpers.children import run_in_processes
 from helpers.preference_runs import preference_recipe
 from helpers.tiny import model_dir, short_dialogues
+from helpers.verify_runs import verify_recipe
 from rolesum.models.loading import load_model
 from rolesum.recipe import dump_recipe
 from rolesum.recipe_loading import load_recipe
@@ -178,3 +179,11 @@ def test_preference_tuning_in_two_processes_equals_one(tmp_path):
     ours, theirs = ([row["loss"] for row in read_metrics(run.metrics) if "loss" in row] for run in (two, one))
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert two.references.read_bytes() == one.references.read_bytes()
+
+
+def test_statements_beside_summaries_in_two_processes_equal_one(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    chosen = verify_recipe(verify={"weight": 7.5}, training={"epochs": 2, "gradient_accumulation": 2})
+    file.write_text(dump_recipe(chosen), encoding="utf-8")
+    in_two_processes(file, tmp_path / "two")
+    assert_same_run(Run(tmp_path / "two"), in_one_process(file, tmp_path / "one"))
