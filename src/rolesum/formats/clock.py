@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MARKS = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 # The languages of WhatsApp and of other exporters, and some whose words their older versions used (ne, sa for hi).
-_LOCALES = (
+LOCALES = (
     *("af", "am", "ar", "as", "az", "be", "bg", "bn", "bs", "ca", "cs", "cy", "da", "de"),
     *("el", "en", "en_AU", "es", "es_MX", "et", "eu", "fa", "ff", "fi", "fil", "fr", "fr_CA", "ga"),
     *("gl", "gu", "ha", "he", "hi", "hr", "hu", "hy", "id", "ig", "is", "it", "ja", "ka"),
@@ -26,6 +26,7 @@ _LOCALES = (
 )
 
 _LONGEST = 90  # characters of a date with its time, or of a range
+_DATE_TOKENS = 7  # of a date that names its month
 _MOST_WORDS = 3  # of one part of the day, "de la tarde"
 
 # No digits, no spaces and no signs: letters with their accents, and the dots of abbreviations.
@@ -36,23 +37,25 @@ _AM_PM = re.compile(r"[ap]\.?\s?m\b\.?", re.IGNORECASE)
 
 _NUMERIC_DATE = re.compile(r"\d{1,4}\s?[./-]\s?\d{1,2}(?:\s?[./-]\s?\d{1,4})?\.?(?![\d:])")
 _CHARACTER_DATE = re.compile(r"(?:\d{2,4}\s?[年년]\s?)?\d{1,2}\s?[月월]\s?\d{1,2}\s?[日일]")
-_DAY_FIRST = re.compile(
-    rf"\d{{1,2}}\.?(?:\sde\s|\s|-)(?P<month>{_WORD})(?:(?:\sdel?\s|,?\s|-)(?:\d{{4}}|\d{{2}}(?!\d|:)))?"
+_DATE_TOKEN = re.compile(
+    rf"(?:(?P<number>\d{{1,4}})(?!\d|\s?[:：])(?:\(\w+\))?|(?P<word>{_WORD}))(?P<behind>[\s.,،-]{{0,3}})"
 )
-_MONTH_FIRST = re.compile(rf"(?P<month>{_WORD})\s\d{{1,2}}(?!\d|:)(?:,?\s\d{{4}})?")
 _WEEKDAY = re.compile(rf"\(?(?P<name>{_WORD})\)?[\s,]+")
 _GLUE = re.compile(rf"[\s,،(]{{0,3}}{_WORD}(?:\s{_WORD})?(?=\s?\d)")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T_]\d{2}:?\d{2}(?::?\d{2})?(?:[.,]\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})?(?![\d:])")
 
 _ZONE = r"(?:\s?Z\b|\s?[+-]\d{2}:?\d{2}\b|\s\(?(?:UTC|GMT|[A-Z]{2,4}T)(?:[+-]\d{1,2}(?::\d{2})?)?\b\)?)?"
 _CLOCK = re.compile(
-    rf"(?:\d{{1,4}}[:：]\d{{2}}(?:[:：]\d{{2}})?|\d{{1,2}}:\d{{1,2}}:\d{{1,2}}(?=\.\d))(?:[.,]\d{{1,6}})?(?![\d:]){_ZONE}"
+    rf"(?:\d{{1,4}}[:：]\d{{2}}(?:[:：]\d{{2}})?|\d{{1,2}}:\d{{1,2}}:\d{{1,2}}(?=\.\d))(?:[.,]\d{{1,6}})?(?!\d|[:：]\d){_ZONE}"
 )
 # Clocks that are clear only beside a date: 14.08, 22 h 01, 10時05分.
 _DATED_CLOCK = re.compile(
-    r"\d{1,2}\.\d{2}(?:\.\d{2})?(?![\d.])|\d{1,2}\s?(?:h|[時时시])\s?\d{2}(?:\s?(?:[分분]|min\b))?", re.I
+    r"\d{1,2}\.\d{2}(?:\.\d{2})?(?![\d.])|"
+    r"\d{1,2}\s?(?:h|[時时시])\s?\d{2}(?:\s?(?:[分분]|min\b)(?:\s?\d{2}\s?(?:[秒초]|s\b))?)?",
+    re.IGNORECASE,
 )
 _ANY_CLOCK = re.compile(r"(?<![\d:])\d{1,2}[:：]\d{2}(?!\d)")
+_CLOCK_OR_SIMILAR = re.compile(r"\d\s?[:：.hH時时시]\s?\d")  # looked for first: most lines have none
 _RANGE = re.compile(r"\s*(?:--?>|→|[-–—])\s*")
 
 
@@ -67,6 +70,8 @@ def time_end(text: str, begin: int = 0, *, dated: bool = False) -> int | None:
     With `dated`, a time counts only with its date.
     """
     text = text[: begin + _LONGEST]
+    if not _CLOCK_OR_SIMILAR.search(text, begin):
+        return None
     end = _one_time_end(text, begin, dated)
     if end is not None and (link := _RANGE.match(text, end)):
         return _one_time_end(text, link.end(), False) or end
@@ -133,10 +138,31 @@ def _is_day_part(phrase: str, word: str) -> bool:
 def _date_end(text: str, begin: int) -> int | None:
     found = _CHARACTER_DATE.match(text, begin) or _NUMERIC_DATE.match(text, begin)
     if found:
-        word = _WORDS.match(text, found.end() + 1)  # the year's mark behind it: "12.03.23 г."
+        word = _WORDS.match(text, found.end() + 1)  # behind the year: "12.03.23 г."
         return word.end() if word and len(word[0]) == 2 and word[0].endswith(".") else found.end()
-    found = _DAY_FIRST.match(text, begin) or _MONTH_FIRST.match(text, begin)
-    return len(found[0].rstrip(" ,-")) + begin if found and _key(found["month"]) in _month_names() else None
+    return _named_date_end(text, begin)
+
+
+def _named_date_end(text: str, begin: int) -> int | None:
+    """The end of a date with the name of its month: "12 mars 2023", "March 12, 2023", "2023. gada 12. marts"."""
+    end, at, numbers, has_month, most_numbers = None, begin, 0, False, 2
+    for _ in range(_DATE_TOKENS):
+        token = _DATE_TOKEN.match(text, at)
+        if not token:
+            break
+        at = token.end()
+        numbers += token["number"] is not None
+        if word := token["word"]:
+            is_month = _key(word) in _month_names()
+            most_numbers += _key(word) in _numbered_months()  # "12 thg 3, 2023"
+            if (is_month and has_month) or not (is_month or _key(word) in _date_words()):
+                break
+            has_month = has_month or is_month
+        if numbers > most_numbers:
+            break
+        if has_month and numbers and (token["number"] or numbers > 1 or _key(token["word"]) in _month_names()):
+            end = token.start("behind") + token["behind"].startswith(".")
+    return end
 
 
 def _weekday_end(text: str, begin: int) -> int:
@@ -181,25 +207,43 @@ def _day_parts() -> tuple[frozenset[str], frozenset[str]]:
 
 
 @cache
+def _date_words() -> frozenset[str]:
+    """Words within dates, such as "de" and "г."."""
+    patterns = (form.pattern for locale in _locales() for form in locale.date_formats.values())
+    quoted = {
+        word for pattern in patterns for part in re.findall(r"'([^']+)'|([^\x00-\x7f]+)", pattern) for word in part
+    }
+    return frozenset(_key(word) for words in quoted for word in words.split())
+
+
+@cache
 def _month_names() -> frozenset[str]:
-    return _calendar_names("months")
+    return frozenset(_without_digits(name) for name in _calendar_names("months") if not name.isdigit())
+
+
+@cache
+def _numbered_months() -> frozenset[str]:
+    """The word of months that are numbered, as in Vietnamese."""
+    return frozenset(_without_digits(name) for name in _calendar_names("months") if re.search(r"\d", name)) - {""}
 
 
 @cache
 def _weekday_names() -> frozenset[str]:
-    return _calendar_names("days")
+    return frozenset(map(_key, _calendar_names("days")))
 
 
-def _calendar_names(kind: str) -> frozenset[str]:
-    contexts = (context for locale in _locales() for context in getattr(locale, kind).values())
-    names = (
-        name for context in contexts for width in ("wide", "abbreviated") for name in context.get(width, {}).values()
-    )
-    return frozenset(_key(name) for name in names if not name.isdigit())
+def _without_digits(name: str) -> str:
+    return _key(re.sub(r"\d", "", name))
+
+
+def _calendar_names(kind: str) -> list[str]:
+    contexts = [context for locale in _locales() for context in getattr(locale, kind).values()]
+    widths = [context[width] for context in contexts for width in ("wide", "abbreviated") if width in context]
+    return [name for width in widths for name in width.values()]
 
 
 @cache
 def _locales() -> "tuple[Locale, ...]":
     from babel import Locale  # here: it and its data take time to load, and few files need them
 
-    return tuple(Locale.parse(name) for name in _LOCALES)
+    return tuple(Locale.parse(name) for name in LOCALES)

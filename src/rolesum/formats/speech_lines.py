@@ -1,7 +1,7 @@
 """Who speaks, when, and what: one line of a transcript or chat as text.
 
 A line names its speaker before a colon ("Anna: hi", "客服：您好"), and may have a time before the name or behind it,
-bare or in brackets: "[10:02] Anna: hi", "2023-03-12T22:01:05Z Anna: hi", "Anna (10:02 PM): hi", "[민수] [오후 10:01] hi".
+bare or in brackets: "[10:02] Anna: hi", "2023-03-12T22:01:05Z Anna: hi", "Anna (10:02 PM): hi", "[Anna] [10:01] hi".
 A head has a name and a time only, and the speech stands below it: "Anna Brook  0:03", "[12-Mar-23 10:01 PM] anna".
 One line alone cannot tell "Anna 10:30" from "at 10:30": rolesum.formats.speech_text decides by the whole text.
 """
@@ -19,7 +19,7 @@ _BRACKETED_END = re.compile(rf"{_IN_BRACKETS}$")
 _BRACKETED_WITHIN = re.compile(rf"(?P<who>[^\[\]()<>（）【】:：]{{1,{MAX_LENGTH}}}?)\s*{_IN_BRACKETS}")
 _ANGLED = re.compile(r"<\s?(?P<who>[^<>]{1,60})>\s+")
 _BEHIND_TIME = re.compile(r"\s*(?:[-–—|,•·]\s|:\s|\t)?\s*")
-_BEFORE_TIME = re.compile(r"(?:[\s,@|•·–—-]|(?<=\s)at\s)*$")
+_BEFORE_TIME = re.compile(r"(?:[\s,@|•·–—-]|(?<=\s)at(?=\s|$))*$")
 _COLON = re.compile(r"[:：]")
 # ":)", ":-D" and others: behind a space, where a label would hardly end, or before a sign.
 _FACE = re.compile(r"(?:(?<=\s):['’-]?(?:[DPpOoXxSsCc3]|[()\[\]{}*/\\|@$<>]+)|:['’-]?[()*|/\\]+)(?=$|[\s.,!?])")
@@ -106,7 +106,7 @@ def _parse_label(line: str) -> SpeechLine | None:
     weak = not at and bool(colons)
     at = at or next(iter(colons), 0)
     label, text = line[:at].strip(), line[at + 1 :].strip()
-    if not label or "\t" in label:
+    if not label or "\t" in label or (weak and has_clock(line[: at + 4])):
         return None
     speaker, time, shape = _split_trailing_time(label)
     if not speaker or len(speaker) > MAX_LENGTH or has_clock(speaker):
@@ -142,8 +142,8 @@ def _parse_unlabeled(rest: str) -> SpeechLine | None:
     found = _BRACKETED.match(rest)  # "[10:01] [anna] hi"
     if found and (inner := _inner(found)) and rest[found.end() :].strip():
         return SpeechLine(_name(inner), rest[found.end() :].strip())
-    name = _name(rest.rstrip(":："))
-    return SpeechLine(name, is_head=True) if name and len(name) <= MAX_LENGTH and not has_clock(name) else None
+    name = _name(rest[: MAX_LENGTH + 1].rstrip(":："))
+    return SpeechLine(name, is_head=True) if name and len(rest) <= MAX_LENGTH and not has_clock(name) else None
 
 
 def _parse_time_within(line: str) -> SpeechLine | None:
