@@ -7,22 +7,13 @@ few words: names, a part that somebody plays ("the tour operator"), a number. Wh
 
 import re
 from enum import Enum
+from functools import cache
 from importlib import resources
 
 import yaml
 
 from rolesum.formats.clock import has_clock
 from rolesum.roles import role_of_speaker
-
-
-def _words(entry: str | dict[str, str]) -> frozenset[str]:
-    """The words of a list in label_words.yaml, of all its languages."""
-    return frozenset(" ".join(entry.values() if isinstance(entry, dict) else [entry]).split())
-
-
-_LISTS = yaml.safe_load(resources.files("rolesum.formats").joinpath("label_words.yaml").read_text(encoding="utf-8"))
-_CLAUSE_WORDS, _TOPICS = _words(_LISTS["clauses"]), _words(_LISTS["topics"])
-_POSSESSIVES, _PARTICLES, _TOPIC_FILLERS = (_words(_LISTS[name]) for name in ("possessives", "particles", "fillers"))
 
 
 class Kind(Enum):
@@ -42,7 +33,7 @@ _MOST_WORDS = 8  # of a label that stands more than once
 _LONG_HAN = 8  # Han characters in a row; more are rarely a name
 
 _HAN_CLAUSE = re.compile(r"[我您你吗嗎]|^[请請]|这个|這個|那个|那個|如下|以下|可以|需要|没有|沒有")
-# Of a person only where it stands more than once: "三件事：…" and "另有：…" are none, "应聘的：…" is one.
+# A person's label only where it stands more than once: "三件事：…" and "另有：…" are none, "应聘的：…" is one.
 _HAN_DOUBT = re.compile(
     r"[是呢吧为為的在到了]$|^[有另分]|请教|請教|[一二两兩三四五六七八九十几幾\d][个個件点點桩樁样樣步条條批笔筆种種项項]"
 )
@@ -50,7 +41,7 @@ _HAN_DOUBT = re.compile(
 _HAN_TOPIC = re.compile(
     r"(?:.{0,6}(?:地址|电话|電話|手机|手機|姓名|名字|单号|單號|编号|編號|号码|號碼|卡号|账号|帳號|日期|时间|時間|金额|金額|价格|價格|"
     r"链接|鏈接|網址|网址|邮箱|郵箱|密码|密碼|验证码|型号|型號|规格|數量|数量|原因|说明|說明|备注|備註|附件))|"
-    r".{0,4}号|邮编|内容|單位|单位|联系方式|入口|路径|另|"
+    r"[^\d一二三四五六七八九十]{1,4}号|邮编|内容|單位|单位|联系方式|入口|路径|另|"
     r"注|注意|提示|提醒|温馨提示|溫馨提示|另外|补充|例如|比如|结论|总结|方法|步骤|第[一二三四五六七八九十\d]+[步点條条]?|[一二三四五六七八九十]"
 )
 
@@ -62,6 +53,15 @@ _HAN_RUN = re.compile(r"[\u3400-\u9fff]+")
 _PHONE = re.compile(r"\+\d[\d\s().-]{5,20}\d")
 _ASIDE = re.compile(r"\s*[(（\[【][^()（）\[\]【】]*[)）\]】]")
 _DIGIT_COLON_DIGIT = re.compile(r"\d[:：]\d")
+
+
+@cache
+def _lists() -> dict[str, frozenset[str]]:
+    """The lists of label_words.yaml, each with the words of all its languages."""
+    file = resources.files("rolesum.formats").joinpath("label_words.yaml")
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    texts = {name: entry.values() if isinstance(entry, dict) else [entry] for name, entry in written.items()}
+    return {name: frozenset(" ".join(entries).split()) for name, entries in texts.items()}
 
 
 def label_kind(label: str) -> Kind:
@@ -77,16 +77,16 @@ def label_kind(label: str) -> Kind:
     name = _ASIDE.sub("", label).strip() or label  # "Oskar (furniture maker)"
     words = name.split()
     if _is_topic(words, name):
-        return Kind.SENTENCE if words[0].casefold() in _POSSESSIVES else Kind.TOPIC
+        return Kind.SENTENCE if words[0].casefold() in _lists()["possessives"] else Kind.TOPIC
     if _UNNAMED.search(name) or name.count("/") > 1 or _opens(name):
         return Kind.SENTENCE
     if _HAN.search(name):
         return _han_kind(name)
-    if len(words) == 2 and words[0].casefold() in _POSSESSIVES:  # "my mum"
+    if len(words) == 2 and words[0].casefold() in _lists()["possessives"]:  # "my mum"
         return Kind.DOUBTFUL
     if _is_clause(words) or _ENDS_SENTENCE.search(_COMMA.sub(" ", name, count=1)) or _COMMA.search(name[-1]):
         return Kind.SENTENCE
-    lower = [word for word in words[1:] if word[:1].islower() and word not in _PARTICLES]
+    lower = [word for word in words[1:] if word[:1].islower() and word not in _lists()["particles"]]
     if len(words) > _MOST_WORDS and lower:
         return Kind.SENTENCE
     few = _FEW_WORDS - (1 if _COMMA.search(name) else 0)
@@ -114,11 +114,11 @@ def _is_clause(words: list[str]) -> bool:
     plain = [word.strip("\"'“”‘’()[]*_").replace("’", "'") for word in words]
     if len(plain) < 2:
         return False
-    goes_on = plain[1][:1].islower() and plain[1] not in _PARTICLES
-    if plain[0].casefold() in _CLAUSE_WORDS and (goes_on or "'" in plain[0] or len(plain) > _FEW_WORDS):
+    goes_on = plain[1][:1].islower() and plain[1] not in _lists()["particles"]
+    if plain[0].casefold() in _lists()["clauses"] and (goes_on or "'" in plain[0] or len(plain) > _FEW_WORDS):
         return True
-    return plain[-1] in _CLAUSE_WORDS or any(
-        word in _CLAUSE_WORDS or word == "I" or word.startswith("I'") for word in plain[1:-1]
+    return plain[-1] in _lists()["clauses"] or any(
+        word in _lists()["clauses"] or word == "I" or word.startswith("I'") for word in plain[1:-1]
     )
 
 
@@ -126,5 +126,7 @@ def _is_topic(words: list[str], name: str) -> bool:
     plain = [word.strip("\"'“”‘’()[]*_#.").casefold() or word for word in words]
     if _HAN.search(name):
         return bool(_HAN_TOPIC.fullmatch(name))
-    kept = [word for word in plain if word not in _TOPIC_FILLERS and not word.isdigit()]  # "step 2", "my order number"
-    return bool(kept) and len(kept) <= _FEW_WORDS and all(word in _TOPICS or word + "." in _TOPICS for word in kept)
+    # "step 2", "my order number"
+    kept = [word for word in plain if word not in _lists()["fillers"] and not word.isdigit()]
+    topics = _lists()["topics"]
+    return bool(kept) and len(kept) <= _FEW_WORDS and all(word in topics or f"{word}." in topics for word in kept)

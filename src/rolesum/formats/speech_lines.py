@@ -9,7 +9,7 @@ One line alone cannot tell "Anna 10:30" from "at 10:30": rolesum.formats.speech_
 import re
 from dataclasses import dataclass, replace
 
-from rolesum.formats.clock import MARKS, has_clock, time_end, time_start
+from rolesum.formats.clock import MARKS, has_clock, may_have_clock, time_end, time_start
 from rolesum.formats.labels import MAX_LENGTH
 
 _LABEL_AND_TIME = 150  # characters before the colon
@@ -45,6 +45,8 @@ class SpeechLine:
 
 def parse_speech_line(line: str) -> SpeechLine | None:
     """The parts of a line that may begin a turn; None for a line that cannot."""
+    if not _COLON.search(line) and not may_have_clock(line):  # most lines of long speech
+        return None
     written, line = line.strip(), MARKS.sub("", line).strip()
     found = _parse(line)
     if found and found.text and len(written) > len(line):  # the marks stay in the speech
@@ -53,6 +55,8 @@ def parse_speech_line(line: str) -> SpeechLine | None:
 
 
 def _parse(line: str) -> SpeechLine | None:
+    if not may_have_clock(line):
+        return _parse_label(line)
     time, rest, shape = _split_leading_time(line)
     if not time:
         return _parse_label(line) or _parse_time_within(line)
