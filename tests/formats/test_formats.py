@@ -34,6 +34,7 @@ EXAMPLES = [
     ("qmsum", json.dumps({"meeting_transcripts": [{"speaker": "A", "content": "hi"}], "general_query_list": []})),
     ("vtt", "WEBVTT - Title: greeting\n\n00:01.000 --> 00:02.000\n<v Anna>hi</v>"),
     ("srt", "1\n00:00:01,000 --> 00:00:02,000\nAnna: hi"),
+    ("sbv", "0:00:01.000,0:00:02.000\nAnna: hi"),
     ("zoom", "[Anna] 10:02:11\nhi: you"),
     ("whisper", json.dumps({"segments": [{"text": "hi", "speaker": "A"}]})),
     ("transcribe", json.dumps({"Transcript": [{"ParticipantRole": "AGENT", "Content": "hi"}]})),

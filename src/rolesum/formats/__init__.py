@@ -52,7 +52,7 @@ FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         *(jsonl.FORMAT, samsum.FORMAT, csds.FORMAT, tweetsumm.FORMAT, dialogsum.FORMAT, qmsum.FORMAT),
-        *(subtitles.VTT, subtitles.SRT, zoom.FORMAT, whisper.FORMAT, transcribe.FORMAT),
+        *(subtitles.VTT, subtitles.SRT, subtitles.SBV, zoom.FORMAT, whisper.FORMAT, transcribe.FORMAT),
         *(whatsapp.FORMAT, slack.FORMAT, table.FORMAT, plain.FORMAT),
     )
 }
