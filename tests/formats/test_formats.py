@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from helpers.exports import EXPECTED
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import (
@@ -66,7 +67,9 @@ def test_each_format_is_recognized_by_its_content_and_then_read(name, text):
 
 
 def test_every_format_of_one_file_has_an_example():
-    assert {name for name, _ in EXAMPLES} == FORMATS.keys() - {"slack"}  # a directory; see test_slack.py
+    elsewhere = {"slack"}  # a directory; see test_slack.py
+    elsewhere |= {form for form, _ in EXPECTED.values()} | {"json"}  # see test_exports.py
+    assert {name for name, _ in EXAMPLES} == FORMATS.keys() - elsewhere
 
 
 @pytest.mark.parametrize(

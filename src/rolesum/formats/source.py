@@ -151,6 +151,7 @@ class Format:
     description: str
     matches: Callable[[Source], bool]
     read: Callable[[Source], Iterator[Dialogue | Problem]]
+    outranks: frozenset[str] = frozenset()  # formats of which it is a special case
 
 
 def open_source(path: str | Path) -> Source:
