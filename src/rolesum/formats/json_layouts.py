@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
@@ -101,7 +101,7 @@ def values_at(value: Any, path: str) -> list[Any]:
     return found
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _keys(path: str) -> tuple[str, ...]:
     return tuple(key.replace("\\.", ".") for key in re.split(r"(?<!\\)\.", path) if key)
 
