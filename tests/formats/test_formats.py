@@ -78,7 +78,6 @@ def test_every_format_of_one_file_has_an_example():
         (json.dumps({"id": "1", "turns": TURNS, "dialogue": "Anna: hi"}), "rolesum, samsum"),
         (json.dumps({"id": "1", "turns": TURNS, "Dialogue": UTTERANCES}), "rolesum, csds"),
         (json.dumps({"id": "1", "turns": ["hi"], "dialogue": "Anna: hi"}), "samsum, tweetsumm"),
-        ('id,dialogue,"summary: short"\n1,"Anna: hi",A greeting.\n', "samsum, plain"),
     ],
 )
 def test_an_ambiguous_file_is_refused_with_its_candidates_and_read_when_told(text, candidates):

@@ -3,7 +3,7 @@ import pytest
 from rolesum.dialogue import Turn
 from rolesum.errors import Problem
 from rolesum.formats import ReadOptions, Source, parse_dialogues
-from rolesum.formats.turns import parse_turns
+from rolesum.formats.speech_text import parse_speech
 
 
 def only(text, name="chat.txt"):
@@ -69,5 +69,5 @@ def test_a_clock_time_in_brackets_is_never_part_of_a_speakers_label():
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_kind_of_line_end_parts_turns(end):
-    turns, stray = parse_turns(f"Anna: hi{end}{end}Tom: yo{end}")
-    assert (turns, stray) == ([Turn("Anna", "hi"), Turn("Tom", "yo")], [])
+    speech = parse_speech(f"Anna: hi{end}{end}Tom: yo{end}")
+    assert (speech.turns, speech.stray) == ([Turn("Anna", "hi"), Turn("Tom", "yo")], [])

@@ -1,7 +1,15 @@
+import datetime
+from pathlib import Path
+
 import pytest
+from babel import Locale
+from babel.dates import format_date, format_time
 
 from rolesum.errors import Problem
-from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats import ReadOptions, Source, open_source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats.clock import LOCALES
+
+ASSETS = Path(__file__).parent.parent / "assets" / "whatsapp"
 
 MARK, THIN = "\u200e", "\u202f"
 
@@ -91,3 +99,92 @@ def test_text_before_the_first_message_is_a_problem_with_its_line():
 def test_a_chat_of_media_only_is_a_problem():
     (item,) = parse_dialogues(Source("chat.txt", "31.12.23, 22:04 - Tom: <Media omitted>\n"))
     assert isinstance(item, Problem) and "no message with text" in item.what
+
+
+@pytest.mark.parametrize(
+    ("name", "speakers", "first"),
+    [
+        ("wa_arabic", ["سارة", "كريم", "سارة"], "١٢/٣/٢٠٢٣، ١٠:٠١ م"),
+        ("wa_arabic_ios", ["سارة", "كريم"], "١٢/٣/٢٠٢٣، ١٠:٠١:٠٥ م"),
+        ("wa_french", ["Claire", "Luc"], "02/05/2018 à 18:00"),
+        ("wa_french_old", ["Claire", "Luc"], "02.05.18 à 18:00"),
+        ("wa_bulgarian", ["Ivan", "Mila"], "12.03.23 г., 22:01 ч."),
+        ("wa_hindi", ["Ravi", "Meera"], "12/03/23, 10:01 अपराह्न"),
+        ("wa_old_ios", ["Dana", "Omar"], "09/12/2012 17:03:48"),
+        ("wa_turkish", ["Ayla", "Can"], "12.03.2023 ÖS 10:01"),
+        ("wa_viet", ["Lan", "Minh"], "12/03/2023, 10:01 CH"),
+    ],
+)
+def test_exports_of_other_locales_are_read_with_their_times(name, speakers, first):
+    source = open_source(ASSETS / f"{name}.txt")
+    assert sniff_format(source).name == "whatsapp"
+    (dialogue,) = read_dialogues(source)
+    assert [turn.speaker for turn in dialogue.turns] == speakers
+    assert (dialogue.turns[0].time, dialogue.meta["start"]) == (first, first)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "dropped"),
+    [
+        (
+            "wa_deleted_en",
+            ["parcel is lost", "will check", "location: https://maps.google.com/?q=1.0,2.0", "ok"],
+            {"deleted": 2, "media": 1, "system": 1, "waiting": 1, "poll": 1},
+        ),
+        ("wa_deleted_fr", ["il manque le colis", "je regarde", "merci"], {"deleted": 2, "media": 1}),
+        ("wa_deleted_pt", ["o pacote sumiu", "vou ver", "ok"], {"deleted": 2, "media": 1}),
+    ],
+)
+def test_deleted_edited_and_other_lines_are_dropped_in_their_language(name, texts, dropped):
+    (dialogue,) = read_dialogues(open_source(ASSETS / f"{name}.txt"))
+    assert ([turn.text for turn in dialogue.turns], dialogue.meta["dropped"]) == (texts, dropped)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        *((f"{MARK}Diese Nachricht wurde gelöscht.", "deleted"), ("Bu mesaj silindi", "deleted")),
+        *(
+            ("تم حذف هذه الرسالة", "deleted"),
+            ("삭제된 메시지입니다.", "deleted"),
+            ("Данное сообщение удалено", "deleted"),
+        ),
+        *(("このメッセージは削除されました。", "deleted"), ("Se eliminó este mensaje.", "deleted")),
+        *(("<Media omessi>", "media"), ("<미디어 파일을 생략한 대화내용>", "media"), ("null", "media")),
+        *(("IMG-20240105-WA0001.jpg (bestand bijgevoegd)", "media"), ("görüntü dahil edilmedi", "media")),
+        *((f"{MARK}<allegato: 00000012-PHOTO.jpg>", "media"), ("<adjunto: 00000012-AUDIO.opus>", "media")),
+        *(("Esperando este mensaje", "waiting"), ("正在等待此消息。", "waiting")),
+        *(("Missed video call", "system"), ("Пропущенный аудиозвонок", "system")),
+        ("ENQUETE:\nQuando?\nOPÇÃO: Segunda (2 votos)\nOPÇÃO: Sexta (0 voto)\n", "poll"),
+    ],
+)
+def test_what_the_app_writes_in_place_of_a_message_is_dropped_and_counted(line, what):
+    dialogue, turns = only(f"12/03/2023, 22:01 - Bia: oi\n12/03/2023, 22:02 - Rui: {line}\n")
+    assert turns == [("Bia", "oi")]
+    assert dialogue.meta["dropped"] == {what: 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I deleted this message", "This message was deleted, I think", "null and void", "so <b> or <i>", "POLL: me?"],
+)
+def test_a_persons_words_about_such_lines_are_kept(text):
+    assert only(f"12/03/2023, 22:01 - Bia: oi\n12/03/2023, 22:02 - Rui: {text}\n")[1][1:] == [("Rui", text)]
+
+
+@pytest.mark.parametrize(
+    "mark", ["<Bu mesaj düzenlendi>", "<הודעה זו נערכה>", "<Se editó este mensaje.>", f"{MARK}<Redaguota>"]
+)
+def test_the_mark_of_an_edited_message_is_no_speech(mark):
+    assert only(f"12/03/2023, 22:01 - Bia: I will check {mark}\n")[1] == [("Bia", "I will check")]
+
+
+@pytest.mark.parametrize("name", sorted(set(LOCALES) - {"yo"}))  # yo: minutes of one digit
+def test_the_dates_of_every_locale_in_cldr_begin_a_message(name):
+    locale = Locale.parse(name)
+    moment = datetime.datetime(2023, 3, 12, 22, 1, 5)
+    day = format_date(moment, "short", locale=locale)
+    for width in ("short", "medium"):
+        clock = format_time(moment, width, locale=locale)
+        for head in (f"{day}, {clock} - ", f"{day} {clock} - ", f"[{day}, {clock}] "):
+            assert only(f"{head}Anna: Hi\n{head}Tom: Yo: you")[1] == [("Anna", "Hi"), ("Tom", "Yo: you")], head

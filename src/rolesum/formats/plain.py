@@ -6,7 +6,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
 from rolesum.formats import subtitles, whatsapp, zoom
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import parse_turns
+from rolesum.formats.speech_text import parse_speech
 from rolesum.roles import roles_of_speakers
 
 # Formats whose first lines may hold a colon too, and would pass for a label and a text.
@@ -16,12 +16,13 @@ _OTHERS = (subtitles.VTT, whatsapp.FORMAT, zoom.FORMAT)
 def matches(source: Source) -> bool:
     if source.is_json or source.files or any(other.matches(source) for other in _OTHERS):
         return False
-    turns, stray = parse_turns(source.text)
-    return bool(turns) and not stray
+    speech = parse_speech(source.text)
+    return bool(speech.turns) and not speech.stray
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
-    turns, stray = parse_turns(source.text)
+    speech = parse_speech(source.text)
+    turns, stray = speech.turns, speech.stray
     for line in stray:
         yield Problem("no speaker", f"{source.name}:{line}", 'begin each turn with "Speaker: "')
     if not turns:
@@ -31,6 +32,7 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
             id=source.stem,
             turns=tuple(turns),
             roles=roles_of_speakers([turn.speaker for turn in turns]),
+            meta=speech.meta,
             source=source.name,
         )
 

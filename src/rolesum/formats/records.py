@@ -6,7 +6,7 @@ from typing import Any
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Record
-from rolesum.formats.turns import parse_turns
+from rolesum.formats.speech_text import parse_speech
 from rolesum.roles import OVERALL, roles_of_speakers
 
 _REPAIR = "mend or remove the record, or skip its id"
@@ -50,9 +50,11 @@ def text_dialogue(
     meta: Mapping[str, Any] | None = None,
 ) -> Dialogue | Problem:
     """The dialogue of a record whose turns are lines of one text, with overall references; `label` is an example."""
-    turns, stray = parse_turns(text)
-    if turns and stray:
-        what = f'the dialogue does not begin with "{label}: text"'
-        return Problem(what, f"{record.location}, id {identity}", "name the first line's speaker")
-    roles = roles_of_speakers([turn.speaker for turn in turns])
-    return record_dialogue(record, identity, turns, roles=roles, references={OVERALL: references}, meta=meta)
+    speech = parse_speech(text)
+    place = f"{record.location}, id {identity}"
+    if speech.turns and speech.stray:
+        what = f'the dialogue does not begin with "{label}: text": its line {speech.stray[0]} names no speaker'
+        return Problem(what, place, "name the first line's speaker")
+    roles = roles_of_speakers([turn.speaker for turn in speech.turns])
+    kept = {**(meta or {}), **speech.meta}
+    return record_dialogue(record, identity, speech.turns, roles=roles, references={OVERALL: references}, meta=kept)

@@ -70,13 +70,13 @@ def _labels(turns: tuple[Turn, ...], rule: SpeakerRule) -> Iterator[str]:
 
 
 def _merge_named(turns: tuple[Turn, ...], labels: list[str]) -> list[Turn]:
-    groups: list[tuple[str, list[str]]] = []
+    groups: list[tuple[Turn, list[str]]] = []
     named_before = False
     for turn, label in zip(turns, labels, strict=True):
         named = not turn.speaker
-        if groups and groups[-1][0] == label and (named or named_before):
+        if groups and groups[-1][0].speaker == label and (named or named_before):
             groups[-1][1].append(turn.text)
         else:
-            groups.append((label, [turn.text]))
+            groups.append((replace(turn, speaker=label), [turn.text]))
         named_before = named
-    return [Turn(label, join_speech(texts)) for label, texts in groups]
+    return [replace(first, text=join_speech(texts)) for first, texts in groups]

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError, did_you_mean
 from rolesum.formats.source import Format, Record, Source
-from rolesum.formats.turns import one_line, parse_turns
+from rolesum.formats.speech_text import parse_speech
+from rolesum.formats.turns import one_line
 from rolesum.roles import OVERALL, roles_of_speakers
 
-FIELDS = ("id", "speaker", "text", "role", "dialogue", "summary")
+FIELDS = ("id", "speaker", "text", "time", "role", "dialogue", "summary")
+_OF_TURN = {"speaker", "text", "time", "role"}  # fields of a row that is a turn
 REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
 DELIMITERS = ("\t", ",", ";")
 
@@ -96,7 +98,7 @@ def _check_fields(columns: Mapping[str, str]) -> None:
     for name in columns:
         if name not in FIELDS:
             raise UsageError(f'a dialogue has no field "{name}"', "--columns", did_you_mean(name, FIELDS))
-    if "dialogue" in columns and {"speaker", "text", "role"} & columns.keys():
+    if "dialogue" in columns and _OF_TURN & columns.keys():
         fix = "map dialogue, or speaker and text"
         raise UsageError("a row is either a turn or a whole dialogue", "--columns", fix)
 
@@ -109,7 +111,9 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
         names = csv_header(source, delimiter)
         own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS}
         # where text is mapped, a row is a turn, and a column called dialogue is not used
-        others = {"speaker", "text", "role"} if "dialogue" in given else {"dialogue"} if "text" in given else set()
+        others = (
+            {"speaker", "text", "time", "role"} if "dialogue" in given else {"dialogue"} if "text" in given else set()
+        )
         found = {name: column for name, column in own.items() if name not in others} | {
             name: column for name, column in given.items() if column in names
         }
@@ -131,17 +135,20 @@ def _dialogue_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -
         cells = {name: record.value[column].strip() for name, column in columns.items()}
         identity = cells.get("id", f"{stem}-{number}")
         place = f"{record.location}, id {identity}"
-        turns, stray = parse_turns(cells["dialogue"])
+        speech = parse_speech(cells["dialogue"])
         if not identity:
             yield Problem("the row has no id", record.location, "give each dialogue an id")
-        elif stray or not turns:
-            yield Problem('the dialogue does not begin with "Speaker: text"', place, "name the first line's speaker")
+        elif speech.stray or not speech.turns:
+            at = f": its line {speech.stray[0]} names no speaker" if speech.stray else ""
+            what = f'the dialogue does not begin with "Speaker: text"{at}'
+            yield Problem(what, place, "name the first line's speaker")
         else:
             yield Dialogue(
                 id=identity,
-                turns=tuple(turns),
-                roles=roles_of_speakers([turn.speaker for turn in turns]),
+                turns=tuple(speech.turns),
+                roles=roles_of_speakers([turn.speaker for turn in speech.turns]),
                 summaries={OVERALL: (cells["summary"],)} if cells.get("summary") else {},
+                meta=speech.meta,
                 source=record.location,
             )
 
@@ -201,7 +208,7 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
 def _add_row(group: _DialogueRows, cells: Mapping[str, str], place: str) -> Problem | None:
     speaker, role = cells.get("speaker", ""), cells.get("role", "")
     if cells["text"]:
-        group.turns.append(Turn(speaker, one_line(cells["text"])))
+        group.turns.append(Turn(speaker, one_line(cells["text"]), cells.get("time", "")))
     if cells.get("summary"):
         group.summaries[cells["summary"]] = None
     if role and not speaker:
@@ -214,7 +221,7 @@ def _add_row(group: _DialogueRows, cells: Mapping[str, str], place: str) -> Prob
 
 FORMAT = Format(
     "csv",
-    "CSV or TSV: a turn a row (id, speaker, text, role) or a dialogue a row (id, dialogue, summary); --columns",
+    "CSV or TSV: a turn a row (id, speaker, text, time, role) or a dialogue a row (id, dialogue, summary); --columns",
     matches,
     read,
 )

@@ -1,52 +1,53 @@
-"""A WhatsApp chat as its export writes it: one dialogue, dates in any locale, messages over several lines.
+"""A WhatsApp chat as its export writes it: one dialogue, dates of any locale, messages over several lines.
 
-iOS: "[12/31/23, 10:02:11 PM] Anna: text". Android: "31.12.23, 22:02 - Anna: text". Lines of the app itself, media and
-deleted messages are dropped; the dialogue's meta counts them.
+iOS: "[12/31/23, 10:02:11 PM] Anna: text", formerly "31/12/2012 17:03:48: Anna: text". Android: "31.12.23, 22:02 - Anna:
+text". Lines of the app itself are dropped, and so are deleted messages, media, polls and messages still waited for; the
+dialogue's meta counts them. They are known by marks and brackets in any language, and by their words in those of
+whatsapp_lines.yaml.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from itertools import islice
+
+import yaml
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
+from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import join_speech
 from rolesum.roles import roles_of_speakers
 
-# Marks of direction, which exports put before dates, names and notices of the app; \u200e begins such a notice.
-_MARKS = re.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-_NOTICE = "\u200e"
+_NOTICE = "\u200e"  # begins what the app writes
 _SPACES = re.compile(r"[\u00a0\u202f]")
+_LONGEST_LINE = 300  # characters of what the app writes
+_TRIED = 100  # messages, among which one must name its sender
 
-_DATE = r"\d{1,4}(?:[./-]\s?\d{1,2}[./-]\s?\d{1,4}\.?|年\s?\d{1,2}月\s?\d{1,2}日)"
-_BEFORE = r"(?:上午|下午|凌晨|清晨|早上|中午|晚上|오전|오후|午前|午後|klo|kl\.)"
-_AFTER = r"(?:[AaPp]\.?\s?[Mm]\.?)"
-_WHEN = rf"{_DATE}[,،]?\s*(?:{_BEFORE}\s*)?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?\s*{_AFTER}?"
-_IOS = re.compile(rf"\s*\[(?P<when>{_WHEN})\]\s?")
-_ANDROID = re.compile(rf"\s*(?P<when>{_WHEN})\s[-–]\s")
+_IN_BRACKETS = re.compile(r"\s*\[(?P<when>[^\[\]]{8,70})\]\s?")
+_BEHIND_DATE = re.compile(r"\s?[-–]\s|:\s")
 _SENDER = re.compile(r"(?P<sender>[^:]{1,60}):(?:\s+|$)")
 # On iOS a notice stands behind the group's name, which may hold a colon: "Trip: Rome: \u200eAnna left".
 _GROUP_NOTICE = re.compile(r"[^:]{1,60}:\s+\u200e(?!<)")
 # A notice may quote a group's name that holds a colon; what stands before it has an odd quote, and is no name.
 _QUOTE = re.compile(r'["“”„«»「」]')
 
-# A notice alone says "omitted" of media; without its mark those are a person's words.
+# A notice that ends so is of media, in languages that say "omitted" in one word.
 _OMITTED = re.compile(r".*\b(?:omitted|weggelassen|omitid[oa]s?|omis)\b\.?|.*(?:已?忽略|已?省略)", re.IGNORECASE)
-_PLACEHOLDER = re.compile(
-    r"<[^<>]{1,60}>|[^\s/]+\.(?:jpe?g|png|webp|gif|mp4|mov|3gp|webm|opus|ogg|m4a|mp3|aac|pdf|docx?|xlsx?|pptx?|vcf|zip|txt|csv)"
-    r" \([^()]{3,40}\)",
-    re.IGNORECASE,
+_EXTENSION = (
+    r"\.(?:jpe?g|png|webp|heic|gif|mp4|mov|3gp|webm|opus|ogg|m4a|mp3|aac|amr|pdf|docx?|xlsx?|pptx?|vcf|zip|txt|csv|apk)"
 )
-_ATTACHED = re.compile(r"\u200e<[^<>]+>|<(?:attached|附件)[:：][^<>]+>")
-_EDITED = re.compile(
-    r"(?<!\s)\s*\u200e?<(?:This message was edited|此消息已编辑|此訊息已編輯|Diese Nachricht wurde bearbeitet\.?)>\s*$"
-)
-_DELETED = re.compile(
-    r"(?:This message was deleted|You deleted this message|此消息已删除|你删除了此消息|您删除了此消息|此訊息已刪除"
-    r"|你已刪除此訊息|您已刪除此訊息|Diese Nachricht wurde gelöscht|Du hast diese Nachricht gelöscht)\.?"
-)
+_PLACEHOLDER = re.compile(rf"<[^<>]{{1,60}}>|[^\s/][^/]{{0,120}}{_EXTENSION} \([^()]{{3,40}}\)", re.IGNORECASE)
+_ATTACHED = re.compile(rf"\u200e<[^<>:：]+[:：][^<>]+>|<[^<>:：]{{2,20}}[:：]\s?[^<>]{{1,120}}{_EXTENSION}>", re.IGNORECASE)
+_BEHIND_TEXT = re.compile(r"(?<!\s)\s*(?P<mark>\u200e?)<(?P<words>[^<>]{4,60})>\s*$")
+# A poll: its name in capitals, its question, and options with their votes, in any language.
+_POLL = re.compile(r"[^\s:：]{3,20}[:：]")
+_OPTION = re.compile(r"[^\s:：]{2,20}[:：]\s.*\(\D{0,3}\d+\D{0,20}\)")
+_ENDS = ".。। \t"
 
 
 @dataclass
@@ -58,9 +59,10 @@ class _Message:
 
 
 def matches(source: Source) -> bool:
-    if source.is_json:
+    if source.is_json or _message(next((line for line in source.lines if line.strip()), "")) is None:
         return False
-    return _message(next((line for line in source.lines if line.strip()), "")) is not None
+    messages = filter(None, map(_message, source.lines))
+    return any(_SENDER.match(message.lines[0]) for message in islice(messages, _TRIED))
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
@@ -80,13 +82,11 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
 
 def _dialogue(source: Source, messages: list[_Message]) -> Dialogue | Problem:
     turns: list[Turn] = []
-    times: list[str] = []
     dropped: Counter[str] = Counter()
     for message in messages:
         what, turn = _read(message)
         if turn:
             turns.append(turn)
-            times.append(message.when)
         if what:
             dropped[what] += 1
     if not turns:
@@ -96,7 +96,7 @@ def _dialogue(source: Source, messages: list[_Message]) -> Dialogue | Problem:
         turns=tuple(turns),
         roles=roles_of_speakers([turn.speaker for turn in turns]),
         # times stay as written: whether 3/4 is in March or April, the file does not say
-        meta={"start": times[0], "end": times[-1], **({"dropped": dict(dropped)} if dropped else {})},
+        meta={"start": turns[0].time, "end": turns[-1].time, **({"dropped": dict(dropped)} if dropped else {})},
         source=source.name,
     )
 
@@ -104,17 +104,24 @@ def _dialogue(source: Source, messages: list[_Message]) -> Dialogue | Problem:
 def _message(line: str) -> _Message | None:
     """The message that a line begins, or None where the line goes on with one."""
     spaced = _SPACES.sub(" ", line)
-    plain = _MARKS.sub("", spaced)
-    found = _IOS.match(plain) or _ANDROID.match(plain)
-    if not found:
-        return None
+    plain = MARKS.sub("", spaced)
+    if found := _IN_BRACKETS.match(plain):
+        when, at = found["when"].strip(), found.end()
+        if time_end(when, dated=True) is None:
+            return None
+    else:
+        begin = len(plain) - len(plain.lstrip())
+        end = time_end(plain, begin, dated=True)
+        behind = _BEHIND_DATE.match(plain, end) if end is not None else None
+        if not behind:
+            return None
+        when, at = plain[begin:end].strip(), behind.end()
     # the marks behind the date are kept: they tell a notice from a message
-    at = found.end()
-    for mark in _MARKS.finditer(spaced):
+    for mark in MARKS.finditer(spaced):
         if mark.start() >= at:
             break
         at += 1
-    return _Message(found["when"].strip(), [spaced[at:]])
+    return _Message(when, [spaced[at:]])
 
 
 def _read(message: _Message) -> tuple[str, Turn | None]:
@@ -123,21 +130,75 @@ def _read(message: _Message) -> tuple[str, Turn | None]:
     found = _SENDER.match(first)
     if not found or len(_QUOTE.findall(found["sender"])) % 2:
         return "system", None
-    speaker = _MARKS.sub("", found["sender"]).strip().removeprefix("~").strip()
+    speaker = MARKS.sub("", found["sender"]).strip().removeprefix("~").strip()
     begin, rest = first[found.end() :], message.lines[1:]
-    bare = _MARKS.sub("", begin).strip()
-    if _DELETED.fullmatch(bare):
-        return "deleted", None
+    bare = MARKS.sub("", begin).strip()
+    if not any(line.strip() for line in rest) and (what := _placeholder(bare)):
+        return what, None
     if _GROUP_NOTICE.match(begin):
         return "system", None
+    if _is_poll(bare, rest):
+        return "poll", None
     notice = begin.startswith(_NOTICE)
-    media = _PLACEHOLDER.fullmatch(bare) or (notice and _OMITTED.fullmatch(bare))
+    media = _PLACEHOLDER.fullmatch(bare) or (notice and _OMITTED.fullmatch(bare)) or _placeholder(bare) == "media"
     if notice and not media and not _ATTACHED.search(begin):
         return "system", None
-    kept = [_EDITED.sub("", line) for line in ("" if media else begin, *rest)]
-    text = join_speech(_MARKS.sub("", _ATTACHED.sub("", line)).strip() for line in kept)
+    kept = [_without_edit_mark(line) for line in ("" if media else begin, *rest)]
+    text = join_speech(MARKS.sub("", _ATTACHED.sub("", line)).strip() for line in kept)
     attached = media or any(_ATTACHED.search(line) for line in kept)
-    return "media" if attached else "", Turn(speaker, text) if text and speaker else None
+    return "media" if attached else "", Turn(speaker, text, message.when) if text and speaker else None
+
+
+def _placeholder(text: str) -> str:
+    """What the app wrote in place of a message: deleted, waiting, media or system; "" where a person wrote the text."""
+    if len(text) > _LONGEST_LINE:
+        return ""
+    key = _key(text.strip("<>"))
+    whole, patterns = _placeholders()
+    return whole.get(key, "") or next((what for what, pattern in patterns if pattern.fullmatch(key)), "")
+
+
+def _without_edit_mark(line: str) -> str:
+    found = _BEHIND_TEXT.search(line)
+    if found and (_key(found["words"]) in _edit_marks() or (found["mark"] and not _ATTACHED.search(found[0]))):
+        return line[: found.start()]
+    return line
+
+
+def _is_poll(first: str, rest: list[str]) -> bool:
+    lines = [line for written in rest if (line := MARKS.sub("", written).strip())]
+    options = sum(_OPTION.fullmatch(line) is not None for line in lines)
+    return _POLL.fullmatch(first) is not None and first == first.upper() and options > 1
+
+
+def _key(text: str) -> str:
+    return text.rstrip(_ENDS).casefold()
+
+
+@cache
+def _lines() -> dict[str, dict[str, list[str]]]:
+    written = resources.files("rolesum.formats").joinpath("whatsapp_lines.yaml").read_text(encoding="utf-8")
+    lines: dict[str, dict[str, list[str]]] = yaml.safe_load(written)
+    return lines
+
+
+@cache
+def _placeholders() -> tuple[dict[str, str], list[tuple[str, re.Pattern[str]]]]:
+    """Whole texts -> what they are, and patterns of those that hold a name."""
+    phrases = [
+        (_key(phrase), what)
+        for what in ("deleted", "waiting", "media", "system")
+        for of_language in _lines()[what].values()
+        for phrase in of_language
+    ]
+    whole = {phrase: what for phrase, what in phrases if "*" not in phrase}
+    named = [(phrase, what) for phrase, what in phrases if "*" in phrase]
+    return whole, [(what, re.compile(re.escape(phrase).replace(r"\*", ".{1,200}"))) for phrase, what in named]
+
+
+@cache
+def _edit_marks() -> frozenset[str]:
+    return frozenset(_key(phrase) for of_language in _lines()["edited"].values() for phrase in of_language)
 
 
 FORMAT = Format(

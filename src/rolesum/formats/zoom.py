@@ -1,33 +1,88 @@
-"""Zoom's transcript as text: "[Anna] 10:02:11" on a line of its own, and below it what Anna says."""
+"""Zoom's texts: the transcript, "[Anna] 10:02:11" on a line of its own, and the chat, "10:02:11 From Anna to All:".
+
+What is said stands below such a line, in the chat also behind it. Of the chat, reactions and the quotes of answered
+messages are dropped and counted; to whom a message went is not kept.
+"""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
+from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import join_speech, transcript_dialogue
 
-_HEAD = re.compile(r"\s*\[(?P<speaker>[^\[\]]+)\]\s+\d{1,2}:\d{2}:\d{2}(\s*[AaPp][Mm])?\s*$")
+_HEAD = re.compile(r"\s*\[(?P<speaker>[^\[\]]+)\]\s+(?P<time>\d{1,2}:\d{2}:\d{2}(\s*[AaPp][Mm])?)\s*$")
+# "From Anna to Everyone" in the languages of Zoom; a private message says so behind the recipient.
+_FROM = r"(?:From|Von|De|Da|Van|Od|От|Від|来自|來自|從|開始|보낸 사람)"
+_TO = r"(?:to|an|à|a|para|pour|naar|aan|do|кому|для|到|至|发送至|收件人|に|終了|받는 사람)"
+_SENDER = re.compile(rf"{_FROM}\s+(?P<speaker>[^:：]{{1,80}}?)(?:\s+{_TO}\s+(?P<to>[^:：]{{1,80}}?))?\s*[:：](?=\s|$)")
+_REACTION = re.compile(r"(?:Reacted to|Removed a\b.{1,40}\breaction from)\s+[\"“].*")
+_QUOTE = re.compile(r"Replying to\s+[\"“].*[\"”]\s*")
+
+
+@dataclass
+class _Said:
+    """What one speaker says at a time, by lines."""
+
+    speaker: str
+    time: str
+    lines: list[str] = field(default_factory=list)
 
 
 def matches(source: Source) -> bool:
-    return _HEAD.match(next((line for line in source.lines if line.strip()), "")) is not None
+    return not source.is_json and _begin(next((line for line in source.lines if line.strip()), "")) is not None
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
-    said: list[tuple[str, list[str]]] = []
+    said: list[_Said] = []
     stray = False
     for number, line in enumerate(source.lines, 1):
-        if head := _HEAD.match(line):
-            said.append((head["speaker"].strip(), []))
+        if begun := _begin(line):
+            said.append(begun)
         elif line.strip() and said:
-            said[-1][1].append(line.strip())
+            said[-1].lines.append(line.strip())
         elif line.strip():
             stray = True
             yield Problem("no speaker", f"{source.name}:{number}", 'begin with a line such as "[Anna] 10:02:11"')
     if not stray:
-        yield transcript_dialogue([Turn(name, join_speech(lines)) for name, lines in said], source.stem, source.name)
+        yield _dialogue(source, said)
 
 
-FORMAT = Format("zoom", "Zoom transcript: [Anna] 10:02:11, the text on the next lines", matches, read)
+def _dialogue(source: Source, said: list[_Said]) -> Dialogue | Problem:
+    dropped: Counter[str] = Counter()
+    turns = []
+    for one in said:
+        lines = [line for line in one.lines if not (line is one.lines[0] and _QUOTE.fullmatch(line))]
+        dropped["quote"] += len(one.lines) - len(lines)
+        if lines and _REACTION.fullmatch(lines[0]):
+            dropped["reaction"] += 1
+        else:
+            turns.append(Turn(one.speaker, join_speech(lines), one.time))
+    dialogue = transcript_dialogue(turns, source.stem, source.name)
+    kept = {what: count for what, count in dropped.items() if count}
+    return replace(dialogue, meta={"dropped": kept}) if kept and isinstance(dialogue, Dialogue) else dialogue
+
+
+def _begin(line: str) -> _Said | None:
+    """What a line begins: a speaker's part of a transcript, or a message of a chat; None for any other line."""
+    if head := _HEAD.match(line):
+        return _Said(head["speaker"].strip(), head["time"])
+    line = MARKS.sub("", line).strip()
+    end = time_end(line)
+    found = _SENDER.match(line[end:].lstrip()) if end is not None else None
+    if not found or end is None:
+        return None
+    text = line[end:].lstrip()[found.end() :].strip()
+    return _Said(" ".join(found["speaker"].split()), line[:end].strip(), [text] if text else [])
+
+
+FORMAT = Format(
+    "zoom",
+    "Zoom transcript or chat as text: [Anna] 10:02:11 or 10:02:11 From Anna to Everyone:, the text on the next lines",
+    matches,
+    read,
+)

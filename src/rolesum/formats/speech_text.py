@@ -1,0 +1,227 @@
+"""The turns of a text whose lines name speakers and times: one reader for plain text and for the cells and fields of
+tables, records and requests.
+
+What a line is, the whole text decides. A name that stands twice is a speaker; a clause before a colon is speech; a time
+beside an unknown name is speech in a text without times, and a head in a text of heads. The lines of a program around a
+transcript (title, attendees, "Transcribed by …") are dropped and counted. A line before the first speaker that is none
+of these is refused by its number.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from rolesum.dialogue import Turn
+from rolesum.formats.export_frames import find_footer, is_field, is_frame
+from rolesum.formats.labels import Kind, label_kind
+from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_text_time
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
+_LEADING = 2  # names that lead a talk
+_MAINLY = 3  # so many times more lines with a time than without: the latter go on with a turn
+
+
+@dataclass
+class SpeechText:
+    """The turns of a text, the numbers of the lines (from 1) that no speaker says, and what was dropped, counted."""
+
+    turns: list[Turn] = field(default_factory=list)
+    stray: list[int] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def meta(self) -> dict[str, dict[str, int]]:
+        """What a dialogue's meta keeps of it."""
+        return {"dropped": dict(self.dropped)} if self.dropped else {}
+
+
+@dataclass(slots=True)
+class _Line:
+    """A line that is not blank, and what it may be."""
+
+    number: int
+    text: str
+    after_blank: bool
+    found: SpeechLine | None
+    kind: Kind = Kind.SENTENCE
+
+    @property
+    def speaker(self) -> str:
+        return self.found.speaker if self.found and self.kind is not Kind.SENTENCE else ""
+
+    @property
+    def is_head(self) -> bool:
+        return bool(self.speaker) and self.found is not None and self.found.is_head
+
+    @property
+    def is_labeled(self) -> bool:
+        return bool(self.speaker) and self.found is not None and not self.found.is_head
+
+    @property
+    def is_weak(self) -> bool:
+        return self.found is not None and self.found.is_weak
+
+    @property
+    def time(self) -> str:
+        return self.found.time if self.found else ""
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the line is a time and nothing else."""
+        return self.found is not None and not self.found.speaker
+
+
+def parse_speech(text: str) -> SpeechText:
+    """The turns of a text. A line that begins no turn goes on with the one before; turns without text are dropped."""
+    result = SpeechText()
+    lines = _lines(text)
+    footer = find_footer([line.text for line in lines])
+    if footer < len(lines):
+        result.dropped["footer"] = len(lines) - footer
+    lines = _join_heads(lines[:footer])
+    begins = _heads(lines) or _labeled(lines)
+    first = next((place for place, line in enumerate(lines) if line.number in begins), len(lines))
+    speakers = {line.speaker for line in lines if line.number in begins}
+    preamble = [line for line in lines[:first] if not (line.is_time and first < len(lines))]
+    if speakers and is_frame([line.text for line in preamble], speakers):
+        result.dropped["header"] = len(preamble)
+    else:
+        result.stray = [line.number for line in preamble]
+    result.turns = _turns(lines[first:], begins, next((line.time for line in lines[:first] if line.is_time), ""))
+    return result
+
+
+def _lines(text: str) -> list[_Line]:
+    lines: list[_Line] = []
+    after_blank = True
+    for number, written in enumerate(_LINE_END.split(text), 1):
+        if not (line := written.strip()):
+            after_blank = True
+            continue
+        found = parse_speech_line(written)
+        kind = label_kind(found.speaker) if found and found.speaker else Kind.SENTENCE
+        lines.append(_Line(number, line, after_blank, found, kind))
+        after_blank = False
+    return lines
+
+
+def _join_heads(lines: Sequence[_Line]) -> list[_Line]:
+    """The lines, where a name and a time that stand on two lines of their own, over speech, are one head.
+
+    Teams and Otter write such heads. They are joined in texts whose lines begin with no label.
+    """
+    if any(line.is_labeled for line in lines) or sum(line.is_time for line in lines) == 0:
+        return list(lines)
+    name_first = [
+        place
+        for place, line in enumerate(lines[1:], 1)
+        if line.is_time and not line.after_blank and lines[place - 1].after_blank and _is_name(lines[place - 1])
+    ]
+    time_first = [
+        place
+        for place, line in enumerate(lines[:-1], 1)
+        if line.is_time and line.after_blank and not lines[place].after_blank and _is_name(lines[place])
+    ]
+    seconds = set(max(name_first, time_first, key=len))
+    joined: list[_Line] = []
+    for place, line in enumerate(lines):
+        if place not in seconds:
+            joined.append(line)
+            continue
+        other = joined.pop()
+        name, time = (line, other) if other.is_time else (other, line)
+        found = SpeechLine(name.text, time=time.time, shape="two lines", is_head=True, apart=True)
+        joined.append(_Line(other.number, name.text, True, found, label_kind(name.text)))
+    return joined
+
+
+def _is_name(line: _Line) -> bool:
+    return line.found is None and label_kind(line.text) is Kind.NAME and not line.text.endswith(".")
+
+
+def _heads(lines: Sequence[_Line]) -> set[int]:
+    """The numbers of the lines that are heads, a name and a time over the speech; none in a text without heads."""
+    shapes = Counter(line.found.shape for line in lines if line.is_head and line.found)
+    if not shapes:
+        return set()
+    shape = shapes.most_common(1)[0][0]
+    places = [place for place, line in enumerate(lines) if line.is_head and line.found and line.found.shape == shape]
+    spoken = sum(place + 1 < len(lines) and not lines[place + 1].is_head for place in places)
+    labels = Counter(line.speaker for line in lines if line.is_labeled)
+    rivals = sum(count for count in labels.values() if count > 1)
+    early = any(line.is_labeled for line in lines[: places[0]])
+    names = Counter(lines[place].speaker for place in places)
+    apart = all(lines[place].found.apart for place in places)  # type: ignore[union-attr]  # heads have been found
+    repeated = len(names) < len(places) or all(name[:1].isupper() for name in names)
+    trusted = apart or (len(places) > 1 and repeated and not early)
+    if (
+        not trusted
+        or 2 * spoken < len(places)
+        or rivals > len(places)
+        or (early and len(places) < sum(labels.values()))
+    ):
+        return set()
+    if len(places) > 1 and all(lines[place].after_blank for place in places[1:3]):
+        places = [place for place in places if lines[place].after_blank or place == places[0]]
+    return {lines[place].number for place in places}
+
+
+def _labeled(lines: Sequence[_Line]) -> set[int]:
+    """The numbers of the lines that begin with the label of a speaker."""
+    named = [line for line in lines if line.is_labeled and line.found and not line.found.is_weak]
+    known = {line.speaker for line in named}
+    named = [
+        line for line in lines if line.is_labeled and line.found and (not line.found.is_weak or line.speaker in known)
+    ]
+    counts = Counter(line.speaker for line in named)
+    while len(named) > 1 and not named[0].time and counts[named[0].speaker] == 1 and is_field(named[0].text):
+        del named[0]
+    leading = {line.speaker for line in named if line.kind is Kind.NAME and counts[line.speaker] > 1}
+    kept = [line for line in named if _is_speaker(line, counts, len(named), 0 if line is named[0] else len(leading))]
+    timed = {line.speaker for line in kept if line.time}
+    untimed = {line.speaker for line in kept if not line.time}
+    num_timed = sum(bool(line.time) for line in kept)
+    if 2 * num_timed >= len(kept):
+        unknown = [line for line in kept if not line.time and line.speaker not in timed and counts[line.speaker] == 1]
+        if num_timed >= _MAINLY * len(unknown):
+            kept = [line for line in kept if line not in unknown]
+    else:
+        kept = [line for line in kept if not line.time or line.speaker in untimed or counts[line.speaker] > 1]
+    return {line.number for line in kept}
+
+
+def _is_speaker(line: _Line, counts: Counter[str], num_labels: int, num_leading: int) -> bool:
+    """Whether a label is that of a speaker, where `num_leading` names stand more than once; 0 for the first label."""
+    count = counts[line.speaker]
+    if line.kind is Kind.TOPIC:
+        return count >= _TOPIC_AT_LEAST and 4 * count >= num_labels
+    if line.kind is Kind.PART:
+        return count > 1 or num_leading < _LEADING
+    return line.kind is Kind.NAME or count > 1 or num_leading == 0
+
+
+def _turns(lines: Sequence[_Line], begins: set[int], time: str) -> list[Turn]:
+    """The turns of the lines from the first speaker on; `time` is the time above it."""
+    first_texts = [line.found.text for line in lines if line.number in begins and line.found and line.found.text]
+    timed_texts = bool(first_texts) and 2 * sum(bool(split_text_time(text)[0]) for text in first_texts) > len(
+        first_texts
+    )
+    turns: list[tuple[Turn, list[str]]] = []
+    for place, line in enumerate(lines):
+        if line.number in begins and line.found:
+            own_time, text = split_text_time(line.found.text) if timed_texts else ("", line.found.text)
+            turns.append((Turn(line.found.speaker, "", line.time or own_time or time), [text] if text else []))
+            time = ""
+        elif line.is_time and _is_mark(lines, place, begins, has_text=bool(turns[-1][1])):
+            time = line.time
+        else:
+            turns[-1][1].append(line.text)
+    return [replace(turn, text=" ".join(pieces)) for turn, pieces in turns if pieces]
+
+
+def _is_mark(lines: Sequence[_Line], place: int, begins: set[int], *, has_text: bool) -> bool:
+    """Whether a line that is a time marks the place of what follows, as Google Meet's do, and is no answer."""
+    at_end = place + 1 == len(lines)
+    return has_text and lines[place].after_blank and not at_end and lines[place + 1].number in begins

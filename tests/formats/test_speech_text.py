@@ -1,0 +1,285 @@
+"""Who speaks, when and what in text lines: the shapes of programs' exports, and speech that looks like one."""
+
+from pathlib import Path
+
+import pytest
+
+from rolesum.dialogue import Turn
+from rolesum.errors import DataError
+from rolesum.formats import ReadOptions, Source, open_source, parse_dialogues, read_dialogues
+from rolesum.formats.jsonl import to_json
+from rolesum.formats.speech_text import parse_speech
+
+ASSETS = Path(__file__).parent.parent / "assets" / "text"
+LATE, LOOK = "Hello, my parcel has not come.", "I will look it up."
+
+
+def of_file(name):
+    (dialogue,) = read_dialogues(open_source(ASSETS / name))
+    return dialogue, [(turn.speaker, turn.time, turn.text) for turn in dialogue.turns]
+
+
+def said(text):
+    return [(turn.speaker, turn.text) for turn in parse_speech(text).turns]
+
+
+def timed(text):
+    return [(turn.speaker, turn.time, turn.text) for turn in parse_speech(text).turns]
+
+
+@pytest.mark.parametrize(
+    ("name", "turns"),
+    [
+        (
+            "bracket_arrow.txt",
+            [
+                ("SPEAKER_00", "00:00:03.120 --> 00:00:07.000", LATE),
+                ("SPEAKER_01", "00:00:08.500 --> 00:00:10.000", LOOK),
+            ],
+        ),
+        ("bracket_ms.txt", [("SPEAKER_00", "00:00:03.120", LATE), ("SPEAKER_01", "00:00:08.500", LOOK)]),
+        ("dlg_clock.csv", [("Nadia", "10:03 AM", "parcel late"), ("Tom", "10:04 AM", "sorry")]),
+        ("log_ampm.txt", [("Nadia", "10:01 PM", "my parcel has not come"), ("Tom", "10:02 PM", "I will look")]),
+        (
+            "log_iso.txt",
+            [
+                ("Nadia", "2023-03-12T22:01:05Z", "my parcel has not come"),
+                ("Tom", "2023-03-12T22:02:05Z", "I will look"),
+            ],
+        ),
+        (
+            "otter.txt",
+            [
+                ("Nadia Brook", "0:03", LATE),
+                ("Tom Field", "0:09", "I will look it up for you."),
+                ("Nadia Brook", "1:12", "Thank you."),
+            ],
+        ),
+        (
+            "otter_h.txt",
+            [("Nadia Brook", "1:00:03", LATE), ("Tom Field", "1:00:09", "I will look it up for you.")],
+        ),
+        ("rev.txt", [("Nadia", "00:03", LATE), ("Tom", "00:09", LOOK), ("Nadia", "01:12", "Thanks.")]),
+        (
+            "samsum_clock.jsonl",
+            [("Nadia", "10:03", "parcel late"), ("Tom", "10:04", "sorry"), ("Nadia", "11:05", "thanks")],
+        ),
+        ("speaker_ts.txt", [("Speaker 1", "00:00:03", LATE), ("Speaker 2", "00:00:09", LOOK)]),
+        (
+            "discord.txt",
+            [
+                ("nadia#1234", "2023-03-12 10:01 PM", "my parcel has not come"),
+                ("tom", "2023-03-12 10:02 PM", "I will look"),
+            ],
+        ),
+        (
+            "zoom_chat.txt",
+            [
+                ("Nadia Brook", "10:02:11", "Hello, my parcel has not come"),
+                ("Tom Field", "10:02:40", "I will look it up"),
+                ("Nadia Brook", "10:03:01", "Thanks"),
+            ],
+        ),
+        (
+            "zoom_chat_old.txt",
+            [
+                ("Nadia Brook", "10:02:11", "Hello, my parcel has not come"),
+                ("Tom Field", "10:02:40", "I will look it up"),
+            ],
+        ),
+    ],
+)
+def test_a_clock_beside_the_name_is_the_turns_time(name, turns):
+    dialogue, found = of_file(name)
+    assert found == turns
+    assert "dropped" not in dialogue.meta or name == "otter.txt"
+
+
+def test_an_exports_title_attendees_notices_and_end_are_dropped_and_counted():
+    dialogue, turns = of_file("meet.txt")
+    assert turns == [
+        ("Nadia Brook", "00:00:00", LATE),
+        ("Tom Field", "", LOOK),
+        ("Nadia Brook", "00:05:00", "Thanks."),
+    ]
+    assert dialogue.meta == {"dropped": {"header": 5, "footer": 1}}
+    assert of_file("otter.txt")[0].meta == {"dropped": {"footer": 1}}
+    assert of_file("discordce.txt")[0].meta == {"dropped": {"header": 4, "footer": 3}}
+    assert of_file("kakao.txt")[1] == [
+        ("민수", "2023년 3월 12일 오후 10:01", "안녕하세요"),
+        ("회원님", "2023년 3월 12일 오후 10:02", "네"),
+    ]
+    assert of_file("qq.txt")[1] == [
+        ("小王", "2023-03-12 22:01:05", "包裹没到"),
+        ("客服", "2023-03-12 22:02:10", "我查一下"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "turns"),
+    [
+        (
+            "plain_time_in_speech.txt",
+            [
+                ("Nadia", "when do you open? at 10:30 I think"),
+                ("Tom", "we open at 9:00 see you 9:15: do not be late"),
+            ],
+        ),
+        (
+            "mid_colon.txt",
+            [
+                (
+                    "Nadia",
+                    "hi I have one question about my last order: where is it? The address is on file: please check it",
+                ),
+                ("Tom", "sure"),
+            ],
+        ),
+        (
+            "plain_url.txt",
+            [
+                ("Nadia", "see https://x.example/a:b"),
+                ("Tom", "ok Note: bring papers Ratio 3:1 is fine"),
+                ("Tom", "fine"),
+            ],
+        ),
+    ],
+)
+def test_a_sentence_before_a_colon_goes_on_with_the_turn_before(name, turns):
+    assert [(speaker, text) for speaker, _, text in of_file(name)[1]] == turns
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[{time}] {name}: {text}",
+        "({time}) {name}: {text}",
+        "<{time}> {name}: {text}",
+        "{time} {name}: {text}",
+        "{time} - {name}: {text}",
+        "{time} | {name}: {text}",
+        "{time}, {name} : {text}",
+        "{time}\t{name}\t{text}",
+        "[{time}] <{name}> {text}",
+        "{time} <{name}> {text}",
+        "{name} [{time}]: {text}",
+        "{name} ({time}): {text}",
+        "{name} {time}: {text}",
+        "{name} - {time}: {text}",
+        "{name}, {time}: {text}",
+        "{name} @ {time}: {text}",
+        "{name} at {time}: {text}",
+        "{name} [{time}] {text}",
+        "[{name}] [{time}] {text}",
+        "{name}: [{time}] {text}",
+        "{name}：（{time}）{text}",
+        "{name}  {time}\n{text}\n",
+        "{name} ({time})\n{text}\n",
+        "[{time}] {name}\n{text}\n",
+        "{name}\n{time}\n{text}\n",
+        "{time}\n{name}\n{text}\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "clock", ["10:0{}", "1:00:0{}", "10:0{} PM", "2024-03-12 10:0{}:05", "00:0{}.120", "下午10:0{}"]
+)
+def test_a_time_is_found_wherever_a_program_writes_it(line, clock):
+    spoken = [("Nadia Brook", "hi there"), ("Tom", "good morning"), ("Nadia Brook", "thanks")]
+    turns = [(name, clock.format(minute), text) for minute, (name, text) in enumerate(spoken)]
+    text = "\n".join(line.format(name=name, time=time, text=text) for name, time, text in turns)
+    assert timed(text) == turns
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("10:30", "22:01:05", "10:01 p.m.", "오후 10:01", "00:00:03.120 --> 00:00:07.000", "10:01 - 10:05"),
+        *("12/31/2023 10:01 PM", "31.12.2023, 22:01", "Mar 12, 2024 at 10:01:05 PM", "12 de marzo de 2024 10:01"),
+        *("2024-03-12T22:01:05.123+01:00", "Tue, Mar 12, 2024 10:00AM", "١٢/٣/٢٠٢٣، ١٠:٠١ م", "12.3.2022 klo 14.08"),
+    ],
+)
+def test_times_of_many_kinds_stand_before_a_name(time):
+    text = f"{time} Nadia: hi\n{time} Tom: yo"
+    assert timed(text) == [("Nadia", time, "hi"), ("Tom", time, "yo")]
+
+
+@pytest.mark.parametrize("name", ["Jan", "May", "Sa", "de Vries", "Sabah Ali", "AM Smith", "Mark PM"])
+def test_a_name_that_is_a_word_for_a_time_elsewhere_stays_whole(name):
+    assert said(f"10:30 {name}: hi\n10:31 Tom: yo\n10:32 {name}: bye")[0][0] in (name, name.removeprefix("AM "))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("at 10:30 I think", "see you 9:15: do not be late", "10:30 Meeting: bring papers", "Gate 10:30", "10:30"),
+        *("(at 10:30, or 10:45) I am in town", "Ratio 3:1 is fine", "5:3 for us", "12:30-14:00 lunch: soup"),
+        *("between 10:00 and 11:00: not before", "https://example.org/a:b", "thanks :)", "so sad :'("),
+        *("PS: call me", "P.S.: call me", "My address: 12 High Street", "Order number: 4711", "Step 2: reboot"),
+        *("I have one question: where is it?", "What I need: a refund", "Yes: please", "Voici mon adresse: Paris"),
+        *("Meine Adresse ist: Bonn", "我的地址是：北京", "订单号：4711", "三件事：退货", "Two things: price and color"),
+        *("and the last thing: thanks", "Is it late? It says this: wait", "Done, and now: wait", "14 March: the fair"),
+    ],
+)
+def test_a_line_of_speech_is_no_turn_of_its_own(line):
+    text = f"Anna: hello\n{line}\nTom: hi\nAnna: good\nTom: bye"
+    assert said(text) == [("Anna", f"hello {line}"), ("Tom", "hi"), ("Anna", "good"), ("Tom", "bye")]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("Me", "I", "Mom", "Dr. Smith", "Smith, Anna", "SPEAKER_00", "Speaker 1", "#Person1#", "+49 151 23456789"),
+        *(
+            "Customer Service Representative Anna",
+            "the tour operator",
+            "Oskar (furniture maker)",
+            "[客服]小王",
+            "应聘的",
+        ),
+        *("Jean-Luc de la Tour", "Спикер №1", "أحمد علي", "यात्री", "O'Neill", "nadia#1234", "Mr. & Mrs. Brook"),
+    ],
+)
+def test_a_name_a_part_and_a_number_are_labels(label):
+    assert said(f"{label}: hello\nTom: hi\n{label}: bye") == [(label, "hello"), ("Tom", "hi"), (label, "bye")]
+
+
+def test_a_word_for_what_follows_is_a_label_only_in_a_text_that_uses_it_so():
+    assert said("Anna: hi\nTotal: 5\nTom: ok\nAnna: yes") == [("Anna", "hi Total: 5"), ("Tom", "ok"), ("Anna", "yes")]
+    assert said("Link: hi\nZelda: yo\nLink: so\nZelda: no\nLink: ok")[2] == ("Link", "so")
+
+
+def test_a_line_with_a_smiley_behind_a_speakers_name_is_the_speakers():
+    assert said("Anna: hi\nTom: bad news\nAnna :(\nTom: sorry")[2] == ("Anna", ":(")
+
+
+def test_a_time_that_answers_is_speech_and_one_over_a_turn_is_its_time():
+    assert said("Anna: when?\nTom:\n10:30\nAnna: ok") == [("Anna", "when?"), ("Tom", "10:30"), ("Anna", "ok")]
+    assert timed("Anna: hi\nTom: yo\n\n00:05:00\nAnna: bye")[2] == ("Anna", "00:05:00", "bye")
+
+
+def test_what_stands_before_the_first_speaker_is_refused_with_its_line():
+    assert parse_speech("I said: no\n\nAnna: hi\nTom: yo").stray == [1]
+    assert parse_speech("Some words.\nAnna: hi").stray == [1]
+    with pytest.raises(DataError, match=r"chat\.txt:2: no speaker"):
+        read_dialogues(Source("chat.txt", "Anna said this\nNote: not a turn\n"), ReadOptions(format="plain"))
+    (problem,) = parse_dialogues(Source("s.jsonl", '{"id": "1", "dialogue": "so: it was\\nAnna: hi"}'))
+    assert (problem.where, "its line 1 names no speaker" in problem.what) == ("s.jsonl:1, id 1", True)
+
+
+def test_fields_of_a_header_are_no_turns():
+    speech = parse_speech("Date: 3 May 2024\nParticipants: Anna, Tom\nDuration: 5 min\n\nAnna: hi\nTom: yo\nAnna: bye")
+    assert speech.turns[0] == Turn("Anna", "hi")
+    assert (speech.stray, speech.dropped) == ([], {"header": 3})
+
+
+def test_marks_of_direction_in_speech_stay():
+    assert said("Anna: \u202a+49 151\u202c now\nTom: ok")[0] == ("Anna", "\u202a+49 151\u202c now")
+
+
+def test_times_are_written_with_the_turns():
+    assert '"time": "0:03"' in to_json(of_file("otter.txt")[0])
+
+
+def test_a_table_of_turns_may_have_times():
+    (dialogue,) = read_dialogues(Source("t.csv", "speaker,time,text\nAnna,10:02,hi\nTom,10:03,yo\n"))
+    assert dialogue.turns == (Turn("Anna", "hi", "10:02"), Turn("Tom", "yo", "10:03"))
