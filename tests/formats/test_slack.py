@@ -111,7 +111,7 @@ def test_two_exports_that_differ_have_two_texts(export):
 
 @pytest.mark.parametrize(
     ("name", "inside", "told"),
-    [("t.docx", "word/document.xml", "Word document"), ("chat.zip", "_chat.txt", "a zip that is no Slack export")],
+    [("t.docx", "word/document.xml", "XML is broken"), ("chat.zip", "_chat.txt", "a zip that is no Slack export")],
 )
 def test_other_zips_are_refused_with_a_way_out(tmp_path, name, inside, told):
     with zipfile.ZipFile(tmp_path / name, "w") as archive:

@@ -1,4 +1,4 @@
-"""Text exports of chat apps: LINE, KakaoTalk, QQ, WeChat, and Discord by DiscordChatExporter.
+"""Text exports of chat apps: LINE, KakaoTalk, QQ, WeChat, Discord by DiscordChatExporter, and Teams' transcripts.
 
 Each has heads of its own, which say who writes when; the text stands behind the head or below it. Lines of the app
 itself, and messages of a picture or the like alone, are dropped; the dialogue's meta counts them.
@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.chat_services import DISCORD
-from rolesum.formats.json_layouts import layout_format
+from rolesum.formats.chat_services import DISCORD, TEAMS
+from rolesum.formats.json_layouts import Layout, layout_format
 from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import join_speech
 from rolesum.roles import roles_of_speakers
@@ -157,6 +157,15 @@ _DISCORD_LOG = ChatLog(
     block=re.compile(r"\{(?:Attachments|Embed|Stickers|Reactions|Inline Emojis)\}"),
 )
 
+_TEAMS_LOG = ChatLog(
+    name="teams",
+    description=TEAMS.description,
+    telling=0,  # Otter's heads are the same
+    begin=re.compile(r".*-\d{8}_\d{6}(?:UTC)?-|.{1,80} started transcription|(?:\d{1,2}h )?\d{1,3}m(?: \d{1,2}s)?$"),
+    heads=(re.compile(r"(?P<who>\S.{0,80}?)\s{2,}(?P<when>(?:\d{1,2}:)?\d{1,2}:\d{2})"),),
+    frame=re.compile(r".{1,80} (?:started|stopped) transcription"),
+)
+
 
 def _matches(log: ChatLog, source: Source) -> bool:
     """Whether a file is of the app: a line near its begin says so, or it begins with a head that tells the app."""
@@ -258,19 +267,20 @@ def _names(log: ChatLog, chat: _Chat) -> dict[str, str]:
     }
 
 
-def _discord() -> Format:
-    """Both of what DiscordChatExporter writes: JSON and text."""
-    by_json = layout_format(DISCORD)
+def _either(layout: Layout, log: ChatLog) -> Format:
+    """The format of a program that writes JSON and text."""
+    by_json = layout_format(layout)
     return Format(
-        DISCORD.name,
-        DISCORD.description,
-        lambda source: by_json.matches(source) if source.is_json else _matches(_DISCORD_LOG, source),
-        lambda source: by_json.read(source) if source.is_json else _read(_DISCORD_LOG, source),
+        layout.name,
+        layout.description,
+        lambda source: by_json.matches(source) if source.is_json else _matches(log, source),
+        lambda source: by_json.read(source) if source.is_json else _read(log, source),
         _OUTRANKED,
     )
 
 
 FORMATS = (
     *(Format(log.name, log.description, partial(_matches, log), partial(_read, log), _OUTRANKED) for log in _LOGS),
-    _discord(),
+    _either(DISCORD, _DISCORD_LOG),
+    _either(TEAMS, _TEAMS_LOG),
 )

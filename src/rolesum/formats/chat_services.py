@@ -108,17 +108,6 @@ _LAYOUTS = (
         clean=without_html,
     ),
     Layout(
-        name="teams",
-        description="Teams chats as Microsoft Graph lists them: {value: [{messageType, createdDateTime, from, body}]}",
-        marks=("value.0.messageType value.0.body",),
-        turns=("value.*",),
-        text=("body.content",),
-        speaker=("from.user.displayName", "from.application.displayName"),
-        time=(("createdDateTime", "text"),),
-        only={"messageType": frozenset({"message"}), "deletedDateTime": frozenset({None})},
-        clean=without_html,
-    ),
-    Layout(
         name="openai",
         description="Messages of chat models: {messages: [{role, content}]}, a list of messages, or a request",
         marks=(
@@ -161,6 +150,18 @@ DISCORD = Layout(
     time=(("timestamp", "text"),),
     only={"type": _DISCORD_SPOKEN},
     identity=("channel.id",),
+)
+
+TEAMS = Layout(
+    name="teams",
+    description="Teams: a meeting's transcript (.docx or text), or a chat of Microsoft Graph: {value: [{body}]}",
+    marks=("value.0.messageType value.0.body",),
+    turns=("value.*",),
+    text=("body.content",),
+    speaker=("from.user.displayName", "from.application.displayName"),
+    time=(("createdDateTime", "text"),),
+    only={"messageType": frozenset({"message"}), "deletedDateTime": frozenset({None})},
+    clean=without_html,
 )
 
 FORMATS = tuple(map(layout_format, _LAYOUTS))

@@ -17,6 +17,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, SizeError, did_you_mean
+from rolesum.formats.docx import DOCUMENT, document_text
 from rolesum.formats.options import DEFAULT_LIMITS, SourceLimits
 from rolesum.os_errors import cannot_read, os_error
 
@@ -184,7 +185,10 @@ def open_source(path: str | Path) -> Source:
 def decode_source(raw: bytes, name: str, limits: SourceLimits = DEFAULT_LIMITS) -> Source:
     """What a file holds: text, or a zipped export. Raises DataError, also for what is over a limit."""
     if _is_zip(raw):
-        return _export(name, _read_export_zip(raw, name, limits), limits)
+        files = _read_export_zip(raw, name, limits)
+        if DOCUMENT not in files:
+            return _export(name, files, limits)
+        raw = document_text(files[DOCUMENT], name).encode()
     text = _decoded(raw, name)
     if not text or text.isspace():
         raise DataError("the file is empty", name, "give it at least one dialogue")
@@ -270,11 +274,13 @@ def _read_export_zip(raw: bytes, name: str, limits: SourceLimits) -> dict[str, b
 
 
 def _wanted_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    """The entries of a Slack export that are read, by their paths in the export. Raises DataError."""
+    """The entries that are read, by their paths: those of a Slack export, or the text of a Word document.
+
+    Raises DataError.
+    """
     entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
-    if "word/document.xml" in entries:
-        fix = "a Teams meeting's transcript can be downloaded as .vtt too; or save it as text"
-        raise DataError("a Word document (.docx), which is not read", name, fix)
+    if DOCUMENT in entries:
+        return {DOCUMENT: entries[DOCUMENT]}
     around = [path.parent for entry in entries if (path := PurePosixPath(entry)).name in MEMBERS]
     if not around:  # an export of one channel
         days = map(PurePosixPath, filter(_IS_DAY_IN_ZIP.search, entries))

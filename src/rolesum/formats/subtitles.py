@@ -268,5 +268,7 @@ _WAYS: tuple[Callable[[Source, Sequence[Cue]], list[Turn]], ...] = (
 )
 
 VTT = Format("vtt", 'WebVTT (Teams, Zoom, Webex, YouTube): cues with <v Anna> or "Anna: text"', matches_vtt, read_vtt)
-SRT = Format("srt", 'SRT subtitles; "Anna: text" names the speaker', matches_srt, read_timed)
-SBV = Format("sbv", 'SBV captions (YouTube); "Anna: text" names the speaker', matches_sbv, read_timed)
+SRT = Format("srt", 'SRT subtitles; "Anna: text" names the speaker', matches_srt, read_timed, frozenset({"plain"}))
+SBV = Format(
+    "sbv", 'SBV captions (YouTube); "Anna: text" names the speaker', matches_sbv, read_timed, frozenset({"plain"})
+)

@@ -42,7 +42,9 @@ _EXTENSION = (
     r"\.(?:jpe?g|png|webp|heic|gif|mp4|mov|3gp|webm|opus|ogg|m4a|mp3|aac|amr|pdf|docx?|xlsx?|pptx?|vcf|zip|txt|csv|apk)"
 )
 _PLACEHOLDER = re.compile(rf"<[^<>]{{1,60}}>|[^\s/][^/]{{0,120}}{_EXTENSION} \([^()]{{3,40}}\)", re.IGNORECASE)
-_ATTACHED = re.compile(rf"\u200e<[^<>:：]+[:：][^<>]+>|<[^<>:：]{{2,20}}[:：]\s?[^<>]{{1,120}}{_EXTENSION}>", re.IGNORECASE)
+_ATTACHED = re.compile(
+    rf"\u200e<[^<>:：]+[:：][^<>]+>|<[^<>:：]{{2,20}}[:：]\s?[^<>]{{1,120}}{_EXTENSION}>", re.IGNORECASE
+)
 _BEHIND_TEXT = re.compile(r"(?<!\s)\s*(?P<mark>\u200e?)<(?P<words>[^<>]{4,60})>\s*$")
 # A poll: its name in capitals, its question, and options with their votes, in any language.
 _POLL = re.compile(r"[^\s:：]{3,20}[:：]")
