@@ -5,6 +5,7 @@ hours and minutes; a date alone is none. Times are found, not understood: no fil
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -166,9 +167,10 @@ def _named_date_end(text: str, begin: int) -> int | None:
 
 
 def _weekday_end(text: str, begin: int) -> int:
-    """Behind the name of a weekday, in parentheses or not, and its comma."""
+    """Behind the name of a weekday, in parentheses or not, and its comma, where a date follows."""
     found = _WEEKDAY.match(text, begin)
-    return found.end() if found and _key(found["name"]) in _weekday_names() else begin
+    behind = found.end() if found and found["name"] in _weekday_names() else begin
+    return behind if _date_end(text, behind) else begin
 
 
 def _glue_end(text: str, begin: int) -> int:
@@ -229,15 +231,15 @@ def _numbered_months() -> frozenset[str]:
 
 @cache
 def _weekday_names() -> frozenset[str]:
-    return frozenset(map(_key, _calendar_names("days")))
+    return frozenset(_calendar_names("days", ["format"]))  # as they are written: "Sam" is none, "sam." is
 
 
 def _without_digits(name: str) -> str:
     return _key(re.sub(r"\d", "", name))
 
 
-def _calendar_names(kind: str) -> list[str]:
-    contexts = [context for locale in _locales() for context in getattr(locale, kind).values()]
+def _calendar_names(kind: str, used: Sequence[str] = ("format", "stand-alone")) -> list[str]:
+    contexts = [getattr(locale, kind).get(context, {}) for locale in _locales() for context in used]
     widths = [context[width] for context in contexts for width in ("wide", "abbreviated") if width in context]
     return [name for width in widths for name in width.values()]
 

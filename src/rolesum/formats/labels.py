@@ -77,7 +77,7 @@ def label_kind(label: str) -> Kind:
     name = _ASIDE.sub("", label).strip() or label  # "Oskar (furniture maker)"
     words = name.split()
     if _is_topic(words, name):
-        return Kind.TOPIC
+        return Kind.SENTENCE if words[0].casefold() in _POSSESSIVES else Kind.TOPIC
     if _UNNAMED.search(name) or name.count("/") > 1 or _opens(name):
         return Kind.SENTENCE
     if _HAN.search(name):

@@ -68,6 +68,10 @@ class _Line:
         return self.found.time if self.found else ""
 
     @property
+    def shape(self) -> str:
+        return self.found.shape if self.found else ""
+
+    @property
     def is_time(self) -> bool:
         """Whether the line is a time and nothing else."""
         return self.found is not None and not self.found.speaker
@@ -180,16 +184,21 @@ def _labeled(lines: Sequence[_Line]) -> set[int]:
         del named[0]
     leading = {line.speaker for line in named if line.kind is Kind.NAME and counts[line.speaker] > 1}
     kept = [line for line in named if _is_speaker(line, counts, len(named), 0 if line is named[0] else len(leading))]
-    timed = {line.speaker for line in kept if line.time}
-    untimed = {line.speaker for line in kept if not line.time}
-    num_timed = sum(bool(line.time) for line in kept)
-    if 2 * num_timed >= len(kept):
-        unknown = [line for line in kept if not line.time and line.speaker not in timed and counts[line.speaker] == 1]
-        if num_timed >= _MAINLY * len(unknown):
-            kept = [line for line in kept if line not in unknown]
-    else:
-        kept = [line for line in kept if not line.time or line.speaker in untimed or counts[line.speaker] > 1]
-    return {line.number for line in kept}
+    return {line.number for line in _of_one_shape(kept, counts)}
+
+
+def _of_one_shape(lines: list[_Line], counts: Counter[str]) -> list[_Line]:
+    """The labeled lines without those that differ from most: whose time stands elsewhere, or is there or not there.
+
+    A speaker of the other lines, and one who stands twice, stay.
+    """
+    shape, num_usual = Counter(line.shape for line in lines).most_common(1)[0] if lines else ("", 0)
+    usual = {line.speaker for line in lines if line.shape == shape}
+    unknown = {line.number: line for line in lines if line.speaker not in usual and counts[line.speaker] == 1}
+    untimed = [number for number, line in unknown.items() if not line.time]
+    if num_usual < _MAINLY * len(untimed):  # as many speak without a time
+        unknown = {number: line for number, line in unknown.items() if line.time}
+    return [line for line in lines if line.number not in unknown]
 
 
 def _is_speaker(line: _Line, counts: Counter[str], num_labels: int, num_leading: int) -> bool:
