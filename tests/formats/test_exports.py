@@ -99,7 +99,7 @@ def test_a_record_of_another_form_is_a_problem_with_its_line(form, value):
     assert isinstance(item, Problem) and item.where.startswith("chat.json:2")
 
 
-@pytest.mark.parametrize("form", sorted(FORMATS.keys() - {"slack"}))
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_no_format_takes_the_file_of_another_for_its_own(form):
     for name, (own, _) in EXPECTED.items():
         opened = open_source(ASSETS / "exports" / name)
