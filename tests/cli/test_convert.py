@@ -92,6 +92,16 @@ def test_unknown_speakers_and_columns_are_said_by_options(file, tmp_path):
     assert refused.returncode == 3 and "--unknown-speaker name=LABEL" in refused.stderr
 
 
+def test_other_json_is_read_by_paths(file, tmp_path):
+    path = file(
+        "chat.json", '{"log": [{"from": {"n": "Customer"}, "body": "Hi"}, {"from": {"n": "Agent"}, "body": "Yo"}]}'
+    )
+    options = ("--json-path", "turns=log,speaker=from.n,text=body")
+    assert rolesum("data", "check", path, *options).returncode == 0
+    done = rolesum("data", "convert", path, tmp_path / "o.jsonl", *options)
+    assert "format json, 1 dialogue, 2 turns" in done.stdout and "Customer (user), Agent (agent)" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("out", "options", "code", "told"),
     [
@@ -101,6 +111,8 @@ def test_unknown_speakers_and_columns_are_said_by_options(file, tmp_path):
         ("o.jsonl", ("--speaker", "Anna=usr"), 2, 'did you mean "user"?'),
         ("o.jsonl", ("--unknown-speaker", "guess"), 2, "is not a rule"),
         ("o.jsonl", ("--columns", "id=a"), 2, "the table has no column a"),
+        ("o.jsonl", ("--json-path", "text=body"), 2, "no path for turns"),
+        ("o.jsonl", ("--json-path", "turns=a,text=b"), 3, "not JSON"),
         ("o.jsonl", ("--format", "vt"), 2, 'did you mean "vtt"?'),
     ],
 )

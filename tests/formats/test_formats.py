@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from helpers.exports import EXPECTED
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import (
@@ -34,6 +35,7 @@ EXAMPLES = [
     ("qmsum", json.dumps({"meeting_transcripts": [{"speaker": "A", "content": "hi"}], "general_query_list": []})),
     ("vtt", "WEBVTT - Title: greeting\n\n00:01.000 --> 00:02.000\n<v Anna>hi</v>"),
     ("srt", "1\n00:00:01,000 --> 00:00:02,000\nAnna: hi"),
+    ("sbv", "0:00:01.000,0:00:02.000\nAnna: hi"),
     ("zoom", "[Anna] 10:02:11\nhi: you"),
     ("whisper", json.dumps({"segments": [{"text": "hi", "speaker": "A"}]})),
     ("transcribe", json.dumps({"Transcript": [{"ParticipantRole": "AGENT", "Content": "hi"}]})),
@@ -65,7 +67,9 @@ def test_each_format_is_recognized_by_its_content_and_then_read(name, text):
 
 
 def test_every_format_of_one_file_has_an_example():
-    assert {name for name, _ in EXAMPLES} == FORMATS.keys() - {"slack"}  # a directory; see test_slack.py
+    elsewhere = {"slack"}  # a directory; see test_slack.py
+    elsewhere |= {form for form, _ in EXPECTED.values()} | {"json"}  # see test_exports.py
+    assert {name for name, _ in EXAMPLES} == FORMATS.keys() - elsewhere
 
 
 @pytest.mark.parametrize(

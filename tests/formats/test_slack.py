@@ -3,6 +3,7 @@ import zipfile
 
 import pytest
 
+from helpers.asset_files import ASSETS, said_in
 from rolesum.errors import DataError, Problem
 from rolesum.formats import open_source, parse_dialogues, read_dialogues, sniff_format
 
@@ -110,7 +111,7 @@ def test_two_exports_that_differ_have_two_texts(export):
 
 @pytest.mark.parametrize(
     ("name", "inside", "told"),
-    [("t.docx", "word/document.xml", "Word document"), ("chat.zip", "_chat.txt", "a zip without users.json")],
+    [("t.docx", "word/document.xml", "XML is broken"), ("chat.zip", "_chat.txt", "a zip that is no Slack export")],
 )
 def test_other_zips_are_refused_with_a_way_out(tmp_path, name, inside, told):
     with zipfile.ZipFile(tmp_path / name, "w") as archive:
@@ -123,3 +124,102 @@ def test_a_cut_zip_is_refused(export, tmp_path):
     (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(DataError, match="cannot read the zip"):
         open_source(tmp_path / "cut.zip")
+
+
+SAID = [
+    ("Zendesk", "Ticket 4417: parcel missing"),
+    ("Zendesk", "Customer asks for a refund of 20 EUR"),
+    ("Tom F", "I will refund today."),
+    ("Tom F", "It is at the depot"),
+    ("Tom F", "FYI (Nadia: Forwarded: the parcel is damaged)"),
+]
+
+
+def test_blocks_attachments_forwards_and_clips_are_said_and_dates_and_channels_are_named():
+    assert said_in("slack/workspace") == [("Nadia", "@Tom F parcel missing, see #depot since Jan 5, 2024"), *SAID]
+
+
+def test_a_channels_export_without_members_is_read(tmp_path):
+    ids = [("U2" if who == "Tom F" else who, text) for who, text in SAID]
+    first = ("U1", "@U2 parcel missing, see #depot since Jan 5, 2024")
+    assert said_in("slack/channel") == [first, *ids]
+    folder = ASSETS / "slack" / "channel"
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        for path in folder.rglob("*.json"):
+            archive.write(path, f"export/{path.relative_to(folder).as_posix()}")
+    assert said_in(tmp_path / "export.zip") == [first, *ids]
+    alone = [("U1", "@U2 parcel missing, see #C9 since Jan 5, 2024"), *ids]
+    assert said_in("slack/channel/support") == said_in("slack/channel/support/2024-01-05.json") == alone
+
+
+def test_members_are_named_by_their_messages_where_no_list_names_them(tmp_path):
+    (tmp_path / "help").mkdir()
+    profile = {"display_name": "Anna", "real_name": "Anna Weber"}
+    messages = [
+        said("1.0", "hi", "U1", user_profile=profile),
+        said("2.0", "hello <@U1>", "U2"),
+        said("3.0", "so", "U1"),
+    ]
+    (tmp_path / "help" / "2024-01-05.json").write_text(json.dumps(messages))
+    assert by_id(tmp_path) == {"help/2024-01-05": [("Anna", "hi"), ("U2", "hello @Anna"), ("Anna", "so")]}
+
+
+RICH = [
+    {"type": "text", "text": "see "},
+    {"type": "link", "url": "https://x.org", "text": "this"},
+    {"type": "text", "text": ", "},
+    {"type": "user", "user_id": "U2"},
+    {"type": "emoji", "name": "wave"},
+    {"type": "channel", "channel_id": "C1"},
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"blocks": [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": RICH}]}]}, None),
+        (
+            {
+                "blocks": [
+                    {
+                        "type": "rich_text",
+                        "elements": [
+                            {
+                                "type": "rich_text_list",
+                                "elements": [
+                                    {"type": "rich_text_section", "elements": [{"type": "text", "text": word}]}
+                                    for word in ("one", "two")
+                                ],
+                            }
+                        ],
+                    }
+                ]
+            },
+            "one two",
+        ),
+        (
+            {
+                "text": "New ticket",
+                "bot_id": "B1",
+                "blocks": [
+                    {"type": "header", "text": {"type": "plain_text", "text": "New ticket 17"}},
+                    {"type": "section", "fields": [{"type": "mrkdwn", "text": "from <@U2>"}]},
+                    {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "Ok"}}]},
+                ],
+            },
+            "New ticket 17 from @Tom Lee",
+        ),
+        (
+            {"text": "<https://x.org>", "attachments": [{"from_url": "https://x.org", "text": "A page", "title": "X"}]},
+            "https://x.org",
+        ),
+        (
+            {"text": "", "attachments": [{"title": "Ticket 17", "fields": [{"title": "State", "value": "open"}]}]},
+            "Ticket 17 State: open",
+        ),
+        ({"text": "due <!date^1704450000^{date}|Jan 5> <!subteam^S1|@crew>, <!channel>"}, "due Jan 5 @crew, @channel"),
+    ],
+)
+def test_every_place_of_a_message_gives_its_words(export, message, text):
+    path = export({"D1/2024-01-06.json": [said("1704499400.000100", message.pop("text", ""), **message)]})
+    assert by_id(path)["D1/2024-01-06"] == [("Tom Lee", text or "see this, @Tom Lee:wave:#help")]

@@ -197,5 +197,5 @@ def test_speech_above_zooms_first_speaker_is_a_problem():
 
 def test_a_turn_is_a_turn_of_the_dialogue():
     (dialogue,) = read_dialogues(Source("call.vtt", vtt((1, "<v Customer>Hi</v>"), (2, "<v Agent>Hello</v>"))))
-    assert dialogue.turns == (Turn("Customer", "Hi"), Turn("Agent", "Hello"))
+    assert dialogue.turns == (Turn("Customer", "Hi", "00:00:01.000"), Turn("Agent", "Hello", "00:00:02.000"))
     assert dialogue.roles == {"Customer": "user", "Agent": "agent"}

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from helpers.asset_files import ASSETS, read_asset, said_in
 from rolesum.errors import DataError, Problem
-from rolesum.formats import Source, parse_dialogues, read_dialogues, sniff_format
+from rolesum.formats import Source, open_source, parse_dialogues, read_dialogues, sniff_format
 
 
 def source(value):
@@ -80,3 +81,69 @@ def test_an_entry_of_another_form_is_a_problem_of_its_record(entry):
     value = {**analytics(("AGENT", "Hello.")), "Transcript": [entry]}
     (found,) = parse_dialogues(source(value))
     assert isinstance(found, Problem) and found.where == "call.json:1, id call-17"
+
+
+def test_a_chat_is_read_without_its_events_and_with_the_titles_of_what_was_offered():
+    dialogue = read_asset("amazon/connect_chat.json")
+    assert [(turn.speaker, turn.text) for turn in dialogue.turns] == [
+        ("SYSTEM", "Welcome, an agent will be with you."),
+        ("CUSTOMER", "My parcel has not come."),
+        ("AGENT", "I will look. Pick a day"),
+    ]
+    assert dialogue.roles == {"CUSTOMER": "user", "AGENT": "agent"}
+
+
+@pytest.mark.parametrize("name", ["connect_chat_norole", "connect_rt"])
+def test_chats_without_participants_and_real_time_segments_are_read(name):
+    dialogue = read_asset(f"amazon/{name}.json")
+    assert said_in(f"amazon/{name}.json") == [("CUSTOMER", "My parcel has not come."), ("AGENT", "I will look.")]
+    assert dialogue.roles == {"CUSTOMER": "user", "AGENT": "agent"}
+
+
+def test_two_agents_of_one_chat_are_two_speakers():
+    said = [("c", "Anna", "CUSTOMER", "Hi"), ("a", "Tom", "AGENT", "Hello"), ("b", "Ann", "AGENT", "I take over")]
+    entries = [
+        {"ParticipantId": who, "DisplayName": name, "ParticipantRole": role, "Content": text, "Type": "MESSAGE"}
+        for who, name, role, text in said
+    ]
+    dialogue, turns = only({"Transcript": entries})
+    assert turns == [("CUSTOMER", "Hi"), ("AGENT (Tom)", "Hello"), ("AGENT (Ann)", "I take over")]
+    assert dialogue.roles == {"CUSTOMER": "user", "AGENT (Tom)": "agent", "AGENT (Ann)": "agent"}
+
+
+def test_participants_known_by_id_only_are_named_as_they_are_displayed():
+    said = [("p1", "Anna", "Hi"), ("p2", None, "Hello")]
+    entries = [{"ParticipantId": who, "DisplayName": name, "Content": text} for who, name, text in said]
+    assert only({"Transcript": entries})[1] == [("Anna", "Hi"), ("p2", "Hello")]
+
+
+def test_utterances_count_only_where_no_transcript_has_replaced_them():
+    spoken = [("1", "My"), ("1", "My parcel"), ("2", "Oh")]
+    segments = [
+        {"Utterance": {"Id": f"u{at}", "TranscriptId": one, "ParticipantId": "CUSTOMER", "PartialContent": text}}
+        for at, (one, text) in enumerate(spoken)
+    ]
+    final = {"Transcript": {"Id": "1", "ParticipantId": "CUSTOMER", "Content": "My parcel is late."}}
+    assert only({"Segments": [*segments, final]})[1] == [("CUSTOMER", "My parcel is late. Oh")]
+
+
+@pytest.mark.parametrize(("name", "second"), [("tr_chan", "Look."), ("tr_chan_overlap", "Hello there.")])
+def test_channels_that_speak_at_once_are_read_by_sentences(name, second):
+    assert said_in(f"amazon/{name}.json") == [("ch_0", "My parcel."), ("ch_1", second)]
+
+
+def test_a_pause_ends_a_sentence_of_a_channel_without_punctuation():
+    spoken = [("ch_0", "my", 0), ("ch_0", "parcel", 0.5), ("ch_1", "yes", 2), ("ch_0", "is", 4), ("ch_0", "late", 4.5)]
+    items = [{**item(word, start=str(at)), "channel_label": label} for label, word, at in spoken]
+    value = {"jobName": "j", "results": {"transcripts": [], "items": items}}
+    assert only(value)[1] == [("ch_0", "my parcel"), ("ch_1", "yes"), ("ch_0", "is late")]
+
+
+def test_chinese_words_are_joined_without_spaces():
+    items = [item("您好", "spk_0"), item("请问", "spk_0"), item("iPhone", "spk_0"), item("?", "spk_0")]
+    assert only({"jobName": "j", "results": {"transcripts": [], "items": items}})[1] == [("spk_0", "您好请问 iPhone?")]
+
+
+@pytest.mark.parametrize("path", sorted((ASSETS / "amazon").iterdir()), ids=lambda path: path.stem)
+def test_every_shape_is_known_as_amazons(path):
+    assert sniff_format(open_source(path)).name == "transcribe"

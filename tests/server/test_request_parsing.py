@@ -60,6 +60,13 @@ def test_more_dialogues_than_allowed_are_an_error():
         assert error.value.status == 413
 
 
+def test_other_json_is_read_by_the_paths_of_the_request():
+    text = '{"log": [{"who": "Customer", "body": "Hi"}, {"who": "Agent", "body": "Yo"}]}'
+    options = InputOptions(text=text, json_path={"turns": "log", "speaker": "who", "text": "body"})
+    name, (dialogue,) = parsed(options)
+    assert name == "json" and [turn.text for turn in dialogue.turns] == ["Hi", "Yo"]
+
+
 @pytest.mark.parametrize(
     ("model", "body", "fix"),
     [

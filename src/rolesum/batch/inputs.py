@@ -102,7 +102,7 @@ def _line_format(path: Path, options: ReadOptions) -> str | None:
 
     The first line must be a JSON object; with the suffix .jsonl or .ndjson, one of the first lines.
     """
-    if path.is_dir() or options.columns or options.format not in (None, *LINE_FORMATS):
+    if path.is_dir() or options.columns or options.json_path or options.format not in (None, *LINE_FORMATS):
         return None
     with closing(path.open("rb")) as file:
         first = [text for raw in islice(file, SNIFFED_LINES) if (text := raw.decode("utf-8-sig", "replace")).strip()]

@@ -14,6 +14,7 @@ from rolesum.cli.options import (
     Columns,
     Format,
     Json,
+    JsonPath,
     Language,
     Model,
     RecipeRoles,
@@ -39,6 +40,7 @@ def check(
     format_: Format = None,
     recipe: CustomRoles = None,
     columns: Columns = None,
+    json_path: JsonPath = None,
     unknown_speaker: UnknownSpeaker = "refuse",
     json_: Json = False,
 ) -> None:
@@ -51,7 +53,8 @@ def check(
     from rolesum.recipe_loading import load_recipe
 
     loaded = load_recipe(recipe) if recipe else None
-    options = read_options(format_, columns, unknown_speaker, custom_roles=loaded.aliases if loaded else None)
+    aliases = loaded.aliases if loaded else None
+    options = read_options(format_, columns, unknown_speaker, custom_roles=aliases, json_path=json_path)
     result = check_file(file, options, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
     typer.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
     if result.problems:
@@ -74,6 +77,7 @@ def convert(
     out: Annotated[str, typer.Argument(metavar="OUT", help="Output .jsonl file, or - for standard output.")],
     format_: Format = None,
     columns: Columns = None,
+    json_path: JsonPath = None,
     unknown_speaker: UnknownSpeaker = "refuse",
     speaker: Speakers = None,
     recipe: CustomRoles = None,
@@ -97,7 +101,7 @@ def convert(
         check_output_file(Path(out), file)
     aliases = load_recipe(recipe).aliases if recipe else {}
     source = open_source(file)
-    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases)
+    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path)
     result = convert_source(source, options, skip_bad=skip_bad)
     if not speaker and not result.has_roles():
         labels = list(result.speakers())
@@ -146,6 +150,7 @@ def show(
     language: Language = None,
     speaker: Speakers = None,
     columns: Columns = None,
+    json_path: JsonPath = None,
     unknown_speaker: UnknownSpeaker = "refuse",
     json_: Json = False,
 ) -> None:
@@ -160,7 +165,8 @@ def show(
     from rolesum.training.inspect import inspect_dialogue, print_segments
 
     role_config = load_role_config(adapter, recipe)
-    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=role_config.aliases)
+    aliases = role_config.aliases
+    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path)
     dialogue = find_dialogue(file, id_, options)
     names = role_list(roles, role_config.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     prompt_model = load_prompt_model(model, adapter)

@@ -20,6 +20,7 @@ from rolesum.cli.options import (
     Dtype,
     Format,
     Gguf,
+    JsonPath,
     Language,
     LongDialogues,
     Model,
@@ -108,6 +109,7 @@ class GenerationOptions(EngineOptions):
     roles: Roles = None
     format_: Format = None
     columns: Columns = None
+    json_path: JsonPath = None
     unknown_speaker: UnknownSpeaker = "refuse"
     speaker: Speakers = None
     skip: Skip = None
@@ -124,7 +126,13 @@ class GenerationOptions(EngineOptions):
     def read_options(self) -> "ReadOptions":
         """How the dialogues are read."""
         return read_options(
-            self.format_, self.columns, self.unknown_speaker, self.speaker, self.skip, self.role_config.aliases
+            self.format_,
+            self.columns,
+            self.unknown_speaker,
+            self.speaker,
+            self.skip,
+            self.role_config.aliases,
+            json_path=self.json_path,
         )
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":

@@ -87,6 +87,14 @@ Columns = Annotated[
         help="Columns of a CSV or TSV file: id=call_id,speaker=who,text=utterance (also role, dialogue, summary).",
     ),
 ]
+JsonPath = Annotated[
+    str | None,
+    typer.Option(
+        "--json-path",
+        help="Paths in JSON of no known format: turns=data.items,speaker=author.name,text=body (also time, role, id, "
+        "summary).",
+    ),
+]
 UnknownSpeaker = Annotated[
     str,
     typer.Option(
@@ -181,9 +189,12 @@ def read_options(
     speakers: list[str] | None = None,
     skip: list[str] | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
+    *,
+    json_path: str | None = None,
 ) -> "ReadOptions":
-    """The ReadOptions of the options --format, --columns, --unknown-speaker, --speaker and --skip."""
+    """The ReadOptions of the options --format, --columns, --json-path, --unknown-speaker, --speaker and --skip."""
     from rolesum.formats import ReadOptions
+    from rolesum.formats.json_mapping import parse_json_paths
     from rolesum.formats.table import parse_columns
 
     return ReadOptions(
@@ -191,6 +202,7 @@ def read_options(
         custom_roles=custom_roles or {},
         speakers=speaker_map(speakers),
         columns=parse_columns(columns) if columns else {},
+        json_path=parse_json_paths(json_path) if json_path else {},
         unknown_speaker=unknown_speaker,
         skip=tuple(skip or ()),
     )

@@ -176,6 +176,7 @@ class _ResultsFile(BaseModel):
     data_sha256: str | None = None
     format: str | None = None
     columns: dict[str, str] | None = None
+    json_path: dict[str, str] | None = None
     unknown_speaker: str = "refuse"
     speakers: dict[str, str] = {}
     custom_roles: dict[str, list[str]] = {}
@@ -251,6 +252,7 @@ def read_run_dialogues(runs: Sequence[EvaluatedRun], data: str | None = None) ->
         custom_roles=source_results.get("custom_roles", {}),
         speakers=source_results.get("speakers", {}),
         columns=source_results.get("columns") or {},
+        json_path=source_results.get("json_path") or {},
         unknown_speaker=source_results.get("unknown_speaker", "refuse"),
     )
     found = {one.id: one for one in read_dialogues(source, options)}

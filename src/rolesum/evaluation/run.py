@@ -210,6 +210,8 @@ def _about_data(task: EvaluationTask, source: Source) -> dict[str, Any]:
         about["format"] = options.format
     if options.columns:
         about["columns"] = dict(options.columns)
+    if options.json_path:
+        about["json_path"] = dict(options.json_path)
     if options.unknown_speaker != "refuse":
         about["unknown_speaker"] = options.unknown_speaker
     if options.speakers:

@@ -12,13 +12,17 @@ from pathlib import Path
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.formats import (
+    chat_logs,
+    chat_services,
     csds,
     dialogsum,
+    json_mapping,
     jsonl,
     plain,
     qmsum,
     samsum,
     slack,
+    speech_services,
     subtitles,
     table,
     transcribe,
@@ -52,8 +56,9 @@ FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         *(jsonl.FORMAT, samsum.FORMAT, csds.FORMAT, tweetsumm.FORMAT, dialogsum.FORMAT, qmsum.FORMAT),
-        *(subtitles.VTT, subtitles.SRT, zoom.FORMAT, whisper.FORMAT, transcribe.FORMAT),
-        *(whatsapp.FORMAT, slack.FORMAT, table.FORMAT, plain.FORMAT),
+        *(subtitles.VTT, subtitles.SRT, subtitles.SBV, zoom.FORMAT, whisper.FORMAT, transcribe.FORMAT),
+        *(whatsapp.FORMAT, slack.FORMAT, *speech_services.FORMATS, *chat_services.FORMATS, *chat_logs.FORMATS),
+        *(table.FORMAT, json_mapping.FORMAT, plain.FORMAT),
     )
 }
 
@@ -63,7 +68,8 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
 
     Where the JSON is broken, the error lists its problems, at most `max_problems`.
     """
-    candidates = [form for form in FORMATS.values() if form.matches(source)]
+    found = [form for form in FORMATS.values() if form.matches(source)]
+    candidates = [form for form in found if not any(form.name in other.outranks for other in found)]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
@@ -73,7 +79,9 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
         problems = (item for item in source.records() if isinstance(item, Problem))
         if broken := list(islice(problems, max_problems)):
             raise DataError(broken)
-        fix = "each record needs turns (or another format's keys); see docs/formats.md"
+        where = ", ".join(json_mapping.list_paths(source.first_record))
+        paths = f"; or name its paths, such as --json-path turns=…,speaker=…,text=…; it has {where}" if where else ""
+        fix = f"each record needs turns (or another format's keys); see docs/formats.md{paths}"
         raise DataError("the JSON holds no dialogue of a known format", source.name, fix)
     if source.name.lower().endswith((".csv", ".tsv")):
         return table.FORMAT  # its reader names the columns of the file, and says how to map them
@@ -83,26 +91,33 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
 
 
 def format_name(source: Source, options: ReadOptions = DEFAULTS) -> str:
-    """The format that a source is read in: the one that the options name, csv where they map columns, else detected."""
-    return options.format or (table.FORMAT.name if options.columns else sniff_format(source, options.max_problems).name)
+    """The format that a source is read in: the one that the options name or whose columns or paths they map, or else
+    the detected one."""
+    mapped = table.FORMAT.name if options.columns else json_mapping.FORMAT.name if options.json_path else None
+    return options.format or mapped or sniff_format(source, options.max_problems).name
 
 
 def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator[Dialogue | Problem]:
     """The dialogues of a source and the problems between them, as the file names its speakers and roles.
 
-    Of the options, the format, the columns and the rule for turns without a speaker are used. Raises UsageError for an
-    unknown format, and for columns of a file that has none.
+    Of the options, the format, the columns, the paths and the rule for turns without a speaker are used. Raises
+    UsageError for an unknown format, and for columns or paths of a file that has none.
     """
-    name, columns = options.format, options.columns
+    name, columns, paths = options.format, options.columns, options.json_path
     if name is not None and name not in FORMATS:
         raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
     if columns and name not in (None, table.FORMAT.name):
         raise UsageError(f"columns are mapped in csv only, and the format is {name}", "--columns", "leave it out")
     if columns and name is None and source.is_json:
         raise UsageError("columns are mapped in CSV and TSV only, and this is JSON", "--columns", "leave it out")
+    if paths and (columns or name not in (None, json_mapping.FORMAT.name)):
+        what = f"paths are mapped in json only, and the format is {name or table.FORMAT.name}"
+        raise UsageError(what, "--json-path", "leave it out")
     rule = parse_speaker_rule(options.unknown_speaker)
     if columns:
         items = table.read(source, columns)
+    elif paths:
+        items = json_mapping.read(source, paths)
     else:
         items = (FORMATS[name] if name else sniff_format(source, options.max_problems)).read(source)
     return (apply_speaker_rule(item, rule) if isinstance(item, Dialogue) else item for item in items)

@@ -15,6 +15,7 @@ class ReadOptions:
         custom_roles: Custom role -> its aliases.
         speakers: A speaker's label -> the role that this speaker plays; takes precedence over the file.
         columns: Field -> its column in a CSV or TSV file.
+        json_path: Field -> its path in a JSON file of no known format.
         unknown_speaker: Who speaks a turn without a speaker: refuse, name=LABEL, alternate=LABEL,LABEL or continue.
         skip: Ids of dialogues to leave out, such as known broken records.
         limit: The largest number of dialogues to return; None for all.
@@ -25,6 +26,7 @@ class ReadOptions:
     custom_roles: Mapping[str, Collection[str]] = field(default_factory=dict)
     speakers: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    json_path: Mapping[str, str] = field(default_factory=dict)
     unknown_speaker: str = REFUSE
     skip: Collection[str] = ()
     limit: int | None = None

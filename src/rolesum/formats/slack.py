@@ -1,26 +1,23 @@
-"""A Slack export, a directory or a zip: users.json, and for each channel a folder with a file of messages a day.
+"""A Slack export, a directory or a zip: for each channel a folder with a file of messages a day; perhaps users.json.
 
 Each thread is a dialogue, over all its days; what else was said in a channel on a day is one too. Messages of Slack
 itself and those without text are dropped; the dialogue's meta counts them.
 """
 
-import html
-import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
-from rolesum.formats.source import MEMBERS, Format, Record, Source
-from rolesum.formats.turns import one_line
+from rolesum.formats.slack_text import SlackNames, message_text
+from rolesum.formats.source import CHANNELS, MEMBERS, Format, Record, Source
 from rolesum.roles import roles_of_speakers
 
-SPOKEN = (None, "bot_message", "me_message", "thread_broadcast", "file_share")
-_MENTION = re.compile(r"<@(?P<id>\w+)(?:\|(?P<name>[^>]*))?>")
-_SPECIAL = re.compile(r"<(?P<kind>[#!]?)(?P<what>[^<>|]+)(?:\|(?P<name>[^<>]*))?>")
+SPOKEN = (None, "bot_message", "me_message", "thread_broadcast", "file_share", "slackbot_response")
 
 
 @dataclass
@@ -33,17 +30,23 @@ class _MessageGroup:
 
 
 def matches(source: Source) -> bool:
-    return bool(source.files)
+    return bool(source.files) or _is_day(source)
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
+    if _is_day(source):
+        path = Path(source.name)
+        channel = path.parent.name or "channel"
+        source = Source(str(path.parent.parent), source.text, {f"{channel}/{path.name}": source.text})
     if not source.files:
-        yield Problem("not a Slack export", source.name, "name its directory or zip, which holds users.json")
+        yield Problem("not a Slack export", source.name, "name its directory or zip, with a folder for each channel")
         return
-    names = yield from _names(source)
+    members = (yield from _names(source)) or _names_in_messages(source)
+    channels = yield from _channels(source)
+    names = SlackNames(members, channels)
     groups: dict[tuple[str, str], _MessageGroup] = {}
     for path in source.files:
-        if path in MEMBERS:
+        if "/" not in path:
             continue
         channel, day = path.removesuffix(".json").split("/")
         inside = Source(f"{source.name}/{path}", source.files[path])
@@ -60,9 +63,15 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
             yield _dialogue(channel, name, group)
 
 
+def _is_day(source: Source) -> bool:
+    """Whether a file is a day of one channel."""
+    record = source.first_record if source.is_json else None
+    return isinstance(record, dict) and record.get("type") == "message" and isinstance(record.get("ts"), str)
+
+
 def _dialogue(channel: str, name: str, group: _MessageGroup) -> Dialogue:
     messages = sorted(group.messages, key=lambda message: message[0])
-    times = [datetime.fromtimestamp(message[0], UTC).isoformat(timespec="seconds") for message in messages]
+    times = [_time(at) for at, _ in messages]
     return Dialogue(
         id=f"{channel}/{name}",
         turns=tuple(turn for _, turn in messages),
@@ -75,6 +84,10 @@ def _dialogue(channel: str, name: str, group: _MessageGroup) -> Dialogue:
         },
         source=group.place,
     )
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _problem(item: Record | Problem) -> Problem | None:
@@ -93,18 +106,19 @@ def _problem(item: Record | Problem) -> Problem | None:
 
 
 def _add(
-    groups: dict[tuple[str, str], _MessageGroup], channel: str, day: str, record: Record, names: Mapping[str, str]
+    groups: dict[tuple[str, str], _MessageGroup], channel: str, day: str, record: Record, names: SlackNames
 ) -> None:
     message = record.value
     name = str(message.get("thread_ts") or day)
     group = groups.setdefault((channel, name), _MessageGroup(record.location))
-    text = _plain(message.get("text") or "", names).strip()
+    text = message_text(message, names)
     if message.get("subtype") not in SPOKEN:
         group.dropped["system"] += 1
     elif not text:
         group.dropped["media"] += 1
     else:
-        group.messages.append((float(message["ts"]), Turn(_speaker(message, names), text)))
+        at = float(message["ts"])
+        group.messages.append((at, Turn(_speaker(message, names.members), text, _time(at))))
 
 
 def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -135,25 +149,34 @@ def _names(source: Source) -> Generator[Problem, None, dict[str, str]]:
     return {one: f"{name} ({one})" if heard[name] > 1 else name for one, name in names.items()}
 
 
+def _names_in_messages(source: Source) -> dict[str, str]:
+    """Member's id -> name, from the messages that tell it, for an export without users.json."""
+    names: dict[str, str] = {}
+    for path in filter(lambda one: "/" in one, source.files):
+        for item in Source(path, source.files[path]).records():
+            message = item.value if isinstance(item, Record) and isinstance(item.value, dict) else {}
+            user, profile = message.get("user"), message.get("user_profile")
+            if isinstance(user, str) and isinstance(profile, dict) and user not in names:
+                names[user] = _name({"id": user, "profile": profile})
+    return names
+
+
+def _channels(source: Source) -> Generator[Problem, None, dict[str, str]]:
+    """Yields what is wrong with the lists of channels, and returns channel's id -> name."""
+    channels: dict[str, str] = {}
+    for path in CHANNELS:
+        for item in Source(f"{source.name}/{path}", source.files.get(path, "[]")).records():
+            if isinstance(item, Problem):
+                yield item
+            elif isinstance(item.value, dict) and isinstance(item.value.get("name"), str):
+                channels[str(item.value.get("id"))] = item.value["name"]
+    return channels
+
+
 def _name(member: Mapping[str, Any]) -> str:
     known = [one for one in (member.get("profile"), member) if isinstance(one, dict)]
     found = [profile.get(key) for profile in known for key in ("display_name", "real_name", "name")]
     return next((text.strip() for text in found if isinstance(text, str) and text.strip()), str(member["id"]))
-
-
-def _plain(text: str, names: Mapping[str, str]) -> str:
-    """The text without Slack's markup: members and channels by name, links by their labels, one line."""
-
-    def special(found: re.Match[str]) -> str:
-        kind, what, name = found["kind"], found["what"], found["name"]
-        if kind:
-            return ("#" if kind == "#" else "@") + (name or what.partition("^")[0]).lstrip("@#")
-        return name or what.removeprefix("mailto:")
-
-    # behind the last > no mention ends, and none is looked for from every <@
-    head, end, rest = text.rpartition(">")
-    head = _MENTION.sub(lambda found: "@" + (names.get(found["id"]) or found["name"] or found["id"]), head + end)
-    return html.unescape(one_line(_SPECIAL.sub(special, head + rest)))
 
 
 FORMAT = Format(

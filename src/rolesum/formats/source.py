@@ -17,6 +17,7 @@ from typing import Any
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, SizeError, did_you_mean
+from rolesum.formats.docx import DOCUMENT, document_text
 from rolesum.formats.options import DEFAULT_LIMITS, SourceLimits
 from rolesum.os_errors import cannot_read, os_error
 
@@ -31,9 +32,12 @@ _BETWEEN = re.compile(r"[ \t\n,]*+")  # the values of an array
 _JSON_START = re.compile(r'\s*(\{|\[\s*([{\["\]]|$))')
 
 
-# A Slack export has files of its members, and a file for each channel and day.
+# A Slack export has files of its members and channels, and a file for each channel and day. An export of one channel
+# may lack the others.
 MEMBERS = ("users.json", "org_users.json")
+CHANNELS = ("channels.json", "groups.json", "mpims.json")
 _DAY = re.compile(r"[^/]+/\d{4}-\d{2}-\d{2}\.json")
+_IS_DAY_IN_ZIP = re.compile(rf"(?:^|/){_DAY.pattern}$")
 
 # What a JSON value stands behind, and strings, whose contents are no values. A string may lack its end.
 _VALUE_OR_STRING = re.compile(r'[\[{,]|"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -41,7 +45,9 @@ _CELL_DELIMITERS = "\t;"  # of tables, beside the comma
 
 _ZIP_ENTRY = b"PK\x01\x02"  # begins each entry of a zip's directory
 
-_WHAT_IS_READ = "name a file, or a Slack export: the directory or zip that holds users.json"
+_WHAT_IS_READ = (
+    "name a file, or a Slack export: the directory or zip that holds users.json or a folder for each channel"
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,7 @@ class Format:
     description: str
     matches: Callable[[Source], bool]
     read: Callable[[Source], Iterator[Dialogue | Problem]]
+    outranks: frozenset[str] = frozenset()  # formats of which it is a special case
 
 
 def open_source(path: str | Path) -> Source:
@@ -178,7 +185,10 @@ def open_source(path: str | Path) -> Source:
 def decode_source(raw: bytes, name: str, limits: SourceLimits = DEFAULT_LIMITS) -> Source:
     """What a file holds: text, or a zipped export. Raises DataError, also for what is over a limit."""
     if _is_zip(raw):
-        return _export(name, _read_export_zip(raw, name, limits), limits)
+        files = _read_export_zip(raw, name, limits)
+        if DOCUMENT not in files:
+            return _export(name, files, limits)
+        raw = document_text(files[DOCUMENT], name).encode()
     text = _decoded(raw, name)
     if not text or text.isspace():
         raise DataError("the file is empty", name, "give it at least one dialogue")
@@ -230,13 +240,17 @@ def _is_zip(raw: bytes) -> bool:
 
 def _read_export_directory(folder: Path) -> dict[str, bytes]:
     """The files of a Slack export by their paths in it. Raises DataError if the directory is not an export."""
-    if not any((folder / name).is_file() for name in MEMBERS):
-        raise DataError("cannot read the file: it is a directory without users.json", str(folder), _WHAT_IS_READ)
     try:
         found = {
             path.relative_to(folder).as_posix(): path for path in (*folder.glob("*.json"), *folder.glob("*/*.json"))
         }
-        return {name: path.read_bytes() for name, path in found.items() if _is_wanted(name)}
+        if not any(map(_is_wanted, found)):  # perhaps the folder of one channel
+            found = {f"{folder.resolve().name}/{name}": path for name, path in found.items() if "/" not in name}
+        wanted = {name: path for name, path in found.items() if _is_wanted(name)}
+        if not any(name in MEMBERS or _DAY.fullmatch(name) for name in wanted):
+            what = "cannot read the file: it is a directory, and no Slack export"
+            raise DataError(what, str(folder), _WHAT_IS_READ)
+        return {name: path.read_bytes() for name, path in wanted.items()}
     except OSError as error:
         raise cannot_read(error) from None
 
@@ -260,14 +274,19 @@ def _read_export_zip(raw: bytes, name: str, limits: SourceLimits) -> dict[str, b
 
 
 def _wanted_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    """The entries of a Slack export that are read, by their paths in the export. Raises DataError."""
+    """The entries that are read, by their paths: those of a Slack export, or the text of a Word document.
+
+    Raises DataError.
+    """
     entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
-    if "word/document.xml" in entries:
-        fix = "a Teams meeting's transcript can be downloaded as .vtt too; or save it as text"
-        raise DataError("a Word document (.docx), which is not read", name, fix)
+    if DOCUMENT in entries:
+        return {DOCUMENT: entries[DOCUMENT]}
     around = [path.parent for entry in entries if (path := PurePosixPath(entry)).name in MEMBERS]
+    if not around:  # an export of one channel
+        days = map(PurePosixPath, filter(_IS_DAY_IN_ZIP.search, entries))
+        around = [path.parent.parent for path in days if path.parts[0] != "__MACOSX"]
     if not around:
-        raise DataError("a zip without users.json", name, f"unpack it, or {_WHAT_IS_READ}")
+        raise DataError("a zip that is no Slack export", name, f"unpack it, or {_WHAT_IS_READ}")
     top = min(around, key=lambda path: len(path.parts))
     inside = {
         PurePosixPath(path).relative_to(top).as_posix(): entry
@@ -290,7 +309,7 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def _is_wanted(path: str) -> bool:
-    return path in MEMBERS or _DAY.fullmatch(path) is not None
+    return path in (*MEMBERS, *CHANNELS) or _DAY.fullmatch(path) is not None
 
 
 def _export(name: str, raw: Mapping[str, bytes], limits: SourceLimits) -> Source:

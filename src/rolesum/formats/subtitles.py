@@ -1,45 +1,59 @@
-"""Subtitles: WebVTT and SRT, whose timed cues become turns.
+"""Subtitles and captions: WebVTT, SRT and SBV, whose timed cues become turns.
 
-WebVTT (Teams, Zoom, captioning tools) names the speaker by a voice tag, or by "Name: " before the text. SRT has no
-place for a speaker, so "Name: " before a cue's text is taken for one.
-
-webvtt-py and srt read such files too. Neither tells the line of a broken cue (the one drops it, the other ends there),
-and neither gives the speakers of several voices in one cue, so this module reads the lines by itself.
+WebVTT (Teams, Zoom, captioning tools) names the speaker by a voice tag, by "Name: " before the text, or in the cue's
+id. SRT and SBV have no place for a speaker, so "Name: " before a cue's text is taken for one, as are a name in
+parentheses or brackets there, and the name above the text in the transcripts of Teams.
 """
 
 import html
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
+from rolesum.formats.cues import (
+    NO_CUE,
+    SBV_TIMING,
+    TIMING,
+    Cue,
+    after_header,
+    plain_text,
+    read_cues,
+    strip_tags,
+    without_repeats,
+)
 from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import one_line, parse_labeled_line, transcript_dialogue
+from rolesum.roles import role_of_speaker
 
-ARROW = "-->"
-
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
-TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?=\s|$)")
-# Two times with something else than the arrow between them: a cue whose timing was broken, and no speech.
-_NEAR_TIMING = re.compile(r"\s*(\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*\S{1,3}\s*(\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\b")
-# Tags of cue text (<i>, <c.yellow>, <00:01:02.500>) and SRT's positions ({\an8}); an address or "<3" is none.
-_TAG = re.compile(r"</?[A-Za-z]+\d?(?:[.\s][^<>]*)?/?>|</>|<\d+:[\d:.]+>|\{\\[^{}]*\}")
-_DASH = re.compile(r"^\s*(?:[-–—]|>>+)\s*")
-_LABEL_WORDS = 6
-_HOUR_DIGITS = 300  # more are no time, and too many for a number
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:\s++(?P<name>[^<>]*))?>")
-_NO_CUE = ("NOTE", "STYLE", "REGION")
+_DASH = re.compile(r"^\s*(?:[-–—]|>>+)\s*")
+_CHANGE = re.compile(r"^\s*>>")  # another speaker, in captions of broadcasts
+_LABEL_WORDS = 6
+_LONGEST_LABEL = 150  # characters: Zoom's labels hold pronouns, titles and companies
+_BRACKETED = re.compile(
+    r"(?:\[(?P<square>[^\[\]]{1,80})\]|\((?P<round>[^()]{1,80})\))(?P<colon>\s*[:：])?\s*(?P<text>.*)"
+)
+_NUMBERED = re.compile(r"(?P<word>[^\W\d_]+)[\s_-]*(?:№|#|no\.)?\s*\d{1,3}")  # SPEAKER_00, Sprecher 2
+_SPEAKER_WORDS = {
+    *("speaker", "spk", "participant", "voice", "person", "sprecher", "locuteur", "intervenant", "orador"),
+    *("hablante", "parlante", "spreker", "спикер", "говорящий", "发言人", "说话人", "講者", "話者", "화자", "참석자"),
+}
+# A cue's id as a person's name: perhaps behind a number, in quotes, and before the person's number (Webex).
+_ID_NAME = re.compile(r'(?:\d+[\s.:-]+)?(?P<quote>")?(?P<name>[^\W\d_][^"<>:/]{0,80}?)(?(quote)")(?:\s*\(\d+\))?')
+_TEAMS_TIMING = re.compile(r"\s*\d:\d:\d{1,2}\.\d+\s*-->")  # without leading zeros
 
 
 @dataclass(frozen=True, slots=True)
-class Cue:
-    """One cue's text and the second at which it begins."""
+class _Label:
+    """A speaker whom the begin of a line may name, with the text behind the label, and how sure that is."""
 
-    start: float
+    speaker: str
     text: str
-    location: str
+    kind: str  # "short" or "long" before a colon, "bracket" without one
 
 
 def matches_vtt(source: Source) -> bool:
@@ -50,22 +64,7 @@ def read_vtt(source: Source) -> Iterator[Dialogue | Problem]:
     if not matches_vtt(source):
         yield Problem("not WebVTT: the first line must be WEBVTT", f"{source.name}:1", "see docs/formats.md")
         return
-    cues: list[Cue] = []
-    broken = False
-    for item in read_cues(source, _after_header(source.lines), _NO_CUE):
-        if isinstance(item, Cue):
-            cues.append(item)
-        else:
-            broken = True
-            yield item
-    if broken:
-        return
-    texts = [cue.text for cue in sorted(cues, key=lambda cue: cue.start)]
-    if any(_VOICE.search(text) for text in texts):
-        turns = [turn for text in texts for turn in _turns_by_voice(text)]
-    else:
-        turns = list(turns_by_label([html.unescape(strip_tags(text)) for text in texts]))
-    yield transcript_dialogue(turns, source.stem, source.name)
+    yield from _dialogue(source, read_cues(source, after_header(source.lines), NO_CUE))
 
 
 def matches_srt(source: Source) -> bool:
@@ -73,134 +72,203 @@ def matches_srt(source: Source) -> bool:
     return bool(begin) and (bool(TIMING.match(begin[0])) or (begin[0].isdigit() and bool(TIMING.match(begin[-1]))))
 
 
-def read_srt(source: Source) -> Iterator[Dialogue | Problem]:
-    items = list(read_cues(source))
-    problems = [item for item in items if isinstance(item, Problem)]
-    yield from problems
-    if not problems:
-        cues = sorted((item for item in items if isinstance(item, Cue)), key=lambda cue: cue.start)
-        turns = turns_by_label([strip_tags(cue.text) for cue in cues])
+def matches_sbv(source: Source) -> bool:
+    return SBV_TIMING.match(next((line for line in source.lines if line.strip()), "")) is not None
+
+
+def read_timed(source: Source) -> Iterator[Dialogue | Problem]:
+    """The dialogue of an SRT or SBV file."""
+    yield from _dialogue(source, read_cues(source))
+
+
+def _dialogue(source: Source, items: Iterator[Cue | Problem]) -> Iterator[Dialogue | Problem]:
+    cues: list[Cue] = []
+    broken = False
+    for item in items:
+        if isinstance(item, Cue):
+            cues.append(item)
+        else:
+            broken = True
+            yield item
+    if not broken:
+        spoken = without_repeats(cues)
+        turns = next(filter(None, (find(source, spoken) for find in _WAYS)), [])
         yield transcript_dialogue(turns, source.stem, source.name)
 
 
-def _after_header(lines: list[str]) -> int:
-    """The line (from 0) at which the header's block has ended."""
-    return next((index for index, line in enumerate(lines) if not line.strip() or ARROW in line), len(lines))
+def _turns_by_voice(_source: Source, cues: Sequence[Cue]) -> list[Turn]:
+    """The turns of voice tags; none where the cues have no such tag.
+
+    A voice lasts to its end tag or to the next voice; what stands outside of any has no speaker.
+    """
+    if not any(_VOICE.search(cue.text) for cue in cues):
+        return []
+    turns: list[Turn] = []
+    for cue in cues:
+        voice, at = "", 0
+        for tag in re.finditer(rf"{_VOICE.pattern}|</v>", cue.text):
+            turns.append(_turn(voice, cue.text[at : tag.start()], cue.time))
+            voice, at = tag["name"] or "", tag.end()
+        turns.append(_turn(voice, cue.text[at:], cue.time))
+    return turns
 
 
-def _turns_by_voice(text: str) -> Iterator[Turn]:
-    """A voice lasts to its end tag or to the next voice; what stands outside of any has no speaker."""
-    voice, at = "", 0
-    for tag in re.finditer(rf"{_VOICE.pattern}|</v>", text):
-        yield _turn(voice, text[at : tag.start()])
-        voice, at = tag["name"] or "", tag.end()
-    yield _turn(voice, text[at:])
-
-
-def _turn(voice: str, text: str) -> Turn:
+def _turn(voice: str, text: str, time: str) -> Turn:
     speaker, said = one_line(html.unescape(voice)), one_line(html.unescape(strip_tags(text)))
     between = not speaker and not re.search(r"\w", said)  # the dash before a voice is nobody's
-    return Turn(speaker, "" if between else said)
+    return Turn(speaker, "" if between else said, time)
 
 
-def read_cues(source: Source, first: int = 0, apart: tuple[str, ...] | None = None) -> Iterator[Cue | Problem]:
-    """The cues from a line on (counted from 0), and what cannot be read.
-
-    `apart` begins the blocks that hold no cue, as NOTE does in WebVTT. Where it is None (SRT), a block without a timing
-    goes on with the cue before: there a text may hold a blank line.
-    """
-    last: tuple[float, list[str], str] | None = None  # the parts of a cue, whose text may go on
-    for number, block in _blocks(source.lines, first):
-        place = f"{source.name}:{number}"
-        at = next((index for index, line in enumerate(block[:2]) if ARROW in line), None)
-        if at is not None:
-            if last:
-                yield _cue(*last)
-            last = None
-            start = _start(block[at])
-            if start is None:
-                fix = "write it as 00:01:02.500 --> 00:01:04.000, the end not before the start"
-                yield Problem(f"broken cue timing: {block[at].strip()[:60]!r}", f"{source.name}:{number + at}", fix)
-            else:
-                last = (start, ["\n".join(block[at + 1 :])], place)
-        elif any(_NEAR_TIMING.match(line) for line in block[:2]):
-            yield Problem(f"broken cue timing: {' '.join(block[:2])[:60]!r}", place, f"put {ARROW} between the times")
-        elif apart is None and last:
-            last[1].extend(block)
-        elif apart is None or not block[0].startswith(apart):
-            yield Problem(f"text outside of any cue: {block[0].strip()[:60]!r}", place, "give it a timing or remove it")
-    if last:
-        yield _cue(*last)
+def _turns_of_json(_source: Source, cues: Sequence[Cue]) -> list[Turn]:
+    """The turns of Microsoft Graph's transcripts with metadata, in which each cue is a JSON object."""
+    turns = []
+    for cue in cues:
+        try:
+            value = json.loads(cue.text) if cue.text.lstrip().startswith("{") else None
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict) or not isinstance(value.get("spokenText"), str):
+            return []
+        turns.append(Turn(str(value.get("speakerName") or "").strip(), one_line(value["spokenText"]), cue.time))
+    return turns
 
 
-def _cue(start: float, lines: Sequence[str], place: str) -> Cue:
-    return Cue(start, "\n".join(lines), place)
+def _turns_of_teams(source: Source, cues: Sequence[Cue]) -> list[Turn]:
+    """The turns of Teams' older Word transcripts: the name stands on a line of its own between timing and text."""
+    first = next((line for line in source.lines if line.strip()), "")
+    lines = [[line.strip() for line in plain_text(cue.text).split("\n") if line.strip()] for cue in cues]
+    if not _TEAMS_TIMING.match(first) or not all(len(one) > 1 for one in lines):
+        return []
+    return [Turn(one[0], one_line("\n".join(one[1:])), cue.time) for cue, one in zip(cues, lines, strict=True)]
 
 
-def turns_by_label(texts: Sequence[str]) -> Iterator[Turn]:
-    """The turns of cue texts whose lines may begin with "Name: "; the speaker is "" where none is named.
+def _turns_by_label(_source: Source, cues: Sequence[Cue]) -> list[Turn]:
+    """The turns of cues whose lines may begin with a label; the speaker is "" where none is named.
 
     A label must stand twice, or at least half of the texts must begin with one: "Note: the door sticks" in subtitles
-    without speakers is no turn of Note.
+    without speakers is no turn of Note. Where no label is trusted, the cues' ids may name the speakers.
     """
-    found = [[_label(line) for line in text.split("\n")] for text in texts]
-    heard = Counter(turn.speaker for lines in found for turn in lines if turn)
-    begun = sum(lines[0] is not None for lines in found)
-    trusted = {label for label, count in heard.items() if count > 1 or 2 * begun >= len(texts)}
-    for text, lines in zip(texts, found, strict=True):
+    texts = [plain_text(cue.text).split("\n") for cue in cues]
+    found = [[_label(line) for line in lines] for lines in texts]
+    trusted = _trusted(texts, found)
+    if not trusted and (names := _names_in_ids(cues)):
+        return [
+            Turn(name, one_line("\n".join(text)), cue.time) for name, text, cue in zip(names, texts, cues, strict=True)
+        ]
+    turns: list[Turn] = []
+    for cue, lines, labels in zip(cues, texts, found, strict=True):
         speaker, said = "", [""]
-        for line, turn in zip(text.split("\n"), lines, strict=True):
-            if turn and turn.speaker in trusted:
-                yield Turn(speaker, one_line("\n".join(said)))
-                speaker, said = turn.speaker, [turn.text]
+        for line, label in zip(lines, labels, strict=True):
+            begins = label if label and (label.kind, label.speaker) in trusted else None
+            if begins or _CHANGE.match(line):
+                turns.append(Turn(speaker, _spoken(said), cue.time))
+                speaker, said = (begins.speaker, [begins.text]) if begins else ("", [line])
             else:
                 said.append(line)
-        yield Turn(speaker, one_line("\n".join(said)))
+        turns.append(Turn(speaker, _spoken(said), cue.time))
+    return turns if trusted else list(_turns_by_change(turns))
 
 
-def strip_tags(text: str) -> str:
-    return _TAG.sub("", text)
+def _spoken(lines: list[str]) -> str:
+    """The lines as one text; a dash alone, which parts two speakers, is nobody's."""
+    return one_line("\n".join(line for line in lines if line.strip() not in ("-", "–", "—")))
 
 
-def _label(line: str) -> Turn | None:
-    turn = parse_labeled_line(_DASH.sub("", line))
-    return turn if turn and len(turn.speaker.split()) <= _LABEL_WORDS else None
+def _turns_by_change(turns: Sequence[Turn]) -> Iterator[Turn]:
+    """The turns of captions that name nobody: each from one ">>" to the next, where there are any."""
+    if not any(_CHANGE.match(turn.text) for turn in turns):
+        yield from turns
+        return
+    said: list[Turn] = []
+    for turn in (turn for turn in turns if turn.text):
+        if said and _CHANGE.match(turn.text):
+            yield replace(said[0], text=one_line("\n".join(one.text for one in said)))
+            said = []
+        said.append(turn)
+    if said:
+        yield replace(said[0], text=one_line("\n".join(one.text for one in said)))
 
 
-def _start(line: str) -> float | None:
-    """The second at which a cue begins; None where the timing is broken or ends before it begins."""
-    found = TIMING.match(line)
-    if not found:
+def _label(line: str) -> _Label | None:
+    """The label at the begin of a line, if what stands there may be one."""
+    begun = _DASH.sub("", line).strip()
+    bracket = _BRACKETED.match(begun)
+    inside = " ".join((bracket["square"] or bracket["round"]).split()) if bracket else ""
+    if bracket and re.search(r"[^\W\d]", inside) and (bracket["colon"] or _is_known(inside)):
+        return _Label(inside, bracket["text"], "short" if bracket["colon"] else "bracket")
+    turn = parse_labeled_line(begun)
+    if turn and len(turn.speaker.split()) <= _LABEL_WORDS:
+        return _Label(turn.speaker, turn.text, "short")
+    if bracket and re.search(r"[^\W\d]", inside):
+        return _Label(inside, bracket["text"], "bracket")
+    colon = re.search("[:：]", begun[:_LONGEST_LABEL])
+    speaker = begun[: colon.start()].strip() if colon else ""
+    text = begun[colon.end() :] if colon else ""
+    # no clock ends a label: a space follows the colon, and brackets are closed
+    if not speaker or (text and begun[len(speaker) :].lstrip()[0] == ":" and not text[0].isspace()):
         return None
-    hour, minute, second, part, *end = (group or "0" for group in found.groups())
-    if max(len(hour), len(end[0])) > _HOUR_DIGITS:
-        return None
-    begin = int(hour) * 3600 + int(minute) * 60 + int(second) + float(f"0.{part}")
-    finish = int(end[0]) * 3600 + int(end[1]) * 60 + int(end[2]) + float(f"0.{end[3]}")
-    return begin if begin <= finish else None
+    return None if speaker.count("(") != speaker.count(")") else _Label(speaker, text.strip(), "long")
 
 
-def _blocks(lines: Sequence[str], first: int) -> Iterator[tuple[int, list[str]]]:
-    """Runs of lines that are not blank, with the number of each run's first line.
+def _trusted(texts: Sequence[Sequence[str]], found: Sequence[Sequence[_Label | None]]) -> set[tuple[str, str]]:
+    """The labels, each with its kind, that name speakers."""
+    heard = Counter((label.kind, label.speaker) for labels in found for label in labels if label)
+    first = [labels[0] for labels in found if labels[0]]
+    begun = Counter(label.kind for label in first)
+    half = {kind for kind, count in begun.items() if 2 * count >= len(texts)}
+    every = {label.speaker for label in first} if begun["short"] + begun["long"] == len(texts) else set()
+    followed = _followed(texts, found)
+    trusted = set()
+    for (kind, speaker), count in heard.items():
+        if kind == "bracket":
+            named = (_is_known(speaker) or (kind in half and count > 1)) and followed[speaker] > 0
+        else:
+            named = count > 1 or (kind in half if kind == "short" else speaker in every)
+        if named:
+            trusted.add((kind, speaker))
+    return trusted
 
-    A second timing in a run begins a new one, with the number above it: files edited by hand lose blank lines.
+
+def _followed(texts: Sequence[Sequence[str]], found: Sequence[Sequence[_Label | None]]) -> Counter[str]:
+    """How much more often a label in brackets stands before speech than alone, as sounds do: [Music]."""
+    followed: Counter[str] = Counter()
+    for lines, labels in zip(texts, found, strict=True):
+        below = [bool(line.strip()) and not label for line, label in zip(lines[1:], labels[1:], strict=True)]
+        for label, is_speech in zip(labels, [*below, False], strict=True):
+            if label and label.kind == "bracket":
+                followed[label.speaker] += 1 if label.text.strip() or is_speech else -1
+    return followed
+
+
+def _is_known(label: str) -> bool:
+    """Whether a label says by itself that it is a speaker's: "SPEAKER_00", "Agent"."""
+    numbered = _NUMBERED.fullmatch(label)
+    return role_of_speaker(label) is not None or bool(numbered and numbered["word"].casefold() in _SPEAKER_WORDS)
+
+
+def _names_in_ids(cues: Sequence[Cue]) -> list[str]:
+    """The speaker of each cue by its id; none unless all ids are names, and are in quotes, known or heard again.
+
+    In WebVTT no two cues may have one id, so that one that comes again is a name.
     """
-    block: list[str] = []
-    for index in range(first, len(lines)):
-        line = lines[index]
-        if line.strip() and ARROW in line and (len(block) > 1 or any(ARROW in other for other in block)):
-            kept = [block.pop()] if block[-1].strip().isdigit() else []
-            if block:
-                yield index - len(kept) - len(block) + 1, block
-            block = kept
-        if line.strip():
-            block.append(line)
-        elif block:
-            yield index - len(block) + 1, block
-            block = []
-    if block:
-        yield len(lines) - len(block) + 1, block
+    found = [one for cue in cues if (one := _ID_NAME.fullmatch(cue.identity))]
+    names = [" ".join(one["name"].split()) for one in found]
+    if not names or len(names) < len(cues):
+        return []
+    quoted = all(one["quote"] for one in found)
+    again = 1 < len(set(names)) < len(names)
+    return names if quoted or again or all(map(_is_known, names)) else []
 
 
-VTT = Format("vtt", 'WebVTT (Teams, Zoom): cues with <v Anna> or "Anna: text"', matches_vtt, read_vtt)
-SRT = Format("srt", 'SRT subtitles; "Anna: text" names the speaker', matches_srt, read_srt)
+_WAYS: tuple[Callable[[Source, Sequence[Cue]], list[Turn]], ...] = (
+    _turns_by_voice,
+    _turns_of_json,
+    _turns_of_teams,
+    _turns_by_label,
+)
+
+VTT = Format("vtt", 'WebVTT (Teams, Zoom, Webex, YouTube): cues with <v Anna> or "Anna: text"', matches_vtt, read_vtt)
+SRT = Format("srt", 'SRT subtitles; "Anna: text" names the speaker', matches_srt, read_timed, frozenset({"plain"}))
+SBV = Format(
+    "sbv", 'SBV captions (YouTube); "Anna: text" names the speaker', matches_sbv, read_timed, frozenset({"plain"})
+)

@@ -1,23 +1,28 @@
-"""Amazon Transcribe: Call Analytics, whose participants have roles, and plain transcripts with speaker labels.
+"""Amazon's transcripts: Call Analytics, Contact Lens and Connect chats, whose participants have roles, and plain ones.
 
-Call Analytics (and Contact Lens): {Transcript: [{Content, ParticipantRole | ParticipantId}], Participants, …}. Plain:
+With roles: {Transcript: [{Content, ParticipantRole | ParticipantId}], Participants, …} or {Segments: [{Transcript}]}.
+Plain, with labels of speakers or channels:
 {jobName, results: {audio_segments: [{transcript, speaker_label}], items: [{type, alternatives, speaker_label}]}}.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
+from rolesum.formats.contact_lens import analytics_dialogue, is_analytics
 from rolesum.formats.source import Format, Record, Source, is_valid_id, records_with_ids
-from rolesum.formats.turns import transcript_dialogue
-from rolesum.roles import role_of_speaker
+from rolesum.formats.transcripts import clock, in_order_of_time, seconds
+from rolesum.formats.turns import join_speech, transcript_dialogue
+
+_IDS = ("JobName", "jobName", "ContactId", "InitialContactId")
+_PAUSE = 1.0  # seconds without a word, after which a channel's next word may stand behind another channel's
+_SENTENCE_END = tuple(".?!。？！")
 
 
 def matches(source: Source) -> bool:
     record = source.first_record if source.is_json else None
-    return isinstance(record, dict) and (_is_analytics(record) or _is_plain(record))
+    return isinstance(record, dict) and (is_analytics(record) or _is_plain(record))
 
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
@@ -25,70 +30,103 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
         yield _dialogue(record, identity) if isinstance(record, Record) else record
 
 
-def _is_analytics(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("Transcript"), list)
-
-
 def _is_plain(value: Mapping[str, Any]) -> bool:
     results = value.get("results")
-    return isinstance(results, dict) and ("transcripts" in results or "items" in results)
+    return isinstance(results, dict) and ("transcripts" in results or "items" in results or "channel_labels" in results)
 
 
 def _dialogue(record: Record, stem: str) -> Dialogue | Problem:
     value: Any = record.value
-    if not isinstance(value, dict) or not (_is_analytics(value) or _is_plain(value)):
+    if not isinstance(value, dict) or not (is_analytics(value) or _is_plain(value)):
         what = "not Amazon Transcribe's JSON: Transcript or results are needed"
         return Problem(what, record.location, "see docs/formats.md")
-    identity = next((str(value[key]) for key in ("JobName", "jobName") if is_valid_id(value.get(key))), stem)
+    identity = next((str(value[key]) for key in _IDS if is_valid_id(value.get(key))), stem)
     try:
         if _is_plain(value):
             return transcript_dialogue(_labeled(value["results"]), identity, record.location)
-        played = _participants(value)
-        turns = [_analytics_turn(entry, played) for entry in value["Transcript"]]
-        dialogue = transcript_dialogue(turns, identity, record.location)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        return analytics_dialogue(value, identity, record.location)
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         what = f"an entry of the transcript does not have Amazon's structure: {error}"
         return Problem(what, f"{record.location}, id {identity}", "mend or remove the record")
-    if isinstance(dialogue, Problem):
-        return dialogue
-    roles = {label: role for label in dialogue.speakers() if (role := role_of_speaker(played.get(label, label)))}
-    return replace(dialogue, roles=roles)
 
 
-def _participants(value: Mapping[str, Any]) -> dict[str, str]:
-    """Participant's id -> role, where the record lists them apart from the turns."""
-    listed = value.get("Participants") or []
-    return {entry["ParticipantId"]: str(entry["ParticipantRole"]) for entry in listed if "ParticipantId" in entry}
-
-
-def _analytics_turn(entry: Mapping[str, Any], played: Mapping[str, str]) -> Turn:
-    named = entry.get("ParticipantId") if entry.get("ParticipantId") in played else entry.get("ParticipantRole")
-    return Turn(str(named or ""), entry.get("Content") or "")
-
-
-def _labeled(results: Mapping[str, Any]) -> Iterator[Turn]:
-    if results.get("audio_segments"):
-        for segment in results["audio_segments"]:
-            yield Turn(_speaker(segment), segment["transcript"])
-        return
+def _labeled(results: Mapping[str, Any]) -> list[Turn]:
+    if segments := results.get("audio_segments"):
+        starts = [seconds(segment.get("start_time")) for segment in segments]
+        turns = [
+            Turn(_speaker(one), one["transcript"], clock(start)) for one, start in zip(segments, starts, strict=True)
+        ]
+        return in_order_of_time(turns, starts)
+    items = results.get("items") or ()
+    if (channels := _by_channel(results)) and not any(item.get("speaker_label") for item in items):
+        parts = [part for label, spoken in channels.items() for part in _sentences(label, spoken)]
+        return in_order_of_time([turn for _, turn in parts], [start for start, _ in parts])
     by_start = {
         item["start_time"]: segment["speaker_label"]
         for segment in (results.get("speaker_labels") or {}).get("segments", ())
         for item in segment.get("items", ())
     }
-    speaker, said = "", list[str]()
-    for item in results.get("items", ()):
-        content = item["alternatives"][0]["content"]
-        if item.get("type") == "punctuation":
-            said.append(content)
+    return list(_runs(items, by_start))
+
+
+def _by_channel(results: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Channel -> its words: from the channels, where they list them, else from the labels of all words."""
+    listed = (results.get("channel_labels") or {}).get("channels") or ()
+    channels = {str(one["channel_label"]): one["items"] for one in listed if one.get("items")}
+    if not channels:
+        for item in results.get("items") or ():
+            if label := item.get("channel_label"):
+                channels.setdefault(str(label), []).append(item)
+    return channels
+
+
+def _sentences(label: str, items: list[Mapping[str, Any]]) -> Iterator[tuple[float | None, Turn]]:
+    """The sentences of one channel, each with its start: people speak at once, and words would alternate."""
+    words: list[str] = []
+    begin = ended = None
+    for item in items:
+        content, start = _content(item), seconds(item.get("start_time"))
+        pause = start is not None and ended is not None and start - ended > _PAUSE
+        if words and not _is_punctuation(item) and (pause or words[-1].endswith(_SENTENCE_END)):
+            yield begin, Turn(label, join_speech(words), clock(begin))
+            words = []
+        if _is_punctuation(item) and words:
+            words[-1] += content
+            continue
+        if not words:
+            begin = start
+        words.append(content)
+        ended = seconds(item.get("end_time")) or start
+    if words:
+        yield begin, Turn(label, join_speech(words), clock(begin))
+
+
+def _runs(items: Any, by_start: Mapping[str, str]) -> Iterator[Turn]:
+    """A turn for each run of words of one speaker."""
+    speaker, words, begin = "", list[str](), None
+    for item in items:
+        if _is_punctuation(item) and words:
+            words[-1] += _content(item)
             continue
         now = _speaker(item) or by_start.get(item.get("start_time"), "")
-        if now != speaker and said:
-            yield Turn(speaker, "".join(said))
-            said = []
+        if now != speaker and words:
+            yield Turn(speaker, join_speech(words), clock(begin))
+            words = []
+        if not words:
+            begin = seconds(item.get("start_time"))
         speaker = now
-        said.append(f" {content}".rstrip())
-    yield Turn(speaker, "".join(said))
+        words.append(_content(item))
+    if words:
+        yield Turn(speaker, join_speech(words), clock(begin))
+
+
+def _content(item: Mapping[str, Any]) -> str:
+    content: str = item["alternatives"][0]["content"]
+    return content.strip()
+
+
+def _is_punctuation(item: Mapping[str, Any]) -> bool:
+    return item.get("type") == "punctuation"
 
 
 def _speaker(entry: Mapping[str, Any]) -> str:
@@ -96,5 +134,8 @@ def _speaker(entry: Mapping[str, Any]) -> str:
 
 
 FORMAT = Format(
-    "transcribe", "Amazon Transcribe JSON: Call Analytics (agent and customer), or with speaker labels", matches, read
+    "transcribe",
+    "Amazon's JSON: Connect chats, Contact Lens, Call Analytics (agent and customer), Transcribe with speaker labels",
+    matches,
+    read,
 )

@@ -31,8 +31,8 @@ from rolesum.server.schemas import (
 Model = TypeVar("Model", bound=BaseModel)
 
 # Fields of a form that hold JSON; those of them that may be written "Anna=user,Tom=agent"; lists "user,agent".
-JSON_FIELDS = ("speakers", "columns", "options", "dialogue", "dialogues")
-_MAPPING_FIELDS = ("speakers", "columns")
+JSON_FIELDS = ("speakers", "columns", "json_path", "options", "dialogue", "dialogues")
+_MAPPING_FIELDS = ("speakers", "columns", "json_path")
 _LIST_FIELDS = ("roles",)
 _NESTED_MODELS: tuple[type[RequestModel], ...] = (GenerationParameters, DialogueIn, TurnIn)
 _NESTED_KEYS = {name for model in _NESTED_MODELS for name in model.model_fields}
@@ -145,7 +145,7 @@ def parse_dialogues(
     DataError with all problems, UsageError for options that do not fit, HTTPProblem 413 for what is over a limit.
     """
     source = _source(limits, dialogues, options.text, upload)
-    is_own_format = bool(dialogues) and not (options.format or options.columns)
+    is_own_format = bool(dialogues) and not (options.format or options.columns or options.json_path)
     return read_source(
         source,
         options.model_copy(update={"format": jsonl.FORMAT.name}) if is_own_format else options,
@@ -169,6 +169,7 @@ def read_source(
         custom_roles=aliases,
         speakers=options.speakers,
         columns=options.columns,
+        json_path=options.json_path,
         unknown_speaker=options.unknown_speaker,
         limit=max_dialogues + 1,
         max_problems=MAX_PROBLEMS,

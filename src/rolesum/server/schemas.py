@@ -97,6 +97,9 @@ class InputOptions(RequestModel):
     columns: dict[Name, Name] = Field(
         {}, description='Columns of a CSV or TSV: {"speaker": "who", "text": "utterance"}.'
     )
+    json_path: dict[Name, Name] = Field(
+        {}, description='Paths in JSON of no known format: {"turns": "data.items", "speaker": "who", "text": "body"}.'
+    )
     unknown_speaker: str = Field(
         REFUSE, max_length=200, description="Turns without a speaker: refuse, name=LABEL, alternate=A,B or continue."
     )

@@ -1,0 +1,167 @@
+"""The JSON of chat apps, help desks and chat models: a row of facts each."""
+
+import html
+import re
+
+from rolesum.formats.json_layouts import Layout, People, layout_format
+from rolesum.formats.turns import join_speech, one_line
+
+_BREAK = re.compile(r"<(?:br|/p|/div|/li|/h\d|/tr|/blockquote)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
+_DISCORD_SPOKEN = frozenset(
+    {"Default", "Reply", "ThreadStarterMessage", "ChatInputCommand", "ContextMenuCommand", 0, 19, 20, 23}
+)
+
+
+def without_html(text: str) -> str:
+    """The words of an HTML text as one line."""
+    return one_line(html.unescape(_TAG.sub("", _BREAK.sub("\n", text))).replace("\xa0", " "))
+
+
+def _mended(text: str) -> str:
+    """A text of Meta's download, which writes each byte of UTF-8 as a character of its own."""
+    try:
+        return one_line(text.encode("latin-1").decode("utf-8"))
+    except UnicodeError:
+        return one_line(text)
+
+
+def _spoken(text: str) -> str:
+    """What a chat model's turn says, without the paragraphs of the page that it may be."""
+    return join_speech(line.strip() for line in text.split("\n"))
+
+
+_LAYOUTS = (
+    Layout(
+        name="telegram",
+        description="Telegram's JSON export, of a chat or of all: {messages: [{type, date, from, text}]}",
+        marks=(
+            "messages.*.from_id",
+            "messages.*.actor_id",
+            "messages.*.date_unixtime",
+            "type messages.0.date messages.0.text",
+        ),
+        within=("chats.list.*",),
+        turns=("messages.*",),
+        text=("text",),
+        speaker=("from", "from_id"),
+        time=(("date", "text"),),
+        only={"type": frozenset({"message"})},
+        identity=("id",),
+    ),
+    Layout(
+        name="messenger",
+        description="Messenger's and Instagram's download: {messages: [{sender_name, timestamp_ms, content}]}",
+        marks=("messages.0.sender_name messages.0.timestamp_ms", "messages.0.senderName messages.0.timestamp"),
+        turns=("messages.*",),
+        text=("content", "text"),
+        speaker=("sender_name", "senderName"),
+        time=(("timestamp_ms", "epoch_ms"), ("timestamp", "epoch_ms")),
+        only={
+            "is_unsent": frozenset({False, None}),
+            "isUnsent": frozenset({False, None}),
+            "call_duration": frozenset({None}),
+        },
+        identity=("thread_path", "threadName"),
+        clean=_mended,
+    ),
+    Layout(
+        name="zendesk",
+        description="Zendesk's JSON: a ticket's comments, a chat's history, or a conversation's messages",
+        marks=(
+            "comments.0.author_id",
+            "history visitor",
+            "history.0.type history.0.nick",
+            "messages.0.author.type messages.0.content.type",
+        ),
+        within=("chats.*", "tickets.*"),
+        turns=("comments.*", "history.*", "messages.*"),
+        text=("plain_body", "body", "html_body", "msg", "content.text"),
+        speaker=("author_id", "name", "author.displayName", "author.type"),
+        role=("sender_type", "author.type"),
+        people=(People("users.*", "id", "name", "role"),),
+        time=(("created_at", "text"), ("timestamp", "text"), ("received", "text")),
+        only={
+            "public": frozenset({True, None}),
+            "type": frozenset({"Comment", "VoiceComment", "chat.msg", "text", None}),
+        },
+        identity=("ticket.id", "id", "conversation.id"),
+        clean=without_html,
+    ),
+    Layout(
+        name="intercom",
+        description="Intercom's conversations: {source, conversation_parts: {conversation_parts: [{body, author}]}}",
+        marks=("source.author conversation_parts",),
+        within=("conversations.*",),
+        turns=("source", "conversation_parts.conversation_parts.*"),
+        text=("body",),
+        speaker=("author.name", "author.email", "author.id"),
+        role=("author.type",),
+        time=(("created_at", "epoch"),),
+        # assignments and closings have a body only where somebody wrote one; notes are not seen by the customer
+        only={
+            "part_type": frozenset(
+                {"comment", "assignment", "close", "open", "conversation", "quick_reply", "away_mode_assignment", None}
+            )
+        },
+        identity=("id",),
+        clean=without_html,
+    ),
+    Layout(
+        name="openai",
+        description="Messages of chat models: {messages: [{role, content}]}, a list of messages, or a request",
+        marks=(
+            "messages.0.role messages.0.content",
+            "conversations.0.role conversations.0.content",
+            "conversation.0.role conversation.0.content",
+        ),
+        bare=frozenset({"role", "content"}),
+        within=("body", "request.body"),  # of a file for batches
+        turns=("messages.*", "conversations.*", "conversation.*"),
+        text=("content",),
+        speaker=("name", "role"),
+        role=("role",),
+        only={"role": frozenset({"user", "assistant", "human", "model"})},
+        identity=("id", "custom_id", "conversation_id"),
+        clean=_spoken,
+    ),
+    Layout(
+        name="sharegpt",
+        description="ShareGPT: {id, conversations: [{from: human | gpt, value}]}",
+        marks=("conversations.0.from conversations.0.value", "conversation.0.from conversation.0.value"),
+        bare=frozenset({"from", "value"}),
+        turns=("conversations.*", "conversation.*"),
+        text=("value",),
+        speaker=("from",),
+        role=("from",),
+        only={"from": frozenset({"human", "gpt", "user", "assistant", "chatgpt", "bing", "bard", "model"})},
+        identity=("id",),
+        clean=_spoken,
+    ),
+)
+
+DISCORD = Layout(
+    name="discord",
+    description="DiscordChatExporter's JSON {channel, messages: [{timestamp, content, author}]}, or text",
+    marks=("channel messages.*.author.isBot", "channel messages.*.author.discriminator"),
+    turns=("messages.*",),
+    text=("content",),
+    speaker=("author.nickname", "author.name", "author.id"),
+    time=(("timestamp", "text"),),
+    only={"type": _DISCORD_SPOKEN},
+    identity=("channel.id",),
+)
+
+TEAMS = Layout(
+    name="teams",
+    description="Teams: a meeting's transcript (.docx or text), or a chat of Microsoft Graph: {value: [{body}]}",
+    marks=("value.0.messageType value.0.body",),
+    turns=("value.*",),
+    text=("body.content",),
+    speaker=("from.user.displayName", "from.application.displayName"),
+    time=(("createdDateTime", "text"),),
+    only={"messageType": frozenset({"message"}), "deletedDateTime": frozenset({None})},
+    clean=without_html,
+)
+
+FORMATS = tuple(map(layout_format, _LAYOUTS))
