@@ -11,6 +11,7 @@ from typing import Any, TypedDict, cast
 
 from pydantic import ValidationError
 
+from rolesum import strict_json
 from rolesum.errors import ModelError
 from rolesum.instructions import InstructionSet, SectionSet
 
@@ -122,7 +123,7 @@ def read_metadata(directory: Path) -> AdapterMetadata:
 
 def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
     """Write the metadata into the directory of the weights."""
-    text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
+    text = strict_json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
     (directory / METADATA_FILE).write_text(text, encoding="utf-8")
 
 

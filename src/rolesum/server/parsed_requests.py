@@ -4,10 +4,10 @@ What these functions return is small, or one text: the server's own process unpa
 """
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats.jsonl import to_json
@@ -153,7 +153,7 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
     )
     options = request.model_dump_json(include={"roles", "sections", "language", "options"})
     lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
-    digest = hashlib.sha256(json.dumps([model, options, lines]).encode()).hexdigest()
+    digest = hashlib.sha256(strict_json.dumps([model, options, lines]).encode()).hexdigest()
     return ParsedBatch(model, options, request.options, lines, digest)
 
 

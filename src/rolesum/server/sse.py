@@ -1,7 +1,6 @@
 """Server-sent events: sends summaries to the client while they are generated."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +12,7 @@ from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from rolesum import strict_json
 from rolesum.errors import RolesumError
 from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.generation.engine import OnText
@@ -122,5 +122,5 @@ async def _events(
 
 
 def _format(name: str | None, data: Any) -> bytes:
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    text = data if isinstance(data, str) else strict_json.dumps(data, ensure_ascii=False)
     return format_sse_event(data_str=text, event=name)

@@ -1,10 +1,10 @@
 """A recipe's data, made ready for training: read, bundled, encoded, and put in order."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rolesum import strict_json
 from rolesum.dialogue import Bundle, Dialogue, make_bundle, make_pair_bundle
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
@@ -216,7 +216,7 @@ def choose_held_out(conversations: Sequence[Turns], share: float, path: str) -> 
 
 def _hash_place(conversation: Turns) -> float:
     """A number from 0 to 1 by the hash of a conversation's turns."""
-    digest = hashlib.sha256(json.dumps(conversation, ensure_ascii=False).encode()).digest()
+    digest = hashlib.sha256(strict_json.dumps(conversation, ensure_ascii=False).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
