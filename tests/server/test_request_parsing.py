@@ -65,7 +65,7 @@ def test_more_dialogues_than_allowed_are_an_error():
     [
         (SummaryRequest, {"rols": ["user"]}, 'did you mean "roles"?'),
         (SummaryRequest, {"options": {"beems": 2}}, 'did you mean "beams"?'),
-        (ReadRequest, {"roles": ["user"]}, "known: columns, dialogue, format"),  # not the key that was sent
+        (ReadRequest, {"roles": ["user"]}, "known: columns, dialogue, encoding, format"),  # not the key that was sent
     ],
 )
 def test_unknown_key_gets_the_nearest_known_one(model, body, fix):

@@ -1,6 +1,5 @@
 """The commands `rolesum data check`, `convert` and `show`."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -9,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import (
     Adapter,
     Columns,
+    Encoding,
     Format,
     Json,
     Language,
@@ -37,6 +38,7 @@ _MAX_PROMPTS = 12
 def check(
     file: File,
     format_: Format = None,
+    encoding: Encoding = None,
     recipe: CustomRoles = None,
     columns: Columns = None,
     unknown_speaker: UnknownSpeaker = "refuse",
@@ -51,9 +53,10 @@ def check(
     from rolesum.recipe_loading import load_recipe
 
     loaded = load_recipe(recipe) if recipe else None
-    options = read_options(format_, columns, unknown_speaker, custom_roles=loaded.aliases if loaded else None)
+    aliases = loaded.aliases if loaded else None
+    options = read_options(format_, columns, unknown_speaker, custom_roles=aliases, encoding=encoding)
     result = check_file(file, options, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
-    typer.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
+    typer.echo(strict_json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
     if result.problems:
         if not json_:
             for problem in result.problems:
@@ -73,6 +76,7 @@ def convert(
     ],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Output .jsonl file, or - for standard output.")],
     format_: Format = None,
+    encoding: Encoding = None,
     columns: Columns = None,
     unknown_speaker: UnknownSpeaker = "refuse",
     speaker: Speakers = None,
@@ -96,8 +100,8 @@ def convert(
     if to_file:
         check_output_file(Path(out), file)
     aliases = load_recipe(recipe).aliases if recipe else {}
-    source = open_source(file)
-    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases)
+    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases, encoding=encoding)
+    source = open_source(file, options.encoding)
     result = convert_source(source, options, skip_bad=skip_bad)
     if not speaker and not result.has_roles():
         labels = list(result.speakers())
@@ -112,7 +116,7 @@ def convert(
         atomic_write_text(Path(out), result.text)
     else:
         typer.echo(result.text, nl=False)
-    summary = json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result)
+    summary = strict_json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result)
     typer.echo(summary, err=not to_file)
 
 
@@ -143,6 +147,7 @@ def show(
     roles: Roles = None,
     recipe: RecipeRoles = None,
     format_: Format = None,
+    encoding: Encoding = None,
     language: Language = None,
     speaker: Speakers = None,
     columns: Columns = None,
@@ -160,13 +165,14 @@ def show(
     from rolesum.training.inspect import inspect_dialogue, print_segments
 
     role_config = load_role_config(adapter, recipe)
-    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=role_config.aliases)
+    aliases = role_config.aliases
+    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases, encoding=encoding)
     dialogue = find_dialogue(file, id_, options)
     names = role_list(roles, role_config.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     prompt_model = load_prompt_model(model, adapter)
     layout = prompt_model.layout(language, definitions=role_config.definitions, sections=role_config.sections)
     segments = inspect_dialogue(prompt_model, dialogue, names, layout)
     if json_:
-        typer.echo(json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
     else:
         print_segments(dialogue.id, segments)

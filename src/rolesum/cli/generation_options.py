@@ -18,6 +18,7 @@ from rolesum.cli.options import (
     Context,
     Device,
     Dtype,
+    Encoding,
     Format,
     Gguf,
     Language,
@@ -107,6 +108,7 @@ class GenerationOptions(EngineOptions):
 
     roles: Roles = None
     format_: Format = None
+    encoding: Encoding = None
     columns: Columns = None
     unknown_speaker: UnknownSpeaker = "refuse"
     speaker: Speakers = None
@@ -124,7 +126,13 @@ class GenerationOptions(EngineOptions):
     def read_options(self) -> "ReadOptions":
         """How the dialogues are read."""
         return read_options(
-            self.format_, self.columns, self.unknown_speaker, self.speaker, self.skip, self.role_config.aliases
+            self.format_,
+            self.columns,
+            self.unknown_speaker,
+            self.speaker,
+            self.skip,
+            self.role_config.aliases,
+            self.encoding,
         )
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":

@@ -1,12 +1,12 @@
 """Options that several commands share, and functions that parse their values."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rolesum import strict_json
 from rolesum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ Roles = Annotated[
     ),
 ]
 Format = Annotated[str | None, typer.Option("--format", help="File format. Default: detected from the content.")]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Encoding of the file: utf-8, gb18030, cp1252, utf-16 … Default: detected."),
+]
 Language = Annotated[
     str | None,
     typer.Option(
@@ -181,13 +185,16 @@ def read_options(
     speakers: list[str] | None = None,
     skip: list[str] | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
+    encoding: str | None = None,
 ) -> "ReadOptions":
-    """The ReadOptions of the options --format, --columns, --unknown-speaker, --speaker and --skip."""
+    """The ReadOptions of the options --format, --encoding, --columns, --unknown-speaker, --speaker and --skip."""
     from rolesum.formats import ReadOptions
+    from rolesum.formats.encodings import encoding_name
     from rolesum.formats.table import parse_columns
 
     return ReadOptions(
         format=file_format,
+        encoding=encoding_name(encoding) if encoding else None,
         custom_roles=custom_roles or {},
         speakers=speaker_map(speakers),
         columns=parse_columns(columns) if columns else {},
@@ -198,7 +205,7 @@ def read_options(
 
 def recipe_overrides(set_: list[str] | None, from_adapter: str | None) -> list[str]:
     """The recipe's overrides by --set and --from-adapter; the latter takes precedence, as it is applied last."""
-    return [*(set_ or ()), *([f"base_adapter={json.dumps(from_adapter)}"] if from_adapter else ())]
+    return [*(set_ or ()), *([f"base_adapter={strict_json.dumps(from_adapter)}"] if from_adapter else ())]
 
 
 def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...] | None:

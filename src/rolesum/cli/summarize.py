@@ -62,7 +62,7 @@ def summarize(
         summarizer = Summarizer(config)
         streaming.watch_file(Path(file), summarizer, write, options.read_options)
         return
-    source = open_source(file)
+    source = open_source(file, options.encoding)
     dialogues = read_dialogues(source, options.read_options)
     as_json = json_ or source.is_json
     alone = len(dialogues) == 1 and not as_json and not out

@@ -54,7 +54,7 @@ class EvaluationTask:
         """The data, `whole` or up to the limit. Raises UsageError for no data, ResourceError for a bad `out`."""
         if self.data is None:
             raise UsageError("no data to evaluate on", fix="name it: --data FILE")
-        source = open_source(self.data)
+        source = open_source(self.data, self.read_options.encoding)
         dialogues = read_dialogues(source, replace(self.read_options, limit=None) if whole else self.read_options)
         _check_ids(dialogues)
         self.check_output()
@@ -208,6 +208,8 @@ def _about_data(task: EvaluationTask, source: Source) -> dict[str, Any]:
     }
     if options.format:
         about["format"] = options.format
+    if options.encoding:
+        about["encoding"] = options.encoding
     if options.columns:
         about["columns"] = dict(options.columns)
     if options.unknown_speaker != "refuse":

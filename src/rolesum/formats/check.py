@@ -55,7 +55,7 @@ def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: C
     A summary for a role that no speaker plays is a problem, except for `sections`. The options `skip` and `limit` are
     not used.
     """
-    source = open_source(path)
+    source = open_source(path, options.encoding)
     name = format_name(source, options)
     result = CheckResult(source.name, name)
     first_places: dict[str, str] = {}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem, SizeError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialogues
@@ -144,7 +145,7 @@ def parse_dialogues(
     Returns the name of their format and at most `max_dialogues` dialogues. `aliases` are names of custom roles. Raises
     DataError with all problems, UsageError for options that do not fit, HTTPProblem 413 for what is over a limit.
     """
-    source = _source(limits, dialogues, options.text, upload)
+    source = _source(limits, dialogues, options, upload)
     is_own_format = bool(dialogues) and not (options.format or options.columns)
     return read_source(
         source,
@@ -186,21 +187,22 @@ def read_source(
     ]  # no summary depends on them
 
 
-def _source(limits: Limits, dialogues: Sequence[DialogueIn], text: str | None, upload: Upload | None) -> Source:
+def _source(limits: Limits, dialogues: Sequence[DialogueIn], options: InputOptions, upload: Upload | None) -> Source:
     """The one input of a request. Raises HTTPProblem 422 if there is none or more than one."""
+    text = options.text
     given = [one for one in (dialogues or None, text, upload) if one is not None]
     if len(given) != 1:
         what = "several inputs in one request" if given else "no dialogue in the request"
         raise HTTPProblem(422, what, fix='send one of "dialogue", "text", or a file')
     if upload is not None:
-        return decode_source(upload.raw, upload.name, limits.source)
+        return decode_source(upload.raw, upload.name, limits.source, encoding=options.encoding)
     if text is not None:
         return decode_source(text.encode("utf-8", "surrogatepass"), "text", limits.source)
     records = []
     for number, dialogue in enumerate(dialogues, 1):
         identity = dialogue.id or (DEFAULT_ID if len(dialogues) == 1 else f"{DEFAULT_ID}-{number}")
         record = {"id": identity, "turns": [turn.model_dump() for turn in dialogue.turns]}
-        records.append(json.dumps(record | ({"roles": dialogue.roles} if dialogue.roles else {})))
+        records.append(strict_json.dumps(record | ({"roles": dialogue.roles} if dialogue.roles else {})))
     return Source("dialogues", "\n".join(records))
 
 
