@@ -165,11 +165,14 @@ def parse_chat(raw: bytes, context: ParsingContext) -> ParsedChat:
     text, dialogue = "", None
     if role:
         transcript = next((message.text for message in reversed(chat.messages) if message.role == "user"), "")
-        options, aliases = InputOptions(text=transcript or " "), context.aliases_with(model, None)
-        _, (dialogue,) = parse_dialogues(options, context.limits, aliases=aliases, max_dialogues=1)
+        if not transcript.strip():
+            raise UsageError("the last user message has no text", "messages", "send the transcript in it")
+        options, aliases = InputOptions(text=transcript), context.aliases_with(model, None)
+        _, (dialogue,) = parse_dialogues(options, context.limits, aliases=aliases, max_dialogues=1, text_key="messages")
     else:
         text = _joined_messages(chat, model, context.limits)
-    return ParsedChat(model, chat.model, role, chat.parameters(), bool(chat.stream), with_usage, dialogue, text)
+    parameters = chat.parameters(context.limits.max_new_tokens)
+    return ParsedChat(model, chat.model, role, parameters, bool(chat.stream), with_usage, dialogue, text)
 
 
 def _joined_messages(chat: ChatRequest, model: str, limits: Limits) -> str:
@@ -177,7 +180,7 @@ def _joined_messages(chat: ChatRequest, model: str, limits: Limits) -> str:
     text = "\n\n".join(message.text for message in chat.messages if message.text.strip())
     if not text.strip():
         raise UsageError("the messages are empty", "messages", "send a message with text")
-    if any(message.role == "assistant" for message in chat.messages):
+    if any(message.role in ("assistant", "tool", "function") for message in chat.messages):
         what = f"{model} reads one message, and there is an earlier answer among the messages"
         fix = f"send the text to read only, or use {model}:ROLE, which reads the last user message"
         raise UsageError(what, "messages", fix)

@@ -54,13 +54,14 @@ def stream_events(
     text_event: Callable[[int, str], Event],
     final_events: Callable[[Result], list[Event]],
     error_events: Callable[[dict[str, Any]], list[Event]],
+    path: str,
 ) -> EventStream:
     """Run `work` and send events: one per addition to a text, then those of its result or of its problem document.
 
     `text_event` takes the index of the role and the added text. `admission` holds the request's place in the
-    controller; the response releases it.
+    controller; the response releases it. `path` is that of the request.
     """
-    events = _events(controller, model, work, text_event, final_events, error_events)
+    events = _events(controller, model, work, text_event, final_events, error_events, path)
     return EventStream(events, admission, controller.limits.timeout + DELIVERY_SECONDS)
 
 
@@ -71,6 +72,7 @@ async def _events(
     text_event: Callable[[int, str], Event],
     final_events: Callable[[Result], list[Event]],
     error_events: Callable[[dict[str, Any]], list[Event]],
+    path: str,
 ) -> AsyncIterator[bytes]:
     started, is_first = time.monotonic(), True
     client = model.engine.client()
@@ -86,16 +88,16 @@ async def _events(
         try:
             events = final_events(await controller.run(client, lambda client: work(client, on_text)))
         except HTTPProblem as error:
-            events = error_events(document_of_http_problem(error))
+            events = error_events(document_of_http_problem(error, path))
         except RolesumError as error:
-            events = error_events(document_of_error(error))
+            events = error_events(document_of_error(error, path))
         except RequestCanceled:
             problem = HTTPProblem(503, "the server is shutting down", fix="send the request again")
-            events = error_events(document_of_http_problem(problem))
+            events = error_events(document_of_http_problem(problem, path))
         except Exception:
             log.exception("a stream failed")
             problem = HTTPProblem(500, "the server failed", fix="send the request again; the server's log says more")
-            events = error_events(document_of_http_problem(problem))
+            events = error_events(document_of_http_problem(problem, path))
         queue.put_nowait(events)
         queue.put_nowait(None)
 
