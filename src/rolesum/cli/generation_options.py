@@ -24,6 +24,7 @@ from rolesum.cli.options import (
     Language,
     LongDialogues,
     Model,
+    Quiet,
     RecipeRoles,
     Redact,
     RedactNames,
@@ -66,6 +67,7 @@ class EngineOptions:
     vllm_option: VllmOptions = None
     device: Device = "auto"
     dtype: Dtype = "auto"
+    quiet: Quiet = False
 
     @cached_property
     def role_config(self) -> "RoleConfig":

@@ -16,9 +16,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def _adapter(given: str) -> Path:
-    from rolesum.models.bundled_adapters import adapter_path
+    from rolesum.models.adapter_metadata import adapter_directory
 
-    return adapter_path(given)
+    return adapter_directory(given)
 
 
 Model = Annotated[
@@ -34,7 +34,7 @@ Adapter = Annotated[
         "--adapter",
         parser=_adapter,
         metavar="<path>",
-        help="Trained adapter, such as runs/NAME/adapter. Default without --model: rolesum-smollm2-135m.",
+        help="Trained run or adapter, such as runs/NAME. Default without --model: rolesum-smollm2-135m.",
     ),
 ]
 FromAdapter = Annotated[
@@ -52,6 +52,19 @@ Roles = Annotated[
     ),
 ]
 Format = Annotated[str | None, typer.Option("--format", help="File format. Default: detected from the content.")]
+
+
+def _set_quiet(quiet: bool) -> None:
+    if quiet:
+        from rolesum.console import console
+
+        console.quiet = True
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", callback=_set_quiet, help="Print no notes and no progress on standard error, only errors."),
+]
 Encoding = Annotated[
     str | None,
     typer.Option("--encoding", help="Encoding of the file: utf-8, gb18030, cp1252, utf-16 … Default: detected."),
