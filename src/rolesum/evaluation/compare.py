@@ -122,6 +122,8 @@ def compare_evaluations(
                 for measure, compared in bootstrap.compare_paired(left, right).items():
                     if np.isnan(compared.difference):  # a rate of nothing
                         continue
+                    if compared.pairs < bootstrap.FEW:
+                        compared = replace(compared, p_bootstrap=None)
                     if kind == CHECKS_FAMILY:  # of a check's rate less may be better, or neither
                         compared = replace(compared, wins=None, ties=None, losses=None)
                     rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))

@@ -55,18 +55,19 @@ def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def score_results(found: Score) -> dict[str, Any]:
-    """A score as plain data: recipe, versions, means, and the 95 % interval of every figure."""
+    """A score as plain data: recipe, versions, means, and the 95 % interval of every figure that has one."""
+    pairs = len(next(iter(found.per_pair.values())))
     return {
         "scorer": found.scorer,
         "scorer_version": found.version,
         "libraries": dict(found.libraries),
         "multi_reference": found.multi_reference,
-        "pairs": len(next(iter(found.per_pair.values()))),
+        "pairs": pairs,
         "means": {measure: round(value, 2) for measure, value in found.means.items()},
         "intervals": {
             measure: [round(bound, 2) for bound in interval]
             for measure, interval in bootstrap.bootstrap_intervals(found.statistics).items()
-            if interval
+            if bootstrap.telling_interval(interval, pairs) and interval
         },
     }
 
