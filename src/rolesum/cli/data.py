@@ -61,7 +61,8 @@ def check(
         if not json_:
             for problem in result.problems:
                 typer.echo(str(problem), err=True)
-            typer.echo(f"{len(result.problems)} problems", err=True)
+            count = len(result.problems)
+            typer.echo(f"{result.file}: {count} problem{'' if count == 1 else 's'}", err=True)
         raise typer.Exit(DataError.exit_code)
 
 
@@ -106,10 +107,11 @@ def convert(
     if not speaker and not result.has_roles():
         labels = list(result.speakers())
         if file != "-" and sys.stdin and sys.stdin.isatty() and len(labels) <= _MAX_PROMPTS:
-            options = replace(options, speakers=_prompt_for_roles(labels, list(aliases)))
+            options = replace(options, speakers=_prompt_for_roles(source.name, labels, list(aliases)))
             result = convert_source(source, options, skip_bad=skip_bad)
         else:
-            typer.echo('no speaker has a role; assign roles with --speaker "LABEL=ROLE"', err=True)
+            note = 'no speaker has a role; assign roles with --speaker "LABEL=ROLE"'
+            typer.echo(f"{source.name}: {note}", err=True)
     for problem in result.problems:
         typer.echo(str(problem), err=True)
     if to_file:
@@ -120,12 +122,12 @@ def convert(
     typer.echo(summary, err=not to_file)
 
 
-def _prompt_for_roles(labels: Sequence[str], custom_roles: Sequence[str]) -> dict[str, str]:
+def _prompt_for_roles(name: str, labels: Sequence[str], custom_roles: Sequence[str]) -> dict[str, str]:
     """Speaker's label -> role as the user answers on the terminal; an empty answer assigns no role."""
     from rolesum.errors import UsageError
     from rolesum.roles import AGENT, USER, resolve_role
 
-    typer.echo(f"Who plays which role? {', '.join((USER, AGENT, *custom_roles))}; Enter for none.", err=True)
+    typer.echo(f"{name}: Who plays which role? {', '.join((USER, AGENT, *custom_roles))}; Enter for none.", err=True)
     roles = {}
     for label in labels:
         while answer := typer.prompt(label, default="", show_default=False, err=True).strip():
