@@ -136,6 +136,12 @@ def test_zstd_is_unpacked_also_in_several_frames(tmp_path):
     assert dialogue.id == "call" and [turn.text for turn in dialogue.turns] == ["hi", "hello"]
     with pytest.raises(DataError, match="cannot unpack"):
         unpack(b"\x28\xb5\x2f\xfd broken", "call.txt.zst", 1000)
+    whole = zstandard.compress(CHINESE.encode() * 500)
+    assert unpack(whole, "call.txt.zst", 1_000_000) == CHINESE.encode() * 500
+    with pytest.raises(DataError, match="ends before its last frame"):
+        unpack(whole[:-20], "call.txt.zst", 1_000_000)
+    with pytest.raises(SizeError, match="more than 1,000 bytes"):
+        unpack(zstandard.compress(b"\x00" * 10_000_000), "call.txt.zst", 1000)
 
 
 def test_what_a_packed_file_holds_is_limited_before_it_is_unpacked():

@@ -9,7 +9,8 @@ import gzip
 import io
 import re
 import zlib
-from typing import IO, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from rolesum.errors import DataError, SizeError, UsageError, did_you_mean
 
@@ -38,6 +39,7 @@ _BYTE_ORDER_MARKS = (
 SAMPLE_BYTES = 1_000_000  # of a file, from which its encoding is detected
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_ZSTD_STEP = 1024  # bytes that are unpacked at one time: they hold 32 MB at most
 PACKED_MAGIC = (_GZIP, _ZSTD)
 PACKED_SUFFIXES = (".gz", ".zst")
 # The first bytes of files that hold no text -> what they are, and what to do with them.
@@ -109,12 +111,13 @@ def unpack(raw: bytes, name: str, max_bytes: int) -> bytes:
 
     Raises SizeError for more than `max_bytes`, DataError for a broken file, UsageError where zstandard is missing.
     """
-    if not raw.startswith(PACKED_MAGIC):
-        return raw
     try:
-        opened: IO[bytes] = gzip.GzipFile(fileobj=io.BytesIO(raw)) if raw.startswith(_GZIP) else _open_zstd(raw, name)
-        with opened:
-            found = opened.read(max_bytes + 1)
+        if raw.startswith(_GZIP):
+            found = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(max_bytes + 1)
+        elif raw.startswith(_ZSTD):
+            found = _unpack_zstd(raw, name, max_bytes)
+        else:
+            return raw
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot unpack the file: {error}", name, "it is cut or damaged: copy it again") from None
     if len(found) > max_bytes:
@@ -122,35 +125,51 @@ def unpack(raw: bytes, name: str, max_bytes: int) -> bytes:
     return found
 
 
-def _open_zstd(raw: bytes, name: str) -> IO[bytes]:
-    """A zstd file, by Python's own module (from 3.14 on) or by zstandard. It raises OSError where it is broken."""
+class _ZstdFrame(Protocol):
+    """What unpacks one frame, in Python's own module and in zstandard."""
+
+    eof: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _unpack_zstd(raw: bytes, name: str, max_bytes: int) -> bytes:
+    """The bytes of all frames, or little more than `max_bytes` of them. Raises OSError for a broken or cut file."""
+    new_frame, error_type = _zstd(name)
+    parts: list[bytes] = []
+    size = position = 0
+    frame: _ZstdFrame | None = None
+    while position < len(raw) and size <= max_bytes:
+        frame = frame or new_frame()
+        try:
+            parts.append(frame.decompress(raw[position : position + _ZSTD_STEP]))
+        except error_type as error:
+            raise OSError(str(error)) from None
+        size += len(parts[-1])
+        position = min(len(raw), position + _ZSTD_STEP)
+        if frame.eof:
+            position -= len(frame.unused_data)
+            frame = None
+    if frame is not None and size <= max_bytes:
+        raise EOFError("the file ends before its last frame does")
+    return b"".join(parts)
+
+
+def _zstd(name: str) -> tuple[Callable[[], _ZstdFrame], type[Exception]]:
+    """What makes a decompressor for a frame, and its error: of Python's own module (from 3.14 on) or of zstandard."""
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # new in Python 3.14
     except ImportError:
         pass
     else:
-        return _TranslatedErrors(zstd.ZstdFile(io.BytesIO(raw)), zstd.ZstdError)
+        return zstd.ZstdDecompressor, zstd.ZstdError
     try:
         import zstandard
     except ImportError:
         fix = "pip install 'rolesum[zstd]', or unpack it (zstd -d FILE)"
         raise UsageError("reading .zst needs zstandard", name, fix) from None
-    reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw), read_across_frames=True)
-    return _TranslatedErrors(reader, zstandard.ZstdError)
-
-
-class _TranslatedErrors(io.RawIOBase):
-    """A reader whose library's errors become OSError; the end of a file that is cut too."""
-
-    def __init__(self, reader: IO[bytes], error: type[Exception]) -> None:
-        self._reader, self._error = reader, error
-
-    def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes."""
-        try:
-            return self._reader.read(size)
-        except self._error as error:
-            raise OSError(str(error)) from None
+    return lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
 
 
 def decode(raw: bytes, name: str, encoding: str | None = None) -> Decoded:
