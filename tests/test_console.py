@@ -35,3 +35,15 @@ def test_byte_progress_shows_bytes_rate_and_time_left(monkeypatch, capsys):
 def test_bytes_are_written_in_decimal_units():
     written = [console.format_bytes(number) for number in (0, 999, 1000, 999_960, 491_400_064, 1_117_320_768)]
     assert written == ["0 B", "999 B", "1.0 kB", "1.0 MB", "491.4 MB", "1.1 GB"]
+
+
+def test_what_need_be_read_once_is_shown_once(tmp_path, capsys, monkeypatch):
+    for _ in range(2):
+        console.log_once("the terms", tmp_path)
+    console.log_once("other terms", tmp_path)
+    assert capsys.readouterr().err == "the terms\nother terms\n"
+    monkeypatch.setattr(console.console, "quiet", True)
+    console.log_once("third terms", tmp_path)
+    monkeypatch.setattr(console.console, "quiet", False)
+    console.log_once("third terms", tmp_path)
+    assert capsys.readouterr().err == "third terms\n"

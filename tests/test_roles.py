@@ -58,6 +58,18 @@ def test_a_custom_alias_wins_over_a_built_in_one():
         ("10", None),
         ("Summary", None),  # the overall summary is nobody's part in a dialogue
         ("Brief", None),
+        ("The tour operator", "agent"),
+        ("Tour Operator 2", "agent"),
+        ("Customer service", "agent"),
+        ("Customer Support #3", "agent"),
+        ("Hotel receptionist", "agent"),
+        ("the customer", "user"),
+        ("Elderly patient", "user"),
+        ("Staff member", "agent"),
+        ("Team member", None),  # of whichever side
+        ("Christopher Guest", None),
+        ("Judy Clerk", None),
+        ("Patient care team", None),
     ],
 )
 def test_a_speaker_plays_the_role_that_the_label_names(label, role):

@@ -1,11 +1,13 @@
 """Output on standard error: progress bars with rate and time left, and single lines of information."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
@@ -95,3 +97,15 @@ def format_bytes(number: float) -> str:
 def log(text: str) -> None:
     """Print one line of information to standard error."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def log_once(text: str, folder: Path) -> None:
+    """Print a line that need be read once: `folder` keeps a mark of it for this user and machine."""
+    mark = folder / "shown" / hashlib.sha256(text.encode()).hexdigest()[:32]
+    if mark.exists():
+        return
+    log(text)
+    if not console.quiet:
+        with suppress(OSError):  # where nothing can be kept, it is shown again
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()

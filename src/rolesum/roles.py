@@ -1,5 +1,6 @@
 """Roles, and the aliases that resolve to them."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rolesum.dialogue import Dialogue
@@ -26,6 +27,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     AGENT: (
         *("agent", "assistant", "support", "representative", "operator", "advisor", "adviser", "doctor", "nurse"),
         *("receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff", "pharmacist"),
+        *("customer service", "customer support", "customer care", "service desk", "staff member"),
         *(
             "客服",
             "坐席",
@@ -43,6 +45,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
         ),
     ),
 }
+
+
+# Of a label in several words, such as "The tour operator", the last one may name the role, if it is one of these. Words
+# that are people's names too (Guest, Clerk), or that say little of the role (member, staff), are none of them.
+_LAST_WORDS = {
+    *("customer", "client", "caller", "patient", "tenant", "traveller", "traveler", "passenger", "buyer"),
+    *("agent", "assistant", "support", "representative", "operator", "advisor", "adviser", "doctor", "nurse"),
+    *("receptionist", "technician", "pharmacist"),
+}
+_ARTICLE = re.compile(r"^(?:the|an?|my|our|your)\s+", re.IGNORECASE)
 
 
 def _by_name(roles: RoleAliases) -> dict[str, str]:
@@ -97,7 +109,10 @@ def _names(custom: RoleAliases | None) -> Mapping[str, str]:
 
 
 def _of_speaker(label: str, names: Mapping[str, str]) -> str | None:
-    role = _lookup(label, names) or _lookup(label.rstrip("0123456789 "), names)
+    name = _ARTICLE.sub("", label.strip().rstrip("0123456789 #"), count=1)
+    role = _lookup(label, names) or _lookup(name, names)
+    if role is None and (last := name.rpartition(" ")[2].lower()) in _LAST_WORDS:
+        role = names.get(last)
     return None if role in WHOLE_DIALOGUE else role
 
 

@@ -1,5 +1,6 @@
 """Inputs as one stream: the same dialogues as anywhere else, from any place on, in memory that does not grow."""
 
+import gzip
 import json
 import os
 import shutil
@@ -228,3 +229,50 @@ def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"rolesum\[parquet\]"):
         list(islice(read_file(tmp_path / "in.parquet", OPTIONS, Cursor()), 1))
+
+
+def test_parquet_of_other_programs_gives_the_same_dialogues(tmp_path):
+    turns = [
+        {"speaker": "Customer", "text": "late", "start": 0.0, "end": 1.5, "time": "0:01"},
+        {"speaker": "Agent", "text": None, "start": None, "end": None, "time": None},
+        {"speaker": "Agent", "text": "ok", "start": 2.0, "end": 3.0, "time": None},
+    ]
+    rows = [
+        {"id": 1.0, "turns": turns, "summaries": {"user": "Late.", "agent": None}},
+        {"id": float("nan"), "turns": turns, "summaries": None},
+    ]
+    path = parquet_file(tmp_path / "in.parquet", rows)
+    one, failure = items(path)
+    assert one.id == "1" and [(turn.text, turn.time) for turn in one.turns] == [("late", "0:01"), ("ok", "")]
+    assert one.summaries == {"user": ("Late.",)}
+    assert failure.reason == "no id"
+
+
+def test_every_command_reads_parquet_by_name(tmp_path):
+    path = parquet_file(tmp_path / "in.parquet", SAMSUM)
+    assert [one.id for one in read_dialogues(path)] == ["s0", "s1", "s2"]
+
+
+CHINESE_LINE = '{"id": "1", "turns": [{"speaker": "客户", "text": "你好，我的包裹没有收到"}]}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("in.jsonl.gz", gzip.compress(CHINESE_LINE.encode())),
+        ("in.jsonl", CHINESE_LINE.encode("utf-16")),
+        ("in.jsonl", CHINESE_LINE.encode("gb18030")),
+    ],
+)
+def test_packed_and_other_encodings_are_read_whole(tmp_path, name, raw):
+    path = tmp_path / name
+    path.write_bytes(raw)
+    (one,) = items(path)
+    assert one.id == "1" and one.turns[0].speaker == "客户"
+
+
+def test_a_named_encoding_holds_for_the_lines_of_a_batch(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes('{"id": "1", "turns": [{"speaker": "Анна", "text": "привет"}]}\n'.encode("cp1251"))
+    (one,) = items(path, ReadOptions(encoding="cp1251"))
+    assert one.turns[0].text == "привет"

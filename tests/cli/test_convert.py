@@ -3,11 +3,13 @@
 import io
 import json
 import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from helpers.command import rolesum
+from rolesum.console import console
 from rolesum.formats import ReadOptions, read_dialogues
 
 VTT = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Anna>Hi</v>\n\n00:03.000 --> 00:04.000\n<v Tom>Hello</v>\n"
@@ -137,3 +139,21 @@ def test_on_a_terminal_the_roles_are_asked_for(file, tmp_path):
     assert "Who plays which role?" in done.stderr and 'unknown role "usr"' in done.stderr
     assert read_dialogues(tmp_path / "o.jsonl")[0].roles == {"Anna": "user"}
     assert sys.stdin is not typed
+
+
+def test_quiet_leaves_out_notes(monkeypatch):
+    monkeypatch.setattr(console, "quiet", False)  # and is again, for the tests behind this one
+    chinese = Path(__file__).parent.parent / "assets" / "inputs" / "gb.txt"
+    assert "read as gb18030" in rolesum("data", "convert", chinese, "-").stderr
+    done = rolesum("--quiet", "data", "convert", chinese, "-")
+    assert done.returncode == 0 and "包裹没到" in done.stdout
+    assert "read as" not in done.stderr
+
+
+def test_the_encoding_may_be_named(tmp_path):
+    file = tmp_path / "chat.txt"
+    file.write_text("Анна: Где моя посылка?\nТом: Сейчас\n", encoding="cp1251")
+    refused = rolesum("data", "convert", file, "-")
+    assert refused.returncode == 3 and "--encoding" in refused.stderr
+    assert "Анна" in rolesum("data", "convert", file, "-", "--encoding", "windows-1251").stdout
+    assert "unknown encoding" in rolesum("data", "check", file, "--encoding", "klingon").stderr

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from helpers.command import rolesum
+from rolesum.evaluation.report.precision import rounded
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_compare_prints_a_table_and_the_same_as_json(runs, tmp_path):
     assert rows == json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))["rows"]
     (row,) = [row for row in rows if (row["role"], row["measure"]) == ("user", "rouge1")]
     assert row["value_b"] - row["value_a"] == pytest.approx(row["difference"], abs=1e-4)
-    assert f"{row['value_b']:.2f}" in done.stdout
+    assert rounded(row["value_b"], row["pairs"]) in done.stdout
 
 
 def test_outputs_of_ones_own_are_scored_as_the_engines_were(runs):

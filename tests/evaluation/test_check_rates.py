@@ -118,6 +118,6 @@ def test_rates_cover_all_checks_in_their_order_and_are_none_without_cases() -> N
     checks = check_predictions(made, [SHOP])["user"]
     assert list(checks.rates) == list(CHECKS)
     slip = checks.rates["role_slip"]
-    assert (slip.value, slip.low, slip.high, slip.reference, slip.hits, slip.cases) == (50.0, 50.0, 50.0, 0.0, 3.0, 6.0)
+    assert (slip.value, slip.low, slip.high, slip.reference, slip.hits, slip.cases) == (50.0, None, None, 0.0, 3.0, 6.0)
     assert (checks.rates["number"].value, checks.rates["number"].low) == (None, None)
     assert len(checks.checked) == len(checks.references) == 3

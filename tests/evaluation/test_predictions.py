@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +176,27 @@ def test_references_for_roles_that_the_system_did_not_write_are_left_out(pairs_o
 def test_nothing_to_score_is_an_error(pairs_of):
     (told,) = refusal(pairs_of, [{"id": 1, "summaries": {}}], [{"id": 1, "summaries": {}}])
     assert "no texts to score" in told
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "texts"),
+    [
+        ("score-p4.txt", "score-r4.txt", ["{name} said the parcel is late", "b c"]),
+        ("score-p6.txt", "score-r4.txt", ['["late" said Anna', "b c"]),
+        ("score-p2.txt", "score-r2.txt", ["", "", ""]),
+    ],
+)
+def test_texts_that_begin_with_a_brace_or_are_blank_are_texts(predictions, references, texts):
+    folder = Path(__file__).parent.parent / "assets" / "inputs"
+    found = read_pairs(folder / predictions, folder / references)
+    assert [pair.prediction for pair in found] == texts
+    if not any(texts):
+        (score,) = score_roles(found, "samsum", "mean").values()
+        assert set(score.means.values()) == {0.0}
+
+
+def test_a_json_file_with_a_broken_first_line_is_still_one_of_json(pairs_of):
+    told = refusal(
+        pairs_of, '{"id": "1", "prediction": "a\n{"id": "2", "prediction": "b"}\n', [{"id": "2", "reference": "b"}]
+    )
+    assert "broken JSON" in told[0]

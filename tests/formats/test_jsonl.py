@@ -1,5 +1,6 @@
 import json
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from rolesum.dialogue import Dialogue, Pair, Statement, Turn
-from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues
+from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues, read_items
 from rolesum.formats.jsonl import to_json
 
 SCHEMA = json.loads(resources.files("rolesum.formats").joinpath("dialogue.schema.json").read_text(encoding="utf-8"))
@@ -247,3 +248,30 @@ def test_a_pair_whose_texts_differ_in_spaces_only_is_refused():
 def test_the_role_of_a_pair_may_be_an_alias():
     source = Source("chats.jsonl", json.dumps({**SMALL, "pairs": [{**PAIR, "role": "customer"}]}))
     assert read_dialogues(source)[0].pairs[0].role == "user"
+
+
+def test_the_fields_that_a_turn_may_not_have_are_named():
+    (problem,) = read_items(Path(__file__).parent.parent / "assets" / "inputs" / "extra.jsonl")
+    assert 'turn 1 has "end", "start" too' in problem.what and problem.where.endswith("extra.jsonl:1, id 1")
+
+
+@pytest.mark.parametrize(
+    ("turn", "what"),
+    [
+        ("hi", "turn 2 is no object"),
+        ({"speaker": "A"}, "turn 2 has no text under text"),
+        ({"speaker": " ", "text": "a"}, "turn 2 has no text under speaker"),
+        ({"speaker": "A", "text": "a", "time": 3}, "turn 2 has no text under time"),
+    ],
+)
+def test_a_broken_turn_is_named_by_its_number(turn, what):
+    (problem,) = read_items(
+        Source("x.jsonl", json.dumps({"id": "1", "turns": [{"speaker": "A", "text": "a"}, turn]})),
+        ReadOptions(format="rolesum"),
+    )
+    assert what in problem.what
+
+
+def test_nan_in_meta_is_written_as_null():
+    (dialogue,) = read_dialogues(Path(__file__).parent.parent / "assets" / "inputs" / "nanmeta.jsonl")
+    assert json.loads(to_json(dialogue), parse_constant=pytest.fail)["meta"] == {"score": None, "x": None}

@@ -124,3 +124,36 @@ def test_one_object_over_several_lines_is_one_record():
     records, problems = split(Source("chat.json", "\n" + json.dumps(record(1), indent=2)))
     assert problems == []
     assert [(item.value, item.location) for item in records] == [(record(1), "chat.json:2")]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"id": "1", "score": NaN}', '[{"id": "1", "score": 1e999}]', '{\n"id": "1",\n"score": -Infinity}']
+)
+def test_nan_and_infinities_are_read_as_null(text):
+    assert Source("x.json", text).first_record == {"id": "1", "score": None}
+
+
+def test_half_of_an_emoji_in_an_object_of_several_lines_is_a_problem():
+    _, problems = split(Source("x.json", '{\n"id": "\\ud83d"\n}'))
+    assert "half of an emoji" in problems[0].what
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json"),
+    [
+        ("{name} said so", False),
+        ("[客服]小王：好", False),
+        ('{"a": 1}', True),
+        ("{'a': 1}", True),
+        ("{\n", True),
+        ("{}", True),
+        ("[]", True),
+        ("{id: 1}", True),
+    ],
+)
+def test_a_text_that_begins_with_a_brace_is_no_json(text, is_json):
+    assert Source("x", text).is_json == is_json
+
+
+def test_a_dialogue_from_standard_input_has_the_id_stdin():
+    assert Source("standard input", "Anna: hi").stem == "stdin"

@@ -94,3 +94,33 @@ def test_a_table_whose_columns_nobody_knows_asks_for_the_mapping():
 def test_a_column_that_is_there_twice_is_refused():
     with pytest.raises(DataError, match="the column id is there twice"):
         read_dialogues(Source("calls.csv", "id,id,speaker,text\n1,2,Customer,Hello?\n"))
+
+
+@pytest.mark.parametrize("cell", ["Customer: " + "long " * 28_000, "x" * 140_000])
+def test_a_cell_may_be_longer_than_131072_characters(cell):
+    rows = f'id,speaker,text\n1,Customer,"{cell}"\n2,Agent,ok\n'
+    first, second = read_dialogues(Source("bigcell.csv", rows))
+    assert len(first.turns[0].text) > 131_072 and second.turns[0].text == "ok"
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;", "sep=;;;"])
+def test_a_line_that_names_the_delimiter_stands_above_the_header(first):
+    (dialogue,) = read_dialogues(Source("sep.csv", f"{first}\nid;speaker;text\n1;Customer;hello\n1;Agent;ok\n"))
+    assert [turn.text for turn in dialogue.turns] == ["hello", "ok"] and dialogue.source == "sep.csv:3"
+
+
+def test_problems_below_such_a_line_have_the_lines_of_the_file():
+    with pytest.raises(DataError) as told:
+        read_dialogues(Source("sep.csv", "sep=;\nid;speaker;text\n1;Customer;hello\n1;Agent\n"))
+    assert told.value.problems[0].where == "sep.csv:4"
+
+
+def test_a_markdown_table_is_one_of_pipes_without_its_rule():
+    table = "| id | speaker | text |\n|---|:---:|---|\n| 1 | Customer | hello |\n| 1 | Agent | ok |\n"
+    (dialogue,) = read_dialogues(Source("table.md", table))
+    assert [turn.text for turn in dialogue.turns] == ["hello", "ok"]
+
+
+def test_the_columns_of_samsum_may_stand_below_the_delimiters_line():
+    (dialogue,) = read_dialogues(Source("s.csv", 'sep=,\nid,dialogue,summary\n7,"Anna: hi\nTom: yo",They greet.\n'))
+    assert dialogue.id == "7" and dialogue.summaries == {"overall": ("They greet.",)}

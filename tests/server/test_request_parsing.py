@@ -72,7 +72,7 @@ def test_other_json_is_read_by_the_paths_of_the_request():
     [
         (SummaryRequest, {"rols": ["user"]}, 'did you mean "roles"?'),
         (SummaryRequest, {"options": {"beems": 2}}, 'did you mean "beams"?'),
-        (ReadRequest, {"roles": ["user"]}, "known: columns, dialogue, format"),  # not the key that was sent
+        (ReadRequest, {"roles": ["user"]}, "known: columns, dialogue, encoding, format"),  # not the key that was sent
     ],
 )
 def test_unknown_key_gets_the_nearest_known_one(model, body, fix):

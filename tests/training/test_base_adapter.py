@@ -90,7 +90,8 @@ def test_a_resumed_run_refuses_an_adapter_that_has_changed(adapter, tmp_path, mo
         trained(tmp_path / "run", going_on(copy), resume=True)
 
 
-def test_a_chain_of_adapters_is_kept_with_recipes_data_and_terms(adapter, tmp_path, capsys):
+def test_a_chain_of_adapters_is_kept_with_recipes_data_and_terms(adapter, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "cache"))
     second = trained(tmp_path / "second", going_on(adapter, name="second"))
     third = trained(tmp_path / "third", going_on(second.adapter, name="third"))
     found = metadata(third)

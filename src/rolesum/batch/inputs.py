@@ -11,23 +11,22 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, Problem, UsageError, error_summary
+from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import FORMATS, ReadOptions, Source, read_items, sniff_format
-from rolesum.formats.jsonl import FIELDS
+from rolesum.formats.encodings import PACKED_MAGIC, UTF8, decode
+from rolesum.formats.parquet import SUFFIX as PARQUET_SUFFIX
+from rolesum.formats.parquet import parquet_lines
 from rolesum.formats.source import STDIN
 
 # Formats with one dialogue per line, each with its own id.
 LINE_FORMATS = ("rolesum", "samsum", "csds", "tweetsumm", "dialogsum")
 LINE_SUFFIXES = (".jsonl", ".ndjson")
-PARQUET_SUFFIX = ".parquet"
 # Formats whose export is a directory: with such a --format, a directory is one input.
 DIRECTORY_FORMATS = ("slack",)
 SNIFFED_LINES = 20
-PARQUET_BATCH_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def _files_in(folder: Path, out: Path) -> list[Path]:
 def read_file(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:
     """A file's items from a position on. A file that cannot be read at all is one Failure."""
     try:
-        if path.suffix == PARQUET_SUFFIX:
+        if path.suffix.lower() == PARQUET_SUFFIX:
             yield from _read_parquet(path, options, cursor)
         elif line_format := _line_format(path, options):
             yield from _read_lines(path, replace(options, format=line_format), cursor)
@@ -102,10 +101,15 @@ def _line_format(path: Path, options: ReadOptions) -> str | None:
 
     The first line must be a JSON object; with the suffix .jsonl or .ndjson, one of the first lines.
     """
-    if path.is_dir() or options.columns or options.json_path or options.format not in (None, *LINE_FORMATS):
+    if path.is_dir() or options.columns or options.json_path or options.encoding not in (None, UTF8):
+        return None
+    if options.format not in (None, *LINE_FORMATS):
         return None
     with closing(path.open("rb")) as file:
-        first = [text for raw in islice(file, SNIFFED_LINES) if (text := raw.decode("utf-8-sig", "replace")).strip()]
+        begin = list(islice(file, SNIFFED_LINES))
+    if not _has_utf8_lines(b"".join(begin)):
+        return None
+    first = [text for raw in begin if (text := raw.decode("utf-8-sig", "replace")).strip()]
     for text in first if path.suffix in LINE_SUFFIXES else first[:1]:
         source = Source(str(path), text)
         if not text.lstrip().startswith("{") or not isinstance(source.first_record, dict):
@@ -113,6 +117,17 @@ def _line_format(path: Path, options: ReadOptions) -> str | None:
         name = options.format or next((one for one in LINE_FORMATS if FORMATS[one].matches(source)), None)
         return name if name and (options.format or sniff_format(source).name == name) else None
     return None
+
+
+def _has_utf8_lines(begin: bytes) -> bool:
+    """Whether the lines of a file can be read one by one: it is not packed, and not of another encoding."""
+    if b"\x00" in begin or begin.startswith(PACKED_MAGIC):
+        return False
+    try:
+        encoding = decode(begin, "").encoding
+    except DataError:
+        return True  # each line that is not UTF-8 is a failure of its own
+    return encoding == UTF8 or encoding.startswith("utf-16")  # without zero bytes, it only begins as UTF-16 does
 
 
 def _read_lines(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:
@@ -123,7 +138,7 @@ def _read_lines(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:
         for raw in file:
             here, offset, number = number, offset + len(raw), number + 1
             try:
-                text = raw.decode("utf-8-sig" if here == 1 else "utf-8").strip()
+                text = raw.decode("utf-8-sig").strip()  # a file that was put together from several has several marks
             except UnicodeDecodeError as error:
                 what, fix = f"not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8"
                 yield Cursor(offset, number), Failure(None, f"{name}:{here}", what, fix)
@@ -136,55 +151,19 @@ def _read_parquet(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStrea
     """The items of a Parquet file from a position on, each row taken as the JSON object of its columns.
 
     The columns are those of a format with one dialogue per line, such as `id` and `turns` (structs of speaker and text)
-    or `id` and `dialogue` (text). With `turns`, columns that are not fields of rolesum's format are ignored. Raises
-    DataError for a file that is not Parquet or has other columns.
+    or `id` and `dialogue` (text). With `turns`, columns and fields of structs that rolesum's format does not have are
+    ignored. Raises DataError for a file that is not Parquet or has other columns.
     """
     name = options.format
     if name not in (None, *LINE_FORMATS):
         raise UsageError(f"Parquet holds no {name}", str(path), f"leave --format out, or: {', '.join(LINE_FORMATS)}")
-    for number, row in enumerate(_parquet_rows(path, cursor.offset), cursor.offset + 1):
-        text = json.dumps(row, ensure_ascii=False, default=str)
+    for number, text in enumerate(parquet_lines(path, cursor.offset), cursor.offset + 1):
         if name is None:
             name = next((one for one in LINE_FORMATS if FORMATS[one].matches(Source(str(path), text))), None)
         if name is None:
-            what = f"the columns are of no known format: {', '.join(row)}"
+            what = f"the columns are of no known format: {', '.join(json.loads(text))}"
             raise DataError(what, str(path), "give it id and turns, or id and dialogue; see docs/formats.md")
         yield Cursor(number), _parse_record(text, f"{path}, row", number, replace(options, format=name))
-
-
-def _parquet_rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
-    """The rows from number `start` (counted from 0) on, as JSON values."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UsageError("reading Parquet needs pyarrow", str(path), "pip install 'rolesum[parquet]'") from None
-    try:
-        with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            columns = [name for name in names if name in FIELDS] if "turns" in names else None
-            first, groups = 0, list[int]()  # row groups before `start` are not read
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if groups or first + rows > start:
-                    groups.append(group)
-                else:
-                    first += rows
-            skipped = start - first
-            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, row_groups=groups, columns=columns):
-                if skipped >= batch.num_rows:
-                    skipped -= batch.num_rows
-                    continue
-                for row in batch.slice(skipped).to_pylist(maps_as_pydicts="strict"):
-                    yield {name: _without_nulls(value) for name, value in row.items() if value is not None}
-                skipped = 0
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"cannot read it as Parquet: {error_summary(error)}", str(path), "check the file") from None
-
-
-def _without_nulls(value: Any) -> Any:
-    """A struct without its null fields: in Parquet every row has all fields."""
-    return {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
 
 
 def _parse_record(text: str, name: str, number: int, options: ReadOptions) -> Dialogue | Failure:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text, check_directory
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import RoleSummary
@@ -92,12 +93,12 @@ class OutputDirectory:
     def write_state(self, settings: Mapping[str, Any], files: Mapping[str, Any], counts: Mapping[str, int]) -> None:
         """Write state.json, which later runs into this directory are compared with."""
         value = {"schema_version": SCHEMA_VERSION, "settings": settings, **files, "counts": counts}
-        atomic_write_text(self.path / STATE_FILE, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        atomic_write_text(self.path / STATE_FILE, strict_json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def check_settings(state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise UsageError if the settings differ from those that the run in OUT was started with."""
-    before, now = state["settings"], json.loads(json.dumps(settings))
+    before, now = state["settings"], json.loads(strict_json.dumps(settings))
     if changed := [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]:
         listed = "; ".join(f"{name} was {_short(before.get(name))}, now {_short(now.get(name))}" for name in changed)
         raise UsageError(f"the run in OUT has other settings: {listed}", fix=FIX_DIFFERENCE)
@@ -105,12 +106,12 @@ def check_settings(state: Mapping[str, Any], settings: Mapping[str, Any]) -> Non
 
 def _short(value: Any) -> str:
     """A value as JSON of at most 60 characters."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = strict_json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _json_lines(values: Sequence[Any]) -> str:
-    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+    return "".join(strict_json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
 
 def _count_lines(path: Path) -> int:

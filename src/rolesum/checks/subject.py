@@ -10,7 +10,18 @@ from rolesum.roles import AGENT, ALIASES, USER, WHOLE_DIALOGUE, role_of_speaker
 # where a speaker is labeled so, or where labels are people's names and tell no role.
 GENERIC_NAMES = {
     USER: ("user", "customer", "client", "caller", "用户", "顾客", "客户"),
-    AGENT: ("agent", "assistant", "representative", "advisor", "adviser", "客服", "客服人员", "坐席", "座席"),
+    AGENT: (
+        "agent",
+        "assistant",
+        "representative",
+        "operator",
+        "advisor",
+        "adviser",
+        "客服",
+        "客服人员",
+        "坐席",
+        "座席",
+    ),
 }
 _OPENING = (
     r"(?:(?:then|finally|also|later|afterwards|next|but|so|and|however|meanwhile|here|in response|in the end)"

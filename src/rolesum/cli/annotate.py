@@ -1,11 +1,11 @@
 """rolesum annotate."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import Json, Roles
 
 
@@ -80,7 +80,7 @@ def annotate(
         return
     found = read_annotation_results(runs, requested, store=store, export=export)
     if json_:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps(found, indent=1, ensure_ascii=False))
     else:
         print_annotation_results(found)
     if export:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.generation_options import RedactedGenerationOptions, with_options
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
@@ -54,7 +55,6 @@ def batch(
 
     Example: rolesum batch "calls/*.jsonl" out --adapter runs/NAME/adapter --roles user,agent
     """
-    import json
 
     from rolesum.batch import run_batch
     from rolesum.batch.run import ShardRunner, run_in_process
@@ -80,7 +80,7 @@ def batch(
         run_shards=run_shards,
     )
     if json_:
-        typer.echo(json.dumps({"out": out, "summarized": outcome.summarized, "failed": outcome.failed}))
+        typer.echo(strict_json.dumps({"out": out, "summarized": outcome.summarized, "failed": outcome.failed}))
     else:
         typer.echo(f"{outcome}", err=True)
     raise typer.Exit(outcome.exit_code)

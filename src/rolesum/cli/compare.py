@@ -1,6 +1,5 @@
 """rolesum compare."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import Json, parse_multi_reference
 
 
@@ -43,7 +43,7 @@ def compare(
     how = parse_multi_reference(multi_reference) if multi_reference else None
     done = compare_runs(runs, scorer, how, data, out, shlex.join(["rolesum", *sys.argv[1:]]))
     if json_:
-        typer.echo(json.dumps(done.as_json(), indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps(done.as_json(), indent=1, ensure_ascii=False))
         return
     print_comparison(done.rows)
     if out:

@@ -1,6 +1,5 @@
 """The commands `rolesum data check`, `convert` and `show`."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -9,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import (
     Adapter,
     Columns,
+    Encoding,
     Format,
     Json,
     JsonPath,
@@ -38,6 +39,7 @@ _MAX_PROMPTS = 12
 def check(
     file: File,
     format_: Format = None,
+    encoding: Encoding = None,
     recipe: CustomRoles = None,
     columns: Columns = None,
     json_path: JsonPath = None,
@@ -54,14 +56,17 @@ def check(
 
     loaded = load_recipe(recipe) if recipe else None
     aliases = loaded.aliases if loaded else None
-    options = read_options(format_, columns, unknown_speaker, custom_roles=aliases, json_path=json_path)
+    options = read_options(
+        format_, columns, unknown_speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
+    )
     result = check_file(file, options, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
-    typer.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
+    typer.echo(strict_json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
     if result.problems:
         if not json_:
             for problem in result.problems:
                 typer.echo(str(problem), err=True)
-            typer.echo(f"{len(result.problems)} problems", err=True)
+            count = len(result.problems)
+            typer.echo(f"{result.file}: {count} problem{'' if count == 1 else 's'}", err=True)
         raise typer.Exit(DataError.exit_code)
 
 
@@ -76,6 +81,7 @@ def convert(
     ],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Output .jsonl file, or - for standard output.")],
     format_: Format = None,
+    encoding: Encoding = None,
     columns: Columns = None,
     json_path: JsonPath = None,
     unknown_speaker: UnknownSpeaker = "refuse",
@@ -100,32 +106,35 @@ def convert(
     if to_file:
         check_output_file(Path(out), file)
     aliases = load_recipe(recipe).aliases if recipe else {}
-    source = open_source(file)
-    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path)
+    options = read_options(
+        format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
+    )
+    source = open_source(file, options.encoding)
     result = convert_source(source, options, skip_bad=skip_bad)
     if not speaker and not result.has_roles():
         labels = list(result.speakers())
         if file != "-" and sys.stdin and sys.stdin.isatty() and len(labels) <= _MAX_PROMPTS:
-            options = replace(options, speakers=_prompt_for_roles(labels, list(aliases)))
+            options = replace(options, speakers=_prompt_for_roles(source.name, labels, list(aliases)))
             result = convert_source(source, options, skip_bad=skip_bad)
         else:
-            typer.echo('no speaker has a role; assign roles with --speaker "LABEL=ROLE"', err=True)
+            note = 'no speaker has a role; assign roles with --speaker "LABEL=ROLE"'
+            typer.echo(f"{source.name}: {note}", err=True)
     for problem in result.problems:
         typer.echo(str(problem), err=True)
     if to_file:
         atomic_write_text(Path(out), result.text)
     else:
         typer.echo(result.text, nl=False)
-    summary = json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result)
+    summary = strict_json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result)
     typer.echo(summary, err=not to_file)
 
 
-def _prompt_for_roles(labels: Sequence[str], custom_roles: Sequence[str]) -> dict[str, str]:
+def _prompt_for_roles(name: str, labels: Sequence[str], custom_roles: Sequence[str]) -> dict[str, str]:
     """Speaker's label -> role as the user answers on the terminal; an empty answer assigns no role."""
     from rolesum.errors import UsageError
     from rolesum.roles import AGENT, USER, resolve_role
 
-    typer.echo(f"Who plays which role? {', '.join((USER, AGENT, *custom_roles))}; Enter for none.", err=True)
+    typer.echo(f"{name}: Who plays which role? {', '.join((USER, AGENT, *custom_roles))}; Enter for none.", err=True)
     roles = {}
     for label in labels:
         while answer := typer.prompt(label, default="", show_default=False, err=True).strip():
@@ -147,6 +156,7 @@ def show(
     roles: Roles = None,
     recipe: RecipeRoles = None,
     format_: Format = None,
+    encoding: Encoding = None,
     language: Language = None,
     speaker: Speakers = None,
     columns: Columns = None,
@@ -166,13 +176,15 @@ def show(
 
     role_config = load_role_config(adapter, recipe)
     aliases = role_config.aliases
-    options = read_options(format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path)
+    options = read_options(
+        format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
+    )
     dialogue = find_dialogue(file, id_, options)
     names = role_list(roles, role_config.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
     prompt_model = load_prompt_model(model, adapter)
     layout = prompt_model.layout(language, definitions=role_config.definitions, sections=role_config.sections)
     segments = inspect_dialogue(prompt_model, dialogue, names, layout)
     if json_:
-        typer.echo(json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps([asdict(segment) for segment in segments], indent=1, ensure_ascii=False))
     else:
         print_segments(dialogue.id, segments)

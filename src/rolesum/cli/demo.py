@@ -1,11 +1,11 @@
 """The command `rolesum demo`: fine-tune and score on the bundled dialogues."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import Device, Json
 
 METRICS = ("rouge1", "rouge2", "rougeL")
@@ -33,7 +33,7 @@ def demo(
     table = result.table()
     if json_:
         texts = {name: {one.role: one.text for one in summaries} for name, summaries in result.summaries.items()}
-        typer.echo(json.dumps({"scores": table, "summaries": texts, "report": str(result.report)}, indent=1))
+        typer.echo(strict_json.dumps({"scores": table, "summaries": texts, "report": str(result.report)}, indent=1))
         return
     console = Console()
     for name, summaries in result.summaries.items():

@@ -1,6 +1,5 @@
 """rolesum evaluate."""
 
-import json
 import shlex
 import sys
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.generation_options import GenerationOptions, with_options
 from rolesum.cli.options import Json, Limit, MultiReferenceOption, parse_multi_reference
 from rolesum.errors import UsageError
@@ -138,7 +138,7 @@ def evaluate(
         evaluation = run.evaluate_model(task, config)
     results = evaluation_results(evaluation)
     if json_:
-        typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps(results, indent=1, ensure_ascii=False))
         return
     print_results(results["roles"])
     if "judge_agreement" in results:

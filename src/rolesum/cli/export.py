@@ -1,12 +1,12 @@
 """The commands `rolesum export` and `rolesum convert-adapter`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import Device, Json
 
 _Base = Annotated[
@@ -50,7 +50,7 @@ def export(
         raise UsageError("--precision applies only to --to gguf", fix="write --dtype bfloat16")
     done = export(run, to, out, model=model, dtype=dtype, device=device)
     if json_:
-        typer.echo(json.dumps({**asdict(done), "path": str(done.path)}))
+        typer.echo(strict_json.dumps({**asdict(done), "path": str(done.path)}))
         return
     typer.echo(f"{to}: {done.path} ({done.architecture}, {done.dtype}, {done.bytes / 1e6:,.1f} MB)")
     process = "in a fresh process" if to != "adapter" else "in this process"
@@ -65,7 +65,7 @@ def _export_gguf(run: str, out: Path, precision: str, model: str | None, device:
 
     done = export_gguf(run, out, precision=precision, model=model, device=device)
     if json_:
-        typer.echo(json.dumps({**asdict(done), "path": str(done.path)}))
+        typer.echo(strict_json.dumps({**asdict(done), "path": str(done.path)}))
         return
     typer.echo(f"gguf: {done.path} ({precision}, {done.bytes / 1e6:,.1f} MB)")
     if done.texts is None:
@@ -94,7 +94,7 @@ def convert_adapter(
 
     done = convert_adapter(adapter, out, model, device=device)
     if json_:
-        typer.echo(json.dumps({**asdict(done), "path": str(done.path)}))
+        typer.echo(strict_json.dumps({**asdict(done), "path": str(done.path)}))
         return
     typer.echo(f"adapter: {done.path} ({done.layers_before} LoRA layers became {done.layers})")
     typer.echo(f"reloaded: the weight updates differ by at most {done.largest_difference:.2g}")

@@ -18,12 +18,14 @@ from rolesum.cli.options import (
     Context,
     Device,
     Dtype,
+    Encoding,
     Format,
     Gguf,
     JsonPath,
     Language,
     LongDialogues,
     Model,
+    Quiet,
     RecipeRoles,
     Redact,
     RedactNames,
@@ -66,6 +68,7 @@ class EngineOptions:
     vllm_option: VllmOptions = None
     device: Device = "auto"
     dtype: Dtype = "auto"
+    quiet: Quiet = False
 
     @cached_property
     def role_config(self) -> "RoleConfig":
@@ -108,6 +111,7 @@ class GenerationOptions(EngineOptions):
 
     roles: Roles = None
     format_: Format = None
+    encoding: Encoding = None
     columns: Columns = None
     json_path: JsonPath = None
     unknown_speaker: UnknownSpeaker = "refuse"
@@ -132,6 +136,7 @@ class GenerationOptions(EngineOptions):
             self.speaker,
             self.skip,
             self.role_config.aliases,
+            encoding=self.encoding,
             json_path=self.json_path,
         )
 

@@ -27,6 +27,7 @@ from rolesum.cli import (
     train,
 )
 from rolesum.cli.exit import Commands, run_app
+from rolesum.cli.options import Quiet
 from rolesum.interrupts import ending_signals
 
 app = typer.Typer(
@@ -65,6 +66,7 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
     ),
+    quiet: Quiet = False,
 ) -> None:
     pass
 

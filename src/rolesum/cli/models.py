@@ -1,13 +1,13 @@
 """The command `rolesum models`: list, download and compare models."""
 
-import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rolesum.cli.options import Format, Json, Limit, Skip
+from rolesum import strict_json
+from rolesum.cli.options import Encoding, Format, Json, Limit, Skip, read_options
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -24,7 +24,7 @@ def models(context: typer.Context, json_: Json = False) -> None:
     from rolesum.models.listing import describe_models, print_models
 
     if json_:
-        typer.echo(json.dumps(describe_models(), indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps(describe_models(), indent=1, ensure_ascii=False))
     else:
         print_models()
 
@@ -52,7 +52,7 @@ def pull(
     from rolesum.models import pull as pull_model
 
     path = pull_model(name, from_ or ())
-    typer.echo(json.dumps({"model": name, "path": str(path)}) if json_ else str(path))
+    typer.echo(strict_json.dumps({"model": name, "path": str(path)}) if json_ else str(path))
 
 
 @app.command()
@@ -73,7 +73,7 @@ def tiny(
     from rolesum.models.tiny import write_tiny_checkpoint
 
     write_tiny_checkpoint(name, directory, tokenizer, seed)
-    typer.echo(json.dumps({"model": name, "path": str(directory)}) if json_ else str(directory))
+    typer.echo(strict_json.dumps({"model": name, "path": str(directory)}) if json_ else str(directory))
 
 
 @app.command()
@@ -83,6 +83,7 @@ def tokens(
         str, typer.Option("--models", help="Models to compare, separated by commas: aliases, hub ids or directories.")
     ],
     format_: Format = None,
+    encoding: Encoding = None,
     limit: Limit = None,
     skip: Skip = None,
     json_: Json = False,
@@ -91,13 +92,13 @@ def tokens(
 
     Example: rolesum models tokens sample:zh-test --models smollm2-135m,gemma3-270m
     """
-    from rolesum.formats import ReadOptions, read_dialogues
+    from rolesum.formats import read_dialogues
     from rolesum.models.token_table import print_token_table, tokenizer_stats
 
     names = [name.strip() for name in models_.split(",") if name.strip()]
-    options = ReadOptions(format=format_, limit=limit, skip=skip or ())
+    options = replace(read_options(format_, skip=skip, encoding=encoding), limit=limit)
     rows = tokenizer_stats(read_dialogues(file, options), names)
     if json_:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
     else:
         print_token_table(rows)

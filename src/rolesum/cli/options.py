@@ -1,12 +1,12 @@
 """Options that several commands share, and functions that parse their values."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rolesum import strict_json
 from rolesum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def _adapter(given: str) -> Path:
-    from rolesum.models.bundled_adapters import adapter_path
+    from rolesum.models.adapter_metadata import adapter_directory
 
-    return adapter_path(given)
+    return adapter_directory(given)
 
 
 Model = Annotated[
@@ -34,7 +34,7 @@ Adapter = Annotated[
         "--adapter",
         parser=_adapter,
         metavar="<path>",
-        help="Trained adapter, such as runs/NAME/adapter. Default without --model: rolesum-smollm2-135m.",
+        help="Trained run or adapter, such as runs/NAME. Default without --model: rolesum-smollm2-135m.",
     ),
 ]
 FromAdapter = Annotated[
@@ -52,6 +52,23 @@ Roles = Annotated[
     ),
 ]
 Format = Annotated[str | None, typer.Option("--format", help="File format. Default: detected from the content.")]
+
+
+def _set_quiet(quiet: bool) -> None:
+    if quiet:
+        from rolesum.console import console
+
+        console.quiet = True
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", callback=_set_quiet, help="Print no notes and no progress on standard error, only errors."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Encoding of the file: utf-8, gb18030, cp1252, utf-16 … Default: detected."),
+]
 Language = Annotated[
     str | None,
     typer.Option(
@@ -191,14 +208,17 @@ def read_options(
     custom_roles: Mapping[str, Collection[str]] | None = None,
     *,
     json_path: str | None = None,
+    encoding: str | None = None,
 ) -> "ReadOptions":
-    """The ReadOptions of the options --format, --columns, --json-path, --unknown-speaker, --speaker and --skip."""
+    """The ReadOptions of --format, --encoding, --columns, --json-path, --unknown-speaker, --speaker and --skip."""
     from rolesum.formats import ReadOptions
+    from rolesum.formats.encodings import encoding_name
     from rolesum.formats.json_mapping import parse_json_paths
     from rolesum.formats.table import parse_columns
 
     return ReadOptions(
         format=file_format,
+        encoding=encoding_name(encoding) if encoding else None,
         custom_roles=custom_roles or {},
         speakers=speaker_map(speakers),
         columns=parse_columns(columns) if columns else {},
@@ -210,7 +230,7 @@ def read_options(
 
 def recipe_overrides(set_: list[str] | None, from_adapter: str | None) -> list[str]:
     """The recipe's overrides by --set and --from-adapter; the latter takes precedence, as it is applied last."""
-    return [*(set_ or ()), *([f"base_adapter={json.dumps(from_adapter)}"] if from_adapter else ())]
+    return [*(set_ or ()), *([f"base_adapter={strict_json.dumps(from_adapter)}"] if from_adapter else ())]
 
 
 def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...] | None:

@@ -1,6 +1,5 @@
 """The command `rolesum plan`: estimate what a run needs."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rolesum import strict_json
 from rolesum.cli.options import Device, FromAdapter, Json, recipe_overrides
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def plan(
 
     made = make_plan(load_recipe(recipe, recipe_overrides(set_, from_adapter)), device=device, gpu=gpu, measure=measure)
     if json_:
-        typer.echo(json.dumps(asdict(made), ensure_ascii=False))
+        typer.echo(strict_json.dumps(asdict(made), ensure_ascii=False))
     else:
         Console().print(_table(made, elsewhere=gpu is not None))
         for note in made.notes:

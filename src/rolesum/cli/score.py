@@ -1,11 +1,11 @@
 """rolesum score."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import Json, MultiReferenceOption, parse_multi_reference
 
 
@@ -36,6 +36,6 @@ def score(
     found = score_roles(read_pairs(predictions, references), scorer, how)
     results = {role: score_results(one) for role, one in found.items()}
     if json_:
-        typer.echo(json.dumps(results, indent=1, ensure_ascii=False))
+        typer.echo(strict_json.dumps(results, indent=1, ensure_ascii=False))
     else:
         print_results(results)

@@ -37,6 +37,7 @@ def summarize(
     from rolesum.atomic_io import atomic_write_text, check_not_input, check_writable
     from rolesum.formats import open_source, read_dialogues
     from rolesum.generation import streaming
+    from rolesum.generation.preflight import check_before_loading
     from rolesum.generation.summarizer import Summarizer, format_blocks, format_json_lines, summarize_dialogues
 
     if out:
@@ -62,8 +63,9 @@ def summarize(
         summarizer = Summarizer(config)
         streaming.watch_file(Path(file), summarizer, write, options.read_options)
         return
-    source = open_source(file)
+    source = open_source(file, options.encoding)
     dialogues = read_dialogues(source, options.read_options)
+    check_before_loading(config.spec, dialogues, config.roles)
     as_json = json_ or source.is_json
     alone = len(dialogues) == 1 and not as_json and not out
     if alone and (sys.stdout.isatty() if stream is None else stream):

@@ -1,6 +1,5 @@
 """The command `rolesum train`: fine-tune as a recipe says."""
 
-import json
 import os
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rolesum import strict_json
 from rolesum.cli.options import Device, FromAdapter, Json, recipe_overrides
 
 
@@ -56,4 +56,4 @@ def train(
         return
     kind = "model" if loaded.method == "full" else "adapter"
     result = run.result(loaded.method)
-    typer.echo(json.dumps({"run": str(run.path), kind: str(result)}) if json_ else f"{kind}: {result}")
+    typer.echo(strict_json.dumps({"run": str(run.path), kind: str(result)}) if json_ else f"{kind}: {result}")

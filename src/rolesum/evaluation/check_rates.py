@@ -11,7 +11,7 @@ from rolesum.checks.words import tokenize
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
 from rolesum.evaluation.predictions import Prediction
-from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio
+from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio, telling_interval
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,9 @@ def _rates(predicted: Sequence[CheckedSummary], references: Sequence[CheckedSumm
 
     def rate(name: str) -> CheckRate:
         hits, cases = (float(total) for total in statistics[name].rows.sum(axis=0))
-        low, high = intervals[name] or (None, None)
-        reference_low, reference_high = reference_intervals.get(name) or (None, None)
+        low, high = telling_interval(intervals[name], len(predicted)) or (None, None)
+        reference_interval = telling_interval(reference_intervals.get(name), len(references))
+        reference_low, reference_high = reference_interval or (None, None)
         of_references = reference_statistics.get(name)
         value = statistics[name].value if cases else None
         reference = of_references.value if of_references and of_references.rows[:, 1].sum() else None

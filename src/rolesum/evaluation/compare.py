@@ -1,6 +1,5 @@
 """Compare evaluated runs: score all by one scorer, test every pair of systems, and write the comparison."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text, check_writable
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
@@ -72,7 +72,7 @@ def compare_runs(
     }
     done = RunComparison(rows, about)
     if out:
-        atomic_write_text(out / COMPARISON_FILE, json.dumps(done.as_json(), indent=1, ensure_ascii=False) + "\n")
+        atomic_write_text(out / COMPARISON_FILE, strict_json.dumps(done.as_json(), indent=1, ensure_ascii=False) + "\n")
         systems = [ReportSystem(name, evaluation) for name, evaluation in zip(names, evaluations, strict=True)]
         write_tables(out, {system.name: system.evaluation for system in systems})
         title = " against ".join(names)
@@ -122,6 +122,8 @@ def compare_evaluations(
                 for measure, compared in bootstrap.compare_paired(left, right).items():
                     if np.isnan(compared.difference):  # a rate of nothing
                         continue
+                    if compared.pairs < bootstrap.FEW:
+                        compared = replace(compared, p_bootstrap=None)
                     if kind == CHECKS_FAMILY:  # of a check's rate less may be better, or neither
                         compared = replace(compared, wins=None, ties=None, losses=None)
                     rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))

@@ -41,10 +41,7 @@ def evaluate(
         for place, dialogue in enumerate(dialogues)
         if (requested := tuple(role for role in roles or dialogue.summaries if role in dialogue.summaries))
     }
-    if not wanted:
-        has = sorted({role for dialogue in dialogues for role in dialogue.summaries}) or ["none"]
-        what = f"no reference summaries for {', '.join(roles) if roles else 'any role'}; the data has: {', '.join(has)}"
-        raise DataError(what, fix="ask for other --roles, or use rolesum summarize where there are no references")
+    check_references(dialogues, roles)
     total = len(wanted)
     pairs = [("", dialogues[place].summaries[role]) for place, requested in wanted.items() for role in requested]
     name = scorer or default_scorer(pairs)
@@ -68,6 +65,15 @@ def evaluate(
     return Evaluation(
         predictions, score_roles(predictions, name, multi_reference), {**(about_system or {}), **about_run}
     )
+
+
+def check_references(dialogues: Sequence[Dialogue], roles: Sequence[str] | None) -> None:
+    """Raise DataError if no dialogue has a reference for one of the roles, or for any role where none are given."""
+    found = {role for dialogue in dialogues for role in dialogue.summaries}
+    if not (found.intersection(roles) if roles else found):
+        asked, has = ", ".join(roles) if roles else "any role", ", ".join(sorted(found)) or "none"
+        what = f"no reference summaries for {asked}; the data has: {has}"
+        raise DataError(what, fix="ask for other --roles, or use rolesum summarize where there are no references")
 
 
 def add_checks(evaluation: Evaluation, dialogues: Sequence[Dialogue]) -> Evaluation:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.console import log
 from rolesum.dialogue import Dialogue
@@ -54,18 +55,19 @@ def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def score_results(found: Score) -> dict[str, Any]:
-    """A score as plain data: recipe, versions, means, and the 95 % interval of every figure."""
+    """A score as plain data: recipe, versions, means, and the 95 % interval of every figure that has one."""
+    pairs = len(next(iter(found.per_pair.values())))
     return {
         "scorer": found.scorer,
         "scorer_version": found.version,
         "libraries": dict(found.libraries),
         "multi_reference": found.multi_reference,
-        "pairs": len(next(iter(found.per_pair.values()))),
+        "pairs": pairs,
         "means": {measure: round(value, 2) for measure, value in found.means.items()},
         "intervals": {
             measure: [round(bound, 2) for bound in interval]
             for measure, interval in bootstrap.bootstrap_intervals(found.statistics).items()
-            if interval
+            if bootstrap.telling_interval(interval, pairs) and interval
         },
     }
 
@@ -87,7 +89,7 @@ def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
     else:
         (directory / CHECKS_FILE).unlink(missing_ok=True)  # of an evaluation before this one
     results = evaluation_results(evaluation)
-    atomic_write_text(directory / RESULTS_FILE, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(directory / RESULTS_FILE, strict_json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 def _prediction_lines(evaluation: Evaluation) -> str:
@@ -135,7 +137,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(strict_json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ class _ResultsFile(BaseModel):
     data: str | None = None
     data_sha256: str | None = None
     format: str | None = None
+    encoding: str | None = None
     columns: dict[str, str] | None = None
     json_path: dict[str, str] | None = None
     unknown_speaker: str = "refuse"
@@ -243,7 +246,7 @@ def read_run_dialogues(runs: Sequence[EvaluatedRun], data: str | None = None) ->
         return []
     ids = dict.fromkeys(one.id for one in runs[0].predictions)
     source_results: Mapping[str, Any] = next((run.results for run in runs if run.results.get("data")), {})
-    source = open_source(where)
+    source = open_source(where, source_results.get("encoding") if data is None else None)
     if data is None and (changed := _of_other_data(runs, source)):
         what = f"this is not the data that {changed} was made from: it has changed, or the runs are of different data"
         raise DataError(what, where, "name the dialogues that were summarized with --data")

@@ -38,12 +38,18 @@ def read_pairs(predictions: str | Path, references: str | Path) -> list[Predicti
 
     Raises DataError with every line that has no partner, no text or no id.
     """
-    predicted, referenced = open_source(predictions), open_source(references)
-    if predicted.is_json != referenced.is_json:
-        kinds = {True: "JSON", False: "text"}
-        what = f"one file is {kinds[predicted.is_json]}, the other {kinds[referenced.is_json]}"
+    predicted = open_source(predictions, may_be_blank=True)  # a system may have written nothing at all
+    referenced = open_source(references)
+    kinds = ["JSON" if _holds_json(source) else "text" for source in (predicted, referenced)]
+    if len(set(kinds)) > 1:
+        what = f"one file is {kinds[0]}, the other {kinds[1]}"
         raise DataError(what, predicted.name, "give two text files, or two JSON lines files")
-    return _pairs_by_id(predicted, referenced) if predicted.is_json else _pairs_by_line(predicted, referenced)
+    return _pairs_by_id(predicted, referenced) if kinds[0] == "JSON" else _pairs_by_line(predicted, referenced)
+
+
+def _holds_json(source: Source) -> bool:
+    """Whether a file holds JSON records; a text may begin with a brace or a bracket too."""
+    return source.is_json and isinstance(source.first_record, dict) and bool(source.first_record)
 
 
 def read_predictions(path: str | Path | Source) -> list[Prediction]:
@@ -271,7 +277,7 @@ def _outputs_by_line(
     custom_roles: RoleAliases | None,
 ) -> dict[tuple[str, str], tuple[str, str]]:
     role = resolve_role(name, custom_roles)
-    source = open_source(path)
+    source = open_source(path, may_be_blank=True)
     lines = source.text.removesuffix("\n").split("\n")
     if len(lines) not in (len(dialogues), len(chosen)):
         all_of_them = f", or all {len(dialogues)}" if len(chosen) < len(dialogues) else ""
@@ -287,7 +293,7 @@ def _outputs_by_id(
     path: str, problems: list[Problem], custom_roles: RoleAliases | None
 ) -> dict[tuple[str, str], tuple[str, str]]:
     source = open_source(path)
-    if not source.is_json:
+    if not _holds_json(source):
         fix = "name the role of a text file, as in --predictions user=FILE; or give JSON lines with ids"
         raise UsageError("a text file without a role", source.name, fix)
     return {

@@ -11,7 +11,7 @@ from typing import Any
 from rolesum.atomic_io import atomic_write_text, check_writable
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.evaluation.evaluate import add_checks, evaluate
+from rolesum.evaluation.evaluate import add_checks, check_references, evaluate
 from rolesum.evaluation.evaluated_run import write_evaluation
 from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.llm_judge.agreement import check_human_ratings, judge_agreement, read_human_ratings
@@ -23,6 +23,7 @@ from rolesum.evaluation.report.terminal import write_tables
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 from rolesum.generation import Decoding, Engine, summarize
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.preflight import check_before_loading
 from rolesum.generation.summarizer import SummarizerConfig
 from rolesum.metrics.scorers import MultiReference, get_scorer
 
@@ -54,7 +55,7 @@ class EvaluationTask:
         """The data, `whole` or up to the limit. Raises UsageError for no data, ResourceError for a bad `out`."""
         if self.data is None:
             raise UsageError("no data to evaluate on", fix="name it: --data FILE")
-        source = open_source(self.data)
+        source = open_source(self.data, self.read_options.encoding)
         dialogues = read_dialogues(source, replace(self.read_options, limit=None) if whole else self.read_options)
         _check_ids(dialogues)
         self.check_output()
@@ -69,6 +70,8 @@ def evaluate_model(task: EvaluationTask, config: SummarizerConfig) -> Evaluation
     """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report."""
     source, dialogues = task.read()
     spec = config.spec
+    check_before_loading(spec, dialogues)
+    check_references(dialogues, task.roles)
     engine = spec.open()
     prompt_model = engine.text_model
     if prompt_model:
@@ -208,6 +211,8 @@ def _about_data(task: EvaluationTask, source: Source) -> dict[str, Any]:
     }
     if options.format:
         about["format"] = options.format
+    if options.encoding:
+        about["encoding"] = options.encoding
     if options.columns:
         about["columns"] = dict(options.columns)
     if options.json_path:

@@ -83,7 +83,7 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
         paths = f"; or name its paths, such as --json-path turns=…,speaker=…,text=…; it has {where}" if where else ""
         fix = f"each record needs turns (or another format's keys); see docs/formats.md{paths}"
         raise DataError("the JSON holds no dialogue of a known format", source.name, fix)
-    if source.name.lower().endswith((".csv", ".tsv")):
+    if source.suffix in (".csv", ".tsv"):
         return table.FORMAT  # its reader names the columns of the file, and says how to map them
     wants = 'plain wants "Speaker: text" lines, csv may want --columns'
     fix = f"name it with --format: {', '.join(FORMATS)} ({wants})"
@@ -175,7 +175,7 @@ def read_items(source: str | Path | Source, options: ReadOptions = DEFAULTS) -> 
     """
     aliases = {role: tuple(names) for role, names in options.custom_roles.items()}
     given = {label: resolve_role(role, aliases) for label, role in options.speakers.items()}
-    opened = source if isinstance(source, Source) else open_source(source)
+    opened = source if isinstance(source, Source) else open_source(source, options.encoding)
     for item in parse_dialogues(opened, options):
         yield item if isinstance(item, Problem) else _resolved(item, aliases, given)
 

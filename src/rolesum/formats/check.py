@@ -55,7 +55,7 @@ def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: C
     A summary for a role that no speaker plays is a problem, except for `sections`. The options `skip` and `limit` are
     not used.
     """
-    source = open_source(path)
+    source = open_source(path, options.encoding)
     name = format_name(source, options)
     result = CheckResult(source.name, name)
     first_places: dict[str, str] = {}
@@ -66,6 +66,7 @@ def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: C
         if item.id in first_places:
             what = f"the id {item.id} stands twice (first at {first_places[item.id]})"
             result.problems.append(Problem(what, item.source, "give each dialogue an id of its own"))
+            continue
         first_places.setdefault(item.id, item.source)
         for role in item.summaries:
             if role not in (*WHOLE_DIALOGUE, *sections) and not item.speakers(role):

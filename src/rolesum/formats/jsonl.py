@@ -3,16 +3,17 @@
 See dialogue.schema.json. Statements name turns by their numbers from 1 in the file, by their places from 0 in memory.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue, Pair, Statement, Turn
 from rolesum.errors import Problem, did_you_mean
 from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.roles import roles_of_speakers
 
 FIELDS = ("id", "turns", "roles", "summaries", "statements", "pairs", "language", "meta")
+_TURN_FIELDS = {"speaker", "text", "time"}
 _STATEMENT_FIELDS = {"text", "role", "supported", "turns", "kind"}
 _PAIR_FIELDS = {"role", "chosen", "rejected"}
 _HINTS = 8  # unknown fields of a record for which one is sought that was meant
@@ -54,7 +55,9 @@ def to_json(dialogue: Dialogue) -> str:
         "meta": dict(dialogue.meta),
     }
     # roles are written even where there are none: left out, they would be read off the labels
-    return json.dumps({key: entry for key, entry in value.items() if entry or key == "roles"}, ensure_ascii=False)
+    return strict_json.dumps(
+        {key: entry for key, entry in value.items() if entry or key == "roles"}, ensure_ascii=False
+    )
 
 
 def _dialogue(record: Record) -> Dialogue:
@@ -117,7 +120,7 @@ def _faults(value: Any) -> list[tuple[str, str]]:
         faults.append(("no id", "give each dialogue an id that is a text or a whole number"))
     turns = value.get("turns")
     if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
-        faults.append(("turns must be a list of {speaker, text}, with a time where it is known", schema))
+        faults.append(_turn_fault(turns))
         turns = []
     elif not any(turn["text"].strip() for turn in turns):
         faults.append(("the dialogue has no turns", "mend or remove the record, or skip its id"))
@@ -138,14 +141,32 @@ def _faults(value: Any) -> list[tuple[str, str]]:
     return faults
 
 
+def _turn_fault(turns: Any) -> tuple[str, str]:
+    """What is wrong with the first broken turn, and the fix."""
+    rule, schema = "turns must be a list of {speaker, text}, with a time where it is known", "see docs/formats.md"
+    if not isinstance(turns, list):
+        return rule, schema
+    number, turn = next((number, turn) for number, turn in enumerate(turns, 1) if not _is_turn(turn))
+    if not isinstance(turn, dict):
+        return f"{rule}; turn {number} is no object", schema
+    if unknown := sorted(map(str, set(turn) - _TURN_FIELDS)):
+        listed = ", ".join(f'"{key[:40]}"' for key in unknown[:_HINTS])
+        return f"{rule}; turn {number} has {listed} too", "remove what is not in the format, or keep it under meta"
+    wrong = next(key for key in ("speaker", "text", "time") if not _is_turn_field(turn, key))
+    return f"{rule}; turn {number} has no text under {wrong}", schema
+
+
+def _is_turn_field(turn: dict[str, Any], key: str) -> bool:
+    if key == "text":
+        return isinstance(turn.get(key), str)
+    return _is_text(turn.get(key, "unknown" if key == "time" else None))
+
+
 def _is_turn(turn: Any) -> bool:
     return (
         isinstance(turn, dict)
-        and {"speaker", "text"} <= set(turn) <= {"speaker", "text", "time"}
-        and isinstance(turn["speaker"], str)
-        and isinstance(turn["text"], str)
-        and bool(turn["speaker"].strip())
-        and _is_text(turn.get("time", "unknown"))
+        and set(turn) <= _TURN_FIELDS
+        and all(_is_turn_field(turn, key) for key in ("speaker", "text", "time"))
     )
 
 

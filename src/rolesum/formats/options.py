@@ -12,6 +12,7 @@ class ReadOptions:
 
     Attributes:
         format: The file format's name, a key of FORMATS; None detects it from the content.
+        encoding: The text's encoding, one of formats.encodings.ENCODINGS; None detects it.
         custom_roles: Custom role -> its aliases.
         speakers: A speaker's label -> the role that this speaker plays; takes precedence over the file.
         columns: Field -> its column in a CSV or TSV file.
@@ -23,6 +24,7 @@ class ReadOptions:
     """
 
     format: str | None = None
+    encoding: str | None = None
     custom_roles: Mapping[str, Collection[str]] = field(default_factory=dict)
     speakers: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)

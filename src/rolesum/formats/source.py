@@ -15,21 +15,25 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, SizeError, did_you_mean
+from rolesum.formats import parquet
 from rolesum.formats.docx import DOCUMENT, document_text
+from rolesum.formats.encodings import PACKED_SUFFIXES, SURE_ENCODINGS, UTF8, decode, unpack
 from rolesum.formats.options import DEFAULT_LIMITS, SourceLimits
 from rolesum.os_errors import cannot_read, os_error
 
 STDIN = "-"
+STDIN_NAME = "standard input"  # in messages
 SAMPLE = "sample:"
 
 _TRIED = 100_000  # values of a file that are tried, to find one that can be read
 
 _ARRAY_START = re.compile(r"\s*\[")
 _BETWEEN = re.compile(r"[ \t\n,]*+")  # the values of an array
-# An object, or an array of values. A chat line such as "[客服]小王：…" begins with a bracket too.
-_JSON_START = re.compile(r'\s*(\{|\[\s*([{\["\]]|$))')
+# An object, or an array of values. A chat line such as "[客服]小王：…" or a text "{name} said …" begins so too.
+_JSON_START = re.compile(r"""\s*(\{\s*(["'}]|\w+\s*:)|\{[ \t]*(\n|$)|\[\s*([{\["\]]|$))""")
 
 
 # A Slack export has files of its members and channels, and a file for each channel and day. An export of one channel
@@ -41,7 +45,7 @@ _IS_DAY_IN_ZIP = re.compile(rf"(?:^|/){_DAY.pattern}$")
 
 # What a JSON value stands behind, and strings, whose contents are no values. A string may lack its end.
 _VALUE_OR_STRING = re.compile(r'[\[{,]|"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_CELL_DELIMITERS = "\t;"  # of tables, beside the comma
+_CELL_DELIMITERS = "\t;|"  # of tables, beside the comma
 
 _ZIP_ENTRY = b"PK\x01\x02"  # begins each entry of a zip's directory
 
@@ -63,11 +67,13 @@ class Source:
     """A file's text without BOM and with \\n line ends; `name` is its name in error messages.
 
     An export of many files has them in `files`, by their paths in it; its `text` lists them with their digests.
+    `encoding` is the one that the file was read as.
     """
 
     name: str
     text: str
     files: Mapping[str, str] = field(default_factory=dict, hash=False)
+    encoding: str = UTF8
     is_json: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +81,18 @@ class Source:
 
     @property
     def stem(self) -> str:
-        return Path(self.name).stem
+        """The file's name without its ending, which is the id of a dialogue that has none: call.vtt.gz is call."""
+        return "stdin" if self.name == STDIN_NAME else self._unpacked_path.stem
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the file's name in lower case, without .gz or .zst: .csv."""
+        return self._unpacked_path.suffix.lower()
+
+    @property
+    def _unpacked_path(self) -> Path:
+        path = Path(self.name)
+        return path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
 
     @cached_property
     def lines(self) -> list[str]:
@@ -99,10 +116,10 @@ class Source:
             if not line.strip():
                 continue
             try:
-                yield _checked_text(Record(json.loads(line), f"{self.name}:{number}"))
+                yield _checked(Record(json.loads(line), f"{self.name}:{number}"))
             except json.JSONDecodeError as error:
                 if number == self._first_line and (whole := self._single_object()) is not None:
-                    yield whole
+                    yield _checked(whole)
                     return
                 yield Problem(
                     f"broken JSON: {error.msg} at column {error.colno}: {_excerpt(line, error.pos)}",
@@ -135,7 +152,7 @@ class Source:
             except ValueError as error:  # a number of thousands of digits
                 yield Problem(f"broken JSON: {error}", f"{self.name}:{line}", "mend or remove this record")
                 return
-            yield _checked_text(Record(value, f"{self.name}:{line}"))
+            yield _checked(Record(value, f"{self.name}:{line}"))
 
     @cached_property
     def _first_line(self) -> int:
@@ -160,16 +177,17 @@ class Format:
     outranks: frozenset[str] = frozenset()  # formats of which it is a special case
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: str | Path, encoding: str | None = None, *, may_be_blank: bool = False) -> Source:
     """Read a file, standard input (`-`), a bundled sample (`sample:en-test`), or an export: a directory or a zip.
 
-    Raises DataError.
+    A file may be packed by gzip or zstd. Its encoding is UTF-8, that of its byte order mark, or a detected one, which
+    is logged, unless `encoding` names it. Raises DataError.
     """
     name = str(path)
     if name == STDIN:
         if sys.stdin is None:
             raise DataError("there is no standard input", fix="name a file")
-        raw, name = sys.stdin.buffer.read(), "standard input"
+        raw, name = sys.stdin.buffer.read(), STDIN_NAME
     elif name.startswith(SAMPLE):
         raw = _sample(name.removeprefix(SAMPLE))
     elif Path(path).is_dir():
@@ -179,20 +197,39 @@ def open_source(path: str | Path) -> Source:
             raw = Path(path).read_bytes()
         except OSError as error:
             raise cannot_read(error, name) from None
-    return decode_source(raw, name)
+    if raw.startswith(parquet.MAGIC) and name != STDIN_NAME:
+        return Source(name, "\n".join(parquet.parquet_lines(Path(path))))
+    source = decode_source(raw, name, encoding=encoding, may_be_blank=may_be_blank)
+    if encoding is None and source.encoding not in SURE_ENCODINGS:
+        from rolesum.console import log  # here: rich takes time to import
+
+        log(f"{name}: read as {source.encoding}; --encoding names another encoding")
+    return source
 
 
-def decode_source(raw: bytes, name: str, limits: SourceLimits = DEFAULT_LIMITS) -> Source:
-    """What a file holds: text, or a zipped export. Raises DataError, also for what is over a limit."""
+def decode_source(
+    raw: bytes,
+    name: str,
+    limits: SourceLimits = DEFAULT_LIMITS,
+    *,
+    encoding: str | None = None,
+    may_be_blank: bool = False,
+) -> Source:
+    """What a file holds: text, packed text, or a zipped export.
+
+    Raises DataError, also for what is over a limit and, unless it `may_be_blank`, for a file without text.
+    """
+    raw = unpack(raw, name, limits.max_bytes)
     if _is_zip(raw):
         files = _read_export_zip(raw, name, limits)
         if DOCUMENT not in files:
             return _export(name, files, limits)
-        raw = document_text(files[DOCUMENT], name).encode()
-    text = _decoded(raw, name)
-    if not text or text.isspace():
+        raw, encoding = document_text(files[DOCUMENT], name).encode(), UTF8
+    decoded = decode(raw, name, encoding)
+    text = with_newlines(decoded.text)
+    if not may_be_blank and (not text or text.isspace()):
         raise DataError("the file is empty", name, "give it at least one dialogue")
-    source = Source(name, text)
+    source = Source(name, text, encoding=decoded.encoding)
     check_num_values([source], name, limits.max_values)
     return source
 
@@ -313,29 +350,32 @@ def _is_wanted(path: str) -> bool:
 
 
 def _export(name: str, raw: Mapping[str, bytes], limits: SourceLimits) -> Source:
-    files = {path: _decoded(raw[path], f"{name}/{path}") for path in sorted(raw)}
+    files = {path: with_newlines(decode(raw[path], f"{name}/{path}").text) for path in sorted(raw)}
     check_num_values((Source(path, text) for path, text in files.items()), name, limits.max_values)
     listed = [f"{path} {hashlib.sha256(text.encode()).hexdigest()}" for path, text in files.items()]
     return Source(name, "\n".join(listed), files)
 
 
-def _decoded(raw: bytes, name: str) -> str:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        fix = "save the file as UTF-8 (iconv -f GB18030 -t UTF-8 IN > OUT, if it is Chinese)"
-        raise DataError(f"not UTF-8: byte 0x{error.object[error.start]:02x}", f"{name}:{line}", fix) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def with_newlines(text: str) -> str:
+    """The text with \\n at the ends of its lines, and without byte order marks at their begins.
+
+    A file that was put together from several has one at each file's begin.
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n\ufeff", "\n")
 
 
-def _checked_text(record: Record) -> Record | Problem:
-    """The record, unless it holds half of a surrogate pair (a cut emoji), which cannot be encoded as UTF-8."""
+def _checked(record: Record) -> Record | Problem:
+    """The record with null for NaN and infinities, which are no JSON, though some programs write them.
+
+    Half of a surrogate pair (a cut emoji), which cannot be encoded as UTF-8, is a Problem.
+    """
     try:
-        json.dumps(record.value, ensure_ascii=False).encode()
+        json.dumps(record.value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         fix = "remove the escape that begins with \\ud from this record"
         return Problem("half of an emoji (a lone surrogate)", record.location, fix)
+    except ValueError:
+        return _checked(Record(strict_json.finite(record.value), record.location))
     return record
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,7 +16,12 @@ from rolesum.roles import OVERALL, roles_of_speakers
 FIELDS = ("id", "speaker", "text", "time", "role", "dialogue", "summary")
 _OF_TURN = {"speaker", "text", "time", "role"}  # fields of a row that is a turn
 REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
-DELIMITERS = ("\t", ",", ";")
+DELIMITERS = ("\t", ",", ";", "|")
+_SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # by which Excel tells the delimiter, above the header
+_MARKDOWN_RULE = re.compile(r":?-+:?|")  # a cell of the line below a Markdown table's header
+
+# A cell may hold a whole dialogue: csv's own limit is 131,072 characters. The largest C long of every platform.
+csv.field_size_limit(2**31 - 1)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -49,12 +55,17 @@ def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[D
     Raises UsageError for columns that the table does not have.
     """
     delimiter, found = _columns(source, columns or {})
+    header = f"{source.name}:{_header_place(source) + 1}"
     if not any(need <= found.keys() for need in REQUIRED_FIELDS):
         names = ", ".join(csv_header(source, delimiter))
         what = f"no column is known for speaker and text, or for dialogue (the file has: {names[:200]})"
-        yield Problem(what, f"{source.name}:1", "map them: --columns id=call_id,speaker=who,text=utterance")
+        yield Problem(
+            what,
+            f"{source.name}:{_header_place(source) + 1}",
+            "map them: --columns id=call_id,speaker=who,text=utterance",
+        )
     elif twice := [column for column in found.values() if csv_header(source, delimiter).count(column) > 1]:
-        yield Problem(f"the column {twice[0]} is there twice", f"{source.name}:1", "rename one of them")
+        yield Problem(f"the column {twice[0]} is there twice", header, "rename one of them")
     elif "dialogue" in found:
         yield from _dialogue_rows(source, delimiter, found)
     else:
@@ -62,19 +73,26 @@ def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[D
 
 
 def csv_header(source: Source, delimiter: str = ",") -> list[str]:
-    """The names in the first line."""
+    """The names in the first line, or in the second where the first names the delimiter: sep=;"""
     try:
-        cells = next(csv.reader(io.StringIO(source.lines[0]), delimiter=delimiter), [])
-    except csv.Error:  # a line longer than any header
+        cells = next(csv.reader(source.lines[_header_place(source) :][:1], delimiter=delimiter), [])
+    except csv.Error:
         return []
     return [cell.strip() for cell in cells]
 
 
+def _header_place(source: Source) -> int:
+    """The number of lines above the header."""
+    return int(_SEPARATOR_LINE.fullmatch(source.lines[0].rstrip(",;\t|")) is not None)
+
+
 def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Problem]:
     """Each row as a record of column -> cell; a row of the wrong length and broken quotes come as a Problem."""
-    text = io.StringIO(source.text, newline="")
+    text, above = io.StringIO(source.text, newline=""), _header_place(source)
+    for _ in range(above):
+        text.readline()
     reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-    line = 2  # where the current row begins
+    line = above + 2  # where the current row begins
     try:
         names = [name.strip() for name in next(reader, [])]
         for row in reader:
@@ -82,7 +100,9 @@ def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Probl
                 continue
             while line < len(source.lines) and not source.lines[line - 1]:  # the csv module skips empty lines
                 line += 1
-            place, line = f"{source.name}:{line}", reader.line_num + 1
+            place, line = f"{source.name}:{line}", above + reader.line_num + 1
+            if delimiter == "|" and all(_MARKDOWN_RULE.fullmatch(cell.strip()) for cell in row):
+                continue
             cells = dict(zip(names, row, strict=False))
             if len(row) != len(names):  # the message names no columns: a header may be far wider
                 if any(cell.strip() for cell in cells.values()):
@@ -122,7 +142,7 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
     names = csv_header(source, best[0])
     if missing := [column for column in given.values() if column not in names]:
         what = f"the table has no column {', '.join(missing)}"
-        raise UsageError(what, f"{source.name}:1", did_you_mean(missing[0], names))
+        raise UsageError(what, f"{source.name}:{_header_place(source) + 1}", did_you_mean(missing[0], names))
     return best
 
 

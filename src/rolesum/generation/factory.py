@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from rolesum.console import log
+from rolesum.console import log_once
 from rolesum.errors import ModelError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Engine
 from rolesum.generation.engines.openai_client import API_KEY_VARIABLE, OpenAIClient, check_endpoint_url
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
+from rolesum.models.adapter_metadata import adapter_directory
 from rolesum.models.bundled_adapters import license_notice
+from rolesum.models.revisions import cache_dir
 
 if TYPE_CHECKING:
     from rolesum.models.prompt_model import PromptModel
@@ -67,6 +69,8 @@ class EngineSpec:
         if self.engine not in ENGINES:
             raise UsageError(f'no engine "{self.engine}"', fix=did_you_mean(self.engine, ENGINES))
         check_language_name(self.language)
+        if self.adapter is not None:
+            object.__setattr__(self, "adapter", adapter_directory(self.adapter))
         for name, (option, engines) in _OPTIONS.items():
             if getattr(self, name) not in _UNSET and self.engine not in engines:
                 what = f"{option} is not for the engine {self.engine}"
@@ -95,7 +99,7 @@ def open_engine(spec: EngineSpec) -> Engine:
     """The engine of a spec; see EngineSpec.open."""
     for weights in (spec.adapter, spec.model):
         if weights is not None and (notice := license_notice(Path(weights))):
-            log(notice)
+            log_once(notice, cache_dir())
     if spec.engine == "transformers":
         return _open_transformers(spec)
     if spec.engine == "openai":

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 1000
 COMPARISON_RESAMPLES = 10_000  # resamples of a comparison, whose p-values need more
+FEW = 30  # with fewer pairs, resamples are too much alike: intervals are too narrow and bootstrap p-values too small
 SEED = 1
 MAX_ELEMENTS_PER_STEP = 4_000_000  # numbers: the memory of one step
 MAX_ELEMENTS = 400_000_000  # past this a comparison of many pairs makes do with fewer resamples
@@ -77,8 +78,9 @@ def bootstrap_intervals(
 class Comparison:
     """System B against system A on the same pairs: `difference` is B - A, in the figure's own unit.
 
-    `p_bootstrap` and `p_randomization` are two-sided. `effect` is d_z, the mean difference of a pair over its standard
-    deviation; it and `wins` (of B), `ties`, `losses` are None for figures of a corpus, which pairs do not have.
+    `p_bootstrap` and `p_randomization` are two-sided; the former may be None where it would mislead, see FEW. `effect`
+    is d_z, the mean difference of a pair over its standard deviation; it and `wins` (of B), `ties`, `losses` are None
+    for figures of a corpus, which pairs do not have.
     """
 
     a: float
@@ -86,7 +88,7 @@ class Comparison:
     difference: float
     low: float
     high: float
-    p_bootstrap: float
+    p_bootstrap: float | None
     p_randomization: float
     pairs: int
     resamples: int
@@ -239,3 +241,8 @@ def _interval(figures: Floats, share: float) -> tuple[float, float] | None:
     tail = (1 - share) / 2
     low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def telling_interval(interval: tuple[float, float] | None, pairs: int) -> tuple[float, float] | None:
+    """The interval, or None for one of few pairs without any width: it would say that the figure is certain."""
+    return None if interval is None or (pairs < FEW and interval[1] - interval[0] < 1e-9) else interval

@@ -12,12 +12,14 @@ from typing import Any, TypedDict, cast
 
 from pydantic import ValidationError
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import ModelError
 from rolesum.instructions import InstructionSet, SectionSet
 
 METADATA_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
+ADAPTER_FOLDER, MODEL_FOLDER = "adapter", "model"  # in the directory of a run: what it trained
 
 
 # Options of LoRA that change nothing of what A and B mean, or that are said by the tensors themselves.
@@ -74,14 +76,26 @@ _TYPES: dict[str, Any] = {
 }
 
 
+def adapter_directory(name_or_path: str | Path) -> Path:
+    """An adapter's directory: from its path, from that of the run that trained it, or from a bundled adapter's name."""
+    from rolesum.models.bundled_adapters import adapter_path  # here: it reads metadata itself
+
+    path = adapter_path(name_or_path)
+    inside = path / ADAPTER_FOLDER
+    return inside if (inside / CONFIG_FILE).is_file() and not (path / CONFIG_FILE).is_file() else path
+
+
 def read_adapter_metadata(directory: str | Path) -> AdapterMetadata:
     """An adapter's metadata; empty for an adapter that rolesum did not make. Raises ModelError if it is no adapter."""
-    folder = Path(directory)
+    folder = adapter_directory(directory)
     if not (folder / CONFIG_FILE).is_file():
         from rolesum.models.bundled_adapters import bundled_adapters  # here: it reads metadata itself
 
-        fix = "give the directory that holds adapter_config.json, such as "
-        fix += " or ".join(["runs/NAME/adapter", *bundled_adapters()])
+        if (folder / MODEL_FOLDER / "config.json").is_file():
+            fix = f"this run trained the whole model: --model {folder / MODEL_FOLDER}"
+            raise ModelError("no adapter here", str(folder), fix)
+        fix = "give the directory of a run, or the one that holds adapter_config.json, such as "
+        fix += " or ".join(["runs/NAME", *bundled_adapters()])
         raise ModelError("no adapter here", str(folder), fix)
     return read_metadata(folder)
 
@@ -130,7 +144,7 @@ def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
 
 
 def _to_json(metadata: Mapping[str, Any]) -> str:
-    return json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
+    return strict_json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
 
 
 def adapter_chain(metadata: AdapterMetadata) -> list[Mapping[str, Any]]:

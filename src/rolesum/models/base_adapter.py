@@ -14,12 +14,13 @@ from rolesum.models.adapter_metadata import (
     METADATA_FILE,
     AdapterMetadata,
     adapter_chain,
+    adapter_directory,
     beyond_plain_lora,
     custom_instructions,
     custom_sections,
     read_adapter_metadata,
 )
-from rolesum.models.bundled_adapters import adapter_for, adapter_path, bundled_name
+from rolesum.models.bundled_adapters import adapter_for, bundled_name
 from rolesum.recipe import Recipe
 
 # The recipe's lora keys that an adapter decides, as PEFT names them. Dropout is for training only.
@@ -86,7 +87,7 @@ def read_base_adapter(recipe: Recipe) -> BaseAdapter | None:
     """The adapter that base_adapter names; None where the recipe names none. Raises ModelError for what is none."""
     if recipe.base_adapter is None:
         return None
-    directory = adapter_path(recipe.base_adapter)
+    directory = adapter_directory(recipe.base_adapter)
     metadata = read_adapter_metadata(directory)
     try:
         config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.file_state import FileState, find_change
 from rolesum.models.catalog import CATALOG, MARKER_FILE
@@ -42,7 +43,7 @@ def record_file(directory: Path, state: FileState) -> None:
     """Note that a converted model is that of a file of the user's, so that the file need not be hashed again."""
     marker = directory / MARKER_FILE
     facts = json.loads(marker.read_text(encoding="utf-8"))
-    atomic_write_text(marker, json.dumps({**facts, "found_at": state.as_json()}, indent=1) + "\n")
+    atomic_write_text(marker, strict_json.dumps({**facts, "found_at": state.as_json()}, indent=1) + "\n")
 
 
 def model_dirs() -> Path:

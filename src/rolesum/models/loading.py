@@ -9,7 +9,15 @@ from typing import Any
 import torch
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
-from rolesum.models.adapter_metadata import AdapterMetadata, read_adapter_metadata, read_metadata
+from rolesum.models.adapter_metadata import (
+    ADAPTER_FOLDER,
+    CONFIG_FILE,
+    MODEL_FOLDER,
+    AdapterMetadata,
+    adapter_directory,
+    read_adapter_metadata,
+    read_metadata,
+)
 from rolesum.models.adapters import attach_adapter, compute_fingerprint
 from rolesum.models.catalog import CATALOG, DEFAULT_MODEL, CatalogEntry
 from rolesum.models.chat_template import chat_format
@@ -18,6 +26,7 @@ from rolesum.models.converted import read_converted
 from rolesum.models.download import is_gguf, pull
 from rolesum.models.encoder_decoder import check_encoder_decoder, encoder_decoder_spec
 from rolesum.models.families import Family, family_of
+from rolesum.models.languages import catalog_entry
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.revisions import split_revision
 from rolesum.models.segment_encoder import SegmentEncoder
@@ -60,7 +69,7 @@ def load_prompt_model(path_or_alias: str | Path | None = None, adapter: str | Pa
         max_length=spec.source_length if spec else _max_length(config.get_text_config()),
         encoder_decoder_spec=spec,
         metadata=metadata or read_metadata(path),
-        adapter=Path(adapter) if adapter is not None else None,
+        adapter=adapter_directory(adapter) if adapter is not None else None,
         shares_prefix=family.shares_prefix,
     )
 
@@ -170,6 +179,12 @@ def find_model(name: str) -> Path:
     """
     path = Path(name)
     if path.is_dir():
+        if (path / "config.json").is_file():
+            return path
+        if (path / MODEL_FOLDER / "config.json").is_file():  # the directory of a run
+            return path / MODEL_FOLDER
+        if any((folder / CONFIG_FILE).is_file() for folder in (path, path / ADAPTER_FOLDER)):
+            raise ModelError("an adapter, not a model", name, f"name it with --adapter {name}")
         return path
     if is_gguf(name) or split_revision(name)[0] in CATALOG or _HUB_ID.match(name):
         return pull(name)
@@ -179,9 +194,7 @@ def find_model(name: str) -> Path:
 
 def _entry(name: str, path: Path) -> CatalogEntry | None:
     """The catalog's entry, also where a converted directory is given by its path."""
-    given = split_revision(name)[0]
-    named = next((entry for entry in CATALOG.values() if given in (entry.alias, entry.hub_id)), None)
-    if named is not None:
+    if (named := catalog_entry(name)) is not None:
         return named
     converted = read_converted(path)
     return CATALOG.get(converted.alias or "") if converted else None

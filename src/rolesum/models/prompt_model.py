@@ -9,13 +9,14 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import ModelError, Problem
+from rolesum.errors import ModelError
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout, SectionSet
 from rolesum.models.adapter_metadata import AdapterMetadata, custom_instructions, custom_sections, instruction_sets
 from rolesum.models.attention.masks import supports_custom_masks
-from rolesum.models.catalog import CatalogEntry, models_for_language
+from rolesum.models.catalog import CatalogEntry
 from rolesum.models.encoder_decoder import EncoderDecoderSpec
 from rolesum.models.families import OTHER, OTHER_ENCODER_DECODER, Family
+from rolesum.models.languages import check_dialogue_languages
 from rolesum.models.protocols import Tokenizer
 from rolesum.models.segment_encoder import SegmentEncoder
 
@@ -80,17 +81,7 @@ class PromptModel:
 
     def check_languages(self, dialogues: list[Dialogue]) -> None:
         """Raise ModelError for dialogues in a language that the catalog says the base cannot read."""
-        if self.catalog_entry is None:
-            return
-        languages = self.catalog_entry.languages
-        unread = [dialogue for dialogue in dialogues if dialogue.language not in languages]
-        if unread:
-            language = unread[0].language
-            name = {"zh": "Chinese", "en": "English"}.get(language, language)
-            what = f"{self.name} does not read {name}, and {len(unread)} of the dialogues are in it"
-            readers = " or ".join(models_for_language(language))
-            fix = f"leave them out with --skip, or use a base that reads it, without this adapter: --model {readers}"
-            raise ModelError([Problem(what, unread[0].location, fix)])
+        check_dialogue_languages(self.name, self.catalog_entry, dialogues)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import ModelError
 from rolesum.models.catalog import CATALOG
@@ -60,7 +61,7 @@ def record_commit(hub_id: str, revision: str, commit: str) -> None:
         return
     known = recorded_revisions()
     known[f"{hub_id}@{revision}" if revision else hub_id] = commit
-    text = json.dumps(known, indent=1, sort_keys=True) + "\n"
+    text = strict_json.dumps(known, indent=1, sort_keys=True) + "\n"
     atomic_write_text(cache_dir() / REVISIONS_FILE, text)
 
 

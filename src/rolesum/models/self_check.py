@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import ModelError
 from rolesum.models.attention.masks import bundle_visibility, make_attention_mask, supports_custom_masks
@@ -211,7 +212,7 @@ def remembered(what: str, model: PreTrainedModel, check: Callable[[], str | None
         "device": device,
         "versions": versions,
     }
-    name = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+    name = hashlib.sha256(strict_json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
     file = cache_dir() / "self-checks" / f"{name}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(file.read_text(encoding="utf-8"))["result"]
@@ -220,5 +221,5 @@ def remembered(what: str, model: PreTrainedModel, check: Callable[[], str | None
     result = check()
     with suppress(OSError):  # a cache that cannot be written costs the next start a check
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(file, json.dumps({"result": result, **key}, default=str, indent=1) + "\n")
+        atomic_write_text(file, strict_json.dumps({"result": result, **key}, default=str, indent=1) + "\n")
     return result

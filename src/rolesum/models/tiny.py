@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats import read_dialogues
@@ -133,7 +134,7 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
         (work / MODEL_FILE).write_bytes(_tokenizer_model(config["model_type"]))
     if config["model_type"] != "chatglm":
         config["vocab_size"] = len(read_model(work / MODEL_FILE).pieces)
-    (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (work / "config.json").write_text(strict_json.dumps(config, indent=1) + "\n", encoding="utf-8")
     torch.manual_seed(seed)
     with quiet_transformers():
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # not annotated

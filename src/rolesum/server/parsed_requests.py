@@ -4,10 +4,10 @@ What these functions return is small, or one text: the server's own process unpa
 """
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats.jsonl import to_json
@@ -153,7 +153,7 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
     )
     options = request.model_dump_json(include={"roles", "sections", "language", "options"})
     lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
-    digest = hashlib.sha256(json.dumps([model, options, lines]).encode()).hexdigest()
+    digest = hashlib.sha256(strict_json.dumps([model, options, lines]).encode()).hexdigest()
     return ParsedBatch(model, options, request.options, lines, digest)
 
 
@@ -165,11 +165,14 @@ def parse_chat(raw: bytes, context: ParsingContext) -> ParsedChat:
     text, dialogue = "", None
     if role:
         transcript = next((message.text for message in reversed(chat.messages) if message.role == "user"), "")
-        options, aliases = InputOptions(text=transcript or " "), context.aliases_with(model, None)
-        _, (dialogue,) = parse_dialogues(options, context.limits, aliases=aliases, max_dialogues=1)
+        if not transcript.strip():
+            raise UsageError("the last user message has no text", "messages", "send the transcript in it")
+        options, aliases = InputOptions(text=transcript), context.aliases_with(model, None)
+        _, (dialogue,) = parse_dialogues(options, context.limits, aliases=aliases, max_dialogues=1, text_key="messages")
     else:
         text = _joined_messages(chat, model, context.limits)
-    return ParsedChat(model, chat.model, role, chat.parameters(), bool(chat.stream), with_usage, dialogue, text)
+    parameters = chat.parameters(context.limits.max_new_tokens)
+    return ParsedChat(model, chat.model, role, parameters, bool(chat.stream), with_usage, dialogue, text)
 
 
 def _joined_messages(chat: ChatRequest, model: str, limits: Limits) -> str:
@@ -177,7 +180,7 @@ def _joined_messages(chat: ChatRequest, model: str, limits: Limits) -> str:
     text = "\n\n".join(message.text for message in chat.messages if message.text.strip())
     if not text.strip():
         raise UsageError("the messages are empty", "messages", "send a message with text")
-    if any(message.role == "assistant" for message in chat.messages):
+    if any(message.role in ("assistant", "tool", "function") for message in chat.messages):
         what = f"{model} reads one message, and there is an earlier answer among the messages"
         fix = f"send the text to read only, or use {model}:ROLE, which reads the last user message"
         raise UsageError(what, "messages", fix)

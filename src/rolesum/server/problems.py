@@ -16,7 +16,15 @@ from rolesum.errors import (
     SizeError,
     UsageError,
 )
-from rolesum.server.schemas import GenerationParameters, InputOptions, SummaryOptions
+from rolesum.server.chat_schemas import ChatRequest
+from rolesum.server.schemas import (
+    BatchRequest,
+    GenerationParameters,
+    InputOptions,
+    ReadRequest,
+    SummaryOptions,
+    SummaryRequest,
+)
 
 MEDIA_TYPE = "application/problem+json"
 # The class of an error -> the name in its document's `type`, and the HTTP status: 4xx for what the client can fix.
@@ -81,7 +89,7 @@ def document_of_http_problem(error: HTTPProblem, instance: str = "") -> dict[str
 def document_of_error(error: RolesumError, instance: str = "") -> dict[str, Any]:
     """Return the problem document of an error that the library raised."""
     name, status = next(found for kind, found in _ERROR_TYPES.items() if isinstance(error, kind))
-    problems = [_with_request_keys(problem) for problem in error.problems[:SHOWN_PROBLEMS]]
+    problems = [_with_request_keys(problem, instance) for problem in error.problems[:SHOWN_PROBLEMS]]
     return problem_document(status, problems, error_type=name, instance=instance)
 
 
@@ -91,17 +99,39 @@ _REQUEST_KEYS = {
     **{name: name for model in (SummaryOptions, InputOptions) for name in model.model_fields},
     "speaker": "speakers",
 }
+_CHAT_KEYS = {"max_new_tokens": "max_tokens"} | {name: name for name in ChatRequest.model_fields}
+_OTHER_PATH = "/v1/summaries"  # which has all of these keys
+_REQUESTS = {
+    _OTHER_PATH: SummaryRequest,
+    "/v1/batches": BatchRequest,
+    "/v1/dialogues": ReadRequest,
+    "/v1/chat/completions": ChatRequest,
+}
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 _SPEAKER = re.compile(r'--speaker "([^"]*)=(\w+)"')
 
 
-def _with_request_keys(problem: Problem) -> Problem:
-    """Replace the command line's options in a problem's texts by keys of a request, where there is such a key."""
+def _with_request_keys(problem: Problem, path: str) -> Problem:
+    """Replace the command line's options in a problem's texts by keys of the request that was sent to `path`.
 
-    def key(found: re.Match[str]) -> str:
-        return _REQUEST_KEYS.get(found[1].replace("-", "_"), found[0])
+    A key that this request does not have is named with the path that has it.
+    """
+    request = _REQUESTS.get(path, SummaryRequest)
+
+    def key(option: str) -> str | None:
+        name = option.replace("-", "_")
+        if request is ChatRequest:
+            own = _CHAT_KEYS.get(name)
+        else:
+            found = _REQUEST_KEYS.get(name, "")
+            own = found if found.partition(".")[0] in request.model_fields else None
+        return own or (f"{_REQUEST_KEYS[name]} of {_OTHER_PATH}" if name in _REQUEST_KEYS else None)
+
+    def speaker(found: re.Match[str]) -> str:
+        here = "" if "speakers" in request.model_fields else f" of {_OTHER_PATH}"
+        return f'"speakers": {{"{found[1]}": "{found[2]}"}}{here}'
 
     def translated(text: str) -> str:
-        return _OPTION.sub(key, _SPEAKER.sub(r'"speakers": {"\1": "\2"}', text))
+        return _OPTION.sub(lambda found: key(found[1]) or found[0], _SPEAKER.sub(speaker, text))
 
     return replace(problem, what=translated(problem.what), where=translated(problem.where), fix=translated(problem.fix))

@@ -4,12 +4,13 @@ Runs in the parser processes, see `rolesum.server.parser_pool`, so it imports no
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem, SizeError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialogues
@@ -35,7 +36,6 @@ JSON_FIELDS = ("speakers", "columns", "json_path", "options", "dialogue", "dialo
 _MAPPING_FIELDS = ("speakers", "columns", "json_path")
 _LIST_FIELDS = ("roles",)
 _NESTED_MODELS: tuple[type[RequestModel], ...] = (GenerationParameters, DialogueIn, TurnIn)
-_NESTED_KEYS = {name for model in _NESTED_MODELS for name in model.model_fields}
 
 MAX_OBJECT_KEYS = 1000  # of one JSON object: every unknown key is a problem of its own
 MAX_PROBLEMS = 100  # that are looked for in one text
@@ -107,13 +107,30 @@ def _validate(found: Any, model: type[Model]) -> Model:
         return model.model_validate(found)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        problems = [
-            Problem.from_pydantic(
-                detail, fix="see /openapi.json", known=model.model_fields if len(detail["loc"]) == 1 else _NESTED_KEYS
-            )
-            for detail in details
-        ]
-        raise UsageError(problems) from None
+        raise UsageError([_problem(detail, model) for detail in details]) from None
+
+
+def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
+    """What is wrong with a value, with the keys that this request knows at its place."""
+    *path, key = detail["loc"] or ("",)
+    if not path and key in getattr(model, "unsupported_keys", ()) and detail["type"] == "extra_forbidden":
+        return Problem(f"{key} is not supported", str(key), "leave it out: a summary cannot be made with it")
+    return Problem.from_pydantic(detail, fix="see /openapi.json", known=_keys_at(model, path))
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> Collection[str]:
+    """The keys of the object at a path of a request, such as ("dialogue", "turns", 3)."""
+    for step in path:
+        if isinstance(step, int):
+            continue
+        field = model.model_fields.get(step)
+        found = next(
+            (one for one in _NESTED_MODELS if field is not None and one.__name__ in str(field.annotation)), None
+        )
+        if found is None:
+            return ()
+        model = found
+    return model.model_fields
 
 
 def _json_field(name: str, value: str, limits: Limits) -> Any:
@@ -138,13 +155,15 @@ def parse_dialogues(
     upload: Upload | None = None,
     aliases: Mapping[str, Sequence[str]],
     max_dialogues: int,
+    text_key: str = "text",
 ) -> tuple[str, list[Dialogue]]:
     """Read the dialogues that a request holds: given turn by turn, as the options' text, or as an uploaded file.
 
-    Returns the name of their format and at most `max_dialogues` dialogues. `aliases` are names of custom roles. Raises
-    DataError with all problems, UsageError for options that do not fit, HTTPProblem 413 for what is over a limit.
+    Returns the name of their format and at most `max_dialogues` dialogues. `aliases` are names of custom roles,
+    `text_key` the key of the request that the text stood under. Raises DataError with all problems, UsageError for
+    options that do not fit, HTTPProblem 413 for what is over a limit.
     """
-    source = _source(limits, dialogues, options.text, upload)
+    source = _source(limits, dialogues, options, upload, text_key)
     is_own_format = bool(dialogues) and not (options.format or options.columns or options.json_path)
     return read_source(
         source,
@@ -187,21 +206,24 @@ def read_source(
     ]  # no summary depends on them
 
 
-def _source(limits: Limits, dialogues: Sequence[DialogueIn], text: str | None, upload: Upload | None) -> Source:
+def _source(
+    limits: Limits, dialogues: Sequence[DialogueIn], options: InputOptions, upload: Upload | None, text_key: str
+) -> Source:
     """The one input of a request. Raises HTTPProblem 422 if there is none or more than one."""
+    text = options.text
     given = [one for one in (dialogues or None, text, upload) if one is not None]
     if len(given) != 1:
         what = "several inputs in one request" if given else "no dialogue in the request"
         raise HTTPProblem(422, what, fix='send one of "dialogue", "text", or a file')
     if upload is not None:
-        return decode_source(upload.raw, upload.name, limits.source)
+        return decode_source(upload.raw, upload.name, limits.source, encoding=options.encoding)
     if text is not None:
-        return decode_source(text.encode("utf-8", "surrogatepass"), "text", limits.source)
+        return decode_source(text.encode("utf-8", "surrogatepass"), text_key, limits.source)
     records = []
     for number, dialogue in enumerate(dialogues, 1):
         identity = dialogue.id or (DEFAULT_ID if len(dialogues) == 1 else f"{DEFAULT_ID}-{number}")
         record = {"id": identity, "turns": [turn.model_dump() for turn in dialogue.turns]}
-        records.append(json.dumps(record | ({"roles": dialogue.roles} if dialogue.roles else {})))
+        records.append(strict_json.dumps(record | ({"roles": dialogue.roles} if dialogue.roles else {})))
     return Source("dialogues", "\n".join(records))
 
 

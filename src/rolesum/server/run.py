@@ -21,6 +21,7 @@ from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, load_role_config
 from rolesum.http_security import ASGIApp
 from rolesum.interrupts import keep_handlers
+from rolesum.models.adapter_metadata import adapter_directory
 from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.server.admission import AdmissionController
 from rolesum.server.app import create_app
@@ -80,7 +81,7 @@ def _extra_model(first: EngineSpec, name: str) -> tuple[str, EngineSpec, RoleCon
     if first.engine != "transformers":
         what = f"--extra-model needs the engine transformers, and the engine is {first.engine}"
         raise UsageError(what, fix="start one server for each model")
-    path = bundled_adapters().get(name, Path(name))
+    path = adapter_directory(name)
     if (path / "adapter_config.json").is_file():
         spec, roles = replace(first, model=None, adapter=path), load_role_config(path, None)
     else:

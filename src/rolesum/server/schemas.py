@@ -94,6 +94,9 @@ class InputOptions(RequestModel):
 
     text: str | None = Field(None, min_length=1, description="A transcript, chat export, table or JSON.")
     format: Name | None = Field(None, description="Format of the text, listed by /v1/info. Default: detected.")
+    encoding: Name | None = Field(
+        None, description="Encoding of an uploaded file: gb18030, cp1252 … Default: detected; a text is UTF-8."
+    )
     columns: dict[Name, Name] = Field(
         {}, description='Columns of a CSV or TSV: {"speaker": "who", "text": "utterance"}.'
     )

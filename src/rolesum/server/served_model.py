@@ -106,7 +106,7 @@ class ServedModel:
         if language not in self.languages:
             known = " and ".join(_LANGUAGES.get(one, one) for one in self.languages)
             what = f"the model {self.name} supports {known}, not {_LANGUAGES.get(language, language)}"
-            raise DataError(what, where, "use another model of /v1/models, or serve one: rolesum models list")
+            raise DataError(what, where, "use another model of /v1/models, or serve one that rolesum models lists")
 
     def summarize(self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None) -> SummariesOut:
         """Generate the summaries of a job. `on_text` receives them while they grow.

@@ -1,7 +1,6 @@
 """Server-sent events: sends summaries to the client while they are generated."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +12,7 @@ from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from rolesum import strict_json
 from rolesum.errors import RolesumError
 from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.generation.engine import OnText
@@ -54,13 +54,14 @@ def stream_events(
     text_event: Callable[[int, str], Event],
     final_events: Callable[[Result], list[Event]],
     error_events: Callable[[dict[str, Any]], list[Event]],
+    path: str,
 ) -> EventStream:
     """Run `work` and send events: one per addition to a text, then those of its result or of its problem document.
 
     `text_event` takes the index of the role and the added text. `admission` holds the request's place in the
-    controller; the response releases it.
+    controller; the response releases it. `path` is that of the request.
     """
-    events = _events(controller, model, work, text_event, final_events, error_events)
+    events = _events(controller, model, work, text_event, final_events, error_events, path)
     return EventStream(events, admission, controller.limits.timeout + DELIVERY_SECONDS)
 
 
@@ -71,6 +72,7 @@ async def _events(
     text_event: Callable[[int, str], Event],
     final_events: Callable[[Result], list[Event]],
     error_events: Callable[[dict[str, Any]], list[Event]],
+    path: str,
 ) -> AsyncIterator[bytes]:
     started, is_first = time.monotonic(), True
     client = model.engine.client()
@@ -86,16 +88,16 @@ async def _events(
         try:
             events = final_events(await controller.run(client, lambda client: work(client, on_text)))
         except HTTPProblem as error:
-            events = error_events(document_of_http_problem(error))
+            events = error_events(document_of_http_problem(error, path))
         except RolesumError as error:
-            events = error_events(document_of_error(error))
+            events = error_events(document_of_error(error, path))
         except RequestCanceled:
             problem = HTTPProblem(503, "the server is shutting down", fix="send the request again")
-            events = error_events(document_of_http_problem(problem))
+            events = error_events(document_of_http_problem(problem, path))
         except Exception:
             log.exception("a stream failed")
             problem = HTTPProblem(500, "the server failed", fix="send the request again; the server's log says more")
-            events = error_events(document_of_http_problem(problem))
+            events = error_events(document_of_http_problem(problem, path))
         queue.put_nowait(events)
         queue.put_nowait(None)
 
@@ -122,5 +124,5 @@ async def _events(
 
 
 def _format(name: str | None, data: Any) -> bytes:
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    text = data if isinstance(data, str) else strict_json.dumps(data, ensure_ascii=False)
     return format_sse_event(data_str=text, event=name)

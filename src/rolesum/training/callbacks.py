@@ -1,6 +1,5 @@
 """Callbacks of the trainer: progress, metrics.jsonl, and when to evaluate, save and stop."""
 
-import json
 import math
 import signal
 import threading
@@ -14,6 +13,7 @@ import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.console import ProgressBar, log
 from rolesum.errors import RolesumError
@@ -71,7 +71,7 @@ class MetricsFile(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         kept = [row for row in read_metrics(self.path) if row["step"] <= state.global_step]
-        atomic_write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        atomic_write_text(self.path, "".join(strict_json.dumps(row) + "\n" for row in kept))
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
@@ -80,7 +80,7 @@ class MetricsFile(TrainerCallback):
         row = {key: float(f"{float(value):.6g}") for key, value in kept.items()}
         if "loss" in row or "eval_loss" in row:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **row}) + "\n")
+                file.write(strict_json.dumps({"step": state.global_step, **row}) + "\n")
 
 
 class StopOnNaN(TrainerCallback):

@@ -1,10 +1,10 @@
 """A recipe's data, made ready for training: read, bundled, encoded, and put in order."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rolesum import strict_json
 from rolesum.dialogue import Bundle, Dialogue, make_bundle, make_pair_bundle
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
@@ -118,20 +118,26 @@ def read_validation_data(recipe: Recipe, prompt_model: PromptModel) -> TrainingD
 
 
 def data_notes(recipe: Recipe, data: TrainingData, validation: TrainingData | None) -> list[str]:
-    """What of the files is not trained on, or not evaluated, a line each."""
+    """What of the files is not trained on, or not evaluated: a line each, with the names of the files."""
+    files = ", ".join(file.path for file in recipe.data.train_files)
     notes = []
     if data.overlapping:
-        notes.append(f"{data.overlapping} training dialogues recur in the files of apart_from: they are left out")
+        notes.append(
+            f"{files}: {data.overlapping} training dialogues recur in the files of apart_from: they are left out"
+        )
     if data.held_out:
-        notes.append(f"{data.held_out} of {data.held_out + len(data.dialogues)} dialogues are held out for validation")
-    for name, part in (("", data), ("validation ", validation)):
+        of = data.held_out + len(data.dialogues)
+        notes.append(f"{files}: {data.held_out} of {of} dialogues are held out for validation")
+    held_out = recipe.data.validation.path if recipe.data.validation else ""
+    for name, where, part in (("", files, data), ("validation ", held_out or files, validation)):
         if part and part.left_out:
             of = len(part.dialogues) + part.left_out
-            notes.append(f"{part.left_out} of {of} {name}dialogues have no {_targets(recipe)}: they are left out")
+            what = f"{part.left_out} of {of} {name}dialogues have no {_targets(recipe)}"
+            notes.append(f"{where}: {what}: they are left out")
         if part and part.shortened:
             many = f"{part.shortened} {name}dialogues that did not fit"
             lost = ", whose statements are left out" if recipe.verify else ""
-            notes.append(f"{part.dropped_turns} turns dropped from the middle of {many}{lost}")
+            notes.append(f"{where}: {part.dropped_turns} turns dropped from the middle of {many}{lost}")
     return notes
 
 
@@ -225,7 +231,7 @@ def choose_held_out(conversations: Sequence[Turns], share: float, path: str) -> 
 
 def _hash_place(conversation: Turns) -> float:
     """A number from 0 to 1 by the hash of a conversation's turns."""
-    digest = hashlib.sha256(json.dumps(conversation, ensure_ascii=False).encode()).digest()
+    digest = hashlib.sha256(strict_json.dumps(conversation, ensure_ascii=False).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

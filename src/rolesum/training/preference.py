@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.console import progress_bar
 from rolesum.errors import UsageError
@@ -94,7 +95,7 @@ def with_references(bundles: Sequence[EncodedBundle], references: References) ->
 
 def write_references(file: Path, references: dict[str, References]) -> None:
     """Write the log-probabilities of each data set, by which a resumed run goes on: floats are written exactly."""
-    atomic_write_text(file, json.dumps(references) + "\n")
+    atomic_write_text(file, strict_json.dumps(references) + "\n")
 
 
 def read_references(file: Path, sizes: dict[str, list[int]]) -> dict[str, References]:

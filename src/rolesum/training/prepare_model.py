@@ -9,9 +9,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from rolesum.errors import UsageError
+from rolesum.models.adapter_metadata import adapter_directory
 from rolesum.models.adapters import check_fingerprint, load_adapter_weights
 from rolesum.models.base_adapter import BaseAdapter
-from rolesum.models.bundled_adapters import adapter_path
 from rolesum.models.families import ALL_LINEAR, Family
 from rolesum.models.prompt_model import LoadedModel, PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
@@ -155,7 +155,7 @@ def _is_product(layer: torch.nn.Linear) -> bool:
 
 def _with_lora(model: PreTrainedModel, family: Family, recipe: Recipe) -> PeftModel:
     """Float32 adapters over a frozen base: fresh ones, or those of the recipe's base adapter with its weights."""
-    directory = adapter_path(recipe.base_adapter) if recipe.base_adapter else None
+    directory = adapter_directory(recipe.base_adapter) if recipe.base_adapter else None
     config = _lora_config(model, family, recipe) if directory is None else _config_of(directory, recipe)
     try:
         adapted = get_peft_model(model, config)

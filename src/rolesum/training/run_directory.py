@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
 from rolesum.console import log
 from rolesum.dialogue import Dialogue
@@ -222,7 +223,7 @@ def start_run(
             )
     if not resume:
         run.remove_bests()
-    atomic_write_text(run.environment, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(run.environment, strict_json.dumps(now, indent=1, ensure_ascii=False) + "\n")
     if not resume:
         atomic_write_text(run.metrics, "")
     atomic_write_text(run.recipe, dump_recipe(recipe))
@@ -236,7 +237,9 @@ def write_held_out(run: Run, dialogues: Sequence[Dialogue]) -> None:
 def finish_run(run: Run, costs: dict[str, Any]) -> None:
     """Add what the run cost to environment.json, and remove checkpoints and bests."""
     known = _environment(run)
-    atomic_write_text(run.environment, json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(
+        run.environment, strict_json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n"
+    )
     run.remove_intermediates()
 
 
@@ -330,7 +333,7 @@ def _data_hash(path: str) -> str:
 
 def finish_checkpoint(written: Path, folder: Path) -> None:
     """Move a written checkpoint into `folder`, complete or not at all, and remove all but the last KEPT."""
-    (written / SIZES).write_text(json.dumps(_sizes(written)), encoding="utf-8")
+    (written / SIZES).write_text(strict_json.dumps(_sizes(written)), encoding="utf-8")
     flush_tree_to_disk(written)
     finished = folder / written.name
     shutil.rmtree(finished, ignore_errors=True)

@@ -34,7 +34,12 @@ class ValidationRouge:
         check_language(get_scorer(default_scorer(pairs)), pairs)
         if skipped := len(self.dialogues) - len(chosen):
             of = len(self.dialogues)
-            log(f"{skipped} of {of} validation dialogues cannot be summarized: too long, or no speaker has the role")
+            file = self.recipe.data.validation
+            where = f"{file.path}: " if file and file.path else ""
+            log(
+                f"{where}{skipped} of {of} validation dialogues cannot be summarized: "
+                "too long, or no speaker has the role"
+            )
 
     def compute(self) -> dict[str, float]:
         """The mean of each of MEASURES over the recipe's roles and, with several roles, each role's (in percent)."""

@@ -17,6 +17,7 @@ from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.report import ReportSystem, score_tables, write_report
 from rolesum.evaluation.report.marks import mark_sentences, matching_spans
+from rolesum.evaluation.report.precision import rounded
 from rolesum.formats import read_dialogues
 
 EVIL = """<script>alert("1")</script><img src=x onerror='go()'>&amp; {{ 7 * 7 }}"""
@@ -162,9 +163,9 @@ def test_each_role_has_a_table_with_a_row_for_each_system_and_its_figures(page_o
     assert page.all("th")[:7] == ["system", "R-1", "R-2", "R-L", "R-Lsum", "BLEU", "chrF"]
     cells = page.all("td")
     scores = evaluation(dialogues, systems["parrot"]).scores
-    row = [f"{value:.2f}" for value in scores["user"].means.values()]
+    row = [rounded(value, 1) for value in scores["user"].means.values()]
     assert cells[:8] == ["parrot", *row, "oracle"]
-    assert cells[8:12] == ["100.00"] * 4
+    assert cells[8:12] == ["100"] * 4
     assert "100.0 – 100.0" in page.all("span")
 
 
@@ -328,7 +329,7 @@ def test_a_comparison_shows_differences_and_the_cases_that_changed_most(page_of)
     page = Page(page_of(dialogues, names, comparisons=rows))
     assert "user: parrot against short" in page.all("h3")
     row = next(row for row in rows if row.measure == "rouge1")
-    assert f"+{row.comparison.difference:.2f}" in page.all("td")
+    assert rounded(row.comparison.difference, row.comparison.pairs, "+") in page.all("td")
     assert f"{row.p_adjusted:.4f}" in page.all("td")
     gains = [identity for identity, tags in cases(page) if "1gain" in tags.split()]
     assert {"chat-19", "chat-18"} <= set(gains)
@@ -396,6 +397,14 @@ def test_the_pieces_of_a_marked_text_are_the_text():
         for one, checked in zip(found.predictions_for(role), checks.checked, strict=True):
             cut = mark_sentences(one.prediction, matching_spans(one.prediction, one.references, "zh"), checked)
             assert "".join(piece.text for sentence in cut for piece in sentence.pieces) == one.prediction
+
+
+def test_a_sentence_that_no_turn_supports_is_marked_as_such(page_of):
+    texts = {"inventor": lambda one, role: f"{one.turns[0].text} Zebras sang in Zanzibar."}
+    page = page_of(chats_of_two_roles(1, 2), texts, checked=True)
+    assert page.count('<sup class="none">no evidence</sup></span>') == 2
+    sentences = mark_sentences("A b c.", [])
+    assert not any(one.is_unsupported for one in sentences)  # not checked
 
 
 @pytest.mark.parametrize(("data", "published"), [("csds/test.json", 27), ("csds/val_reconstructed.json", 0)])

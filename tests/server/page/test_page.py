@@ -123,6 +123,7 @@ def test_many_dialogues_are_uploaded_and_shown_in_a_table(page, tmp_path):
     file.write_text("".join(to_json(one) + "\n" for one in read_dialogues("sample:en-test")[:4]))
     page.click("#tab-many")
     page.set_input_files("#manyfile", file)
+    page.click("#manystart")
     page.wait_for_selector("#table tbody tr:nth-child(4)")
     page.wait_for_selector("#batches progress[value='4']", timeout=120_000)
     page.wait_for_selector("#table tbody:not(:has-text('…'))")
@@ -145,7 +146,7 @@ def test_a_problem_is_shown_with_its_remedy(browser, tmp_path):  # noqa: F811
         page.fill("#text", "no speaker here")
         page.click("#read")
         page.wait_for_selector("#problem:not([hidden])")
-        assert "name it with format" in page.locator("#problem").inner_text()
+        assert "choose the format under “Input options”" in page.locator("#problem").inner_text()
         page.locator("#input details").first.click()
         page.select_option("#input [name=format]", "vtt")
         page.fill("#input [name=unknown_speaker]", "alternate=Anna,Tom")
@@ -165,6 +166,81 @@ def test_a_problem_is_shown_with_its_remedy(browser, tmp_path):  # noqa: F811
         assert "Choose a role" in page.locator("#problem").inner_text() and page.locator(".card").count() == 0
         assert page.locator("#chat img").count() == 0 and "<img" in page.locator("#chat").inner_text()
         page.close()
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    with serving("--model", model_dir("llama"), "--dtype", "float32") as running:
+        yield running
+
+
+@pytest.fixture
+def small_page(browser, untrained):  # noqa: F811
+    """The page of a server with an untrained model, whose texts mean nothing."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True)
+    opened.goto(untrained.url)
+    opened.wait_for_selector("#roles input")
+    yield opened
+    opened.close()
+
+
+def test_what_is_typed_is_summarized_without_being_read_first(small_page):
+    page = small_page
+    assert page.locator("#go").is_disabled() and "Paste or open" in page.locator("#reason").inner_text()
+    page.locator("#text").press_sequentially("Customer: late\nAgent: sorry")
+    assert page.locator("#go").is_enabled() and page.locator("#reason").is_hidden()
+    page.locator("details:has(#length)").locator("summary").click()
+    page.fill("#length", "4")
+    page.click("#go")
+    page.wait_for_selector("#after:not([hidden])", timeout=60_000)
+    assert page.locator(".card").count() == 3
+    page.click("#back")
+    assert page.locator("#format").inner_text() == ""  # it was of the dialogue before
+    page.fill("#text", "")
+    assert page.locator("#go").is_disabled()
+
+
+def test_presets_have_names_and_errors_are_in_the_words_of_the_page(small_page):
+    page = small_page
+    names = page.locator("#preset option").all_inner_texts()
+    assert "Customer service" in names and not any("-" in name for name in names)
+    page.fill("#text", "Anna: late\nTom: sorry")
+    for box in page.locator("#roles input").all():
+        box.check()
+    page.click("#read")
+    page.wait_for_selector("#chat li")
+    for box in page.locator("#roles input").all():
+        box.check()
+    page.click("#go")
+    page.wait_for_selector("#problem:not([hidden])")
+    said = page.locator("#problem").inner_text()
+    assert said.startswith("Dialogue: no speaker plays") and "choose the role of Anna above the dialogue" in said
+    assert not any(word in said for word in ('speakers"', "/v1/", "openapi", "--"))
+
+
+def test_a_batch_begins_on_start_and_has_the_name_of_its_file(small_page, tmp_path):
+    page = small_page
+    file = tmp_path / "chats.jsonl"
+    file.write_text("".join(to_json(one) + "\n" for one in read_dialogues("sample:en-test")[:1]))
+    page.click("#tab-many")
+    assert page.locator("#manystart").is_disabled()
+    page.set_input_files("#manyfile", file)
+    assert page.locator("#manychosen").inner_text().startswith("chats.jsonl, ")
+    assert page.locator("#batches .batch").count() == 0 and page.locator("#batch").is_hidden()
+    page.click("#manystart")
+    page.wait_for_selector("#batch:not([hidden])")
+    assert page.locator("#batchtitle").inner_text() == "chats.jsonl"
+    assert page.locator("#batches .batch b").inner_text() == "chats.jsonl"
+    page.wait_for_selector("#table tbody tr")
+    with page.expect_download() as told:
+        page.click("#jsonl")
+    assert told.value.suggested_filename == "chats-summaries.jsonl"
+    page.evaluate("localStorage.removeItem('rolesum.batches')")
+    page.reload()
+    page.wait_for_selector("#roles input")
+    page.click("#tab-many")
+    page.wait_for_selector("#batches .batch")
+    assert page.locator("#batches .batch b").inner_text().startswith("Batch of ")
 
 
 def test_with_keys_the_page_asks_for_one_and_says_that_it_is_wrong(browser, tmp_path):  # noqa: F811

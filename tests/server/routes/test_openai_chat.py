@@ -10,6 +10,7 @@ from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.factory import EngineSpec
 from rolesum.models.loading import load_model
+from rolesum.server.chat_schemas import ChatRequest
 
 NAME = model_dir("llama").name
 
@@ -90,13 +91,84 @@ def test_a_streamed_answer_is_the_answer(client):
 
 def test_what_would_change_the_answer_and_cannot_be_done_is_refused(client):
     asked = {"model": f"{NAME}:user", "messages": [{"role": "user", "content": TEXT}]}
-    for more in ({"n": 2}, {"stop": ["."]}, {"logprobs": True}, {"frequency_penalty": 1}, {"tools": []}):
+    tool = {"type": "function", "function": {"name": "refund"}}
+    for more in ({"n": 2}, {"stop": ["."]}, {"logprobs": True}, {"frequency_penalty": 1}, {"tools": [tool]}):
         with pytest.raises(openai.UnprocessableEntityError) as error:
             client.chat.completions.create(**asked, **more)
         assert next(iter(more)) in str(error.value)
+        assert "did you mean" not in str(error.value) and "beams" not in str(error.value)
     with pytest.raises(openai.UnprocessableEntityError, match="no speaker plays user"):
         client.chat.completions.create(model=f"{NAME}:user", messages=[{"role": "user", "content": "A: b\nC: d"}])
     assert client.chat.completions.create(**asked, max_tokens=2, user="me", metadata={"a": "b"}).choices
+
+
+# What clients send, and what asks for nothing.
+NEUTRAL = [
+    *({"stop": None}, {"stop": []}, {"tools": None}, {"tools": []}, {"tool_choice": "none"}, {"functions": None}),
+    *({"response_format": {"type": "text"}}, {"response_format": None}, {"modalities": ["text"]}, {"n": 1}),
+    *({"logprobs": False}, {"logprobs": None}, {"top_logprobs": None}, {"logit_bias": {}}, {"logit_bias": None}),
+    *({"frequency_penalty": 0}, {"presence_penalty": 0.0}, {"user": ""}, {"reasoning_effort": None}, {"audio": None}),
+    *({"prediction": None}, {"web_search_options": None}, {"repetition_penalty": 1.0}, {"top_k": -1}, {"seed": -1}),
+    *({"seed": 2**40}, {"top_p": 0}, {"stream_options": {"include_usage": True}}, {"parallel_tool_calls": True}),
+]
+CLAMPED = [{"max_tokens": 4096}, {"max_completion_tokens": 100_000}]
+
+
+def test_values_that_ask_for_nothing_change_nothing(service):
+    asked = {"model": f"{NAME}:user", "messages": [{"role": "user", "content": TEXT}], "max_tokens": 4}
+    plain = service.post("/v1/chat/completions", **asked).json()["choices"]
+    for more in NEUTRAL:
+        answer = service.post("/v1/chat/completions", **asked, **more)
+        assert (answer.status_code, answer.json().get("choices")) == (200, plain), more
+
+
+@pytest.mark.parametrize("more", CLAMPED)
+def test_more_tokens_than_the_server_allows_are_its_own_limit(more):
+    chat = ChatRequest(model="m", messages=[{"role": "user", "content": "a"}], **more)
+    assert chat.parameters(1024).max_new_tokens == 1024
+    assert chat.parameters(4096).max_new_tokens == 4096
+
+
+def test_earlier_messages_may_be_calls_of_tools_and_pictures(client):
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    earlier = [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://localhost/a.png"}}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "nothing"},
+    ]
+    last = {"role": "user", "content": [{"type": "text", "text": TEXT}]}
+    texts = [
+        client.chat.completions.create(model=f"{NAME}:user", messages=messages, max_tokens=8).choices[0].message.content
+        for messages in ([last], [*earlier, last])
+    ]
+    assert texts[0] == texts[1]
+    for messages, words in (([*earlier, {"role": "user", "content": None}], "no text"), (earlier[:1], "image_url")):
+        with pytest.raises(openai.UnprocessableEntityError, match=words):
+            client.chat.completions.create(model=f"{NAME}:user", messages=messages, max_tokens=8)
+
+
+def test_hints_name_the_keys_of_the_request_that_was_sent(service):
+    asked = {"model": f"{NAME}:user", "messages": [{"role": "user", "content": TEXT}]}
+    for more, words in (({"max_tokns": 4}, 'did you mean "max_tokens"?'), ({"stop": "END"}, "leave it out")):
+        assert words in service.post("/v1/chat/completions", **asked, **more).json()["fix"]
+    nobody = {**asked, "messages": [{"role": "user", "content": "A: b\nC: d"}]}
+    fix = service.post("/v1/chat/completions", **nobody).json()["fix"]
+    assert "--speaker" not in fix and "of /v1/summaries" in fix
+    for path in ("/v1/summaries", "/v1/dialogues"):
+        turns = [{"speaker": "A", "text": "b", "tme": "10:00"}]
+        problem = service.post(path, dialogue={"turns": turns}).json()
+        assert problem["where"].endswith("tme") and "beams" not in problem["fix"], path
+    options = service.post("/v1/summaries", text=TEXT, options={"max_tokens": 5}).json()
+    assert "max_new_tokens" in options["fix"]
+
+
+def test_a_models_name_may_hold_a_slash(service):
+    answer = service.client.get("/v1/models/Qwen/Qwen3-0.6B")
+    assert answer.status_code == 404 and 'no model "Qwen/Qwen3-0.6B"' in answer.json()["detail"]
+    ok = service.post(
+        "/v1/summaries", dialogue={"id": "support/2024-01-05", "turns": TURNS}, options={"max_new_tokens": 2}
+    )
+    assert ok.json()["id"] == "support/2024-01-05"
 
 
 def test_the_endpoint_engine_summarizes_through_the_service(service):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.human.store import PREFERENCE, Judgment
@@ -261,7 +261,7 @@ def export_judgments(judgments: Sequence[Judgment], path: Path) -> None:
     check_export_suffix(path)
     rows = [asdict(one) for one in judgments]
     if path.suffix.lower() == ".jsonl":
-        atomic_write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        atomic_write_text(path, "".join(strict_json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return
     text = io.StringIO()
     writer = csv.DictWriter(text, Judgment.__dataclass_fields__, lineterminator="\n")

@@ -1,6 +1,5 @@
 """The HTTP server of the annotation page: FastAPI, for requests of the page itself only."""
 
-import json
 import secrets
 import threading
 import webbrowser
@@ -11,6 +10,7 @@ from urllib.parse import parse_qs, quote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rolesum import strict_json
 from rolesum.errors import ResourceError, RolesumError, UsageError
 from rolesum.evaluation.human.session import AnnotationSession
 from rolesum.http_security import (
@@ -196,7 +196,7 @@ def _application(session: AnnotationSession) -> Any:
 
 
 async def _send_error(send: Send, status: int, what: str) -> None:
-    body = json.dumps({"error": what, "fix": ""}).encode()
+    body = strict_json.dumps({"error": what, "fix": ""}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": body})

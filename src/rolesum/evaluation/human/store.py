@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.sqlite_store import Schema, SQLiteStore
 
@@ -85,7 +86,7 @@ class AnnotationStore:
     def begin_study(self, record: Mapping[str, Any]) -> None:
         """Save the record of the study whose judgments this store will hold."""
         with self._database.transaction() as connection:
-            connection.execute("INSERT INTO study VALUES (?)", (json.dumps(record, ensure_ascii=False),))
+            connection.execute("INSERT INTO study VALUES (?)", (strict_json.dumps(record, ensure_ascii=False),))
 
     def register_annotator(self, name: str) -> str:
         """Add the annotator if new; return the name as first written.

@@ -1,7 +1,6 @@
 """A study: its settings, its items (the outputs of all systems for one role), and each annotator's tasks."""
 
 import hashlib
-import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.evaluated_run import EvaluatedRun
@@ -226,4 +226,4 @@ def _texts(row: Sequence[Any], with_reference: bool) -> list[str]:
 
 
 def _digest(rows: Iterable[tuple[str, ...]]) -> str:
-    return hashlib.sha256(json.dumps(list(rows), ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(strict_json.dumps(list(rows), ensure_ascii=False).encode()).hexdigest()

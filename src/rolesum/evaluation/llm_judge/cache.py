@@ -1,10 +1,10 @@
 """The judge's answers in one SQLite file, each saved as it arrives, so that an interrupted run loses none."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.evaluation.llm_judge.endpoint import JudgeAnswer
 from rolesum.sqlite_store import Schema, SQLiteStore
 
@@ -21,7 +21,7 @@ _SCHEMA = Schema(
 
 def cache_key(*parts: Any) -> str:
     """Return the sha256 of everything that the answer depends on."""
-    whole = json.dumps(parts, ensure_ascii=False, sort_keys=True)
+    whole = strict_json.dumps(parts, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -1,6 +1,5 @@
 """A language model as judge: each summary rated 1 to 5 on five criteria, by any OpenAI-compatible endpoint."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -9,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, UsageError
@@ -216,4 +216,4 @@ def _sum(a: JudgeUsage, b: JudgeUsage) -> JudgeUsage:
 
 def verdict_lines(result: JudgeResult) -> str:
     """The verdicts as JSON lines."""
-    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in result.as_json())
+    return "".join(strict_json.dumps(one, ensure_ascii=False) + "\n" for one in result.as_json())

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.evaluation.predictions import Prediction
@@ -45,7 +46,7 @@ class JudgePrompt(BaseModel):
     @property
     def metadata(self) -> dict[str, Any]:
         """Name, version, language and a digest of the wording, for results."""
-        wording = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
+        wording = strict_json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
         digest = hashlib.sha256(wording.encode()).hexdigest()
         return {"name": self.name, "version": self.version, "language": self.language, "sha256": digest}
 
@@ -56,7 +57,7 @@ class JudgePrompt(BaseModel):
             "role": self.roles.get(prediction.role, self.custom),
             "criteria": "\n".join(f"- {name}: {self.criteria[name]}" for name in CRITERIA),
             "data": _fenced(dialogue, prediction),
-            "form": json.dumps(form, ensure_ascii=False),
+            "form": strict_json.dumps(form, ensure_ascii=False),
         }
         return [{"role": "system", "content": self.system}, {"role": "user", "content": _fill(self.user, values)}]
 
@@ -92,7 +93,7 @@ def _fenced(dialogue: Dialogue, prediction: Prediction) -> str:
         "speakers_of_the_role": list(dialogue.speakers(prediction.role)),
         "summary": prediction.prediction,
     }
-    line = json.dumps(data, ensure_ascii=False)
+    line = strict_json.dumps(data, ensure_ascii=False)
     line = line.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
     mark = hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"----- BEGIN DATA {mark} -----\n{line}\n----- END DATA {mark} -----"
@@ -137,7 +138,7 @@ def _ratings(value: Any) -> Ratings:
             raise ValueError(f"{name} has no score")
         score = one["score"]
         if isinstance(score, bool) or not isinstance(score, int | float) or score not in range(SCALE[0], SCALE[1] + 1):
-            raise ValueError(f"the score of {name} is {json.dumps(score)[:40]}, not a whole number from 1 to 5")
+            raise ValueError(f"the score of {name} is {strict_json.dumps(score)[:40]}, not a whole number from 1 to 5")
         scores[name] = int(score)
         reasons[name] = str(one.get("reason", ""))[:MAX_REASON_LENGTH]
     return Ratings(scores, reasons)

@@ -27,10 +27,14 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class MarkedSentence:
-    """One sentence of a summary; `turns` are its evidence, counted from 1, in the dialogue's order."""
+    """One sentence of a summary; `turns` are its evidence, counted from 1, in the dialogue's order.
+
+    `is_unsupported` says that evidence was sought and none found.
+    """
 
     turns: tuple[int, ...]
     pieces: tuple[TextPiece, ...]
+    is_unsupported: bool = False
 
 
 def matching_spans(text: str, references: Sequence[str], language: str) -> list[Span]:
@@ -57,7 +61,8 @@ def mark_sentences(text: str, matched: Sequence[Span], checked: CheckedSummary =
             continue
         if start > place:
             found.append(MarkedSentence((), tuple(_pieces(text, (place, start), matched, checked.flags))))
-        found.append(MarkedSentence(_turns(evidence), tuple(_pieces(text, (start, end), matched, checked.flags))))
+        pieces = tuple(_pieces(text, (start, end), matched, checked.flags))
+        found.append(MarkedSentence(_turns(evidence), pieces, not evidence.turns))
         place = end
     if place < len(text):
         found.append(MarkedSentence((), tuple(_pieces(text, (place, len(text)), matched, checked.flags))))

@@ -16,6 +16,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.evaluation.comparison import CompareRow
 from rolesum.evaluation.report.cases import select_cases, signed
 from rolesum.evaluation.report.plots import check_rate_plot, loss_curve, plots_by_role
+from rolesum.evaluation.report.precision import few_note, rounded
 from rolesum.evaluation.report.tables import (
     ReportSystem,
     check_tables,
@@ -24,6 +25,7 @@ from rolesum.evaluation.report.tables import (
     published_sources,
     score_tables,
 )
+from rolesum.metrics.bootstrap import FEW
 
 
 def write_report(
@@ -49,7 +51,8 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["signed"] = signed
+    environment.filters |= {"signed": signed, "rounded": rounded, "few_note": few_note}
+    environment.globals["few"] = FEW
     compared = list(dict.fromkeys((row.a_name, row.b_name) for row in comparisons or ()))
     sections = select_cases(systems, dialogues, compared)
     script = _file("page.js")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rolesum.errors import UsageError
+from rolesum.evaluation.report.precision import few_note, rounded
+from rolesum.metrics.bootstrap import FEW
 from rolesum.metrics.published import PublishedRow
 from rolesum.metrics.scorers import HEADINGS
 
@@ -28,6 +30,7 @@ class _Cell:
     value: float | None
     interval: Sequence[float] | None
     best: bool
+    pairs: int = FEW
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,12 @@ def _collect(results: Results, published: Published) -> tuple[list[str], list[_B
         best = {one: max(values) if len(values) > 1 else None for one, values in columns.items()}
         table = []
         for system, means, intervals, printed in rows:
-            cells = [_cell(means.get(one), intervals.get(one), best[one]) for one in measures]
+            pairs = FEW if printed else own_results[0][1]["pairs"]
+            cells = [_cell(means.get(one), intervals.get(one), best[one], pairs) for one in measures]
             table.append((system, cells, printed))
         blocks.append(_Block(role, own_results[0][1]["pairs"], table))
-    return measures, blocks, f"Scorer {next(iter(scorers))}"
+    note = few_note(min(block.pairs for block in blocks))
+    return measures, blocks, f"Scorer {next(iter(scorers))}{'. ' + note if note else ''}"
 
 
 def _scorer(of: Mapping[str, Any]) -> str:
@@ -124,16 +129,16 @@ def _scorer(of: Mapping[str, Any]) -> str:
     return f"{of['scorer']} v{of['scorer_version']} ({libraries}){joined.get(of['multi_reference'], '')}"
 
 
-def _cell(value: float | None, interval: Sequence[float] | None, best: float | None) -> _Cell:
-    return _Cell(value, interval, value is not None and round(value, 2) == best)
+def _cell(value: float | None, interval: Sequence[float] | None, best: float | None, pairs: int) -> _Cell:
+    return _Cell(value, interval, value is not None and round(value, 2) == best, pairs)
 
 
 def _shown(cell: _Cell, bold: str, spread: str, nothing: str) -> str:
     if cell.value is None:
         return nothing
-    value = f"{cell.value:.2f}"
-    ends = spread.format(*(f"{end:.1f}" for end in cell.interval)) if cell.interval else ""
-    return (bold.format(value) if cell.best else value) + ends
+    value = rounded(cell.value, cell.pairs)
+    ends = [f"{end:.1f}" if cell.pairs >= FEW else rounded(end, cell.pairs) for end in cell.interval or ()]
+    return (bold.format(value) if cell.best else value) + (spread.format(*ends) if ends else "")
 
 
 def _piped(cells: Sequence[str]) -> str:

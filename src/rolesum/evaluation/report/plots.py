@@ -201,8 +201,8 @@ def loss_curve(metrics: Path) -> Markup | None:
     from rolesum.training.metrics_file import read_metrics  # here, because training imports torch
 
     rows = read_metrics(metrics)
-    train = [(row["step"], row["loss"]) for row in rows if "loss" in row]
-    valid = [(row["step"], row["eval_loss"]) for row in rows if "eval_loss" in row]
+    train = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
+    valid = [(row["step"], row["eval_loss"]) for row in rows if row.get("eval_loss") is not None]
     if len(train) < 2:
         return None
     steps = [step for step, _ in train + valid]

@@ -15,6 +15,8 @@ from rolesum.evaluation.comparison import CHECKS_FAMILY, CompareRow
 from rolesum.evaluation.evaluated_run import evaluation_results
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report.paper import as_latex, as_markdown
+from rolesum.evaluation.report.precision import few_note, rounded
+from rolesum.metrics.bootstrap import FEW, Comparison, telling_interval
 from rolesum.metrics.published import published_rows
 from rolesum.metrics.scorers import HEADINGS
 
@@ -35,9 +37,12 @@ def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
     for measure in measures:
         table.add_column(HEADINGS[measure], justify="right")
     for role, found in roles.items():
-        cells = [_spread(found["means"][measure], found["intervals"].get(measure), "\n") for measure in measures]
-        table.add_row(escape(role), str(found["pairs"]), *cells)
+        pairs = found["pairs"]
+        cells = [_spread(found["means"][one], found["intervals"].get(one), "\n", pairs) for one in measures]
+        table.add_row(escape(role), str(pairs), *cells)
     Console().print(table)
+    if note := few_note(min(found["pairs"] for found in roles.values())):
+        Console().print(f"[dim]{note}[/dim]")
     if any("checks" in found for found in roles.values()):
         Console().print(_checks(roles))
     if any("models" in found for found in roles.values()):
@@ -68,6 +73,8 @@ def print_comparison(rows: Sequence[CompareRow]) -> None:
             for row in shown:
                 table.add_row(*_cells(row, wide), end_section=row is shown[-1])
         console.print(table)
+    if note := few_note(min(row.comparison.pairs for row in rows)):
+        console.print(f"{note}; of the tests, read the randomization", soft_wrap=True)
     resamples = min(row.comparison.resamples for row in rows)
     legend = "boot, rand: p of the paired bootstrap and of approximate randomization"
     console.print(f"[dim]{legend} ({resamples:,} resamples, seeded);[/dim]")
@@ -104,11 +111,11 @@ def _cells(row: CompareRow, wide: bool) -> list[str]:
     adjusted = _p_value(row.p_adjusted)
     cells = [
         " " + escape(row.heading),
-        f"{found.a:.2f}",
-        f"{found.b:.2f}",
-        f"{found.difference:+.2f}",
-        f"[dim]{_signed(found.low)} {_signed(found.high)}[/dim]",
-        _p_value(found.p_bootstrap),
+        rounded(found.a, found.pairs),
+        rounded(found.b, found.pairs),
+        rounded(found.difference, found.pairs, sign="+"),
+        f"[dim]{_ends(found)}[/dim]",
+        "–" if found.p_bootstrap is None else _p_value(found.p_bootstrap),
         _p_value(found.p_randomization),
         f"[bold]{adjusted}[/bold]" if row.p_adjusted < 0.05 else adjusted,
     ]
@@ -116,6 +123,15 @@ def _cells(row: CompareRow, wide: bool) -> list[str]:
         cells.append("" if found.effect is None else f"{found.effect:+.2f}")
         cells.append("" if found.wins is None else f"{found.wins}/{found.ties}/{found.losses}")
     return cells
+
+
+def _ends(found: Comparison) -> str:
+    """The interval of a difference; a dash for one of few pairs without width."""
+    if telling_interval((found.low, found.high), found.pairs) is None:
+        return "–"
+    if found.pairs < FEW:
+        return " ".join(rounded(end, found.pairs, sign="+") for end in (found.low, found.high))
+    return f"{_signed(found.low)} {_signed(found.high)}"
 
 
 def _signed(value: float) -> str:
@@ -169,5 +185,7 @@ def _models(roles: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def _spread(value: float, interval: Sequence[float] | None, between: str = " ") -> str:
-    return f"{value:.2f}" + (f"{between}[dim]{interval[0]:.1f}–{interval[1]:.1f}[/dim]" if interval else "")
+def _spread(value: float, interval: Sequence[float] | None, between: str = " ", pairs: int = FEW) -> str:
+    low, high = interval or (0.0, 0.0)
+    ends = f"{low:.1f}–{high:.1f}" if pairs >= FEW else f"{rounded(low, pairs)}–{rounded(high, pairs)}"
+    return rounded(value, pairs) + (f"{between}[dim]{ends}[/dim]" if interval else "")

@@ -86,6 +86,9 @@ def check_strategy(name: str) -> None:
 
 def check_samples(samples: int, reranker: "Reranker | None", decoding: Decoding) -> None:
     """Raise UsageError for several samples that would be equal, or of which none is picked."""
+    if samples > 1 and decoding.beams > 1:
+        what = "beams and several samples do not go together: beam search finds one text, samples are drawn by chance"
+        raise UsageError(what, fix="leave out --beams, or leave out --samples")
     if samples > 1 and (reranker is None or not decoding.temperature):
         raise UsageError("several samples need a temperature and a choice", fix="add --temperature 0.7 --choose mbr")
 

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_directory
 from rolesum.errors import ModelError, Problem, UsageError
 from rolesum.models.adapter_metadata import CONFIG_FILE, beyond_plain_lora, write_metadata
@@ -82,7 +83,7 @@ def convert_adapter(old: Path, out: Path, base: str, *, device: str = "cpu") -> 
     try:
         with atomic_directory(out) as work:
             save_file(new, work / WEIGHTS, metadata={"format": "pt"})
-            (work / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+            (work / CONFIG_FILE).write_text(strict_json.dumps(config, indent=1) + "\n", encoding="utf-8")
             write_metadata(work, metadata)
             if (old / "README.md").is_file():
                 shutil.copyfile(old / "README.md", work / "README.md")

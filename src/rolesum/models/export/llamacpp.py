@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rolesum import strict_json
 from rolesum.errors import ModelError, UsageError
 
 # Likely tokens that llama.cpp returns at each position.
@@ -134,7 +135,7 @@ class LlamaCpp:
 
     def _open(self, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
-        data = json.dumps(body).encode() if body is not None else None
+        data = strict_json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self._server.listening_address + path, data, headers)
         try:
             return urllib.request.urlopen(request)

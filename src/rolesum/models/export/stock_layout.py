@@ -4,7 +4,6 @@ Baichuan2-7B becomes a Llama, ChatGLM a GLM: the same tensors under these classe
 tokenizer.json that gives the same ids, the chat form as a template, and the stop ids in generation_config.json.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from rolesum import strict_json
 from rolesum.models.architectures.baichuan import BaichuanForCausalLM
 from rolesum.models.architectures.chatglm import ChatGLMForCausalLM
 from rolesum.models.architectures.sentencepiece import MODEL_FILE
@@ -121,7 +121,7 @@ def _name_class(file: Path) -> None:
     config = read_json(file)
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
-        file.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        file.write_text(strict_json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_original_layout(
@@ -134,4 +134,4 @@ def write_original_layout(
             shutil.copyfile(file, work / file.name)
     raw: dict[str, Any] = read_config(source)
     raw["torch_dtype"] = str(model.dtype).removeprefix("torch.")
-    (work / "config.json").write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (work / "config.json").write_text(strict_json.dumps(raw, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rolesum import strict_json
 from rolesum.locks import process_lock
 from rolesum.os_errors import os_error
 from rolesum.server.problems import HTTPProblem
@@ -150,7 +151,7 @@ class BatchStore:
 
     def finish(self, item: BatchItem, state: Literal["done", "failed"], result: dict[str, Any]) -> bool:
         """Save the result of a dialogue; False if the batch was canceled or the dialogue finished meanwhile."""
-        text = json.dumps(result, ensure_ascii=False)
+        text = strict_json.dumps(result, ensure_ascii=False)
         with self._db.transaction() as db:
             changed = db.execute(
                 """UPDATE items SET state = ?, result = ?, dialogue = NULL

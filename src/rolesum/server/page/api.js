@@ -1,6 +1,6 @@
 // Requests to the server: JSON, forms and server-sent events. Errors are problem documents.
 
-import { t } from "./i18n.js";
+import { roleName, t } from "./i18n.js";
 
 export class APIError extends Error {
   constructor(problem) {
@@ -87,6 +87,33 @@ export async function stream(path, body, on, signal) {
   if (!ended) throw new APIError({ title: t("lost"), detail: t("lost"), fix: t("again") });
 }
 
+// What the server says about a request, in the words of the page: it has fields and tabs where the API has keys and paths.
+const WORDS = [
+  [/say who it is, as in "speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
+  [/"speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
+  [/ask for roles (\w+)/g, (_, role) => t("err_roles", { role: roleName(role) })],
+  [/name (?:it|the right one) with format:?/g, () => `${t("err_format", { options: t("inputoptions") })}:`],
+  [/name its encoding with encoding/g, () => t("err_option", { field: t("encodingname"), options: t("inputoptions") })],
+  [/say who speaks: unknown_speaker/g, () => `${t("err_option", { field: t("unnamed"), options: t("inputoptions") })}:`],
+  [/\bunknown_speaker\b/g, () => t("err_option", { field: t("unnamed"), options: t("inputoptions") })],
+  [/map them: columns/g, () => `${t("err_option", { field: t("columns"), options: t("inputoptions") })}:`],
+  [/(?:may want|leave out) columns\b/g, (found) => found.replace("columns", t("columns"))],
+  [/"?options\.max_new_tokens"?|\bmax_new_tokens\b/g, () => t("length")],
+  [/send (?:several dialogues|them) to \/v1\/batches/g, () => t("err_tab", { tab: t("many") })],
+  [/, or use rolesum summarize|; see (?:docs\/\S+|\/openapi\.json)|see \/openapi\.json/g, () => ""],
+];
+
+export const inWords = (text) => WORDS.reduce((said, [key, word]) => said.replace(key, word), text ?? "");
+
+function placeInWords(where) {
+  const line = /^text(?:, dialogue text|:(\d+).*)?$/.exec(where);
+  if (line) return line[1] ? t("err_line", { where: t("transcript"), n: line[1] }) : t("transcript");
+  if (/^dialogues:1, dialogue /.test(where)) return t("dialogue");
+  const turn = /^dialogue\.turns\.(\d+)/.exec(where);
+  if (turn) return t("err_turn", { n: Number(turn[1]) + 1 });
+  return inWords(where.replace(/^options\.(?=redact|samples|beams)/, ""));
+}
+
 export function showProblem(box, error) {
   box.hidden = !error;
   if (!error) return;
@@ -95,8 +122,8 @@ export function showProblem(box, error) {
   box.replaceChildren(...problems.slice(0, 5).map((one) => {
     const item = document.createElement("div");
     const what = document.createElement("b");
-    what.textContent = one.where ? `${one.where}: ${one.what}` : one.what;
-    item.append(what, one.fix || "");
+    what.textContent = one.where ? `${placeInWords(one.where)}: ${inWords(one.what)}` : inWords(one.what);
+    item.append(what, inWords(one.fix));
     return item;
   }));
 }

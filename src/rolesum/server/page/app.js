@@ -1,11 +1,11 @@
 // The page: read a transcript, choose roles, watch the summaries.
 
 import { get, post, showProblem, stream } from "./api.js";
-import { refresh, initBatches } from "./batches.js";
+import { refresh, initBatches, renderChosen } from "./batches.js";
 import * as chat from "./chat.js";
 import { toFormData, setFormats, inputOptions, acceptFiles } from "./input.js";
 import { asMarkdown, copyText, download, Results } from "./results.js";
-import { currentLocale, roleName, SAMPLES, setLocale, t } from "./i18n.js";
+import { currentLocale, presetName, roleName, SAMPLES, setLocale, t } from "./i18n.js";
 
 const byId = (id) => document.getElementById(id);
 let info = null;
@@ -26,6 +26,7 @@ function inputSettings() {
 const readText = (text) => parseInput({ ...inputSettings(), text });
 const readFile = (file) => parseInput(toFormData(file, inputSettings()));
 
+// Whether a dialogue could be read; it is shown then.
 async function parseInput(body) {
   try {
     showProblem(byId("problem"), null);
@@ -36,9 +37,30 @@ async function parseInput(body) {
     byId("which").hidden = dialogues.length < 2;
     showFormat(found.total);
     selectDialogue(0);
+    return true;
   } catch (error) {
     showProblem(byId("problem"), error);
+    return false;
   }
+}
+
+const isRead = () => byId("input").hidden;
+
+// The button is gray only while there is nothing to summarize, and the text beside it says so.
+function showReadiness() {
+  const isReady = isRead() || byId("text").value.trim() !== "";
+  byId("go").disabled = !isReady;
+  byId("read").disabled = !isReady;
+  byId("reason").hidden = isReady;
+  byId("shortcut").hidden = !isReady;
+}
+
+// What was said of the text before is not true of the new one.
+function textChanged() {
+  detectedFormat = "";
+  showFormat(0);
+  showProblem(byId("problem"), null);
+  showReadiness();
 }
 
 function showFormat(total = dialogues.length) {
@@ -54,7 +76,7 @@ function selectDialogue(place) {
   suggested = dialogue.suggested;
   byId("chat-panel").hidden = false;
   byId("input").hidden = true;
-  byId("go").disabled = false;
+  showReadiness();
   renderRoles();
 }
 
@@ -71,7 +93,7 @@ function reset() {
   clearResults();
   byId("chat-panel").hidden = true;
   byId("input").hidden = false;
-  byId("go").disabled = true;
+  textChanged();
   byId("text").focus();
 }
 
@@ -103,8 +125,9 @@ const chosenRoles = () => [...byId("roles").querySelectorAll(":checked")].map((o
 // Summarize
 
 async function summarize() {
+  if (abortController || byId("go").disabled) return;
+  if (!isRead() && !await readText(byId("text").value)) return;
   const roles = chosenRoles();
-  if (!chat.current() || abortController) return;
   if (!roles.length) {
     showProblem(byId("problem"), new Error(t("norole")));
     return;
@@ -176,7 +199,7 @@ function fill(select, entries, kept = select.value) {
 function render() {
   setLocale();
   const models = info.models.map((one) => [one.name, one.name]);
-  const presets = [["", t("byroles")], ...Object.keys(info.sections).map((name) => [name, name])];
+  const presets = [["", t("byroles")], ...Object.keys(info.sections).map((name) => [name, presetName(name)])];
   for (const id of ["preset", "manypreset"]) fill(byId(id), presets);
   for (const id of ["model", "manymodel"]) fill(byId(id), models);
   fill(byId("against"), [["", t("noother")], ...models]);
@@ -184,9 +207,12 @@ function render() {
   byId("against-label").hidden = models.length < 2;
   renderRoles();
   showFormat();
+  renderChosen();
+  showReadiness();
 }
 
 function addListeners() {
+  byId("text").addEventListener("input", textChanged);
   byId("read").addEventListener("click", () => readText(byId("text").value));
   byId("text").addEventListener("paste", () => setTimeout(() => readText(byId("text").value)));
   byId("sample").addEventListener("click", () => {

@@ -1,6 +1,6 @@
 // Batches: upload a file, watch its progress, show the results in a table.
 
-import { del, get, getBlob, post, showProblem } from "./api.js";
+import { del, get, getBlob, inWords, post, showProblem } from "./api.js";
 import { toFormData, inputOptions, acceptFiles } from "./input.js";
 import { download } from "./results.js";
 import { currentLocale, roleName, t } from "./i18n.js";
@@ -12,30 +12,73 @@ let openId = null; // the batch whose table is shown
 let rows = [];
 let next = 0;
 let timer = null;
+let chosen = null; // the file that is to be sent
+// The server keeps no file names: this browser keeps those of the batches that it sent.
+const NAMES = "rolesum.batches";
+const MAX_NAMES = 200;
 const lines = new Map(); // batch id -> its line; lines are updated in place, so that they keep the focus
 
 export function initBatches() {
-  acceptFiles(byId("manyinput"), byId("manyfile"), createBatch);
+  acceptFiles(byId("manyinput"), byId("manyfile"), (file) => {
+    chosen = file;
+    showProblem(byId("manyproblem"), null);
+    renderChosen();
+  });
+  byId("manystart").addEventListener("click", createBatch);
   byId("more").addEventListener("click", () => loadMore());
-  byId("jsonl").addEventListener("click", async () => download(`${openId}.jsonl`, await getBlob(`/v1/batches/${openId}/results.jsonl`)));
+  byId("jsonl").addEventListener("click", async () => download(`${fileStem()}.jsonl`, await getBlob(`/v1/batches/${openId}/results.jsonl`)));
   byId("csv").addEventListener("click", async () => {
     await reload();
     while (next !== null) await loadMore();
-    download(`${openId}.csv`, `\uFEFF${toCSV()}`, "text/csv");
+    download(`${fileStem()}.csv`, `\uFEFF${toCSV()}`, "text/csv");
   });
 }
 
-async function createBatch(chosen) {
+export function renderChosen() {
+  byId("manychosen").textContent = chosen ? t("chosenfile", { name: chosen.name, size: sizeText(chosen.size) }) : t("nofile");
+  byId("manystart").disabled = !chosen;
+}
+
+function sizeText(bytes) {
+  const [size, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : [bytes / 1e6, "MB"];
+  return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
+}
+
+function savedNames() {
+  try {
+    return JSON.parse(localStorage.getItem(NAMES)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function saveName(id, name) {
+  const kept = Object.entries(savedNames()).slice(1 - MAX_NAMES);
+  localStorage.setItem(NAMES, JSON.stringify(Object.fromEntries([...kept, [id, name]])));
+}
+
+const whenText = (batch) => new Date(batch.created * 1000).toLocaleString(currentLocale());
+const nameOf = (batch) => savedNames()[batch.id] ?? t("batchof", { when: whenText(batch) });
+const fileStem = () => `${(savedNames()[openId] ?? "batch").replace(/\.[^.]*$/, "")}-summaries`;
+
+async function createBatch() {
+  if (!chosen) return;
+  byId("manystart").disabled = true;
+  const file = chosen;
   const fields = { ...inputOptions(byId("manyinput")), model: byId("manymodel").value };
   if (byId("manypreset").value) fields.sections = byId("manypreset").value;
   try {
     showProblem(byId("manyproblem"), null);
-    const batch = await post("/v1/batches", toFormData(chosen, fields));
+    const batch = await post("/v1/batches", toFormData(file, fields));
     showProblem(byId("manyproblem"), null);
+    saveName(batch.id, file.name);
+    chosen = null;
     await refresh();
-    open(batch.id);
+    open(batch);
   } catch (error) {
     showProblem(byId("manyproblem"), error);
+  } finally {
+    renderChosen();
   }
 }
 
@@ -72,13 +115,14 @@ function newLine(batch) {
   line.className = "panel batch";
   const bar = document.createElement("progress");
   bar.max = batch.total;
-  bar.setAttribute("aria-label", batch.id);
+  bar.setAttribute("aria-label", nameOf(batch));
+  const name = Object.assign(document.createElement("b"), { textContent: nameOf(batch) });
   const status = document.createElement("span");
   const when = document.createElement("span");
   when.className = "note";
-  when.textContent = `${new Date(batch.created * 1000).toLocaleString()} · ${batch.model}`;
+  when.textContent = `${whenText(batch)} · ${batch.model}`;
   const spring = Object.assign(document.createElement("span"), { className: "spring" });
-  line.append(bar, status, when, spring, button("show", () => open(batch.id)));
+  line.append(name, bar, status, when, spring, button("show", () => open(batch)));
   if (batch.ended === null) line.append(button("cancel", async () => { await post(`/v1/batches/${batch.id}/cancel`); refresh(); }));
   else line.append(button("remove", async () => {
     if (!confirm(t("sure"))) return;
@@ -97,12 +141,12 @@ function button(name, call) {
   return made;
 }
 
-async function open(id) {
-  openId = id;
+async function open(batch) {
+  openId = batch.id;
   rows = [];
   next = 0;
   byId("batch").hidden = false;
-  byId("batchtitle").textContent = id;
+  byId("batchtitle").textContent = nameOf(batch);
   await refresh();
   await loadMore();
 }
@@ -133,7 +177,7 @@ function renderTable() {
     line.append(cell("td", row.id));
     const summaries = row.result?.summaries ?? [];
     if (row.status === "failed") {
-      const message = cell("td", `${row.problem.detail} ${row.problem.fix}`);
+      const message = cell("td", inWords(`${row.problem.detail} ${row.problem.fix}`));
       message.colSpan = roles.length + 1;
       message.className = "problem";
       line.append(message);

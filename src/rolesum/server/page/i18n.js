@@ -20,6 +20,13 @@ const MESSAGES = {
     sure: "Delete this batch and its summaries?", lost: "The connection was lost.", again: "Try again.",
     norole: "Choose a role to summarize for.", stopped: "stopped", keywrong: "This API key is wrong. ",
     overall: "overall", user: "user", agent: "agent", turnedit: "Text of turn {n}", roleof: "Role of {speaker}",
+    needtext: "Paste or open a transcript first.", reading: "Reading …", start: "Start", nofile: "No file chosen yet.",
+    chosenfile: "{name}, {size}", batchof: "Batch of {when}", unsupported: "{n} without evidence (dotted)", encodingname: "Encoding",
+    "clinical-visit": "Visit to a doctor", "customer-service": "Customer service", "meeting-recap": "Meeting",
+    "situation-action-resolution": "Situation, action, resolution",
+    err_speakers: "choose the role of {speaker} above the dialogue ({role})", err_format: "choose the format under “{options}”",
+    err_option: "“{field}” under “{options}”", err_tab: "the tab “{tab}”", err_line: "{where}, line {n}", err_turn: "turn {n}",
+    err_roles: "choose “{role}” only", err_parts: "send it in parts",
   },
   zh: {
     skip: "跳到正文", one: "单个对话", many: "批量", interface: "界面语言", transcript: "对话原文",
@@ -40,6 +47,13 @@ const MESSAGES = {
     sure: "删除这一批及其摘要？", lost: "连接中断。", again: "请重试。",
     norole: "请选择为谁写摘要。", stopped: "已停止", keywrong: "此密钥无效。",
     overall: "整体", user: "用户", agent: "客服", turnedit: "第 {n} 轮内容", roleof: "{speaker} 的角色",
+    needtext: "请先粘贴或打开一段对话。", reading: "正在读取……", start: "开始", nofile: "尚未选择文件。",
+    chosenfile: "{name}，{size}", batchof: "{when} 的批次", unsupported: "{n} 句无依据（点线）", encodingname: "编码",
+    "clinical-visit": "就诊", "customer-service": "客户服务", "meeting-recap": "会议",
+    "situation-action-resolution": "情况、处理、结果",
+    err_speakers: "在对话上方为 {speaker} 选择角色（{role}）", err_format: "在“{options}”中选择格式",
+    err_option: "“{options}”中的“{field}”", err_tab: "“{tab}”标签页", err_line: "{where}第 {n} 行", err_turn: "第 {n} 轮",
+    err_roles: "只选“{role}”", err_parts: "请分段发送",
   },
 };
 
@@ -70,6 +84,9 @@ export function t(name, values = {}) {
   const text = MESSAGES[locale][name] ?? MESSAGES.en[name] ?? name;
   return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
+
+// The name of a preset of sections; one that the page does not know is shown by its id in words.
+export const presetName = (id) => (id in MESSAGES.en ? t(id) : id.replaceAll("-", " ").replace(/^./, (one) => one.toUpperCase()));
 
 export const roleName = (role) => (["overall", "user", "agent"].includes(role) ? t(role) : role);
 

@@ -1,6 +1,6 @@
 // The input of both tabs: chosen or dropped files, and the options of how to read them.
 
-const FIELDS = ["format", "unknown_speaker", "columns"];
+const FIELDS = ["format", "encoding", "unknown_speaker", "columns"];
 
 for (const place of document.querySelectorAll("details.input-options")) {
   place.append(document.getElementById("input-options").content.cloneNode(true));

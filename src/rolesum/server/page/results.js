@@ -119,6 +119,7 @@ function textSpans(summary, toggleEvidence) {
       button.tabIndex = 0;
       button.setAttribute("role", "button");
       button.setAttribute("aria-pressed", "false");
+      button.classList.toggle("unsupported", !sentence.turns.length);
       button.title = sentence.turns.length
         ? t("evidence", { turns: sentence.turns.map((turn) => turn + 1).join(", ") })
         : t("noevidence");
@@ -141,6 +142,8 @@ function noteOf(summary) {
   const notes = [];
   if (summary.confidence !== null) notes.push(t("confidence", { value: summary.confidence.toFixed(2) }));
   if (summary.finish_reason === "length") notes.push(t("truncated"));
+  const unsupported = summary.sentences.filter((one) => !one.turns.length).length;
+  if (unsupported) notes.push(t("unsupported", { n: unsupported }));
   if (summary.coverage) notes.push(t("coverage", summary.coverage));
   return notes.join(" · ");
 }

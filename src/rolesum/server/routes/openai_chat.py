@@ -67,7 +67,7 @@ def list_models(request: Request) -> dict[str, Any]:
     return {"object": "list", "data": [_model_out(name) for name in names]}
 
 
-@router.get("/models/{name}", responses=error_responses(401, 404))
+@router.get("/models/{name:path}", responses=error_responses(401, 404))
 def get_model(request: Request, name: str) -> dict[str, Any]:
     """One model."""
     admission: AdmissionController = request.app.state.admission
@@ -136,6 +136,7 @@ def _stream(
         text_event=text_event,
         final_events=final_events,
         error_events=lambda document: [(None, document), END_EVENT],
+        path="/v1/chat/completions",
     )
 
 

@@ -75,6 +75,7 @@ def _stream(admission: AdmissionController, model: ServedModel, job: SummaryJob,
         text_event=text_event,
         final_events=final_events,
         error_events=lambda document: [("error", document)],
+        path="/v1/summaries",
     )
 
 
