@@ -1,11 +1,11 @@
 """The Summarizer: an engine and all options that decide its summaries; and summaries as text or JSON."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rolesum import strict_json
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
@@ -182,7 +182,7 @@ def block_notes(summary: RoleSummary) -> str:
 
 def format_json_lines(summaries: Sequence[Sequence[RoleSummary]]) -> str:
     """One line per dialogue, in input order; see summary_record."""
-    return "".join(json.dumps(summary_record(one), ensure_ascii=False) + "\n" for one in summaries)
+    return "".join(strict_json.dumps(summary_record(one), ensure_ascii=False) + "\n" for one in summaries)
 
 
 def summary_record(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
