@@ -5,6 +5,8 @@ that is parsed; the few elements that hold text are read here.
 """
 
 import io
+from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree
 
 from rolesum.errors import DataError
@@ -56,7 +58,8 @@ def document_text(xml: bytes, name: str) -> str:
 _SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
-def _elements(xml: bytes, name: str) -> "ElementTree.iterparse[ElementTree.Element]":  # type: ignore[type-arg]
+def _elements(xml: bytes, name: str) -> Iterator[tuple[str, Any]]:
+    """The elements of the XML, at their start and at their end."""
     # UTF-16 would hide a document type from this search
     if b"<!DOCTYPE" in xml or xml[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError("a Word document with a document type or in UTF-16, which is not read", name, _FIX)

@@ -83,7 +83,8 @@ def _by_channel(results: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]
 def _sentences(label: str, items: list[Mapping[str, Any]]) -> Iterator[tuple[float | None, Turn]]:
     """The sentences of one channel, each with its start: people speak at once, and words would alternate."""
     words: list[str] = []
-    begin = ended = None
+    begin: float | None = None
+    ended: float | None = None
     for item in items:
         content, start = _content(item), seconds(item.get("start_time"))
         pause = start is not None and ended is not None and start - ended > _PAUSE
@@ -103,7 +104,8 @@ def _sentences(label: str, items: list[Mapping[str, Any]]) -> Iterator[tuple[flo
 
 def _runs(items: Any, by_start: Mapping[str, str]) -> Iterator[Turn]:
     """A turn for each run of words of one speaker."""
-    speaker, words, begin = "", list[str](), None
+    speaker, words = "", list[str]()
+    begin: float | None = None
     for item in items:
         if _is_punctuation(item) and words:
             words[-1] += _content(item)
