@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
+
 from rolesum.errors import (
     SHOWN_PROBLEMS,
     DataError,
@@ -101,7 +103,7 @@ _REQUEST_KEYS = {
 }
 _CHAT_KEYS = {"max_new_tokens": "max_tokens"} | {name: name for name in ChatRequest.model_fields}
 _OTHER_PATH = "/v1/summaries"  # which has all of these keys
-_REQUESTS = {
+_REQUESTS: dict[str, type[BaseModel]] = {
     _OTHER_PATH: SummaryRequest,
     "/v1/batches": BatchRequest,
     "/v1/dialogues": ReadRequest,
@@ -116,7 +118,7 @@ def _with_request_keys(problem: Problem, path: str) -> Problem:
 
     A key that this request does not have is named with the path that has it.
     """
-    request = _REQUESTS.get(path, SummaryRequest)
+    request: type[BaseModel] = _REQUESTS.get(path, SummaryRequest)
 
     def key(option: str) -> str | None:
         name = option.replace("-", "_")
