@@ -31,6 +31,7 @@ from rolesum.formats import (
     whisper,
     zoom,
 )
+from rolesum.formats.json_layouts import list_paths
 from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.formats.source import Format, Source, open_source
 from rolesum.formats.speakers import apply_speaker_rule, parse_speaker_rule
@@ -79,7 +80,7 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
         problems = (item for item in source.records() if isinstance(item, Problem))
         if broken := list(islice(problems, max_problems)):
             raise DataError(broken)
-        where = ", ".join(json_mapping.list_paths(source.first_record))
+        where = ", ".join(list_paths(source.first_record))
         paths = f"; or name its paths, such as --json-path turns=…,speaker=…,text=…; it has {where}" if where else ""
         fix = f"each record needs turns (or another format's keys); see docs/formats.md{paths}"
         raise DataError("the JSON holds no dialogue of a known format", source.name, fix)

@@ -129,8 +129,8 @@ def read_layout(layout: Layout, source: Source) -> Iterator[Dialogue | Problem]:
         problems = [item for item in records if isinstance(item, Problem)]
         yield from problems
         if not problems:
-            entries = [item.value for item in records if isinstance(item, Record)]
-            yield _dialogue(layout, {}, entries, source.stem, f"{source.name}:1")
+            listed = [item.value for item in records if isinstance(item, Record)]
+            yield _dialogue(layout, {}, listed, source.stem, f"{source.name}:1")
         return
     parts = [
         (item, part)

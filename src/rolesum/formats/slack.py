@@ -35,9 +35,9 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Dialogue | Problem]:
     if _is_day(source):
-        path = Path(source.name)
-        channel = path.parent.name or "channel"
-        source = Source(str(path.parent.parent), source.text, {f"{channel}/{path.name}": source.text})
+        file = Path(source.name)
+        channel = file.parent.name or "channel"
+        source = Source(str(file.parent.parent), source.text, {f"{channel}/{file.name}": source.text})
     if not source.files:
         yield Problem("not a Slack export", source.name, "name its directory or zip, with a folder for each channel")
         return
