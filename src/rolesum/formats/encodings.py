@@ -128,8 +128,11 @@ def unpack(raw: bytes, name: str, max_bytes: int) -> bytes:
 class _ZstdFrame(Protocol):
     """What unpacks one frame, in Python's own module and in zstandard."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 

@@ -128,7 +128,7 @@ def _join_heads(lines: Sequence[_Line]) -> list[_Line]:
         for place, line in enumerate(lines[:-1], 1)
         if line.is_time and line.after_blank and not lines[place].after_blank and _is_name(lines[place])
     ]
-    seconds = set(max(name_first, time_first, key=len))
+    seconds = set(name_first if len(name_first) >= len(time_first) else time_first)
     joined: list[_Line] = []
     for place, line in enumerate(lines):
         if place not in seconds:
