@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rolesum.console import console
+
 # The files with the longest tests, longest first: a worker that began one of them last would be alone at it.
 LONGEST = (
     *(
@@ -35,6 +37,13 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("the shared data sets are absent: set ROLESUM_SHARED to their directory")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _loud_console():
+    """What a command was told by --quiet ends with its test."""
+    yield
+    console.quiet = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,8 +44,7 @@ def test_texts_by_line_are_scored_against_the_data(lines, tmp_path):
     assert done.metadata["system"] == "agent"
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["roles"]["agent"]
-    assert results["intervals"]["rouge1"] == [100.0, 100.0]
-    assert "bleu" in results["intervals"]
+    assert "rouge1" not in results["intervals"]  # of four equal figures there is none
     assert results["checks"]["repetition"]["value"] == results["checks"]["repetition"]["reference"]
     assert {"length", "turns"} <= results["breakdown"].keys()
 

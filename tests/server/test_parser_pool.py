@@ -99,7 +99,7 @@ def test_errors_come_back_as_they_were_raised(pool):
         asyncio.run(pool.parse(parse_summary, body(text=TEXT, model="x"), context()))
     assert (error.value.status, error.value.problem.where) == (404, "model")
     with pytest.raises(DataError) as error:
-        asyncio.run(pool.parse(parse_summary, body(text="{broken"), context()))
+        asyncio.run(pool.parse(parse_summary, body(text='{"broken'), context()))
     assert error.value.problems[0].where == "text:1"
 
 

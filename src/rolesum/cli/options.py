@@ -54,11 +54,12 @@ Roles = Annotated[
 Format = Annotated[str | None, typer.Option("--format", help="File format. Default: detected from the content.")]
 
 
-def _set_quiet(quiet: bool) -> None:
+def _set_quiet(quiet: bool) -> bool:
     if quiet:
         from rolesum.console import console
 
         console.quiet = True
+    return quiet
 
 
 Quiet = Annotated[
