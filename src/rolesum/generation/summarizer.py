@@ -1,6 +1,6 @@
 """The Summarizer: an engine and all options that decide its summaries; and summaries as text or JSON."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,7 @@ class Summarizer:
         """Loads the engine of the configuration, unless one is given. Raises as EngineSpec.open does."""
         self.config = config
         self.engine = engine or config.spec.open()
+        self._flagged: set[str] = set()  # roles that the model was not trained for, and of which that was said
 
     def roles_for(self, dialogue: Dialogue) -> tuple[str, ...]:
         """The roles that a dialogue is summarized for."""
@@ -82,10 +83,12 @@ class Summarizer:
             model.check_languages(list(dialogues))
         config = self.config
         masked = [self._redacted(one) for one in dialogues] if config.redact else []
+        roles = [self.roles_for(one) for one in dialogues]
+        self._flag_untrained(role for own in roles for role in own)
         found = summarize(
             [one.dialogue for one in masked] or dialogues,
             self.engine,
-            [self.roles_for(one) for one in dialogues],
+            roles,
             config.decoding,
             long_dialogues=config.long_dialogues,
             samples=config.samples,
@@ -99,6 +102,17 @@ class Summarizer:
         if left:
             log(f"{left} placeholders in the summaries stand for no value: the model made them up")
         return restored
+
+    def _flag_untrained(self, roles: Iterable[str]) -> None:
+        """Say, once for each, which roles the adapter was not trained for: it follows their instruction by guessing."""
+        model = self.engine.text_model
+        trained = model.metadata.get("roles") if model else None
+        if model is None or not trained:
+            return
+        if new := [role for role in dict.fromkeys(roles) if role not in trained and role not in self._flagged]:
+            self._flagged.update(new)
+            name = model.metadata.get("recipe") or model.name
+            log(f"{name} was trained for {', '.join(trained)}: what it writes for {', '.join(new)} is a guess")
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
         return redact(dialogue, names=self.config.hidden_names, keep=self.config.kept_labels)

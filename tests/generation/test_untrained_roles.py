@@ -1,0 +1,29 @@
+"""A role that an adapter was not trained for is told of, once."""
+
+from dataclasses import replace
+
+from helpers.tiny import model_dir
+from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.models import load_model
+
+
+def summarizer(roles):
+    loaded = load_model(model_dir("llama"), device="cpu", dtype="float32")
+    loaded = replace(loaded, metadata={"recipe": "calls", "roles": ["overall", "user"]})
+    return Summarizer(SummarizerConfig(roles=roles, decoding=Decoding(max_new_tokens=2)), TransformersEngine(loaded))
+
+
+def test_a_role_that_was_not_trained_is_told_of_once(capsys):
+    asked = summarizer(["user", "brief"])
+    for dialogue in read_dialogues("sample:en-test")[:2]:
+        asked.summarize([dialogue])
+    told = capsys.readouterr().err
+    assert told.count("calls was trained for overall, user: what it writes for brief is a guess") == 1
+
+
+def test_of_trained_roles_nothing_is_said(capsys):
+    summarizer(["user"]).summarize(read_dialogues("sample:en-test")[:1])
+    assert "guess" not in capsys.readouterr().err
