@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from helpers.tiny import model_dir, short_dialogues
-from rolesum.demo import run_demo
+from rolesum.demo import SMALL_RECIPE, run_demo
 from rolesum.errors import UsageError
 from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.formats import ReadOptions
@@ -52,7 +52,9 @@ def test_a_second_demo_replaces_the_first_and_nothing_else(tmp_path):
 @pytest.mark.embedded
 @pytest.mark.slow
 def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
-    recipe = load_recipe("sample", ["data.train.limit=16", "training.tokens_per_batch=1024"])
+    recipe = load_recipe(
+        SMALL_RECIPE, ["data.train.limit=16", "data.validation=null", "training.tokens_per_batch=1024"]
+    )
     run = train(recipe, tmp_path / "run", device="cpu")
     scores = []
     for adapter in (None, run.adapter):

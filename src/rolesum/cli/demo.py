@@ -15,6 +15,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Run directory; an earlier demo in it is replaced.")] = Path(
         "runs/demo"
     ),
+    small: Annotated[bool, typer.Option("--small", help="Use SmolLM2-135M: faster, and less often right.")] = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -26,10 +27,10 @@ def demo(
     from rich.markup import escape
     from rich.table import Table
 
-    from rolesum.demo import run_demo
+    from rolesum.demo import demo_recipe, run_demo
     from rolesum.metrics.scorers import HEADINGS
 
-    result = run_demo(out, device)
+    result = run_demo(out, device, demo_recipe(small))
     table = result.table()
     if json_:
         texts = {name: {one.role: one.text for one in summaries} for name, summaries in result.summaries.items()}
