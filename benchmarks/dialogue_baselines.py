@@ -17,7 +17,6 @@ from released import SHOWN, System, evaluated, role_row
 from rolesum.atomic_io import atomic_write_text
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
-from rolesum.models.catalog import DEFAULT_MODEL
 
 NAME = "dialogue_baselines"
 RECIPE = "dialogues-smollm2-135m"
@@ -25,27 +24,32 @@ LANGUAGES = ("en", "zh")
 ROLES = ("overall", "user", "agent", "brief")
 TUNED_ON = (100, 400)
 SEED = 1
-CHINESE_BASE = "gemma3-270m"
-ADAPTER = "rolesum-smollm2-135m"
+SMALL_BASE, BASE, OTHER_BASE = "smollm2-135m", "qwen2.5-coder-0.5b", "gemma3-270m"
+SMALL_ADAPTER, ADAPTER = "rolesum-smollm2-135m", "rolesum-en-zh"
 
 
 def systems(language: str, work: Path) -> list[System]:
-    """What is scored in a language. The bundled adapter and its base read English only."""
+    """What is scored in a language. The small adapter and its base read English only."""
     copied = [System(name, name, ("--engine", name)) for name in ("lead-3", "longest-3", "textrank")]
-    other = System("gemma3-270m", "gemma3-270m, zero-shot", ("--model", CHINESE_BASE))
+    other = System("gemma3-270m", "gemma3-270m, zero-shot", ("--model", OTHER_BASE))
+    both = [
+        System("zero-shot", f"{BASE}, zero-shot", ("--model", BASE)),
+        System("default", f"{ADAPTER}, bundled", ("--adapter", ADAPTER)),
+    ]
     if language == "zh":
-        return [*copied, other]
+        return [*copied, other, *both]
     return [
         *copied,
-        System("smollm2-135m", "smollm2-135m, zero-shot", ("--model", DEFAULT_MODEL)),
+        System("smollm2-135m", f"{SMALL_BASE}, zero-shot", ("--model", SMALL_BASE)),
         other,
-        System("bundled", f"{ADAPTER}, bundled", ("--adapter", ADAPTER)),
+        System("bundled", f"{SMALL_ADAPTER}, bundled", ("--adapter", SMALL_ADAPTER)),
         *(
             System(
-                f"tuned-{count}", f"smollm2-135m, tuned on {count}", ("--adapter", str(_run(count, work) / "adapter"))
+                f"tuned-{count}", f"{SMALL_BASE}, tuned on {count}", ("--adapter", str(_run(count, work) / "adapter"))
             )
             for count in TUNED_ON
         ),
+        *both,
     ]
 
 
@@ -54,7 +58,7 @@ def main() -> int:
     settings = {"dtype": options.dtype, "max_new_tokens": options.max_new_tokens, "roles": ROLES, "seed": SEED}
     before = rows_before(options.results / f"{NAME}.json", settings)
     done = {(row["data"], row["system"], row["role"]): row for row in before}
-    machine = probe(options.device, options.dtype, base=DEFAULT_MODEL)
+    machine = probe(options.device, options.dtype, base=SMALL_BASE)
     for language in options.languages:
         data = f"dialogues_{language}"
         for system in systems(language, options.work):

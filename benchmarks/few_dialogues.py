@@ -106,7 +106,7 @@ def _train(start: str, count: int, options: Namespace) -> None:
 def _options() -> Namespace:
     parser = arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--counts", nargs="+", type=int, default=list(COUNTS), help="numbers of training dialogues")
-    parser.add_argument("--adapter", default="rolesum-smollm2-135m", help="the adapter that is gone on from")
+    parser.add_argument("--adapter", default="rolesum-en-zh", help="the adapter that is gone on from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of all runs")
     parser.add_argument("--limit", type=int, help="score the first N test dialogues only")
     parser.add_argument("--max-new-tokens", type=int, default=128)

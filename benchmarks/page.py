@@ -22,7 +22,12 @@ from rolesum.metrics.published import published_by_hash
 from rolesum.metrics.scorers import HEADINGS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/results.md", "README.md", "src/rolesum/adapters/smollm2-135m/README.md")
+PAGES = (
+    "docs/results.md",
+    "README.md",
+    "src/rolesum/adapters/en-zh/README.md",
+    "src/rolesum/adapters/smollm2-135m/README.md",
+)
 IMAGES = "docs/img"
 DATA = {"samsum": "SAMSum", "tweetsumm": "TweetSumm", "csds": "CSDS"}
 ROLES = ("overall", "user", "agent")

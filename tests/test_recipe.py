@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from rolesum.errors import UsageError
+from rolesum.models.catalog import DEFAULT_MODEL
 from rolesum.recipe import dump_recipe
 from rolesum.recipe_loading import load_recipe, parse_recipe
 
@@ -48,6 +49,10 @@ def test_every_recipe_that_comes_with_rolesum_loads_by_path_and_by_name(path):
 def test_a_dumped_recipe_loads_as_the_same_recipe(path):
     recipe = load_recipe(path)
     assert parse_recipe(yaml.safe_load(dump_recipe(recipe)), "dumped") == recipe
+
+
+def test_a_recipe_that_names_no_base_trains_the_default_model(recipe_file):
+    assert load_recipe(recipe_file()).base == DEFAULT_MODEL
 
 
 def test_the_folder_of_recipes_is_not_empty():

@@ -113,7 +113,11 @@ def test_data_show_says_which_tokens_carry_loss():
         (("evaluate", "--data", "nowhere.json"), 3, "cannot read the file"),
         (("evaluate", "--data", "sample:en-test", "--scorer", "rouge"), 2, "unknown scorer"),
         (("train", "sample", "--set", "base=no/such/thing", "--out", "OUT"), 4, "no model"),
-        (("train", "sample", "--set", "data.train.path=nowhere.jsonl", "--out", "OUT"), 3, "cannot read the file"),
+        (
+            ("train", "dialogues-smollm2-135m", "--set", "data.train.path=nowhere.jsonl", "--out", "OUT"),
+            3,
+            "cannot read the file",
+        ),
         (("train", "sample", "--resume", "--out", "OUT"), 2, "nothing to resume"),
     ],
 )
@@ -127,7 +131,7 @@ def test_bad_input_gets_its_exit_code_and_a_remedy_and_no_traceback(arguments, c
 
 
 @pytest.mark.embedded
-def test_a_chinese_chat_for_the_default_model_is_refused_with_a_model_that_reads_it():
-    done = rolesum("summarize", stdin="用户：我的快递到哪里了？\n客服：明天送到。")
+def test_a_chinese_chat_for_an_english_model_is_refused_with_a_model_that_reads_it():
+    done = rolesum("summarize", "--adapter", "rolesum-smollm2-135m", stdin="用户：我的快递到哪里了？\n客服：明天送到。")
     assert done.returncode == 4
     assert "does not read Chinese" in done.stderr and "gemma3-270m" in done.stderr

@@ -285,7 +285,7 @@ def test_from_adapter_takes_precedence_over_set_and_recipe(adapter, tmp_path):
 
 
 def test_few_dialogues_without_an_adapter_are_told_of_the_bundled_one_for_the_base():
-    chosen = load_recipe("sample")
+    chosen = load_recipe("dialogues-smollm2-135m")
     said = "--from-adapter rolesum-smollm2-135m goes on from it"
     assert said in base_adapter_notes(chosen, None, FEW - 1)[0]
     others = (chosen.model_copy(update={"method": "full"}), chosen.model_copy(update={"base": "gemma3-270m"}))
@@ -296,6 +296,6 @@ def test_few_dialogues_without_an_adapter_are_told_of_the_bundled_one_for_the_ba
 def test_the_recipe_for_own_dialogues_goes_on_from_the_bundled_adapter_and_is_named_after_the_file():
     recipe = with_base_adapter(load_recipe("mine", ["data.train.path=calls/support.jsonl"]))
     assert recipe.name == "support" and recipe.note == "Trained on calls/support.jsonl by the recipe mine."
-    assert (recipe.base, recipe.lora.rank, recipe.lora.alpha) == ("smollm2-135m", 16, 32)
+    assert (recipe.base, recipe.lora.rank, recipe.lora.alpha) == ("qwen2.5-coder-0.5b", 16, 32)
     assert recipe.data.validation.share == 0.1 and recipe.data.test is None
-    assert with_base_adapter(load_recipe("mine", ["base_adapter=null"])).base == "smollm2-135m"
+    assert with_base_adapter(load_recipe("mine", ["base_adapter=null"])).base == "qwen2.5-coder-0.5b"

@@ -34,7 +34,7 @@ Adapter = Annotated[
         "--adapter",
         parser=_adapter,
         metavar="<path>",
-        help="Trained run or adapter, such as runs/NAME. Default without --model: rolesum-smollm2-135m.",
+        help="Trained run or adapter, such as runs/NAME. Default without --model: rolesum-en-zh.",
     ),
 ]
 FromAdapter = Annotated[

@@ -4,20 +4,21 @@ from importlib import resources
 from pathlib import Path
 
 from rolesum.models.adapter_metadata import adapter_chain, read_metadata
-from rolesum.models.catalog import DEFAULT_MODEL
+
+DEFAULT_ADAPTER = "rolesum-en-zh"
 
 _PREFIX = "rolesum-"
 _FOLDER = Path(str(resources.files("rolesum.adapters")))
 
 
 def bundled_adapters() -> dict[str, Path]:
-    """Name -> directory of each adapter that comes with rolesum, such as rolesum-smollm2-135m."""
+    """Name -> directory of each adapter that comes with rolesum, such as rolesum-en-zh."""
     return {f"{_PREFIX}{entry.name}": entry for entry in sorted(_FOLDER.iterdir()) if (entry / "README.md").is_file()}
 
 
 def adapter_for(base: str) -> Path | None:
-    """The bundled adapter for a base of the catalog; None where there is none."""
-    return bundled_adapters().get(f"{_PREFIX}{base}")
+    """The bundled adapter that was trained on a base of the catalog; None where there is none."""
+    return next((path for path in bundled_adapters().values() if read_metadata(path).get("base") == base), None)
 
 
 def bundled_name(adapter: Path) -> str | None:
@@ -27,7 +28,7 @@ def bundled_name(adapter: Path) -> str | None:
 
 def default_adapter() -> Path | None:
     """The bundled adapter that is used where neither a model nor an adapter is named."""
-    return adapter_for(DEFAULT_MODEL)
+    return bundled_adapters().get(DEFAULT_ADAPTER)
 
 
 def license_notice(adapter: Path) -> str:

@@ -86,11 +86,11 @@ _QWEN_15B = (
     *(51_534_815, 51_481_903, 51_603_185, 51_800_025, 51_793_432, 15_992_981),
 )
 
-DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_MODEL = "qwen2.5-coder-0.5b"
 
 _ENTRIES = (
     CatalogEntry(
-        DEFAULT_MODEL,
+        "smollm2-135m",
         "135M",
         ("en",),
         "Apache-2.0",
@@ -125,7 +125,7 @@ _ENTRIES = (
         note="base model (not tuned to chat)",
     ),
     CatalogEntry(
-        "qwen2.5-coder-0.5b",
+        DEFAULT_MODEL,
         "494M",
         BOTH,
         "Apache-2.0",

@@ -92,7 +92,7 @@ class ChatRequest(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "model": "rolesum-smollm2-135m:user",
+                    "model": "rolesum-en-zh:user",
                     "messages": [{"role": "user", "content": "Customer: where is it?\nAgent: on its way"}],
                 }
             ]

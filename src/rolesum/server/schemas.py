@@ -189,7 +189,7 @@ class SummariesOut(BaseModel):
             "examples": [
                 {
                     "id": "c-1",
-                    "model": "rolesum-smollm2-135m",
+                    "model": "rolesum-en-zh",
                     "language": "en",
                     "turns": 2,
                     "summaries": [

@@ -21,7 +21,7 @@ Agent: Then we refund the £6 delivery fee and send a new one by express."""
 
 @pytest.fixture(scope="module")
 def service():
-    with serving("--extra-model", "smollm2-135m") as running:
+    with serving("--adapter", "rolesum-smollm2-135m", "--extra-model", "smollm2-135m") as running:
         yield running
 
 
