@@ -23,8 +23,12 @@ def test_a_role_that_no_speaker_plays_is_refused():
     check_before_loading(EngineSpec(model="gemma3-270m"), [CHINESE], ["user", "agent"])
 
 
+def test_the_default_model_reads_both_languages():
+    check_before_loading(EngineSpec(), [ENGLISH, CHINESE])
+
+
 @pytest.mark.parametrize(
-    "spec", [EngineSpec(), EngineSpec(model="smollm2-135m"), EngineSpec(model="meta-llama/Llama-2-7b-chat-hf@main")]
+    "spec", [EngineSpec(model="smollm2-135m"), EngineSpec(model="meta-llama/Llama-2-7b-chat-hf@main")]
 )
 def test_a_language_that_the_base_does_not_read_is_refused(spec):
     with pytest.raises(ModelError, match="does not read Chinese"):
