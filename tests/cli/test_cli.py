@@ -174,7 +174,7 @@ def test_data_check_tells_every_problem_on_standard_error_and_ends_with_exit_cod
     assert "1 good dialogues" in done.stdout
     assert "chats.jsonl:2, id 2: the dialogue has no turns" in done.stderr
     assert "chats.jsonl:3: broken JSON" in done.stderr
-    assert done.stderr.splitlines()[-1] == "2 problems"
+    assert done.stderr.splitlines()[-1] == "chats.jsonl: 2 problems"
 
 
 def test_data_check_gives_the_same_as_json(call, file):
@@ -212,7 +212,7 @@ def test_score_prints_the_recipes_name_the_libraries_and_the_figures(call, file)
     assert "scorer samsum v1 (rouge-score 0.1.2, sacrebleu" in done.stdout
     row = next(line for line in done.stdout.splitlines() if "summary" in line)
     assert " 2 " in row
-    assert row.count("50.00") == 4
+    assert row.split().count("50") == 4  # two summaries are too few for digits behind the point
 
 
 def test_score_gives_the_same_as_json(call, file):
@@ -223,7 +223,7 @@ def test_score_gives_the_same_as_json(call, file):
     (found,) = json.loads(done.stdout).values()
     assert (found["scorer"], found["scorer_version"], found["pairs"]) == ("csds", 2, 2)
     assert found["means"] == {"rouge1": 100, "rouge2": 100, "rougeLsum": 100, "bleu": 100, "chrf": 100}
-    assert found["intervals"]["rouge1"] == [100, 100]
+    assert "rouge1" not in found["intervals"]  # of two equal figures there is none
     assert set(found["libraries"]) == {"rouge-score", "sacrebleu"}
 
 

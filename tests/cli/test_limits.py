@@ -85,7 +85,7 @@ def call(*arguments, **how):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a full disk")
 def test_a_full_disk_behind_standard_output_is_told():
     with Path("/dev/full").open("w") as full:
-        process = call("data", "show", "sample:en-test", stdout=full, stderr=subprocess.PIPE)
+        process = call("data", "show", "sample:en-test", "--model", "smollm2-135m", stdout=full, stderr=subprocess.PIPE)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 5
     assert "No space left on device" in said and "free some disk space" in said

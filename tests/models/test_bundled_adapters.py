@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from helpers.tiny import model_dir
 from rolesum.cli.generation_options import GenerationOptions
 from rolesum.cli.main import app
 from rolesum.errors import ModelError
@@ -64,9 +65,10 @@ def test_the_list_of_models_names_it(shipped):
     assert "Adapters that come with rolesum: rolesum-en-zh" in shown
 
 
-def test_who_summarizes_with_it_is_told_its_terms(shipped, capsys):
+def test_who_summarizes_with_it_is_told_its_terms(shipped, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "cache"))  # where it is kept that they were shown
     with pytest.raises(ModelError):  # this adapter has no weights
-        EngineSpec(adapter=shipped).open()
+        EngineSpec(model=str(model_dir("llama")), adapter=shipped).open()
     assert "rolesum-en-zh summarizes: the data it was trained on allow non-commercial" in capsys.readouterr().err
     assert bundled_adapters.license_notice(Path("runs/mine/adapter")) == ""
 

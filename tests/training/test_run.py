@@ -193,7 +193,7 @@ def test_dialogues_without_a_summary_are_told(tmp_path, capsys):
     train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
     said = f"1 of {len(lines) + 1} dialogues have no summary for these roles: they are left out"
     assert said in capsys.readouterr().err
-    assert said in plan(parse_recipe(raw, "test"), device="cpu").notes
+    assert any(note.endswith(said) for note in plan(parse_recipe(raw, "test"), device="cpu").notes)
 
 
 def test_an_example_longer_than_the_model_reads_is_not_told_to_raise_the_limit(tmp_path):
