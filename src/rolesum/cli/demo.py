@@ -28,6 +28,7 @@ def demo(
     from rich.table import Table
 
     from rolesum.demo import demo_recipe, run_demo
+    from rolesum.evaluation.report.precision import few_note, rounded
     from rolesum.metrics.scorers import HEADINGS
 
     result = run_demo(out, device, demo_recipe(small))
@@ -52,8 +53,10 @@ def demo(
         scores_table.add_column(HEADINGS[metric], justify="right")
     for role, metrics in table.items():
         for row, system in enumerate(result.systems):
-            scores = (f"{metrics[name][system]:.1f}" for name in METRICS)
+            scores = (rounded(metrics[name][system], pairs) for name in METRICS)
             scores_table.add_row("" if row else role, system, *scores, end_section=row == len(result.systems) - 1)
     console.print()
     console.print(scores_table)
+    if note := few_note(pairs):
+        console.print(note)
     console.print(f"report: {result.report}", markup=False, soft_wrap=True)

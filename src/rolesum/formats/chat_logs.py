@@ -41,7 +41,7 @@ class ChatLog:
     Attributes:
         heads: Lines that begin a message, with groups who and when, and text where it stands behind them.
         begin: A line near the file's begin that only this app writes.
-        telling: How many of the heads, the first ones, tell the app where there is no such line.
+        identifying_heads: How many of the heads, from the first on, identify the app in a file without a begin line.
         day: A line that says the day of the messages below it.
         frame: Lines around the chat: headers, footers, rules.
         system: Lines of the app in the chat, such as "Tom left".
@@ -54,7 +54,7 @@ class ChatLog:
     description: str
     heads: tuple[re.Pattern[str], ...]
     begin: re.Pattern[str] = _NEVER
-    telling: int = 1
+    identifying_heads: int = 1
     day: re.Pattern[str] = _NEVER
     frame: re.Pattern[str] = _NEVER
     system: re.Pattern[str] = _NEVER
@@ -126,7 +126,7 @@ _LOGS = (
     ),
     ChatLog(
         name="wechat",
-        telling=0,  # Otter's heads look alike
+        identifying_heads=0,  # Otter's heads look alike
         description="WeChat's chat history as text: ———— 2023-03-12 ————, then 小王 22:01, the text below",
         begin=re.compile(
             r"[—―–-]{3,}\s*\d{4}-\d{1,2}-\d{1,2}\s*[—―–-]{3,}|.*微信.{0,20}聊天记录|.*WeChat chat history",
@@ -160,7 +160,7 @@ _DISCORD_LOG = ChatLog(
 _TEAMS_LOG = ChatLog(
     name="teams",
     description=TEAMS.description,
-    telling=0,  # Otter's heads are the same
+    identifying_heads=0,  # Otter's heads are the same
     begin=re.compile(r".*-\d{8}_\d{6}(?:UTC)?-|.{1,80} started transcription|(?:\d{1,2}h )?\d{1,3}m(?: \d{1,2}s)?$"),
     heads=(re.compile(r"(?P<who>\S.{0,80}?)\s{2,}(?P<when>(?:\d{1,2}:)?\d{1,2}:\d{2})"),),
     frame=re.compile(r".{1,80} (?:started|stopped) transcription"),
@@ -168,14 +168,14 @@ _TEAMS_LOG = ChatLog(
 
 
 def _matches(log: ChatLog, source: Source) -> bool:
-    """Whether a file is of the app: a line near its begin says so, or it begins with a head that tells the app."""
+    """Whether a file is the app's: a line near its beginning names the app, or it begins with an identifying head."""
     if source.is_json or source.files:
         return False
     begin = [stripped for line in source.lines[:_LOOKED_AT] if (stripped := line.strip(_MARKS))]
     if any(log.begin.match(line) for line in begin[:6]):
         return any(_head(log.heads, line) for line in begin)
     first = 1 if begin and log.day.fullmatch(begin[0]) else 0
-    heads = [place for place, line in enumerate(begin) if _head(log.heads[: log.telling], line)]
+    heads = [place for place, line in enumerate(begin) if _head(log.heads[: log.identifying_heads], line)]
     if len(heads) < 2 or heads[0] != first:
         return False
     has_text_below = all(later - one > 1 for one, later in pairwise([*heads, len(begin)]))

@@ -1,6 +1,6 @@
 """Timed cues of WebVTT, SRT and SBV files, and the removal of what rolling captions repeat.
 
-webvtt-py and srt read such files too. Neither tells the line of a broken cue (the one drops it, the other ends there),
+webvtt-py and srt read such files too. Neither reports the line of a broken cue (webvtt-py skips it, srt stops there),
 and neither gives the speakers of several voices in one cue, so this module reads the lines by itself.
 """
 

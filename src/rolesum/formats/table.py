@@ -17,7 +17,7 @@ FIELDS = ("id", "speaker", "text", "time", "role", "dialogue", "summary")
 _OF_TURN = {"speaker", "text", "time", "role"}  # fields of a row that is a turn
 REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
 DELIMITERS = ("\t", ",", ";", "|")
-_SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # by which Excel tells the delimiter, above the header
+_SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # Excel's line above the header that names the delimiter
 _MARKDOWN_RULE = re.compile(r":?-+:?|")  # a cell of the line below a Markdown table's header
 
 # A cell may hold a whole dialogue: csv's own limit is 131,072 characters. The largest C long of every platform.

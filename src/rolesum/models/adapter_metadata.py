@@ -148,7 +148,7 @@ def _to_json(metadata: Mapping[str, Any]) -> str:
 
 
 def adapter_chain(metadata: AdapterMetadata) -> list[Mapping[str, Any]]:
-    """What the metadata tell of the adapters (or tuned bases) that this one goes on from, the nearest first."""
+    """The metadata's entries for the adapters (or tuned bases) that this one was trained from, the nearest first."""
     chain: list[Mapping[str, Any]] = []
     adapter = metadata.get("base_adapter")
     while isinstance(adapter, dict):

@@ -30,7 +30,7 @@ _TRAINABLE = ("use_dora", "target_modules", "exclude_modules")
 # Fewer training dialogues than this are called few: see docs/results.md, the bundled dialogues.
 FEW = 100
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-# What an adapter's metadata tell the adapters that go on from it.
+# The fields of an adapter's metadata that are copied into those of adapters trained on from it.
 _HANDED_ON = ("rolesum", "recipe", "base", "roles", "data", "license", "terms", "base_adapter")
 
 
@@ -143,7 +143,7 @@ def _few_notes(recipe: Recipe, dialogues: int) -> list[str]:
     bundled = adapter_for(recipe.base) if recipe.method == "lora" else None
     if bundled is None or dialogues >= FEW:
         return []
-    what = f"{dialogues} dialogues are few: of 36, an adapter on the base alone came out behind the bundled one"
+    what = f"{dialogues} dialogues are few: SmolLM2-135M trained on 36 from the base alone came out behind its bundled adapter"
     return [f"{what}; --from-adapter {bundled_name(bundled)} goes on from it"]
 
 
