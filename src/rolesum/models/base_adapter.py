@@ -143,7 +143,7 @@ def _few_notes(recipe: Recipe, dialogues: int) -> list[str]:
     bundled = adapter_for(recipe.base) if recipe.method == "lora" else None
     if bundled is None or dialogues >= FEW:
         return []
-    what = f"{dialogues} dialogues are few: SmolLM2-135M trained on 36 from the base alone came out behind its bundled adapter"
+    what = f"{dialogues} dialogues are few: of 36, SmolLM2-135M alone learned less than its bundled adapter knows"
     return [f"{what}; --from-adapter {bundled_name(bundled)} goes on from it"]
 
 
