@@ -100,7 +100,7 @@ def log(text: str) -> None:
 
 
 def log_once(text: str, folder: Path) -> None:
-    """Print a line that need be read once: `folder` keeps a mark of it for this user and machine."""
+    """Print a line unless it was printed before for this user on this machine: a file in `folder` records that."""
     mark = folder / "shown" / hashlib.sha256(text.encode()).hexdigest()[:32]
     if mark.exists():
         return

@@ -1,4 +1,4 @@
-"""A role that an adapter was not trained for is told of, once."""
+"""A role that an adapter was not trained for is reported once."""
 
 from dataclasses import replace
 
@@ -16,12 +16,11 @@ def summarizer(roles):
     return Summarizer(SummarizerConfig(roles=roles, decoding=Decoding(max_new_tokens=2)), TransformersEngine(loaded))
 
 
-def test_a_role_that_was_not_trained_is_told_of_once(capsys):
-    asked = summarizer(["user", "brief"])
+def test_a_role_that_was_not_trained_is_reported_once(capsys):
     for dialogue in read_dialogues("sample:en-test")[:2]:
-        asked.summarize([dialogue])
-    told = capsys.readouterr().err
-    assert told.count("calls was trained for overall, user: what it writes for brief is a guess") == 1
+        summarizer(["user", "brief"]).summarize([dialogue])
+    said = capsys.readouterr().err
+    assert said.count("calls was trained for overall, user: what it writes for brief is a guess") == 1
 
 
 def test_of_trained_roles_nothing_is_said(capsys):

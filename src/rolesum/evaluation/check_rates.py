@@ -11,7 +11,7 @@ from rolesum.checks.words import tokenize
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
 from rolesum.evaluation.predictions import Prediction
-from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, ratio, telling_interval
+from rolesum.metrics.bootstrap import Statistic, bootstrap_intervals, informative_interval, ratio
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def _rates(predicted: Sequence[CheckedSummary], references: Sequence[CheckedSumm
 
     def rate(name: str) -> CheckRate:
         hits, cases = (float(total) for total in statistics[name].rows.sum(axis=0))
-        low, high = telling_interval(intervals[name], len(predicted)) or (None, None)
-        reference_interval = telling_interval(reference_intervals.get(name), len(references))
+        low, high = informative_interval(intervals[name], len(predicted)) or (None, None)
+        reference_interval = informative_interval(reference_intervals.get(name), len(references))
         reference_low, reference_high = reference_interval or (None, None)
         of_references = reference_statistics.get(name)
         value = statistics[name].value if cases else None

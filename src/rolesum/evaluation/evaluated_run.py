@@ -67,7 +67,7 @@ def score_results(found: Score) -> dict[str, Any]:
         "intervals": {
             measure: [round(bound, 2) for bound in interval]
             for measure, interval in bootstrap.bootstrap_intervals(found.statistics).items()
-            if bootstrap.telling_interval(interval, pairs) and interval
+            if bootstrap.informative_interval(interval, pairs) and interval
         },
     }
 

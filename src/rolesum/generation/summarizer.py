@@ -20,6 +20,8 @@ from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
 if TYPE_CHECKING:
     from rolesum.generation.rerank import Reranker
 
+_WARNED: set[tuple[str, str]] = set()  # adapter and role: a service has a Summarizer for every request
+
 
 @dataclass(frozen=True)
 class SummarizerConfig:
@@ -56,7 +58,6 @@ class Summarizer:
         """Loads the engine of the configuration, unless one is given. Raises as EngineSpec.open does."""
         self.config = config
         self.engine = engine or config.spec.open()
-        self._flagged: set[str] = set()  # roles that the model was not trained for, and of which that was said
 
     def roles_for(self, dialogue: Dialogue) -> tuple[str, ...]:
         """The roles that a dialogue is summarized for."""
@@ -84,7 +85,7 @@ class Summarizer:
         config = self.config
         masked = [self._redacted(one) for one in dialogues] if config.redact else []
         roles = [self.roles_for(one) for one in dialogues]
-        self._flag_untrained(role for own in roles for role in own)
+        self._warn_untrained(role for own in roles for role in own)
         found = summarize(
             [one.dialogue for one in masked] or dialogues,
             self.engine,
@@ -103,15 +104,16 @@ class Summarizer:
             log(f"{left} placeholders in the summaries stand for no value: the model made them up")
         return restored
 
-    def _flag_untrained(self, roles: Iterable[str]) -> None:
-        """Say, once for each, which roles the adapter was not trained for: it follows their instruction by guessing."""
+    def _warn_untrained(self, roles: Iterable[str]) -> None:
+        """Log the roles that the adapter was not trained for, each once in a process: their summaries are guesses."""
         model = self.engine.text_model
         trained = model.metadata.get("roles") if model else None
         if model is None or not trained:
             return
-        if new := [role for role in dict.fromkeys(roles) if role not in trained and role not in self._flagged]:
-            self._flagged.update(new)
-            name = model.metadata.get("recipe") or model.name
+        name = model.metadata.get("recipe") or model.name
+        untrained = [role for role in dict.fromkeys(roles) if role not in trained]
+        if new := [role for role in untrained if (name, role) not in _WARNED]:
+            _WARNED.update((name, role) for role in new)
             log(f"{name} was trained for {', '.join(trained)}: what it writes for {', '.join(new)} is a guess")
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:

@@ -243,6 +243,6 @@ def _interval(figures: Floats, share: float) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def telling_interval(interval: tuple[float, float] | None, pairs: int) -> tuple[float, float] | None:
+def informative_interval(interval: tuple[float, float] | None, pairs: int) -> tuple[float, float] | None:
     """The interval, or None for one of few pairs without any width: it would say that the figure is certain."""
     return None if interval is None or (pairs < FEW and interval[1] - interval[0] < 1e-9) else interval

@@ -49,7 +49,7 @@ class AdapterMetadata(TypedDict, total=False):
     roles: list[str] | None
     data: list[str]  # what it was trained on: files, or the names of data sets
     license: str  # of the weights, as the hub names it: cc-by-nc-4.0
-    terms: str  # what the data allow, as a clause that is shown to who uses the adapter
+    terms: str  # what the data allow, as a clause that is shown to those who use the adapter
     base_adapter: dict[str, Any] | None  # the adapter, or the tuned base, that this one goes on from: base_adapter.py
     language: str | None
     instructions: dict[str, Any] | None  # the recipe's own instruction set

@@ -12,7 +12,7 @@ from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.report.paper import as_markdown
 from rolesum.evaluation.report.precision import few_note, rounded
 from rolesum.evaluation.report.terminal import print_comparison, print_results
-from rolesum.metrics.bootstrap import telling_interval
+from rolesum.metrics.bootstrap import informative_interval
 
 
 def evaluation(count, words):
@@ -41,8 +41,8 @@ def test_few_pairs_are_warned_of():
 
 
 def test_an_interval_without_width_is_none_of_few_pairs():
-    assert telling_interval((66.67, 66.67), 3) is None and telling_interval((60.0, 70.0), 3) == (60.0, 70.0)
-    assert telling_interval((0.0, 0.0), 300) == (0.0, 0.0)
+    assert informative_interval((66.67, 66.67), 3) is None and informative_interval((60.0, 70.0), 3) == (60.0, 70.0)
+    assert informative_interval((0.0, 0.0), 300) == (0.0, 0.0)
     assert score_results(evaluation(3, 4).scores["user"])["intervals"].get("rouge1_f") is None
 
 

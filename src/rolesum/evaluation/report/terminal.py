@@ -16,7 +16,7 @@ from rolesum.evaluation.evaluated_run import evaluation_results
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report.paper import as_latex, as_markdown
 from rolesum.evaluation.report.precision import few_note, rounded
-from rolesum.metrics.bootstrap import FEW, Comparison, telling_interval
+from rolesum.metrics.bootstrap import FEW, Comparison, informative_interval
 from rolesum.metrics.published import published_rows
 from rolesum.metrics.scorers import HEADINGS
 
@@ -127,7 +127,7 @@ def _cells(row: CompareRow, wide: bool) -> list[str]:
 
 def _ends(found: Comparison) -> str:
     """The interval of a difference; a dash for one of few pairs without width."""
-    if telling_interval((found.low, found.high), found.pairs) is None:
+    if informative_interval((found.low, found.high), found.pairs) is None:
         return "–"
     if found.pairs < FEW:
         return " ".join(rounded(end, found.pairs, sign="+") for end in (found.low, found.high))
