@@ -94,8 +94,8 @@ def test_sigterm_ends_the_cluster_and_says_how_to_go_on(given, tmp_path):
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 143, said
     assert "finished shard" in said.splitlines()[-1] and "Traceback" not in said
-    _, alive = psutil.wait_procs([*started, *of_the_cluster], timeout=15)
-    assert alive == []
+    _, alive = psutil.wait_procs([*started, *of_the_cluster], timeout=60)
+    assert [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []  # none to reap it
 
 
 def test_without_a_cluster_at_the_address_the_error_says_so(given, tmp_path):

@@ -92,7 +92,7 @@ def test_a_run_leaves_the_held_out_dialogues_and_says_how_many(tmp_path, capsys)
     run = trained(tmp_path / "run", sharing())
     _, validation = both_sides(sharing())
     assert [to_json(one) for one in read_dialogues(run.held_out)] == [to_json(one) for one in validation.dialogues]
-    said = f"{len(validation.dialogues)} of 5 dialogues are held out for validation"
+    said = f"{sharing().data.train.path}: {len(validation.dialogues)} of 5 dialogues are held out for validation"
     assert said in capsys.readouterr().err
     assert said in plan(sharing(), device="cpu").notes
     assert evaluations(run)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -141,20 +141,27 @@ def _known(
 def _asked(
     questions: Mapping[str, tuple[JudgePrompt, Messages]], known: set[str], endpoint: JudgeEndpoint, concurrency: int
 ) -> Iterator[tuple[str, JudgeAnswer | str, list[JudgeAnswer]]]:
-    """Key, usable answer or failure, and all answers paid for, as they come. Raises where nothing more is to be had."""
+    """Key, usable answer or failure, and all answers paid for, as they come. Raises where nothing more is to be had.
+
+    A question is sent when an earlier one was answered, so that nothing is asked of an endpoint that refused the key.
+    """
+    unsent = [(key, question) for key, question in questions.items() if key not in known]
+    enough = min(MAX_CONSECUTIVE_FAILURES, len(unsent))
+    unsent.reverse()
+    sent: dict[Future[tuple[JudgeAnswer | str, list[JudgeAnswer]]], str] = {}
     silent = 0
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="judge")
     try:
-        waiting: dict[Future[tuple[JudgeAnswer | str, list[JudgeAnswer]]], str] = {
-            pool.submit(_ask, endpoint, *question): key for key, question in questions.items() if key not in known
-        }
-        enough = min(MAX_CONSECUTIVE_FAILURES, len(waiting))
-        for done in as_completed(waiting):
-            found, used = done.result()
-            yield waiting[done], found, used
-            silent = 0 if used else silent + 1
-            if silent == enough:
-                raise unreachable(endpoint, silent, str(found))
+        while unsent or sent:
+            while unsent and len(sent) < concurrency:
+                key, question = unsent.pop()
+                sent[pool.submit(_ask, endpoint, *question)] = key
+            for done in wait(sent, return_when=FIRST_COMPLETED).done:
+                found, used = done.result()
+                yield sent.pop(done), found, used
+                silent = 0 if used else silent + 1
+                if silent == enough:
+                    raise unreachable(endpoint, silent, str(found))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
