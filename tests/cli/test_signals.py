@@ -6,6 +6,7 @@ import socket
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 import yaml
 
@@ -30,7 +31,10 @@ def ends(child, number, seconds=20):
 
 @contextmanager
 def read_from_pipe(path):
-    """A named pipe; the block is entered when `wait` says that a command reads it."""
+    """A named pipe, and a function that waits until a command sleeps in its reading.
+
+    A signal between the opening and the reading would be seen by Python only when the reading ends.
+    """
     os.mkfifo(path)
     opened = []
 
@@ -42,6 +46,7 @@ def read_from_pipe(path):
             except OSError:  # nothing reads it yet
                 assert child.poll() is None and time.monotonic() < until, child.stderr
                 time.sleep(0.02)
+        until_true(child, lambda: psutil.Process(child.pid).status() == psutil.STATUS_SLEEPING)
 
     try:
         yield wait
@@ -84,7 +89,7 @@ def test_every_command_that_reads_ends_so(tmp_path, command):
     assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
 
 
-def until(child, ready):
+def until_true(child, ready):
     """Wait until something holds, while the command runs."""
     end = time.monotonic() + 120
     while not ready():
@@ -98,7 +103,7 @@ def test_batch_says_how_many_shards_are_kept_and_the_command_it_names_resumes(tm
     arguments += ["--roles", "user", "--max-new-tokens", "24"]
     child = Child(*arguments, cwd=tmp_path)
     out = tmp_path / "out"
-    until(child, lambda: len(list(out.glob("summaries-*"))) >= 2)
+    until_true(child, lambda: len(list(out.glob("summaries-*"))) >= 2)
     last = ends(child, signal.SIGTERM)
     shards = len(list(out.glob("summaries-*")))
     assert 2 <= shards < 24
@@ -136,7 +141,7 @@ def recipe(tmp_path, **settings):
 def test_train_names_the_command_that_goes_on_from_its_checkpoint(tmp_path):
     child = Child("train", recipe(tmp_path, training={"epochs": 64}), "--out", "run", "--device", "cpu", cwd=tmp_path)
     metrics = tmp_path / "run" / "metrics.jsonl"
-    until(child, lambda: metrics.exists() and metrics.read_text())
+    until_true(child, lambda: metrics.exists() and metrics.read_text())
     last = ends(child, signal.SIGTERM, seconds=60)
     assert "a checkpoint was written; continue with the same command and --resume: rolesum train " in last
     assert last.endswith("recipe.yaml --out run --device cpu --resume")

@@ -28,6 +28,7 @@ class Hub:
         self.commits = {OLD: files, NEW: newer}
         self.refs = {"main": OLD, "v1": OLD}
         self.fetched = []  # (commit, file)
+        self.refused = set()  # files that it lists and does not give
         self.after_first_file = lambda: None
 
     def commit(self, revision):
@@ -50,7 +51,7 @@ class Hub:
         if found := re.fullmatch(r"/owner/name/resolve/([^/]+)/(.+)", path):
             commit = self.commit(found[1])
             raw = self.commits[commit].get(found[2])
-            if raw is None:
+            if raw is None or found[2] in self.refused:
                 return self._absent("EntryNotFound")
             etag = hashlib.sha1(raw).hexdigest()
             return 200, {"ETag": f'"{etag}"', "X-Repo-Commit": commit}, raw
@@ -178,9 +179,10 @@ def test_a_broken_record_is_an_error(hub, tmp_path):
 
 
 def test_a_download_that_fails_is_not_recorded(hub):
-    hub.after_first_file = lambda: hub.refs.update(main=NEW) or hub.commits[OLD].pop("model.safetensors")
+    hub.refused = {"model.safetensors"}
     with pytest.raises(ResourceError, match="could not fetch owner/name"):
         pull("owner/name")
-    assert recorded_revisions() == {}
-    hub.after_first_file = lambda: None
+    assert recorded_revisions() == {} and hub.fetched
+    hub.refused = set()
+    move_main(hub)
     assert commit_of(pull("owner/name")) == NEW
