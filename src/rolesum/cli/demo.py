@@ -15,7 +15,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Run directory; an earlier demo in it is replaced.")] = Path(
         "runs/demo"
     ),
-    small: Annotated[bool, typer.Option("--small", help="Use SmolLM2-135M: faster, and less often right.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="Use SmolLM2-135M, a smaller and faster model.")] = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
