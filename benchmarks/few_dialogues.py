@@ -2,7 +2,7 @@
 
 The dialogues are drawn from the training split of rolesum-dialogues with a seed, a smaller number being a part of a
 larger one. Both sides train by the recipe `mine`, which holds a tenth of them out and keeps the best pass; the base
-alone gets the higher learning rate of the recipe `sample`. Each row is one `rolesum evaluate` in a process of its own,
+alone gets the learning rate 1e-3. Each row is one `rolesum evaluate` in a process of its own,
 beside the adapter that nothing was trained on and the base zero-shot. What is in --work is not computed again, so that
 a run that was cut goes on.
 """
