@@ -87,7 +87,7 @@ export async function stream(path, body, on, signal) {
   if (!ended) throw new APIError({ title: t("lost"), detail: t("lost"), fix: t("again") });
 }
 
-// What the server says about a request, in the words of the page: it has fields and tabs where the API has keys and paths.
+// Replaces the API's keys and paths in the server's error messages by the page's fields and tabs.
 const WORDS = [
   [/say who it is, as in "speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
   [/"speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],

@@ -26,7 +26,7 @@ function inputSettings() {
 const readText = (text) => parseInput({ ...inputSettings(), text });
 const readFile = (file) => parseInput(toFormData(file, inputSettings()));
 
-// Whether a dialogue could be read; it is shown then.
+// Reads a dialogue and shows it. Returns false if it could not be read.
 async function parseInput(body) {
   try {
     showProblem(byId("problem"), null);
@@ -46,7 +46,7 @@ async function parseInput(body) {
 
 const isRead = () => byId("input").hidden;
 
-// The button is gray only while there is nothing to summarize, and the text beside it says so.
+// Disables the buttons while there is nothing to summarize, and shows a note beside them that asks for a transcript.
 function showReadiness() {
   const isReady = isRead() || byId("text").value.trim() !== "";
   byId("go").disabled = !isReady;
@@ -55,7 +55,7 @@ function showReadiness() {
   byId("shortcut").hidden = !isReady;
 }
 
-// What was said of the text before is not true of the new one.
+// Clears the format and the error that were shown for the text before.
 function textChanged() {
   detectedFormat = "";
   showFormat(0);

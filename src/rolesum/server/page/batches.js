@@ -13,7 +13,7 @@ let rows = [];
 let next = 0;
 let timer = null;
 let chosen = null; // the file that is to be sent
-// The server keeps no file names: this browser keeps those of the batches that it sent.
+// Key in localStorage: batch id -> file name. The server does not store file names.
 const NAMES = "rolesum.batches";
 const MAX_NAMES = 200;
 const lines = new Map(); // batch id -> its line; lines are updated in place, so that they keep the focus

@@ -85,7 +85,7 @@ export function t(name, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
 
-// The name of a preset of sections; one that the page does not know is shown by its id in words.
+// The name of a preset of sections. One without a translation is shown by its id, with spaces for hyphens.
 export const presetName = (id) => (id in MESSAGES.en ? t(id) : id.replaceAll("-", " ").replace(/^./, (one) => one.toUpperCase()));
 
 export const roleName = (role) => (["overall", "user", "agent"].includes(role) ? t(role) : role);
