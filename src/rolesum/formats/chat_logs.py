@@ -16,7 +16,7 @@ from rolesum.errors import Problem
 from rolesum.formats.chat_services import DISCORD, TEAMS
 from rolesum.formats.json_layouts import Layout, layout_format
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import join_speech
+from rolesum.formats.turns import dropped_meta, join_speech
 from rolesum.roles import roles_of_speakers
 
 _OUTRANKED = frozenset({"plain", "whatsapp"})  # their lines begin with a date too
@@ -239,7 +239,7 @@ def _dialogue(log: ChatLog, chat: _Chat, identity: str, place: str) -> Dialogue 
         id=identity,
         turns=tuple(turns),
         roles=roles_of_speakers([turn.speaker for turn in turns]),
-        meta={"dropped": dict(chat.dropped)} if chat.dropped else {},
+        meta=dropped_meta(chat.dropped),
         source=place,
     )
 

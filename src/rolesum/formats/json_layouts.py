@@ -15,7 +15,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.formats.transcripts import clock, in_order_of_time, seconds, speaker_label, utc_time
-from rolesum.formats.turns import one_line, transcript_dialogue
+from rolesum.formats.turns import dropped_meta, one_line, transcript_dialogue
 from rolesum.roles import AGENT, OVERALL, USER, role_of_speaker, roles_of_speakers
 
 # How a vendor calls a role, beside the names that every reader knows.
@@ -241,7 +241,7 @@ def _dialogue(layout: Layout, part: Any, entries: Sequence[Any], identity: str, 
         turns=dialogue.turns if layout.is_speech else tuple(ordered),
         roles={**roles_of_speakers([label for label in labels if label]), **roles},
         summaries={OVERALL: tuple(summaries)} if summaries else {},
-        meta={"dropped": dict(dropped)} if dropped and not layout.is_speech else {},
+        meta={} if layout.is_speech else dropped_meta(dropped),
         source=place,
     )
 

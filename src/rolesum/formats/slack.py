@@ -15,6 +15,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.slack_text import SlackNames, message_text
 from rolesum.formats.source import CHANNELS, MEMBERS, Format, Record, Source
+from rolesum.formats.turns import dropped_meta
 from rolesum.roles import roles_of_speakers
 
 SPOKEN = (None, "bot_message", "me_message", "thread_broadcast", "file_share", "slackbot_response")
@@ -76,12 +77,7 @@ def _dialogue(channel: str, name: str, group: _MessageGroup) -> Dialogue:
         id=f"{channel}/{name}",
         turns=tuple(turn for _, turn in messages),
         roles=roles_of_speakers([turn.speaker for _, turn in messages]),
-        meta={
-            "channel": channel,
-            "start": times[0],
-            "end": times[-1],
-            **({"dropped": dict(group.dropped)} if group.dropped else {}),
-        },
+        meta={"channel": channel, "start": times[0], "end": times[-1], **dropped_meta(group.dropped)},
         source=group.place,
     )
 

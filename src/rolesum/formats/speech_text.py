@@ -16,6 +16,7 @@ from rolesum.dialogue import Turn
 from rolesum.formats.export_frames import find_footer, is_field, is_frame
 from rolesum.formats.labels import Kind, label_kind
 from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_text_time
+from rolesum.formats.turns import dropped_meta
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
@@ -34,7 +35,7 @@ class SpeechText:
     @property
     def meta(self) -> dict[str, dict[str, int]]:
         """What a dialogue's meta keeps of it."""
-        return {"dropped": dict(self.dropped)} if self.dropped else {}
+        return dropped_meta(self.dropped)
 
 
 @dataclass(slots=True)

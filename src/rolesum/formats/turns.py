@@ -1,7 +1,7 @@
 """Turns from pieces of speech, and from one line that begins with a label."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from rolesum.dialogue import Dialogue, Turn
@@ -51,6 +51,12 @@ def merge_turns(turns: Iterable[Turn]) -> list[Turn]:
         elif text:
             groups.append((turn, [text]))
     return [replace(first, text=join_speech(texts)) for first, texts in groups]
+
+
+def dropped_meta(dropped: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """The entry of a dialogue's meta that counts what its reader left out, by kind; none where nothing was."""
+    counts = {kind: count for kind, count in dropped.items() if count}
+    return {"dropped": counts} if counts else {}
 
 
 def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:

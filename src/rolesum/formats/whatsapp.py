@@ -20,7 +20,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import join_speech
+from rolesum.formats.turns import dropped_meta, join_speech
 from rolesum.roles import roles_of_speakers
 
 _NOTICE = "\u200e"  # begins what the app writes
@@ -98,7 +98,7 @@ def _dialogue(source: Source, messages: list[_Message]) -> Dialogue | Problem:
         turns=tuple(turns),
         roles=roles_of_speakers([turn.speaker for turn in turns]),
         # times stay as written: whether 3/4 is in March or April, the file does not say
-        meta={"start": turns[0].time, "end": turns[-1].time, **({"dropped": dict(dropped)} if dropped else {})},
+        meta={"start": turns[0].time, "end": turns[-1].time, **dropped_meta(dropped)},
         source=source.name,
     )
 
