@@ -61,9 +61,20 @@ def test_a_column_that_the_table_lacks_is_a_usage_error_with_the_nearest():
         read_dialogues(Source("calls.csv", CALLS), ReadOptions(columns={**COLUMNS, "id": "callid"}))
 
 
-@pytest.mark.parametrize("text", ["idd=x", "id", "id=", "id=a,id=b", "dialogue=a,text=b", ""])
-def test_a_mapping_that_makes_no_sense_is_a_usage_error(text):
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("idd=x", 'no field "idd"'),
+        ("id", '"id" does not map a field'),
+        ("id=", '"id=" does not map a field'),
+        ("=a", '"=a" does not map a field'),
+        ("id=a,id=b", '"id" is mapped twice'),
+        ("dialogue=a,text=b", "either a turn or a whole dialogue"),
+        ("", '"" does not map a field'),
+    ],
+)
+def test_a_mapping_that_makes_no_sense_is_a_usage_error(text, what):
+    with pytest.raises(UsageError, match=what):
         parse_columns(text)
 
 

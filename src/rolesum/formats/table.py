@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.formats.options import check_field_names, parse_field_map
 from rolesum.formats.records import text_dialogue
 from rolesum.formats.source import Format, Record, Source
 from rolesum.formats.turns import one_line
@@ -19,7 +20,8 @@ REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
 DELIMITERS = ("\t", ",", ";", "|")
 _SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # Excel's line above the header that names the delimiter
 _MARKDOWN_RULE = re.compile(r":?-+:?|")  # a cell of the line below a Markdown table's header
-_EXAMPLE = "--columns id=call_id,speaker=who,text=utterance"
+_OPTION = "--columns"
+_EXAMPLE = "id=call_id,speaker=who,text=utterance"
 
 # A cell may hold a whole dialogue: csv's own limit is 131,072 characters. The largest C long of every platform.
 csv.field_size_limit(2**31 - 1)
@@ -27,12 +29,7 @@ csv.field_size_limit(2**31 - 1)
 
 def parse_columns(text: str) -> dict[str, str]:
     """Parse --columns, such as "id=call_id,speaker=who,text=utterance", into field -> column. Raises UsageError."""
-    columns: dict[str, str] = {}
-    for pair in text.replace("，", ",").split(","):
-        name, sign, column = (part.strip() for part in pair.partition("="))
-        if not sign or not column or name in columns:
-            raise UsageError(f'"{pair}" is not FIELD=COLUMN', "--columns", f"write {_EXAMPLE}")
-        columns[name] = column
+    columns = parse_field_map(text, _OPTION, _EXAMPLE)
     _check_fields(columns)
     return columns
 
@@ -58,7 +55,7 @@ def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[D
     if not any(need <= found.keys() for need in REQUIRED_FIELDS):
         names = ", ".join(csv_header(source, delimiter))
         what = f"no column is known for speaker and text, or for dialogue (the file has: {names[:200]})"
-        yield Problem(what, header, f"map them: {_EXAMPLE}")
+        yield Problem(what, header, f"map them: {_OPTION} {_EXAMPLE}")
     elif twice := [column for column in found.values() if csv_header(source, delimiter).count(column) > 1]:
         yield Problem(f"the column {twice[0]} is there twice", header, "rename one of them")
     elif "dialogue" in found:
@@ -114,12 +111,10 @@ def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Probl
 
 
 def _check_fields(columns: Mapping[str, str]) -> None:
-    for name in columns:
-        if name not in FIELDS:
-            raise UsageError(f'a dialogue has no field "{name}"', "--columns", did_you_mean(name, FIELDS))
+    check_field_names(columns, FIELDS, _OPTION)
     if "dialogue" in columns and _OF_TURN & columns.keys():
         fix = "map dialogue, or speaker and text"
-        raise UsageError("a row is either a turn or a whole dialogue", "--columns", fix)
+        raise UsageError("a row is either a turn or a whole dialogue", _OPTION, fix)
 
 
 def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
