@@ -21,6 +21,7 @@ from rolesum.roles import roles_of_speakers
 
 _OUTRANKED = frozenset({"plain", "whatsapp"})  # their lines begin with a date too
 _LOOKED_AT = 200  # lines of a file that tell its app
+_TOP_LINES = 6  # of these, one may be the app's own
 
 _MARKS = " \ufeff\u200e"
 _NEVER = re.compile(r"(?!)")
@@ -31,7 +32,6 @@ _KAKAO_DATE = (
     rf"{_CLOCK}"
 )
 _BRACKETED = re.compile(r"(?:\[[^\[\]]{1,30}\]\s*)+")
-_QQ_NAME = re.compile(r"(?:【[^【】]{1,20}】)?(?P<name>.*?)\s*(?:\((?P<id>\d{5,12})\)|<(?P<mail>[^<>]{3,80})>)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,8 @@ class ChatLog:
         media: A message that holds no words.
         other_chat: A line that begins another chat, with the group name.
         block: A line that begins what stands below a message and is none of its words.
+        app_name: The sender, in a head, of what the app itself writes.
+        sender: The parts of a sender in a head, with the groups name and account; None where the whole is the name.
     """
 
     name: str
@@ -61,6 +63,8 @@ class ChatLog:
     media: re.Pattern[str] = _BRACKETED
     other_chat: re.Pattern[str] = _NEVER
     block: re.Pattern[str] = _NEVER
+    app_name: re.Pattern[str] = _NEVER
+    sender: re.Pattern[str] | None = None
 
 
 @dataclass
@@ -123,6 +127,8 @@ _LOGS = (
         ),
         frame=re.compile(r"消息记录（.*|消息分组[:：].*|={5,}"),
         other_chat=re.compile(r"消息对象[:：](?P<name>.*)"),
+        app_name=re.compile(r"系统消息.*"),
+        sender=re.compile(r"(?:【[^【】]{1,20}】)?(?P<name>.*?)\s*(?P<account>\(\d{5,12}\)|<[^<>]{3,80}>)?"),
     ),
     ChatLog(
         name="wechat",
@@ -172,7 +178,7 @@ def _matches(log: ChatLog, source: Source) -> bool:
     if source.is_json or source.files:
         return False
     begin = [stripped for line in source.lines[:_LOOKED_AT] if (stripped := line.strip(_MARKS))]
-    if any(log.begin.match(line) for line in begin[:6]):
+    if any(log.begin.match(line) for line in begin[:_TOP_LINES]):
         return any(_head(log.heads, line) for line in begin)
     first = 1 if begin and log.day.fullmatch(begin[0]) else 0
     heads = [place for place, line in enumerate(begin) if _head(log.heads[: log.identifying_heads], line)]
@@ -229,7 +235,7 @@ def _dialogue(log: ChatLog, chat: _Chat, identity: str, place: str) -> Dialogue 
         text = _text(message.lines)
         if not text or log.media.fullmatch(text):
             chat.dropped["media"] += 1
-        elif log.name == "qq" and message.who.startswith("系统消息"):
+        elif log.app_name.fullmatch(message.who):
             chat.dropped["system"] += 1
         else:
             turns.append(Turn(names[message.who], text, message.time))
@@ -253,17 +259,16 @@ def _text(lines: list[str]) -> str:
 
 
 def _names(log: ChatLog, chat: _Chat) -> dict[str, str]:
-    """What stands in a head -> the name; in QQ without the number behind it, unless two have the same name."""
-    written = dict.fromkeys(message.who for message in chat.messages)
-    if log.name != "qq":
-        return {who: who for who in written}
-    parts = {who: found for who in written if (found := _QQ_NAME.fullmatch(who))}
-    numbers: dict[str, set[str]] = {}
+    """Sender in a head -> name: without the account behind it, unless two accounts have the same name."""
+    names = {message.who: message.who for message in chat.messages}
+    if log.sender is None:
+        return names
+    accounts: dict[str, set[str]] = {}
+    parts = {who: found for who in names if (found := log.sender.fullmatch(who))}
     for found in parts.values():
-        numbers.setdefault(found["name"], set()).add(found["id"] or found["mail"] or "")
-    return {
-        who: found["name"] if found["name"] and len(numbers[found["name"]]) == 1 else who
-        for who, found in parts.items()
+        accounts.setdefault(found["name"], set()).add(found["account"] or "")
+    return names | {
+        who: found["name"] for who, found in parts.items() if found["name"] and len(accounts[found["name"]]) == 1
     }
 
 
