@@ -65,6 +65,10 @@ class _Line:
         return self.found is not None and self.found.is_weak
 
     @property
+    def is_apart(self) -> bool:
+        return self.found is not None and self.found.apart
+
+    @property
     def time(self) -> str:
         return self.found.time if self.found else ""
 
@@ -148,17 +152,17 @@ def _is_name(line: _Line) -> bool:
 
 def _heads(lines: Sequence[_Line]) -> set[int]:
     """The numbers of the lines that are heads, a name and a time over the speech; none in a text without heads."""
-    shapes = Counter(line.found.shape for line in lines if line.is_head and line.found)
+    shapes = Counter(line.shape for line in lines if line.is_head)
     if not shapes:
         return set()
     shape = shapes.most_common(1)[0][0]
-    places = [place for place, line in enumerate(lines) if line.is_head and line.found and line.found.shape == shape]
+    places = [place for place, line in enumerate(lines) if line.is_head and line.shape == shape]
     spoken = sum(place + 1 < len(lines) and not lines[place + 1].is_head for place in places)
     labels = Counter(line.speaker for line in lines if line.is_labeled)
     rivals = sum(count for count in labels.values() if count > 1)
     early = any(line.is_labeled for line in lines[: places[0]])
     names = Counter(lines[place].speaker for place in places)
-    apart = all(lines[place].found.apart for place in places)  # type: ignore[union-attr]  # heads have been found
+    apart = all(lines[place].is_apart for place in places)
     repeated = len(names) < len(places) or all(name[:1].isupper() for name in names)
     trusted = apart or (len(places) > 1 and repeated and not early)
     if (
@@ -175,11 +179,8 @@ def _heads(lines: Sequence[_Line]) -> set[int]:
 
 def _labeled(lines: Sequence[_Line]) -> set[int]:
     """The numbers of the lines that begin with the label of a speaker."""
-    named = [line for line in lines if line.is_labeled and line.found and not line.found.is_weak]
-    known = {line.speaker for line in named}
-    named = [
-        line for line in lines if line.is_labeled and line.found and (not line.found.is_weak or line.speaker in known)
-    ]
+    sure = {line.speaker for line in lines if line.is_labeled and not line.is_weak}
+    named = [line for line in lines if line.is_labeled and line.speaker in sure]
     counts = Counter(line.speaker for line in named)
     while len(named) > 1 and not named[0].time and counts[named[0].speaker] == 1 and is_field(named[0].text):
         del named[0]
@@ -215,9 +216,7 @@ def _is_speaker(line: _Line, counts: Counter[str], num_labels: int, num_leading:
 def _turns(lines: Sequence[_Line], begins: set[int], time: str) -> list[Turn]:
     """The turns of the lines from the first speaker on; `time` is the time above it."""
     first_texts = [line.found.text for line in lines if line.number in begins and line.found and line.found.text]
-    timed_texts = bool(first_texts) and 2 * sum(bool(split_text_time(text)[0]) for text in first_texts) > len(
-        first_texts
-    )
+    timed_texts = 2 * sum(bool(split_text_time(text)[0]) for text in first_texts) > len(first_texts)
     turns: list[tuple[Turn, list[str]]] = []
     for place, line in enumerate(lines):
         if line.number in begins and line.found:
