@@ -15,6 +15,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.slack_text import SlackNames, message_text
 from rolesum.formats.source import CHANNELS, MEMBERS, Format, Record, Source
+from rolesum.formats.transcripts import utc_time
 from rolesum.formats.turns import dropped_meta
 from rolesum.roles import roles_of_speakers
 
@@ -72,7 +73,7 @@ def _is_day(source: Source) -> bool:
 
 def _dialogue(channel: str, name: str, group: _MessageGroup) -> Dialogue:
     messages = sorted(group.messages, key=lambda message: message[0])
-    times = [_time(at) for at, _ in messages]
+    times = [turn.time for _, turn in messages]
     return Dialogue(
         id=f"{channel}/{name}",
         turns=tuple(turn for _, turn in messages),
@@ -80,10 +81,6 @@ def _dialogue(channel: str, name: str, group: _MessageGroup) -> Dialogue:
         meta={"channel": channel, "start": times[0], "end": times[-1], **dropped_meta(group.dropped)},
         source=group.place,
     )
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _problem(item: Record | Problem) -> Problem | None:
@@ -114,7 +111,7 @@ def _add(
         group.dropped["media"] += 1
     else:
         at = float(message["ts"])
-        group.messages.append((at, Turn(_speaker(message, names.members), text, _time(at))))
+        group.messages.append((at, Turn(_speaker(message, names.members), text, utc_time(at))))
 
 
 def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
