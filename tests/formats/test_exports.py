@@ -149,6 +149,12 @@ def test_the_records_of_a_file_may_be_the_turns():
     assert said(values, json_path=paths) == [("Ann", "Hi"), ("Tom", "Oh")]
 
 
+@pytest.mark.parametrize("form", ["line", "kakaotalk", "qq", "wechat"])
+def test_a_text_without_messages_of_the_named_app_is_a_problem(form):
+    (item,) = parse_dialogues(Source("chat.txt", "Dear all,\nthank you.\n"), ReadOptions(format=form))
+    assert isinstance(item, Problem) and f"a message of the format {form}" in item.what and "--format" in item.fix
+
+
 def test_unknown_json_is_refused_with_the_paths_that_it_has():
     value = {"data": {"items": [{"who": "Ann", "body": "Hi"}]}}
     with pytest.raises(DataError, match=r"--json-path .*data\.items \(who, body\)"):

@@ -16,7 +16,7 @@ from rolesum.errors import Problem
 from rolesum.formats.chat_services import DISCORD, TEAMS
 from rolesum.formats.json_layouts import Layout, layout_format
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import dropped_meta, join_speech
+from rolesum.formats.turns import dropped_meta, join_speech, no_turns
 from rolesum.roles import roles_of_speakers
 
 _OUTRANKED = frozenset({"plain", "whatsapp"})  # their lines begin with a date too
@@ -196,7 +196,8 @@ def _read(log: ChatLog, source: Source) -> Iterator[Dialogue | Problem]:
     chats = _chats(log, source)
     heard = [chat for chat in chats if chat.messages]
     if not heard:
-        yield Problem(f"no message as {log.name} writes it was found", source.name, "check the file and the format")
+        fix = "leave --format out, so that the format is detected, or see docs/formats.md"
+        yield Problem(f"no line begins a message of the format {log.name}", source.name, fix)
     for number, chat in enumerate(heard, 1):
         identity = source.stem if len(heard) == 1 else chat.name or f"{source.stem}-{number}"
         yield _dialogue(log, chat, identity, f"{source.name}:{chat.line}" if len(heard) > 1 else source.name)
@@ -240,7 +241,7 @@ def _dialogue(log: ChatLog, chat: _Chat, identity: str, place: str) -> Dialogue 
         else:
             turns.append(Turn(names[message.who], text, message.time))
     if not turns:
-        return Problem("no message with text is left", place, "check the file and the format")
+        return no_turns(place)
     return Dialogue(
         id=identity,
         turns=tuple(turns),

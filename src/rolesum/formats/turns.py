@@ -53,6 +53,11 @@ def merge_turns(turns: Iterable[Turn]) -> list[Turn]:
     return [replace(first, text=join_speech(texts)) for first, texts in groups]
 
 
+def no_turns(place: str) -> Problem:
+    """The problem of a dialogue of which nothing is left to read."""
+    return Problem("no turn has text", place, "leave the dialogue out, or name another format with --format")
+
+
 def dropped_meta(dropped: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """The entry of a dialogue's meta that counts what its reader left out, by kind; none where nothing was."""
     counts = {kind: count for kind, count in dropped.items() if count}
@@ -63,7 +68,7 @@ def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dia
     """The dialogue of a transcript, in which consecutive pieces of one speaker are one turn."""
     spoken = merge_turns(turns)
     if not spoken:
-        return Problem("nothing is said in it", place, "check the file and the format")
+        return no_turns(place)
     return Dialogue(
         id=identity,
         turns=tuple(spoken),

@@ -20,7 +20,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import dropped_meta, join_speech
+from rolesum.formats.turns import dropped_meta, join_speech, no_turns
 from rolesum.roles import roles_of_speakers
 
 _NOTICE = "\u200e"  # begins what the app writes
@@ -92,7 +92,7 @@ def _dialogue(source: Source, messages: list[_Message]) -> Dialogue | Problem:
         if what:
             dropped[what] += 1
     if not turns:
-        return Problem("no message with text is left", source.name, "check the file and the format")
+        return no_turns(source.name)
     return Dialogue(
         id=source.stem,
         turns=tuple(turns),
