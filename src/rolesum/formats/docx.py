@@ -13,6 +13,7 @@ from rolesum.errors import DataError
 
 DOCUMENT = "word/document.xml"  # in the zip that a .docx is
 
+_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}  # elements that stand for a character
 _FIX = "save it as text, or download the transcript as .vtt"
 
 
@@ -53,9 +54,6 @@ def document_text(xml: bytes, name: str) -> str:
     except ElementTree.ParseError as error:
         raise DataError(f"a Word document whose XML is broken: {error}", name, _FIX) from None
     return "\n".join(lines)
-
-
-_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def _elements(xml: bytes, name: str) -> Iterator[tuple[str, Any]]:

@@ -135,14 +135,15 @@ def _read(message: _Message) -> tuple[str, Turn | None]:
     speaker = MARKS.sub("", found["sender"]).strip().removeprefix("~").strip()
     begin, rest = first[found.end() :], message.lines[1:]
     bare = MARKS.sub("", begin).strip()
-    if not any(line.strip() for line in rest) and (what := _placeholder(bare)):
+    what = _placeholder(bare)
+    if what and not any(line.strip() for line in rest):
         return what, None
     if _GROUP_NOTICE.match(begin):
         return "system", None
     if _is_poll(bare, rest):
         return "poll", None
     notice = begin.startswith(_NOTICE)
-    media = _PLACEHOLDER.fullmatch(bare) or (notice and _OMITTED.fullmatch(bare)) or _placeholder(bare) == "media"
+    media = _PLACEHOLDER.fullmatch(bare) or (notice and _OMITTED.fullmatch(bare)) or what == "media"
     if notice and not media and not _ATTACHED.search(begin):
         return "system", None
     kept = [_without_edit_mark(line) for line in ("" if media else begin, *rest)]
