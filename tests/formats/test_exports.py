@@ -1,4 +1,4 @@
-"""Exports and JSON of vendors: each file is known as its own format, and says who said what."""
+"""Exports and JSON of vendors: each file is known as its own format and read with its speakers."""
 
 import json
 

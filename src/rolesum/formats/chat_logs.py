@@ -1,7 +1,8 @@
 """Text exports of chat apps: LINE, KakaoTalk, QQ, WeChat, Discord by DiscordChatExporter, and Teams' transcripts.
 
-Each has heads of its own, which say who writes when; the text stands behind the head or below it. Lines of the app
-itself, and messages of a picture or the like alone, are dropped; the dialogue's meta counts them.
+Each app begins a message with a head of its own, which holds the sender and the time; the text stands behind the head
+or below it. Lines of the app itself, and messages of a picture or the like alone, are dropped; the dialogue's meta
+counts them.
 """
 
 import re
@@ -40,9 +41,9 @@ class ChatLog:
 
     Attributes:
         heads: Lines that begin a message, with groups who and when, and text where it stands behind them.
-        begin: A line near the file's begin that only this app writes.
+        begin: A line at the top of the file by which the app is known.
         identifying_heads: How many of the heads, from the first on, identify the app in a file without a begin line.
-        day: A line that says the day of the messages below it.
+        day: A line with the day of the messages below it.
         frame: Lines around the chat: headers, footers, rules.
         system: Lines of the app in the chat, such as "Tom left".
         media: A message that holds no words.

@@ -19,7 +19,7 @@ def without_html(text: str) -> str:
 
 
 def _mended(text: str) -> str:
-    """A text of Meta's download, which writes each byte of UTF-8 as a character of its own."""
+    """A text whose bytes of UTF-8 stand as a character each, as in Meta's download, decoded; any other as it is."""
     try:
         return one_line(text.encode("latin-1").decode("utf-8"))
     except UnicodeError:
@@ -93,7 +93,7 @@ _LAYOUTS = (
         speaker=("author.name", "author.email", "author.id"),
         role=("author.type",),
         time=(("created_at", "epoch"),),
-        # assignments and closings have a body only where somebody wrote one; notes are not seen by the customer
+        # assignments and closings are turns where they have a body; internal notes are none
         only={
             "part_type": frozenset(
                 {"comment", "assignment", "close", "open", "conversation", "quick_reply", "away_mode_assignment", None}

@@ -1,4 +1,4 @@
-"""Amazon Connect's chats, and the entries of Call Analytics and Contact Lens: who of a conversation says what, when.
+"""Turns of Amazon Connect's chats, and of the transcripts of Call Analytics and Contact Lens.
 
 An entry is {Content, ParticipantRole | ParticipantId, DisplayName, ContentType, AbsoluteTime | BeginOffsetMillis}. In
 real-time segments it stands under Transcript, or under Utterance while it is still being spoken.

@@ -1,7 +1,6 @@
-"""The text of a Word document (.docx), as Teams, Otter and others give transcripts: a line for each paragraph.
+"""The text of a Word document (.docx), such as a meeting's transcript: a line for each paragraph.
 
-python-docx reads such files too, but gives neither the paragraphs and tables in their order nor a bound on the XML
-that is parsed; the few elements that hold text are read here.
+Only the few elements that hold text are read, and a document type is refused before the XML is parsed.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""From the bytes of a file to its text: unpacked, and decoded from UTF-8 or from the encodings of older programs.
+"""Unpacking and decoding of files: gzip and zstd, UTF-8 and the encodings of older programs.
 
 An encoding is detected only where the bytes leave no doubt: bytes of one encoding nearly always mean something in
 others too, so everything else is refused with the encodings that it may be.
@@ -221,7 +221,7 @@ def _not_utf8(error: UnicodeDecodeError, name: str, with_guesses: bool) -> DataE
 
 
 def _sample(raw: bytes) -> bytes:
-    """Whole lines from the begin of a file, those with other bytes than ASCII; the file itself if it is short."""
+    """Whole lines from the start of a file, those with other bytes than ASCII; the file itself if it is short."""
     if len(raw) <= _SAMPLE_BYTES:
         return raw
     lines = (line for line in raw.splitlines(keepends=True) if _NOT_ASCII.search(line))

@@ -18,7 +18,7 @@ from rolesum.formats.transcripts import clock, in_order_of_time, seconds, speake
 from rolesum.formats.turns import dropped_meta, merge_turns, no_turns, one_line
 from rolesum.roles import AGENT, OVERALL, USER, role_of_speaker, roles_of_speakers
 
-# How a vendor calls a role, beside the names that every reader knows.
+# Vendors' names of roles, beside the names that every reader knows.
 _ROLES = {
     **dict.fromkeys(("end-user", "end_user", "human", "visitor", "lead", "contact", "external", "consumer"), USER),
     **dict.fromkeys(("human_agent", "automated_agent", "admin", "gpt", "chatgpt", "model", "bot"), AGENT),
@@ -32,7 +32,7 @@ _LISTED_PATHS = 8
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Where a record lists who takes part: the list, and in its entries the id, the name and the role."""
+    """The paths of a record's participants: of their list, and in its entries of the id, the name and the role."""
 
     path: str
     identity: str
@@ -281,7 +281,7 @@ def _channel_label(channel: Any, label: str, num_heard: int) -> str:
 
 
 def _people(layout: Layout, part: Any) -> dict[str, tuple[str, str]]:
-    """Id -> name and role, of those whom a record lists; of two with one name, the id stands behind it."""
+    """Id -> name and role of the participants that a record lists; of two with one name, the id stands behind it."""
     found: dict[str, tuple[str, str]] = {}
     for one in layout.people:
         for person in values_at(part, one.path):
@@ -314,7 +314,7 @@ def _time(layout: Layout, entry: Any) -> tuple[float | None, str]:
 
 
 def read_time(value: Any, unit: str) -> tuple[float | None, str]:
-    """A time in seconds, None where it cannot be told, and the time of a turn, "" where there is none."""
+    """A time in seconds, None where it is in no known form, and the time of a turn, "" where there is none."""
     if unit == "auto":
         number = None if isinstance(value, str) else _seconds(value)
         if number is None:

@@ -115,7 +115,7 @@ def _add(
 
 
 def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """The member's name; for those who are not in users.json, what the message says of itself; "" for nothing."""
+    """The member's name; for those who are not in users.json, the name in the message; "" where there is none."""
     user = message.get("user")
     if isinstance(user, str) and user in names:
         return names[user]

@@ -1,7 +1,7 @@
 """The turns of a text whose lines name speakers and times: one reader for plain text and for the cells and fields of
 tables, records and requests.
 
-What a line is, the whole text decides. A name that stands twice is a speaker; a clause before a colon is speech; a time
+The whole text decides what a line is. A name that stands twice is a speaker; a clause before a colon is speech; a time
 beside an unknown name is speech in a text without times, and a head in a text of heads. The lines of a program around a
 transcript (title, attendees, "Transcribed by …") are dropped and counted. A line before the first speaker that is none
 of these is refused by its number.
@@ -26,7 +26,7 @@ _MAINLY = 3  # so many times more lines with a time than without: the latter go 
 
 @dataclass
 class SpeechText:
-    """The turns of a text, the numbers of the lines (from 1) that no speaker says, and what was dropped, counted."""
+    """The turns of a text, the numbers of the lines (from 1) of no speaker, and the counts of what was dropped."""
 
     turns: list[Turn] = field(default_factory=list)
     stray: list[int] = field(default_factory=list)

@@ -49,7 +49,7 @@ _TEAMS_TIMING = re.compile(r"\s*\d:\d:\d{1,2}\.\d+\s*-->")  # without leading ze
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """A speaker whom the begin of a line may name, with the text behind the label, and how sure that is."""
+    """A speaker whom the start of a line may name, with the text behind the label, and how sure that is."""
 
     speaker: str
     text: str
@@ -187,7 +187,7 @@ def _turns_by_change(turns: Sequence[Turn]) -> Sequence[Turn]:
 
 
 def _label(line: str) -> _Label | None:
-    """The label at the begin of a line, if what stands there may be one."""
+    """The label at the start of a line, if what stands there may be one."""
     begun = _DASH.sub("", line).strip()
     bracket = _BRACKETED.match(begun)
     inside = " ".join((bracket["square"] or bracket["round"]).split()) if bracket else ""

@@ -1,7 +1,7 @@
 """Zoom's texts: the transcript, "[Anna] 10:02:11" on a line of its own, and the chat, "10:02:11 From Anna to All:".
 
 What is said stands below such a line, in the chat also behind it. Of the chat, reactions and the quotes of answered
-messages are dropped and counted; to whom a message went is not kept.
+messages are dropped and counted; the recipient of a message is not kept.
 """
 
 import re
@@ -26,7 +26,7 @@ _QUOTE = re.compile(r"Replying to\s+[\"“].*[\"”]\s*")
 
 @dataclass
 class _Said:
-    """What one speaker says at a time, by lines."""
+    """The lines that one speaker says at a time."""
 
     speaker: str
     time: str
