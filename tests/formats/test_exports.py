@@ -149,6 +149,16 @@ def test_the_records_of_a_file_may_be_the_turns():
     assert said(values, json_path=paths) == [("Ann", "Hi"), ("Tom", "Oh")]
 
 
+def test_a_message_may_have_lines_like_those_of_discords_header():
+    header = "=====\nGuild: Depot\nChannel: help\nTopic: parcels\n=====\n\n"
+    text = f"{header}[12-Mar-23 10:01 PM] nadia\nTopic: my parcel\nAfter: Monday\n\n[12-Mar-23 10:02 PM] tom\nok\n"
+    (dialogue,) = read_dialogues(Source("chat.txt", text))
+    assert [(turn.speaker, turn.text) for turn in dialogue.turns] == [
+        ("nadia", "Topic: my parcel After: Monday"),
+        ("tom", "ok"),
+    ]
+
+
 @pytest.mark.parametrize("form", ["line", "kakaotalk", "qq", "wechat"])
 def test_a_text_without_messages_of_the_named_app_is_a_problem(form):
     (item,) = parse_dialogues(Source("chat.txt", "Dear all,\nthank you.\n"), ReadOptions(format=form))

@@ -44,7 +44,8 @@ class ChatLog:
         begin: A line at the top of the file by which the app is known.
         identifying_heads: How many of the heads, from the first on, identify the app in a file without a begin line.
         day: A line with the day of the messages below it.
-        frame: Lines around the chat: headers, footers, rules.
+        frame: Lines around messages: footers, rules, and headers of further chats; lines above the first message are
+            no message in any case.
         system: Lines of the app in the chat, such as "Tom left".
         media: A message that holds no words.
         other_chat: A line that begins another chat, with the group name.
@@ -160,7 +161,7 @@ _DISCORD_LOG = ChatLog(
             r"\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?)\] (?P<who>[^:]{1,80}?)(?: \(pinned\))?"
         ),
     ),
-    frame=re.compile(r"={5,}|(?:Guild|Channel|Topic|After|Before): .*|Exported [\d,.]+ message\(s\)"),
+    frame=re.compile(r"={5,}|Exported [\d,.]+ message\(s\)"),
     block=re.compile(r"\{(?:Attachments|Embed|Stickers|Reactions|Inline Emojis)\}"),
 )
 
