@@ -1,4 +1,4 @@
-"""Exports and JSON of vendors: each file is known as its own format, and says who said what."""
+"""Exports and JSON of vendors: each file is known as its own format and read with its speakers."""
 
 import json
 
@@ -147,6 +147,22 @@ def test_the_records_of_a_file_may_be_the_turns():
     values = [{"who": "Ann", "what": "Hi"}, {"who": "Tom", "what": "Oh"}]
     paths = {"turns": ".", "speaker": "who", "text": "what"}
     assert said(values, json_path=paths) == [("Ann", "Hi"), ("Tom", "Oh")]
+
+
+def test_a_message_may_have_lines_like_those_of_discords_header():
+    header = "=====\nGuild: Depot\nChannel: help\nTopic: parcels\n=====\n\n"
+    text = f"{header}[12-Mar-23 10:01 PM] nadia\nTopic: my parcel\nAfter: Monday\n\n[12-Mar-23 10:02 PM] tom\nok\n"
+    (dialogue,) = read_dialogues(Source("chat.txt", text))
+    assert [(turn.speaker, turn.text) for turn in dialogue.turns] == [
+        ("nadia", "Topic: my parcel After: Monday"),
+        ("tom", "ok"),
+    ]
+
+
+@pytest.mark.parametrize("form", ["line", "kakaotalk", "qq", "wechat"])
+def test_a_text_without_messages_of_the_named_app_is_a_problem(form):
+    (item,) = parse_dialogues(Source("chat.txt", "Dear all,\nthank you.\n"), ReadOptions(format=form))
+    assert isinstance(item, Problem) and f"a message of the format {form}" in item.what and "--format" in item.fix
 
 
 def test_unknown_json_is_refused_with_the_paths_that_it_has():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from rolesum.dialogue import Dialogue, Pair, Statement, Turn
-from rolesum.formats import ReadOptions, Source, parse_dialogues, read_dialogues, read_items
+from rolesum.formats import ReadOptions, Source, jsonl, parquet, parse_dialogues, read_dialogues, read_items
 from rolesum.formats.jsonl import to_json
 
 SCHEMA = json.loads(resources.files("rolesum.formats").joinpath("dialogue.schema.json").read_text(encoding="utf-8"))
@@ -275,3 +275,7 @@ def test_a_broken_turn_is_named_by_its_number(turn, what):
 def test_nan_in_meta_is_written_as_null():
     (dialogue,) = read_dialogues(Path(__file__).parent.parent / "assets" / "inputs" / "nanmeta.jsonl")
     assert json.loads(to_json(dialogue), parse_constant=pytest.fail)["meta"] == {"score": None, "x": None}
+
+
+def test_the_fields_are_the_columns_that_are_read_from_parquet_and_the_schemas():
+    assert set(jsonl.FIELDS) == set(parquet.FIELDS) == set(SCHEMA["properties"])

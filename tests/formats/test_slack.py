@@ -217,6 +217,26 @@ RICH = [
             {"text": "", "attachments": [{"title": "Ticket 17", "fields": [{"title": "State", "value": "open"}]}]},
             "Ticket 17 State: open",
         ),
+        (
+            {
+                "blocks": [
+                    {
+                        "type": "rich_text",
+                        "elements": [
+                            {
+                                "type": "rich_text_section",
+                                "elements": [
+                                    {"type": "text", "text": "due "},
+                                    {"type": "date", "timestamp": 1704450000},
+                                    {"type": "date"},
+                                ],
+                            }
+                        ],
+                    }
+                ]
+            },
+            "due 2024-01-05",
+        ),
         ({"text": "due <!date^1704450000^{date}|Jan 5> <!subteam^S1|@crew>, <!channel>"}, "due Jan 5 @crew, @channel"),
     ],
 )

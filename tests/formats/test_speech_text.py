@@ -1,4 +1,4 @@
-"""Who speaks, when and what in text lines: the shapes of programs' exports, and speech that looks like one."""
+"""Speakers, times and words of text lines: the shapes of programs' exports, and speech that looks like one."""
 
 from pathlib import Path
 

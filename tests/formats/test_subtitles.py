@@ -166,7 +166,7 @@ Tom: bye
 @pytest.mark.parametrize(("name", "text"), [("a.vtt", "WEBVTT\n"), ("a.vtt", vtt((1, "<i></i>"))), ("a.srt", SRT[:32])])
 def test_a_file_without_speech_is_a_problem(name, text):
     (problem,) = problems(text, name)
-    assert "nothing is said" in problem.what
+    assert "no turn has text" in problem.what
 
 
 def test_windows_lines_and_a_byte_order_mark_change_nothing(tmp_path):

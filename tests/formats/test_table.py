@@ -61,9 +61,20 @@ def test_a_column_that_the_table_lacks_is_a_usage_error_with_the_nearest():
         read_dialogues(Source("calls.csv", CALLS), ReadOptions(columns={**COLUMNS, "id": "callid"}))
 
 
-@pytest.mark.parametrize("text", ["idd=x", "id", "id=", "id=a,id=b", "dialogue=a,text=b", ""])
-def test_a_mapping_that_makes_no_sense_is_a_usage_error(text):
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("idd=x", 'no field "idd"'),
+        ("id", '"id" does not map a field'),
+        ("id=", '"id=" does not map a field'),
+        ("=a", '"=a" does not map a field'),
+        ("id=a,id=b", '"id" is mapped twice'),
+        ("dialogue=a,text=b", "either a turn or a whole dialogue"),
+        ("", '"" does not map a field'),
+    ],
+)
+def test_a_mapping_that_makes_no_sense_is_a_usage_error(text, what):
+    with pytest.raises(UsageError, match=what):
         parse_columns(text)
 
 
@@ -124,3 +135,12 @@ def test_a_markdown_table_is_one_of_pipes_without_its_rule():
 def test_the_columns_of_samsum_may_stand_below_the_delimiters_line():
     (dialogue,) = read_dialogues(Source("s.csv", 'sep=,\nid,dialogue,summary\n7,"Anna: hi\nTom: yo",They greet.\n'))
     assert dialogue.id == "7" and dialogue.summaries == {"overall": ("They greet.",)}
+
+
+@pytest.mark.parametrize(
+    ("talk", "what"), [("they met", "its line 1 names no speaker"), ("", "the dialogue has no turns")]
+)
+@pytest.mark.parametrize("form", ["csv", "samsum"])
+def test_a_dialogue_without_a_speaker_is_a_problem_that_says_why(form, talk, what):
+    (item,) = parse_dialogues(Source("t.csv", f"id,dialogue\n7,{talk}\n"), ReadOptions(format=form))
+    assert isinstance(item, Problem) and what in item.what and item.where == "t.csv:2, id 7"

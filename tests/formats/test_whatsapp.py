@@ -98,7 +98,7 @@ def test_text_before_the_first_message_is_a_problem_with_its_line():
 
 def test_a_chat_of_media_only_is_a_problem():
     (item,) = parse_dialogues(Source("chat.txt", "31.12.23, 22:04 - Tom: <Media omitted>\n"))
-    assert isinstance(item, Problem) and "no message with text" in item.what
+    assert isinstance(item, Problem) and "no turn has text" in item.what
 
 
 @pytest.mark.parametrize(

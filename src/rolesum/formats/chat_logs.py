@@ -1,7 +1,8 @@
 """Text exports of chat apps: LINE, KakaoTalk, QQ, WeChat, Discord by DiscordChatExporter, and Teams' transcripts.
 
-Each has heads of its own, which say who writes when; the text stands behind the head or below it. Lines of the app
-itself, and messages of a picture or the like alone, are dropped; the dialogue's meta counts them.
+Each app begins a message with a head of its own, which holds the sender and the time; the text stands behind the head
+or below it. Lines of the app itself, and messages of a picture or the like alone, are dropped; the dialogue's meta
+counts them.
 """
 
 import re
@@ -16,11 +17,12 @@ from rolesum.errors import Problem
 from rolesum.formats.chat_services import DISCORD, TEAMS
 from rolesum.formats.json_layouts import Layout, layout_format
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import join_speech
+from rolesum.formats.turns import dropped_meta, join_speech, no_turns
 from rolesum.roles import roles_of_speakers
 
 _OUTRANKED = frozenset({"plain", "whatsapp"})  # their lines begin with a date too
 _LOOKED_AT = 200  # lines of a file that tell its app
+_TOP_LINES = 6  # of these, one may be the app's own
 
 _MARKS = " \ufeff\u200e"
 _NEVER = re.compile(r"(?!)")
@@ -31,7 +33,6 @@ _KAKAO_DATE = (
     rf"{_CLOCK}"
 )
 _BRACKETED = re.compile(r"(?:\[[^\[\]]{1,30}\]\s*)+")
-_QQ_NAME = re.compile(r"(?:【[^【】]{1,20}】)?(?P<name>.*?)\s*(?:\((?P<id>\d{5,12})\)|<(?P<mail>[^<>]{3,80})>)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +41,17 @@ class ChatLog:
 
     Attributes:
         heads: Lines that begin a message, with groups who and when, and text where it stands behind them.
-        begin: A line near the file's begin that only this app writes.
+        begin: A line at the top of the file by which the app is known.
         identifying_heads: How many of the heads, from the first on, identify the app in a file without a begin line.
-        day: A line that says the day of the messages below it.
-        frame: Lines around the chat: headers, footers, rules.
+        day: A line with the day of the messages below it.
+        frame: Lines around messages: footers, rules, and headers of further chats; lines above the first message are
+            no message in any case.
         system: Lines of the app in the chat, such as "Tom left".
         media: A message that holds no words.
         other_chat: A line that begins another chat, with the group name.
         block: A line that begins what stands below a message and is none of its words.
+        app_name: The sender, in a head, of what the app itself writes.
+        sender: The parts of a sender in a head, with the groups name and account; None where the whole is the name.
     """
 
     name: str
@@ -61,6 +65,8 @@ class ChatLog:
     media: re.Pattern[str] = _BRACKETED
     other_chat: re.Pattern[str] = _NEVER
     block: re.Pattern[str] = _NEVER
+    app_name: re.Pattern[str] = _NEVER
+    sender: re.Pattern[str] | None = None
 
 
 @dataclass
@@ -123,6 +129,8 @@ _LOGS = (
         ),
         frame=re.compile(r"消息记录（.*|消息分组[:：].*|={5,}"),
         other_chat=re.compile(r"消息对象[:：](?P<name>.*)"),
+        app_name=re.compile(r"系统消息.*"),
+        sender=re.compile(r"(?:【[^【】]{1,20}】)?(?P<name>.*?)\s*(?P<account>\(\d{5,12}\)|<[^<>]{3,80}>)?"),
     ),
     ChatLog(
         name="wechat",
@@ -153,7 +161,7 @@ _DISCORD_LOG = ChatLog(
             r"\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?)\] (?P<who>[^:]{1,80}?)(?: \(pinned\))?"
         ),
     ),
-    frame=re.compile(r"={5,}|(?:Guild|Channel|Topic|After|Before): .*|Exported [\d,.]+ message\(s\)"),
+    frame=re.compile(r"={5,}|Exported [\d,.]+ message\(s\)"),
     block=re.compile(r"\{(?:Attachments|Embed|Stickers|Reactions|Inline Emojis)\}"),
 )
 
@@ -172,7 +180,7 @@ def _matches(log: ChatLog, source: Source) -> bool:
     if source.is_json or source.files:
         return False
     begin = [stripped for line in source.lines[:_LOOKED_AT] if (stripped := line.strip(_MARKS))]
-    if any(log.begin.match(line) for line in begin[:6]):
+    if any(log.begin.match(line) for line in begin[:_TOP_LINES]):
         return any(_head(log.heads, line) for line in begin)
     first = 1 if begin and log.day.fullmatch(begin[0]) else 0
     heads = [place for place, line in enumerate(begin) if _head(log.heads[: log.identifying_heads], line)]
@@ -190,7 +198,8 @@ def _read(log: ChatLog, source: Source) -> Iterator[Dialogue | Problem]:
     chats = _chats(log, source)
     heard = [chat for chat in chats if chat.messages]
     if not heard:
-        yield Problem(f"no message as {log.name} writes it was found", source.name, "check the file and the format")
+        fix = "leave --format out, so that the format is detected, or see docs/formats.md"
+        yield Problem(f"no line begins a message of the format {log.name}", source.name, fix)
     for number, chat in enumerate(heard, 1):
         identity = source.stem if len(heard) == 1 else chat.name or f"{source.stem}-{number}"
         yield _dialogue(log, chat, identity, f"{source.name}:{chat.line}" if len(heard) > 1 else source.name)
@@ -229,17 +238,17 @@ def _dialogue(log: ChatLog, chat: _Chat, identity: str, place: str) -> Dialogue 
         text = _text(message.lines)
         if not text or log.media.fullmatch(text):
             chat.dropped["media"] += 1
-        elif log.name == "qq" and message.who.startswith("系统消息"):
+        elif log.app_name.fullmatch(message.who):
             chat.dropped["system"] += 1
         else:
             turns.append(Turn(names[message.who], text, message.time))
     if not turns:
-        return Problem("no message with text is left", place, "check the file and the format")
+        return no_turns(place)
     return Dialogue(
         id=identity,
         turns=tuple(turns),
         roles=roles_of_speakers([turn.speaker for turn in turns]),
-        meta={"dropped": dict(chat.dropped)} if chat.dropped else {},
+        meta=dropped_meta(chat.dropped),
         source=place,
     )
 
@@ -253,17 +262,16 @@ def _text(lines: list[str]) -> str:
 
 
 def _names(log: ChatLog, chat: _Chat) -> dict[str, str]:
-    """What stands in a head -> the name; in QQ without the number behind it, unless two have the same name."""
-    written = dict.fromkeys(message.who for message in chat.messages)
-    if log.name != "qq":
-        return {who: who for who in written}
-    parts = {who: found for who in written if (found := _QQ_NAME.fullmatch(who))}
-    numbers: dict[str, set[str]] = {}
+    """Sender in a head -> name: without the account behind it, unless two accounts have the same name."""
+    names = {message.who: message.who for message in chat.messages}
+    if log.sender is None:
+        return names
+    accounts: dict[str, set[str]] = {}
+    parts = {who: found for who in names if (found := log.sender.fullmatch(who))}
     for found in parts.values():
-        numbers.setdefault(found["name"], set()).add(found["id"] or found["mail"] or "")
-    return {
-        who: found["name"] if found["name"] and len(numbers[found["name"]]) == 1 else who
-        for who, found in parts.items()
+        accounts.setdefault(found["name"], set()).add(found["account"] or "")
+    return names | {
+        who: found["name"] for who, found in parts.items() if found["name"] and len(accounts[found["name"]]) == 1
     }
 
 

@@ -4,7 +4,7 @@ import html
 import re
 
 from rolesum.formats.json_layouts import Layout, People, layout_format
-from rolesum.formats.turns import join_speech, one_line
+from rolesum.formats.turns import one_line
 
 _BREAK = re.compile(r"<(?:br|/p|/div|/li|/h\d|/tr|/blockquote)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
@@ -19,16 +19,11 @@ def without_html(text: str) -> str:
 
 
 def _mended(text: str) -> str:
-    """A text of Meta's download, which writes each byte of UTF-8 as a character of its own."""
+    """A text whose bytes of UTF-8 stand as a character each, as in Meta's download, decoded; any other as it is."""
     try:
         return one_line(text.encode("latin-1").decode("utf-8"))
     except UnicodeError:
         return one_line(text)
-
-
-def _spoken(text: str) -> str:
-    """What a chat model's turn says, without the paragraphs of the page that it may be."""
-    return join_speech(line.strip() for line in text.split("\n"))
 
 
 _LAYOUTS = (
@@ -98,7 +93,7 @@ _LAYOUTS = (
         speaker=("author.name", "author.email", "author.id"),
         role=("author.type",),
         time=(("created_at", "epoch"),),
-        # assignments and closings have a body only where somebody wrote one; notes are not seen by the customer
+        # assignments and closings are turns where they have a body; internal notes are none
         only={
             "part_type": frozenset(
                 {"comment", "assignment", "close", "open", "conversation", "quick_reply", "away_mode_assignment", None}
@@ -123,7 +118,6 @@ _LAYOUTS = (
         role=("role",),
         only={"role": frozenset({"user", "assistant", "human", "model"})},
         identity=("id", "custom_id", "conversation_id"),
-        clean=_spoken,
     ),
     Layout(
         name="sharegpt",
@@ -136,7 +130,6 @@ _LAYOUTS = (
         role=("from",),
         only={"from": frozenset({"human", "gpt", "user", "assistant", "chatgpt", "bing", "bard", "model"})},
         identity=("id",),
-        clean=_spoken,
     ),
 )
 

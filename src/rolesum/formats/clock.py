@@ -1,7 +1,7 @@
 """Dates and clock times as programs write them: any order, digits of any script, the words of any locale.
 
 The words (PM, ÖS, 오후, ब.ظ, ч., Mär) are those of the Unicode CLDR, which babel brings. A time is known by its clock,
-hours and minutes; a date alone is none. Times are found, not understood: no file says whether 3/4 is in April.
+hours and minutes; a date alone is none. A time is located and kept as written: no file says whether 3/4 is in April.
 """
 
 import re
@@ -66,7 +66,7 @@ def has_clock(text: str) -> bool:
 
 
 def may_have_clock(text: str) -> bool:
-    """Whether two digits stand as they do in clocks, told in a fraction of the time that finding one takes."""
+    """Whether two digits stand as they do in clocks: a quick check before a time is looked for."""
     return _CLOCK_OR_SIMILAR.search(text) is not None
 
 
@@ -85,7 +85,7 @@ def time_end(text: str, begin: int = 0, *, dated: bool = False) -> int | None:
 
 
 def time_start(text: str) -> int | None:
-    """Where the time begins with which the text ends; None where it ends with none."""
+    """The start of the time with which the text ends; None where it ends with none."""
     text = text.rstrip()
     if not _ANY_CLOCK.search(text):
         return None
@@ -172,14 +172,14 @@ def _named_date_end(text: str, begin: int) -> int | None:
 
 
 def _weekday_end(text: str, begin: int) -> int:
-    """Behind the name of a weekday, in parentheses or not, and its comma, where a date follows."""
+    """The place behind the name of a weekday, in parentheses or not, and its comma, where a date follows."""
     found = _WEEKDAY.match(text, begin)
     behind = found.end() if found and found["name"] in _weekday_names() else begin
     return behind if _date_end(text, behind) else begin
 
 
 def _glue_end(text: str, begin: int) -> int:
-    """Behind a word that joins a date to its clock in the language of the file, such as "at", "à" or "klo"."""
+    """The place behind a word that joins a date to its clock in any language, such as "at", "à" or "klo"."""
     found = _GLUE.match(text, begin)
     return found.end() if found else begin
 

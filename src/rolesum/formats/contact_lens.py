@@ -1,11 +1,11 @@
-"""Amazon Connect's chats, and the entries of Call Analytics and Contact Lens: who of a conversation says what, when.
+"""Turns of Amazon Connect's chats, and of the transcripts of Call Analytics and Contact Lens.
 
 An entry is {Content, ParticipantRole | ParticipantId, DisplayName, ContentType, AbsoluteTime | BeginOffsetMillis}. In
 real-time segments it stands under Transcript, or under Utterance while it is still being spoken.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,12 @@ _TITLES = ("title", "text", "replyMessage", "action")  # of an interactive messa
 
 
 def is_analytics(value: Mapping[str, Any]) -> bool:
+    """Whether a record has a list of turns or real-time segments, as analyzed contacts and chats have."""
     return isinstance(value.get("Transcript"), list) or is_realtime(value)
 
 
 def is_realtime(value: Mapping[str, Any]) -> bool:
+    """Whether a record is a list of real-time segments."""
     segments = value.get("Segments")
     return isinstance(segments, list) and all(isinstance(segment, dict) for segment in segments)
 
@@ -73,9 +75,8 @@ def _participants(value: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _labels(said: Iterable[Mapping[str, Any]], roles: Mapping[str, str]) -> list[str]:
+def _labels(entries: Sequence[Mapping[str, Any]], roles: Mapping[str, str]) -> list[str]:
     """The speaker of each entry: an id that has a role, the role (with the name where several play it), or the name."""
-    entries = list(said)
     ids: dict[str, set[str]] = {}
     for entry in entries:
         if entry.get("ParticipantRole"):
@@ -96,16 +97,14 @@ def _labels(said: Iterable[Mapping[str, Any]], roles: Mapping[str, str]) -> list
 def _text(entry: Mapping[str, Any]) -> str:
     """The words of an entry; of an interactive message, its title."""
     content = entry.get("Content") or ""
+    if not isinstance(content, str):
+        raise TypeError(f"Content must be a text, and is {str(content)[:40]!r}")
     if "message.interactive" not in str(entry.get("ContentType") or ""):
-        return str(content) if isinstance(content, str) else _broken(content)
+        return content
     try:
         return _title(json.loads(content))
     except (ValueError, RecursionError):
-        return str(content)
-
-
-def _broken(content: Any) -> str:
-    raise TypeError(f"Content must be a text, and is {str(content)[:40]!r}")
+        return content
 
 
 def _title(value: Any) -> str:

@@ -79,6 +79,7 @@ def is_timing(line: str) -> bool:
 
 
 def strip_tags(text: str) -> str:
+    """A cue's text without tags."""
     return _TAG.sub("", text)
 
 
@@ -121,7 +122,7 @@ def _shown_lines(cue: Cue) -> list[tuple[str, str]]:
 
 
 def _num_repeated(before: list[str], now: list[str]) -> int:
-    """The number of lines at the begin of a cue that end the cue before; the last of them may have grown by words."""
+    """The number of lines at the start of a cue that end the cue before; the last of them may have grown by words."""
     for count in range(min(len(before), len(now), _CAPTION_LINES), 0, -1):
         if before[-count:-1] == now[: count - 1] and f"{now[count - 1]} ".startswith(f"{before[-1]} "):
             return count

@@ -1,7 +1,6 @@
-"""The text of a Word document (.docx), as Teams, Otter and others give transcripts: a line for each paragraph.
+"""The text of a Word document (.docx), such as a meeting's transcript: a line for each paragraph.
 
-python-docx reads such files too, but gives neither the paragraphs and tables in their order nor a bound on the XML
-that is parsed; the few elements that hold text are read here.
+Only the few elements that hold text are read, and a document type is refused before the XML is parsed.
 """
 
 import io
@@ -13,6 +12,7 @@ from rolesum.errors import DataError
 
 DOCUMENT = "word/document.xml"  # in the zip that a .docx is
 
+_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}  # elements that stand for a character
 _FIX = "save it as text, or download the transcript as .vtt"
 
 
@@ -53,9 +53,6 @@ def document_text(xml: bytes, name: str) -> str:
     except ElementTree.ParseError as error:
         raise DataError(f"a Word document whose XML is broken: {error}", name, _FIX) from None
     return "\n".join(lines)
-
-
-_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def _elements(xml: bytes, name: str) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""From the bytes of a file to its text: unpacked, and decoded from UTF-8 or from the encodings of older programs.
+"""Unpacking and decoding of files: gzip and zstd, UTF-8 and the encodings of older programs.
 
 An encoding is detected only where the bytes leave no doubt: bytes of one encoding nearly always mean something in
 others too, so everything else is refused with the encodings that it may be.
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from rolesum.errors import DataError, SizeError, UsageError, did_you_mean
+from rolesum.formats import parquet
 
 UTF8 = "utf-8"
 # Encodings that no other text passes for, so that how a file was read need not be said.
@@ -36,7 +37,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-SAMPLE_BYTES = 1_000_000  # of a file, from which its encoding is detected
+_SAMPLE_BYTES = 1_000_000  # of a file, from which its encoding is detected
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ZSTD_STEP = 1024  # bytes that are unpacked at one time: they hold 32 MB at most
@@ -44,10 +45,7 @@ PACKED_MAGIC = (_GZIP, _ZSTD)
 PACKED_SUFFIXES = (".gz", ".zst")
 # The first bytes of files that hold no text -> what they are, and what to do with them.
 _UNREADABLE = {
-    b"PAR1": (
-        "a Parquet file",
-        "name the file on the command line, or write it as JSON lines",
-    ),
+    parquet.MAGIC: ("a Parquet file", "name the file on the command line, or write it as JSON lines"),
     b"BZh": ("a file packed by bzip2", "unpack it, or pack it by gzip or zstd"),
     b"\xfd7zXZ\x00": ("a file packed by xz", "unpack it, or pack it by gzip or zstd"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it"),
@@ -223,24 +221,24 @@ def _not_utf8(error: UnicodeDecodeError, name: str, with_guesses: bool) -> DataE
 
 
 def _sample(raw: bytes) -> bytes:
-    """Whole lines from the begin of a file, those with other bytes than ASCII; the file itself if it is short."""
-    if len(raw) <= SAMPLE_BYTES:
+    """Whole lines from the start of a file, those with other bytes than ASCII; the file itself if it is short."""
+    if len(raw) <= _SAMPLE_BYTES:
         return raw
     lines = (line for line in raw.splitlines(keepends=True) if _NOT_ASCII.search(line))
     chosen, size = [], 0
     for line in lines:
         chosen.append(line)
         size += len(line)
-        if size >= SAMPLE_BYTES:
+        if size >= _SAMPLE_BYTES:
             break
     return b"".join(chosen)
 
 
 def _utf16_without_mark(raw: bytes) -> str | None:
     """utf-16-le or -be, if the zero bytes of a file are those of its ASCII letters, all at one side."""
-    if len(raw) % 2 or b"\x00" not in raw[:SAMPLE_BYTES]:
+    if len(raw) % 2 or b"\x00" not in raw[:_SAMPLE_BYTES]:
         return None
-    begin = raw[:SAMPLE_BYTES]
+    begin = raw[:_SAMPLE_BYTES]
     zeros = (begin[::2].count(0), begin[1::2].count(0))
     if min(zeros) > 0:
         return None

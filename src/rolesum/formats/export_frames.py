@@ -1,4 +1,4 @@
-"""What programs write around a transcript, which no one says: a title, attendees, "Transcribed by …"."""
+"""Headers and footers that programs write around a transcript: a title, attendees, "Transcribed by …"."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -68,7 +68,7 @@ def find_footer(lines: Sequence[str]) -> int:
 
 
 def is_frame(lines: Sequence[str], speakers: Collection[str]) -> bool:
-    """Whether the lines before the first speaker are a program's: one of them at least says so.
+    """Whether the lines before the first speaker are a program's header: at least one of them is known as such.
 
     A list of the speakers, a rule, a heading, a notice, a field ("Date: …"), or a title with a date.
     """

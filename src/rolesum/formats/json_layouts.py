@@ -15,10 +15,10 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.formats.transcripts import clock, in_order_of_time, seconds, speaker_label, utc_time
-from rolesum.formats.turns import one_line, transcript_dialogue
+from rolesum.formats.turns import dropped_meta, merge_turns, no_turns, one_line
 from rolesum.roles import AGENT, OVERALL, USER, role_of_speaker, roles_of_speakers
 
-# How a vendor calls a role, beside the names that every reader knows.
+# Vendors' names of roles, beside the names that every reader knows.
 _ROLES = {
     **dict.fromkeys(("end-user", "end_user", "human", "visitor", "lead", "contact", "external", "consumer"), USER),
     **dict.fromkeys(("human_agent", "automated_agent", "admin", "gpt", "chatgpt", "model", "bot"), AGENT),
@@ -32,7 +32,7 @@ _LISTED_PATHS = 8
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Where a record lists who takes part: the list, and in its entries the id, the name and the role."""
+    """The paths of a record's participants: of their list, and in its entries of the id, the name and the role."""
 
     path: str
     identity: str
@@ -150,7 +150,8 @@ def read_layout(layout: Layout, source: Source) -> Iterator[Dialogue | Problem]:
             yield _dialogue(layout, part, entries, identity, item.location)
         else:
             what = f"not the JSON of {layout.name}: no turns at {_wanted(layout)}"
-            yield Problem(what, item.location, f"lists of objects are at: {', '.join(list_paths(part)) or 'no path'}")
+            paths = ", ".join(list_paths(part)) or "no path"
+            yield Problem(what, item.location, f"name the paths with --json-path; lists of objects are at: {paths}")
 
 
 def list_paths(value: Any) -> list[str]:
@@ -231,17 +232,17 @@ def _dialogue(layout: Layout, part: Any, entries: Sequence[Any], identity: str, 
     labels, roles = _speakers(layout, part, said)
     times = [_time(layout, entry) for entry in said]
     turns = [Turn(label, text, when) for label, text, (_, when) in zip(labels, texts, times, strict=True)]
-    ordered = turns if layout.is_custom else in_order_of_time(turns, [start for start, _ in times])
-    dialogue = transcript_dialogue(ordered, identity, place)
-    if isinstance(dialogue, Problem):
-        return Problem(dialogue.what, place_of_id, dialogue.fix)
+    if not turns:
+        return no_turns(place_of_id)
+    if not layout.is_custom:
+        turns = in_order_of_time(turns, [start for start, _ in times])
     summaries = [text for one in values_at(part, layout.summary) if layout.summary and (text := _text(one).strip())]
     return Dialogue(
         id=identity,
-        turns=dialogue.turns if layout.is_speech else tuple(ordered),
+        turns=tuple(merge_turns(turns) if layout.is_speech else turns),
         roles={**roles_of_speakers([label for label in labels if label]), **roles},
         summaries={OVERALL: tuple(summaries)} if summaries else {},
-        meta={"dropped": dict(dropped)} if dropped and not layout.is_speech else {},
+        meta={} if layout.is_speech else dropped_meta(dropped),
         source=place,
     )
 
@@ -280,7 +281,7 @@ def _channel_label(channel: Any, label: str, num_heard: int) -> str:
 
 
 def _people(layout: Layout, part: Any) -> dict[str, tuple[str, str]]:
-    """Id -> name and role, of those whom a record lists; of two with one name, the id stands behind it."""
+    """Id -> name and role of the participants that a record lists; of two with one name, the id stands behind it."""
     found: dict[str, tuple[str, str]] = {}
     for one in layout.people:
         for person in values_at(part, one.path):
@@ -313,7 +314,7 @@ def _time(layout: Layout, entry: Any) -> tuple[float | None, str]:
 
 
 def read_time(value: Any, unit: str) -> tuple[float | None, str]:
-    """A time in seconds, None where it cannot be told, and the time of a turn, "" where there is none."""
+    """A time in seconds, None where it is in no known form, and the time of a turn, "" where there is none."""
     if unit == "auto":
         number = None if isinstance(value, str) else _seconds(value)
         if number is None:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, Problem, UsageError, did_you_mean
+from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats.json_layouts import Layout, list_paths, read_layout
+from rolesum.formats.options import check_field_names, parse_field_map
 from rolesum.formats.source import Format, Source
 
 FIELDS = ("turns", "speaker", "text", "time", "role", "id", "summary")
 _OPTION = "--json-path"
-_EXAMPLE = "write turns=messages,speaker=author.name,text=body"
+_EXAMPLE = "turns=messages,speaker=author.name,text=body"
 
 
 def parse_json_paths(text: str) -> dict[str, str]:
@@ -17,23 +18,16 @@ def parse_json_paths(text: str) -> dict[str, str]:
 
     Raises UsageError.
     """
-    paths: dict[str, str] = {}
-    for pair in text.replace("，", ",").split(","):
-        name, sign, path = (part.strip() for part in pair.partition("="))
-        if not sign or not path or name in paths:
-            raise UsageError(f'"{pair}" is not FIELD=PATH', _OPTION, _EXAMPLE)
-        paths[name] = path
+    paths = parse_field_map(text, _OPTION, _EXAMPLE)
     check_fields(paths)
     return paths
 
 
 def check_fields(paths: Mapping[str, str]) -> None:
     """Raise UsageError for a field that does not exist, and where turns or text is missing."""
-    for name in paths:
-        if name not in FIELDS:
-            raise UsageError(f'a dialogue has no field "{name}"', _OPTION, did_you_mean(name, FIELDS))
+    check_field_names(paths, FIELDS, _OPTION)
     if missing := [name for name in ("turns", "text") if name not in paths]:
-        raise UsageError(f"no path for {' and '.join(missing)}", _OPTION, _EXAMPLE)
+        raise UsageError(f"no path for {' and '.join(missing)}", _OPTION, f"write {_OPTION} {_EXAMPLE}")
 
 
 def read(source: Source, paths: Mapping[str, str] | None = None) -> Iterator[Dialogue | Problem]:

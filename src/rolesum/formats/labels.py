@@ -1,4 +1,4 @@
-"""Whether what stands before a colon is the label of a speaker or the begin of a sentence.
+"""Classification of the words before a colon: the label of a speaker, or the start of a sentence.
 
 The words of a label decide, and where they leave a doubt, how often the label stands in the text. A person is named in
 few words: names, a part that somebody plays ("the tour operator"), a number. What introduces speech instead is a clause
@@ -17,7 +17,7 @@ from rolesum.roles import role_of_speaker
 
 
 class Kind(Enum):
-    """What the words before a colon are."""
+    """Kinds of words before a colon; the values say when such words are a label."""
 
     NAME = "a label wherever it stands"
     PART = "a label, unless it stands once among speakers who stand more often"
@@ -65,7 +65,7 @@ def _lists() -> dict[str, frozenset[str]]:
 
 
 def label_kind(label: str) -> Kind:
-    """What the words before a colon are, by themselves."""
+    """The kind of the words before a colon, as far as the words alone decide it."""
     if _PHONE.fullmatch(label):
         return Kind.NAME
     if len(label) > MAX_LENGTH or has_clock(label) or not any(map(str.isalpha, label)):

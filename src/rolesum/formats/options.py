@@ -1,7 +1,9 @@
 """How a file of dialogues is read: one object for every reader, command and request; and how large it may be."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from rolesum.errors import UsageError, did_you_mean
 
 REFUSE = "refuse"  # the default rule for turns without a speaker
 
@@ -36,6 +38,29 @@ class ReadOptions:
 
 
 DEFAULTS = ReadOptions()
+
+
+def parse_field_map(text: str, option: str, example: str) -> dict[str, str]:
+    """Parse the value of a command line option, such as "speaker=who,text=said", into field -> column or path.
+
+    Raises UsageError, with the example, for what is not FIELD=PLACE and for a field that is there twice.
+    """
+    places: dict[str, str] = {}
+    for pair in text.replace("，", ",").split(","):
+        name, sign, place = (part.strip() for part in pair.partition("="))
+        if not name or not sign or not place:
+            raise UsageError(f'"{pair}" does not map a field', option, f"write {option} {example}")
+        if name in places:
+            raise UsageError(f'the field "{name}" is mapped twice', option, f"write {option} {example}")
+        places[name] = place
+    return places
+
+
+def check_field_names(names: Iterable[str], known: Collection[str], option: str) -> None:
+    """Raise UsageError for a name that is not among the `known` fields of the option."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f'a dialogue has no field "{name}"', option, did_you_mean(name, known))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ def text_dialogue(
     """The dialogue of a record whose turns are lines of one text, with overall references; `label` is an example."""
     speech = parse_speech(text)
     place = f"{record.location}, id {identity}"
-    if speech.turns and speech.stray:
+    if speech.stray:
         what = f'the dialogue does not begin with "{label}: text": its line {speech.stray[0]} names no speaker'
         return Problem(what, place, "name the first line's speaker")
     roles = roles_of_speakers([turn.speaker for turn in speech.turns])

@@ -15,6 +15,8 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.slack_text import SlackNames, message_text
 from rolesum.formats.source import CHANNELS, MEMBERS, Format, Record, Source
+from rolesum.formats.transcripts import utc_time
+from rolesum.formats.turns import dropped_meta
 from rolesum.roles import roles_of_speakers
 
 SPOKEN = (None, "bot_message", "me_message", "thread_broadcast", "file_share", "slackbot_response")
@@ -71,23 +73,14 @@ def _is_day(source: Source) -> bool:
 
 def _dialogue(channel: str, name: str, group: _MessageGroup) -> Dialogue:
     messages = sorted(group.messages, key=lambda message: message[0])
-    times = [_time(at) for at, _ in messages]
+    times = [turn.time for _, turn in messages]
     return Dialogue(
         id=f"{channel}/{name}",
         turns=tuple(turn for _, turn in messages),
         roles=roles_of_speakers([turn.speaker for _, turn in messages]),
-        meta={
-            "channel": channel,
-            "start": times[0],
-            "end": times[-1],
-            **({"dropped": dict(group.dropped)} if group.dropped else {}),
-        },
+        meta={"channel": channel, "start": times[0], "end": times[-1], **dropped_meta(group.dropped)},
         source=group.place,
     )
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def _problem(item: Record | Problem) -> Problem | None:
@@ -118,11 +111,11 @@ def _add(
         group.dropped["media"] += 1
     else:
         at = float(message["ts"])
-        group.messages.append((at, Turn(_speaker(message, names.members), text, _time(at))))
+        group.messages.append((at, Turn(_speaker(message, names.members), text, utc_time(at))))
 
 
 def _speaker(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """The member's name; for those who are not in users.json, what the message says of itself; "" for nothing."""
+    """The member's name; for those who are not in users.json, the name in the message; "" where there is none."""
     user = message.get("user")
     if isinstance(user, str) and user in names:
         return names[user]

@@ -106,9 +106,7 @@ def _rich_text(element: Mapping[str, Any], names: SlackNames) -> str:
     if what == "emoji":
         return f":{_string(element.get('name'))}:"
     if what == "date":
-        return _string(element.get("fallback")) or _date(
-            _string(element.get("timestamp")) or str(element.get("timestamp"))
-        )
+        return _string(element.get("fallback")) or _date(str(element.get("timestamp") or ""))
     return _string(element.get("text")) or _string(element.get("url"))
 
 

@@ -357,9 +357,9 @@ def _export(name: str, raw: Mapping[str, bytes], limits: SourceLimits) -> Source
 
 
 def with_newlines(text: str) -> str:
-    """The text with \\n at the ends of its lines, and without byte order marks at their begins.
+    """The text with \\n at the ends of its lines, and without byte order marks at their starts.
 
-    A file that was put together from several has one at each file's begin.
+    A file that was put together from several has one at each file's start.
     """
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n\ufeff", "\n")
 

@@ -1,4 +1,4 @@
-"""Who speaks, when, and what: one line of a transcript or chat as text.
+"""The speaker, the time and the words of one line of a transcript or chat as text.
 
 A line names its speaker before a colon ("Anna: hi", "客服：您好"), and may have a time before the name or behind it,
 bare or in brackets: "[10:02] Anna: hi", "2023-03-12T22:01:05Z Anna: hi", "Anna (10:02 PM): hi", "[Anna] [10:01] hi".

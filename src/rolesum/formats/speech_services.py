@@ -19,6 +19,7 @@ def _cut(text: str, words: Sequence[_Word]) -> list[Turn]:
 
 
 def _flat(turns: Sequence[Turn], channel: Any = None) -> list[dict[str, Any]]:
+    """The turns as objects at whose keys a layout finds speaker, text, time and channel."""
     placed = {} if channel is None else {"channel": channel}
     return [{"speaker": turn.speaker, "text": turn.text, "time": turn.time, **placed} for turn in turns]
 
@@ -60,7 +61,7 @@ def _assemblyai_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _google_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Google's Speech-to-Text: each result's transcript, cut by the speakers of its words.
 
-    With diarization the last result of version 1 has all words again, with their speakers; those before have none.
+    Where the last result alone has speakers, and as many words as all before it together, it is the whole transcript.
     """
     best = [(result, result["alternatives"][0]) for result in value["results"] if result.get("alternatives")]
     words = [[_google_word(word) for word in one.get("words") or ()] for _, one in best]

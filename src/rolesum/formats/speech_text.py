@@ -1,7 +1,7 @@
 """The turns of a text whose lines name speakers and times: one reader for plain text and for the cells and fields of
 tables, records and requests.
 
-What a line is, the whole text decides. A name that stands twice is a speaker; a clause before a colon is speech; a time
+The whole text decides what a line is. A name that stands twice is a speaker; a clause before a colon is speech; a time
 beside an unknown name is speech in a text without times, and a head in a text of heads. The lines of a program around a
 transcript (title, attendees, "Transcribed by …") are dropped and counted. A line before the first speaker that is none
 of these is refused by its number.
@@ -16,6 +16,7 @@ from rolesum.dialogue import Turn
 from rolesum.formats.export_frames import find_footer, is_field, is_frame
 from rolesum.formats.labels import Kind, label_kind
 from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_text_time
+from rolesum.formats.turns import dropped_meta
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
@@ -25,7 +26,7 @@ _MAINLY = 3  # so many times more lines with a time than without: the latter go 
 
 @dataclass
 class SpeechText:
-    """The turns of a text, the numbers of the lines (from 1) that no speaker says, and what was dropped, counted."""
+    """The turns of a text, the numbers of the lines (from 1) of no speaker, and the counts of what was dropped."""
 
     turns: list[Turn] = field(default_factory=list)
     stray: list[int] = field(default_factory=list)
@@ -34,7 +35,7 @@ class SpeechText:
     @property
     def meta(self) -> dict[str, dict[str, int]]:
         """What a dialogue's meta keeps of it."""
-        return {"dropped": dict(self.dropped)} if self.dropped else {}
+        return dropped_meta(self.dropped)
 
 
 @dataclass(slots=True)
@@ -62,6 +63,10 @@ class _Line:
     @property
     def is_weak(self) -> bool:
         return self.found is not None and self.found.is_weak
+
+    @property
+    def is_apart(self) -> bool:
+        return self.found is not None and self.found.apart
 
     @property
     def time(self) -> str:
@@ -147,17 +152,17 @@ def _is_name(line: _Line) -> bool:
 
 def _heads(lines: Sequence[_Line]) -> set[int]:
     """The numbers of the lines that are heads, a name and a time over the speech; none in a text without heads."""
-    shapes = Counter(line.found.shape for line in lines if line.is_head and line.found)
+    shapes = Counter(line.shape for line in lines if line.is_head)
     if not shapes:
         return set()
     shape = shapes.most_common(1)[0][0]
-    places = [place for place, line in enumerate(lines) if line.is_head and line.found and line.found.shape == shape]
+    places = [place for place, line in enumerate(lines) if line.is_head and line.shape == shape]
     spoken = sum(place + 1 < len(lines) and not lines[place + 1].is_head for place in places)
     labels = Counter(line.speaker for line in lines if line.is_labeled)
     rivals = sum(count for count in labels.values() if count > 1)
     early = any(line.is_labeled for line in lines[: places[0]])
     names = Counter(lines[place].speaker for place in places)
-    apart = all(lines[place].found.apart for place in places)  # type: ignore[union-attr]  # heads have been found
+    apart = all(lines[place].is_apart for place in places)
     repeated = len(names) < len(places) or all(name[:1].isupper() for name in names)
     trusted = apart or (len(places) > 1 and repeated and not early)
     if (
@@ -174,11 +179,8 @@ def _heads(lines: Sequence[_Line]) -> set[int]:
 
 def _labeled(lines: Sequence[_Line]) -> set[int]:
     """The numbers of the lines that begin with the label of a speaker."""
-    named = [line for line in lines if line.is_labeled and line.found and not line.found.is_weak]
-    known = {line.speaker for line in named}
-    named = [
-        line for line in lines if line.is_labeled and line.found and (not line.found.is_weak or line.speaker in known)
-    ]
+    sure = {line.speaker for line in lines if line.is_labeled and not line.is_weak}
+    named = [line for line in lines if line.is_labeled and line.speaker in sure]
     counts = Counter(line.speaker for line in named)
     while len(named) > 1 and not named[0].time and counts[named[0].speaker] == 1 and is_field(named[0].text):
         del named[0]
@@ -214,9 +216,7 @@ def _is_speaker(line: _Line, counts: Counter[str], num_labels: int, num_leading:
 def _turns(lines: Sequence[_Line], begins: set[int], time: str) -> list[Turn]:
     """The turns of the lines from the first speaker on; `time` is the time above it."""
     first_texts = [line.found.text for line in lines if line.number in begins and line.found and line.found.text]
-    timed_texts = bool(first_texts) and 2 * sum(bool(split_text_time(text)[0]) for text in first_texts) > len(
-        first_texts
-    )
+    timed_texts = 2 * sum(bool(split_text_time(text)[0]) for text in first_texts) > len(first_texts)
     turns: list[tuple[Turn, list[str]]] = []
     for place, line in enumerate(lines):
         if line.number in begins and line.found:

@@ -26,7 +26,7 @@ from rolesum.formats.cues import (
     without_repeats,
 )
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import one_line, parse_labeled_line, transcript_dialogue
+from rolesum.formats.turns import join_speech, one_line, parse_labeled_line, transcript_dialogue
 from rolesum.roles import role_of_speaker
 
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:\s++(?P<name>[^<>]*))?>")
@@ -49,7 +49,7 @@ _TEAMS_TIMING = re.compile(r"\s*\d:\d:\d{1,2}\.\d+\s*-->")  # without leading ze
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """A speaker whom the begin of a line may name, with the text behind the label, and how sure that is."""
+    """A speaker whom the start of a line may name, with the text behind the label, and how sure that is."""
 
     speaker: str
     text: str
@@ -142,7 +142,7 @@ def _turns_of_teams(source: Source, cues: Sequence[Cue]) -> list[Turn]:
     return [Turn(one[0], one_line("\n".join(one[1:])), cue.time) for cue, one in zip(cues, lines, strict=True)]
 
 
-def _turns_by_label(_source: Source, cues: Sequence[Cue]) -> list[Turn]:
+def _turns_by_label(_source: Source, cues: Sequence[Cue]) -> Sequence[Turn]:
     """The turns of cues whose lines may begin with a label; the speaker is "" where none is named.
 
     A label must stand twice, or at least half of the texts must begin with one: "Note: the door sticks" in subtitles
@@ -166,7 +166,7 @@ def _turns_by_label(_source: Source, cues: Sequence[Cue]) -> list[Turn]:
             else:
                 said.append(line)
         turns.append(Turn(speaker, _spoken(said), cue.time))
-    return turns if trusted else list(_turns_by_change(turns))
+    return turns if trusted else _turns_by_change(turns)
 
 
 def _spoken(lines: list[str]) -> str:
@@ -174,23 +174,20 @@ def _spoken(lines: list[str]) -> str:
     return one_line("\n".join(line for line in lines if line.strip() not in ("-", "–", "—")))
 
 
-def _turns_by_change(turns: Sequence[Turn]) -> Iterator[Turn]:
+def _turns_by_change(turns: Sequence[Turn]) -> Sequence[Turn]:
     """The turns of captions that name nobody: each from one ">>" to the next, where there are any."""
     if not any(_CHANGE.match(turn.text) for turn in turns):
-        yield from turns
-        return
-    said: list[Turn] = []
+        return turns
+    groups: list[list[Turn]] = []
     for turn in (turn for turn in turns if turn.text):
-        if said and _CHANGE.match(turn.text):
-            yield replace(said[0], text=one_line("\n".join(one.text for one in said)))
-            said = []
-        said.append(turn)
-    if said:
-        yield replace(said[0], text=one_line("\n".join(one.text for one in said)))
+        if not groups or _CHANGE.match(turn.text):
+            groups.append([])
+        groups[-1].append(turn)
+    return [replace(said[0], text=join_speech(one.text for one in said)) for said in groups]
 
 
 def _label(line: str) -> _Label | None:
-    """The label at the begin of a line, if what stands there may be one."""
+    """The label at the start of a line, if what stands there may be one."""
     begun = _DASH.sub("", line).strip()
     bracket = _BRACKETED.match(begun)
     inside = " ".join((bracket["square"] or bracket["round"]).split()) if bracket else ""
@@ -260,7 +257,7 @@ def _names_in_ids(cues: Sequence[Cue]) -> list[str]:
     return names if quoted or again or all(map(_is_known, names)) else []
 
 
-_WAYS: tuple[Callable[[Source, Sequence[Cue]], list[Turn]], ...] = (
+_WAYS: tuple[Callable[[Source, Sequence[Cue]], Sequence[Turn]], ...] = (
     _turns_by_voice,
     _turns_of_json,
     _turns_of_teams,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.formats.options import check_field_names, parse_field_map
+from rolesum.formats.records import text_dialogue
 from rolesum.formats.source import Format, Record, Source
-from rolesum.formats.speech_text import parse_speech
 from rolesum.formats.turns import one_line
 from rolesum.roles import OVERALL, roles_of_speakers
 
@@ -19,6 +20,8 @@ REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
 DELIMITERS = ("\t", ",", ";", "|")
 _SEPARATOR_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # Excel's line above the header that names the delimiter
 _MARKDOWN_RULE = re.compile(r":?-+:?|")  # a cell of the line below a Markdown table's header
+_OPTION = "--columns"
+_EXAMPLE = "id=call_id,speaker=who,text=utterance"
 
 # A cell may hold a whole dialogue: csv's own limit is 131,072 characters. The largest C long of every platform.
 csv.field_size_limit(2**31 - 1)
@@ -26,14 +29,7 @@ csv.field_size_limit(2**31 - 1)
 
 def parse_columns(text: str) -> dict[str, str]:
     """Parse --columns, such as "id=call_id,speaker=who,text=utterance", into field -> column. Raises UsageError."""
-    columns: dict[str, str] = {}
-    for pair in text.replace("，", ",").split(","):
-        name, sign, column = (part.strip() for part in pair.partition("="))
-        if not sign or not column or name in columns:
-            raise UsageError(
-                f'"{pair}" is not FIELD=COLUMN', "--columns", "write id=call_id,speaker=who,text=utterance"
-            )
-        columns[name] = column
+    columns = parse_field_map(text, _OPTION, _EXAMPLE)
     _check_fields(columns)
     return columns
 
@@ -55,15 +51,11 @@ def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[D
     Raises UsageError for columns that the table does not have.
     """
     delimiter, found = _columns(source, columns or {})
-    header = f"{source.name}:{_header_place(source) + 1}"
+    header = _header_location(source)
     if not any(need <= found.keys() for need in REQUIRED_FIELDS):
         names = ", ".join(csv_header(source, delimiter))
         what = f"no column is known for speaker and text, or for dialogue (the file has: {names[:200]})"
-        yield Problem(
-            what,
-            f"{source.name}:{_header_place(source) + 1}",
-            "map them: --columns id=call_id,speaker=who,text=utterance",
-        )
+        yield Problem(what, header, f"map them: {_OPTION} {_EXAMPLE}")
     elif twice := [column for column in found.values() if csv_header(source, delimiter).count(column) > 1]:
         yield Problem(f"the column {twice[0]} is there twice", header, "rename one of them")
     elif "dialogue" in found:
@@ -84,6 +76,10 @@ def csv_header(source: Source, delimiter: str = ",") -> list[str]:
 def _header_place(source: Source) -> int:
     """The number of lines above the header."""
     return int(_SEPARATOR_LINE.fullmatch(source.lines[0].rstrip(",;\t|")) is not None)
+
+
+def _header_location(source: Source) -> str:
+    return f"{source.name}:{_header_place(source) + 1}"
 
 
 def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Problem]:
@@ -115,12 +111,10 @@ def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Probl
 
 
 def _check_fields(columns: Mapping[str, str]) -> None:
-    for name in columns:
-        if name not in FIELDS:
-            raise UsageError(f'a dialogue has no field "{name}"', "--columns", did_you_mean(name, FIELDS))
+    check_field_names(columns, FIELDS, _OPTION)
     if "dialogue" in columns and _OF_TURN & columns.keys():
         fix = "map dialogue, or speaker and text"
-        raise UsageError("a row is either a turn or a whole dialogue", "--columns", fix)
+        raise UsageError("a row is either a turn or a whole dialogue", _OPTION, fix)
 
 
 def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -131,9 +125,7 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
         names = csv_header(source, delimiter)
         own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS}
         # where text is mapped, a row is a turn, and a column called dialogue is not used
-        others = (
-            {"speaker", "text", "time", "role"} if "dialogue" in given else {"dialogue"} if "text" in given else set()
-        )
+        others = _OF_TURN if "dialogue" in given else {"dialogue"} if "text" in given else set()
         found = {name: column for name, column in own.items() if name not in others} | {
             name: column for name, column in given.items() if column in names
         }
@@ -142,7 +134,7 @@ def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, s
     names = csv_header(source, best[0])
     if missing := [column for column in given.values() if column not in names]:
         what = f"the table has no column {', '.join(missing)}"
-        raise UsageError(what, f"{source.name}:{_header_place(source) + 1}", did_you_mean(missing[0], names))
+        raise UsageError(what, _header_location(source), did_you_mean(missing[0], names))
     return best
 
 
@@ -154,23 +146,10 @@ def _dialogue_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -
             continue
         cells = {name: record.value[column].strip() for name, column in columns.items()}
         identity = cells.get("id", f"{stem}-{number}")
-        place = f"{record.location}, id {identity}"
-        speech = parse_speech(cells["dialogue"])
-        if not identity:
-            yield Problem("the row has no id", record.location, "give each dialogue an id")
-        elif speech.stray or not speech.turns:
-            at = f": its line {speech.stray[0]} names no speaker" if speech.stray else ""
-            what = f'the dialogue does not begin with "Speaker: text"{at}'
-            yield Problem(what, place, "name the first line's speaker")
+        if identity:
+            yield text_dialogue(record, identity, cells["dialogue"], list(filter(None, [cells.get("summary")])))
         else:
-            yield Dialogue(
-                id=identity,
-                turns=tuple(speech.turns),
-                roles=roles_of_speakers([turn.speaker for turn in speech.turns]),
-                summaries={OVERALL: (cells["summary"],)} if cells.get("summary") else {},
-                meta=speech.meta,
-                source=record.location,
-            )
+            yield Problem("the row has no id", record.location, "give each dialogue an id")
 
 
 @dataclass

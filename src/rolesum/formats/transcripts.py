@@ -1,4 +1,4 @@
-"""What readers of speech transcripts share: times, the order of turns, names of numbered speakers, words to turns."""
+"""Times, the order of turns, labels of numbered speakers, and turns from words, for readers of speech transcripts."""
 
 import math
 import re

@@ -1,7 +1,7 @@
 """Turns from pieces of speech, and from one line that begins with a label."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from rolesum.dialogue import Dialogue, Turn
@@ -53,11 +53,22 @@ def merge_turns(turns: Iterable[Turn]) -> list[Turn]:
     return [replace(first, text=join_speech(texts)) for first, texts in groups]
 
 
+def no_turns(place: str) -> Problem:
+    """The problem of a dialogue of which nothing is left to read."""
+    return Problem("no turn has text", place, "leave the dialogue out, or name another format with --format")
+
+
+def dropped_meta(dropped: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """The entry of a dialogue's meta that counts what its reader left out, by kind; none where nothing was."""
+    counts = {kind: count for kind, count in dropped.items() if count}
+    return {"dropped": counts} if counts else {}
+
+
 def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:
     """The dialogue of a transcript, in which consecutive pieces of one speaker are one turn."""
     spoken = merge_turns(turns)
     if not spoken:
-        return Problem("nothing is said in it", place, "check the file and the format")
+        return no_turns(place)
     return Dialogue(
         id=identity,
         turns=tuple(spoken),

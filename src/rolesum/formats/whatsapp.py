@@ -20,7 +20,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import join_speech
+from rolesum.formats.turns import dropped_meta, join_speech, no_turns
 from rolesum.roles import roles_of_speakers
 
 _NOTICE = "\u200e"  # begins what the app writes
@@ -92,13 +92,13 @@ def _dialogue(source: Source, messages: list[_Message]) -> Dialogue | Problem:
         if what:
             dropped[what] += 1
     if not turns:
-        return Problem("no message with text is left", source.name, "check the file and the format")
+        return no_turns(source.name)
     return Dialogue(
         id=source.stem,
         turns=tuple(turns),
         roles=roles_of_speakers([turn.speaker for turn in turns]),
         # times stay as written: whether 3/4 is in March or April, the file does not say
-        meta={"start": turns[0].time, "end": turns[-1].time, **({"dropped": dict(dropped)} if dropped else {})},
+        meta={"start": turns[0].time, "end": turns[-1].time, **dropped_meta(dropped)},
         source=source.name,
     )
 
@@ -135,14 +135,15 @@ def _read(message: _Message) -> tuple[str, Turn | None]:
     speaker = MARKS.sub("", found["sender"]).strip().removeprefix("~").strip()
     begin, rest = first[found.end() :], message.lines[1:]
     bare = MARKS.sub("", begin).strip()
-    if not any(line.strip() for line in rest) and (what := _placeholder(bare)):
+    what = _placeholder(bare)
+    if what and not any(line.strip() for line in rest):
         return what, None
     if _GROUP_NOTICE.match(begin):
         return "system", None
     if _is_poll(bare, rest):
         return "poll", None
     notice = begin.startswith(_NOTICE)
-    media = _PLACEHOLDER.fullmatch(bare) or (notice and _OMITTED.fullmatch(bare)) or _placeholder(bare) == "media"
+    media = _PLACEHOLDER.fullmatch(bare) or (notice and _OMITTED.fullmatch(bare)) or what == "media"
     if notice and not media and not _ATTACHED.search(begin):
         return "system", None
     kept = [_without_edit_mark(line) for line in ("" if media else begin, *rest)]

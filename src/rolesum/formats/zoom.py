@@ -1,7 +1,7 @@
 """Zoom's texts: the transcript, "[Anna] 10:02:11" on a line of its own, and the chat, "10:02:11 From Anna to All:".
 
 What is said stands below such a line, in the chat also behind it. Of the chat, reactions and the quotes of answered
-messages are dropped and counted; to whom a message went is not kept.
+messages are dropped and counted; the recipient of a message is not kept.
 """
 
 import re
@@ -13,7 +13,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
-from rolesum.formats.turns import join_speech, transcript_dialogue
+from rolesum.formats.turns import dropped_meta, join_speech, transcript_dialogue
 
 _HEAD = re.compile(r"\s*\[(?P<speaker>[^\[\]]+)\]\s+(?P<time>\d{1,2}:\d{2}:\d{2}(\s*[AaPp][Mm])?)\s*$")
 # "From Anna to Everyone" in the languages of Zoom; a private message says so behind the recipient.
@@ -26,7 +26,7 @@ _QUOTE = re.compile(r"Replying to\s+[\"“].*[\"”]\s*")
 
 @dataclass
 class _Said:
-    """What one speaker says at a time, by lines."""
+    """The lines that one speaker says at a time."""
 
     speaker: str
     time: str
@@ -63,8 +63,7 @@ def _dialogue(source: Source, said: list[_Said]) -> Dialogue | Problem:
         else:
             turns.append(Turn(one.speaker, join_speech(lines), one.time))
     dialogue = transcript_dialogue(turns, source.stem, source.name)
-    kept = {what: count for what, count in dropped.items() if count}
-    return replace(dialogue, meta={"dropped": kept}) if kept and isinstance(dialogue, Dialogue) else dialogue
+    return replace(dialogue, meta=dropped_meta(dropped)) if isinstance(dialogue, Dialogue) else dialogue
 
 
 def _begin(line: str) -> _Said | None:
