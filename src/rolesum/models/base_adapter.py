@@ -143,8 +143,8 @@ def _few_notes(recipe: Recipe, dialogues: int) -> list[str]:
     bundled = adapter_for(recipe.base) if recipe.method == "lora" else None
     if bundled is None or dialogues >= FEW:
         return []
-    what = f"{dialogues} dialogues are few: of 36, SmolLM2-135M alone learned less than its bundled adapter knows"
-    return [f"{what}; --from-adapter {bundled_name(bundled)} goes on from it"]
+    what = f"{dialogues} dialogues are few for training from the base model alone"
+    return [f"{what}; --from-adapter {bundled_name(bundled)} goes on from an adapter that knows the task"]
 
 
 Fault = tuple[str, str]  # what is wrong, and its fix
