@@ -237,5 +237,20 @@ def test_a_summary_is_split_in_time_linear_in_it(piece, language):
         assert_linear(lambda given: split_statements(given, language), lambda count: piece * count, shorter // 4)
 
 
+@pytest.mark.parametrize(
+    ("summary", "language"),
+    [
+        ("; Tom asked.", "en"),
+        (", ; Tom asked.", "en"),
+        ('" ; Tom asked.', "en"),
+        ("、、、；客服表示歉意。", "zh"),
+        ("客服表示歉意；、、、", "zh"),
+    ],
+)
+def test_marks_without_a_word_are_no_statement(summary, language):
+    (one,) = split_statements(summary, language)
+    assert (one.start, one.end) == (0, len(summary))
+
+
 def test_an_empty_summary_has_no_statements():
     assert split_statements(" \n", "en") == []

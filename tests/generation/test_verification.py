@@ -97,8 +97,14 @@ def test_the_fitted_temperature_lowers_the_negative_log_likelihood():
     fitted = verifier().fit_temperature(labeled)
     assert LOWEST < fitted < HIGHEST
     assert loss(fitted) <= min(loss(one) for one in (0.5 * fitted, 0.9 * fitted, 1.1 * fitted, 2 * fitted))
-    with pytest.raises(DataError, match="some are true and some false"):
-        verifier().fit_temperature([replace(one, statements=one.statements[:1]) for one in DIALOGUES])
+
+
+def test_labels_that_fit_no_temperature_are_refused_before_anything_is_computed(monkeypatch):
+    chosen = verifier()
+    monkeypatch.setattr(chosen, "log_odds", lambda *_: pytest.fail("computed"))
+    for count in (0, 1):
+        with pytest.raises(DataError, match="some are true and some false"):
+            chosen.fit_temperature([replace(one, statements=one.statements[:count]) for one in DIALOGUES])
 
 
 def test_a_dialogue_without_statements_gives_none_and_the_others_keep_their_places():

@@ -37,5 +37,11 @@ def test_one_label_is_not_enough():
         fit_temperature([1.0, 2.0], [True, True])
 
 
+@pytest.mark.parametrize("odds", [[np.nan, 1.0], [np.inf, 1.0], [1.0], [1.0, 2.0, 3.0]])
+def test_log_odds_that_are_not_finite_or_not_one_a_label_are_refused(odds):
+    with pytest.raises(ValueError, match="finite log-odds, one for each label"):
+        fit_temperature(odds, [True, False])
+
+
 def test_sigmoid_does_not_overflow():
     assert sigmoid([-1e5, 0.0, 1e5]).tolist() == [0.0, 0.5, 1.0]

@@ -100,8 +100,11 @@ def test_a_shortened_dialogue_keeps_its_summaries_and_loses_its_statements():
     short = {"max_length": len(whole.prefix), "long_dialogues": "drop-middle"}
     cut = encode_bundles([bundle], layout, side.encoder, **short)
     assert cut.shortened == 1 and [branch.role for branch in cut.bundles[0].branches] == ["overall"]
-    with pytest.raises(DataError, match="skip the id"):
-        encode_bundles([make_bundle(dialogue, (), verify=True)], layout, side.encoder, **short)
+    for long_dialogues in ("refuse", "drop-middle"):  # of statements alone nothing can be dropped
+        with pytest.raises(DataError, match="skip the id") as caught:
+            options = {**short, "long_dialogues": long_dialogues}
+            encode_bundles([make_bundle(dialogue, (), verify=True)], layout, side.encoder, **options)
+        assert "drop-middle" not in str(caught.value)
 
 
 def test_data_without_statements_is_an_error():

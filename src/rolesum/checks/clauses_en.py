@@ -85,11 +85,12 @@ _LONGEST_SUBJECT = 9  # words
 
 
 def split_clauses(sentence: str) -> Iterator[tuple[int, int, str]]:
-    """The clauses of a sentence: the places of the first and behind the last character, and the text as a sentence."""
+    """Yield each clause of a sentence: its start and end in the sentence, and its text as a sentence of its own."""
     start, carried = 0, ""  # where the clause begins, and what it gets in front
     for boundary in _BOUNDARY.finditer(sentence) if not _CONDITION.match(sentence) else ():
-        left, right = carried + sentence[start : boundary.start()], sentence[boundary.end() :]
-        front = _front(left, right, boundary)
+        own, right = sentence[start : boundary.start()], sentence[boundary.end() :]
+        left = carried + own
+        front = _front(left, right, boundary) if re.search(r"\w", own) else None
         if front is None:
             continue
         yield start, boundary.start(), _as_sentence(left)

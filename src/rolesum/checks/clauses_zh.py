@@ -49,14 +49,16 @@ _SHORTEST = 3  # characters of a clause
 
 
 def split_clauses(sentence: str) -> Iterator[tuple[int, int, str]]:
-    """The clauses of a sentence: the places of the first and behind the last character, and the text as a sentence."""
+    """Yield each clause of a sentence: its start and end in the sentence, and its text as a sentence of its own."""
     start, carried = 0, ""  # where the clause begins, and the subject that it gets in front
     subject = _subject(sentence, "")
     for boundary in _BOUNDARY.finditer(sentence):
         left, right = sentence[start : boundary.start()], sentence[boundary.end() :]
         clause = re.split("[，；。！？]", right, maxsplit=1)[0]
         own = _subject(_CONJUNCTION.sub("", clause), "要")
-        if min(len(left), len(clause)) < _SHORTEST or _DEPENDENT.match(clause) or _open(left):
+        if min(len(left), len(clause)) < _SHORTEST or not all(re.search(r"\w", side) for side in (left, clause)):
+            continue
+        if _DEPENDENT.match(clause) or _open(left):
             continue
         if _BEGINS_WITH_VERB.match(clause):
             front = subject

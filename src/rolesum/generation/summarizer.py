@@ -108,13 +108,14 @@ class Summarizer:
         """Log the roles that the adapter was not trained for, each once in a process: their summaries are guesses."""
         model = self.engine.text_model
         trained = model.metadata.get("roles") if model else None
-        if model is None or not trained:
+        if model is None or trained is None:
             return
         name = model.metadata.get("recipe") or model.name
         untrained = [role for role in dict.fromkeys(roles) if role not in trained]
         if new := [role for role in untrained if (name, role) not in _WARNED]:
             _WARNED.update((name, role) for role in new)
-            log(f"{name} was trained for {', '.join(trained)}: what it writes for {', '.join(new)} is a guess")
+            task = f"trained for {', '.join(trained)}" if trained else "not trained to summarize"
+            log(f"{name} was {task}: what it writes for {', '.join(new)} is a guess")
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
         return redact(dialogue, names=self.config.hidden_names, keep=self.config.kept_labels)

@@ -5,7 +5,8 @@ of the two answers behind the branch, and T a temperature, the probability is
 
     p = exp(z(yes) / T) / (exp(z(yes) / T) + exp(z(no) / T)) = sigmoid((z(yes) - z(no)) / T).
 
-The prefix is computed once, and the probability of a statement is the same alone and among others.
+The prefix is computed once, and the probability of a statement is the same alone and among others, but for
+floating-point noise, which is larger in bfloat16.
 """
 
 from collections.abc import Iterator, Sequence
@@ -94,11 +95,11 @@ class Verifier:
 
         Raises DataError unless there are true and false ones; else as `verify_all` does.
         """
-        odds = self.log_odds(dialogues, [[one.text for one in dialogue.statements] for dialogue in dialogues])
         labels = [one.supported for dialogue in dialogues for one in dialogue.statements]
         if len(set(labels)) < 2:
             what = "a temperature is fitted to statements of which some are true and some false"
             raise DataError(what, fix="give dialogues with statements: docs/formats.md")
+        odds = self.log_odds(dialogues, [[one.text for one in dialogue.statements] for dialogue in dialogues])
         return calibration.fit_temperature([one for of in odds for one in of], labels)
 
     def _questions(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[_Question]:

@@ -15,9 +15,12 @@ def fit_temperature(log_odds: ArrayLike, labels: Sequence[bool]) -> float:
 
     `log_odds` (n,) are those of the label True. T lies from LOWEST to HIGHEST. The negative log-likelihood is convex in
     a = 1 / T, so that the root of its derivative, mean(z * (sigmoid(a z) - y)), is found by bisection. Raises
-    ValueError unless both labels occur. Source: Guo et al. 2017, arXiv 1706.04599.
+    ValueError unless both labels occur, and each has log-odds that are finite. Source: Guo et al. 2017, arXiv
+    1706.04599.
     """
     z, y = np.asarray(log_odds, dtype=float), np.asarray(labels, dtype=float)
+    if z.shape != y.shape or not np.isfinite(z).all():
+        raise ValueError("a temperature needs finite log-odds, one for each label")
     if set(y.tolist()) != {0.0, 1.0}:
         raise ValueError("a temperature needs examples of both labels")
     low, high = 1 / HIGHEST, 1 / LOWEST

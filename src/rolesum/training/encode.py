@@ -118,10 +118,11 @@ def encode_bundles(
     for bundle in bundles:
         result = _encode(bundle, layout, encoder, len(encoded), answer_weight)
         if not limits.fits(result):
-            can_shorten = long_dialogues == "drop-middle" and bundle.examples
-            cut = _shorten(bundle, layout, encoder, limits) if can_shorten else None
+            shortens = long_dialogues == "drop-middle"
+            cut = _shorten(bundle, layout, encoder, limits) if shortens and bundle.examples else None
             if cut is None:
-                problems.append(_too_long(bundle.dialogue, result, limits, context_length, long_dialogues))
+                may_shorten = not shortens and bool(bundle.examples)
+                problems.append(_too_long(bundle.dialogue, result, limits, context_length, may_shorten))
                 continue
             dialogue, dropped = cut
             result = _encode(Bundle(dialogue, bundle.examples), layout, encoder, len(encoded))
@@ -167,7 +168,7 @@ def _shorten(
 
 
 def _too_long(
-    dialogue: Dialogue, encoded: EncodedBundle, limits: LengthLimits, context_length: int | None, long_dialogues: str
+    dialogue: Dialogue, encoded: EncodedBundle, limits: LengthLimits, context_length: int | None, may_shorten: bool
 ) -> Problem:
     longest, counted = encoded.longest_target, limits.length_of(encoded)
     if limits.target is None:
@@ -180,7 +181,7 @@ def _too_long(
         return Problem(what, dialogue.location, "the target alone does not fit: shorten it, or skip the id")
     might_help = context_length is None or counted <= context_length
     ways = ["raise training.max_length" if might_help else "take a model that reads more"]
-    if long_dialogues != "drop-middle" and not hopeless:
+    if may_shorten and not hopeless:
         ways.append("set training.long_dialogues: drop-middle")
     alone = "the target alone does not fit: " if hopeless else ""
     return Problem(what, dialogue.location, f"{alone}{', '.join(ways)}, or skip the id")

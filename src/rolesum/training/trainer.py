@@ -47,7 +47,7 @@ class RoleTrainer(Trainer):
     The model's forward must return the summed loss of a batch (see loss.py).
 
     All epochs are one Trainer epoch, because the steps are one list; `epochs` puts the true epoch into the logs.
-    `count_items` gives what a batch's loss is divided by, in sum over a step: its target tokens, its pairs.
+    The loss of a step is divided by the sum of `count_items` over its batches, such as the number of target tokens.
     `extra_metrics` computes further metrics of an evaluation; it is called in the main process only.
     """
 

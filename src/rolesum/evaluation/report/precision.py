@@ -1,4 +1,4 @@
-"""As many digits of a figure as its number of pairs bears, and what is said beside figures of few."""
+"""Rounds figures by the number of pairs that they come from, and warns where those are few."""
 
 from rolesum.metrics.bootstrap import FEW
 
@@ -14,4 +14,4 @@ def few_note(pairs: int) -> str:
     if pairs >= FEW:
         return ""
     summaries = "1 summary is" if pairs == 1 else f"{pairs} summaries are"
-    return f"{summaries} too few for digits and for narrow intervals: use {FEW} or more"
+    return f"{summaries} too few for two decimals or a reliable interval: use {FEW} or more"
