@@ -89,8 +89,7 @@ export async function stream(path, body, on, signal) {
 
 // What the server says about a request, in the words of the page: it has fields and tabs where the API has keys and paths.
 const WORDS = [
-  [/say who it is, as in "speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
-  [/"speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
+  [/(?:say who it is, as in )?"speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
   [/ask for roles (\w+)/g, (_, role) => t("err_roles", { role: roleName(role) })],
   [/name (?:it|the right one) with format:?/g, () => `${t("err_format", { options: t("inputoptions") })}:`],
   [/name its encoding with encoding/g, () => t("err_option", { field: t("encodingname"), options: t("inputoptions") })],
