@@ -174,7 +174,7 @@ def test_store_that_another_thread_keeps_busy_is_not_waited_for_forever(tmp_path
         with store.transaction():
             reader = threading.Thread(target=read)
             reader.start()
-            reader.join(5)
+            reader.join(60)
         assert "have not ended in time" in found[0]
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
@@ -12,6 +12,7 @@ from rolesum.errors import DataError
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.roles import DEFAULT_ROLES
+from rolesum.schema_keys import nested_schema
 
 _DIRECTORY = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]{1,100}")
 
@@ -283,8 +284,8 @@ def explain_keys(
     """Every key of a recipe as (dotted key, default, description), in the schema's order."""
     rows = []
     for name, field in section.model_fields.items():
-        inner = _model_of(field.annotation)
-        if inner is not None:
+        inner = nested_schema(field.annotation)
+        if inner is not None and get_origin(field.annotation) is not dict:
             several = get_origin(field.annotation) is tuple
             left_out = optional or several or field.default is None
             rows += explain_keys(inner, f"{prefix}{name}{'[]' if several else ''}.", left_out)
@@ -299,25 +300,3 @@ def _format_default(default: Any) -> str:
     if isinstance(default, tuple | dict):
         return ", ".join(map(str, default)) or "none"
     return "unset" if default is None else str(default)
-
-
-def keys_at(location: tuple[str, ...]) -> list[str]:
-    """The keys of the section at `location`, given by its names from the outermost in; none where it is no section."""
-    section: type[BaseModel] | None = Recipe
-    parts = iter(location)
-    for part in parts:
-        field = section.model_fields.get(part) if section else None
-        if field is None:
-            return []
-        if get_origin(field.annotation) is dict:  # name -> section, such as custom_roles
-            next(parts, None)
-            section = _model_of(get_args(field.annotation)[1])
-        else:
-            section = _model_of(field.annotation)
-    return list(section.model_fields) if section else []
-
-
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, also an optional one; None for a plain value or a mapping."""
-    kinds = (annotation, *(get_args(annotation) if get_origin(annotation) is not dict else ()))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

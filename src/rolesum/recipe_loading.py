@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from rolesum.errors import Problem, UsageError, did_you_mean
 from rolesum.formats.source import SAMPLE
 from rolesum.os_errors import os_error
-from rolesum.recipe import Recipe, keys_at, names_directory
+from rolesum.recipe import Recipe, names_directory
 from rolesum.roles import ALIASES, BUILT_IN, resolve_role
+from rolesum.schema_keys import keys_at
 
 RECIPE_FOLDER = "recipes"
 
@@ -164,8 +165,8 @@ def _apply_override(raw: dict[str, Any], override: str) -> str:
 
 
 def _problem(detail: Any, place: str) -> Problem:
-    section = tuple(part for part in detail["loc"][:-1] if isinstance(part, str))
-    found = Problem.from_pydantic(detail, place, "see rolesum train sample --dry-run", known=keys_at(section))
+    known = keys_at(Recipe, detail["loc"][:-1])
+    found = Problem.from_pydantic(detail, place, "see rolesum train sample --dry-run", known=known)
     if detail["type"] in ("extra_forbidden", "missing") or not detail["loc"]:
         return found
     return replace(found, what=f"{found.what}, not {detail['input']!r}")

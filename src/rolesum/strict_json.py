@@ -1,4 +1,4 @@
-"""JSON as the standard has it. Python's json also writes NaN and infinities, which no other program reads."""
+"""JSON as the standard defines it: Python's json module also writes NaN and infinities, which other parsers refuse."""
 
 import json
 import math

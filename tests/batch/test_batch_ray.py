@@ -91,7 +91,7 @@ def test_sigterm_ends_the_cluster_and_says_how_to_go_on(given, tmp_path):
     started = [psutil.Process(int(one.name)) for one in (tmp_path / "pids").iterdir()]
     of_the_cluster = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=180)[1]
     assert process.returncode == 143, said
     assert "finished shard" in said.splitlines()[-1] and "Traceback" not in said
     _, alive = psutil.wait_procs([*started, *of_the_cluster], timeout=60)
@@ -123,7 +123,7 @@ def test_actors_write_what_one_process_writes_though_one_of_them_is_killed(clust
     killer.start()
     ray = ray_runner("local", 2)
     outcome = run(given, tmp_path / "out", shard_size=2, run_shards=ray, open_summarizer=partial(held, notes))
-    killer.join(10)
+    killer.join(60)
     alone = run(given, tmp_path / "alone", shard_size=2)
     assert (outcome.summarized, outcome.failed) == (alone.summarized, alone.failed) == (34, 12)
     assert files(tmp_path / "out") == files(tmp_path / "alone")

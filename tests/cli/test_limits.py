@@ -39,7 +39,7 @@ def given(tmp_path):
 
 def test_batch_with_few_open_files_is_told_to_raise_that_limit(given, tmp_path):
     arguments = ["batch", given, "out", "--model", model_dir("llama"), "--device", "cpu"]
-    done = run_child(*arguments, cwd=tmp_path, before=few_open_files, seconds=60)
+    done = run_child(*arguments, cwd=tmp_path, before=few_open_files)
     assert (done.returncode, "Traceback" in done.stderr) == (5, False), done.stderr
     assert "Too many open files" in done.stderr and "ulimit -n" in done.stderr
     assert "disk space" not in done.stderr and "permissions" not in done.stderr
@@ -55,7 +55,7 @@ def test_batch_with_few_open_files_is_told_to_raise_that_limit(given, tmp_path):
 )
 def test_loading_a_model_with_few_open_files_is_told_to_raise_that_limit(given, tmp_path, command):
     arguments = command.replace("MODEL", str(model_dir("llama"))).split()
-    done = run_child(*arguments, "--device", "cpu", cwd=tmp_path, before=no_open_files, seconds=60)
+    done = run_child(*arguments, "--device", "cpu", cwd=tmp_path, before=no_open_files)
     assert (done.returncode, "Traceback" in done.stderr) == (5, False), done.stderr
     assert "Too many open files" in done.stderr and "ulimit -n" in done.stderr, done.stderr
 
@@ -71,7 +71,7 @@ WRITING = [
 @pytest.mark.parametrize(("command", "named"), WRITING)
 def test_a_limit_on_file_sizes_is_named_and_nothing_half_written_is_left(given, tmp_path, command, named):
     arguments = command.replace("MODEL", str(model_dir("llama"))).split()
-    done = run_child(*arguments, cwd=tmp_path, before=small_files, seconds=60)
+    done = run_child(*arguments, cwd=tmp_path, before=small_files)
     assert (done.returncode, "Traceback" in done.stderr) == (5, False), done.stderr
     assert named in done.stderr and "ulimit -f" in done.stderr, done.stderr
     assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == [given]
@@ -86,7 +86,7 @@ def call(*arguments, **how):
 def test_a_full_disk_behind_standard_output_is_told():
     with Path("/dev/full").open("w") as full:
         process = call("data", "show", "sample:en-test", "--model", "smollm2-135m", stdout=full, stderr=subprocess.PIPE)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=120)[1]
     assert process.returncode == 5
     assert "No space left on device" in said and "free some disk space" in said
     assert "Traceback" not in said and "Exception ignored" not in said
@@ -97,5 +97,5 @@ def test_a_reader_that_ends_first_ends_the_command_without_a_word():
     process = call("models", "--json", stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     os.close(reading)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=120)[1]
     assert (process.returncode, said) == (141, "")

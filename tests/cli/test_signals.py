@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def ends(child, number, seconds=20):
+def ends(child, number, seconds=60):
     """Send a signal; the last line of standard error once the command has ended as a shell would say."""
     child.send_signal(number)
     assert child.wait(seconds) == 128 + number, child.stderr
@@ -127,7 +127,7 @@ def test_batch_does_not_wait_for_answers_of_an_endpoint(tmp_path):
         )
         silent.settimeout(60)
         connections = [silent.accept()]  # it asks, and gets no answer
-        last = ends(child, signal.SIGTERM, seconds=10)
+        last = ends(child, signal.SIGTERM)
         connections[0][0].close()
     assert "0 finished shards are kept; run the same command again to resume" in last
 
@@ -142,7 +142,7 @@ def test_train_names_the_command_that_goes_on_from_its_checkpoint(tmp_path):
     child = Child("train", recipe(tmp_path, training={"epochs": 64}), "--out", "run", "--device", "cpu", cwd=tmp_path)
     metrics = tmp_path / "run" / "metrics.jsonl"
     until_true(child, lambda: metrics.exists() and metrics.read_text())
-    last = ends(child, signal.SIGTERM, seconds=60)
+    last = ends(child, signal.SIGTERM)
     assert "a checkpoint was written; continue with the same command and --resume: rolesum train " in last
     assert last.endswith("recipe.yaml --out run --device cpu --resume")
     command = last.rpartition(": rolesum ")[2].split()

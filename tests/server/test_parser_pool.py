@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from helpers.waiting import wait_until
 from rolesum.errors import DataError
 from rolesum.formats import read_dialogues
 from rolesum.server.limits import Limits
@@ -62,13 +63,6 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wait_for(check, seconds=5):
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def children():
     """The pool's processes; the tests have started others."""
     found = []
@@ -108,26 +102,23 @@ def test_errors_come_back_as_they_were_raised(pool):
 )
 def test_work_over_a_limit_is_a_problem_and_its_process_ends(pool, work, reason):
     async def run():
-        begun = time.monotonic()
         with pytest.raises(HTTPProblem) as error:
-            await pool.parse(work)
+            await asyncio.wait_for(pool.parse(work), 60)
         assert error.value.status == 413 and reason in error.value.problem.what and error.value.problem.fix
-        assert time.monotonic() - begun < 6
         return await pool.parse(sleep, 0)
 
     assert asyncio.run(run()) != os.getpid()
-    wait_for(lambda: len(children()) == 1)  # the one that forks
+    wait_until(lambda: len(children()) == 1)  # the one that forks
 
 
 def test_the_event_loop_runs_on_while_a_process_is_at_work(pool):
     async def run():
         task = asyncio.create_task(pool.parse(spin))
-        slowest = 0.0
+        turns = 0
         while not task.done():
-            begun = time.monotonic()
             await asyncio.sleep(0.01)
-            slowest = max(slowest, time.monotonic() - begun)
-        assert task.exception() and slowest < 1
+            turns += 1
+        assert task.exception() and turns > 20  # of about 200 in the two seconds; a blocked loop has one or two
 
     asyncio.run(run())
 
@@ -143,19 +134,23 @@ def test_the_process_that_forks_is_started_again_if_it_was_killed(pool):
     (forking,) = children()
     assert asyncio.run(pool.parse(sleep, 0)) not in (forking.pid, os.getpid())
     forking.kill()
-    forking.wait(5)
+    forking.wait(60)
     assert asyncio.run(pool.parse(sleep, 0)) != os.getpid()
     assert forking.pid not in [one.pid for one in children()]
 
 
-def test_all_processes_end_with_the_pool(pool):
+def test_all_processes_end_with_the_pool():
+    pool = ParserPool(Limits(parse_timeout=120))
+    pool.start()
+
     async def run():
-        task = asyncio.create_task(pool.parse(sleep, 1.5))
+        task = asyncio.create_task(pool.parse(sleep, 60))
         while len(children()) < 2:
+            assert not task.done()
             await asyncio.sleep(0.01)
         pool.close()
         with pytest.raises(HTTPProblem):
             await task
 
     asyncio.run(run())
-    wait_for(lambda: not children())
+    wait_until(lambda: not children())

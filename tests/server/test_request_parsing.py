@@ -9,7 +9,7 @@ from rolesum.formats import read_dialogues
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.request_parsing import Upload, parse_dialogues, parse_json
-from rolesum.server.schemas import DialogueIn, InputOptions, ReadRequest, SummaryRequest
+from rolesum.server.schemas import BatchRequest, DialogueIn, InputOptions, ReadRequest, SummaryRequest
 
 LIMITS = Limits()
 
@@ -72,6 +72,16 @@ def test_other_json_is_read_by_the_paths_of_the_request():
     [
         (SummaryRequest, {"rols": ["user"]}, 'did you mean "roles"?'),
         (SummaryRequest, {"options": {"beems": 2}}, 'did you mean "beams"?'),
+        (
+            SummaryRequest,
+            {"dialogue": {"turns": [{"spaeker": "A", "speaker": "A", "text": "b"}]}},
+            'did you mean "speaker"',
+        ),
+        (
+            BatchRequest,
+            {"dialogues": [{"turns": [{"speaker": "A", "text": "b"}], "rolse": {}}]},
+            'did you mean "roles"?',
+        ),
         (ReadRequest, {"roles": ["user"]}, "known: columns, dialogue, encoding, format"),  # not the key that was sent
     ],
 )

@@ -184,6 +184,15 @@ def test_a_role_of_which_no_dialogue_has_a_summary_is_refused_beside_others_that
     assert not (tmp_path / "run").exists()
 
 
+def test_data_without_any_summary_are_refused_with_the_advice_to_add_some(tmp_path):
+    data = tmp_path / "chat.txt"
+    data.write_text("Customer: My parcel has not come.\nAgent: I will look.\n")
+    raw = raw_recipe() | {"data": {"train": {"path": str(data)}}}
+    with pytest.raises(DataError, match="the file has: none") as caught:
+        train(parse_recipe(raw, "test"), tmp_path / "run", device="cpu")
+    assert "add summaries" in caught.value.problems[0].fix
+
+
 def test_dialogues_without_a_summary_are_told(tmp_path, capsys):
     lines = short_dialogues().read_text().splitlines()
     bare = {key: value for key, value in json.loads(lines[0]).items() if key != "summaries"} | {"id": "bare"}

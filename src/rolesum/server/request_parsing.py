@@ -4,7 +4,7 @@ Runs in the parser processes, see `rolesum.server.parser_pool`, so it imports no
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,15 +18,13 @@ from rolesum.formats.source import check_num_values, decode_source
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.instructions.sections import preset_names
 from rolesum.roles import resolve_role
+from rolesum.schema_keys import keys_at
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.schemas import (
     DialogueIn,
-    GenerationParameters,
     InputOptions,
-    RequestModel,
     SummaryOptions,
-    TurnIn,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,7 +33,6 @@ Model = TypeVar("Model", bound=BaseModel)
 JSON_FIELDS = ("speakers", "columns", "json_path", "options", "dialogue", "dialogues")
 _MAPPING_FIELDS = ("speakers", "columns", "json_path")
 _LIST_FIELDS = ("roles",)
-_NESTED_MODELS: tuple[type[RequestModel], ...] = (GenerationParameters, DialogueIn, TurnIn)
 
 MAX_OBJECT_KEYS = 1000  # of one JSON object: every unknown key is a problem of its own
 MAX_PROBLEMS = 100  # that are looked for in one text
@@ -115,22 +112,7 @@ def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
     *path, key = detail["loc"] or ("",)
     if not path and key in getattr(model, "unsupported_keys", ()) and detail["type"] == "extra_forbidden":
         return Problem(f"{key} is not supported", str(key), "leave it out: a summary cannot be made with it")
-    return Problem.from_pydantic(detail, fix="see /openapi.json", known=_keys_at(model, path))
-
-
-def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> Collection[str]:
-    """The keys of the object at a path of a request, such as ("dialogue", "turns", 3)."""
-    for step in path:
-        if isinstance(step, int):
-            continue
-        field = model.model_fields.get(step)
-        found = next(
-            (one for one in _NESTED_MODELS if field is not None and one.__name__ in str(field.annotation)), None
-        )
-        if found is None:
-            return ()
-        model = found
-    return model.model_fields
+    return Problem.from_pydantic(detail, fix="see /openapi.json", known=keys_at(model, path))
 
 
 def _json_field(name: str, value: str, limits: Limits) -> Any:

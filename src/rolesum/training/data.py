@@ -164,7 +164,10 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
             fix = "add statements, see docs/formats.md, or train on summaries: set roles, and leave verify out"
             raise DataError("no dialogue has statements, on which a recipe with verify trains", file.path, fix)
         what = f"no {_plural(recipe)} for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
-        raise DataError(what, file.path, "set roles in the recipe to roles that the data has")
+        fix = "set roles in the recipe to roles that the data has"
+        if has == ["none"]:
+            fix = "add summaries to its dialogues: see docs/formats.md"
+        raise DataError(what, file.path, fix)
     return bundles, len(dialogues) - len(bundles)
 
 

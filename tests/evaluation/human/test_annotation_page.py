@@ -55,7 +55,7 @@ def serving(store, host="127.0.0.1", **settings):
         yield server
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -121,7 +121,7 @@ def test_only_the_page_itself_may_answer(store):
 def test_too_long_a_body_is_refused_unread(store):
     with serving(store) as server:
         port = int(server.url.rsplit(":", 1)[1].strip("/"))
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("POST", "/api/start", "x" * 70_000, {"Content-Type": "application/json"})
         assert connection.getresponse().status == 413
         connection.close()
@@ -222,7 +222,7 @@ def test_a_kill_loses_no_answer_and_ctrl_c_ends_well(started, tmp_path):
     told = httpx.post(f"{address}api/task", json={"name": "Anna", "place": 1}).json()
     assert told["answers"]["B"] == {"accuracy": 5}
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert "stopped: 1 judgments" in process.stderr.read()
     assert sqlite3.connect(tmp_path / "kept.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)
 

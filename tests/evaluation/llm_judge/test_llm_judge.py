@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
@@ -44,7 +43,7 @@ def data_of(request):
 
 @contextmanager
 def server(rule):
-    """An endpoint whose answers are `rule(request, number)`: a text, a status with headers, or seconds to wait."""
+    """An endpoint whose answers are `rule(request, number)`: a text, or a status with headers and a message."""
     seen, lock = [], threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,9 +54,6 @@ def server(rule):
                 seen.append({**request, "key": self.headers["Authorization"], "path": self.path})
             said = rule(request, number)
             status, headers = 200, {}
-            if isinstance(said, float):
-                time.sleep(said)
-                said = ratings()
             if isinstance(said, tuple):
                 status, headers, message = said
                 body = {"error": {"message": message, "type": "test", "code": status}}
@@ -142,11 +138,17 @@ def test_a_busy_server_is_asked_again_and_the_retries_are_counted():
 
 
 def test_a_server_error_and_a_server_that_is_too_slow_are_tried_again():
+    asked_again = threading.Event()
+
     def rule(_, number):
-        return [(503, {"retry-after-ms": "20"}, "down"), 2.0, ratings(5)][number]
+        if number == 1:
+            asked_again.wait(60)
+        elif number == 2:
+            asked_again.set()
+        return ratings(5) if number else (503, {"retry-after-ms": "20"}, "down")
 
     with server(rule) as (url, seen):
-        found = judge_summaries(DIALOGUES[:1], PREDICTIONS[:1], JudgeEndpoint(url, "tiny", timeout=0.4))
+        found = judge_summaries(DIALOGUES[:1], PREDICTIONS[:1], JudgeEndpoint(url, "tiny", timeout=2))
     assert len(seen) == 3 and found.verdicts[0].scores["coverage"] == 5
 
 

@@ -16,7 +16,6 @@ from rolesum.evaluation.evaluate import Prediction, add_checks
 from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.model_metrics.model_score import ModelScore
 from rolesum.evaluation.report import ReportSystem, score_tables, write_report
-from rolesum.evaluation.report.marks import mark_sentences, matching_spans
 from rolesum.evaluation.report.precision import rounded
 from rolesum.formats import read_dialogues
 
@@ -376,35 +375,10 @@ def test_measures_of_models_stand_with_their_facts(page_of, tmp_path):
     assert any("model tiny" in note for note in page.all("p"))
 
 
-@pytest.mark.parametrize(
-    ("text", "reference", "language", "marked"),
-    [
-        ("The lamp is broken now", "the lamp was broken now", "en", ["The lamp", "broken now"]),
-        ("Yes. No lamp", "yes no lamp", "en", ["No lamp"]),
-        ("用户询问退款", "客服询问退款时间", "zh", ["询问退款"]),
-        ("用户", "用户", "zh", []),
-        ("", "a b", "en", []),
-    ],
-)
-def test_what_a_reference_says_in_the_same_words_is_marked(text, reference, language, marked):
-    assert [text[start:end] for start, end in matching_spans(text, [reference], language)] == marked
-
-
-def test_the_pieces_of_a_marked_text_are_the_text():
-    dialogues = read_dialogues("sample:zh-test")
-    found = add_checks(evaluation(dialogues, lambda one, role: one.turns[0].text + one.turns[-1].text), dialogues)
-    for role, checks in found.checks.items():
-        for one, checked in zip(found.predictions_for(role), checks.checked, strict=True):
-            cut = mark_sentences(one.prediction, matching_spans(one.prediction, one.references, "zh"), checked)
-            assert "".join(piece.text for sentence in cut for piece in sentence.pieces) == one.prediction
-
-
 def test_a_sentence_that_no_turn_supports_is_marked_as_such(page_of):
     texts = {"inventor": lambda one, role: f"{one.turns[0].text}. Zebras sang in Zanzibar."}
     page = page_of(chats_of_two_roles(1, 2), texts, checked=True)
     assert page.count('<sup class="none">no evidence</sup></span>') == 4
-    sentences = mark_sentences("A b c.", [])
-    assert not any(one.is_unsupported for one in sentences)  # not checked
 
 
 @pytest.mark.parametrize(("data", "published"), [("csds/test.json", 27), ("csds/val_reconstructed.json", 0)])

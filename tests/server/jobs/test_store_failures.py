@@ -4,25 +4,18 @@ import json
 import os
 import resource
 import sqlite3
-import time
 
 import pytest
 
 from helpers.served import TEXT, TURNS, serving
 from helpers.tiny import model_dir
+from helpers.waiting import wait_until
 from rolesum.errors import ResourceError
-from rolesum.server.jobs.store import BatchStore
+from rolesum.server.jobs.store import TIMEOUT, BatchStore
 
 MODEL = ("--model", model_dir("llama"), "--dtype", "float32")
 BATCH = {"dialogues": [{"id": "d", "turns": TURNS}], "options": {"max_new_tokens": 3}}
 SHORT = {"max_new_tokens": 3}
-
-
-def wait_for(check, seconds=30):
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def send_to_the_store(service):
@@ -82,7 +75,7 @@ def overwrite(path):
 def test_a_store_that_was_damaged_answers_503_and_the_server_is_not_ready(tmp_path, damage):
     with serving(*MODEL, folder=tmp_path) as service:
         identity = service.post("/v1/batches", **BATCH).json()["id"]
-        wait_for(lambda: service.client.get(f"/v1/batches/{identity}").json()["done"])
+        wait_until(lambda: service.client.get(f"/v1/batches/{identity}").json()["done"])
         path = tmp_path / "batches.sqlite"
         with sqlite3.connect(path) as other:  # the log's pages come into the file, so that the file is read
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -96,11 +89,9 @@ def test_a_locked_store_is_busy_and_ready_again_when_it_is_free(tmp_path):
         other.execute("BEGIN IMMEDIATE")
         ready = service.client.get("/ready")
         assert ready.status_code == 503 and "locked" in ready.json()["detail"]
-        begun = time.monotonic()
         answer = service.post("/v1/batches", **BATCH)
         assert answer.status_code == 503 and "locked" in answer.json()["detail"] and answer.json()["fix"]
-        assert time.monotonic() - begun < 20
-        assert service.client.get("/health").elapsed.total_seconds() < 2
+        assert service.client.get("/health").elapsed.total_seconds() < TIMEOUT  # it does not wait for the file
         other.execute("ROLLBACK")
         assert service.client.get("/ready").status_code == 200
         assert service.post("/v1/batches", **BATCH).status_code == 202

@@ -89,8 +89,7 @@ export async function stream(path, body, on, signal) {
 
 // Replaces the API's keys and paths in the server's error messages by the page's fields and tabs.
 const WORDS = [
-  [/say who it is, as in "speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
-  [/"speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
+  [/(?:say who it is, as in )?"speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
   [/ask for roles (\w+)/g, (_, role) => t("err_roles", { role: roleName(role) })],
   [/name (?:it|the right one) with format:?/g, () => `${t("err_format", { options: t("inputoptions") })}:`],
   [/name its encoding with encoding/g, () => t("err_option", { field: t("encodingname"), options: t("inputoptions") })],
