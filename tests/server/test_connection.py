@@ -168,7 +168,7 @@ def test_small_answers_that_nobody_reads_are_not_kept(running):
     with socket.create_connection(address) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.settimeout(0.5)
-        wait_for(lambda: count() == 1)
+        wait_until(lambda: count() == 1)
         with contextlib.suppress(OSError):
             for _ in range(1000):
                 client.sendall(HEAD.replace(b"/health", b"/small"))
