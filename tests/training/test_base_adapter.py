@@ -286,7 +286,7 @@ def test_from_adapter_takes_precedence_over_set_and_recipe(adapter, tmp_path):
 
 def test_few_dialogues_without_an_adapter_are_told_of_the_bundled_one_for_the_base():
     chosen = load_recipe("dialogues-smollm2-135m")
-    said = "--from-adapter rolesum-smollm2-135m goes on from it"
+    said = "--from-adapter rolesum-smollm2-135m goes on from an adapter"
     assert said in base_adapter_notes(chosen, None, FEW - 1)[0]
     others = (chosen.model_copy(update={"method": "full"}), chosen.model_copy(update={"base": "gemma3-270m"}))
     assert [base_adapter_notes(one, None, FEW - 1) for one in others] == [[], []]
