@@ -72,6 +72,26 @@ def attach_adapter(
     return adapted
 
 
+def is_plain_lora(layer: torch.nn.Module) -> bool:
+    """Whether a layer is an unquantized linear one with one unmerged LoRA adapter.
+
+    Not plain are adapters with DoRA or a bias of their own.
+    """
+    from peft.tuners.lora import Linear
+
+    if not isinstance(layer, Linear) or type(layer.base_layer) is not torch.nn.Linear:
+        return False
+    adapters = layer.active_adapters
+    return (
+        len(adapters) == 1
+        and adapters[0] in layer.lora_A
+        and not layer.merged
+        and not layer.disable_adapters
+        and adapters[0] not in layer.lora_variant
+        and not layer.lora_bias[adapters[0]]
+    )
+
+
 def load_adapter_weights(adapted: "PeftModel", directory: Path) -> None:
     """Put a stored adapter's weights into layers that were made by its config, each in the layer's dtype.
 

@@ -37,11 +37,12 @@ class GGUFTensor:
 
 @dataclass(frozen=True, slots=True)
 class GGUFHeader:
-    """`fields` holds the metadata; an array of texts is there as its length."""
+    """`fields` holds the metadata; an array of texts is there as its length. The tensors begin at `data_start`."""
 
     path: Path
     fields: dict[str, Any]
     tensors: tuple[GGUFTensor, ...]
+    data_start: int
 
     @property
     def architecture(self) -> str:
@@ -100,7 +101,7 @@ def _parse(raw: mmap.mmap, path: Path) -> GGUFHeader:
     if needed > len(raw):
         what = f"the GGUF file is cut off: it has {len(raw):,} bytes, and its tensors need {needed:,}"
         raise ModelError(what, str(path), _AGAIN)
-    return GGUFHeader(path, fields, tensors)
+    return GGUFHeader(path, fields, tensors, start)
 
 
 def _tensor(reader: "_Reader", path: Path) -> GGUFTensor:

@@ -26,6 +26,7 @@ from rolesum.models.catalog import MARKER_FILE
 from rolesum.models.checkpoint import raise_tensor_problems
 from rolesum.models.export.gguf_vocabulary import PRE_TOKENIZERS
 from rolesum.models.gguf_header import GGUFHeader
+from rolesum.models.int4_weights import write_int4_weights
 from rolesum.models.transformers_logging import quiet_transformers
 
 # llama.cpp's names of the architectures that are read, each with the tokenizers that are read with it: byte-level BPE
@@ -123,6 +124,8 @@ def _pre_tokenizer(header: GGUFHeader) -> str:
 def convert_gguf(header: GGUFHeader, target: Path, origin: GGUFOrigin) -> None:
     """Write `target`: model.safetensors (bfloat16), config.json, tokenizer files, and the marker that says from what.
 
+    The matrices that have four bits in the file are kept as they are too: see int4_weights.py.
+
     Where the file holds one matrix twice, as embeddings and as head, each rounded for itself, the one with more bits
     is kept for both, as the original had it.
 
@@ -144,6 +147,7 @@ def convert_gguf(header: GGUFHeader, target: Path, origin: GGUFOrigin) -> None:
             if hasattr(config, "quantization_config"):
                 del config.quantization_config
         model.save_pretrained(work)
+        write_int4_weights(header, model, work)
         del model
         _read_tokenizer(header).save_pretrained(work)
         _write_marker(work, header, origin, kept)

@@ -14,6 +14,8 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 
+from rolesum.models.adapters import is_plain_lora
+
 
 class LoRALinearFunction(torch.autograd.Function):
     """y = x W' + bias + s (x A') B' of x (…, in), for a frozen W (out, in) and trained A (rank, in), B (out, rank)."""
@@ -57,10 +59,9 @@ class LoRALinearFunction(torch.autograd.Function):
 def fused_lora(model: nn.Module) -> Iterator[int]:
     """Inside, the LoRA layers that LoRALinearFunction covers use it; yields their number. Others keep PEFT's forward.
 
-    Covered are plain ones: an unquantized linear layer with one unmerged adapter, without dropout, DoRA or a bias of
-    the adapter's own.
+    Covered are plain ones (see is_plain_lora) without dropout.
     """
-    covered: list[nn.Module] = [one for one in model.modules() if isinstance(one, LoraLinear) and _is_plain(one)]
+    covered: list[nn.Module] = [one for one in model.modules() if is_plain_lora(one) and _has_no_dropout(one)]
     for layer in covered:
         layer.forward = MethodType(_forward, layer)
     try:
@@ -70,18 +71,8 @@ def fused_lora(model: nn.Module) -> Iterator[int]:
             del layer.forward
 
 
-def _is_plain(layer: LoraLinear) -> bool:
-    adapters = layer.active_adapters
-    return (
-        type(layer.base_layer) is nn.Linear
-        and len(adapters) == 1
-        and adapters[0] in layer.lora_A
-        and not layer.merged
-        and not layer.disable_adapters
-        and adapters[0] not in layer.lora_variant
-        and isinstance(layer.lora_dropout[adapters[0]], nn.Identity)
-        and not layer.lora_bias[adapters[0]]
-    )
+def _has_no_dropout(layer: Any) -> bool:
+    return isinstance(layer.lora_dropout[layer.active_adapters[0]], nn.Identity)
 
 
 def _forward(self: LoraLinear, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:

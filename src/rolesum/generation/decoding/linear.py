@@ -1,0 +1,87 @@
+"""Linear layers for generation on a CPU, where a decoding step costs what reading the weights costs.
+
+The product of a few rows reads the base's four-bit weights, where it has them (models/int4_weights.py); that of many
+rows, the prefill's, the ones in the model's dtype. The products of LoRA run in that dtype too and are added in place,
+while PEFT runs them in float32, with a pass over the output for each operation. The numbers are the same but for
+rounding (tests/equality/test_int4_linear.py).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from rolesum.models.adapters import is_plain_lora
+from rolesum.models.int4_weights import GROUP, Int4Weight, read_int4_weights
+from rolesum.models.prompt_model import LoadedModel
+
+# Up to so many rows the four-bit product is faster than the one in bfloat16 (AVX-512; of float32, up to more).
+MAX_INT4_ROWS = 8
+_DTYPES = (torch.bfloat16, torch.float32)
+
+
+class _FastLinear:
+    """y = x W' + bias + s (x A') B', of x (…, in), by the fastest product for the number of its rows."""
+
+    def __init__(self, layer: nn.Linear, low_rank: tuple[torch.Tensor, torch.Tensor] | None) -> None:
+        """`low_rank` is A' (in, rank) and s B' (rank, out)."""
+        self.weight, self.bias, self.low_rank = layer.weight, layer.bias, low_rank
+        self.packed: torch.Tensor | None = None
+        self.scales = layer.weight
+
+    def use_int4(self, weight: Int4Weight) -> None:
+        """Read these weights for a few rows. In float32 the others become the same, which were rounded to bfloat16."""
+        self.packed = torch._convert_weight_to_int4pack_for_cpu(weight.numbers(), 1)
+        self.scales = weight.scales.to(self.weight.dtype)
+        if self.weight.dtype == torch.float32:
+            self.weight.data.copy_(weight.dequantized())
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(0, -2)  # (rows, in)
+        if self.packed is not None and len(flat) <= MAX_INT4_ROWS:
+            out = torch._weight_int4pack_mm_for_cpu(flat, self.packed, GROUP, self.scales)
+            if self.bias is not None:
+                out += self.bias
+        else:
+            out = nn.functional.linear(flat, self.weight, self.bias)
+        if self.low_rank is not None:
+            a, b = self.low_rank
+            out.addmm_(flat @ a, b)
+        return out.view(*x.shape[:-1], len(self.weight))
+
+
+def use_fast_linear(loaded: LoadedModel) -> int:
+    """Let the linear layers of a model on a CPU compute as above; the number of those that have four-bit weights.
+
+    For inference only: nothing is kept for a backward, and LoRA's weights are read once. Models on other devices, in
+    other dtypes or quantized are left as they are, and so are layers that are more than a product with plain LoRA.
+
+    Raises ModelError where the file of the four-bit weights cannot be read.
+    """
+    model = loaded.model
+    if loaded.device.type != "cpu" or model.dtype not in _DTYPES:
+        return 0
+    weights = read_int4_weights(loaded.path) if hasattr(torch, "_weight_int4pack_mm_for_cpu") else {}
+    has_lora = not isinstance(model, PreTrainedModel)
+    fast: dict[str, _FastLinear] = {}
+    for name, layer in loaded.language_model.named_modules():
+        if has_lora and is_plain_lora(layer):
+            fast[name] = _FastLinear(layer.base_layer, _low_rank(layer))
+        elif type(layer) is nn.Linear and name in weights:
+            fast[name] = _FastLinear(layer, None)
+        else:
+            continue
+        layer.forward = fast[name]
+    pairs = [(fast[name], weight) for name, weight in weights.items() if name in fast]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # torch packs a matrix on one thread
+        list(pool.map(lambda pair: pair[0].use_int4(pair[1]), pairs))
+    return len(pairs)
+
+
+def _low_rank(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """A' (in, rank) and s B' (rank, out) of a layer with LoRA, in the dtype of its base."""
+    name, dtype = layer.active_adapters[0], layer.base_layer.weight.dtype
+    a, b = layer.lora_A[name].weight.detach(), layer.lora_B[name].weight.detach()
+    return a.T.to(dtype), (layer.scaling[name] * b.T).to(dtype)
