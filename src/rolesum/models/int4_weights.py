@@ -112,7 +112,7 @@ def _matrices(header: GGUFHeader) -> list[tuple[str, GGUFTensor]]:
 def _read(header: GGUFHeader, tensor: GGUFTensor) -> Int4Weight | None:
     """A tensor of the file; None where its shape does not fit torch's product."""
     rows, columns = tensor.shape
-    if columns % (2 * GROUP) or rows % 16:
+    if columns % GROUP or rows % 16:
         return None
     raw = np.memmap(header.path, np.uint8, "r", header.data_start + tensor.offset, (tensor.bytes,))
     numbers, scale, offset = _PARTS[tensor.quantization](np.asarray(raw))
