@@ -17,7 +17,7 @@ from rolesum.models.gguf_header import GGUFHeader, GGUFTensor
 from rolesum.models.int4_weights import INT4_FILE, read_int4_weights, write_int4_weights
 from rolesum.models.loading import load_model
 
-ROWS, COLUMNS = 48, 512
+ROWS, COLUMNS = 304, 512  # more rows than are packed at a time
 # Not ffn_down, whose rows of 48 are no groups of 32.
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up")
 
@@ -74,8 +74,7 @@ def test_the_weights_are_the_files(kind, tmp_path):
 def test_torchs_product_is_that_of_the_weights(kind, dtype, tmp_path):
     (ours,) = written(tmp_path, kind)[0].values()
     x = torch.randn(5, COLUMNS, generator=torch.Generator().manual_seed(1)).to(dtype)
-    packed = torch._convert_weight_to_int4pack_for_cpu(ours.numbers(), 1)
-    found = torch._weight_int4pack_mm_for_cpu(x, packed, 32, ours.scales.to(dtype))
+    found = torch._weight_int4pack_mm_for_cpu(x, ours.for_product(), 32, ours.scales.to(dtype))
     expected = x.double() @ ours.dequantized().double().T
     assert torch.allclose(found.double(), expected, rtol=2**-7 if dtype == torch.bfloat16 else 1e-5, atol=1e-3)
 

@@ -6,7 +6,6 @@ while PEFT runs them in float32, with a pass over the output for each operation.
 rounding (tests/equality/test_int4_linear.py).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ class _FastLinear:
 
     def use_int4(self, weight: Int4Weight) -> None:
         """Read these weights for a few rows. In float32 the others become the same, which were rounded to bfloat16."""
-        self.packed = torch._convert_weight_to_int4pack_for_cpu(weight.numbers(), 1)
+        self.packed = weight.for_product()
         self.scales = weight.scales.to(self.weight.dtype)
         if self.weight.dtype == torch.float32:
             self.weight.data.copy_(weight.dequantized())
@@ -74,10 +73,10 @@ def use_fast_linear(loaded: LoadedModel) -> int:
         else:
             continue
         layer.forward = fast[name]
-    pairs = [(fast[name], weight) for name, weight in weights.items() if name in fast]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # torch packs a matrix on one thread
-        list(pool.map(lambda pair: pair[0].use_int4(pair[1]), pairs))
-    return len(pairs)
+    used = [name for name in weights if name in fast]
+    for name in used:
+        fast[name].use_int4(weights.pop(name))
+    return len(used)
 
 
 def _low_rank(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
