@@ -1,12 +1,15 @@
-"""The four-bit weights of a GGUF file, kept beside the bfloat16 ones that are made of them, for decoding on a CPU.
+"""The weights of a GGUF file in numbers of four bits, beside the bfloat16 ones, for decoding on a CPU.
 
 A matrix of Q4_0, Q4_1 or Q4_K has in each row, for every 32 weights, a scale s and an offset z, and for every weight a
-number q of four bits: w = (q - 8) s + z. That is also the form of torch's four-bit product, so that a matrix needs no
-second rounding; only s and z are rounded to bfloat16, by less than a hundredth of the distance s of two weights.
+number q of four bits: w = (q - 8) s + z. That is also the form of torch's four-bit product, so that such a matrix is
+kept without a second rounding; only s and z are rounded to bfloat16, by less than a hundredth of s.
+
+Any other matrix becomes the sum of two of that form: the second holds what the first leaves. So a weight has an error
+of up to a 400th of the range of its 32, a third of what six bits leave (Q6_K), for five eighths of bfloat16's bytes.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,9 @@ from rolesum.models.gguf_header import GGUFHeader, GGUFTensor
 
 INT4_FILE = Path("int4") / "weights.safetensors"  # not beside the model's, which other programs read all
 GROUP = 32  # weights of one scale
+_LARGEST = 15  # q
 _MIDDLE = 8  # the q of a weight that is z
+_TINY = 1e-30  # in the place of a scale of 0
 _ROWS = 256  # packed at a time: a multiple of the rows that the product reads together, which are 64 or fewer
 _SUPER_BLOCK = 256  # weights of a block of Q4_K
 # llama.cpp's names of the matrices of a block, and the modules of transformers that hold them.
@@ -43,31 +48,41 @@ Parts = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Int4Weight:
-    """A matrix (out, in): `packed` (out, in / 2) holds two q in a byte, the even column in the low half.
+    """A matrix (out, in) as the sum of n, which stand beside each other as one of n times as many columns.
 
-    `scales` (in / 32, out, 2), in bfloat16, holds s and z.
+    `packed` (out, n in / 2) holds two q in a byte, the even column in the low half. `scales` (n in / 32, out, 2) holds
+    s and z in bfloat16.
     """
 
     packed: torch.Tensor
     scales: torch.Tensor
 
+    def terms(self, columns: int) -> int:
+        """n, for a matrix with so many columns."""
+        return 2 * self.packed.shape[1] // columns
+
     def for_product(self) -> torch.Tensor:
-        """The weights as torch's four-bit product on a CPU takes them (out, in / 2): in an order of the processor's.
+        """The weights as torch's four-bit product on a CPU takes them (out, n in / 2): in an order of the processor's.
 
         torch makes it from q as int32, eight times the bytes, so that it is done for some rows at a time.
         """
         out = torch.empty_like(self.packed)
-        for start in range(0, len(out), _ROWS):
-            rows = slice(start, start + _ROWS)
+        for rows in _slices(len(out)):
             out[rows] = torch._convert_weight_to_int4pack_for_cpu(_unpacked(self.packed[rows]), 1)
         return out
 
-    def dequantized(self) -> torch.Tensor:
-        """The weights (out, in) in float32."""
-        scale, offset = self.scales.float().permute(2, 1, 0).unsqueeze(-1)  # (out, in / 32, 1) each
-        q = _unpacked(self.packed).view(len(self.packed), -1, GROUP) - _MIDDLE
-        weights: torch.Tensor = (q * scale + offset).flatten(1)
-        return weights
+    def dequantized(self, columns: int) -> torch.Tensor:
+        """The weights (out, in) in float32, of a matrix with so many columns."""
+        out = torch.empty(len(self.packed), columns)
+        for rows in _slices(len(out)):
+            scale, offset = self.scales[:, rows].float().permute(2, 1, 0).unsqueeze(-1)  # (rows, n in / 32, 1) each
+            q = _unpacked(self.packed[rows]).view(len(scale), -1, GROUP) - _MIDDLE
+            out[rows] = (q * scale + offset).view(len(scale), -1, columns).sum(1)
+        return out
+
+
+def _slices(rows: int) -> Iterator[slice]:
+    return (slice(start, min(rows, start + _ROWS)) for start in range(0, rows, _ROWS))
 
 
 def _unpacked(packed: torch.Tensor) -> torch.Tensor:
@@ -78,24 +93,31 @@ def _unpacked(packed: torch.Tensor) -> torch.Tensor:
     return q.flatten(1)
 
 
-def write_int4_weights(header: GGUFHeader, model: torch.nn.Module, directory: Path) -> int:
-    """Write INT4_FILE with the matrices of the file that have four bits; their number. None, no file.
+def _packed(q: torch.Tensor) -> torch.Tensor:
+    """Bytes (out, in / 2) of q (out, in) as uint8."""
+    return q[:, 0::2] | (q[:, 1::2] << 4)
 
-    `model` is what was made of the file. A matrix is left out where it is not the module's weight up to rounding: the
-    converter may have changed the order of its rows.
+
+def write_int4_weights(header: GGUFHeader, model: torch.nn.Module, directory: Path) -> None:
+    """Write INT4_FILE with the matrices of the linear layers of `model`, which was made of the file.
+
+    A layer is left out where torch's product does not take its shape. The rows of a matrix may lie in another order in
+    the file (llama.cpp permutes those of Llama's q and k): it is then made of the layer's weights like any other.
     """
     from safetensors.torch import save_file
 
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
+    of_file = _matrices(header)
     found: dict[str, torch.Tensor] = {}
-    for name, tensor in _matrices(header):
-        weight = _read(header, tensor) if name in layers else None
-        if weight is not None and _agrees(weight, layers[name].weight):
-            found |= {f"{name}.packed": weight.packed, f"{name}.scales": weight.scales}
+    for name, layer in model.named_modules():
+        if not isinstance(layer, torch.nn.Linear) or layer.in_features % GROUP or layer.out_features % 16:
+            continue
+        weight = _read(header, of_file[name]) if name in of_file else None
+        if weight is None or not _agrees(weight, layer.weight):
+            weight = _sum_of_two(layer.weight.detach())
+        found |= {f"{name}.packed": weight.packed, f"{name}.scales": weight.scales}
     if found:
         (directory / INT4_FILE).parent.mkdir()
         save_file(found, directory / INT4_FILE)
-    return len(found) // 2
 
 
 def read_int4_weights(directory: Path) -> dict[str, Int4Weight]:
@@ -118,29 +140,49 @@ def read_int4_weights(directory: Path) -> dict[str, Int4Weight]:
     return {name: Int4Weight(stored[f"{name}.packed"], stored[f"{name}.scales"]) for name in names}
 
 
-def _matrices(header: GGUFHeader) -> list[tuple[str, GGUFTensor]]:
-    """The matrices of four bits that are the weights of linear layers, with the modules' names."""
+def _matrices(header: GGUFHeader) -> dict[str, GGUFTensor]:
+    """The matrices of four bits that are the weights of linear layers, by the modules' names."""
     matched = [(_MATRIX.fullmatch(one.name), one) for one in header.tensors if one.quantization in _PARTS]
-    return [(f"model.layers.{match[1]}.{_MODULES[match[2]]}", one) for match, one in matched if match]
+    return {f"model.layers.{match[1]}.{_MODULES[match[2]]}": one for match, one in matched if match}
 
 
-def _read(header: GGUFHeader, tensor: GGUFTensor) -> Int4Weight | None:
-    """A tensor of the file; None where its shape does not fit torch's product."""
+def _read(header: GGUFHeader, tensor: GGUFTensor) -> Int4Weight:
+    """A tensor of the file."""
     rows, columns = tensor.shape
-    if columns % GROUP or rows % 16:
-        return None
     raw = np.memmap(header.path, np.uint8, "r", header.data_start + tensor.offset, (tensor.bytes,))
     numbers, scale, offset = _PARTS[tensor.quantization](np.asarray(raw))
-    numbers = numbers.reshape(rows, columns)
     pairs = np.stack([scale.reshape(rows, -1).T, offset.reshape(rows, -1).T], axis=-1)
-    packed = numbers[:, 0::2] | (numbers[:, 1::2] << 4)
-    return Int4Weight(torch.from_numpy(packed), torch.from_numpy(pairs).to(torch.bfloat16).contiguous())
+    q = torch.from_numpy(numbers.reshape(rows, columns))
+    return Int4Weight(_packed(q), torch.from_numpy(pairs).to(torch.bfloat16).contiguous())
+
+
+def _sum_of_two(weight: torch.Tensor) -> Int4Weight:
+    """The nearest of a matrix, by two roundings to the 16 values between the least and the largest of 32 weights."""
+    out, columns = weight.shape
+    packed = torch.empty(out, columns, dtype=torch.uint8)
+    scales = torch.empty(2 * columns // GROUP, out, 2, dtype=torch.bfloat16)
+    for rows in _slices(out):
+        left = weight[rows].float().view(-1, columns // GROUP, GROUP)
+        terms = []
+        for term in (0, 1):
+            least, largest = left.amin(-1), left.amax(-1)  # (rows, in / 32)
+            scale = ((largest - least) / _LARGEST).to(torch.bfloat16)
+            offset = (least + _MIDDLE * scale.float()).to(torch.bfloat16)
+            s, z = scale.float().unsqueeze(-1), offset.float().unsqueeze(-1)
+            q = ((left - z) / s.clamp(min=_TINY) + _MIDDLE).round().clamp(0, _LARGEST)
+            left = left - ((q - _MIDDLE) * s + z)
+            terms.append(q.to(torch.uint8).flatten(1))
+            places = slice(term * columns // GROUP, (term + 1) * columns // GROUP)
+            scales[places, rows] = torch.stack([scale, offset], -1).transpose(0, 1)
+        packed[rows] = _packed(torch.cat(terms, 1))
+    return Int4Weight(packed, scales)
 
 
 def _agrees(ours: Int4Weight, stored: torch.Tensor) -> bool:
     if tuple(stored.shape) != (len(ours.packed), 2 * ours.packed.shape[1]):
         return False
-    made, theirs = (one.view(len(stored), -1, GROUP) for one in (ours.dequantized(), stored.detach().float()))
+    both = ours.dequantized(stored.shape[1]), stored.detach().float()
+    made, theirs = (one.view(len(stored), -1, GROUP) for one in both)
     return bool(((made - theirs).abs().amax(-1) <= _TOLERANCE * theirs.abs().amax(-1)).all())
 
 

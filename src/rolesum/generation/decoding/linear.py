@@ -16,8 +16,9 @@ from rolesum.models.adapters import is_plain_lora
 from rolesum.models.int4_weights import GROUP, Int4Weight, read_int4_weights
 from rolesum.models.prompt_model import LoadedModel
 
-# Up to so many rows the four-bit product is faster than the one in bfloat16 (AVX-512; of float32, up to more).
-MAX_INT4_ROWS = 8
+# Up to so many rows the four-bit product is faster than the one in bfloat16; for a matrix that is a sum of two, half as
+# many. (Two cores of an Intel Xeon with AMX; of float32, up to more.)
+MAX_INT4_ROWS = 10
 _DTYPES = (torch.bfloat16, torch.float32)
 
 
@@ -29,18 +30,20 @@ class _FastLinear:
         self.weight, self.bias, self.low_rank = layer.weight, layer.bias, low_rank
         self.packed: torch.Tensor | None = None
         self.scales = layer.weight
+        self.terms = 1
 
     def use_int4(self, weight: Int4Weight) -> None:
         """Read these weights for a few rows. In float32 the others become the same, which were rounded to bfloat16."""
         self.packed = weight.for_product()
         self.scales = weight.scales.to(self.weight.dtype)
+        self.terms = weight.terms(self.weight.shape[1])
         if self.weight.dtype == torch.float32:
-            self.weight.data.copy_(weight.dequantized())
+            self.weight.data.copy_(weight.dequantized(self.weight.shape[1]))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.flatten(0, -2)  # (rows, in)
-        if self.packed is not None and len(flat) <= MAX_INT4_ROWS:
-            out = torch._weight_int4pack_mm_for_cpu(flat, self.packed, GROUP, self.scales)
+        if self.packed is not None and self.terms * len(flat) <= MAX_INT4_ROWS:
+            out = torch._weight_int4pack_mm_for_cpu(flat.repeat(1, self.terms), self.packed, GROUP, self.scales)
             if self.bias is not None:
                 out += self.bias
         else:
