@@ -97,6 +97,18 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write predictions, results, tables and report.html here.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="Measure how well wrong summaries are found, in a file of people's labels or of dialogues with "
+            "statements: by the checks and, where named, a model, --nli and --judge.",
+        ),
+    ] = None,
+    labels_validation: Annotated[
+        str | None,
+        typer.Option("--labels-validation", help="Other labels, on which the thresholds for --labels are fitted."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Summarize dialogues that have references, score and check. A --model without an adapter: the zero-shot baseline.
@@ -104,12 +116,32 @@ def evaluate(
     Example: rolesum evaluate --adapter runs/sample/adapter --data sample:dialogues-en-test --out runs/sample/test
 
     Any system's outputs: rolesum evaluate --predictions user=PGN-user.txt --data csds/test.json
+
+    What finds false statements: rolesum evaluate --labels labels.jsonl --adapter runs/verify/adapter
     """
     from rolesum.evaluation import run
     from rolesum.evaluation.evaluated_run import evaluation_results
     from rolesum.evaluation.report.terminal import print_agreement, print_results
     from rolesum.generation.factory import ENGINES
 
+    if labels is not None or labels_validation is not None:
+        for_summaries = {
+            "--data": data,
+            "--engine": engine,
+            "--predictions": predictions or None,
+            "--name": name,
+            "--scorer": scorer,
+            "--no-checks": None if checks else "",
+            "--bertscore": options.bertscore,
+            "--moverscore": options.moverscore,
+            "--judge-labels": options.judge_labels,
+        }
+        if named := [flag for flag, value in for_summaries.items() if value is not None]:
+            raise UsageError(f"{named[0]} and --labels do not go together", fix=f"leave out {named[0]}")
+        if labels is None:
+            raise UsageError("--labels-validation without --labels", fix="add --labels FILE")
+        _evaluate_labels(labels, labels_validation, options, limit, out, json_)
+        return
     baseline = engine if engine not in (None, *ENGINES) else None
     given = {"--model": options.model or options.adapter, "--engine": baseline, "--predictions": predictions}
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
@@ -145,3 +177,29 @@ def evaluate(
         print_agreement(results["judge_agreement"])
     if out:
         typer.echo(f"report: {out / 'report.html'}")
+
+
+def _evaluate_labels(
+    labels: str, validation: str | None, options: EvaluationOptions, limit: int | None, out: Path | None, json_: bool
+) -> None:
+    from rolesum.evaluation.detection.run import RECORD, DetectionTask, evaluate_labels
+    from rolesum.evaluation.report.terminal import print_detection
+
+    spec = options.engine_spec("transformers")
+    task = DetectionTask(
+        labels,
+        validation,
+        spec=spec if options.model or options.adapter else None,
+        models=options.model_metrics,
+        roles=options.role_names,
+        read_options=replace(options.read_options, limit=limit),
+        out=out,
+        command=shlex.join(["rolesum", *sys.argv[1:]]),
+    )
+    record = evaluate_labels(task).as_json()
+    if json_:
+        typer.echo(strict_json.dumps(record, indent=1, ensure_ascii=False))
+        return
+    print_detection(record)
+    if out:
+        typer.echo(f"record: {out / RECORD}")

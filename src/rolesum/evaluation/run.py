@@ -90,7 +90,7 @@ def evaluate_model(task: EvaluationTask, config: SummarizerConfig) -> Evaluation
             reranker=config.reranker,
         ),
         about_system={
-            **_about_model(spec, engine),
+            **about_model(spec, engine),
             **_about_config(config, task.choice),
             **_about_data(task, source),
         },
@@ -144,8 +144,8 @@ def evaluate_outputs(task: EvaluationTask, given: Sequence[str]) -> Evaluation:
         dialogues = [one for one in dialogues if one.id in ids]
         about = _about_data(task, source)
     about_run = {
-        "system": _readable(", ".join(dict.fromkeys(map(_system_of, given)))),
-        "predictions": [_readable(one) for one in given],
+        "system": readable(", ".join(dict.fromkeys(map(_system_of, given)))),
+        "predictions": [readable(one) for one in given],
         **about,
         "rolesum": metadata.version("rolesum"),
     }
@@ -159,7 +159,7 @@ def _system_of(given: str) -> str:
     return path.resolve().parent.name if path.stem in ("predictions", "summaries", "outputs") else path.stem
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """A file's name that is no UTF-8 with marks in the place of what cannot be written."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -177,7 +177,7 @@ def _check_ids(dialogues: Sequence[Dialogue]) -> None:
         raise DataError(problems)
 
 
-def _about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
+def about_model(spec: EngineSpec, engine: Engine) -> dict[str, Any]:
     """What was evaluated, with the versions behind it."""
     prompt_model = engine.text_model
     name = prompt_model.name if prompt_model else spec.served_model or spec.url
@@ -205,7 +205,7 @@ def _about_data(task: EvaluationTask, source: Source) -> dict[str, Any]:
     """What was evaluated on, so that `rolesum compare` can read it again in the same way."""
     options = task.read_options
     about: dict[str, Any] = {
-        "data": _readable(source.name),
+        "data": readable(source.name),
         "data_sha256": hashlib.sha256(source.text.encode()).hexdigest(),
         "limit": options.limit,
     }
@@ -233,7 +233,7 @@ def _finish(
     if task.system_name:
         done = replace(done, metadata={**done.metadata, "system": task.system_name})
     if task.command:
-        done = replace(done, metadata={**done.metadata, "command": _readable(task.command)})
+        done = replace(done, metadata={**done.metadata, "command": readable(task.command)})
     if task.checks and dialogues:
         done = add_checks(done, dialogues)
     if task.model_metrics and task.model_metrics.any_requested:

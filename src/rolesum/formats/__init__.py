@@ -49,6 +49,7 @@ __all__ = [
     "parse_dialogues",
     "read_dialogues",
     "read_items",
+    "resolve_roles",
     "sniff_format",
 ]
 
@@ -178,7 +179,7 @@ def read_items(source: str | Path | Source, options: ReadOptions = DEFAULTS) -> 
     given = {label: resolve_role(role, aliases) for label, role in options.speakers.items()}
     opened = source if isinstance(source, Source) else open_source(source, options.encoding)
     for item in parse_dialogues(opened, options):
-        yield item if isinstance(item, Problem) else _resolved(item, aliases, given)
+        yield item if isinstance(item, Problem) else resolve_roles(item, aliases, given)
 
 
 def find_dialogue(
@@ -202,7 +203,7 @@ def find_dialogue(
     raise UsageError(f'no dialogue "{identity}"', _name(source), did_you_mean(identity, ids[:200]))
 
 
-def _resolved(
+def resolve_roles(
     dialogue: Dialogue, aliases: Mapping[str, tuple[str, ...]], given: Mapping[str, str]
 ) -> Dialogue | Problem:
     """The dialogue with every role under its one name; the roles in `given` take precedence over the file's."""

@@ -29,14 +29,19 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
     for record in source.records():
         if isinstance(record, Problem):
             yield record
-            continue
-        faults = _faults(record.value)
-        if faults:
-            identity = record.value.get("id") if isinstance(record.value, dict) else None
-            place = f"{record.location}, id {identity}" if is_valid_id(identity) else record.location
-            yield from (Problem(what, place, fix) for what, fix in faults)
         else:
-            yield _dialogue(record)
+            yield from read_record(record)
+
+
+def read_record(record: Record) -> Iterator[Dialogue | Problem]:
+    """The dialogue of a record, or all that is wrong with it."""
+    faults = _faults(record.value)
+    if faults:
+        identity = record.value.get("id") if isinstance(record.value, dict) else None
+        place = f"{record.location}, id {identity}" if is_valid_id(identity) else record.location
+        yield from (Problem(what, place, fix) for what, fix in faults)
+    else:
+        yield _dialogue(record)
 
 
 def to_json(dialogue: Dialogue) -> str:

@@ -71,7 +71,7 @@ def bootstrap_intervals(
     if not statistics:
         return {}
     drawn = _resampled(list(statistics.values()), resamples)
-    return {name: _interval(figures, confidence) for name, figures in zip(statistics, drawn, strict=True)}
+    return {name: percentile_interval(figures, confidence) for name, figures in zip(statistics, drawn, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _comparison(a: Statistic, b: Statistic, gaps: Floats, swapped: Floats, share
     """Of the resampled differences, and those with sides swapped by chance."""
     difference = b.value - a.value
     tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
-    low, high = _interval(gaps, share) or (np.nan, np.nan)
+    low, high = percentile_interval(gaps, share) or (np.nan, np.nan)
     hits = int((np.abs(swapped) >= abs(difference) - 1e-9).sum())
     effect, wins, ties, losses = _by_pair(a, b)
     return Comparison(
@@ -164,14 +164,18 @@ def _resampled(statistics: Sequence[Statistic], resamples: int) -> list[Floats]:
     count = len(statistics[0].rows)
     rows = np.concatenate([one.rows for one in statistics], axis=1)
     edges = np.cumsum([0, *(one.rows.shape[1] for one in statistics)])
-    sums = np.concatenate([weights @ rows for weights in _draws(count, resamples)])
+    sums = np.concatenate([weights @ rows for weights in draw_resamples(count, resamples)])
     return [one.compute(sums[:, edges[place] : edges[place + 1]]) for place, one in enumerate(statistics)]
 
 
-def _draws(count: int, resamples: int) -> Iterator[Floats]:
-    """How often each pair occurs in each resample, in batches of (resamples, count)."""
+def draw_resamples(count: int, resamples: int = RESAMPLES, width: int = 0) -> Iterator[Floats]:
+    """How often each of `count` pairs occurs in each resample, in batches of (resamples, count).
+
+    The draws are the same every time, whatever the batches: `width`, the numbers that the caller makes of a resample,
+    only makes them smaller.
+    """
     random = np.random.default_rng(SEED)
-    step = max(1, MAX_ELEMENTS_PER_STEP // count)
+    step = max(1, MAX_ELEMENTS_PER_STEP // max(count, width))
     for begin in range(0, resamples, step):
         many = min(step, resamples - begin)
         places = random.integers(0, count, (many, count)) + count * np.arange(many)[:, None]
@@ -234,7 +238,8 @@ def _is_mean(statistic: Statistic) -> bool:
     return statistic.scale is not None and bool(np.isin(statistic.rows[:, 1], (0.0, 1.0)).all())
 
 
-def _interval(figures: Floats, share: float) -> tuple[float, float] | None:
+def percentile_interval(figures: Floats, share: float = 0.95) -> tuple[float, float] | None:
+    """The interval that holds `share` of the resampled figures, cut evenly at both ends; None if all are undefined."""
     known = figures[~np.isnan(figures)]
     if not len(known):
         return None

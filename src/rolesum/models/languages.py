@@ -16,14 +16,19 @@ def catalog_entry(name: str) -> CatalogEntry | None:
     return next((entry for entry in CATALOG.values() if given in (entry.alias, entry.hub_id)), None)
 
 
-def check_dialogue_languages(name: str, entry: CatalogEntry | None, dialogues: Sequence[Dialogue]) -> None:
-    """Raise ModelError for dialogues in a language that the catalog says the base `name` cannot read."""
+def check_dialogue_languages(
+    name: str, entry: CatalogEntry | None, dialogues: Sequence[Dialogue], noun: str = "dialogues"
+) -> None:
+    """Raise ModelError for dialogues in a language that the catalog says the base `name` cannot read.
+
+    `noun` is what the message calls them.
+    """
     if entry is None:
         return
     unread = [dialogue for dialogue in dialogues if dialogue.language not in entry.languages]
     if unread:
         language = unread[0].language
-        what = f"{name} does not read {_NAMES.get(language, language)}, and {len(unread)} of the dialogues are in it"
+        what = f"{name} does not read {_NAMES.get(language, language)}, and {len(unread)} of the {noun} are in it"
         readers = " or ".join(models_for_language(language))
         fix = f"leave them out with --skip, or use a base that reads it, without this adapter: --model {readers}"
         raise ModelError([Problem(what, unread[0].location, fix)])

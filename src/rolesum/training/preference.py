@@ -20,14 +20,11 @@ from torch.nn import functional
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
-from rolesum.console import progress_bar
 from rolesum.errors import UsageError
 from rolesum.models.prompt_model import LoadedModel
 from rolesum.recipe import Preference
-from rolesum.training.batching import token_budget_batches
-from rolesum.training.collate import make_collate_fn, to_device
 from rolesum.training.encode import EncodedBundle
-from rolesum.training.forward import training_forward
+from rolesum.training.forward import outputs_by_batch
 
 References = list[list[float]]  # of each bundle's branches
 
@@ -60,23 +57,15 @@ def compute_references(
 
     `autocast` is for weights in float32 that are trained in bfloat16.
     """
-    model, collate = loaded.model, make_collate_fn(loaded)
     found: References = [[] for _ in bundles]
-    batches = token_budget_batches([bundle.tokens for bundle in bundles], budget, seed=0, epochs=1)
-    model.eval()
-    with (
-        torch.no_grad(),
-        torch.autocast(device.type, torch.bfloat16, enabled=autocast),
-        training_forward(model, loaded.family, 0.0, device, example_logprobs),
-        progress_bar("reference", len(batches), "batches") as bar,
-    ):
-        for samples in batches:
-            batch = collate([(sample, bundles[sample.index]) for sample in samples])
-            logprobs: list[float] = model(**to_device(batch, device)).tolist()
-            for sample in samples:
-                many = len(bundles[sample.index].branches)
-                found[sample.index], logprobs = logprobs[:many], logprobs[many:]
-            bar.advance(1)
+    outputs = outputs_by_batch(
+        loaded, bundles, budget, example_logprobs, label="reference", device=device, autocast=autocast
+    )
+    for samples, logprobs in outputs:
+        first = 0
+        for sample in samples:
+            end = first + len(bundles[sample.index].branches)
+            found[sample.index], first = logprobs[first:end], end
     return found
 
 

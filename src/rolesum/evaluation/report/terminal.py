@@ -94,6 +94,51 @@ def print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
     Console().print(table)
 
 
+def print_detection(record: Mapping[str, Any]) -> None:
+    """How well each detector finds the wrong summaries: its figures with 95 % intervals, then its recall by kind."""
+    console, shown = Console(), record["detectors"]
+    counts = f"{record['summaries']} summaries of {record['dialogues']} dialogues, {record['errors']} with an error"
+    options: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
+    table = Table(title=f"{counts}; rates in %", padding=(0, 1, 0, 0), **options)
+    table.add_column("detector", no_wrap=True)
+    for heading in ("AUROC", "balanced accuracy", "precision", "recall", "false positives"):
+        table.add_column(heading, justify="right")
+    for one in shown:
+        rates = [_rate_spread(one[key]) for key in ("balanced_accuracy", "precision", "recall", "false_positive_rate")]
+        lost = f" [dim]{one['undefined']} undefined[/dim]" if one["undefined"] else ""
+        table.add_row(escape(one["detector"]) + lost, _figure_spread(one["auroc"], 1, 2), *rates)
+    console.print(table)
+    if kinds := record["kinds"]:
+        table = Table(title="recall by kind of error, %", **options)
+        table.add_column("kind", no_wrap=True)
+        for one in shown:
+            table.add_column(escape(one["detector"]), justify="right")
+        for kind, count in kinds.items():
+            table.add_row(f"{escape(kind)} ({count})", *(_rate_spread(one["kinds"][kind]["recall"]) for one in shown))
+        console.print(table)
+    fixed = "of the checks that say yes or no, one flag"
+    console.print(f"[dim]thresholds {record['thresholds']}; {fixed}[/dim]", soft_wrap=True)
+    verify = record.get("model", {}).get("verify", {"trained": True})
+    if reason := verify.get("left_out"):
+        console.print(f"verify is left out: {escape(reason)}", soft_wrap=True)
+    elif not verify["trained"]:
+        console.print("[dim]verify: the model was not trained to verify statements[/dim]", soft_wrap=True)
+    if record["dialogues"] < FEW:
+        console.print(f"[dim]intervals over {record['dialogues']} dialogues are unreliable: use {FEW} or more[/dim]")
+
+
+def _rate_spread(figure: Mapping[str, Any]) -> str:
+    return _figure_spread(figure, 100, 0)
+
+
+def _figure_spread(figure: Mapping[str, Any], scale: int, digits: int) -> str:
+    """A figure times `scale` with its interval below it; a dash where it is undefined."""
+    if figure["value"] is None:
+        return "–"
+    ends = figure["interval"] and "–".join(f"{scale * end:.{digits}f}" for end in figure["interval"])
+    return f"{scale * figure['value']:.{digits}f}" + (f"\n[dim]{ends}[/dim]" if ends else "")
+
+
 def write_tables(directory: Path, systems: Mapping[str, Evaluation]) -> None:
     """table.md and table.tex of the systems' results, with published rows of the same data and scorer."""
     first = next(iter(systems.values()))

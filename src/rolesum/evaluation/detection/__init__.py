@@ -1,0 +1,1 @@
+"""How well detectors find the wrong summaries among those that people have labeled."""
