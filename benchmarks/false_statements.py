@@ -71,7 +71,7 @@ def detectors(
     yield CHECKS, check_scores
     yield (WORDING,), lambda dialogues: wording_scores(read_dialogues(f"sample:dialogues-{language}-train"), dialogues)
     for model in options.verify:
-        name = f"verify, {_label(model)}"
+        name = f"verify, {label_of(model)}"
         yield (name,), lambda dialogues, model=model, name=name: {name: verify_scores(dialogues, model, options)}
     for model in MODELS[language] if options.models is None else options.models:
         names = (f"mean log-probability, {model}", f"lowest log-probability, {model}")
@@ -121,12 +121,12 @@ def verify_scores(dialogues: Sequence[Dialogue], name: str, options: Namespace) 
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.generation.verification import Verifier
 
-    verifier = Verifier(TransformersEngine(_load(name, options)))
+    verifier = Verifier(TransformersEngine(load_named(name, options)))
     odds = verifier.log_odds(dialogues, [[said.text for said in one.statements] for one in dialogues])
     return [-one for of in odds for one in of]
 
 
-def _load(name: str, options: Namespace) -> "LoadedModel":
+def load_named(name: str, options: Namespace) -> "LoadedModel":
     """A base by name, or an adapter by its directory or its bundled name, on its base."""
     from rolesum.models.loading import load_model
 
@@ -134,7 +134,7 @@ def _load(name: str, options: Namespace) -> "LoadedModel":
     return load_model(None if adapter else name, adapter=adapter, dtype=options.dtype, device=options.device)
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
     """A model's name in the table: an adapter's directory has that of its recipe."""
     folder = Path(name)
     return str(read_metadata(folder).get("recipe", name)) if (folder / CONFIG_FILE).is_file() else name
@@ -146,7 +146,7 @@ def model_scores(dialogues: Sequence[Dialogue], name: str, options: Namespace) -
 
     from rolesum.training.encode import encode_bundles
 
-    loaded = _load(name, options)
+    loaded = load_named(name, options)
     bundles = [Bundle(one, tuple(Example(one, said.role, said.text) for said in one.statements)) for one in dialogues]
     encoded = encode_bundles(bundles, loaded.layout(), loaded.encoder, max_length=loaded.max_length)
     mean, lowest = list[float](), list[float]()
