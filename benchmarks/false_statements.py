@@ -30,6 +30,7 @@ from rolesum.metrics.bootstrap import RESAMPLES, SEED, Floats
 from rolesum.models.adapter_metadata import CONFIG_FILE, read_metadata
 from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.models.loading import load_model
+from rolesum.models.prompt_model import LoadedModel
 
 NAME = "false_statements"
 MODELS = {"en": ("rolesum-smollm2-135m", "smollm2-135m", "gemma3-270m"), "zh": ("gemma3-270m",)}
@@ -65,7 +66,7 @@ def detectors(language: str, options: Namespace) -> Iterator[tuple[tuple[str, ..
 
     yield (WORDING,), wording
     for model in options.verify:
-        name = f"verify, {_label(model)}"
+        name = f"verify, {label_of(model)}"
         yield (name,), lambda labels, model=model, name=name: [verify_scores(labels, name, _engine(model, options))]
     for model in MODELS[language] if options.models is None else options.models:
         names = (f"mean log-probability, {model}", f"lowest log-probability, {model}")
@@ -118,13 +119,16 @@ def verify_scores(labels: Labels, name: str, engine: TransformersEngine) -> Dete
 
 
 def _engine(name: str, options: Namespace) -> TransformersEngine:
+    return TransformersEngine(load_named(name, options))
+
+
+def load_named(name: str, options: Namespace) -> LoadedModel:
     """A base by name, or an adapter by its directory or its bundled name, on its base."""
     adapter = name if (Path(name) / CONFIG_FILE).is_file() else bundled_adapters().get(name)
-    loaded = load_model(None if adapter else name, adapter=adapter, dtype=options.dtype, device=options.device)
-    return TransformersEngine(loaded)
+    return load_model(None if adapter else name, adapter=adapter, dtype=options.dtype, device=options.device)
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
     """A model's name in the table: an adapter's directory has that of its recipe."""
     folder = Path(name)
     return str(read_metadata(folder).get("recipe", name)) if (folder / CONFIG_FILE).is_file() else name

@@ -5,7 +5,11 @@ import random
 import pytest
 
 from rolesum.checks import CHECKS, CheckedSummary, check_summary
+from rolesum.checks.evidence import add_neighbors, find_evidence, ngram_scores
+from rolesum.checks.index import DialogueIndex
+from rolesum.checks.sentences import Sentence
 from rolesum.dialogue import Dialogue, Turn
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions.sets import instruction_set
 
 ROLES_ZH = {"用户": "user", "客服": "agent"}
@@ -242,3 +246,21 @@ def test_no_text_breaks_a_check_and_every_flag_lies_in_the_summary(dialogue: Dia
                 assert hits >= 0 and (hits <= cases or CHECKS[name].unit != "%")
             for name in ("number", "role_slip", "duplicate", "echo", "empty"):
                 assert checked.counts.get(name, (0, 0))[0] == sum(flag.check == name for flag in checked.flags)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_turn_that_is_shown_first_holds_the_largest_share_of_the_ngrams(language: str) -> None:
+    shown = 0
+    for dialogue in read_dialogues(f"sample:dialogues-{language}-test", ReadOptions(limit=5)):
+        index = DialogueIndex(dialogue)
+        texts = [one.text for one in dialogue.statements]
+        for text, scores in zip(texts, ngram_scores(texts, index), strict=True):
+            assert len(scores) == len(dialogue.turns) and all(0 <= one <= 1 for one in scores)
+            turns = find_evidence(Sentence(0, len(text), text), index).turns
+            shown += bool(turns)
+            assert not turns or scores[turns[0]] == pytest.approx(max(scores))
+    assert shown > 20
+
+
+def test_neighbors_add_to_a_turns_score() -> None:
+    assert add_neighbors([[1.0, 2.0, 4.0], [3.0]], 0.5) == [[2.0, 4.5, 5.0], [3.0]]

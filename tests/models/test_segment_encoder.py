@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from helpers.tiny import model_dir, tokenizer
 from rolesum.dialogue import Dialogue, Turn
@@ -174,3 +174,23 @@ def test_an_answer_that_a_tokenizer_puts_a_space_before_is_taken_without_it():
 def test_answers_that_are_not_two_tokens_are_refused_with_their_words(pair):
     with pytest.raises(ModelError, match=f"{pair[0]} / {pair[1]} are not one token each"):
         encoder_of("llama").answer_ids([pair])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([*ATTACKS, "<", "_end|>", " ", "你", "hello", "\n"]), max_size=8), st.booleans())
+@pytest.mark.parametrize("kind", ["llama", "baichuan2-7b", "chatglm3-6b"])
+def test_tokens_begin_where_the_text_before_them_ends(kind, pieces, continues):
+    encoder = encoder_of(kind)
+    text = "".join(pieces)
+    segment = Segment("dialogue", text, continues=continues)
+    ids, starts = encoder.encode_segment(segment), encoder.token_starts(segment)
+    assert len(starts) == len(ids) and starts == sorted(starts)
+    for place, start in enumerate(starts):
+        if starts[place - 1] < start:  # not within a character
+            assert encoder.tokenizer.decode(ids[:place]).strip() == text[:start].strip()
+    assert encoder.encode_segment(Segment("control", control=("<|im_end|>",))) or kind != "llama"
+
+
+def test_a_tokenizer_that_does_not_tell_where_tokens_begin_is_refused():
+    with pytest.raises(ModelError, match="at which character"):
+        SegmentEncoder(ByT5Tokenizer()).token_starts(Segment("dialogue", "Hello"))

@@ -1,6 +1,7 @@
 """Find the turns that support a sentence of a summary, and sentences that another role's turns support far better."""
 
 import re
+from collections.abc import Sequence
 
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.sentences import Sentence
@@ -59,6 +60,19 @@ def find_evidence(sentence: Sentence, index: DialogueIndex) -> Evidence:
         covered |= index.turn_ngrams[best] & weights.keys()
     held = sum(weight for gram, weight in weights.items() if gram in covered)
     return Evidence(sentence.start, sentence.end, tuple(chosen), round(held / whole, 4) if whole and chosen else 0.0)
+
+
+def ngram_scores(statements: Sequence[str], index: DialogueIndex) -> list[list[float]]:
+    """For each statement the weighted share, 0 to 1, of its n-grams that stand in each turn."""
+    places = range(len(index.dialogue.turns))
+    grams = [sentence_ngrams(Sentence(0, len(text), text), index) for text in statements]
+    return [[index.covered_share(of, {place}) for place in places] for of in grams]
+
+
+def add_neighbors(scores: Sequence[Sequence[float]], weight: float) -> list[list[float]]:
+    """Each turn's score and `weight` times those of the turns before and after it: an answer needs its question."""
+    rows = [[0.0, *of, 0.0] for of in scores]
+    return [[row[at] + weight * (row[at - 1] + row[at + 1]) for at in range(1, len(row) - 1)] for row in rows]
 
 
 def sentence_ngrams(sentence: Sentence, index: DialogueIndex) -> set[str]:

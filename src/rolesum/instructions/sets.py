@@ -53,7 +53,11 @@ class InstructionSet(BaseModel):
 
     def dialogue_text(self, dialogue: Dialogue) -> str:
         """The whole dialogue, one turn a line."""
-        return "\n".join(self.turn.format(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns)
+        return "\n".join(self.turn_texts(dialogue))
+
+    def turn_texts(self, dialogue: Dialogue) -> list[str]:
+        """The turns as they are written in the dialogue's text; there, a line break stands between two of them."""
+        return [self.turn.format(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns]
 
     def instruction(
         self, role: str, dialogue: Dialogue, definitions: Mapping[str, str] | None = None, title: str | None = None

@@ -5,13 +5,22 @@ Control segments are made by rolesum: they hold control tokens by surface text o
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from rolesum.errors import ModelError
 from rolesum.instructions import Segment
 from rolesum.models.architectures.sentencepiece import without_space_prefix
 from rolesum.models.protocols import Tokenizer
+
+
+class _Piece(NamedTuple):
+    """A part of a text that is tokenized by itself, so that none of its tokens is a control token."""
+
+    text: str
+    continues: bool
+    ids: list[int]
 
 
 class SegmentEncoder:
@@ -55,6 +64,25 @@ class SegmentEncoder:
             ids += [piece] if isinstance(piece, int) else self._ids(piece, segment.continues, split=False)
         return ids
 
+    def token_starts(self, segment: Segment) -> list[int]:
+        """For each token of a text segment, as `encode_segment` gives them, the character at which it begins.
+
+        Several tokens begin at one character where it takes several to encode it. Raises ModelError for a tokenizer
+        that does not tell.
+        """
+        starts, before = list[int](), 0
+        for piece in self._pieces(segment.text, segment.continues):
+            backend = self._continuing if piece.continues else None
+            backend = backend or getattr(self.tokenizer, "backend_tokenizer", None)
+            if backend is None:
+                what = "the tokenizer does not tell at which character of a text a token begins"
+                raise ModelError(what, fix="save the model with a fast tokenizer (tokenizer.json)")
+            backend.encode_special_tokens = True
+            offsets = backend.encode(piece.text, add_special_tokens=False).offsets
+            starts += [before + start for start, _ in offsets]
+            before += len(piece.text)
+        return starts
+
     def answer_ids(self, pairs: Sequence[tuple[str, str]]) -> tuple[int, int]:
         """The ids of the first pair of answers of which each is one token, and another than its partner.
 
@@ -73,6 +101,9 @@ class SegmentEncoder:
         raise ModelError(what, fix=fix)
 
     def _encode_text(self, text: str, continues: bool) -> list[int]:
+        return [index for piece in self._pieces(text, continues) for index in piece.ids]
+
+    def _pieces(self, text: str, continues: bool) -> Iterator[_Piece]:
         """Encode text as text. If the tokenizer still finds a control token, split its surface and encode again.
 
         Where a tokenizer finds one that does not stand in the text as it is (a normalizer makes `＜` of `<`), the text
@@ -80,17 +111,21 @@ class SegmentEncoder:
         """
         ids = self._ids(text, continues, split=True)
         if self.control_ids.isdisjoint(ids) or self._surface is None:
-            return ids
+            yield _Piece(text, continues, ids)
+            return
         cuts = [0, *(found.start() + 1 for found in self._surface.finditer(text)), len(text)]
-        pieces = [text[start:end] for start, end in pairwise(cuts) if start < end]
-        return [index for piece in pieces for index in self._encode_piece(piece, continues or piece is not pieces[0])]
+        for start, end in pairwise(cuts):
+            if start < end:
+                yield from self._halves(text[start:end], continues or start > 0)
 
-    def _encode_piece(self, text: str, continues: bool) -> list[int]:
+    def _halves(self, text: str, continues: bool) -> Iterator[_Piece]:
         ids = self._ids(text, continues, split=True)
         if len(text) < 2 or self.control_ids.isdisjoint(ids):
-            return ids
+            yield _Piece(text, continues, ids)
+            return
         half = len(text) // 2
-        return self._encode_piece(text[:half], continues) + self._encode_piece(text[half:], True)
+        yield from self._halves(text[:half], continues)
+        yield from self._halves(text[half:], True)
 
     def _ids(self, text: str, continues: bool, split: bool) -> list[int]:
         """The ids of a text; with `split`, control tokens in it are read as text."""
