@@ -93,11 +93,11 @@ def test_rows_padded_as_on_a_gpu_give_the_same(kind, held, monkeypatch):
     assert max(held) > 1  # prompts of different lengths in one pass
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral", "baichuan2-13b", "bloom"])
+@pytest.mark.parametrize("kind", ["llama", "baichuan2-13b", "bloom"])
 @pytest.mark.parametrize("token_budget", [1, 1400, 3000])
 def test_the_token_budget_changes_no_probability(kind, token_budget, monkeypatch):
     monkeypatch.setattr(kv_cache, "GROWTH_TOKENS", 1)
-    assert_follow_up_equal(an_engine(kind, token_budget), dialogues(5))
+    assert_follow_up_equal(an_engine(kind, token_budget), dialogues(4))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])

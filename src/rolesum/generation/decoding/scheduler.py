@@ -305,14 +305,11 @@ class Scheduler:
         if request is None or one.hypothesis.key in self._completed:
             return
         self._completed[one.hypothesis.key] = one
-        keys = [(index, branch) for branch in range(len(request.prompt.branches))]
-        if not all(key in self._completed for key in keys):
-            yield one
-        elif request.follow_up is not None:
-            yield from self._ask(request, request.follow_up, [self._completed[key] for key in keys], one, row)
-        else:
+        if all((index, branch) in self._completed for branch in range(len(request.prompt.branches))):
+            if request.follow_up is not None and self._ask(request, request.follow_up, one, row):
+                return
             self._close(index)
-            yield one
+        yield one
 
     def _close(self, index: int) -> None:
         if request := self._running.pop(index, None):
@@ -321,19 +318,20 @@ class Scheduler:
 
     # Follow-ups
 
-    def _ask(
-        self, request: GenerationRequest, follow_up: FollowUp, texts: Sequence[Completion], last: Completion, row: int
-    ) -> Iterator[Completion]:
-        """Queue the questions about a prompt's texts, and hold its prefix; `row` is one of its rows."""
-        questions = follow_up.questions(request.prompt, [one.hypothesis.ids for one in texts])
+    def _ask(self, request: GenerationRequest, follow_up: FollowUp, last: Completion, row: int) -> bool:
+        """Queue the questions about a prompt's texts and hold its prefix; False where there are none.
+
+        `last` is the text to return when they are answered, and `row` one of the prompt's rows.
+        """
+        prompt = request.prompt
+        texts = [self._completed[prompt.index, branch].hypothesis.ids for branch in range(len(prompt.branches))]
+        questions = follow_up.questions(prompt, texts)
         if not questions:
             follow_up.add_answers([])
-            self._close(request.prompt.index)
-            yield last
-            return
-        prompt = replace(request.prompt, branches=questions)
+            return False
         held = self._decoder.hold(row, len(prompt.prefix)) if isinstance(self._decoder, HoldingDecoder) else None
-        self._follow_ups.add(Questions(follow_up, prompt, last, held))
+        self._follow_ups.add(Questions(follow_up, replace(prompt, branches=questions), last, held))
+        return True
 
     def _follow_up_step(self) -> Iterator[Completion]:
         """Answer the questions that are due, as far as the cache has room for them."""
