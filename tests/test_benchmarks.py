@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.small_runs import recipe, trained
+from helpers.verify_runs import verify_recipe
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 TOY = ("--device", "cpu", "--layers", "1", "--hidden", "64", "--vocab", "256", "--dialogues", "3", "--shapes", "csds")
@@ -40,3 +41,16 @@ def test_few_dialogues_trains_from_base_and_adapter_and_scores_both_at_toy_size(
     }
     assert notes["base-2"]["base_adapter"] is None and notes["base-2"]["base"] == notes["adapter-2"]["base"]
     assert notes["adapter-2"]["base_adapter"]["name"] == str(first.adapter)
+
+
+@pytest.mark.slow
+def test_verification_times_three_ways_that_give_the_same_at_toy_size(tmp_path):
+    run = trained(tmp_path / "run", verify_recipe())
+    toy = ("--device", "cpu", "--dtype", "float32", "--limit", "3", "--max-new-tokens", "16", "--rounds", "1")
+    command = [sys.executable, BENCHMARKS / "verification.py", *toy, "--adapter", run.adapter, "--results", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "verification.json").read_text())
+    alone, follow_up, separate = record["rows"]
+    assert alone["share"] == 0 and follow_up["statements"] == separate["statements"] > 0
+    assert record["headline"]["equal_texts"] and record["headline"]["largest_difference"] < 1e-5

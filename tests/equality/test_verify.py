@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.tiny import model_dir
-from helpers.verify_runs import STATEMENTS, answer_set, verify_recipe
+from helpers.verify_runs import STATEMENTS, alone, answer_set, verify_recipe
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.verification import Verifier
@@ -73,17 +73,6 @@ def test_loss_and_gradients_of_bundles_with_statements_equal_those_one_by_one(ki
     assert largest > 0
     for name, one in gradients(model).items():
         torch.testing.assert_close(one, their_gradients[name], rtol=1e-3, atol=largest * 1e-5, msg=name)
-
-
-def alone(engine, dialogue, statement):
-    """The log-odds and the probability by the library's own forward on the statement's whole text."""
-    loaded = engine.loaded
-    (branch,) = engine.encode(0, engine.layout.verify_prompt(dialogue, [statement])).branches
-    prefix = loaded.encoder.encode(engine.layout.prefix(dialogue))
-    ids = loaded.encoder.answer_ids(engine.layout.instruction_set_for(dialogue).answer_pairs)
-    with torch.inference_mode():
-        said, not_said = loaded.model(torch.tensor([[*prefix, *branch]])).logits[0, -1, list(ids)].double()
-    return float(said - not_said), float(torch.stack([said, not_said]).softmax(0)[0])
 
 
 def verifier(kind, token_budget=None, **options):

@@ -13,6 +13,7 @@ from helpers.verify_runs import STATEMENTS, answer_set, verify_recipe
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.verification import Verifier, verify
 from rolesum.instructions import load_instruction_set
@@ -111,6 +112,28 @@ def test_a_dialogue_without_statements_gives_none_and_the_others_keep_their_plac
     one, other = DIALOGUES[:2]
     found = verifier().verify_all([one, other], [[], texts(other)])
     assert found[0] == [] and found[1] == pytest.approx(verifier().verify(other, texts(other)), abs=1e-6)
+
+
+def test_a_statement_that_does_not_fit_behind_a_generated_text_has_no_probability():
+    chosen, dialogue = verifier(temperature=3.0), DIALOGUES[0]
+    engine = chosen.engine
+    prompt, decoding = engine.layout.prompt(dialogue, ["overall", "user"]), Decoding(max_new_tokens=4)
+    engine.loaded.max_length = engine.encode(0, prompt).max_row_tokens(4)
+    statements = [["It rained.", "word " * 400], ["It snowed."]]
+    followed = chosen.follow_up(lambda number, texts: statements)
+    engine.generate([prompt], decoding, follow_up=followed)
+    (rained, none), (snowed,) = followed.probabilities[0]
+    assert none is None
+    assert [rained, snowed] == pytest.approx(chosen.verify(dialogue, ["It rained.", "It snowed."]), abs=5e-6)
+
+
+def test_a_follow_up_that_cannot_be_answered_is_refused_before_anything_is_generated(monkeypatch):
+    loaded = loaded_llama()
+    engine = TransformersEngine(loaded)
+    monkeypatch.setattr(engine, "new_scheduler", lambda *_: pytest.fail("generated"))
+    prompt = engine.layout.prompt(DIALOGUES[0], ["overall"])
+    with pytest.raises(ModelError, match="are not one token each"):
+        engine.generate([prompt], Decoding(), follow_up=Verifier(engine).follow_up(lambda *_: [["It rained."]]))
 
 
 def test_all_dialogues_that_do_not_fit_are_named():

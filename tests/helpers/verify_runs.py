@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 import yaml
 
 from helpers.small_runs import raw_recipe
@@ -50,3 +51,24 @@ def verify_recipe(file=STATEMENTS, verify=None, validation=None, **others):
     raw = raw_recipe(verify=verify or {}, instructions=str(answer_set()), **others)
     raw["data"] = {"train": {"path": str(file)}} | ({"validation": validation} if validation else {})
     return parse_recipe(raw, "test")
+
+
+def alone(engine, dialogue, statement):
+    """The log-odds and the probability by the library's own forward on the statement's whole text."""
+    loaded = engine.loaded
+    (branch,) = engine.encode(0, engine.layout.verify_prompt(dialogue, [statement])).branches
+    prefix = loaded.encoder.encode(engine.layout.prefix(dialogue))
+    ids = loaded.encoder.answer_ids(engine.layout.instruction_set_for(dialogue).answer_pairs)
+    with torch.inference_mode():
+        said, not_said = loaded.model(torch.tensor([[*prefix, *branch]])).logits[0, -1, list(ids)].double()
+    return float(said - not_said), float(torch.stack([said, not_said]).softmax(0)[0])
+
+
+def pieces(number, texts):
+    """Statements of generated texts, fewer of some than of others, none of one, and one that all have."""
+    found = []
+    for place, text in enumerate(texts):
+        count = (number + place) % 4
+        parts = [text[start : start + 20] for start in range(0, 20 * count, 20)]
+        found.append([*(f"Piece {part}" for part in parts), "It rained."] if count else [])
+    return found

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rolesum.errors import DataError, Problem
-from rolesum.generation.engine import Decoding, Engine, Generation, OnText
+from rolesum.errors import DataError, Problem, UsageError
+from rolesum.generation.engine import Decoding, Engine, FollowUpEngine, Generation, MakeFollowUp, OnText
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
+    from rolesum.generation.decoding.decoder import EncodedPrompt
+    from rolesum.generation.decoding.follow_up import FollowUp
     from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler
     from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
     from rolesum.models.prompt_model import PromptModel
@@ -36,7 +38,12 @@ class ContinuousBatchingEngine(Engine, Protocol):
     ) -> "Scheduler": ...
 
     def make_request(
-        self, index: int, prompt: Prompt, decoding: Decoding, low_priority: bool = False
+        self,
+        index: int,
+        prompt: Prompt,
+        decoding: Decoding,
+        low_priority: bool = False,
+        follow_up: "FollowUp | None" = None,
     ) -> "GenerationRequest": ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -54,8 +61,9 @@ class _Request:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
         low_priority: bool = False,
+        follow_up: MakeFollowUp | None = None,
     ) -> None:
-        self.prompts, self.decoding, self.low_priority = prompts, decoding, low_priority
+        self.prompts, self.decoding, self.low_priority, self.follow_up = prompts, decoding, low_priority, follow_up
         self.collector = ResultCollector(prompts, on_done, on_text)
         self.scheduled: Sequence[GenerationRequest] = ()
         self.finished = threading.Event()
@@ -80,7 +88,27 @@ class _Request:
         return self.collector.results()
 
 
-class EngineClient(Engine):
+class _GuardedFollowUp:
+    """A FollowUp of a request, in the engine's thread: an error in it ends its own request only."""
+
+    def __init__(self, follow_up: "FollowUp", request: _Request, tokenizer_lock: threading.Lock) -> None:
+        self.answer_ids = follow_up.answer_ids
+        self._follow_up, self._request, self._tokenizer_lock = follow_up, request, tokenizer_lock
+
+    def questions(self, prompt: "EncodedPrompt", texts: Sequence[Sequence[int]]) -> list[list[int]]:
+        try:
+            with self._tokenizer_lock:
+                return self._follow_up.questions(prompt, texts)
+        except Exception as error:
+            self._request.fail(error)
+            return []
+
+    def add_answers(self, logits: Sequence[Sequence[float]]) -> None:
+        if not self._request.finished.is_set():
+            self._follow_up.add_answers(logits)
+
+
+class EngineClient(FollowUpEngine):
     """The Engine that one thread uses to share an AsyncEngine; its requests can be canceled from another thread."""
 
     def __init__(self, shared: "AsyncEngine", low_priority: bool = False) -> None:
@@ -101,9 +129,16 @@ class EngineClient(Engine):
         decoding: Decoding,
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
+        follow_up: MakeFollowUp | None = None,
     ) -> list[list[Generation]]:
-        """As Engine.generate. Raises RequestCanceled once the client was canceled."""
-        request = _Request(prompts, decoding, on_done, on_text, self._low_priority)
+        """As FollowUpEngine.generate. Raises RequestCanceled once the client was canceled.
+
+        A follow-up works in the engine's thread, where it must not use this client.
+        """
+        if follow_up and not self.features.follow_ups:
+            what = f"the engine {self.name} takes no questions about the texts that it has generated"
+            raise UsageError(what, fix="use --engine transformers")
+        request = _Request(prompts, decoding, on_done, on_text, self._low_priority, follow_up)
         with self._lock:
             if self._canceled:
                 raise RequestCanceled
@@ -166,13 +201,10 @@ class AsyncEngine:
         """Queue a request. Raises DataError for prompts that do not fit, RequestCanceled after `close`."""
         if isinstance(self.engine, ContinuousBatchingEngine):
             problems, scheduled = list[Problem](), []
-            for prompt in request.prompts:
+            for place, prompt in enumerate(request.prompts):
                 try:
                     with self.tokenizer_lock:
-                        number = next(self._numbers)
-                        scheduled.append(
-                            self.engine.make_request(number, prompt, request.decoding, request.low_priority)
-                        )
+                        scheduled.append(self._make_request(self.engine, request, place, prompt))
                 except DataError as error:
                     problems += error.problems
             if problems:
@@ -183,6 +215,14 @@ class AsyncEngine:
                 raise RequestCanceled
             self._arrived.append(request)
             self._wake.notify()
+
+    def _make_request(
+        self, engine: ContinuousBatchingEngine, request: _Request, place: int, prompt: Prompt
+    ) -> "GenerationRequest":
+        further = None
+        if request.follow_up:
+            further = _GuardedFollowUp(request.follow_up(place, prompt), request, self.tokenizer_lock)
+        return engine.make_request(next(self._numbers), prompt, request.decoding, request.low_priority, further)
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         with self.tokenizer_lock:

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from rolesum.errors import UsageError
 from rolesum.instructions import Prompt, PromptLayout
 
 if TYPE_CHECKING:
+    from rolesum.generation.decoding.follow_up import FollowUp
     from rolesum.models.prompt_model import PromptModel
 
 DEFAULT_MAX_NEW_TOKENS = 128
@@ -131,13 +132,17 @@ class Generation:
 # Called while texts are generated: number of the prompt, number of the branch, what was added to the branch's text.
 OnText = Callable[[int, int, str], None]
 
+# Makes the follow-up of a prompt, the questions about its finished texts, given the prompt's number.
+MakeFollowUp = Callable[[int, Prompt], "FollowUp"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFeatures:
-    """What an engine can do beyond greedy decoding and sampling."""
+    """What an engine can do beyond greedy decoding and sampling. With `follow_ups` it is a FollowUpEngine."""
 
     beams: bool = False
     min_new_tokens: bool = False
+    follow_ups: bool = False
 
 
 class Engine(Protocol):
@@ -186,6 +191,26 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free what the engine holds: its process, connections or memory. It is not used afterwards."""
         return
+
+
+class FollowUpEngine(Engine, Protocol):
+    """An engine that asks further questions about finished texts, on the prefixes that it has computed for them."""
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+        on_text: OnText | None = None,
+        follow_up: MakeFollowUp | None = None,
+    ) -> list[list[Generation]]:
+        """As Engine.generate; a prompt is finished when the questions of its follow-up are answered."""
+        ...
+
+
+def takes_follow_ups(engine: Engine) -> TypeGuard[FollowUpEngine]:
+    """Whether `engine.generate` takes a `follow_up`."""
+    return engine.features.follow_ups
 
 
 def check_decoding(engine: Engine, decoding: Decoding) -> None:

@@ -6,10 +6,11 @@ of the two answers behind the branch, and T a temperature, the probability is
     p = exp(z(yes) / T) / (exp(z(yes) / T) + exp(z(no) / T)) = sigmoid((z(yes) - z(no)) / T).
 
 The prefix is computed once, and the probability of a statement is the same alone and among others, but for
-floating-point noise, which is larger in bfloat16.
+floating-point noise, which is larger in bfloat16. The statements of a text that the same engine generates follow it on
+the prefix that was computed for the text: see Verifier.follow_up.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -18,11 +19,16 @@ import torch
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, ModelError, Problem, UsageError
 from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.follow_up import FollowUp
 from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS
 from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.instructions import Prompt
 from rolesum.metrics import calibration
 from rolesum.models.adapter_metadata import verify_temperature
 from rolesum.models.prompt_model import LoadedModel
+
+# The statements of each text of a prompt, given the number of the prompt and its texts in the order of its branches.
+StatementsOf = Callable[[int, Sequence[str]], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,26 @@ class Verifier:
         Raises DataError with all the dialogues that do not fit the model, ModelError for a language that the model does
         not read and for answers that are not single tokens.
         """
-        odds = self.log_odds(dialogues, statements)
-        return [calibration.sigmoid([one / self.temperature for one in of]).tolist() for of in odds]
+        return [self.to_probabilities(of) for of in self.log_odds(dialogues, statements)]
+
+    def to_probabilities(self, log_odds: Sequence[float]) -> list[float]:
+        """The probabilities of log-odds, with the temperature."""
+        return [float(one) for one in calibration.sigmoid([one / self.temperature for one in log_odds])]
+
+    def answer_ids(self, dialogue: Dialogue) -> tuple[int, int]:
+        """The ids of the answers about a dialogue: said, not said. Raises ModelError unless each is one token."""
+        return self.engine.loaded.encoder.answer_ids(self.engine.layout.instruction_set_for(dialogue).answer_pairs)
+
+    def follow_up(self, statements_of: StatementsOf) -> "StatementFollowUp":
+        """What verifies the statements of texts while they are generated, by the engine of this Verifier.
+
+        Example:
+            >>> verified = verifier.follow_up(lambda number, texts: [split(text) for text in texts])
+            >>> engine.generate(prompts, decoding, follow_up=verified)
+            >>> verified.probabilities[0]  # of the first prompt: of each text, that of each of its statements
+            [[0.97, 0.04], [0.88]]
+        """
+        return StatementFollowUp(self, statements_of)
 
     def log_odds(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[list[float]]:
         """The difference of the answers' logits, z(yes) - z(no), of each statement. Raises as `verify_all` does."""
@@ -114,22 +138,13 @@ class Verifier:
                 what = f"{tokens} tokens with a statement and its answer; {loaded.name} takes {loaded.max_length}"
                 problems.append(Problem(what, dialogue.location, "leave it out, or use a model that reads more"))
                 continue
-            answers = loaded.encoder.answer_ids(engine.layout.instruction_set_for(dialogue).answer_pairs)
-            questions += [_Question(part, first, answers) for first, part in self._parts(encoded)]
+            answers, first = self.answer_ids(dialogue), 0
+            for part in encoded.split(lambda one: self._has_memory([one])):
+                questions.append(_Question(part, first, answers))
+                first += len(part.branches)
         if problems:
             raise DataError(problems)
         return questions
-
-    def _parts(self, whole: EncodedPrompt) -> Iterator[tuple[int, EncodedPrompt]]:
-        """The prompt, or parts of its branches that the cache has room for, each with its first branch's place."""
-        first = 0
-        while first < len(whole.branches):
-            end = first + 1
-            part = _with_branches(whole, first, end)
-            while end < len(whole.branches) and self._has_memory([larger := _with_branches(whole, first, end + 1)]):
-                part, end = larger, end + 1
-            yield first, part
-            first = end
 
     def _groups(self, questions: Sequence[_Question]) -> Iterator[list[_Question]]:
         """Questions that are computed in one prefill, the longest dialogues first: little of it is padding."""
@@ -149,8 +164,49 @@ class Verifier:
         return self.engine.new_decoder().cache_size(prompts, 1, GROWTH_TOKENS) <= self.engine.token_budget
 
 
-def _with_branches(whole: EncodedPrompt, first: int, end: int) -> EncodedPrompt:
-    return EncodedPrompt(whole.index, whole.prefix, whole.branches[first:end], whole.decoder_start_ids)
+class StatementFollowUp:
+    """Verifies the statements of generated texts: the `follow_up` of FollowUpEngine.generate.
+
+    The engine is that of the Verifier, or a client that shares it.
+
+    Attributes:
+        probabilities: By the number of a prompt, a list for each of its texts in the order of its branches: the
+            probability of each statement, or None where the model does not take it with its dialogue.
+    """
+
+    def __init__(self, verifier: Verifier, statements_of: StatementsOf) -> None:
+        self.verifier, self.statements_of = verifier, statements_of
+        self.probabilities: dict[int, list[list[float | None]]] = {}
+
+    def __call__(self, number: int, prompt: Prompt) -> FollowUp:
+        """Raises ModelError for a language that the model does not read, or for answers that are not single tokens."""
+        self.verifier.engine.loaded.check_languages([prompt.dialogue])
+        return _PromptFollowUp(self, number, prompt.dialogue)
+
+
+class _PromptFollowUp:
+    """The follow-up of one prompt: its questions are those about the statements that fit the model."""
+
+    def __init__(self, owner: StatementFollowUp, number: int, dialogue: Dialogue) -> None:
+        self.owner, self.number, self.dialogue = owner, number, dialogue
+        self.answer_ids = owner.verifier.answer_ids(dialogue)
+        self.fits: list[list[bool]] = []  # by text and statement
+
+    def questions(self, prompt: EncodedPrompt, texts: Sequence[Sequence[int]]) -> list[list[int]]:
+        engine = self.owner.verifier.engine
+        room = engine.loaded.max_length - len(prompt.prefix) - 1
+        found = []
+        for of in self.owner.statements_of(self.number, [engine.decode(ids) for ids in texts]):
+            branches = [engine.layout.verify_branch(self.dialogue, statement) for statement in of]
+            asked = [engine.loaded.encoder.encode(branch) for branch in branches]
+            self.fits.append([len(one) <= room for one in asked])
+            found += [one for one in asked if len(one) <= room]
+        return found
+
+    def add_answers(self, logits: Sequence[Sequence[float]]) -> None:
+        likely = iter(self.owner.verifier.to_probabilities([said - not_said for said, not_said in logits]))
+        of_prompt = [[next(likely) if fits else None for fits in of] for of in self.fits]
+        self.owner.probabilities[self.number] = of_prompt
 
 
 def verify(

@@ -1,10 +1,12 @@
 """The Decoder protocol: the model's side of continuous batching, whatever attention and cache it uses."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
+
+from rolesum.generation.decoding.kv_cache import HeldPrefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,20 @@ class EncodedPrompt:
     def cached_tokens(self) -> int:
         """Tokens that a shared-prefix cache holds: the prefix once, and each distinct branch once."""
         return len(self.prefix) + sum(map(len, {tuple(branch) for branch in self.branches}))
+
+    def part(self, first: int, end: int) -> "EncodedPrompt":
+        """The prompt with the branches from number `first` to before number `end` only."""
+        return replace(self, branches=self.branches[first:end])
+
+    def split(self, fits: Callable[["EncodedPrompt"], bool]) -> "Iterator[EncodedPrompt]":
+        """Parts with the branches in order, as many in each as fit, at least one."""
+        first = 0
+        while first < len(self.branches):
+            end = first + 1
+            while end < len(self.branches) and fits(self.part(first, end + 1)):
+                end += 1
+            yield self.part(first, end)
+            first = end
 
 
 class Decoder(Protocol):
@@ -55,4 +71,28 @@ class Decoder(Protocol):
 
     def reorder(self, rows: Sequence[int]) -> None:
         """Keep these rows, in this order. A row that occurs several times is forked, as beam search does."""
+        ...
+
+
+@runtime_checkable
+class HoldingDecoder(Decoder, Protocol):
+    """A Decoder that can hold the keys and values of a prefix for further branches when its rows have left."""
+
+    def hold(self, row: int, tokens: int) -> HeldPrefix:
+        """Hold a row's prefix, which is its first `tokens` tokens, until it is released."""
+        ...
+
+    def release(self, held: HeldPrefix) -> None:
+        """Give up a prefix that is held."""
+        ...
+
+    def held_size(self, prompts: Sequence[EncodedPrompt]) -> int:
+        """Cache positions that `prefill_held` takes while it computes the branches of these prompts."""
+        ...
+
+    def prefill_held(self, held: Sequence[HeldPrefix], prompts: Sequence[EncodedPrompt]) -> torch.Tensor:
+        """The logits (branches, vocabulary) behind every branch of prompts whose prefixes are held.
+
+        Only the branches are computed, and nothing of them is kept.
+        """
         ...

@@ -1,7 +1,8 @@
 """Chooses the decoder of a model: the fastest one that gives the logits of the model's own forward.
 
 For listed families the choice is a fact that tests cover. A model of no listed family is tried on two dialogues, with
-rows beyond its sliding window: a prefill, forked rows, steps, and a prefill in chunks (see models/self_check.py).
+rows beyond its sliding window: a prefill, forked rows, steps, branches behind prefixes that are held, and a prefill in
+chunks (see models/self_check.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -78,6 +79,8 @@ def _check(loaded: LoadedModel, name: str, prompts: CheckPrompts) -> None:
         rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
         _assert_exact(loaded, decoder.step(tokens), rows)
     if isinstance(decoder, PrefixSharedDecoder):
+        held = [decoder.hold(row, len(one.prefix)) for row, one in zip((0, len(rows) - 1), encoded, strict=True)]
+        _assert_exact(loaded, decoder.prefill_held(held, encoded), prompts.rows)
         chunked = PrefixSharedDecoder(loaded)
         chunked.chunk_tokens = CHECK_CHUNK
         *_, logits = chunked.prefill_chunked(encoded[0], 1)

@@ -4,7 +4,8 @@ Prompts that are prefilled together form a block, each of them in a slot. A slot
 prefix, its branches and the tokens that its rows have generated, in the order in which they came; a visibility mask
 says which of them each row sees. So the roles of a dialogue share the prefix, samples share their branch, and a beam
 that forks costs a copied row of the mask: no key is ever copied for it. Prompts of one block have about the same
-length, so that little of it is empty, and blocks that are added later leave it where it is.
+length, so that little of it is empty, and blocks that are added later leave it where it is. A slot whose rows have left
+stays while its prefix is held.
 
 Shapes: a block's keys and values are (slots, key heads, capacity, head size) per layer; its mask is (slots, lanes,
 capacity), where a lane is the place of a row within its slot.
@@ -18,6 +19,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PretrainedConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -41,6 +43,7 @@ class KVBlock:
         self.layers: list[list[torch.Tensor]] = []  # keys and values, (slots, key heads, capacity, head size) each
         self.slot: list[int] = []  # of each row
         self.lane: list[int] = []  # of each row
+        self.held: list[HeldPrefix] = []
         self.position = torch.zeros(0, dtype=torch.long, device=device)  # (rows,), of the next token
         self.visible = torch.zeros(slots, lanes, self.capacity, dtype=torch.bool, device=device)
         self.visible[:, :, 0] = True  # unused lanes see one key, since a softmax over none is NaN
@@ -71,6 +74,11 @@ class KVBlock:
         self.visible[slot, lane, place] = True
         self.key_positions[slot, place] = self.position
         return place
+
+    def hold(self, row: int, tokens: int) -> "HeldPrefix":
+        """Keep a row's slot for its first `tokens` keys, also when all its rows have left."""
+        self.held.append(HeldPrefix(self, self.slot[row], tokens))
+        return self.held[-1]
 
     @property
     def lanes(self) -> int:
@@ -104,7 +112,7 @@ class KVBlock:
             slots, old = self._index(slot), self._index([self.lane[row] for row in rows])
             self.visible[slots, self._index(lane)] = self.visible[slots, old]
         self.slot, self.lane, self.position = slot, lane, self.position[self._index(rows)]
-        kept = sorted(set(slot))
+        kept = sorted({*slot, *(one.slot for one in self.held)})
         if len(kept) <= len(self.used) // 2:
             self._resize(kept, self.capacity)
 
@@ -124,11 +132,26 @@ class KVBlock:
         self.visible, self.key_positions = moved(self.visible, 2), moved(self.key_positions, 1)
         new_slot = {old: new for new, old in enumerate(kept)}
         self.slot = [new_slot[slot] for slot in self.slot]
+        for one in self.held:
+            one.slot = new_slot[one.slot]
         self.used = [self.used[slot] for slot in kept]
         self.capacity = capacity
 
     def _index(self, numbers: Sequence[int]) -> torch.Tensor:
         return torch.tensor(list(numbers), dtype=torch.long, device=self.position.device)
+
+
+@dataclass(eq=False)
+class HeldPrefix:
+    """The first keys and values of a slot, as many as `tokens`, for branches that come when its rows have left."""
+
+    block: KVBlock
+    slot: int
+    tokens: int
+
+    def states(self, layer: int) -> tuple[torch.Tensor, ...]:
+        """The keys and the values of a layer, (key heads, tokens, head size) each."""
+        return tuple(stored[self.slot, :, : self.tokens] for stored in self.block.layers[layer])
 
 
 @dataclass(frozen=True)
@@ -182,13 +205,16 @@ class KVCache:
         self.writes: list[KVWrite] = []  # of the current forward pass
         self.layer = 0  # the layer that is computed
         self.num_cached = 0  # tokens of a prompt's earlier chunks, which the current chunk attends to as well
+        self.held: Sequence[HeldPrefix] = ()  # prefixes which the current tokens attend to as well
 
     def update(
         self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Store a layer's new keys and values (rows, key heads, new, head size), and return those to attend to.
 
-        They are the new ones themselves; for a prompt that is prefilled in chunks, those of all its chunks so far.
+        They are the new ones themselves; for a prompt that is prefilled in chunks, those of all its chunks so far; with
+        prefixes that are held, those and the new ones. A single row has all the prefixes before it, else each row has
+        its own, padded on the right.
         """
         by_token = [new.transpose(1, 2).flatten(0, 1) for new in (key, value)]  # (rows * new, key heads, head size)
         for one in self.writes:
@@ -197,6 +223,9 @@ class KVCache:
         if self.num_cached:
             block, num_keys = self.writes[0].block, self.num_cached + key.shape[2]
             key, value = (states[:, :, :num_keys] for states in block.layers[layer])
+        if self.held:
+            keys, values = zip(*(one.states(layer) for one in self.held), strict=True)
+            key, value = _behind(keys, key), _behind(values, value)
         return key, value
 
     def get_seq_length(self, *_: object) -> int:
@@ -234,6 +263,14 @@ def _attention(
         mask = attention_mask[0, 0, 0, start : start + shape.numel()].view(shape)
         parts.append(view.attend(queries[view.rows], rolesum_cache.layer, mask, scaling))
     return torch.cat(parts)[None], None
+
+
+def _behind(prefixes: Sequence[torch.Tensor], new: torch.Tensor) -> torch.Tensor:
+    """Prefixes (key heads, tokens, head size) with the new states (rows, key heads, new, head size) behind them."""
+    if len(new) == 1:
+        return torch.cat([*prefixes, new[0]], dim=1)[None]
+    padded = pad_sequence([one.transpose(0, 1) for one in prefixes], batch_first=True).transpose(1, 2)
+    return torch.cat([padded, new], dim=2)
 
 
 def concat_masks(

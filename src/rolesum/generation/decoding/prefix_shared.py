@@ -11,7 +11,14 @@ from typing import Any
 import torch
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
-from rolesum.generation.decoding.kv_cache import KVBlock, KVCache, KVWrite, block_attention, concat_masks
+from rolesum.generation.decoding.kv_cache import (
+    HeldPrefix,
+    KVBlock,
+    KVCache,
+    KVWrite,
+    block_attention,
+    concat_masks,
+)
 from rolesum.models.attention.masks import AttentionMask, bundle_visibility, make_attention_mask, supports_custom_masks
 from rolesum.models.attention.segments import TABLE_DTYPE, segment_attention, segment_mask, supports_segment_attention
 from rolesum.models.lm_head import apply_lm_head, backbone
@@ -33,7 +40,7 @@ class _PackedPrompt:
     """The tokens of a prompt as they lie in its slot: the prefix, then each distinct branch once."""
 
     def __init__(self, one: EncodedPrompt) -> None:
-        shared = len(one.prefix)
+        self.shared = shared = len(one.prefix)
         self.ids = list(one.prefix)
         self.branch, self.position = [0] * shared, list(range(shared))  # of each token; branch 0 is the prefix
         self.spans: list[tuple[int, int]] = []  # first and last + 1 token of each branch
@@ -45,6 +52,11 @@ class _PackedPrompt:
                 self.branch += [len(found)] * len(branch)
                 self.position += range(shared, shared + len(branch))
             self.spans.append((start, end))
+
+    @property
+    def num_new(self) -> int:
+        """Tokens behind the prefix."""
+        return len(self.ids) - self.shared
 
 
 class PrefixSharedDecoder:
@@ -65,7 +77,7 @@ class PrefixSharedDecoder:
     def cache_size(self, prompts: Sequence[EncodedPrompt], beams: int, max_new_tokens: int) -> int:
         widths = [one.cached_tokens() + beams * len(one.branches) * max_new_tokens for one in prompts]
         blocks = (*self.blocks, *self.pending)
-        return sum(block.max_size(max_new_tokens) for block in blocks) + len(prompts) * max(widths)
+        return sum(block.max_size(max_new_tokens) for block in blocks) + len(prompts) * max(widths, default=0)
 
     def prefill(self, prompts: Sequence[EncodedPrompt], beams: int) -> torch.Tensor:
         packed = [_PackedPrompt(one) for one in prompts]
@@ -151,6 +163,8 @@ class PrefixSharedDecoder:
         starts = list(accumulate([0, *(len(block.slot) for block in self.blocks)]))
         self.cache.writes, pairs = [], []
         for start, end, block in zip(starts, starts[1:], self.blocks, strict=False):
+            if start == end:
+                continue  # all its rows have left, and a prefix is held
             places = block.grow()
             pairs.append(block.view(start, self.config, self.model.dtype))
             self.cache.writes.append(KVWrite(block, slice(start, end), pairs[-1][0].slot, places))
@@ -169,11 +183,60 @@ class PrefixSharedDecoder:
         left = []
         for start, end, block in zip(starts, starts[1:], self.blocks, strict=False):
             mine = [row - start for row in rows if start <= row < end]
-            if mine:
+            if mine or block.held:
                 if mine != list(range(end - start)):
                     block.reorder(mine)
                 left.append(block)
         self.blocks = left
+
+    def hold(self, row: int, tokens: int) -> HeldPrefix:
+        for block in self.blocks:
+            if row < len(block.slot):
+                return block.hold(row, tokens)
+            row -= len(block.slot)
+        raise IndexError(f"there is no row {row} behind the last one")
+
+    def release(self, held: HeldPrefix) -> None:
+        held.block.held.remove(held)
+        self.blocks = [block for block in self.blocks if block.slot or block.held]
+
+    def held_size(self, prompts: Sequence[EncodedPrompt]) -> int:
+        """As HoldingDecoder.held_size. Of one layer at a time, there are at most two copies of keys and values."""
+        prefixes = [len(one.prefix) for one in prompts]
+        new = [one.cached_tokens() - len(one.prefix) for one in prompts]
+        tokens = sum(prefixes) + sum(new) if self.packs else len(prompts) * (max(prefixes) + max(new))
+        return -(-2 * tokens // int(self.config.num_hidden_layers))
+
+    def prefill_held(self, held: Sequence[HeldPrefix], prompts: Sequence[EncodedPrompt]) -> torch.Tensor:
+        self.cache.writes, self.cache.held = [], held
+        try:
+            return apply_lm_head(self.model, self._prefill_held([_PackedPrompt(one) for one in prompts]))
+        finally:
+            self.cache.held = ()
+
+    def _prefill_held(self, packed: Sequence[_PackedPrompt]) -> torch.Tensor:
+        """The hidden states (branches, hidden) of every branch's last token, behind prefixes that are held."""
+        new_ids = [one.ids[one.shared :] for one in packed]
+        new_positions = [one.position[one.shared :] for one in packed]
+        if self.packs:
+            ids, positions = (torch.tensor([list(chain.from_iterable(each))]) for each in (new_ids, new_positions))
+            with segment_attention(self.model):
+                hidden = self._forward(ids, positions, segment_mask(self.config, _held_table(packed)))[0]
+            begins = accumulate([0, *(one.num_new for one in packed[:-1])])
+            pairs = zip(begins, packed, strict=True)
+            return hidden[[begin + end - one.shared - 1 for begin, one in pairs for _, end in one.spans]]
+        longest = max(one.num_new for one in packed)
+        tokens, at = (_padded(each, longest, 0).to(self.device) for each in (new_ids, new_positions))
+        of = _padded([one.branch[one.shared :] for one in packed], longest, -1).to(self.device)
+        places = torch.arange(max(one.shared for one in packed), device=self.device)
+        in_prefix = places < torch.tensor([[one.shared] for one in packed], device=self.device)  # (prompts, places)
+        before = in_prefix[:, None, None].expand(-1, -1, longest, -1)
+        visible = torch.cat([before, bundle_visibility(of)], dim=-1)
+        key_positions = torch.cat([places.expand(len(packed), -1), at], dim=1)
+        mask = make_attention_mask(self.config, visible, at, key_positions, self.model.dtype)
+        hidden = self._forward(tokens, at, mask)
+        ends = [(row, end - one.shared - 1) for row, one in enumerate(packed) for _, end in one.spans]
+        return hidden[[row for row, _ in ends], [place for _, place in ends]]
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: AttentionMask, **more: Any) -> torch.Tensor:
         """Hidden states (batch, length, hidden) of ids and positions (batch, length)."""
@@ -199,4 +262,15 @@ def _table(packed: Sequence[_PackedPrompt]) -> torch.Tensor:
         lines.append((*prefix, at, at))
         lines += [(at + start, at + stop, *prefix) for start, stop in dict.fromkeys(one.spans)]
         at += len(one.ids)
+    return torch.tensor(lines, dtype=TABLE_DTYPE)[None, None]
+
+
+def _held_table(packed: Sequence[_PackedPrompt]) -> torch.Tensor:
+    """The segments.segment_table of branches alone, whose keys lie behind those of all prefixes (1, 1, lines, 4)."""
+    lines, prefix_start, at = [], 0, sum(one.shared for one in packed)
+    for one in packed:
+        prefix = (prefix_start, prefix_start + one.shared)
+        new = at - one.shared
+        lines += [(new + start, new + stop, *prefix) for start, stop in dict.fromkeys(one.spans)]
+        prefix_start, at = prefix[1], at + one.num_new
     return torch.tensor(lines, dtype=TABLE_DTYPE)[None, None]

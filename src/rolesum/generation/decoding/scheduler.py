@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
 from random import Random
@@ -11,7 +11,8 @@ from random import Random
 import torch
 
 from rolesum.errors import ResourceError
-from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt
+from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt, HoldingDecoder
+from rolesum.generation.decoding.follow_up import FollowUp, FollowUpQueue, Questions
 from rolesum.generation.decoding.search import (
     BranchKey,
     Completion,
@@ -34,13 +35,15 @@ LOW_PRIORITY_SHARE = 0.5
 class GenerationRequest:
     """A prompt and how its texts are decoded. `dialogue_id` seeds the texts that are sampled.
 
-    Requests of `low_priority` are admitted after the others, and only into half of the rows and of the cache.
+    Requests of `low_priority` are admitted after the others, and only into half of the rows and of the cache. With a
+    `follow_up`, the prompt's last text is returned when the questions about its texts are answered.
     """
 
     prompt: EncodedPrompt
     decoding: Decoding
     dialogue_id: str
     low_priority: bool = False
+    follow_up: FollowUp | None = None
 
 
 @dataclass
@@ -90,7 +93,8 @@ class Scheduler:
         self._waiting_long: deque[GenerationRequest] = deque()  # to be prefilled in chunks
         self._chunked: _ChunkedPrefill | None = None
         self._running: dict[int, GenerationRequest] = {}
-        self._completed: set[BranchKey] = set()  # branches of running prompts whose texts are finished
+        self._completed: dict[BranchKey, Completion] = {}  # the finished texts of running prompts
+        self._follow_ups = FollowUpQueue(new_decoder, config.max_prefill_tokens, check_logits)
         self._hypotheses: list[Hypothesis] = []  # of the decoder's rows, in their order
         self._searches: dict[Decoding, Search] = {}
 
@@ -123,13 +127,15 @@ class Scheduler:
                     self._searches[one.decoding].discard(one.key)
             self._hypotheses = [self._hypotheses[row] for row in kept]
             self._decoder.reorder(kept)
+        self._follow_ups.drop(indices, self._decoder)
         for index in indices:
             self._close(index)
 
     @property
     def busy(self) -> bool:
         """Whether any request waits or runs."""
-        return bool(self._waiting or self._waiting_low or self._waiting_long or self._chunked or self._hypotheses)
+        waiting = self._waiting or self._waiting_low or self._waiting_long
+        return bool(waiting or self._chunked or self._hypotheses or self._follow_ups)
 
     @property
     def num_rows(self) -> int:
@@ -137,7 +143,7 @@ class Scheduler:
         return len(self._hypotheses)
 
     def step(self) -> list[Completion]:
-        """Admit prompts while there is room, then decode one token for every row; the texts that finished.
+        """Answer questions, admit prompts while there is room, then decode a token for every row; the finished texts.
 
         Where the device runs out of memory, all running prompts start again in smaller batches, and no text is
         returned twice. Raises ResourceError where a single prompt does not fit.
@@ -145,7 +151,8 @@ class Scheduler:
         completions: list[Completion] = []  # what finished before the memory ran out counts
         try:
             with torch.inference_mode():
-                for one in chain(self._chunked_prefill_step(), self._prefill_step(), self._decode_step()):
+                admission = chain(self._chunked_prefill_step(), self._prefill_step())
+                for one in chain(self._follow_up_step(), admission, self._decode_step()):
                     completions.append(one)
         except torch.OutOfMemoryError:
             self._restart_smaller()
@@ -155,9 +162,10 @@ class Scheduler:
 
     @property
     def _may_admit(self) -> bool:
-        """Whether enough rows are free to admit prompts."""
+        """Whether enough rows are free to admit prompts, and no questions need the room."""
         rows = len(self._hypotheses)
-        return not rows or (self._decoder.can_join and rows <= (1 - JOIN_SHARE) * self.config.max_rows)
+        has_rows = not rows or (self._decoder.can_join and rows <= (1 - JOIN_SHARE) * self.config.max_rows)
+        return has_rows and not self._follow_ups.overdue
 
     def _chunked_prefill_step(self) -> Iterator[Completion]:
         """Prefill the next chunk of a long prompt, if it is due: the running rows get as much time in between."""
@@ -212,7 +220,7 @@ class Scheduler:
 
     def _has_room(self, group: Sequence[GenerationRequest]) -> bool:
         """Whether the cache has room for requests beside what runs; always for a single one where nothing runs."""
-        if len(group) == 1 and not self._hypotheses and not self._chunked:
+        if len(group) == 1 and not self._hypotheses and not self._chunked and not self._follow_ups:
             return True
         share = 1.0
         everything = (*group, *self._running.values())
@@ -242,22 +250,23 @@ class Scheduler:
             for one in group
             for branch in range(len(one.prompt.branches))
         ]
-        before = len(self._hypotheses)
-        found = self._advance(new, logits)
-        self._hypotheses += found.hypotheses
-        if found.rows != list(range(len(new))):
-            self._decoder.reorder([*range(before), *(before + row for row in found.rows)])
-        yield from self._new_completions(found.completions)
+        yield from self._choose_tokens(len(self._hypotheses), new, logits)
 
     def _decode_step(self) -> Iterator[Completion]:
         """Decode one token for every row."""
         if self._hypotheses:
             logits = self._decoder.step([one.ids[-1] for one in self._hypotheses])
-            found = self._advance(self._hypotheses, logits)
-            self._hypotheses = found.hypotheses
-            if found.rows != list(range(len(logits))):
-                self._decoder.reorder(found.rows)
-            yield from self._new_completions(found.completions)
+            yield from self._choose_tokens(0, self._hypotheses, logits)
+
+    def _choose_tokens(self, first: int, hypotheses: list[Hypothesis], logits: torch.Tensor) -> Iterator[Completion]:
+        """Choose a token for each of the decoder's last rows, from row `first` on; finished texts give up theirs."""
+        found = self._advance(hypotheses, logits)
+        row_of = {one.key: first + row for row, one in enumerate(hypotheses)}
+        for one in found.completions:
+            yield from self._complete(one, row_of[one.hypothesis.key])
+        self._hypotheses = [*self._hypotheses[:first], *found.hypotheses]
+        if found.rows != list(range(len(hypotheses))):
+            self._decoder.reorder([*range(first), *(first + row for row in found.rows)])
 
     def _advance(self, hypotheses: list[Hypothesis], logits: torch.Tensor) -> SearchStep:
         """Choose a token for each row, by the search of its Decoding; the rows that go on keep their order."""
@@ -286,27 +295,65 @@ class Scheduler:
             self._searches[decoding] = make_search(decoding, self.config.stop_ids, self.on_token)
         return self._searches[decoding]
 
-    def _new_completions(self, completions: Iterable[Completion]) -> Iterator[Completion]:
-        """The texts that were not finished before a restart; prompts whose texts are all finished are closed."""
-        for one in completions:
-            index = one.hypothesis.key[0]
-            if one.hypothesis.key not in self._completed:
-                self._completed.add(one.hypothesis.key)
-                yield one
-            if all((index, branch) in self._completed for branch in range(len(self._running[index].prompt.branches))):
-                self._close(index)
+    def _complete(self, one: Completion, row: int) -> Iterator[Completion]:
+        """A text of this row, unless it was finished before a restart. A prompt is closed with its last text.
+
+        A prompt with a follow-up stays, and its last text is held back, until the questions are answered.
+        """
+        index = one.hypothesis.key[0]
+        request = self._running.get(index)
+        if request is None or one.hypothesis.key in self._completed:
+            return
+        self._completed[one.hypothesis.key] = one
+        if all((index, branch) in self._completed for branch in range(len(request.prompt.branches))):
+            if request.follow_up is not None and self._ask(request, request.follow_up, one, row):
+                return
+            self._close(index)
+        yield one
 
     def _close(self, index: int) -> None:
         if request := self._running.pop(index, None):
-            self._completed -= {(index, branch) for branch in range(len(request.prompt.branches))}
+            for branch in range(len(request.prompt.branches)):
+                self._completed.pop((index, branch), None)
+
+    # Follow-ups
+
+    def _ask(self, request: GenerationRequest, follow_up: FollowUp, last: Completion, row: int) -> bool:
+        """Queue the questions about a prompt's texts and hold its prefix; False where there are none.
+
+        `last` is the text to return when they are answered, and `row` one of the prompt's rows.
+        """
+        prompt = request.prompt
+        texts = [self._completed[prompt.index, branch].hypothesis.ids for branch in range(len(prompt.branches))]
+        questions = follow_up.questions(prompt, texts)
+        if not questions:
+            follow_up.add_answers([])
+            return False
+        held = self._decoder.hold(row, len(prompt.prefix)) if isinstance(self._decoder, HoldingDecoder) else None
+        self._follow_ups.add(Questions(follow_up, replace(prompt, branches=questions), last, held))
+        return True
+
+    def _follow_up_step(self) -> Iterator[Completion]:
+        """Answer the questions that are due, as far as the cache has room for them."""
+        if not self._follow_ups:
+            return
+        is_idle = not self._hypotheses and not self._chunked
+        growth = 0 if is_idle else max(one.decoding.max_new_tokens for one in self._running.values())
+        for one in self._follow_ups.answer(self._decoder, self.config.max_cache_tokens, growth):
+            self._close(one.hypothesis.key[0])
+            yield one
 
     def _restart_smaller(self) -> None:
         """Queue everything that runs again, for batches of half the cache. Raises ResourceError where none is left."""
-        again = list(self._running.values())
+        asked = self._follow_ups.prompts
+        done = {one.index for one in asked}
+        again = [one for index, one in self._running.items() if index not in done]
         others = [*self._waiting, *self._waiting_low, *self._waiting_long]
-        if self.config.max_cache_tokens < min(one.prompt.max_row_tokens(0) for one in [*again, *others]):
+        prompts = [*(one.prompt for one in [*again, *others]), *asked]
+        if self.config.max_cache_tokens < min(one.max_row_tokens(0) for one in prompts):
             raise ResourceError("one dialogue does not fit the device's memory", fix="use --device cpu") from None
         self._hypotheses, self._decoder, self._searches, self._chunked = [], self._new_decoder(), {}, None
+        self._follow_ups.lose_prefixes()
         for waiting in (self._waiting, self._waiting_low, self._waiting_long):
             waiting.clear()
         self.add([*again, *others])

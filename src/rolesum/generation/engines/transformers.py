@@ -9,9 +9,10 @@ import torch
 from rolesum.errors import DataError, Problem
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.decoder_check import choose_decoder
+from rolesum.generation.decoding.follow_up import FollowUp
 from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig
 from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
-from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText
+from rolesum.generation.engine import Decoding, EngineFeatures, FollowUpEngine, Generation, MakeFollowUp, OnText
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import TOO_LONG_FIX, make_generation
 from rolesum.instructions import Prompt, PromptLayout
@@ -28,11 +29,11 @@ CPU_ROWS, CPU_PREFILL_TOKENS = 96, 4096
 GPU_ROWS, GPU_PREFILL_TOKENS = 512, 2**15
 
 
-class TransformersEngine(Engine):
+class TransformersEngine(FollowUpEngine):
     """Decodes with a loaded model. In float32 its texts equal those of `model.generate` on one prompt at a time."""
 
     name = "transformers"
-    features = EngineFeatures(beams=True, min_new_tokens=True)
+    features = EngineFeatures(beams=True, min_new_tokens=True, follow_ups=True)
 
     def __init__(
         self, loaded: LoadedModel, layout: PromptLayout | None = None, token_budget: int | None = None
@@ -56,8 +57,9 @@ class TransformersEngine(Engine):
         decoding: Decoding,
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
+        follow_up: MakeFollowUp | None = None,
     ) -> list[list[Generation]]:
-        requests = self._requests(prompts, decoding)
+        requests = self._requests(prompts, decoding, follow_up)
         collector = ResultCollector(prompts, on_done, on_text)
 
         def update(hypothesis: Hypothesis) -> None:
@@ -87,13 +89,18 @@ class TransformersEngine(Engine):
         return Scheduler(self.new_decoder, config, self.loaded.check_finite, on_token)
 
     def make_request(
-        self, index: int, prompt: Prompt, decoding: Decoding, low_priority: bool = False
+        self,
+        index: int,
+        prompt: Prompt,
+        decoding: Decoding,
+        low_priority: bool = False,
+        follow_up: FollowUp | None = None,
     ) -> GenerationRequest:
         """The request that a scheduler takes. Raises DataError for a prompt that does not fit the model."""
         encoded = self.encode(index, prompt)
         if problem := self._too_long(prompt, encoded, decoding.max_new_tokens):
             raise DataError([problem])
-        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority)
+        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority, follow_up)
 
     def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
         encode, spec = self.loaded.encoder.encode, self.loaded.encoder_decoder_spec
@@ -104,12 +111,15 @@ class TransformersEngine(Engine):
         """Whether the model takes a prompt and as many new tokens."""
         return not self._too_long(prompt, self.encode(0, prompt), max_new_tokens)
 
-    def _requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[GenerationRequest]:
+    def _requests(
+        self, prompts: Sequence[Prompt], decoding: Decoding, follow_up: MakeFollowUp | None
+    ) -> list[GenerationRequest]:
         """The requests of all prompts. Raises DataError with all the prompts that do not fit the model."""
         requests, problems = list[GenerationRequest](), list[Problem]()
         for index, prompt in enumerate(prompts):
             try:
-                requests.append(self.make_request(index, prompt, decoding))
+                further = follow_up(index, prompt) if follow_up else None
+                requests.append(self.make_request(index, prompt, decoding, follow_up=further))
             except DataError as error:
                 problems += error.problems
         if problems:
