@@ -1,10 +1,11 @@
 """Statements about dialogues for a tiny model, and recipes that train on them."""
 
+import functools
 from dataclasses import replace
 
 import yaml
 
-from helpers.small_runs import raw_recipe
+from helpers.small_runs import raw_recipe, trained
 from helpers.tiny import folder, short_dialogues
 from rolesum.dialogue import Statement
 from rolesum.formats import read_dialogues
@@ -50,3 +51,9 @@ def verify_recipe(file=STATEMENTS, verify=None, validation=None, **others):
     raw = raw_recipe(verify=verify or {}, instructions=str(answer_set()), **others)
     raw["data"] = {"train": {"path": str(file)}} | ({"validation": validation} if validation else {})
     return parse_recipe(raw, "test")
+
+
+@functools.cache
+def verify_adapter():
+    """An adapter of a tiny model that was trained to summarize and to verify; tests leave it as it is."""
+    return trained(folder() / "verify-run", verify_recipe(roles=["overall", "user", "agent"])).adapter

@@ -118,7 +118,7 @@ def run_batch(
     """
     if read_options.limit is not None or read_options.max_problems is not None:
         raise UsageError("a batch reads all of its inputs", fix="leave limit and max_problems out of the read options")
-    config = config or SummarizerConfig()
+    config = (config or SummarizerConfig()).resolved()
     directory = OutputDirectory(Path(out))
     files = expand_inputs(inputs, directory.path, read_options.format)
     all_settings = {**_settings(config, read_options), "shard_size": shard_size, **(settings or {})}
