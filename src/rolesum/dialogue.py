@@ -161,8 +161,11 @@ class RoleSummary:
     @property
     def doubtful(self) -> tuple[SummaryStatement, ...]:
         """The statements that the dialogue may not say: their support is under the threshold."""
-        limit = self.support_threshold or 0.0
-        return tuple(one for one in self.statements if one.support is not None and one.support < limit)
+        return tuple(one for one in self.statements if self.is_doubtful(one))
+
+    def is_doubtful(self, statement: SummaryStatement) -> bool:
+        """Whether a statement of this summary has a support under the threshold."""
+        return statement.support is not None and statement.support < (self.support_threshold or 0.0)
 
 
 def make_bundle(

@@ -83,6 +83,7 @@ def test_a_clause_goes_alone_where_the_rest_is_a_sentence(text, doubtful, left):
         ("Tom called, and Anna said no, and wrote a letter.", (1,)),  # Tom would write the letter
         ("Tom called the depot, and he wrote a letter.", (0,)),  # "he" would be nobody
         ("Jana said that the depot is closed and that the refund was sent.", (0,)),
+        ("Renee found and reserved a new pump.", (1,)),  # found what?
     ],
 )
 def test_the_whole_sentence_goes_where_the_rest_would_say_something_else(text, doubtful):

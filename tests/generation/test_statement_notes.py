@@ -59,3 +59,12 @@ def test_the_record_has_the_statements_by_role_and_the_threshold():
     }
     dropped = {"text": "Tom calls.", "start": 3, "end": 3, "support": 0.2, "turns": [], "flags": []}
     assert record["dropped"] == {"agent": [dropped]} and record["support_threshold"] == 0.5
+
+
+def test_what_was_left_out_is_named_and_so_is_what_had_to_go_with_it():
+    dropped = (SummaryStatement(9, 9, "Tom calls.", 0.2), SummaryStatement(9, 9, "Tom sends the build.", 0.9))
+    shown = format_blocks([[replace(summary(0.9), text="Ben pays.", dropped=dropped)]])
+    assert shown == (
+        '[user]\nBen pays.\n(left out, as the dialogue may not say it: "Tom calls." (support 0.20); '
+        'and with it: "Tom sends the build." (support 0.90))\n'
+    )

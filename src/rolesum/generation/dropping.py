@@ -1,15 +1,17 @@
 """Leaves doubtful statements out of a summary: whole sentences, and clauses where what remains is a sentence.
 
 A clause goes alone only if the rest of its sentence, split by the rules of checks/statements.py, gives the very
-statements that it gave before: so no verb gets another subject. Else the whole sentence goes. A sentence goes too if it
-begins with a statement that was verified behind the sentence before, for a pronoun in it, and that sentence is gone.
+statements that it gave before, so that no verb gets another subject, and if no verb may lose an object that it shares
+("found and reserved a room"). Else the whole sentence goes. A sentence goes too if it begins with a statement that was
+verified behind the sentence before, for a pronoun in it, and that sentence is gone.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import compress, pairwise
 
+from rolesum.checks.clauses_en import ends_with_verb
 from rolesum.checks.sentences import Sentence, split_sentences
 from rolesum.checks.statements import split_statements
 from rolesum.dialogue import RoleSummary, SummaryStatement
@@ -61,6 +63,9 @@ def _remainder(
         return sentence.text, [_moved(one, -sentence.start) for one in own]
     if not any(stays):
         return None
+    for one, (stay, next_stays) in zip(own, pairwise(stays), strict=False):
+        if stay and not next_stays and language == "en" and ends_with_verb(_words(sentence, one.start, one.end)):
+            return None
     rest = _joined(sentence, own, stays)
     before, after = split_statements(sentence.text, language), split_statements(rest, language)
     if len(before) != len(own):
@@ -74,19 +79,21 @@ def _remainder(
 def _joined(sentence: Sentence, own: Statements, stays: Sequence[bool]) -> str:
     """The clauses that stay, each behind what stood before it, as a sentence."""
     places = [place for place, stay in enumerate(stays) if stay]
-    clauses = [sentence.text[one.start - sentence.start : one.end - sentence.start] for one in own]
     text = ""
     for place in places:
-        joint = ""
-        if text:
-            joint = sentence.text[own[place - 1].end - sentence.start : own[place].start - sentence.start]
-            if place == places[-1] and _PLAIN_COMMA.fullmatch(joint):  # the last of a list
-                joint = " and "
-        text += joint + clauses[place]
+        joint = _words(sentence, own[place - 1].end, own[place].start) if text else ""
+        if place == places[-1] and _PLAIN_COMMA.fullmatch(joint):  # the last of a list
+            joint = " and "
+        text += joint + _words(sentence, own[place].start, own[place].end)
     closing = _CLOSING.search(sentence.text)
     if closing and not _CLOSING.search(text):
         text += closing.group()
     return text[:1].upper() + text[1:]
+
+
+def _words(sentence: Sentence, start: int, end: int) -> str:
+    """What stands between two places of the summary, which are of this sentence."""
+    return sentence.text[start - sentence.start : end - sentence.start]
 
 
 def _bare(statement: str) -> str:

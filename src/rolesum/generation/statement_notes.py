@@ -32,8 +32,10 @@ def statement_notes(summary: RoleSummary, *, quoted: bool = False) -> Iterator[s
             this = "this" if len(doubtful) == 1 else "these"
             yield f"{MARK} the dialogue may not say {this}: support {', '.join(map(_support, doubtful))}"
     if summary.dropped:
-        said = ((one.text, one) for one in summary.dropped)
-        yield f"(left out, as the dialogue may not say it: {'; '.join(_named(*one) for one in said)})"
+        out = [_named(one.text, one) for one in summary.dropped if summary.is_doubtful(one)]
+        rest = [_named(one.text, one) for one in summary.dropped if not summary.is_doubtful(one)]
+        along = f"; and with it: {'; '.join(rest)}" if rest else ""
+        yield f"(left out, as the dialogue may not say it: {'; '.join(out)}{along})"
     if unknown := sum(one.support is None for one in summary.statements):
         yield f"({unknown} of {len(summary.statements)} statements could not be verified)"
     if flags := dict.fromkeys(flag for one in summary.statements for flag in one.flags):
