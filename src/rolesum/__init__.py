@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rolesum.dialogue import Bundle, Dialogue, Example, RoleSummary, Statement, Turn
+from rolesum.dialogue import Bundle, Dialogue, Example, RoleSummary, Statement, SummaryStatement, Turn
 from rolesum.errors import RolesumError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "RoleSummary",
     "RolesumError",
     "Statement",
+    "SummaryStatement",
     "Turn",
     "__version__",
     "load_dialogues",

@@ -116,10 +116,33 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryStatement:
+    """A statement of a summary, and whether its dialogue says it.
+
+    Attributes:
+        start: Where it begins in the summary's text, in characters. If it was left out, where it stood.
+        end: Where it ends; the same as `start` if it was left out.
+        text: What was verified: the statement as a sentence of its own, with the text before it where it has a pronoun.
+        support: The probability, 0 to 1, that the dialogue says it; None where it could not be verified.
+        turns: The places (from 0) of the turns that hold most of it, best first.
+        flags: What the model-free checks find in it, each a short reason.
+    """
+
+    start: int
+    end: int
+    text: str
+    support: float | None = None
+    turns: tuple[int, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RoleSummary:
     """The summary that an engine wrote for one role of one dialogue.
 
-    `coverage` is None if the model read the whole dialogue at once.
+    `coverage` is None if the model read the whole dialogue at once. `statements` are those of the text, in their order,
+    and `dropped` those that were left out of it; a statement whose support is under `support_threshold` is doubtful.
+    The threshold is None where nothing was verified.
     """
 
     dialogue_id: str
@@ -131,6 +154,18 @@ class RoleSummary:
     lowest_logprob: float | None = None
     seconds: float = 0.0
     coverage: Coverage | None = None
+    statements: tuple[SummaryStatement, ...] = ()
+    dropped: tuple[SummaryStatement, ...] = ()
+    support_threshold: float | None = None
+
+    @property
+    def doubtful(self) -> tuple[SummaryStatement, ...]:
+        """The statements that the dialogue may not say: their support is under the threshold."""
+        return tuple(one for one in self.statements if self.is_doubtful(one))
+
+    def is_doubtful(self, statement: SummaryStatement) -> bool:
+        """Whether a statement of this summary has a support under the threshold."""
+        return statement.support is not None and statement.support < (self.support_threshold or 0.0)
 
 
 def make_bundle(

@@ -39,6 +39,15 @@ def test_a_model_summarizes_files_and_directories_and_the_same_command_goes_on(t
     assert isinstance(command(*asked, "--roles", "overall").exception, UsageError)
 
 
+def test_one_of_several_samples_is_chosen(tmp_path):
+    asked = (short_dialogues("en-train", 3, 2), tmp_path / "out", "--model", model_dir("llama"), *OPTIONS)
+    several = ("--samples", 2, "--temperature", 1, "--choose", "mbr", "--roles", "overall")
+    done = command(*asked, *several)
+    assert done.exit_code == 0 and len(list((tmp_path / "out").glob("summaries-*.jsonl"))) == 2
+    state = json.loads((tmp_path / "out" / "state.json").read_text(encoding="utf-8"))
+    assert {"samples": 2, "choose": "mbr"}.items() <= state["settings"].items()
+
+
 def test_where_every_dialogue_fails_the_exit_code_is_that_of_bad_data(tmp_path):
     (tmp_path / "in.jsonl").write_text('{"id": "a", "turns": []}\n', encoding="utf-8")
     done = command(tmp_path / "in.jsonl", tmp_path / "out", "--model", model_dir("llama"), *OPTIONS)

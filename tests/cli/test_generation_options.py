@@ -5,7 +5,7 @@ from dataclasses import fields
 import typer
 from typer.testing import CliRunner
 
-from rolesum.cli.generation_options import GenerationOptions, RedactedGenerationOptions, with_options
+from rolesum.cli.generation_options import GenerationOptions, SummarizeOptions, with_options
 from rolesum.cli.main import app
 from rolesum.generation import Decoding
 from rolesum.generation.engine import DECODING_OPTIONS
@@ -43,10 +43,10 @@ def test_options_come_to_its_fields():
         "Li",
         "--last",
     )
-    options = RedactedGenerationOptions(
+    options = SummarizeOptions(
         roles="user", speaker=["A=user", "B=agent"], decoding=Decoding(beams=3), redact_name=["Li"]
     )
-    assert command(RedactedGenerationOptions, "chat.txt", *said) == ("chat.txt", options, True)
+    assert command(SummarizeOptions, "chat.txt", *said) == ("chat.txt", options, True)
     config = options.summarizer_config("transformers", long_dialogues="refine")
     assert (config.roles, config.decoding.beams, config.long_dialogues) == (("user",), 3, "refine")
     assert config.redact and config.hidden_names == ("Li",)
@@ -55,8 +55,8 @@ def test_options_come_to_its_fields():
 
 def test_help_of_each_command_shows_all_options():
     for name, kind in (
-        ("summarize", RedactedGenerationOptions),
-        ("batch", RedactedGenerationOptions),
+        ("summarize", SummarizeOptions),
+        ("batch", SummarizeOptions),
         ("evaluate", GenerationOptions),
     ):
         shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout

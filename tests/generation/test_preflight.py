@@ -8,7 +8,6 @@ from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_samples
 from rolesum.generation.preflight import check_before_loading
-from rolesum.generation.rerank import get_reranker
 
 ENGLISH = Dialogue("e", (Turn("Anna", "hi"), Turn("Tom", "hello")), source="chat.txt")
 CHINESE = Dialogue(
@@ -51,5 +50,5 @@ def test_the_base_of_an_adapter_counts(tmp_path):
 
 def test_beams_and_samples_are_refused_for_what_they_are():
     with pytest.raises(UsageError, match="beams and several samples do not go together") as told:
-        check_samples(4, get_reranker("mbr"), Decoding(beams=4))
+        check_samples(4, Decoding(beams=4), has_choice=True)
     assert "temperature" not in str(told.value)

@@ -18,7 +18,14 @@ from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.verification import Verifier, verify
 from rolesum.instructions import load_instruction_set
 from rolesum.metrics.calibration import HIGHEST, LOWEST, sigmoid
-from rolesum.models.adapter_metadata import store_verify_temperature
+from rolesum.models.adapter_metadata import (
+    read_metadata,
+    store_verify_temperature,
+    store_verify_threshold,
+    verify_temperature,
+    verify_threshold,
+    write_metadata,
+)
 from rolesum.models.loading import load_model
 
 DIALOGUES = read_dialogues(STATEMENTS)
@@ -70,8 +77,20 @@ def test_an_adapter_is_asked_in_its_own_words_and_its_temperature_is_read(adapte
 
 
 def test_a_temperature_is_not_stored_beside_weights_that_were_not_trained_to_verify(tmp_path):
-    with pytest.raises(ModelError, match="not trained to verify"):
-        store_verify_temperature(tmp_path, 2.0)
+    for store in (store_verify_temperature, store_verify_threshold):
+        with pytest.raises(ModelError, match="not trained to verify"):
+            store(tmp_path, 0.5)
+
+
+def test_a_threshold_is_stored_beside_the_temperature_and_is_a_half_without(tmp_path):
+    write_metadata(tmp_path, {"recipe": "mine", "verify": {"weight": 1.0, "temperature": 2.0}})
+    assert verify_threshold(read_metadata(tmp_path)) == 0.5
+    store_verify_threshold(tmp_path, 0.3)
+    stored = read_metadata(tmp_path)
+    assert (verify_threshold(stored), verify_temperature(stored), stored["recipe"]) == (0.3, 2.0, "mine")
+    for wrong in ("high", True, -0.1, 1.1):
+        with pytest.raises(ModelError, match="is not a number from 0 to 1"):
+            verify_threshold({"verify": {"threshold": wrong}})
 
 
 def relabeled(statement, odds, wrong):

@@ -1,11 +1,12 @@
 """Statements about dialogues for a tiny model, and recipes that train on them."""
 
+import functools
 from dataclasses import replace
 
 import torch
 import yaml
 
-from helpers.small_runs import raw_recipe
+from helpers.small_runs import raw_recipe, trained
 from helpers.tiny import folder, short_dialogues
 from rolesum.dialogue import Statement
 from rolesum.formats import read_dialogues
@@ -72,3 +73,9 @@ def pieces(number, texts):
         parts = [text[start : start + 20] for start in range(0, 20 * count, 20)]
         found.append([*(f"Piece {part}" for part in parts), "It rained."] if count else [])
     return found
+
+
+@functools.cache
+def verify_adapter():
+    """An adapter of a tiny model that was trained to summarize and to verify; tests leave it as it is."""
+    return trained(folder() / "verify-run", verify_recipe(roles=["overall", "user", "agent"])).adapter

@@ -118,7 +118,7 @@ def run_batch(
     """
     if read_options.limit is not None or read_options.max_problems is not None:
         raise UsageError("a batch reads all of its inputs", fix="leave limit and max_problems out of the read options")
-    config = config or SummarizerConfig()
+    config = (config or SummarizerConfig()).resolved()
     directory = OutputDirectory(Path(out))
     files = expand_inputs(inputs, directory.path, read_options.format)
     all_settings = {**_settings(config, read_options), "shard_size": shard_size, **(settings or {})}
@@ -226,8 +226,9 @@ def _model_files(config: SummarizerConfig) -> list[Path]:
 def _settings(config: SummarizerConfig, read_options: ReadOptions) -> dict[str, Any]:
     """The settings that affect the summaries of given files, as JSON values; a callable must be named by the caller."""
     spec = {name: value for name, value in _as_json(config.spec).items() if name not in NON_SEMANTIC_SETTINGS}
-    rest = {name: value for name, value in _as_json(replace(config, reranker=None)).items() if name != "spec"}
-    return {**spec, **rest.pop("decoding"), **rest, **_as_json(replace(read_options, skip=()))}
+    others = (one.name for one in fields(config) if one.name not in ("spec", "decoding", "reranker"))
+    rest = {name: _as_json(getattr(config, name)) for name in others}
+    return {**spec, **_as_json(config.decoding), **rest, **_as_json(replace(read_options, skip=()))}
 
 
 def _as_json(value: Any) -> Any:

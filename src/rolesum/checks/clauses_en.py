@@ -98,6 +98,11 @@ def split_clauses(sentence: str) -> Iterator[tuple[int, int, str]]:
     yield start, len(sentence), _as_sentence(carried + sentence[start:])
 
 
+def ends_with_verb(clause: str) -> bool:
+    """Whether the last word of a clause is a verb, whose object may stand in the next one: "found and reserved one"."""
+    return any(verb.end() == len(clause) for verb in _FINITE.finditer(clause))
+
+
 def _front(left: str, right: str, boundary: re.Match[str]) -> str | None:
     """What the clause on the right gets in front, "" where it has its own subject; None where none begins there."""
     subject = _subject(left)

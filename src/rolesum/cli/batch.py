@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
-from rolesum.cli.generation_options import RedactedGenerationOptions, with_options
+from rolesum.cli.generation_options import SummarizeOptions, with_options
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
 
-@with_options(RedactedGenerationOptions)
+@with_options(SummarizeOptions)
 def batch(
     paths: Annotated[
         list[str],
@@ -22,7 +22,7 @@ def batch(
         ),
     ],
     *,
-    options: RedactedGenerationOptions,
+    options: SummarizeOptions,
     engine: EngineOption = "transformers",
     shard_size: Annotated[
         int,

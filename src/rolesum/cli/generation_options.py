@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -35,8 +35,10 @@ from rolesum.cli.options import (
     ServedModel,
     Skip,
     Speakers,
+    SupportThreshold,
     UnknownSpeaker,
     Url,
+    Verify,
     VllmOptions,
     read_options,
     role_list,
@@ -140,8 +142,11 @@ class GenerationOptions(EngineOptions):
             json_path=self.json_path,
         )
 
-    def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
-        """The configuration of the Summarizer. `long_dialogues` applies if neither the options nor a recipe set it."""
+    def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
+        """The configuration of the Summarizer. `long_dialogues` applies if neither the options nor a recipe set it.
+
+        `more` are further fields of the configuration.
+        """
         from rolesum.generation.rerank import get_reranker
         from rolesum.generation.summarizer import SummarizerConfig
 
@@ -152,23 +157,30 @@ class GenerationOptions(EngineOptions):
             long_dialogues=self.long_dialogues or self.role_config.long_dialogues or long_dialogues,
             samples=self.samples,
             reranker=get_reranker(self.choose) if self.choose else None,
+            **more,
         )
 
 
 @dataclass(frozen=True)
-class RedactedGenerationOptions(GenerationOptions):
-    """Generation options, and what is masked before the model sees a dialogue."""
+class SummarizeOptions(GenerationOptions):
+    """Generation options, what is masked before the model sees a dialogue, and what becomes of doubtful statements."""
 
     redact: Redact = False
     redact_name: RedactNames = None
+    verify: Verify = None
+    support_threshold: SupportThreshold = None
 
-    def summarizer_config(self, engine: str, long_dialogues: str = "refuse") -> "SummarizerConfig":
+    def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
         aliases = self.role_config.aliases
-        return replace(
-            super().summarizer_config(engine, long_dialogues),
+        return super().summarizer_config(
+            engine,
+            long_dialogues,
             redact=self.redact or bool(self.redact_name),
             hidden_names=tuple(self.redact_name or ()),
             kept_labels=tuple(alias for role, others in aliases.items() for alias in (role, *others)),
+            verify=self.verify,
+            support_threshold=self.support_threshold,
+            **more,
         )
 
 

@@ -172,6 +172,21 @@ Choose = Annotated[
         help="How to pick one of --samples: mbr (most similar to the others), checks (fewest problems) or likeliest.",
     ),
 ]
+Verify = Annotated[
+    str | None,
+    typer.Option(
+        "--verify",
+        help="Statements that the dialogue may not say: flag (mark them), rerank (take the best-supported of "
+        "--samples), drop (leave them out) or off. Default: flag if the adapter was trained to verify, else off.",
+    ),
+]
+SupportThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--support-threshold",
+        help="Support, 0 to 1, under which a statement is doubtful. Default: the adapter's, or 0.5.",
+    ),
+]
 LongDialogues = Annotated[
     str | None,
     typer.Option(

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from rolesum.cli.generation_options import RedactedGenerationOptions, with_options
+from rolesum.cli.generation_options import SummarizeOptions, with_options
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
 
-@with_options(RedactedGenerationOptions)
+@with_options(SummarizeOptions)
 def summarize(
     file: Annotated[str, typer.Argument(help="File of dialogues, or - for standard input.", show_default=False)] = "-",
     *,
-    options: RedactedGenerationOptions,
+    options: SummarizeOptions,
     engine: EngineOption = "transformers",
     stream: Annotated[
         bool | None,
@@ -72,7 +72,7 @@ def summarize(
         streaming.stream(dialogues[0], Summarizer(config), write)
         return
     summaries = summarize_dialogues(dialogues, config)
-    text = format_json_lines(summaries) if as_json else format_blocks(summaries)
+    text = format_json_lines(summaries) if as_json else format_blocks(summaries, styled=not out and sys.stdout.isatty())
     if out:
         atomic_write_text(out, text)
     else:

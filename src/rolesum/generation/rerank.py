@@ -52,7 +52,7 @@ def _by_agreement(scorer: Scorer | None, dialogue: Dialogue, role: str, texts: S
     weights = np.array([counts[text] for text in different])
     # Equal texts count as often as they were sampled, but no text counts for itself.
     gain = dict(zip(different, similarity @ weights - np.diag(similarity), strict=True))
-    return _best(texts, lambda one: (gain[one.text],))
+    return best_text(texts, lambda one: (gain[one.text],))
 
 
 def _scorer_for(dialogue: Dialogue, texts: Sequence[str]) -> Scorer:
@@ -66,7 +66,7 @@ def _scorer_for(dialogue: Dialogue, texts: Sequence[str]) -> Scorer:
 def _by_checks(dialogue: Dialogue, role: str, texts: Sequence[Generation]) -> int:
     """The text with the fewest flags; of those with equally few, the one with the highest mean log-probability."""
     found = {text: count_flags(dialogue, role, text) for text in {one.text for one in texts}}
-    return _best(texts, lambda one: (-found[one.text], _logprob(one)))
+    return best_text(texts, lambda one: (-found[one.text], _logprob(one)))
 
 
 def count_flags(dialogue: Dialogue, role: str, text: str) -> int:
@@ -79,14 +79,14 @@ def count_flags(dialogue: Dialogue, role: str, text: str) -> int:
 def _by_likelihood(dialogue: Dialogue, role: str, texts: Sequence[Generation]) -> int:
     if all(one.mean_logprob is None for one in texts):
         raise UsageError("this engine gives no log-probabilities to choose by", fix="use --choose mbr or checks")
-    return _best(texts, lambda one: (_logprob(one),))
+    return best_text(texts, lambda one: (_logprob(one),))
 
 
 def _logprob(one: Generation) -> float:
     return -np.inf if one.mean_logprob is None else one.mean_logprob
 
 
-def _best(texts: Sequence[Generation], value: Callable[[Generation], tuple[float, ...]]) -> int:
+def best_text(texts: Sequence[Generation], value: Callable[[Generation], tuple[float, ...]]) -> int:
     """The number of the first of the best texts. Values are rounded, so that the order of a sum makes no difference."""
 
     def key(number: int) -> tuple[bool, tuple[float, ...]]:

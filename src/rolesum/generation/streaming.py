@@ -34,13 +34,13 @@ class BlockStreamer:
             self.write(added)
 
     def end(self, summaries: Sequence[RoleSummary]) -> None:
-        """Write what has not been written yet."""
+        """Write what has not been written yet, and behind each text what a reader must know beside it."""
         for role, summary in enumerate(summaries):
             if role > self.shown:
                 self._open(role)
             shown = self.texts[role].strip()
             rest = summary.text[len(shown) :] if summary.text.startswith(shown) else f"\n{summary.text}"
-            self.write(f"{rest}{block_notes(summary)}\n")
+            self.write(f"{rest}{block_notes(summary, quoted=True)}\n")
 
     def _open(self, role: int) -> None:
         self.write(("\n" if role else "") + block_heading(self.roles[role]) + self.texts[role])

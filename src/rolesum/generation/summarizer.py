@@ -1,7 +1,7 @@
 """The Summarizer: an engine and all options that decide its summaries; and summaries as text or JSON."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +9,22 @@ from rolesum import strict_json
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
+from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Decoding, Engine, OnText
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy, summarize
+from rolesum.generation.statement_notes import marked_text, statement_notes, statement_records
+from rolesum.generation.support import (
+    add_evidence,
+    add_statements,
+    can_verify,
+    check_verify_options,
+    choose_mode,
+    open_verifier,
+    support_reranker,
+)
 from rolesum.instructions import SectionSet, load_sections
+from rolesum.models.adapter_metadata import verify_threshold
 from rolesum.recipe_loading import load_recipe
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
@@ -31,6 +43,11 @@ class SummarizerConfig:
     the sections that are set. See `summarize` for `long_dialogues`, `samples` and `reranker`. With `redact`, the model
     sees placeholders: `hidden_names` are masked beside the speakers' names, `kept_labels` are speaker labels that are
     not names.
+
+    `verify` says what becomes of the statements of a summary: "off" verifies none, "flag" gives each its support,
+    "rerank" takes the sample whose lowest support is highest, "drop" leaves those under the threshold out. None is
+    flag where the adapter was trained to verify statements and the engine is transformers, else off. Without a
+    `support_threshold`, the adapter's holds.
     """
 
     spec: EngineSpec = field(default_factory=EngineSpec)
@@ -42,22 +59,50 @@ class SummarizerConfig:
     redact: bool = False
     hidden_names: tuple[str, ...] = ()
     kept_labels: tuple[str, ...] = ()
+    verify: str | None = None
+    support_threshold: float | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for options that exclude each other, before anything is loaded."""
         check_strategy(self.long_dialogues)
-        check_samples(self.samples, self.reranker, self.decoding)
-        if self.reranker and self.samples == 1:
+        check_verify_options(self.verify, self.support_threshold, self.spec.engine)
+        by_support = self.verify == "rerank"
+        if by_support and self.reranker:
+            raise UsageError("--verify rerank and --choose both choose a sample", fix="leave one of them out")
+        check_samples(self.samples, self.decoding, has_choice=by_support or self.reranker is not None)
+        if (by_support or self.reranker) and self.samples == 1:
             raise UsageError("there is nothing to choose among", fix="add --samples 4 --temperature 0.7")
+
+    def resolved(self) -> "SummarizerConfig":
+        """The configuration with `verify` chosen, as far as the files of the model decide it before it is loaded.
+
+        Raises UsageError where statements are to be verified and cannot be.
+        """
+        able = can_verify(self.spec)
+        if able is None:
+            return self
+        mode = choose_mode(self.verify, self.support_threshold, able)
+        return self if mode == "off" else replace(self, verify=mode)
 
 
 class Summarizer:
-    """Summarizes dialogues with one engine and one configuration."""
+    """Summarizes dialogues with one engine and one configuration.
+
+    Attributes:
+        config: The configuration.
+        engine: The engine.
+        verify: What becomes of the statements: off, flag, rerank or drop.
+    """
 
     def __init__(self, config: SummarizerConfig, engine: Engine | None = None) -> None:
-        """Loads the engine of the configuration, unless one is given. Raises as EngineSpec.open does."""
-        self.config = config
+        """Loads the engine of the configuration, unless one is given.
+
+        Raises as EngineSpec.open does, and UsageError where statements are to be verified and cannot be.
+        """
+        self.config = config = config if engine else config.resolved()
         self.engine = engine or config.spec.open()
+        self._verifier = None if config.verify == "off" else open_verifier(self.engine)
+        self.verify = choose_mode(config.verify, config.support_threshold, self._verifier is not None)
 
     def roles_for(self, dialogue: Dialogue) -> tuple[str, ...]:
         """The roles that a dialogue is summarized for."""
@@ -86,23 +131,55 @@ class Summarizer:
         masked = [self._redacted(one) for one in dialogues] if config.redact else []
         roles = [self.roles_for(one) for one in dialogues]
         self._warn_untrained(role for own in roles for role in own)
+        if self.verify == "drop":
+            on_text = None  # what is left out would have been shown
+        shown = [one.dialogue for one in masked] or dialogues
         found = summarize(
-            [one.dialogue for one in masked] or dialogues,
+            shown,
             self.engine,
             roles,
             config.decoding,
             long_dialogues=config.long_dialogues,
             samples=config.samples,
-            reranker=config.reranker,
+            reranker=self._reranker,
             on_done=on_done,
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,
         )
+        if self._verifier:
+            found = self._with_statements(found, shown, dialogues, masked)
         if not masked:
             return found
         restored, left = restore_summaries(found, masked)
         if left:
             log(f"{left} placeholders in the summaries stand for no value: the model made them up")
         return restored
+
+    @property
+    def _reranker(self) -> "Reranker | None":
+        return support_reranker(self._verifier) if self._verifier and self.verify == "rerank" else self.config.reranker
+
+    def _with_statements(
+        self,
+        summaries: Sequence[Sequence[RoleSummary]],
+        shown: Sequence[Dialogue],
+        dialogues: Sequence[Dialogue],
+        masked: Sequence[Redacted],
+    ) -> list[list[RoleSummary]]:
+        """The summaries, still redacted if the dialogues that the model was `shown` are, with what supports them."""
+        assert self._verifier
+        threshold = self.config.support_threshold
+        if threshold is None:
+            threshold = verify_threshold(self._verifier.engine.loaded.metadata)
+        verified = add_statements(summaries, shown, self._verifier, threshold)
+        found = [
+            add_evidence(of_dialogue, dialogue, masked[number].put_back if masked else str)
+            for number, (of_dialogue, dialogue) in enumerate(zip(verified, dialogues, strict=True))
+        ]
+        if self.verify != "drop":
+            return found
+        return [
+            [drop_doubtful(one, dialogue.language) for one in of] for of, dialogue in zip(found, shown, strict=True)
+        ]
 
     def _warn_untrained(self, roles: Iterable[str]) -> None:
         """Log the roles that the adapter was not trained for, each once in a process: their summaries are guesses."""
@@ -174,13 +251,18 @@ def load_role_config(adapter: Path | None, recipe: str | None, sections: str | N
     return RoleConfig(aliases, definitions, chosen, long_dialogues)
 
 
-def format_blocks(summaries: Sequence[Sequence[RoleSummary]]) -> str:
-    """One block per role, each headed by its role; several dialogues are headed by their ids."""
+def format_blocks(summaries: Sequence[Sequence[RoleSummary]], *, styled: bool = False) -> str:
+    """One block per role, each headed by its role; several dialogues are headed by their ids.
+
+    Doubtful statements are marked, and dim where the text is `styled` for a terminal.
+    """
     blocks = []
     for of_dialogue in summaries:
         if len(summaries) > 1:
             blocks.append(f"# {of_dialogue[0].dialogue_id}")
-        blocks += [f"{block_heading(one.role)}{one.text}{block_notes(one)}" for one in of_dialogue]
+        blocks += [
+            f"{block_heading(one.role)}{marked_text(one, styled=styled)}{block_notes(one)}" for one in of_dialogue
+        ]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -188,13 +270,16 @@ def block_heading(role: str) -> str:
     return f"[{role}]\n"
 
 
-def block_notes(summary: RoleSummary) -> str:
-    """What a reader must know beside a text: that the limit cut it off, or how much of the dialogue was read."""
+def block_notes(summary: RoleSummary, *, quoted: bool = False) -> str:
+    """What a reader must know beside a text: that the limit cut it off, what was read, what the dialogue may not say.
+
+    `quoted` is for a text that was shown without marks: its doubtful statements are named.
+    """
     notes = " […cut by --max-new-tokens]" if summary.finish_reason == "length" else ""
     if (seen := summary.coverage) is not None:
         chunks = f", {seen.chunks} chunks" if seen.chunks > 1 else ""
         notes += f"\n({seen.strategy}: {seen.read} of {seen.turns} turns read{chunks})"
-    return notes
+    return notes + "".join(f"\n{note}" for note in statement_notes(summary, quoted=quoted))
 
 
 def format_json_lines(summaries: Sequence[Sequence[RoleSummary]]) -> str:
@@ -203,10 +288,11 @@ def format_json_lines(summaries: Sequence[Sequence[RoleSummary]]) -> str:
 
 
 def summary_record(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
-    """The JSON record of a dialogue: id, summaries by role, roles that the limit cut off, statistics by role."""
+    """The JSON record of a dialogue: id, summaries by role, roles that the limit cut off, statements, statistics."""
     value: dict[str, Any] = {"id": summaries[0].dialogue_id, "summaries": {one.role: one.text for one in summaries}}
     if truncated := [one.role for one in summaries if one.finish_reason == "length"]:
         value["truncated"] = truncated
+    value |= statement_records(summaries)
     value["stats"] = {one.role: _stats(one) for one in summaries}
     return value
 

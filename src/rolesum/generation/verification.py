@@ -17,7 +17,7 @@ from math import isfinite
 import torch
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, ModelError, Problem, UsageError
+from rolesum.errors import DataError, ModelError, Problem, ResourceError, UsageError
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.follow_up import FollowUp
 from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS
@@ -25,6 +25,7 @@ from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import Prompt
 from rolesum.metrics import calibration
 from rolesum.models.adapter_metadata import verify_temperature
+from rolesum.models.allocator import is_out_of_memory
 from rolesum.models.prompt_model import LoadedModel
 
 # The statements of each text of a prompt, given the number of the prompt and its texts in the order of its branches.
@@ -74,7 +75,8 @@ class Verifier:
         """The probabilities of each dialogue's statements, which are `statements` at the dialogue's place.
 
         Raises DataError with all the dialogues that do not fit the model, ModelError for a language that the model does
-        not read and for answers that are not single tokens.
+        not read and for answers that are not single tokens, ResourceError where the device has no memory for a dialogue
+        and one statement.
         """
         return [self.to_probabilities(of) for of in self.log_odds(dialogues, statements)]
 
@@ -99,20 +101,39 @@ class Verifier:
 
     def log_odds(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[list[float]]:
         """The difference of the answers' logits, z(yes) - z(no), of each statement. Raises as `verify_all` does."""
-        loaded = self.engine.loaded
-        loaded.check_languages(list(dialogues))
+        self.engine.loaded.check_languages(list(dialogues))
         found = [[0.0] * len(of) for of in statements]
         for group in self._groups(self._questions(dialogues, statements)):
-            with torch.inference_mode():
-                logits = self.engine.new_decoder().prefill([one.prompt for one in group], 1)  # (statements, vocabulary)
-            loaded.check_finite(logits)
-            ids = [one.answers for one in group for _ in one.prompt.branches]
-            chosen = logits.gather(1, torch.tensor(ids, device=logits.device)).double()  # (statements, 2)
-            differences = iter((chosen[:, 0] - chosen[:, 1]).tolist())
-            for one in group:
-                for place in range(len(one.prompt.branches)):
-                    found[one.prompt.index][one.first + place] = next(differences)
+            for one, odds in self._answer(group):
+                found[one.prompt.index][one.first : one.first + len(odds)] = odds
         return found
+
+    def _answer(self, group: Sequence[_Question]) -> Iterator[tuple[_Question, list[float]]]:
+        """Each question with its log-odds; where memory runs out, by smaller groups and then by fewer statements."""
+        try:
+            odds = self._compute(group)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            yield from zip(group, odds, strict=True)
+            return
+        torch.cuda.empty_cache()  # here: the error no longer holds the tensors
+        if not (smaller := _halves(group)):
+            what = "a dialogue and one statement do not fit the device's memory"
+            raise ResourceError(what, fix="use --device cpu")
+        for half in smaller:
+            yield from self._answer(half)
+
+    def _compute(self, group: Sequence[_Question]) -> list[list[float]]:
+        """The log-odds of each question's statements, in one prefill."""
+        with torch.inference_mode():
+            logits = self.engine.new_decoder().prefill([one.prompt for one in group], 1)  # (statements, vocabulary)
+        self.engine.loaded.check_finite(logits)
+        ids = [one.answers for one in group for _ in one.prompt.branches]
+        chosen = logits.gather(1, torch.tensor(ids, device=logits.device)).double()  # (statements, 2)
+        differences = iter((chosen[:, 0] - chosen[:, 1]).tolist())
+        return [[next(differences) for _ in one.prompt.branches] for one in group]
 
     def fit_temperature(self, dialogues: Sequence[Dialogue]) -> float:
         """The temperature that fits the labeled statements of the dialogues best: see calibration.fit_temperature.
@@ -207,6 +228,20 @@ class _PromptFollowUp:
         likely = iter(self.owner.verifier.to_probabilities([said - not_said for said, not_said in logits]))
         of_prompt = [[next(likely) if fits else None for fits in of] for of in self.fits]
         self.owner.probabilities[self.number] = of_prompt
+
+
+def _halves(group: Sequence[_Question]) -> list[Sequence[_Question]]:
+    """Two groups of half as many questions, or of one question with half of its statements; none of one statement."""
+    if (middle := len(group) // 2) > 0:
+        return [group[:middle], group[middle:]]
+    (one,) = group
+    middle, end = len(one.prompt.branches) // 2, len(one.prompt.branches)
+    if not middle:
+        return []
+    return [
+        [_Question(_with_branches(one.prompt, start, stop), one.first + start, one.answers)]
+        for start, stop in ((0, middle), (middle, end))
+    ]
 
 
 def verify(

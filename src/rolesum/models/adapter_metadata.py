@@ -20,6 +20,7 @@ from rolesum.instructions import InstructionSet, SectionSet
 METADATA_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
 ADAPTER_FOLDER, MODEL_FOLDER = "adapter", "model"  # in the directory of a run: what it trained
+DEFAULT_THRESHOLD = 0.5  # of support, where the metadata have none
 
 
 # Options of LoRA that change nothing of what A and B mean, or that are said by the tensors themselves.
@@ -57,7 +58,7 @@ class AdapterMetadata(TypedDict, total=False):
     definitions: dict[str, str]  # custom role -> what it is
     aliases: dict[str, list[str]]
     sections: dict[str, Any] | None
-    verify: dict[str, Any] | None  # of what was trained to verify statements: its weight, and a fitted temperature
+    verify: dict[str, Any] | None  # of what was trained to verify statements: its weight; a temperature, a threshold
 
 
 _TYPES: dict[str, Any] = {
@@ -190,13 +191,34 @@ def verify_temperature(metadata: AdapterMetadata) -> float:
     return float(found)
 
 
+def verify_threshold(metadata: AdapterMetadata) -> float:
+    """The support, 0 to 1, under which a statement is doubtful; DEFAULT_THRESHOLD where none was stored.
+
+    Raises ModelError for a number that is none.
+    """
+    found = (metadata.get("verify") or {}).get("threshold", DEFAULT_THRESHOLD)
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= 1:
+        what = f"verify.threshold: {found!r} is not a number from 0 to 1"
+        raise ModelError(what, METADATA_FILE, "choose it again, or remove it")
+    return float(found)
+
+
 def store_verify_temperature(directory: str | Path, temperature: float) -> None:
     """Write a fitted temperature into the metadata of trained weights. Raises ModelError where there are none."""
+    _store_verify(directory, "temperature", temperature)
+
+
+def store_verify_threshold(directory: str | Path, threshold: float) -> None:
+    """Write a chosen threshold into the metadata of trained weights. Raises ModelError where there are none."""
+    _store_verify(directory, "threshold", threshold)
+
+
+def _store_verify(directory: str | Path, key: str, value: float) -> None:
     folder = Path(directory)
     metadata = read_metadata(folder)
     if not metadata.get("verify"):
         raise ModelError("these weights were not trained to verify statements", str(folder), "train with verify")
-    verify = {**(metadata["verify"] or {}), "temperature": temperature}
+    verify = {**(metadata["verify"] or {}), key: value}
     atomic_write_text(folder / METADATA_FILE, _to_json({**metadata, "verify": verify}))
 
 

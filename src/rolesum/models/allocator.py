@@ -1,4 +1,4 @@
-"""Configure the C library's allocator to keep freed memory for later allocations.
+"""Memory: configures the C library's allocator to keep what is freed, and tells errors of memory from others.
 
 By default glibc gives the memory of large tensors back to the system and asks for it again an operator later: every
 page of it is then mapped and cleared again, which can cost more than the operator itself.
@@ -6,6 +6,8 @@ page of it is then mapped and cleared again, which can cost more than the operat
 
 import ctypes
 import os
+
+import torch
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -22,3 +24,8 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, FROM_HEAP) and mallopt(M_TRIM_THRESHOLD, KEPT))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python or torch got no memory: torch has OutOfMemoryError for GPUs, a RuntimeError for a CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rolesum.dialogue import Dialogue, RoleSummary
+from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.redaction.everywhere import Mask, Masks, find_masks
 from rolesum.redaction.find import KINDS, NAME
@@ -51,13 +51,14 @@ class Redacted:
             for found in _LOOSE.finditer(text)
             if found[0] not in self.values and found[1].upper() not in self.taken
         ]
-        return Restored(self._put_back(text), tuple(left))
+        return Restored(self.put_back(text), tuple(left))
 
     def restored_dialogue(self) -> Dialogue:
         """The original dialogue, with every value in the form in which it stood there."""
         return self.original
 
-    def _put_back(self, text: str) -> str:
+    def put_back(self, text: str) -> str:
+        """The text of `restore`."""
         return PLACEHOLDER.sub(lambda found: self.values.get(found[0], found[0]), text)
 
 
@@ -116,10 +117,29 @@ def restore_summaries(
     """The summaries of redacted dialogues with the values restored, and how many placeholders have no value."""
     left, out = 0, []
     for of_dialogue, one in zip(summaries, redacted, strict=True):
-        restored = [one.restore(summary.text) for summary in of_dialogue]
-        left += sum(len(each.left) for each in restored)
-        out.append([replace(old, text=new.text) for old, new in zip(of_dialogue, restored, strict=True)])
+        left += sum(len(one.restore(summary.text).left) for summary in of_dialogue)
+        out.append([_restored_summary(summary, one) for summary in of_dialogue])
     return out, left
+
+
+def _restored_summary(summary: RoleSummary, redacted: Redacted) -> RoleSummary:
+    """The summary with the values restored, and its statements where they then stand."""
+
+    def place(before: int) -> int:
+        return len(redacted.put_back(summary.text[:before]))  # statements end outside of placeholders
+
+    def restored(statements: Sequence[SummaryStatement]) -> tuple[SummaryStatement, ...]:
+        return tuple(
+            replace(one, start=place(one.start), end=place(one.end), text=redacted.put_back(one.text))
+            for one in statements
+        )
+
+    return replace(
+        summary,
+        text=redacted.put_back(summary.text),
+        statements=restored(summary.statements),
+        dropped=restored(summary.dropped),
+    )
 
 
 @dataclass

@@ -16,6 +16,7 @@ from rolesum.console import log, progress_bar
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.file_state import unchanged_while_read
 from rolesum.generation.decoding.decoder_check import choose_decoder
+from rolesum.models.allocator import is_out_of_memory
 from rolesum.models.base_adapter import BaseAdapter, base_adapter_notes, read_base_adapter, with_base_adapter
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import LoadedModel, PromptModel
@@ -338,15 +339,11 @@ def _memory_errors() -> Iterator[None]:
     """Raises ResourceError where a device runs out of memory inside."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # torch has OutOfMemoryError for GPUs, a RuntimeError for a CPU
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         fix = "lower training.tokens_per_batch and raise training.gradient_accumulation, or gradient_checkpointing"
         raise ResourceError("the model or its batches do not fit the device's memory", fix=fix) from None
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def summarize(
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
     runner = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text)
-    check_samples(samples, reranker, runner.decoding)
+    check_samples(samples, runner.decoding, has_choice=reranker is not None)
     if long_dialogues == "refuse":
         return _refuse(runner, dialogues, chosen, on_done)
     pairs = enumerate(zip(dialogues, chosen, strict=True))
@@ -84,12 +84,12 @@ def check_strategy(name: str) -> None:
         raise UsageError(f'unknown strategy "{name}" for long dialogues', fix=did_you_mean(name, STRATEGIES))
 
 
-def check_samples(samples: int, reranker: "Reranker | None", decoding: Decoding) -> None:
+def check_samples(samples: int, decoding: Decoding, *, has_choice: bool) -> None:
     """Raise UsageError for several samples that would be equal, or of which none is picked."""
     if samples > 1 and decoding.beams > 1:
         what = "beams and several samples do not go together: beam search finds one text, samples are drawn by chance"
         raise UsageError(what, fix="leave out --beams, or leave out --samples")
-    if samples > 1 and (reranker is None or not decoding.temperature):
+    if samples > 1 and not (has_choice and decoding.temperature):
         raise UsageError("several samples need a temperature and a choice", fix="add --temperature 0.7 --choose mbr")
 
 

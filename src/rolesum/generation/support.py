@@ -1,0 +1,250 @@
+"""The statements of summaries: how far the dialogue supports each, by a model that verifies them and by checks.
+
+A statement's support is the probability that the dialogue says it. Where the dialogue does not fit the model with the
+statement, it is read in chunks of turns, and the support is the highest that a chunk gives. What fails to be verified
+has no support, and costs no summary.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal, get_args
+
+from rolesum.checks.evidence import find_evidence
+from rolesum.checks.index import DialogueIndex
+from rolesum.checks.runner import check_indexed
+from rolesum.checks.sentences import Sentence
+from rolesum.checks.statements import split_statements
+from rolesum.console import log
+from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
+from rolesum.errors import DataError, ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.generation.engine import Engine, Generation
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.long_dialogues.chunking import Chunk, split_into_chunks, turn_spans
+from rolesum.generation.rerank import Reranker, best_text
+from rolesum.models.adapter_metadata import MODEL_FOLDER, read_metadata
+from rolesum.models.languages import catalog_entry
+
+if TYPE_CHECKING:
+    from rolesum.generation.verification import Verifier
+
+VerifyMode = Literal["off", "flag", "rerank", "drop"]
+VERIFY_MODES: tuple[str, ...] = get_args(VerifyMode)
+
+# What is wrong with a statement or its dialogue; a Stopped error is none of these.
+_ERRORS = (DataError, ModelError, ResourceError, UsageError)
+# A statement that takes a larger share of the model's length leaves too little of it for a chunk of the dialogue.
+_LONGEST_SHARE = 0.5
+
+Support = Mapping[str, float | None]  # text of a statement -> its support, None where it could not be verified
+
+
+def check_verify_options(mode: str | None, threshold: float | None, engine: str) -> None:
+    """Raise UsageError for an unknown mode, one that an engine does not have, and a threshold that decides nothing."""
+    if mode is not None and mode not in VERIFY_MODES:
+        raise UsageError(f'unknown choice "{mode}" for --verify', fix=did_you_mean(mode, VERIFY_MODES))
+    if mode not in (None, "off") and engine != "transformers":
+        fix = "use --engine transformers, or leave --verify out"
+        raise UsageError(f"the engine {engine} does not verify statements", fix=fix)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"a threshold of {threshold} is out of its range", fix="--support-threshold: 0 to 1")
+    if threshold is not None and mode == "off":
+        fix = "leave --support-threshold or --verify off out"
+        raise UsageError("a threshold decides nothing where no statement is verified", fix=fix)
+
+
+def choose_mode(mode: str | None, threshold: float | None, can_verify: bool) -> str:
+    """The mode; without one, flag where statements can be verified, else off.
+
+    Raises UsageError where they cannot be, and `mode` or a `threshold` asks for it.
+    """
+    if can_verify or (mode in (None, "off") and threshold is None):
+        return mode or ("flag" if can_verify else "off")
+    asked = f"--verify {mode}" if mode else "--support-threshold"
+    what = f"{asked} needs the engine transformers with an adapter that was trained to verify statements"
+    fix = (
+        "name such an adapter, train one with the key verify in its recipe (docs/training.md), or leave the option out"
+    )
+    raise UsageError(what, fix=fix)
+
+
+def can_verify(spec: EngineSpec) -> bool | None:
+    """Whether an engine will verify statements, by what its files say before it is opened; None where they do not."""
+    if spec.engine != "transformers":
+        return False
+    if spec.adapter is not None and (metadata := read_metadata(spec.adapter)):
+        return bool(metadata.get("verify"))
+    if spec.model is None:
+        return False
+    if (folder := Path(spec.model)).is_dir():
+        return any(read_metadata(one).get("verify") for one in (folder, folder / MODEL_FOLDER))
+    return False if catalog_entry(spec.model) else None
+
+
+def open_verifier(engine: Engine) -> "Verifier | None":
+    """The Verifier of an engine in this process whose model was trained to verify statements; None for any other."""
+    model = engine.text_model
+    if model is None or not model.metadata.get("verify"):
+        return None
+    from rolesum.generation.engines.transformers import TransformersEngine  # here: torch takes seconds to import
+    from rolesum.generation.verification import Verifier
+
+    return Verifier(engine) if isinstance(engine, TransformersEngine) else None
+
+
+def support_reranker(verifier: "Verifier") -> Reranker:
+    """Picks the best-supported text: the one whose lowest support is highest, and of those the highest mean.
+
+    All different statements of a role's texts are verified at once. One that could not be verified counts as 0.
+    """
+
+    def choose(dialogue: Dialogue, role: str, texts: Sequence[Generation]) -> int:
+        said = {
+            text: [span.text for span in split_statements(text, dialogue.language)]
+            for text in dict.fromkeys(one.text for one in texts)
+        }
+        support = find_support(verifier, [dialogue], [[one for of in said.values() for one in of]])[0]
+
+        def value(one: Generation) -> tuple[float, ...]:
+            found = [support[statement] or 0.0 for statement in said[one.text]]
+            return (min(found), fmean(found)) if found else (-1.0, -1.0)
+
+        return best_text(texts, value)
+
+    return choose
+
+
+def add_statements(
+    summaries: Sequence[Sequence[RoleSummary]],
+    dialogues: Sequence[Dialogue],
+    verifier: "Verifier | None",
+    threshold: float,
+) -> list[list[RoleSummary]]:
+    """The summaries of each dialogue with their statements, which are verified if there is a Verifier.
+
+    `dialogues` are what the model was shown: redacted where the summaries are.
+    """
+    spans = [
+        [split_statements(one.text, dialogue.language) for one in of]
+        for of, dialogue in zip(summaries, dialogues, strict=True)
+    ]
+    support: Sequence[Support] = [{}] * len(dialogues)
+    if verifier:
+        support = find_support(verifier, dialogues, [[span.text for one in of for span in one] for of in spans])
+    return [
+        [
+            replace(
+                one,
+                statements=tuple(SummaryStatement(s.start, s.end, s.text, found.get(s.text)) for s in spans_of_one),
+                support_threshold=threshold,
+            )
+            for one, spans_of_one in zip(of, spans_of, strict=True)
+        ]
+        for of, spans_of, found in zip(summaries, spans, support, strict=True)
+    ]
+
+
+def add_evidence(
+    summaries: Sequence[RoleSummary], dialogue: Dialogue, restore: Callable[[str], str] = str
+) -> list[RoleSummary]:
+    """The summaries of a dialogue, whose statements get their turns and the flags of the model-free checks.
+
+    Both are found in the dialogue as it is; `restore` puts redacted values back into the summaries for that.
+    """
+    index = DialogueIndex(dialogue)
+    return [replace(one, statements=tuple(_with_evidence(one, index, restore))) for one in summaries]
+
+
+def _with_evidence(
+    summary: RoleSummary, index: DialogueIndex, restore: Callable[[str], str]
+) -> Iterator[SummaryStatement]:
+    text = restore(summary.text)
+    flags = check_indexed(index, summary.role, text).flags if summary.statements else ()
+    for one in summary.statements:
+        start, end = (len(restore(summary.text[:place])) for place in (one.start, one.end))
+        notes = dict.fromkeys(flag.note for flag in flags if flag.start < end and flag.end > start)
+        yield replace(one, turns=find_turns(text[start:end], index), flags=tuple(notes))
+
+
+def find_turns(statement: str, index: DialogueIndex) -> tuple[int, ...]:
+    """The places (from 0) of the turns that hold most of a statement, best first."""
+    return find_evidence(Sentence(0, len(statement), statement), index).turns
+
+
+def find_support(
+    verifier: "Verifier", dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]
+) -> list[Support]:
+    """The support of the different statements of each dialogue. What cannot be verified is logged with the reason."""
+    questions = list[_Question]()
+    reasons = Counter[str]()
+    found: list[dict[str, float | None]] = []
+    for number, (dialogue, of) in enumerate(zip(dialogues, statements, strict=True)):
+        different = tuple(dict.fromkeys(of))
+        parts = _parts(verifier, number, dialogue, different) if different else []
+        asked = {text for part in parts for text in part.texts}
+        reasons["too long for the model"] += len(different) - len(asked)
+        found.append({text: 0.0 if text in asked else None for text in different})
+        questions += parts
+    for question, support in zip(questions, _verify(verifier, questions, reasons), strict=True):
+        known = found[question.number]
+        for text, value in zip(question.texts, support, strict=True):
+            before = known[text]
+            known[text] = None if value is None or before is None else max(before, value)
+    for reason, count in reasons.items():
+        if count:
+            log(f"{count} statements of the summaries could not be verified: {reason}")
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Statements that are asked of a dialogue, or of a part of it; `number` is the dialogue's place in the input."""
+
+    number: int
+    dialogue: Dialogue
+    texts: tuple[str, ...]
+
+
+def _parts(verifier: "Verifier", number: int, dialogue: Dialogue, texts: Sequence[str]) -> list[_Question]:
+    """The statements that fit with the whole dialogue, and those that are asked of each of its chunks."""
+    loaded, layout = verifier.engine.loaded, verifier.engine.layout
+    encode, most = loaded.encoder.encode, loaded.max_length - 1  # one token answers
+    sizes = {text: len(encode(layout.verify_branch(dialogue, text))) for text in texts}
+    room = most - len(encode(layout.prefix(dialogue)))
+    whole = tuple(text for text in texts if sizes[text] <= room)
+    rest = tuple(text for text in texts if room < sizes[text] <= _LONGEST_SHARE * most)
+    longest = max((sizes[text] for text in rest), default=0)
+
+    def part(chunk: Chunk) -> Dialogue:
+        return dialogue.with_turns([span.turn for span in chunk])
+
+    def fits(chunk: Chunk) -> bool:
+        return len(encode(layout.prefix(part(chunk)))) + longest <= most
+
+    chunks = (split_into_chunks(turn_spans(dialogue), fits) if rest else None) or []
+    return [
+        *([_Question(number, dialogue, whole)] if whole else []),
+        *(_Question(number, part(chunk), rest) for chunk in chunks),
+    ]
+
+
+def _verify(
+    verifier: "Verifier", questions: Sequence[_Question], reasons: Counter[str]
+) -> list[Sequence[float | None]]:
+    """The support of each question's statements. What fails is found by bisection, has None, and its reason is counted.
+
+    The Verifier itself takes smaller groups where memory runs out.
+    """
+    if not questions:
+        return []
+    try:
+        return list(verifier.verify_all([one.dialogue for one in questions], [one.texts for one in questions]))
+    except _ERRORS as error:
+        reason = error.problems[0].what
+    if len(questions) == 1:
+        reasons[reason] += len(questions[0].texts)
+        return [[None] * len(questions[0].texts)]
+    middle = len(questions) // 2
+    return [*_verify(verifier, questions[:middle], reasons), *_verify(verifier, questions[middle:], reasons)]

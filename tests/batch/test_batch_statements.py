@@ -1,0 +1,72 @@
+"""Batch runs with an adapter that verifies: the shards have the statements, and a run goes on as it was started."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from helpers.tiny import short_dialogues
+from helpers.verify_runs import verify_adapter
+from rolesum.batch import run_batch
+from rolesum.errors import UsageError
+from rolesum.formats import read_dialogues
+from rolesum.generation import Decoding
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
+from rolesum.models.adapter_metadata import store_verify_threshold
+
+GIVEN = short_dialogues("en-train", 3, 2)
+
+
+def records(out):
+    return [json.loads(line) for path in sorted(out.glob("summaries-*.jsonl")) for line in path.open(encoding="utf-8")]
+
+
+def statements(out):
+    return [(one["summaries"], one["statements"], one["support_threshold"]) for one in records(out)]
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    return shutil.copytree(verify_adapter(), tmp_path_factory.mktemp("own") / "adapter")
+
+
+@pytest.fixture(scope="module")
+def config(adapter):
+    spec = EngineSpec(adapter=adapter, device="cpu", dtype="float32")
+    return SummarizerConfig(spec, ("overall",), Decoding(max_new_tokens=12))
+
+
+def test_a_run_that_verifies_is_resumed_with_the_same_choice_only(config, adapter, tmp_path):
+    out = tmp_path / "out"
+    assert run_batch([str(GIVEN)], out, config, shard_size=2).summarized == 3
+    first = statements(out)
+    assert all(of["overall"] and threshold == 0.5 for _, of, threshold in first)
+    alone = [summary_record(one) for one in Summarizer(config).summarize(read_dialogues(GIVEN))]
+    for one, other in zip(records(out), alone, strict=True):
+        supports = [[each["support"] for each in of["statements"]["overall"]] for of in (one, other)]
+        assert one["summaries"] == other["summaries"] and supports[0] == pytest.approx(supports[1], abs=2e-4)
+    settings = json.loads((out / "state.json").read_text(encoding="utf-8"))["settings"]
+    assert settings["verify"] == "flag" and settings["support_threshold"] is None
+    (out / "summaries-00001.jsonl").unlink()  # as if the run had been stopped before
+    assert run_batch([str(GIVEN)], out, replace(config, verify="flag"), shard_size=2).summarized == 3
+    assert statements(out) == first
+    others = [
+        ({"verify": "drop"}, 'verify was "flag", now "drop"'),
+        ({"verify": "off"}, 'verify was "flag", now "off"'),
+    ]
+    others += [({"support_threshold": 0.7}, "support_threshold was null, now 0.7")]
+    for changed, told in others:
+        with pytest.raises(UsageError, match=told):
+            run_batch([str(GIVEN)], out, replace(config, **changed), shard_size=2)
+    store_verify_threshold(adapter, 0.6)
+    with pytest.raises(UsageError, match=r"changed since the run .*rolesum\.json"):
+        run_batch([str(GIVEN)], out, config, shard_size=2)
+
+
+def test_what_cannot_verify_is_refused_before_the_inputs_are_indexed(tmp_path):
+    config = SummarizerConfig(EngineSpec(model="smollm2-135m"), verify="drop")
+    with pytest.raises(UsageError, match="trained to verify statements"):
+        run_batch([str(GIVEN)], tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,70 @@
+"""How doubtful statements are marked in text, and what a JSON record says of statements."""
+
+from dataclasses import replace
+
+from rolesum.dialogue import RoleSummary, SummaryStatement
+from rolesum.generation.summarizer import format_blocks, summary_record
+
+ONE, TWO = "Ben pays.", "Tom calls, and he sends the build."
+
+
+def summary(*supports, threshold=0.5, flags=((), (), ())):
+    spans = [(0, 9, "Ben pays."), (10, 19, "Tom calls."), (25, 44, "Tom calls. He sends the build.")]
+    statements = tuple(
+        SummaryStatement(*span, support, (0,), notes)
+        for span, support, notes in zip(spans, supports, flags, strict=False)
+    )
+    return RoleSummary("c", "user", f"{ONE} {TWO}", 9, "stop", statements=statements, support_threshold=threshold)
+
+
+def block(*given, styled=False, **more):
+    return format_blocks([[summary(*given, **more)]], styled=styled)
+
+
+def test_a_doubtful_statement_has_a_mark_behind_it_and_the_line_below_its_support():
+    assert block(0.9, 0.214, 0.8) == (
+        "[user]\nBen pays. Tom calls (?), and he sends the build.\n(?) the dialogue may not say this: support 0.21\n"
+    )
+    assert block(0.1, 0.9, 0.49) == (
+        "[user]\nBen pays. (?) Tom calls, and he sends the build. (?)\n"
+        "(?) the dialogue may not say these: support 0.10, 0.49\n"
+    )
+    assert block(0.9, 0.5, 0.8) == f"[user]\n{ONE} {TWO}\n"
+
+
+def test_on_a_terminal_it_is_dim():
+    shown = block(0.9, 0.9, 0.2, styled=True)
+    assert "Tom calls, and \x1b[2mhe sends the build. (?)\x1b[0m\n(?) the dialogue" in shown
+    assert shown.count("\x1b") == 2
+
+
+def test_what_the_checks_find_stands_below_once_and_so_does_what_was_not_verified():
+    notes = ("the dialogue does not say 45", "led by the agent, in a summary for the user")
+    assert block(0.9, None, None, flags=(notes[:1], notes, ())) == (
+        f"[user]\n{ONE} {TWO}\n(2 of 3 statements could not be verified)\n(checks: {notes[0]}; {notes[1]})\n"
+    )
+
+
+def test_the_record_has_the_statements_by_role_and_the_threshold():
+    one = summary(0.123456, None, flags=(("a reason",), ()))
+    other = replace(one, role="agent", statements=(), dropped=(SummaryStatement(3, 3, "Tom calls.", 0.2),))
+    record = summary_record([one, other])
+    assert list(record) == ["id", "summaries", "statements", "dropped", "support_threshold", "stats"]
+    assert record["statements"] == {
+        "user": [
+            {"text": ONE, "start": 0, "end": 9, "support": 0.1235, "turns": [0], "flags": ["a reason"]},
+            {"text": "Tom calls.", "start": 10, "end": 19, "support": None, "turns": [0], "flags": []},
+        ],
+        "agent": [],
+    }
+    dropped = {"text": "Tom calls.", "start": 3, "end": 3, "support": 0.2, "turns": [], "flags": []}
+    assert record["dropped"] == {"agent": [dropped]} and record["support_threshold"] == 0.5
+
+
+def test_what_was_left_out_is_named_and_so_is_what_had_to_go_with_it():
+    dropped = (SummaryStatement(9, 9, "Tom calls.", 0.2), SummaryStatement(9, 9, "Tom sends the build.", 0.9))
+    shown = format_blocks([[replace(summary(0.9), text="Ben pays.", dropped=dropped)]])
+    assert shown == (
+        '[user]\nBen pays.\n(left out, as the dialogue may not say it: "Tom calls." (support 0.20); '
+        'and with it: "Tom sends the build." (support 0.90))\n'
+    )

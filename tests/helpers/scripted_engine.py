@@ -1,0 +1,61 @@
+"""A real tiny model that verifies statements, behind an engine whose texts are given."""
+
+from dataclasses import replace
+
+from helpers.tiny import model_dir
+from helpers.verify_runs import answer_set
+from rolesum.dialogue import Dialogue, Turn
+from rolesum.generation import Generation
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.verification import Verifier
+from rolesum.instructions import load_instruction_set
+from rolesum.models.loading import load_model
+
+CHAT = Dialogue(
+    "c",
+    (Turn("Customer", "My lamp broke, call 020 7946 0958."), Turn("Agent", "Sorry! Tom sends a new one on Monday.")),
+    {"Customer": "user", "Agent": "agent"},
+)
+OTHER = Dialogue("o", (Turn("Ann", "Are you coming at 5?"), Turn("Ben", "No, I am ill.")))
+
+
+class ScriptedEngine(TransformersEngine):
+    """Answers each role with its `texts` in turn: a text, or one for each sample. It notes what it was asked."""
+
+    def __init__(self, texts, metadata=None, token_budget=None):
+        loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
+        loaded = replace(loaded, metadata={"verify": {"weight": 1.0}} if metadata is None else metadata)
+        super().__init__(loaded, loaded.layout(instructions=load_instruction_set(answer_set())), token_budget)
+        self.texts, self.questions = texts, []
+
+    def encode(self, index, prompt):
+        if not prompt.roles:  # it asks about statements
+            self.questions.append(prompt)
+        return super().encode(index, prompt)
+
+    def generate(self, prompts, decoding, on_done=None, on_text=None):
+        made = []
+        for number, prompt in enumerate(prompts):
+            made.append([])
+            for branch, role in enumerate(prompt.roles):
+                given = self.texts[role]
+                sample = prompt.roles[:branch].count(role)
+                text = given if isinstance(given, str) else given[sample % len(given)]
+                if on_text:
+                    on_text(number, branch, text)
+                made[-1].append(Generation(text, 5, "stop", -0.5, -1.0))
+        if on_done:
+            on_done(len(prompts))
+        return made
+
+
+class NotingVerifier(Verifier):
+    """A Verifier that notes each call: the dialogues and their statements."""
+
+    def __init__(self, engine, **options):
+        super().__init__(engine, **options)
+        self.calls = []
+
+    def verify_all(self, dialogues, statements):
+        self.calls.append([(one, list(of)) for one, of in zip(dialogues, statements, strict=True)])
+        return super().verify_all(dialogues, statements)
