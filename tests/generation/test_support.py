@@ -6,14 +6,18 @@ import pytest
 import torch
 
 from helpers.scripted_engine import CHAT, OTHER, NotingVerifier, ScriptedEngine
+from helpers.verify_runs import verify_adapter
 from rolesum.checks import check_summary
 from rolesum.checks.statements import split_statements
 from rolesum.dialogue import Dialogue, RoleSummary, Turn
 from rolesum.errors import UsageError
 from rolesum.generation import Generation
 from rolesum.generation.decoding.prefix_shared import PrefixSharedDecoder
+from rolesum.generation.engine import Decoding
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.long_dialogues.strategies import summarize
 from rolesum.generation.support import (
+    SupportFinder,
     add_evidence,
     add_statements,
     can_verify,
@@ -40,7 +44,7 @@ def summary(text, role="overall", dialogue=CHAT):
 def test_statements_have_the_support_that_the_verifier_gives_them(engine):
     verifier = NotingVerifier(engine)
     asked = [[summary(TEXT), summary("The lamp broke.", "user")], [summary("Ben is ill.", dialogue=OTHER)]]
-    found = add_statements(asked, [CHAT, OTHER], verifier, 0.4)
+    found = add_statements(asked, [CHAT, OTHER], SupportFinder(verifier), 0.4)
     assert len(verifier.calls) == 1  # for all dialogues
     assert [one.text for one in found[0][0].statements] == STATEMENTS and len(STATEMENTS) == 3
     for dialogue, of in zip([CHAT, OTHER], found, strict=True):
@@ -66,9 +70,8 @@ def test_a_flag_belongs_to_the_statements_that_it_overlaps():
 
 def test_a_statement_of_two_roles_is_verified_once_and_a_text_without_words_has_none(engine):
     verifier = NotingVerifier(engine)
-    (found,) = add_statements(
-        [[summary("It broke."), summary("It broke.", "user"), summary("")]], [CHAT], verifier, 0.5
-    )
+    asked = [[summary("It broke."), summary("It broke.", "user"), summary("")]]
+    (found,) = add_statements(asked, [CHAT], SupportFinder(verifier), 0.5)
     assert verifier.calls == [[(CHAT, ["It broke."])]]
     assert found[0].statements == found[1].statements and found[2].statements == ()
 
@@ -124,7 +127,7 @@ def test_where_memory_runs_out_smaller_groups_give_the_same_support(rows):
 def test_where_no_memory_is_left_summaries_keep_their_statements_without_support(capsys):
     engine = ScriptedEngine({})
     engine.new_decoder = lambda: out_of_memory_beyond(0)(engine.loaded)
-    (found,) = add_statements([[summary(TEXT)]], [CHAT], Verifier(engine), 0.5)
+    (found,) = add_statements([[summary(TEXT)]], [CHAT], SupportFinder(Verifier(engine)), 0.5)
     assert [(one.text, one.support) for one in found[0].statements] == [(text, None) for text in STATEMENTS]
     told = capsys.readouterr().err
     assert "3 statements of the summaries could not be verified: a dialogue and one statement do not fit" in told
@@ -150,6 +153,36 @@ def test_one_dialogue_that_fails_costs_no_other_its_support():
     assert [found[0]["It broke."], found[2]["It broke."]] == pytest.approx([expected[0][0], expected[1][0]], abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """An engine whose adapter both summarizes and verifies."""
+    return EngineSpec(adapter=verify_adapter(), device="cpu", dtype="float32").open()
+
+
+def test_texts_are_verified_while_they_are_generated_with_the_support_that_they_have_alone(trained):
+    finder, dialogues = SupportFinder(NotingVerifier(trained)), [CHAT, OTHER]
+    decoding = Decoding(max_new_tokens=24)
+    made = summarize(dialogues, trained, None, decoding, follow_up=finder.follow_up)
+    found = add_statements(made, dialogues, finder, 0.5)
+    assert not finder.verifier.calls and any(one.statements for of in found for one in of)
+    for dialogue, of in zip(dialogues, found, strict=True):
+        for one in of:
+            alone = Verifier(trained).verify(dialogue, [each.text for each in one.statements])
+            assert [each.support for each in one.statements] == pytest.approx(alone, abs=1e-5)
+
+
+def test_samples_are_chosen_by_what_was_verified_while_they_were_generated(trained):
+    verifier = NotingVerifier(trained)
+    finder = SupportFinder(verifier)
+    decoding = Decoding(max_new_tokens=12, temperature=1.5, seed=3)
+    options = {"samples": 4, "reranker": support_reranker(finder)}
+    ((chosen,),) = summarize([CHAT], trained, ["overall"], decoding, follow_up=finder.follow_up, **options)
+    assert not verifier.calls
+    by_separate = support_reranker(SupportFinder(Verifier(trained)))
+    ((expected,),) = summarize([CHAT], trained, ["overall"], decoding, samples=4, reranker=by_separate)
+    assert chosen.text == expected.text
+
+
 def samples(*texts):
     return [Generation(text, 5, "stop", -1.0, -1.0) for text in texts]
 
@@ -157,7 +190,7 @@ def samples(*texts):
 def test_the_reranker_takes_the_text_whose_lowest_support_is_highest(engine):
     verifier = NotingVerifier(engine)
     texts = [TEXT, "The lamp broke.", "Tom sends a new one. It broke.", "The lamp broke.", "Ann is ill.", ""]
-    chosen = support_reranker(verifier)(CHAT, "overall", samples(*texts))
+    chosen = support_reranker(SupportFinder(verifier))(CHAT, "overall", samples(*texts))
     ((asked,),) = verifier.calls  # all different statements of the dialogue in one call
     assert asked[0] == CHAT and len(asked[1]) == len(set(asked[1]))
     lowest = [
@@ -172,7 +205,7 @@ def test_of_texts_with_the_same_lowest_support_the_one_with_the_highest_mean_is_
     support = dict(zip(statements, Verifier(engine).verify(CHAT, statements), strict=True))
     low, *_, high = sorted(statements, key=support.get)
     texts = samples(low, f"{low} {high}", low)
-    assert support_reranker(Verifier(engine))(CHAT, "overall", texts) == 1
+    assert support_reranker(SupportFinder(Verifier(engine)))(CHAT, "overall", texts) == 1
 
 
 def test_the_mode_is_flag_where_statements_can_be_verified_and_off_where_they_cannot():

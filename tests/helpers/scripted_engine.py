@@ -22,6 +22,8 @@ OTHER = Dialogue("o", (Turn("Ann", "Are you coming at 5?"), Turn("Ben", "No, I a
 class ScriptedEngine(TransformersEngine):
     """Answers each role with its `texts` in turn: a text, or one for each sample. It notes what it was asked."""
 
+    features = replace(TransformersEngine.features, follow_ups=False)  # its texts are on no prefix
+
     def __init__(self, texts, metadata=None, token_budget=None):
         loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
         loaded = replace(loaded, metadata={"verify": {"weight": 1.0}} if metadata is None else metadata)

@@ -15,6 +15,7 @@ from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy, summarize
 from rolesum.generation.statement_notes import marked_text, statement_notes, statement_records
 from rolesum.generation.support import (
+    SupportFinder,
     add_evidence,
     add_statements,
     can_verify,
@@ -134,6 +135,7 @@ class Summarizer:
         if self.verify == "drop":
             on_text = None  # what is left out would have been shown
         shown = [one.dialogue for one in masked] or dialogues
+        finder = SupportFinder(self._verifier) if self._verifier else None
         found = summarize(
             shown,
             self.engine,
@@ -141,12 +143,13 @@ class Summarizer:
             config.decoding,
             long_dialogues=config.long_dialogues,
             samples=config.samples,
-            reranker=self._reranker,
+            reranker=support_reranker(finder) if finder and self.verify == "rerank" else config.reranker,
+            follow_up=finder.follow_up if finder else None,
             on_done=on_done,
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,
         )
-        if self._verifier:
-            found = self._with_statements(found, shown, dialogues, masked)
+        if finder:
+            found = self._with_statements(finder, found, shown, dialogues, masked)
         if not masked:
             return found
         restored, left = restore_summaries(found, masked)
@@ -154,23 +157,19 @@ class Summarizer:
             log(f"{left} placeholders in the summaries stand for no value: the model made them up")
         return restored
 
-    @property
-    def _reranker(self) -> "Reranker | None":
-        return support_reranker(self._verifier) if self._verifier and self.verify == "rerank" else self.config.reranker
-
     def _with_statements(
         self,
+        finder: SupportFinder,
         summaries: Sequence[Sequence[RoleSummary]],
         shown: Sequence[Dialogue],
         dialogues: Sequence[Dialogue],
         masked: Sequence[Redacted],
     ) -> list[list[RoleSummary]]:
         """The summaries, still redacted if the dialogues that the model was `shown` are, with what supports them."""
-        assert self._verifier
         threshold = self.config.support_threshold
         if threshold is None:
-            threshold = verify_threshold(self._verifier.engine.loaded.metadata)
-        verified = add_statements(summaries, shown, self._verifier, threshold)
+            threshold = verify_threshold(finder.verifier.engine.loaded.metadata)
+        verified = add_statements(summaries, shown, finder, threshold)
         found = [
             add_evidence(of_dialogue, dialogue, masked[number].put_back if masked else str)
             for number, (of_dialogue, dialogue) in enumerate(zip(verified, dialogues, strict=True))

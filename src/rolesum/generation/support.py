@@ -20,7 +20,7 @@ from rolesum.checks.statements import split_statements
 from rolesum.console import log
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError, did_you_mean
-from rolesum.generation.engine import Engine, Generation
+from rolesum.generation.engine import Engine, Generation, MakeFollowUp
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.chunking import Chunk, split_into_chunks, turn_spans
 from rolesum.generation.rerank import Reranker, best_text
@@ -28,7 +28,7 @@ from rolesum.models.adapter_metadata import MODEL_FOLDER, read_metadata
 from rolesum.models.languages import catalog_entry
 
 if TYPE_CHECKING:
-    from rolesum.generation.verification import Verifier
+    from rolesum.generation.verification import StatementFollowUp, Verifier
 
 VerifyMode = Literal["off", "flag", "rerank", "drop"]
 VERIFY_MODES: tuple[str, ...] = get_args(VerifyMode)
@@ -94,18 +94,15 @@ def open_verifier(engine: Engine) -> "Verifier | None":
     return Verifier(engine) if isinstance(engine, TransformersEngine) else None
 
 
-def support_reranker(verifier: "Verifier") -> Reranker:
+def support_reranker(finder: "SupportFinder") -> Reranker:
     """Picks the best-supported text: the one whose lowest support is highest, and of those the highest mean.
 
     All different statements of a role's texts are verified at once. One that could not be verified counts as 0.
     """
 
     def choose(dialogue: Dialogue, role: str, texts: Sequence[Generation]) -> int:
-        said = {
-            text: [span.text for span in split_statements(text, dialogue.language)]
-            for text in dict.fromkeys(one.text for one in texts)
-        }
-        support = find_support(verifier, [dialogue], [[one for of in said.values() for one in of]])[0]
+        said = {text: statements(text, dialogue) for text in dict.fromkeys(one.text for one in texts)}
+        support = finder.find([dialogue], [[one for of in said.values() for one in of]])[0]
 
         def value(one: Generation) -> tuple[float, ...]:
             found = [support[statement] or 0.0 for statement in said[one.text]]
@@ -119,10 +116,10 @@ def support_reranker(verifier: "Verifier") -> Reranker:
 def add_statements(
     summaries: Sequence[Sequence[RoleSummary]],
     dialogues: Sequence[Dialogue],
-    verifier: "Verifier | None",
+    finder: "SupportFinder | None",
     threshold: float,
 ) -> list[list[RoleSummary]]:
-    """The summaries of each dialogue with their statements, which are verified if there is a Verifier.
+    """The summaries of each dialogue with their statements, which are verified if there is a SupportFinder.
 
     `dialogues` are what the model was shown: redacted where the summaries are.
     """
@@ -131,8 +128,8 @@ def add_statements(
         for of, dialogue in zip(summaries, dialogues, strict=True)
     ]
     support: Sequence[Support] = [{}] * len(dialogues)
-    if verifier:
-        support = find_support(verifier, dialogues, [[span.text for one in of for span in one] for of in spans])
+    if finder:
+        support = finder.find(dialogues, [[span.text for one in of for span in one] for of in spans])
     return [
         [
             replace(
@@ -171,6 +168,58 @@ def _with_evidence(
 def find_turns(statement: str, index: DialogueIndex) -> tuple[int, ...]:
     """The places (from 0) of the turns that hold most of a statement, best first."""
     return find_evidence(Sentence(0, len(statement), statement), index).turns
+
+
+class SupportFinder:
+    """Finds the support of statements by a Verifier, once for each statement of a dialogue.
+
+    Texts that are generated with its `follow_up` are verified while the others are still being written, on the prefix
+    that the cache holds. For one call of the Summarizer: it keeps the dialogues.
+    """
+
+    def __init__(self, verifier: "Verifier") -> None:
+        self.verifier = verifier
+        self._calls: list[tuple[Sequence[Dialogue], dict[int, list[list[str]]], StatementFollowUp]] = []
+        self._known: dict[int, tuple[Dialogue, dict[str, float | None]]] = {}  # by the dialogue's id in memory
+
+    def follow_up(self, dialogues: Sequence[Dialogue]) -> MakeFollowUp:
+        """What verifies the statements of the texts that an engine generates of these dialogues, one prompt of each."""
+        asked: dict[int, list[list[str]]] = {}
+
+        def statements_of(number: int, texts: Sequence[str]) -> list[list[str]]:
+            asked[number] = [statements(text, dialogues[number]) for text in texts]
+            return asked[number]
+
+        verified = self.verifier.follow_up(statements_of)
+        self._calls.append((dialogues, asked, verified))
+        return verified
+
+    def find(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[Support]:
+        """The support of the statements of each dialogue. What cannot be verified is logged with the reason."""
+        self._collect()
+        known = [self._of(dialogue) for dialogue in dialogues]
+        left = [[text for text in of if text not in has] for of, has in zip(statements, known, strict=True)]
+        for has, found in zip(known, find_support(self.verifier, dialogues, left), strict=True):
+            has.update(found)
+        return list(known)
+
+    def _of(self, dialogue: Dialogue) -> dict[str, float | None]:
+        return self._known.setdefault(id(dialogue), (dialogue, {}))[1]
+
+    def _collect(self) -> None:
+        """Take over what was verified while texts were generated; what did not fit the model is left to be asked."""
+        for dialogues, asked, verified in self._calls:
+            for number, of_texts in verified.probabilities.items():
+                known = self._of(dialogues[number])
+                for texts, support in zip(asked[number], of_texts, strict=True):
+                    pairs = zip(texts, support, strict=True)
+                    known.update((text, value) for text, value in pairs if value is not None)
+        self._calls.clear()
+
+
+def statements(text: str, dialogue: Dialogue) -> list[str]:
+    """The statements of a text about a dialogue, as they are verified."""
+    return [span.text for span in split_statements(text, dialogue.language)]
 
 
 def find_support(

@@ -239,7 +239,7 @@ def _halves(group: Sequence[_Question]) -> list[Sequence[_Question]]:
     if not middle:
         return []
     return [
-        [_Question(_with_branches(one.prompt, start, stop), one.first + start, one.answers)]
+        [_Question(one.prompt.part(start, stop), one.first + start, one.answers)]
         for start, stop in ((0, middle), (middle, end))
     ]
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rolesum.dialogue import Coverage, Dialogue, RoleSummary, Turn
-from rolesum.generation.engine import Decoding, Engine, Generation, OnText
+from rolesum.generation.engine import Decoding, Engine, Generation, MakeFollowUp, OnText, takes_follow_ups
 from rolesum.generation.long_dialogues.chunking import Chunk, Fits
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
     from rolesum.generation.rerank import Reranker
+
+# Makes the follow-up of prompts, given the dialogues that they show.
+FollowUpOf = Callable[[Sequence[Dialogue]], MakeFollowUp]
 
 
 @dataclass
@@ -78,6 +81,7 @@ class LongDialogueRunner:
     samples: int = 1
     reranker: "Reranker | None" = None
     on_text: OnText | None = None
+    follow_up: FollowUpOf | None = None
 
     def prompt(self, shown: Dialogue, about: Dialogue, roles: Sequence[str]) -> Prompt:
         """The prompt that shows one dialogue and asks about another, after which the instruction names the speakers."""
@@ -104,7 +108,11 @@ class LongDialogueRunner:
             self.engine.layout.prompt(dialogue, self._repeated(wanted))
             for dialogue, wanted in zip(dialogues, roles, strict=True)
         ]
-        made = self.engine.generate(prompts, self.decoding, on_done, on_text if self.samples == 1 else None)
+        on_text = on_text if self.samples == 1 else None
+        if self.follow_up is not None and takes_follow_ups(self.engine):
+            made = self.engine.generate(prompts, self.decoding, on_done, on_text, self.follow_up(dialogues))
+        else:
+            made = self.engine.generate(prompts, self.decoding, on_done, on_text)
         return [
             [role_summary(dialogue, role, self._best(dialogue, role, texts, n)) for n, role in enumerate(wanted)]
             for dialogue, wanted, texts in zip(dialogues, roles, made, strict=True)

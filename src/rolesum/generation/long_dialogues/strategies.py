@@ -9,7 +9,7 @@ from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Engine, OnText
 from rolesum.generation.long_dialogues.chunking import turn_spans
 from rolesum.generation.long_dialogues.map_reduce import CONTEXT_FIX, chunk_dialogues, map_reduce, refine
-from rolesum.generation.long_dialogues.runner import LongDialogueRunner, PartialSummary
+from rolesum.generation.long_dialogues.runner import FollowUpOf, LongDialogueRunner, PartialSummary
 from rolesum.instructions import PromptLayout
 from rolesum.instructions.fit import drop_middle
 from rolesum.roles import default_roles
@@ -35,6 +35,7 @@ def summarize(
     reranker: "Reranker | None" = None,
     on_done: OnDone | None = None,
     on_text: OnText | None = None,
+    follow_up: FollowUpOf | None = None,
 ) -> list[list[RoleSummary]]:
     """Summarize each dialogue for each of its roles, through any engine.
 
@@ -49,7 +50,9 @@ def summarize(
     By the last two, a role's summary is made of the chunks in which a speaker of the role speaks; the turns of the
     other chunks do not count as read. With `samples`, so many texts are sampled for each text needed, and `reranker`
     picks one. `on_done` is called with the number of dialogues that were finished since its last call, `on_text` with
-    the numbers of the dialogue and of the role, and what was added to the text; not with several samples.
+    the numbers of the dialogue and of the role, and what was added to the text; not with several samples. `follow_up`
+    makes the questions about the texts of dialogues that are summarized whole, given those dialogues, for an engine
+    that takes such questions.
 
     Returns the summaries in input order, with their coverage where a dialogue did not fit. Their seconds are the sum
     of each round's slowest text; their other statistics are those of the last text. Raises DataError with all the
@@ -58,7 +61,7 @@ def summarize(
     check_strategy(long_dialogues)
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
-    runner = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text)
+    runner = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text, follow_up)
     check_samples(samples, runner.decoding, has_choice=reranker is not None)
     if long_dialogues == "refuse":
         return _refuse(runner, dialogues, chosen, on_done)
