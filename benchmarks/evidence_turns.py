@@ -21,9 +21,8 @@ import numpy as np
 from false_statements import label_of, load_named
 from record import Job, arguments, probe, rows_before, write_record
 
-from rolesum.checks.evidence import add_neighbors, find_evidence, ngram_scores
+from rolesum.checks.evidence import add_neighbors, find_turns, ngram_scores
 from rolesum.checks.index import DialogueIndex
-from rolesum.checks.sentences import Sentence
 from rolesum.dialogue import Dialogue
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.metrics.bootstrap import bootstrap_intervals, ratio
@@ -135,7 +134,7 @@ def _chance(case: Case) -> np.ndarray:
 def shown_turns(case: Case) -> list[tuple[int, ...]]:
     """The turns that the checks show as evidence: up to three, none where nothing supports the statement."""
     index = DialogueIndex(case.dialogue)
-    return [find_evidence(Sentence(0, len(text), text), index).turns for text in case.texts]
+    return [find_turns(text, index) for text in case.texts]
 
 
 def rankings(scores: Scores) -> list[list[int]]:

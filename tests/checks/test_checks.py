@@ -5,7 +5,7 @@ import random
 import pytest
 
 from rolesum.checks import CHECKS, CheckedSummary, check_summary
-from rolesum.checks.evidence import add_neighbors, find_evidence, ngram_scores
+from rolesum.checks.evidence import add_neighbors, find_evidence, find_turns, ngram_scores
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.sentences import Sentence
 from rolesum.dialogue import Dialogue, Turn
@@ -260,6 +260,26 @@ def test_the_turn_that_is_shown_first_holds_the_largest_share_of_the_ngrams(lang
             shown += bool(turns)
             assert not turns or scores[turns[0]] == pytest.approx(max(scores))
     assert shown > 20
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_turns_are_found_for_statements_that_turns_say(language: str) -> None:
+    """At least one of the turns that were named for four of five true statements, and three of four turns are right."""
+    found, named, hits, count = 0, 0, 0, 0
+    for dialogue in read_dialogues(f"sample:dialogues-{language}-test", ReadOptions(limit=20)):
+        index = DialogueIndex(dialogue)
+        for one in (one for one in dialogue.statements if one.supported and one.turns):
+            turns = find_turns(one.text, index)
+            assert len(turns) <= 3 and len(set(turns)) == len(turns)
+            common = len(set(turns) & set(one.turns))
+            found, named, hits, count = found + bool(common), named + len(turns), hits + common, count + 1
+    assert found > 0.8 * count and hits > 0.75 * named and count > 40
+
+
+def test_no_turn_is_found_for_words_that_no_turn_has() -> None:
+    (dialogue,) = read_dialogues("sample:dialogues-en-test", ReadOptions(limit=1))
+    assert find_turns("Zebras graze quietly under baobab trees.", DialogueIndex(dialogue)) == ()
+    assert find_turns("", DialogueIndex(dialogue)) == ()
 
 
 def test_neighbors_add_to_a_turns_score() -> None:

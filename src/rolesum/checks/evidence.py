@@ -11,6 +11,8 @@ from rolesum.checks.words import content_ngrams
 MAX_EVIDENCE_TURNS = 3
 MIN_FIRST_SHARE = 0.15  # of the sentence's weight: what the first turn must hold to count as support
 MIN_NEXT_SHARE = 0.12  # what each further turn must add
+# Of find_turns: how much the score of a turn's neighbors counts, and the share of the best score that a turn must have.
+NEIGHBOR_WEIGHT, MIN_SHARE_OF_BEST = 0.3, 0.6
 
 # A sentence is the other side's where that side's turns hold at least this share of it, and its own at most so little.
 MIN_OTHER_ROLE_SHARE, MAX_OWN_ROLE_SHARE, MIN_NGRAMS = 0.75, 0.15, 3
@@ -67,6 +69,17 @@ def ngram_scores(statements: Sequence[str], index: DialogueIndex) -> list[list[f
     places = range(len(index.dialogue.turns))
     grams = [sentence_ngrams(Sentence(0, len(text), text), index) for text in statements]
     return [[index.covered_share(of, {place}) for place in places] for of in grams]
+
+
+def find_turns(statement: str, index: DialogueIndex) -> tuple[int, ...]:
+    """The places of up to three turns that say a statement, best first: by n-grams of the turns and their neighbors.
+
+    The numbers were chosen on the validation split of rolesum-dialogues: see benchmarks/evidence_turns.py.
+    """
+    (scores,) = add_neighbors(ngram_scores([statement], index), NEIGHBOR_WEIGHT)
+    order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:MAX_EVIDENCE_TURNS]
+    least = max(MIN_FIRST_SHARE, MIN_SHARE_OF_BEST * max(scores, default=0.0))
+    return tuple(place for place in order if scores[place] >= least)
 
 
 def add_neighbors(scores: Sequence[Sequence[float]], weight: float) -> list[list[float]]:

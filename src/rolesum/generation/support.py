@@ -12,10 +12,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, get_args
 
-from rolesum.checks.evidence import find_evidence
+from rolesum.checks.evidence import find_turns
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.runner import check_indexed
-from rolesum.checks.sentences import Sentence
 from rolesum.checks.statements import split_statements
 from rolesum.console import log
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
@@ -163,11 +162,6 @@ def _with_evidence(
         start, end = (len(restore(summary.text[:place])) for place in (one.start, one.end))
         notes = dict.fromkeys(flag.note for flag in flags if flag.start < end and flag.end > start)
         yield replace(one, turns=find_turns(text[start:end], index), flags=tuple(notes))
-
-
-def find_turns(statement: str, index: DialogueIndex) -> tuple[int, ...]:
-    """The places (from 0) of the turns that hold most of a statement, best first."""
-    return find_evidence(Sentence(0, len(statement), statement), index).turns
 
 
 class SupportFinder:
