@@ -65,12 +65,12 @@ def test_a_column_that_the_table_lacks_is_a_usage_error_with_the_nearest():
     ("text", "what"),
     [
         ("idd=x", 'no field "idd"'),
-        ("id", '"id" does not map a field'),
-        ("id=", '"id=" does not map a field'),
-        ("=a", '"=a" does not map a field'),
-        ("id=a,id=b", '"id" is mapped twice'),
+        ("id", '"id" is not NAME=VALUE'),
+        ("id=", '"id=" is not NAME=VALUE'),
+        ("=a", '"=a" is not NAME=VALUE'),
+        ("id=a,id=b", '"id" has two values'),
         ("dialogue=a,text=b", "either a turn or a whole dialogue"),
-        ("", '"" does not map a field'),
+        ("", '"" is not NAME=VALUE'),
     ],
 )
 def test_a_mapping_that_makes_no_sense_is_a_usage_error(text, what):
