@@ -50,7 +50,7 @@ def test_a_row_may_be_a_dialogue():
 
 def test_rows_without_a_speaker_need_a_rule():
     source = Source("t.csv", "speaker,text\nAnna,Hi\n,there\n")
-    with pytest.raises(DataError, match="1 of 2 turns name no speaker"):
+    with pytest.raises(DataError, match="1 of 2 turns without a speaker"):
         read_dialogues(source)
     (dialogue,) = read_dialogues(source, ReadOptions(unknown_speaker="continue"))
     assert said(dialogue) == [("Anna", "Hi there")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError, Problem
 from rolesum.models.catalog import CATALOG, CatalogEntry, models_for_language
@@ -23,7 +24,9 @@ def check_dialogue_languages(name: str, entry: CatalogEntry | None, dialogues: S
     unread = [dialogue for dialogue in dialogues if dialogue.language not in entry.languages]
     if unread:
         language = unread[0].language
-        what = f"{name} does not read {_NAMES.get(language, language)}, and {len(unread)} of the dialogues are in it"
+        what = (
+            f"{name} does not read {_NAMES.get(language, language)}, the language of {counted(len(unread), 'dialogue')}"
+        )
         readers = " or ".join(models_for_language(language))
         fix = f"leave them out with --skip, or use a base that reads it, without this adapter: --model {readers}"
         raise ModelError([Problem(what, unread[0].location, fix)])
