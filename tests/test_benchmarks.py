@@ -29,14 +29,16 @@ def test_few_dialogues_trains_from_base_and_adapter_and_scores_both_at_toy_size(
     toy = ("--device", "cpu", "--dtype", "float32", "--counts", "2", "--limit", "2", "--max-new-tokens", "8")
     changes = ("--set", "data.validation=null", "--set", "validation.keep=last", "--set", "training.epochs=1")
     where = ("--adapter", first.adapter, "--work", tmp_path / "work", "--results", tmp_path)
-    command = [sys.executable, BENCHMARKS / "few_dialogues.py", *toy, *changes, *where]
+    data = ("--train", "sample:dialogues-en-train", "--test", "sample:dialogues-en-test", "--roles", "user,agent")
+    command = [sys.executable, BENCHMARKS / "few_dialogues.py", *toy, *changes, *where, *data]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "few_dialogues.json").read_text())["rows"]
     systems = ["zero-shot", "adapter", "base-2", "adapter-2"]
-    assert [row["system"] for row in rows] == [name for name in systems for _ in ("overall", "user", "agent")]
+    assert [row["system"] for row in rows] == [name for name in systems for _ in ("user", "agent")]
     notes = {
         name: json.loads((tmp_path / "work" / name / "adapter" / "rolesum.json").read_text()) for name in systems[2:]
     }
+    assert notes["base-2"]["roles"] == ["user", "agent"]
     assert notes["base-2"]["base_adapter"] is None and notes["base-2"]["base"] == notes["adapter-2"]["base"]
     assert notes["adapter-2"]["base_adapter"]["name"] == str(first.adapter)
