@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from helpers.small_runs import recipe, trained
+from rolesum.formats import find_dialogue
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from page import example, filled  # noqa: E402
+
 TOY = ("--device", "cpu", "--layers", "1", "--hidden", "64", "--vocab", "256", "--dialogues", "3", "--shapes", "csds")
 
 
@@ -21,6 +26,35 @@ def test_gpu_7b_measures_both_layouts_at_toy_size(tmp_path):
     rows = json.loads((tmp_path / "gpu_7b.json").read_text())["rows"]
     assert [row["variant"] for row in rows] == ["shared prefix", "one example a row"]
     assert all(row["examples_per_second"] > 0 for row in rows), rows
+
+
+@pytest.mark.slow
+def test_examples_hold_each_dialogue_its_summaries_and_their_flags_and_the_page_shows_them(tmp_path):
+    adapter = trained(tmp_path / "first", recipe()).adapter
+    chats = ("--data", "sample:dialogues-en-test", "--ids", "en-0113", "--roles", "overall", "user")
+    toy = ("--device", "cpu", "--dtype", "float32", "--max-new-tokens", "8", "--results", tmp_path)
+    command = [sys.executable, BENCHMARKS / "examples.py", "--adapter", adapter, *chats, *toy]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "examples.json").read_text())["rows"]
+    assert [(row["id"], row["role"]) for row in rows] == [("en-0113", "overall"), ("en-0113", "user")]
+    page = filled("# R\n\n<!-- from examples.json: example-en -->\n<!-- end -->\n", tmp_path)
+    turns = find_dialogue("sample:dialogues-en-test", "en-0113").turns
+    assert f"{turns[-1].speaker}: {turns[-1].text}\n```\n" in page and "\n| user | " in page
+
+
+def test_an_example_shows_a_dialogue_and_its_summaries_with_their_flags():
+    row = {"language": "zh", "id": "1", "turns": [["客人", "取消"], ["前台", "好"]]}
+    rows = [
+        {**row, "role": "overall", "text": "a|b", "flags": []},
+        {**row, "role": "user", "text": "c", "flags": ["x", "y"]},
+        {**row, "language": "en", "role": "user", "text": "d", "flags": []},
+    ]
+    assert example(rows, "example-zh").splitlines() == [
+        *("```", "客人: 取消", "前台: 好", "```", ""),
+        *("| role | summary | flagged |", "| --- | --- | --- |"),
+        *(r"| overall | a\|b |  |", "| user | c | x; y |"),
+    ]
 
 
 @pytest.mark.slow
