@@ -6,13 +6,14 @@ import pytest
 
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.cli.demo import print_result
-from rolesum.demo import SMALL_RECIPE, run_demo
+from rolesum.demo import SMALL_RECIPE, demo_recipe, run_demo
 from rolesum.errors import UsageError
 from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.formats import ReadOptions
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig
+from rolesum.models.bundled_adapters import adapter_for
 from rolesum.recipe_loading import load_recipe, parse_recipe
 from rolesum.training import train
 
@@ -39,6 +40,11 @@ def test_the_demo_scores_before_and_after_summarizes_and_reports(tmp_path):
     for name in ("zero-shot", "fine-tuned"):
         results = json.loads((result.report.parent / name / "results.json").read_text())
         assert results["system"] == name and results["dialogues"] == 3
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_a_bundled_adapter_stands_beside_the_demos_own(small):
+    assert adapter_for(demo_recipe(small).base)
 
 
 def test_what_the_demo_shows_ends_with_the_summaries_of_the_bundled_adapter(tmp_path, capsys):
