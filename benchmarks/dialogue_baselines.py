@@ -15,6 +15,7 @@ from record import arguments, probe, rows_before, write_record
 from released import SHOWN, System, evaluated, role_row
 
 from rolesum.atomic_io import atomic_write_text
+from rolesum.counts import counted
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 
@@ -87,7 +88,7 @@ def _train(count: int, options: Namespace) -> None:
         return
     dialogues = read_dialogues("sample:dialogues-en-train")
     if len(dialogues) < count:
-        sys.exit(f"the training split has {len(dialogues)} dialogues, not {count}")
+        sys.exit(f"the training split has {counted(len(dialogues), 'dialogue')}, not {count}")
     chosen = random.Random(SEED).sample(dialogues, count)
     data = options.work / f"train-{count}.jsonl"
     options.work.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from record import Job, print_rows
 
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks.sentences import split_sentences
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.formats import read_dialogues
 
@@ -66,7 +67,8 @@ def write_sheets(out: Path, parts: int, train_share: float) -> None:
             items = [list(_items(one, with_statements="-test" in name)) for one in dialogues]
             atomic_write_text(out / f"{name}.txt", _sheet(dialogues, items))
             write_key(out / f"{name}.key", (vars(item) for of_one in items for item in of_one))
-            print(f"{out / name}.txt: {len(dialogues)} dialogues, {sum(map(len, items))} sentences")
+            sentences = counted(sum(map(len, items)), "sentence")
+            print(f"{out / name}.txt: {counted(len(dialogues), 'dialogue')}, {sentences}")
 
 
 def _items(dialogue: Dialogue, with_statements: bool) -> Iterator[Item]:

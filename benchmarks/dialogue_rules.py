@@ -7,6 +7,7 @@ from rolesum.checks.facts import check_facts, dialogue_facts
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.runner import check_indexed
 from rolesum.checks.sentences import ends_sentence, split_sentences
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, Statement, detect_language
 from rolesum.errors import Problem, did_you_mean
 from rolesum.roles import AGENT, BRIEF, OVERALL, USER
@@ -91,7 +92,7 @@ def dialogue_problems(dialogue: Dialogue) -> Iterator[Problem]:
 def _turn_faults(dialogue: Dialogue) -> Iterator[tuple[str, str]]:
     count = len(dialogue.turns)
     if not MIN_TURNS <= count <= MAX_TURNS:
-        yield f"{count} turns", f"write {MIN_TURNS} to {MAX_TURNS}"
+        yield counted(count, "turn"), f"write {MIN_TURNS} to {MAX_TURNS}"
     if detect_language(" ".join(turn.text for turn in dialogue.turns)) != dialogue.language:
         yield f"the turns are not in the language {dialogue.language}", "mend the language or the text"
     unplayed = [label for label in dialogue.speakers() if dialogue.roles.get(label) not in (USER, AGENT)]
@@ -145,7 +146,8 @@ def _summary_faults(dialogue: Dialogue, index: DialogueIndex) -> Iterator[tuple[
     for role in SUMMARIES:
         texts = dialogue.summaries.get(role, ())
         if len(texts) != wanted:
-            yield f"{len(texts)} summaries for {role}", f"the {split_of(dialogue.id)} split has {wanted}"
+            found = counted(len(texts), "summary", "summaries")
+            yield f"{found} for {role}", f"the {split_of(dialogue.id)} split has {wanted}"
         if len(set(texts)) < len(texts):
             yield f"two equal summaries for {role}", "write the second one independently"
         for text in texts:

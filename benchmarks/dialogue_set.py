@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rolesum.atomic_io import atomic_write_text
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem
 from rolesum.formats import ReadOptions, read_dialogues
@@ -206,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print_language(console, compared, language)
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{len(dialogues)} dialogues, {len(problems)} problems")
+    print(f"{counted(len(dialogues), 'dialogue')}, {counted(len(problems), 'problem')}")
     if options.add and not problems:
         add(options.batch, options.samples)
     return 1 if problems else 0

@@ -1,10 +1,10 @@
-"""Trains on a few dialogues, from the base alone and from the bundled adapter, and scores both on the test split.
+"""Trains on a few dialogues, from the base alone and from the bundled adapter, and scores both on a test set.
 
-The dialogues are drawn from the training split of rolesum-dialogues with a seed, a smaller number being a part of a
-larger one. Both sides train by the recipe `mine`, which holds a tenth of them out and keeps the best pass; the base
-alone gets the learning rate 1e-3. Each row is one `rolesum evaluate` in a process of its own,
-beside the adapter that nothing was trained on and the base zero-shot. What is in --work is not computed again, so that
-a run that was cut goes on.
+The dialogues stand for a user's own, so they should be of no data set that the adapter was trained on. They are drawn
+from --train with a seed, a smaller number being a part of a larger one. Both sides train by the recipe `mine`, which
+holds a tenth of them out and keeps the best pass; the base alone gets the learning rate 1e-3. Each row is one `rolesum
+evaluate` on --test in a process of its own, beside the adapter as it is and the base zero-shot. What is in --work is
+not computed again, so that a run that was cut goes on.
 """
 
 import random
@@ -17,6 +17,7 @@ from record import Job, arguments, probe, rows_before, write_record
 from released import SHOWN, System, evaluated, role_row
 
 from rolesum.atomic_io import atomic_write_text
+from rolesum.counts import counted
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.models.adapter_metadata import read_adapter_metadata
@@ -24,10 +25,9 @@ from rolesum.models.bundled_adapters import adapter_path
 
 NAME = "few_dialogues"
 RECIPE = "mine"
-DATA = "dialogues_en"
-TRAIN, TEST = "sample:dialogues-en-train", "sample:dialogues-en-test"
+DATA, ROLES = "tweetsumm", "user,agent"
+TRAIN, TEST = "data/tweetsumm/derived_train.jsonl", "data/tweetsumm/derived_test.jsonl"
 COUNTS = (12, 50, 200)
-ROLES = ("overall", "user", "agent")
 SEED = 1
 BASE_RATE = "training.learning_rate=1.0e-3"
 
@@ -42,7 +42,8 @@ def systems(options: Namespace) -> list[System]:
     for count in options.counts:
         for start, title in (("base", f"{base} alone"), ("adapter", options.adapter)):
             adapter = _run(start, count, options) / "adapter"
-            found.append(System(f"{start}-{count}", f"{count} dialogues, from {title}", ("--adapter", str(adapter))))
+            what = f"{counted(count, 'dialogue')}, from {title}"
+            found.append(System(f"{start}-{count}", what, ("--adapter", str(adapter))))
     return found
 
 
@@ -50,7 +51,7 @@ def main() -> int:
     options = _options()
     settings = {
         **{name: getattr(options, name) for name in ("dtype", "max_new_tokens", "limit", "adapter", "set")},
-        "roles": ROLES,
+        **{name: getattr(options, name) for name in ("data", "train", "test", "roles")},
         "seed": SEED,
     }
     before = rows_before(options.results / f"{NAME}.json", settings)
@@ -63,9 +64,9 @@ def main() -> int:
         if count.isdigit():
             _train(start, int(count), options)
         limit = ("--limit", str(options.limit)) if options.limit else ()
-        asked = System(system.name, system.title, (*system.options, *limit, "--roles", ",".join(ROLES)))
-        found = evaluated(TEST, DATA, asked, options)
-        done |= {(system.name, role): role_row(DATA, system, role, found) for role in ROLES}
+        asked = System(system.name, system.title, (*system.options, *limit, "--roles", options.roles))
+        found = evaluated(options.test, options.data, asked, options)
+        done |= {(system.name, role): role_row(options.data, system, role, found) for role in options.roles.split(",")}
         rows: list[Job] = sorted(done.values(), key=lambda row: known.index(row["system"]))
         headline = {f"rouge1_{row['role']}_{row['system']}": row["means"]["rouge1"] for row in rows}
         write_record(NAME, machine, settings, rows, headline, options.results, SHOWN[:-1])
@@ -85,9 +86,9 @@ def _train(start: str, count: int, options: Namespace) -> None:
     run = _run(start, count, options)
     if (run / "adapter").is_dir():
         return
-    dialogues = read_dialogues(TRAIN)
+    dialogues = read_dialogues(options.train)
     if len(dialogues) < count:
-        sys.exit(f"the training split has {len(dialogues)} dialogues, not {count}")
+        sys.exit(f"{options.train} has {counted(len(dialogues), 'dialogue')}, not {count}")
     data = options.work / f"train-{count}.jsonl"
     options.work.mkdir(parents=True, exist_ok=True)
     drawn = random.Random(SEED).sample(dialogues, len(dialogues))[:count]
@@ -96,7 +97,7 @@ def _train(start: str, count: int, options: Namespace) -> None:
     if start == "base":
         begins = ["base_adapter=null", f"base={_base(options)}", BASE_RATE]
     dtype = [f"dtype={options.dtype}"] if options.dtype != "auto" else []
-    changes = [f"data.train.path={data}", *begins, *dtype, *options.set]
+    changes = [f"data.train.path={data}", f"roles=[{options.roles}]", *begins, *dtype, *options.set]
     command = ["rolesum", "train", RECIPE, "--out", str(run), "--device", options.device]
     command += [part for change in changes for part in ("--set", change)]
     command += ["--resume"] if (run / "checkpoints").is_dir() else []
@@ -106,6 +107,10 @@ def _train(start: str, count: int, options: Namespace) -> None:
 def _options() -> Namespace:
     parser = arguments(str(__doc__).splitlines()[0])
     parser.add_argument("--counts", nargs="+", type=int, default=list(COUNTS), help="numbers of training dialogues")
+    parser.add_argument("--train", default=TRAIN, help="the dialogues that are drawn from")
+    parser.add_argument("--test", default=TEST, help="the dialogues that are scored")
+    parser.add_argument("--data", default=DATA, help="what to call them in the table")
+    parser.add_argument("--roles", default=ROLES, help="roles that they have summaries for, separated by commas")
     parser.add_argument("--adapter", default="rolesum-en-zh", help="the adapter that is gone on from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of all runs")
     parser.add_argument("--limit", type=int, help="score the first N test dialogues only")

@@ -19,6 +19,7 @@ from pathlib import Path
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks.sentences import Sentence, split_sentences
 from rolesum.checks.words import content_ngrams
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, Pair
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
@@ -39,7 +40,7 @@ def main() -> int:
         sys.exit(f"{options.data}: no false statement for a role that has a summary")
     atomic_write_text(options.out, "".join(f"{to_json(one)}\n" for one in made))
     sentences = f"a sentence replaced in {replaced[True]}, added in {replaced[False]}"
-    print(f"{len(made)} dialogues, {replaced.total()} pairs: {sentences}")
+    print(f"{counted(len(made), 'dialogue')}, {counted(replaced.total(), 'pair')}: {sentences}")
     return 0
 
 

@@ -1,4 +1,6 @@
-"""Scores the released adapter, and what stands beside it, on the test sets of docs/results.md.
+"""Scores the small released adapter, and what stands beside it, on the test sets of docs/results.md.
+
+The default adapter was trained on none of them: its rows say how well it summarizes dialogues of other kinds.
 
 Each row is one `rolesum evaluate`, in a process of its own, and its figures are those of the results.json that it left.
 A row whose results are in --work is not computed again, and rows that an earlier run wrote stay, so that a run that was
@@ -17,6 +19,7 @@ from record import Job, arguments, probe, rows_before, write_record
 
 from rolesum.formats import read_dialogues
 from rolesum.metrics.published import references_hash
+from rolesum.models.bundled_adapters import DEFAULT_ADAPTER
 
 NAME = "released"
 ENGLISH_BASE, CHINESE_BASE = "smollm2-135m", "gemma3-270m"
@@ -53,6 +56,7 @@ def systems(data: str, asked: Namespace) -> list[System]:
     return [
         System("zero-shot", f"{base}, zero-shot", ("--model", base)),
         *(System(name, name, ("--engine", name)) for name in copied[data]),
+        System("default", f"{DEFAULT_ADAPTER}, not trained on it", ("--adapter", DEFAULT_ADAPTER)),
         *tuned,
     ]
 

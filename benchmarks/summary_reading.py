@@ -22,6 +22,7 @@ from record import Job, print_rows
 
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks.sentences import split_sentences
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, RolesumError, UsageError
 from rolesum.evaluation.predictions import Prediction, read_predictions
@@ -129,7 +130,8 @@ def _write_sheet(options: argparse.Namespace, name: str, dialogues: Sequence[Dia
         lines.append("")
     atomic_write_text(options.out / "sheets" / f"{name}.txt", "\n".join(lines))
     write_key(options.out / "keys" / f"{name}.key", (vars(item) for item in items))
-    print(f"{name}.txt: {len(dialogues)} dialogues, {summaries} summaries, {len(items)} answers")
+    read, texts = counted(len(dialogues), "dialogue"), counted(summaries, "summary", "summaries")
+    print(f"{name}.txt: {read}, {texts}, {counted(len(items), 'answer')}")
 
 
 def _texts(dialogue: Dialogue, role: str, systems: Systems, with_reference: bool) -> list[tuple[str, tuple[str, ...]]]:

@@ -9,8 +9,13 @@ import pytest
 
 from helpers.small_runs import recipe, trained
 from helpers.verify_runs import verify_recipe
+from rolesum.formats import find_dialogue
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from page import example, filled  # noqa: E402
+
 TOY = ("--device", "cpu", "--layers", "1", "--hidden", "64", "--vocab", "256", "--dialogues", "3", "--shapes", "csds")
 
 
@@ -25,20 +30,51 @@ def test_gpu_7b_measures_both_layouts_at_toy_size(tmp_path):
 
 
 @pytest.mark.slow
+def test_examples_hold_each_dialogue_its_summaries_and_their_flags_and_the_page_shows_them(tmp_path):
+    adapter = trained(tmp_path / "first", recipe()).adapter
+    chats = ("--data", "sample:dialogues-en-test", "--ids", "en-0113", "--roles", "overall", "user")
+    toy = ("--device", "cpu", "--dtype", "float32", "--max-new-tokens", "8", "--results", tmp_path)
+    command = [sys.executable, BENCHMARKS / "examples.py", "--adapter", adapter, *chats, *toy]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "examples.json").read_text())["rows"]
+    assert [(row["id"], row["role"]) for row in rows] == [("en-0113", "overall"), ("en-0113", "user")]
+    page = filled("# R\n\n<!-- from examples.json: example-en -->\n<!-- end -->\n", tmp_path)
+    turns = find_dialogue("sample:dialogues-en-test", "en-0113").turns
+    assert f"{turns[-1].speaker}: {turns[-1].text}\n```\n" in page and "\n| user | " in page
+
+
+def test_an_example_shows_a_dialogue_and_its_summaries_with_their_flags():
+    row = {"language": "zh", "id": "1", "turns": [["客人", "取消"], ["前台", "好"]]}
+    rows = [
+        {**row, "role": "overall", "text": "a|b", "flags": []},
+        {**row, "role": "user", "text": "c", "flags": ["x", "y"]},
+        {**row, "language": "en", "role": "user", "text": "d", "flags": []},
+    ]
+    assert example(rows, "example-zh").splitlines() == [
+        *("```", "客人: 取消", "前台: 好", "```", ""),
+        *("| role | summary | flagged |", "| --- | --- | --- |"),
+        *(r"| overall | a\|b |  |", "| user | c | x; y |"),
+    ]
+
+
+@pytest.mark.slow
 def test_few_dialogues_trains_from_base_and_adapter_and_scores_both_at_toy_size(tmp_path):
     first = trained(tmp_path / "first", recipe())
     toy = ("--device", "cpu", "--dtype", "float32", "--counts", "2", "--limit", "2", "--max-new-tokens", "8")
     changes = ("--set", "data.validation=null", "--set", "validation.keep=last", "--set", "training.epochs=1")
     where = ("--adapter", first.adapter, "--work", tmp_path / "work", "--results", tmp_path)
-    command = [sys.executable, BENCHMARKS / "few_dialogues.py", *toy, *changes, *where]
+    data = ("--train", "sample:dialogues-en-train", "--test", "sample:dialogues-en-test", "--roles", "user,agent")
+    command = [sys.executable, BENCHMARKS / "few_dialogues.py", *toy, *changes, *where, *data]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "few_dialogues.json").read_text())["rows"]
     systems = ["zero-shot", "adapter", "base-2", "adapter-2"]
-    assert [row["system"] for row in rows] == [name for name in systems for _ in ("overall", "user", "agent")]
+    assert [row["system"] for row in rows] == [name for name in systems for _ in ("user", "agent")]
     notes = {
         name: json.loads((tmp_path / "work" / name / "adapter" / "rolesum.json").read_text()) for name in systems[2:]
     }
+    assert notes["base-2"]["roles"] == ["user", "agent"]
     assert notes["base-2"]["base_adapter"] is None and notes["base-2"]["base"] == notes["adapter-2"]["base"]
     assert notes["adapter-2"]["base_adapter"]["name"] == str(first.adapter)
 

@@ -1,16 +1,19 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helpers.tiny import model_dir, short_dialogues
-from rolesum.demo import SMALL_RECIPE, run_demo
+from rolesum.cli.demo import print_result
+from rolesum.demo import SMALL_RECIPE, demo_recipe, run_demo
 from rolesum.errors import UsageError
 from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.formats import ReadOptions
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import SummarizerConfig
+from rolesum.models.bundled_adapters import adapter_for
 from rolesum.recipe_loading import load_recipe, parse_recipe
 from rolesum.training import train
 
@@ -37,6 +40,23 @@ def test_the_demo_scores_before_and_after_summarizes_and_reports(tmp_path):
     for name in ("zero-shot", "fine-tuned"):
         results = json.loads((result.report.parent / name / "results.json").read_text())
         assert results["system"] == name and results["dialogues"] == 3
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_a_bundled_adapter_stands_beside_the_demos_own(small):
+    assert adapter_for(demo_recipe(small).base)
+
+
+def test_what_the_demo_shows_ends_with_the_summaries_of_the_bundled_adapter(tmp_path, capsys):
+    result = run_demo(tmp_path / "demo", "cpu", tiny_recipe())
+    (tuned,) = result.summaries.values()
+    kept = [replace(one, text=f"A {one.role} summary to keep.") for one in tuned]
+    print_result(replace(result, summaries={"bundled": kept, "fine-tuned": tuned}))
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == "agent  A agent summary to keep."
+    order = ("3 held-out dialogues", "report: ", result.dialogue.turns[0].text[:40], "fine-tuned\n", "bundled\n")
+    places = [said.index(one) for one in order[:3]] + [said.index(f"each role, {one}") for one in order[3:]]
+    assert places == sorted(places)
 
 
 def test_a_second_demo_replaces_the_first_and_nothing_else(tmp_path):

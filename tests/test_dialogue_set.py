@@ -160,7 +160,7 @@ def test_test_dialogues_have_two_different_references():
     value["summaries"]["user"] = value["summaries"]["user"][0]
     found = problems_of(value)
     assert any("two equal summaries for brief" in problem for problem in found)
-    assert any("1 summaries for user" in problem for problem in found)
+    assert any("1 summary for user" in problem for problem in found)
 
 
 def test_an_id_that_stands_twice_and_a_copied_dialogue_are_told():

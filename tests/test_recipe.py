@@ -140,6 +140,30 @@ def test_an_unknown_key_is_refused_with_the_nearest_one_at_any_depth(recipe_file
     assert f'did you mean "{hint}"?' in told
 
 
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["bsae=x"], "bsae"),
+        (["data.trian.path=x"], "data.trian.path"),
+        (["training.epochs=2", "training.epochs=0", "training.seed=3"], "training.epochs"),
+        (["data.train={pth: x}"], "data.train"),
+        (["roles=[usr]"], "roles"),
+    ],
+)
+def test_what_set_makes_wrong_is_told_of_set_and_not_of_the_file(recipe_file, overrides, key):
+    with pytest.raises(UsageError) as caught:
+        load_recipe(recipe_file(), overrides)
+    assert {problem.where for problem in caught.value.problems} == {f"--set {key}"}
+
+
+def test_what_the_file_has_wrong_is_told_of_the_file_beside_what_set_makes_wrong(recipe_file):
+    path = recipe_file(SMALL + "  seeed: 1\n  schedule: step\n")
+    with pytest.raises(UsageError) as caught:
+        load_recipe(path, ["training.warmup=2", "training.schedule=step"])
+    places = {problem.what.split()[-1]: problem.where for problem in caught.value.problems}
+    assert places == {'"training.seeed"': str(path), "'step'": str(path), "2": "--set training.warmup"}
+
+
 def test_all_problems_of_a_recipe_are_told_at_once_with_the_file(recipe_file):
     path = recipe_file("data:\n  train: {pth: a}\ntraining: {epochs: 0}\n")
     with pytest.raises(UsageError) as caught:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.console import log
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.evaluation.evaluate import add_checks, evaluate
@@ -101,7 +102,7 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
 
     bundled = adapter_for(recipe.base)
     and_bundled = ", then with the bundled adapter" if bundled else ""
-    log(f"1/3  scoring {recipe.base} zero-shot{and_bundled}, on {len(test)} held-out dialogues")
+    log(f"1/3  scoring {recipe.base} zero-shot{and_bundled}, on {counted(len(test), 'held-out dialogue')}")
     evaluate_system(None, ZERO_SHOT)
     if bundled:
         evaluate_system(bundled, BUNDLED)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from rolesum.counts import counted
+
 SHOWN_PROBLEMS = 20
 LONGEST_WORD = 200  # characters of the longest word that did_you_mean compares: its time is quadratic
 _LONGEST_KEY = 300  # characters of a key's path that are shown
@@ -63,7 +65,7 @@ class RolesumError(Exception):
         lines = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
         hidden = len(self.problems) - SHOWN_PROBLEMS
         if hidden > 0:
-            lines.append(f"… and {hidden} more problems")
+            lines.append(f"… and {counted(hidden, 'more problem')}")
         return "\n".join(lines)
 
 

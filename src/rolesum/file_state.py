@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rolesum.counts import counted
 from rolesum.errors import DataError, ModelError, RolesumError
 
 
@@ -58,7 +59,7 @@ def find_change(before: FileState, known_record: str | None = None) -> tuple[str
         if record in (before.record, known_record):
             return None, record
         if size != before.size:
-            return f"it had {before.size:,} bytes and now has {size:,}", record
+            return f"it had {counted(before.size, 'byte')} and now has {size:,}", record
         return (None if _content_hash(path) == before.sha256 else "its content is another"), record
     except (FileNotFoundError, NotADirectoryError):
         return "it is gone", ""

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
 from rolesum.formats import ReadOptions, read_dialogues
@@ -48,7 +49,7 @@ class DataFile(_RecipeModel):
         options = ReadOptions(format=self.format, skip=self.skip, limit=last, custom_roles=custom_roles or {})
         read = read_dialogues(self.path, options)
         if len(read) <= self.offset:
-            what = f"it has {len(read)} dialogues, and offset leaves out the first {self.offset}"
+            what = f"it has {counted(len(read), 'dialogue')}, and offset leaves out the first {self.offset}"
             raise DataError(what, self.path, "lower offset")
         return read[self.offset :]
 

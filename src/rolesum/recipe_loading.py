@@ -3,10 +3,11 @@
 Precedence: a command-line flag, then --set KEY=VALUE, then the recipe, then the default of its schema.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from rolesum.roles import ALIASES, BUILT_IN, resolve_role
 from rolesum.schema_keys import keys_at
 
 RECIPE_FOLDER = "recipes"
+
+KeyPath = tuple[str | int, ...]  # of a recipe's mapping, such as ("data", "mix", 0, "path")
 
 
 def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -41,21 +44,30 @@ def load_recipe(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Reci
         raise os_error(error, "cannot be read", path, "see docs/recipes.md", kind=UsageError) from None
     if not isinstance(raw, dict):
         raise UsageError("not a recipe: a mapping of keys is needed", str(path), "see rolesum train sample --dry-run")
-    own_data = _train_path(raw)
+    in_file, own_data = _without_aliases(raw), _train_path(raw)
     keys = [_apply_override(raw, override) for override in overrides]
     if path.parent in _recipe_folders() and own_data != _train_path(raw):
         _name_after_data(raw, own_data, keys)
-    return parse_recipe(raw, str(path))
+
+    def place_of(key: KeyPath) -> str:
+        """The last override that changed the value of a key of the file, or else the file."""
+        if not key or _value_at(raw, key) == _value_at(in_file, key):
+            return str(path)
+        changes = (one for one in reversed(keys) if all(map(eq, one.split("."), map(str, key))))
+        return next((f"--set {one}" for one in changes), str(path))
+
+    return parse_recipe(raw, place_of)
 
 
-def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
-    """Validate a recipe's mapping; `place` is named in errors."""
+def parse_recipe(raw: Mapping[str, Any], place: str | Callable[[KeyPath], str]) -> Recipe:
+    """Validate a recipe's mapping. Errors name `place`, or what it returns for the path of a key."""
+    place_of = place if callable(place) else lambda _: place
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise UsageError([_problem(detail, place) for detail in error.errors()]) from None
+        raise UsageError([_problem(detail, place_of(detail["loc"])) for detail in error.errors()]) from None
     if clash := _redefined_roles(recipe):
-        raise UsageError(f"the recipe redefines {', '.join(sorted(clash))}", place, "give it another name")
+        raise UsageError(f"the recipe redefines {', '.join(sorted(clash))}", place_of(()), "give it another name")
     asked = recipe.roles
     if recipe.section_set and "roles" not in recipe.model_fields_set:
         asked = recipe.section_set.names
@@ -65,7 +77,7 @@ def parse_recipe(raw: Mapping[str, Any], place: str) -> Recipe:
         try:
             roles[resolve_role(role, recipe.aliases)] = None
         except UsageError as error:
-            problems += [replace(problem, where=place) for problem in error.problems]
+            problems += [replace(problem, where=place_of(("roles",))) for problem in error.problems]
     if problems:
         raise UsageError(problems)
     return recipe.model_copy(update={"roles": tuple(roles)})
@@ -108,6 +120,14 @@ def _train_path(raw: Mapping[str, Any]) -> str:
     for key in ("data", "train", "path"):
         part = part.get(key) if isinstance(part, dict) else None
     return part if isinstance(part, str) else ""
+
+
+def _value_at(raw: Any, key: KeyPath) -> Any:
+    """The value of a key of a recipe's mapping; None where there is none."""
+    for step in key:
+        inside = isinstance(raw, dict) or (isinstance(raw, list) and isinstance(step, int) and step < len(raw))
+        raw = (raw.get(step) if isinstance(raw, dict) else raw[step]) if inside else None
+    return raw
 
 
 def _name_after_data(raw: dict[str, Any], own_data: str, overridden: Collection[str]) -> None:

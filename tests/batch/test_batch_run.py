@@ -87,7 +87,7 @@ def test_a_run_leaves_each_shard_and_the_failures_beside_it(given, tmp_path, cap
         "an earlier dialogue has this id",
     ]
     said = capsys.readouterr().err
-    assert "11 dialogues in 1 files, 3 shards; 1 unreadable, 1 with a duplicate id" in said
+    assert "11 dialogues in 1 file, 3 shards; 1 unreadable, 1 with a duplicate id" in said
     assert "dialogues/s" in said
 
 

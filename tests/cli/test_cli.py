@@ -171,7 +171,7 @@ def test_data_check_counts_what_is_good(call):
 def test_data_check_tells_every_problem_on_standard_error_and_ends_with_exit_code_3(call, file):
     done = call("data", "check", file("chats.jsonl", BROKEN))
     assert done.returncode == 3
-    assert "1 good dialogues" in done.stdout
+    assert "1 good dialogue, " in done.stdout
     assert "chats.jsonl:2, id 2: the dialogue has no turns" in done.stderr
     assert "chats.jsonl:3: broken JSON" in done.stderr
     assert done.stderr.splitlines()[-1] == "chats.jsonl: 2 problems"
@@ -190,7 +190,7 @@ def test_data_check_gives_the_same_as_json(call, file):
 def test_data_check_reads_standard_input(call):
     done = call("data", "check", "-", stdin="用户：你好\n客服：您好\n")
     assert done.returncode == 0
-    assert "standard input: format plain, 1 good dialogues, 2 turns" in done.stdout
+    assert "standard input: format plain, 1 good dialogue, 2 turns" in done.stdout
 
 
 def test_data_check_knows_the_custom_roles_of_a_recipe(call, file):

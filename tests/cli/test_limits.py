@@ -92,9 +92,10 @@ def test_a_full_disk_behind_standard_output_is_told():
     assert "Traceback" not in said and "Exception ignored" not in said
 
 
-def test_a_reader_that_ends_first_ends_the_command_without_a_word():
+@pytest.mark.parametrize("command", ["models --json", "models", "train --help", "--version"])
+def test_a_reader_that_ends_first_ends_the_command_without_a_word(command):
     reading, writing = os.pipe()
-    process = call("models", "--json", stdout=writing, stderr=subprocess.PIPE)
+    process = call(*command.split(), stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     os.close(reading)
     said = process.communicate(timeout=120)[1]

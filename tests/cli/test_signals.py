@@ -113,7 +113,7 @@ def test_batch_says_how_many_shards_are_kept_and_the_command_it_names_resumes(tm
     assert not [one for one in out.iterdir() if one.name.endswith(".tmp") or one.name == ".lock"]
     again = Child(*arguments, cwd=tmp_path)
     assert again.wait(120) == 0, again.stderr
-    assert f"{shards} of 24 shards are already complete" in again.stderr
+    assert f"{shards} of 24 shards already complete" in again.stderr
 
 
 def test_batch_does_not_wait_for_answers_of_an_endpoint(tmp_path):

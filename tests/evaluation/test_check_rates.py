@@ -109,7 +109,7 @@ def test_length_ratio_is_against_the_mean_of_the_references() -> None:
 
 
 def test_a_prediction_without_its_dialogue_is_refused() -> None:
-    with pytest.raises(DataError, match="no dialogue for 1 of 1 predictions, first: other"):
+    with pytest.raises(DataError, match="no dialogue for 1 of 1 prediction, first: other"):
         check_predictions([Prediction("other", "user", "用户询问。", ("用户询问。",))], [SHOP])
 
 

@@ -197,7 +197,7 @@ def test_a_run_finds_its_dialogues_again(runs):
         one.id for one in read_dialogues(DATA, ReadOptions(limit=12))
     ]
     assert read_run_dialogues([run], "sample:en-test") == read_run_dialogues([run])
-    with pytest.raises(DataError, match="12 of the runs' 12 dialogues are not in this file"):
+    with pytest.raises(DataError, match="it lacks 12 of the runs' 12 dialogues"):
         read_run_dialogues([run], "sample:zh-test")
 
 

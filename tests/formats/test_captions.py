@@ -73,7 +73,7 @@ def test_ids_that_are_speakers_name_them():
 
 @pytest.mark.parametrize("ids", [("1", "2"), ("Slide 1", "Slide 2"), ("a4f-1", "a4f-2"), ("caption", "caption")])
 def test_other_ids_name_nobody(ids):
-    with pytest.raises(DataError, match="2 of 2 turns name no speaker"):
+    with pytest.raises(DataError, match="2 of 2 turns without a speaker"):
         said(captions(*((identity, "some words") for identity in ids)))
 
 
@@ -95,7 +95,7 @@ def test_numbered_speakers_in_brackets_are_read_with_and_without_a_colon(name):
 
 
 def test_labels_that_stand_only_where_the_speaker_changes_need_a_rule():
-    with pytest.raises(DataError, match="1 of 4 turns name no speaker"):
+    with pytest.raises(DataError, match="1 of 4 turns without a speaker"):
         said_in("captions/srt_change.srt")
     assert said_in("captions/srt_change.srt", "continue")[0] == (
         "Спикер №1",
@@ -105,7 +105,7 @@ def test_labels_that_stand_only_where_the_speaker_changes_need_a_rule():
 
 def test_a_mark_of_another_speaker_ends_the_turn_of_the_one_before():
     source = captions(("", ">> ANNA: one\n>> two"), ("", ">> ANNA: three"))
-    with pytest.raises(DataError, match="1 of 3 turns name no speaker"):
+    with pytest.raises(DataError, match="1 of 3 turns without a speaker"):
         said(source)
 
 

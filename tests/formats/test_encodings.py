@@ -1,6 +1,7 @@
 """Encodings and packed files. Every text here is our own."""
 
 import gzip
+import random
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,21 @@ def test_a_cut_packed_file_is_refused():
 def test_files_without_text_are_refused_by_what_they_are(start):
     with pytest.raises(DataError, match="which is not read"):
         decode(start, "file")
+
+
+def test_binary_data_are_told_as_such_and_not_as_a_line_to_mend():
+    draw = random.Random(1)
+    for name, raw in (("call.mp3", draw.randbytes(5000)), ("photo.png", b"\x89PNG\r\n\x1a\n" + draw.randbytes(200))):
+        with pytest.raises(DataError, match="binary data") as told:
+            decode(raw, name)
+        (problem,) = told.value.problems
+        assert problem.where == name and "mend" not in problem.fix
+
+
+def test_text_with_stray_bytes_is_neither_binary_data_nor_utf16():
+    stray = "Anna: the parcel is late again, and nobody answers the phone\x00\nTom: Zoé\n"
+    for text in (stray, f" {stray}"):  # of an even and an odd number of bytes
+        assert decode(text.encode(), "chat.txt") == (text, "utf-8")
+    with pytest.raises(DataError, match="not UTF-8") as told:
+        decode(stray.encode() + b"Anna: \x81\xff\n", "chat.txt")
+    assert told.value.problems[0].where == "chat.txt:3"

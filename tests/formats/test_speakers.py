@@ -23,7 +23,7 @@ def test_unknown_speakers_are_refused_with_the_remedies_and_those_who_are_known(
     found = apply_speaker_rule(dialogue(("Anna", "Hi"), ("", "hm")), parse_speaker_rule("refuse"))
     assert isinstance(found, Problem)
     assert found.where == "a.srt, id 1"
-    assert "1 of 2 turns name no speaker (named: Anna)" in found.what
+    assert "1 of 2 turns without a speaker (named: Anna)" in found.what
     for remedy in ("name=", "alternate=", "continue"):
         assert remedy in found.fix
 

@@ -84,7 +84,7 @@ def test_several_voices_in_one_cue_are_several_turns():
 
 def test_what_stands_outside_of_any_voice_has_no_speaker():
     text = vtt((1, "<v Anna>Hi</v>"), (2, "door slams"))
-    with pytest.raises(DataError, match="1 of 2 turns name no speaker"):
+    with pytest.raises(DataError, match="1 of 2 turns without a speaker"):
         turns(text)
 
 
@@ -100,7 +100,7 @@ def test_a_label_inside_a_voice_is_speech():
 
 
 def test_a_colon_in_subtitles_without_speakers_names_no_speaker():
-    with pytest.raises(DataError, match="4 of 4 turns name no speaker"):
+    with pytest.raises(DataError, match="4 of 4 turns without a speaker"):
         turns(SRT, "film.srt")
     assert turns(SRT, "film.srt", "name=Narrator") == [
         ("Narrator", "Hello. Warning: the door sticks. Oh, thanks. Bye.")

@@ -50,7 +50,7 @@ def test_a_row_may_be_a_dialogue():
 
 def test_rows_without_a_speaker_need_a_rule():
     source = Source("t.csv", "speaker,text\nAnna,Hi\n,there\n")
-    with pytest.raises(DataError, match="1 of 2 turns name no speaker"):
+    with pytest.raises(DataError, match="1 of 2 turns without a speaker"):
         read_dialogues(source)
     (dialogue,) = read_dialogues(source, ReadOptions(unknown_speaker="continue"))
     assert said(dialogue) == [("Anna", "Hi there")]
@@ -65,12 +65,12 @@ def test_a_column_that_the_table_lacks_is_a_usage_error_with_the_nearest():
     ("text", "what"),
     [
         ("idd=x", 'no field "idd"'),
-        ("id", '"id" does not map a field'),
-        ("id=", '"id=" does not map a field'),
-        ("=a", '"=a" does not map a field'),
-        ("id=a,id=b", '"id" is mapped twice'),
+        ("id", '"id" is not NAME=VALUE'),
+        ("id=", '"id=" is not NAME=VALUE'),
+        ("=a", '"=a" is not NAME=VALUE'),
+        ("id=a,id=b", '"id" has two values'),
         ("dialogue=a,text=b", "either a turn or a whole dialogue"),
-        ("", '"" does not map a field'),
+        ("", '"" is not NAME=VALUE'),
     ],
 )
 def test_a_mapping_that_makes_no_sense_is_a_usage_error(text, what):

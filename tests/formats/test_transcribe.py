@@ -72,7 +72,7 @@ def test_older_transcripts_are_read_by_words_and_the_label_by_their_time(labeled
 
 def test_a_transcript_without_speaker_labels_needs_a_rule():
     value = {"jobName": "j", "results": {"transcripts": [], "items": [item("Hi"), item("there")]}}
-    with pytest.raises(DataError, match="1 of 1 turns name no speaker"):
+    with pytest.raises(DataError, match="1 of 1 turn without a speaker"):
         read_dialogues(source(value))
 
 

@@ -31,7 +31,7 @@ def turns(*segments, rule="refuse"):
 
 def test_whisper_names_no_speakers_so_a_rule_is_needed():
     assert sniff_format(source(PLAIN)).name == "whisper"
-    with pytest.raises(DataError, match="2 of 2 turns name no speaker"):
+    with pytest.raises(DataError, match="2 of 2 turns without a speaker"):
         read_dialogues(source(PLAIN))
     (dialogue,) = read_dialogues(source(PLAIN), ReadOptions(unknown_speaker="alternate=Customer,Agent"))
     assert [turn.speaker for turn in dialogue.turns] == ["Customer", "Agent"]

@@ -199,9 +199,9 @@ def test_an_unknown_pre_tokenizer_is_refused(tmp_path):
 def test_missing_and_surplus_tensors_are_named(tmp_path):
     tensors = tensors_of_qwen(model_dir("qwen2"))
     less = {name: one for name, one in tensors.items() if name != "blk.1.ffn_up.weight"}
-    assert "1 missing tensors: model.layers.1.mlp.up_proj.weight" in refusal(write_qwen_gguf(tmp_path / "a.gguf", less))
+    assert "1 missing tensor: model.layers.1.mlp.up_proj.weight" in refusal(write_qwen_gguf(tmp_path / "a.gguf", less))
     more = {**tensors, "rope_freqs.weight": np.ones(4, np.float32)}
-    assert "1 unknown tensors: rope_freqs.weight" in refusal(write_qwen_gguf(tmp_path / "b.gguf", more))
+    assert "1 unknown tensor: rope_freqs.weight" in refusal(write_qwen_gguf(tmp_path / "b.gguf", more))
     more = {**tensors, "blk.0.attn_q_norm.weight": np.ones(8, np.float32)}
     assert "the file has 40 tensors" in refusal(write_qwen_gguf(tmp_path / "c.gguf", more))
 

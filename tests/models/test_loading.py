@@ -28,13 +28,13 @@ def change_weights(path, change):
 
 def test_a_missing_tensor_is_named(broken):
     change_weights(broken, lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"))
-    with pytest.raises(ModelError, match=r"1 missing tensors: model\.layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(ModelError, match=r"1 missing tensor: model\.layers\.1\.mlp\.up_proj\.weight"):
         load_model(broken, device="cpu")
 
 
 def test_a_surplus_tensor_is_named(broken):
     change_weights(broken, lambda tensors: tensors.update(stray=torch.zeros(2)))
-    with pytest.raises(ModelError, match="1 surplus tensors: stray"):
+    with pytest.raises(ModelError, match="1 surplus tensor: stray"):
         load_model(broken, device="cpu")
 
 

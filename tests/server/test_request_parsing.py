@@ -8,7 +8,7 @@ from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
-from rolesum.server.request_parsing import Upload, parse_dialogues, parse_json
+from rolesum.server.request_parsing import RequestBody, Upload, parse_dialogues, parse_json
 from rolesum.server.schemas import BatchRequest, DialogueIn, InputOptions, ReadRequest, SummaryRequest
 
 LIMITS = Limits()
@@ -89,6 +89,27 @@ def test_unknown_key_gets_the_nearest_known_one(model, body, fix):
     with pytest.raises(UsageError) as error:
         parse_json(json.dumps(body).encode(), model, LIMITS)
     assert error.value.problems[0].fix.startswith(fix)
+
+
+def test_mappings_of_a_form_are_written_as_on_the_command_line():
+    fields = [("text", "Anna: hi"), ("speakers", "Anna=user，Tom = agent"), ("columns", '{"text": "said"}')]
+    asked = RequestBody(fields=fields).parse(ReadRequest, LIMITS)
+    assert asked.speakers == {"Anna": "user", "Tom": "agent"} and asked.columns == {"text": "said"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("speakers", "Anna", '"Anna" is not NAME=VALUE'),
+        ("columns", "text=", '"text=" is not NAME=VALUE'),
+        ("json_path", "text=body,text=words", '"text" has two values'),
+    ],
+)
+def test_a_mapping_of_a_form_that_says_nothing_is_told_with_its_name_and_an_example(name, text, what):
+    with pytest.raises(UsageError) as error:
+        RequestBody(fields=[("text", "Anna: hi"), (name, text)]).parse(ReadRequest, LIMITS)
+    (problem,) = error.value.problems
+    assert (problem.where, problem.what) == (name, what) and problem.fix.startswith(f"write {name} ")
 
 
 def test_references_and_meta_are_not_kept():

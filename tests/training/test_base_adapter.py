@@ -19,7 +19,7 @@ from rolesum.formats import read_dialogues
 from rolesum.generation.factory import EngineSpec
 from rolesum.instructions.sets import instruction_set
 from rolesum.models.adapter_metadata import write_metadata
-from rolesum.models.base_adapter import FEW, base_adapter_notes, with_base_adapter
+from rolesum.models.base_adapter import FEW, base_adapter_notes, read_base_adapter, with_base_adapter
 from rolesum.models.bundled_adapters import license_notice
 from rolesum.models.loading import load_model
 from rolesum.recipe_loading import load_recipe, parse_recipe
@@ -291,6 +291,18 @@ def test_few_dialogues_without_an_adapter_are_told_of_the_bundled_one_for_the_ba
     others = (chosen.model_copy(update={"method": "full"}), chosen.model_copy(update={"base": "gemma3-270m"}))
     assert [base_adapter_notes(one, None, FEW - 1) for one in others] == [[], []]
     assert base_adapter_notes(chosen, None, FEW) == []
+
+
+def test_few_dialogues_for_an_adapter_are_told_with_how_to_compare_the_two(adapter):
+    def last_note(dialogues, **data):
+        recipe = with_base_adapter(going_on(adapter, data={**raw_recipe()["data"], **data}))
+        return base_adapter_notes(recipe, read_base_adapter(recipe), dialogues)[-1]
+
+    said = last_note(1, validation={"share": 0.1})
+    assert said.startswith("1 dialogue to train on: few; ") and "validation.jsonl of the run" in said
+    assert "score both adapters on own.jsonl" in last_note(12, validation={"path": "own.jsonl"})
+    assert "hold some out (data.validation.share)" in last_note(12, validation=None)
+    assert "few" not in last_note(FEW, validation=None)
 
 
 def test_the_recipe_for_own_dialogues_goes_on_from_the_bundled_adapter_and_is_named_after_the_file():

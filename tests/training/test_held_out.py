@@ -6,6 +6,7 @@ import pytest
 
 from helpers.small_runs import TRAIN, evaluations, raw_recipe, stopped_at, trained, weights
 from helpers.tiny import short_dialogues
+from rolesum.counts import counted
 from rolesum.errors import DataError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
@@ -55,7 +56,7 @@ def test_choose_held_out_refuses_a_share_of_less_than_one_dialogue(count, share)
     with pytest.raises(DataError, match="is less than one") as caught:
         choose_held_out(conversations(count) * 3, share, "calls.jsonl")
     said = str(caught.value)
-    assert f"{share:g} of {count} different dialogues" in said and "calls.jsonl" in said
+    assert f"{share:g} of {counted(count, 'different dialogue')}" in said and "calls.jsonl" in said
     assert "data.validation=null" in said
 
 
@@ -92,7 +93,7 @@ def test_a_run_leaves_the_held_out_dialogues_and_says_how_many(tmp_path, capsys)
     run = trained(tmp_path / "run", sharing())
     _, validation = both_sides(sharing())
     assert [to_json(one) for one in read_dialogues(run.held_out)] == [to_json(one) for one in validation.dialogues]
-    said = f"{sharing().data.train.path}: {len(validation.dialogues)} of 5 dialogues are held out for validation"
+    said = f"{sharing().data.train.path}: held out for validation: {len(validation.dialogues)} of 5 dialogues"
     assert said in capsys.readouterr().err
     assert said in plan(sharing(), device="cpu").notes
     assert evaluations(run)

@@ -70,7 +70,7 @@ def test_dialogues_that_recur_in_another_file_are_left_out_and_told(tmp_path):
     assert {one.id for one in read_dialogues(TRAIN)} - {one.id for one in data.dialogues} == {records[1]["id"]}
     assert data.overlapping == 1
     assert data_notes(chosen, data, None) == [
-        f"{TRAIN}, {MORE}: 1 training dialogues recur in the files of apart_from: they are left out",
+        f"{TRAIN}, {MORE}: found in the files of apart_from, and left out: 1 training dialogue",
     ]
 
 

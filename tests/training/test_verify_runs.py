@@ -81,7 +81,7 @@ def test_a_dialogue_without_statements_has_its_summaries_only_and_one_without_su
     alone = read(verify_recipe(file, roles=[]))
     assert len(alone.encoded) == 4 and alone.left_out == 1
     (note,) = data_notes(verify_recipe(roles=[]), alone, None)
-    assert note.endswith("1 of 5 dialogues have no statement: they are left out")
+    assert note.endswith("without a statement, and left out: 1 of 5 dialogues")
 
 
 def test_a_bundle_over_the_budget_is_split_by_branches():

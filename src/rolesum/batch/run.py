@@ -15,6 +15,7 @@ from rolesum.batch.inputs import expand_inputs
 from rolesum.batch.output_directory import FIX_DIFFERENCE, OutputDirectory, check_settings
 from rolesum.batch.worker import summarize_shard
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
+from rolesum.counts import counted
 from rolesum.errors import DataError, Problem, RolesumError, UsageError
 from rolesum.file_state import top_files
 from rolesum.formats import ReadOptions
@@ -43,7 +44,7 @@ class BatchResult:
         return 0 if self.summarized else DataError.exit_code
 
     def __str__(self) -> str:
-        text = f"{self.summarized:,} dialogues summarized"
+        text = f"{counted(self.summarized, 'dialogue')} summarized"
         return f"{text}, {self.failed:,} failed: see {self.out}/failed-*.jsonl" if self.failed else text
 
 
@@ -131,7 +132,7 @@ def run_batch(
             more_summarized, more_failed = directory.shard_counts(number)
             summarized, failed = summarized + more_summarized, failed + more_failed
         if completed:
-            log(f"{len(completed):,} of {index.shards:,} shards are already complete")
+            log(f"{len(completed):,} of {counted(index.shards, 'shard')} already complete")
         context = RunContext(tuple(files), read_options, known, index, directory, config, open_summarizer)
         if remaining:
             with (
@@ -210,7 +211,7 @@ def _load_or_build_index(
         raise os_error(error, "cannot keep the index", error.filename or directory.path) from None
     directory.write_state(settings, known.as_json(), index.counts())
     log(
-        f"{index.items:,} dialogues in {len(paths):,} files, {index.shards:,} shards; "
+        f"{counted(index.items, 'dialogue')} in {counted(len(paths), 'file')}, {counted(index.shards, 'shard')}; "
         f"{index.unreadable:,} unreadable, {index.duplicates:,} with a duplicate id"
     )
     return index, known
@@ -249,7 +250,7 @@ def _kept_shards(directory: OutputDirectory) -> AbstractContextManager[None]:
 
     def complete() -> str:
         number = len(directory.completed_shards())
-        return f"{number:,} finished shards are kept" if number != 1 else "1 finished shard is kept"
+        return f"{counted(number, 'finished shard')} {'is' if number == 1 else 'are'} kept"
 
     return kept(complete, directory.path, "run the same command again to resume")
 

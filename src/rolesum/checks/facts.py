@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from rolesum.checks.numerals import Number, find_numbers, half_width, possible_numbers
 from rolesum.checks.times import WEEKDAYS_EN, Key, Time, find_times
+from rolesum.counts import counted
 
 _PLACEHOLDER = re.compile(r"\[[^\[\]\s]{1,20}\]")
 _HIDDEN = re.compile(rf"{_PLACEHOLDER.pattern}|https?://\S+")
@@ -205,7 +206,9 @@ def _placeholders(text: str, known: DialogueFacts) -> list[StatedFact]:
         many = known.placeholders.get(name, 0)
         masks = name == "[数字]" and not many and re.search(r"\d", known.text)  # the summary masked a plain number
         if not left[name] and not masks:
-            problem_text = f"the dialogue has {name} {many} times only" if many else f"the dialogue has no {name}"
+            problem_text = f"the dialogue has no {name}"
+            if many:
+                problem_text = f"the dialogue has {name} {counted(many, 'time')} only"
         left[name] -= bool(left[name])
         found.append(StatedFact("placeholder", *one.span(), problem_text))
     return found

@@ -25,6 +25,7 @@ from rolesum.cli.options import (
     read_options,
     role_list,
 )
+from rolesum.counts import counted
 
 app = typer.Typer(help="Check, show and convert data files.", no_args_is_help=True)
 
@@ -65,8 +66,7 @@ def check(
         if not json_:
             for problem in result.problems:
                 typer.echo(str(problem), err=True)
-            count = len(result.problems)
-            typer.echo(f"{result.file}: {count} problem{'' if count == 1 else 's'}", err=True)
+            typer.echo(f"{result.file}: {counted(len(result.problems), 'problem')}", err=True)
         raise typer.Exit(DataError.exit_code)
 
 

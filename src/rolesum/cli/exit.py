@@ -6,8 +6,8 @@ import select
 import shlex
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -36,22 +36,32 @@ class Commands(TyperGroup):
     """The commands. A signal becomes a Stopped error; a reader of the output that has gone ends the command quietly."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Parse the command line."""
-        with kept("nothing was begun"):
+        """Parse the command line, and print help and version."""
+        with kept("nothing was begun"), _ending_with_the_reader():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the context names."""
-        try:
-            with kept(lambda: _KEPT.get(ctx.invoked_subcommand, _COMPLETE_FILES_ONLY)):
-                return super().invoke(ctx)
-        except OSError as error:
-            if is_broken_pipe(error) and _reader_is_gone():
-                _discard_output()
-                raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
-            if is_broken_pipe(error):  # of a connection: typer would end without a word
-                raise os_error(error, "a connection broke") from None
+        with kept(lambda: _KEPT.get(ctx.invoked_subcommand, _COMPLETE_FILES_ONLY)), _ending_with_the_reader():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _ending_with_the_reader() -> Iterator[None]:
+    """End the command without a word where the reader of its output has gone: click and rich would exit with 1."""
+    try:
+        yield
+    except SystemExit as error:  # of rich, which has put the null device in the place of standard output
+        if not isinstance(error.__context__, BrokenPipeError):
             raise
+        raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
+    except OSError as error:
+        if is_broken_pipe(error) and _reader_is_gone():
+            _discard_output()
+            raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
+        if is_broken_pipe(error):  # of a connection: typer would end without a word
+            raise os_error(error, "a connection broke") from None
+        raise
 
 
 def run_app(app: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from rolesum import strict_json
 from rolesum.cli.options import Device, Json
+from rolesum.counts import counted
 
 _Base = Annotated[
     str | None,
@@ -96,5 +97,5 @@ def convert_adapter(
     if json_:
         typer.echo(strict_json.dumps({**asdict(done), "path": str(done.path)}))
         return
-    typer.echo(f"adapter: {done.path} ({done.layers_before} LoRA layers became {done.layers})")
+    typer.echo(f"adapter: {done.path} ({counted(done.layers_before, 'LoRA layer')} became {done.layers})")
     typer.echo(f"reloaded: the weight updates differ by at most {done.largest_difference:.2g}")

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from rolesum import strict_json
 from rolesum.cli.options import Device, FromAdapter, Json, recipe_overrides
+from rolesum.counts import counted
 
 if TYPE_CHECKING:
     from rolesum.training.plan import Plan
@@ -71,7 +72,7 @@ def _table(made: "Plan", elsewhere: bool) -> Table:
         ("batches", f"{made.batches:,}"),
         ("optimizer steps", f"{made.steps:,}"),
         ("longest example", f"{made.longest_example:,} tokens"),
-        ("largest batch", f"{rows} rows of {length} tokens"),
+        ("largest batch", f"{counted(rows, 'row')} of {length:,} tokens"),
         ("parameters", f"{made.parameters:,}"),
         ("trained parameters", f"{made.trained_parameters:,} ({share:.2%})"),
         ("peak memory", f"{made.peak_memory / 1e9:.2f} GB ({made.free_memory / 1e9:.1f} GB free)"),

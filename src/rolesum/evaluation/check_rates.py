@@ -8,6 +8,7 @@ from rolesum.checks.registry import CHECKS
 from rolesum.checks.runner import check_indexed
 from rolesum.checks.types import CheckedSummary
 from rolesum.checks.words import tokenize
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
 from rolesum.evaluation.predictions import Prediction
@@ -48,7 +49,7 @@ def check_predictions(predictions: Sequence[Prediction], dialogues: Sequence[Dia
     """
     by_id = {dialogue.id: dialogue for dialogue in dialogues}
     if missing := [one.id for one in predictions if one.id not in by_id]:
-        what = f"no dialogue for {len(missing)} of {len(predictions)} predictions, first: {missing[0]}"
+        what = f"no dialogue for {len(missing)} of {counted(len(predictions), 'prediction')}, first: {missing[0]}"
         raise DataError(what, fix="check against the data file that the predictions were made from")
     predicted: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}
     references: dict[str, list[CheckedSummary]] = {one.role: [] for one in predictions}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.console import log
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.check_rates import RoleChecks
@@ -260,7 +261,7 @@ def read_run_dialogues(runs: Sequence[EvaluatedRun], data: str | None = None) ->
     )
     found = {one.id: one for one in read_dialogues(source, options)}
     if missing := [identity for identity in ids if identity not in found]:
-        what = f"{len(missing)} of the runs' {len(ids)} dialogues are not in this file, first: {missing[0]}"
+        what = f"it lacks {len(missing)} of the runs' {counted(len(ids), 'dialogue')}, such as {missing[0]}"
         raise DataError(what, where, "name the file that the runs were made from with --data")
     return [found[identity] for identity in ids]
 

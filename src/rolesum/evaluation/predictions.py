@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats.source import Record, Source, is_valid_id, open_source
@@ -111,7 +112,7 @@ def _prediction_texts(
 def _pairs_by_line(predicted: Source, referenced: Source) -> list[Prediction]:
     left, right = (source.text.removesuffix("\n").split("\n") for source in (predicted, referenced))
     if len(left) != len(right):
-        what = f"{len(left)} predictions but {len(right)} references"
+        what = f"{counted(len(left), 'prediction')} but {counted(len(right), 'reference')}"
         raise DataError(
             what, f"{predicted.name}, {referenced.name}", "line N of one must belong to line N of the other"
         )
@@ -281,7 +282,7 @@ def _outputs_by_line(
     lines = source.text.removesuffix("\n").split("\n")
     if len(lines) not in (len(dialogues), len(chosen)):
         all_of_them = f", or all {len(dialogues)}" if len(chosen) < len(dialogues) else ""
-        what = f"{len(lines)} lines for {len(chosen)} dialogues{all_of_them}"
+        what = f"{counted(len(lines), 'line')} for {counted(len(chosen), 'dialogue')}{all_of_them}"
         raise DataError(what, source.name, "line N must belong to dialogue N of --data; see also --limit")
     return {
         (dialogue.id, role): (f"{source.name}:{number}", line.strip())

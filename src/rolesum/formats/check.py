@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rolesum.counts import counted
 from rolesum.errors import Problem
 from rolesum.formats import format_name, open_source, read_items
 from rolesum.formats.options import DEFAULTS, ReadOptions
@@ -29,8 +30,9 @@ class CheckResult:
         def listed(counts: Mapping[str, int]) -> str:
             return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
 
+        dialogues, turns = counted(self.dialogues, "good dialogue"), counted(self.turns, "turn")
         return (
-            f"{self.file}: format {self.format}, {self.dialogues:,} good dialogues, {self.turns:,} turns\n"
+            f"{self.file}: format {self.format}, {dialogues}, {turns}\n"
             f"languages: {listed(self.languages)}\n"
             f"speakers by role: {listed(self.speakers_by_role)}\n"
             f"summaries by role: {listed(self.summaries)}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.atomic_io import check_not_input, check_writable
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.formats import FORMATS, Source, check_speakers, format_name, read_items
@@ -41,9 +42,11 @@ class Conversion:
 
     def __str__(self) -> str:
         turns = sum(len(dialogue.turns) for dialogue in self.dialogues)
-        text = f"{self.file}: format {self.format}, {_count(len(self.dialogues), 'dialogue')}, {_count(turns, 'turn')}"
+        text = (
+            f"{self.file}: format {self.format}, {counted(len(self.dialogues), 'dialogue')}, {counted(turns, 'turn')}"
+        )
         if self.problems:
-            text += f"; {_count(len(self.problems), 'problem')}, left out"
+            text += f"; {counted(len(self.problems), 'problem')}, left out"
         speakers = [f"{label} ({role})" for label, role in self.speakers().items()]
         more = f" and {len(speakers) - LISTED_SPEAKERS:,} more" if len(speakers) > LISTED_SPEAKERS else ""
         return f"{text}\nspeakers: {', '.join(speakers[:LISTED_SPEAKERS])}{more}"
@@ -57,10 +60,6 @@ class Conversion:
             "speakers": self.speakers(),
             "problems": [asdict(problem) for problem in self.problems],
         }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def check_output_file(out: Path, source: str) -> None:

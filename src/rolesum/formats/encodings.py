@@ -66,6 +66,8 @@ _FREQUENT = frozenset(
 # The bytes of the Chinese signs and full-width letters, and of the 3,755 common characters, in GB2312.
 _COMMON_GB = re.compile(rb"[\xa1\xa3][\xa1-\xfe]|[\xb0-\xd6][\xa1-\xfe]|\xd7[\xa1-\xf9]")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+# Control characters without those that texts have: tab, line ends, form feed, and the escape of ISO 2022.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 # Letters of Western European languages in cp1252, and its signs. Letters that Eastern European languages have at the
 # same byte in cp1250 are left out, or taken only where the Western languages write them.
@@ -193,6 +195,9 @@ def decode(raw: bytes, name: str, encoding: str | None = None) -> Decoded:
         return Decoded(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         broken = error
+    if encoding is None and not marked and _is_binary(raw):
+        fix = "name a file of text, such as the transcript of a recording; --encoding utf-16 reads text in UTF-16"
+        raise DataError("binary data and no text", name, fix)
     found = None if encoding is not None or marked else _detected(raw)
     if found is None:
         raise _not_utf8(broken, name, encoding is None and not marked)
@@ -234,13 +239,22 @@ def _sample(raw: bytes) -> bytes:
     return b"".join(chosen)
 
 
+def _is_binary(raw: bytes) -> bool:
+    """Whether the bytes that are not UTF-8 are of no other text: one in fifty is a control character that none has."""
+    begin = raw[:_SAMPLE_BYTES]
+    return 50 * len(_CONTROL.findall(begin)) > len(begin)
+
+
 def _utf16_without_mark(raw: bytes) -> str | None:
-    """utf-16-le or -be, if the zero bytes of a file are those of its ASCII letters, all at one side."""
+    """utf-16-le or -be, if the zero bytes of a file are those of its ASCII letters, all at one side.
+
+    Of a text in ASCII they are half of its bytes, and other letters are no UTF-8: else it is UTF-8 with stray zeros.
+    """
     if len(raw) % 2 or b"\x00" not in raw[:_SAMPLE_BYTES]:
         return None
     begin = raw[:_SAMPLE_BYTES]
     zeros = (begin[::2].count(0), begin[1::2].count(0))
-    if min(zeros) > 0:
+    if min(zeros) > 0 or (max(zeros) < len(begin) // 4 and _is_utf8(raw)):
         return None
     codec = "utf-16-be" if zeros[0] else "utf-16-le"
     try:
@@ -248,6 +262,14 @@ def _utf16_without_mark(raw: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if re.search(r"[\x00-\x08\x0e-\x1f\ue000-\uf8ff\ufffe\uffff]", text) else codec
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode(UTF8)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _detected(raw: bytes) -> str | None:

@@ -41,19 +41,19 @@ DEFAULTS = ReadOptions()
 
 
 def parse_field_map(text: str, option: str, example: str) -> dict[str, str]:
-    """Parse the value of a command line option, such as "speaker=who,text=said", into field -> column or path.
+    """Parse an option of names and their values, such as "speaker=who,text=said", into field -> column or path.
 
-    Raises UsageError, with the example, for what is not FIELD=PLACE and for a field that is there twice.
+    Raises UsageError, with the example, for what is not NAME=VALUE and for a name that is there twice.
     """
-    places: dict[str, str] = {}
+    values: dict[str, str] = {}
     for pair in text.replace("，", ",").split(","):
-        name, sign, place = (part.strip() for part in pair.partition("="))
-        if not name or not sign or not place:
-            raise UsageError(f'"{pair}" does not map a field', option, f"write {option} {example}")
-        if name in places:
-            raise UsageError(f'the field "{name}" is mapped twice', option, f"write {option} {example}")
-        places[name] = place
-    return places
+        name, sign, value = (part.strip() for part in pair.partition("="))
+        if not name or not sign or not value:
+            raise UsageError(f'"{pair}" is not NAME=VALUE', option, f"write {option} {example}")
+        if name in values:
+            raise UsageError(f'"{name}" has two values', option, f"write {option} {example}")
+        values[name] = value
+    return values
 
 
 def check_field_names(names: Iterable[str], known: Collection[str], option: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem, UsageError
 from rolesum.formats.options import REFUSE
@@ -47,7 +48,7 @@ def apply_speaker_rule(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Prob
         heard = Counter(turn.speaker for turn in dialogue.turns if turn.speaker)
         named = f" (named: {', '.join(label for label, _ in heard.most_common(8))})" if heard else ""
         fix = "say who speaks: --unknown-speaker name=LABEL, alternate=A,B or continue (the speaker before goes on)"
-        return Problem(f"{unnamed} of {len(dialogue.turns)} turns name no speaker{named}", place, fix)
+        return Problem(f"{unnamed} of {counted(len(dialogue.turns), 'turn')} without a speaker{named}", place, fix)
     if rule.kind == "continue" and not dialogue.turns[0].speaker:
         return Problem("the first turn names no speaker, so none can go on", place, "use name=LABEL or alternate=A,B")
     turns = _merge_named(dialogue.turns, list(_labels(dialogue.turns, rule)))
@@ -57,7 +58,7 @@ def apply_speaker_rule(dialogue: Dialogue, rule: SpeakerRule) -> Dialogue | Prob
         dialogue,
         turns=tuple(turns),
         roles={**roles_of_speakers(new), **dialogue.roles},
-        meta={**dialogue.meta, "speakers": f"{unnamed} turns named by the rule {rule.text}"},
+        meta={**dialogue.meta, "speakers": f"{counted(unnamed, 'turn')} named by the rule {rule.text}"},
     )
 
 

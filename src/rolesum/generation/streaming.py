@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.formats import ReadOptions, Source, find_dialogue
@@ -90,7 +91,7 @@ def watch(
             else:
                 if dialogue.turns != known:
                     known, reported = dialogue.turns, ""
-                    write(f"\n--- {datetime.now():%H:%M:%S}, {len(dialogue.turns)} turns ---\n")
+                    write(f"\n--- {datetime.now():%H:%M:%S}, {counted(len(dialogue.turns), 'turn')} ---\n")
                     summarize(dialogue)
         if rounds is not None:
             rounds -= 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rolesum import strict_json
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.generation.dropping import drop_doubtful
@@ -154,7 +155,7 @@ class Summarizer:
             return found
         restored, left = restore_summaries(found, masked)
         if left:
-            log(f"{left} placeholders in the summaries stand for no value: the model made them up")
+            log(f"the model made up {counted(left, 'placeholder')} in the summaries: there is no value to put there")
         return restored
 
     def _with_statements(

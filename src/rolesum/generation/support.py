@@ -17,6 +17,7 @@ from rolesum.checks.index import DialogueIndex
 from rolesum.checks.runner import check_indexed
 from rolesum.checks.statements import split_statements
 from rolesum.console import log
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError, did_you_mean
 from rolesum.generation.engine import Engine, Generation, MakeFollowUp
@@ -237,7 +238,7 @@ def find_support(
             known[text] = None if value is None or before is None else max(before, value)
     for reason, count in reasons.items():
         if count:
-            log(f"{count} statements of the summaries could not be verified: {reason}")
+            log(f"{counted(count, 'statement')} of the summaries could not be verified: {reason}")
     return list(found)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rolesum.counts import counted
 from rolesum.errors import ModelError, Problem, UsageError
 from rolesum.instructions import load_instruction_set
 from rolesum.models.adapter_metadata import (
@@ -121,30 +122,39 @@ def with_base_adapter(recipe: Recipe) -> Recipe:
 def base_adapter_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: int) -> list[str]:
     """What a run has from its base adapter, and what it changes of its roles, a line each.
 
-    Without one: that `dialogues` to train on are few, where an adapter comes with rolesum that could be gone on from.
+    Where `dialogues` to train on are few: how to find what they change, and without an adapter which one comes with
+    rolesum that could be gone on from.
     """
     if adapter is None:
-        return _few_notes(recipe, dialogues)
+        return _few_notes(recipe, adapter, dialogues)
     notes = [f"goes on from {adapter.describe()}"]
     notes += [f"{name}: {terms}; that holds for what goes on from it" for name, terms in adapter.terms.items()]
     trained = adapter.metadata.get("roles")
     if trained is None:
-        return [*notes, f"{adapter.name} does not say for which roles, and by which instructions, it was trained"]
-    if new := [role for role in recipe.roles if role not in trained]:
+        notes.append(f"{adapter.name} does not say for which roles, and by which instructions, it was trained")
+    elif new := [role for role in recipe.roles if role not in trained]:
         notes.append(f"{adapter.name} was not trained for {', '.join(new)}: this run alone teaches it")
-    if left := [role for role in trained if role not in recipe.roles]:
+    if left := [role for role in trained or () if role not in recipe.roles]:
         notes.append(f"{adapter.name} was also trained for {', '.join(left)}, which this run may make worse")
     if adapter.metadata.get("verify") and not recipe.verify:
         notes.append(f"{adapter.name} was also trained to verify statements, which this run may make worse")
-    return notes
+    return notes + _few_notes(recipe, adapter, dialogues)
 
 
-def _few_notes(recipe: Recipe, dialogues: int) -> list[str]:
-    bundled = adapter_for(recipe.base) if recipe.method == "lora" else None
-    if bundled is None or dialogues >= FEW:
+def _few_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: int) -> list[str]:
+    """Of few dialogues: how to find whether they make the adapter better, or which adapter could be gone on from."""
+    few = f"{counted(dialogues, 'dialogue')} to train on: few"
+    if dialogues >= FEW:
         return []
-    what = f"{dialogues} dialogues are few for training from the base model alone"
-    return [f"{what}; --from-adapter {bundled_name(bundled)} goes on from an adapter that knows the task"]
+    if adapter is None:
+        bundled = adapter_for(recipe.base) if recipe.method == "lora" else None
+        more = f"--from-adapter {bundled_name(bundled)} goes on from an adapter that knows the task" if bundled else ""
+        return [f"{few} for the base model alone; {more}"] if more else []
+    held_out = recipe.data.validation
+    how = "hold some out (data.validation.share) and score both adapters on them"
+    if held_out:
+        how = f"score both adapters on {held_out.path or 'validation.jsonl of the run'}"
+    return [f"{few}; whether they make {adapter.name} better is to be seen: {how} (rolesum evaluate)"]
 
 
 Fault = tuple[str, str]  # what is wrong, and its fix

@@ -125,7 +125,7 @@ _ENTRIES = (
         note="base model (not tuned to chat)",
     ),
     CatalogEntry(
-        DEFAULT_MODEL,
+        "qwen2.5-coder-0.5b",
         "494M",
         BOTH,
         "Apache-2.0",

@@ -25,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from rolesum.counts import counted
 from rolesum.errors import ModelError, Problem, ResourceError, UsageError
 from rolesum.models.architectures import baichuan, chatglm
 from rolesum.models.architectures.sentencepiece import MODEL_FILE, fast_tokenizer
@@ -190,7 +191,7 @@ def _check_tensors(info: dict[str, Any], path: Path) -> None:
 def raise_tensor_problems(faults: Mapping[str, set[str]], place: str, fix: str) -> None:
     """Raise ModelError with the tensors of each fault, if there are any."""
     problems = [
-        Problem(f"{len(names)} {fault} tensors: {_listed(names)}", place, fix)
+        Problem(f"{counted(len(names), f'{fault} tensor')}: {_listed(names)}", place, fix)
         for fault, names in faults.items()
         if names
     ]

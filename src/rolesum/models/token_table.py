@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
 from rolesum.instructions.sets import instruction_set
@@ -143,7 +144,8 @@ def print_token_table(rows: Sequence[TokenizerStats]) -> None:
     console.print(table)
     first = rows[0]
     console.print(
-        f"{first.dialogues:,} dialogues, {first.characters:,} characters. Lengths in tokens of a dialogue; bytes: "
-        "tokens that are less than a character; cache: keys and values in bfloat16.",
+        f"{counted(first.dialogues, 'dialogue')}, {counted(first.characters, 'character')}. "
+        "Lengths in tokens of a dialogue; bytes: tokens that are less than a character; "
+        "cache: keys and values in bfloat16.",
         highlight=False,
     )

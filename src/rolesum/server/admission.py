@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 from fastapi import Request
 
+from rolesum.counts import counted
 from rolesum.generation.async_engine import EngineClient
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
@@ -84,7 +85,7 @@ class AdmissionController:
         if is_full or (owner and self._active_by_owner[owner] >= math.ceil(limit * MAX_SHARE_PER_KEY)):
             seconds = max(1, math.ceil(self._mean_seconds))
             active = self.active_requests if is_full else self._active_by_owner[owner]
-            what = f"{active} requests{'' if is_full else ' of this key'} are running or queued"
+            what = f"running or queued: {counted(active, 'request')}{'' if is_full else ' of this key'}"
             fix = f"send the request again in {seconds} s"
             raise HTTPProblem(429, what, fix=fix, headers={"Retry-After": str(seconds)})
         self.active_requests += 1

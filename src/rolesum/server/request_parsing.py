@@ -14,6 +14,7 @@ from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem, SizeError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialogues
+from rolesum.formats.options import parse_field_map
 from rolesum.formats.source import check_num_values, decode_source
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.instructions.sections import preset_names
@@ -29,9 +30,13 @@ from rolesum.server.schemas import (
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Fields of a form that hold JSON; those of them that may be written "Anna=user,Tom=agent"; lists "user,agent".
+# Fields of a form that hold JSON; those of them that may be written without JSON, as here; lists "user,agent".
 JSON_FIELDS = ("speakers", "columns", "json_path", "options", "dialogue", "dialogues")
-_MAPPING_FIELDS = ("speakers", "columns", "json_path")
+_MAPPING_FIELDS = {
+    "speakers": "Anna=user,Tom=agent",
+    "columns": "speaker=who,text=said",
+    "json_path": "turns=log,text=body",
+}
 _LIST_FIELDS = ("roles",)
 
 MAX_OBJECT_KEYS = 1000  # of one JSON object: every unknown key is a problem of its own
@@ -118,8 +123,7 @@ def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
 def _json_field(name: str, value: str, limits: Limits) -> Any:
     """Parse a field that holds JSON, or a mapping written as on the command line: "Anna=user,Tom=agent"."""
     if name in _MAPPING_FIELDS and not value.lstrip().startswith("{"):
-        pairs = [pair.partition("=") for pair in value.replace("，", ",").split(",")]
-        return {key.strip(): column.strip() for key, _, column in pairs}
+        return parse_field_map(value, name, _MAPPING_FIELDS[name])
     try:
         return _load_json(value, name, limits)
     except (ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ import uvicorn
 from platformdirs import user_data_path
 
 from rolesum.console import log
+from rolesum.counts import counted
 from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import RoleConfig, load_role_config
@@ -189,7 +190,8 @@ class GracefulServer(uvicorn.Server):
             admission.is_shutting_down = True
             seconds = admission.limits.shutdown_timeout
             loop.call_soon_threadsafe(lambda: loop.call_later(seconds, admission.cancel_all))
-            log(f"shutting down: {admission.active_requests} requests have {seconds:g} s; Ctrl-C to stop at once")
+            requests = counted(admission.active_requests, "request")
+            log(f"shutting down: {seconds:g} s for {requests}; Ctrl-C to stop at once")
         super().handle_exit(sig, frame)
 
 

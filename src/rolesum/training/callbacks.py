@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.console import ProgressBar, log
+from rolesum.counts import counted
 from rolesum.errors import RolesumError
 from rolesum.interrupts import ENDING, TWICE_SECONDS, Terminated
 from rolesum.training.metrics_file import read_metrics
@@ -165,7 +166,8 @@ class KeepBest(TrainerCallback):
         best_step = state.best_global_step or 0
         since = {row["step"] for row in state.log_history if self.metric in row and row["step"] > best_step}
         if self.patience and len(since) >= self.patience:
-            log(f"no better {self.metric} in {len(since)} evaluations: stopping, the best was {state.best_metric:.4g}")
+            tries = counted(len(since), "evaluation")
+            log(f"no better {self.metric} in {tries}: stopping, the best was {state.best_metric:.4g}")
             self.stopped = control.should_training_stop = True
             control.should_save = False  # resumed from a checkpoint of this moment, the run would not stop here
 

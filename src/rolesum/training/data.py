@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rolesum import strict_json
+from rolesum.counts import counted
 from rolesum.dialogue import Bundle, Dialogue, make_bundle, make_pair_bundle
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
@@ -70,9 +71,9 @@ class TrainingData:
         """A line for the log; `packed` where a batch's rows are computed as one without padding."""
         padding = "rows packed, no padding" if packed else f"{self.padding:.1%} padding"
         return (
-            f"{len(self.dialogues):,} dialogues, {self.examples:,} examples, {self.tokens:,} tokens "
-            f"({self.tokens_shared:,} more without shared prefixes), {len(self.batches):,} batches "
-            f"({padding}), {len(self.steps):,} steps"
+            f"{counted(len(self.dialogues), 'dialogue')}, {counted(self.examples, 'example')}, "
+            f"{counted(self.tokens, 'token')} ({self.tokens_shared:,} more without shared prefixes), "
+            f"{counted(len(self.batches), 'batch', 'batches')} ({padding}), {counted(len(self.steps), 'step')}"
         )
 
 
@@ -122,22 +123,21 @@ def data_notes(recipe: Recipe, data: TrainingData, validation: TrainingData | No
     files = ", ".join(file.path for file in recipe.data.train_files)
     notes = []
     if data.overlapping:
-        notes.append(
-            f"{files}: {data.overlapping} training dialogues recur in the files of apart_from: they are left out"
-        )
+        found = counted(data.overlapping, "training dialogue")
+        notes.append(f"{files}: found in the files of apart_from, and left out: {found}")
     if data.held_out:
         of = data.held_out + len(data.dialogues)
-        notes.append(f"{files}: {data.held_out} of {of} dialogues are held out for validation")
+        notes.append(f"{files}: held out for validation: {data.held_out} of {counted(of, 'dialogue')}")
     held_out = recipe.data.validation.path if recipe.data.validation else ""
     for name, where, part in (("", files, data), ("validation ", held_out or files, validation)):
         if part and part.left_out:
             of = len(part.dialogues) + part.left_out
-            what = f"{part.left_out} of {of} {name}dialogues have no {_targets(recipe)}"
-            notes.append(f"{where}: {what}: they are left out")
+            share = f"{part.left_out} of {counted(of, f'{name}dialogue')}"
+            notes.append(f"{where}: without {_targets(recipe)}, and left out: {share}")
         if part and part.shortened:
-            many = f"{part.shortened} {name}dialogues that did not fit"
+            many = f"{counted(part.shortened, f'{name}dialogue')} that did not fit"
             lost = ", whose statements are left out" if recipe.verify else ""
-            notes.append(f"{where}: {part.dropped_turns} turns dropped from the middle of {many}{lost}")
+            notes.append(f"{where}: {counted(part.dropped_turns, 'turn')} dropped from the middle of {many}{lost}")
     return notes
 
 
@@ -174,8 +174,8 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
 def _targets(recipe: Recipe) -> str:
     """What the recipe's runs are trained on, as what a dialogue may have none of."""
     if recipe.verify:
-        return "summary for these roles, and no statement" if recipe.roles else "statement"
-    return f"{'pair' if recipe.preference else 'summary'} for these roles"
+        return "a summary for these roles or a statement" if recipe.roles else "a statement"
+    return f"a {'pair' if recipe.preference else 'summary'} for these roles"
 
 
 def _plural(recipe: Recipe) -> str:
@@ -224,7 +224,7 @@ def choose_held_out(conversations: Sequence[Turns], share: float, path: str) -> 
     """
     places = {one: _hash_place(one) for one in conversations}
     if share * len(places) < 1:
-        what = f"data.validation.share: {share:g} of {len(places)} different dialogues is less than one"
+        what = f"data.validation.share: {share:g} of {counted(len(places), 'different dialogue')} is less than one"
         fix = "add dialogues, raise the share, or train without validation: --set data.validation=null"
         raise DataError(what, path, fix)
     ordered = sorted(places, key=lambda one: places[one])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, Example
 from rolesum.instructions import PromptLayout, Segment
 from rolesum.models.prompt_model import PromptModel
@@ -50,9 +51,9 @@ def print_segments(dialogue_id: str, segments: Sequence[InspectedSegment]) -> No
             branch = segment.branch
             title = f"branch: {branch}" if branch else "prefix, shared by all roles"
             console.rule(escape(title), align="left")
-        separator, style, loss = ("|", "green", ", carry loss") if segment.loss else ("·", "", "")
-        console.print(f"[bold]{segment.kind}[/bold] [dim]{len(segment.ids)} tokens{loss}[/dim]")
+        separator, style, loss = ("|", "green", ", with loss") if segment.loss else ("·", "", "")
+        console.print(f"[bold]{segment.kind}[/bold] [dim]{counted(len(segment.ids), 'token')}{loss}[/dim]")
         console.print(separator.join(segment.tokens), style=style, markup=False, highlight=False, soft_wrap=True)
     total = sum(len(segment.ids) for segment in segments)
     with_loss = sum(len(segment.ids) for segment in segments if segment.loss)
-    console.print(f"\n{dialogue_id}: {total} tokens, {with_loss} carry loss", markup=False, highlight=False)
+    console.print(f"\n{dialogue_id}: {counted(total, 'token')}, {with_loss:,} with loss", markup=False, highlight=False)

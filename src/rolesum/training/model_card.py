@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from rolesum.counts import counted
 from rolesum.models.adapter_metadata import AdapterMetadata, adapter_chain
 from rolesum.recipe import Recipe
 
@@ -21,11 +22,14 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
         ("Base model", f"{recipe.base} ({note['fingerprint']['architecture']})"),
         *([("Roles", ", ".join(recipe.roles))] if recipe.roles else []),
         *([("Verifies", f"statements; an answer weighs {recipe.verify.weight:g}")] if recipe.verify else []),
-        ("Training data", f"{files}, {dialogues} dialogues; its license binds what you do with this"),
+        ("Training data", f"{files}, {counted(dialogues, 'dialogue')}; its license binds what you do with this"),
         ("Trained", trained),
         *_preference_rows(recipe),
         ("NEFTune", f"alpha {recipe.neftune.alpha:g}, scaled by each example's own length"),
-        ("Training", f"{options.epochs} epochs, learning rate {options.learning_rate:g}, {options.schedule} schedule"),
+        (
+            "Training",
+            f"{counted(options.epochs, 'epoch')}, learning rate {options.learning_rate:g}, {options.schedule} schedule",
+        ),
         ("Seed", str(options.seed)),
         *_origin_rows(note),
         ("Made with", f"rolesum {note['rolesum']}, recipe {recipe.name}"),

@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from rolesum.console import progress_bar
+from rolesum.counts import counted
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
 from rolesum.models.base_adapter import base_adapter_notes, read_base_adapter, with_base_adapter
@@ -192,7 +193,7 @@ def _fitting(recipe: Recipe, prompt_model: PromptModel, bundles: list[Bundle]) -
         fits = need <= prompt_model.max_length
         changed |= {"max_length": need} if fits else {"long_dialogues": "drop-middle"}
         notes.append(
-            f"{over} dialogues do not fit {limit} tokens, the longest ({longest.id}) has {need}: "
+            f"more than {limit} tokens in {counted(over, 'dialogue')}, the longest ({longest.id}) has {need}: "
             + (f"training.max_length={need} would" if fits else "training.long_dialogues=drop-middle would")
         )
     # The target's tokens, where the limit is for the source alone.

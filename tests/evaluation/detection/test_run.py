@@ -122,11 +122,11 @@ def test_labels_on_which_nothing_can_be_measured_are_refused(tmp_path):
 
 def test_a_language_that_the_model_does_not_read_is_refused_before_it_is_loaded(tmp_path):
     spec = EngineSpec(model="smollm2-135m")
-    with pytest.raises(ModelError, match="does not read Chinese, and 62 of the dialogues are in it"):
+    with pytest.raises(ModelError, match="does not read Chinese, the language of 62 dialogues"):
         evaluate_labels(DetectionTask("sample:dialogues-zh-test", spec=spec))
     rows = [row(place, place % 2) for place in range(4)]
     labels = written(tmp_path, *rows, row(4, 1, summary="包裹星期一到。"))
-    with pytest.raises(ModelError, match="does not read Chinese, and 1 of the summaries are in it") as caught:
+    with pytest.raises(ModelError, match="does not read Chinese, the language of 1 summary") as caught:
         evaluate_labels(DetectionTask(labels, spec=spec))
     assert f"{labels}:5, dialogue r4" in str(caught.value)
 

@@ -91,7 +91,7 @@ def test_a_sample_is_drawn_by_its_seed_and_roles_are_chosen(tmp_path):
     assert {role for _, role in drawn(roles=("user",))} == {"user"}
     with pytest.raises(UsageError, match="no role nurse"):
         drawn(roles=("nurse",))
-    with pytest.raises(UsageError, match="there are 12"):
+    with pytest.raises(UsageError, match="more than 12 summaries"):
         drawn(sample=13)
 
 

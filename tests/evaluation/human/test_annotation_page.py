@@ -223,7 +223,7 @@ def test_a_kill_loses_no_answer_and_ctrl_c_ends_well(started, tmp_path):
     assert told["answers"]["B"] == {"accuracy": 5}
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
-    assert "stopped: 1 judgments" in process.stderr.read()
+    assert "stopped: 1 judgment in" in process.stderr.read()
     assert sqlite3.connect(tmp_path / "kept.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

@@ -53,8 +53,8 @@ def test_missing_surplus_and_misshapen_tensors_are_all_listed(copy_of):
     told = problems_of(copy_of("baichuan2-7b", tensors=spoil))
     for part in "qkv":
         assert f"model.layers.0.self_attn.{part}_proj.weight" in told
-    assert "3 missing" in told and "1 surplus tensors: model.layers.7.mlp.up_proj.weight" in told
-    assert "1 misshapen tensors: model.norm.weight (63,) for (64,)" in told
+    assert "3 missing" in told and "1 surplus tensor: model.layers.7.mlp.up_proj.weight" in told
+    assert "1 misshapen tensor: model.norm.weight (63,) for (64,)" in told
 
 
 @pytest.mark.parametrize("rows", [189, 96])
@@ -69,7 +69,7 @@ def test_the_same_of_chatglm(copy_of):
     told = problems_of(copy_of("chatglm3-6b", tensors=lambda stored: stored.update({name: stored[name][:-1]})))
     assert "misshapen" in told and "model.layers.1.self_attn.v_proj.weight" in told
     told = problems_of(copy_of("chatglm2-6b", tensors=lambda stored: stored.pop("transformer.output_layer.weight")))
-    assert "1 missing tensors: lm_head.weight" in told
+    assert "1 missing tensor: lm_head.weight" in told
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,9 @@ def _model_detectors(spec: EngineSpec, labels: Labels) -> tuple[dict[str, Any], 
     roles = [tuple(dict.fromkeys(labels.summaries[place].role for place in places)) for places in labels.by_dialogue]
     check_before_loading(spec, labels.dialogues, roles)
     if base := base_name(spec):
-        check_dialogue_languages(base, catalog_entry(base), _in_other_languages(labels.summaries), "summaries")
+        check_dialogue_languages(
+            base, catalog_entry(base), _in_other_languages(labels.summaries), "summary", "summaries"
+        )
     engine = cast("TransformersEngine", spec.open())
     about = {**about_model(spec, engine), "fingerprint": engine.loaded.fingerprint}
     detectors = list[Detector]()

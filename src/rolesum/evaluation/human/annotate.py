@@ -6,6 +6,7 @@ from typing import Any
 
 from rolesum.atomic_io import check_writable
 from rolesum.console import log
+from rolesum.counts import counted
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.evaluated_run import EvaluatedRun, read_run, read_run_dialogues, read_runs
 from rolesum.evaluation.human.results import annotation_results, check_export_suffix, export_judgments
@@ -48,7 +49,7 @@ def serve_annotation(
         log(f"annotation of {_describe(study)}: {server.url}")
         log(f"answers are saved in {store}; Ctrl-C stops, the same command continues")
         server.run(open_page)
-        log(f"stopped: {len(opened.judgments())} judgments in {store}; --results prints the results")
+        log(f"stopped: {counted(len(opened.judgments()), 'judgment')} in {store}; --results prints the results")
     finally:
         opened.close()
 
@@ -110,5 +111,4 @@ def _saved_settings(store: Path) -> Mapping[str, Any] | None:
 
 
 def _describe(study: Study) -> str:
-    systems = f"{len(study.systems)} systems" if len(study.systems) > 1 else "1 system"
-    return f"{len(study.items)} summaries of {systems}"
+    return f"{counted(len(study.items), 'summary', 'summaries')} of {counted(len(study.systems), 'system')}"

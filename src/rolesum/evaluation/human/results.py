@@ -17,6 +17,7 @@ from rich.table import Table
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
+from rolesum.counts import counted
 from rolesum.errors import DataError, UsageError
 from rolesum.evaluation.human.store import PREFERENCE, Judgment
 from rolesum.evaluation.human.study import Study
@@ -176,8 +177,10 @@ def _alpha_interval(
 def print_annotation_results(results: Mapping[str, Any]) -> None:
     """Agreement, then mean ratings or win rates by role, each with its 95 % interval."""
     console = Console()
+    judgments = counted(results["judgments"], "judgment")
+    summaries = counted(results["summaries"], "summary", "summaries")
     who = ", ".join(f"{name} {count}" for name, count in results["annotators"].items())
-    console.print(f"{results['judgments']} judgments of {results['summaries']} summaries: {escape(who)}")
+    console.print(f"{judgments} of {summaries}: {escape(who)}")
     console.print(_agreement_table(results["agreement"]))
     if results["mode"] == "rate":
         console.print(_ratings_table(results))
@@ -187,9 +190,8 @@ def print_annotation_results(results: Mapping[str, Any]) -> None:
     else:
         console.print(_preferences_table(results["preferences"]))
         if results["identical_pairs"]:
-            console.print(
-                f"{results['identical_pairs']} pairs were not asked: both systems wrote the same", style="dim"
-            )
+            pairs = counted(results["identical_pairs"], "pair")
+            console.print(f"not asked, as both systems wrote the same: {pairs}", style="dim")
 
 
 def _agreement_table(found: Mapping[str, Any]) -> Table:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rolesum import strict_json
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.evaluated_run import EvaluatedRun
@@ -198,7 +199,8 @@ def make_study(runs: Sequence[EvaluatedRun], settings: StudySettings, dialogues:
     items = [item for item in items if item.role in (settings.roles or roles)]
     if settings.sample is not None:
         if settings.sample > len(items):
-            raise UsageError(f"--sample {settings.sample}, but there are {len(items)} summaries to judge")
+            what = f"--sample {settings.sample} is more than {counted(len(items), 'summary', 'summaries')} to judge"
+            raise UsageError(what)
         chosen = random.Random(settings.seed).sample(range(len(items)), settings.sample)
         items = [items[place] for place in sorted(chosen)]
     return Study(settings, tuple(names), tuple(items), {one.id: one for one in dialogues})

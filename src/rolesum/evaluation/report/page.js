@@ -23,7 +23,7 @@ function filter() {
   for (const section of document.querySelectorAll("section")) {
     section.hidden = !section.querySelector(".case:not([hidden])");
   }
-  form.querySelector("output").textContent = `${shown} of ${cases.length} cases`;
+  form.querySelector("output").textContent = `${shown} of ${cases.length} case${cases.length === 1 ? "" : "s"}`;
 }
 
 form.hidden = false;

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.evaluation.comparison import CompareRow
 from rolesum.evaluation.report.cases import select_cases, signed
@@ -51,7 +52,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"signed": signed, "rounded": rounded, "few_note": few_note}
+    environment.filters |= {"signed": signed, "rounded": rounded, "few_note": few_note, "counted": counted}
     environment.globals["few"] = FEW
     compared = list(dict.fromkeys((row.a_name, row.b_name) for row in comparisons or ()))
     sections = select_cases(systems, dialogues, compared)

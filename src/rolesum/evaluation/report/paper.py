@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rolesum.counts import counted
 from rolesum.errors import UsageError
 from rolesum.evaluation.report.precision import few_note, rounded
 from rolesum.metrics.bootstrap import FEW
@@ -51,7 +52,7 @@ def as_markdown(results_by_system: Results, published: Published | None = None) 
     parts = []
     for block in blocks:
         head = ["system", *(HEADINGS[measure] for measure in measures)]
-        lines = [f"**{_markdown(block.role)}**, {block.pairs} summaries", "", _piped(head)]
+        lines = [f"**{_markdown(block.role)}**, {counted(block.pairs, 'summary', 'summaries')}", "", _piped(head)]
         lines.append(_piped(["---", *("---:" for _ in measures)]))
         for name, cells, printed in block.rows:
             label = f"{_markdown(name)} (as published)" if printed else _markdown(name)
@@ -80,7 +81,7 @@ def as_latex(results_by_system: Results, published: Published | None = None) -> 
         " & ".join(["System", *(HEADINGS[measure] for measure in measures)]) + r" \\",
     ]
     for block in blocks:
-        title = f"{_latex(block.role)}, {block.pairs} summaries"
+        title = f"{_latex(block.role)}, {counted(block.pairs, 'summary', 'summaries')}"
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{title}}}}} \\"]
         seen_printed = False
         for name, cells, printed in block.rows:

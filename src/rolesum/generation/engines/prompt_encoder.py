@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rolesum.counts import counted
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.generation.engine import Decoding, Generation
 from rolesum.instructions import Prompt
@@ -55,7 +56,7 @@ class PromptEncoder:
             longest = max(map(len, rows))
             if longest + decoding.max_new_tokens > self.max_length:
                 room = f"at most {self.max_length} are read"
-                what = f"{longest} tokens and up to {decoding.max_new_tokens} new ones; {room}"
+                what = f"{counted(longest, 'token')} and up to {counted(decoding.max_new_tokens, 'new one')}; {room}"
                 problems.append(Problem(what, prompt.dialogue.location, TOO_LONG_FIX))
             found += [
                 TokenRequest(index, branch, prompt, ids, sampling_seed(decoding, prompt, branch))

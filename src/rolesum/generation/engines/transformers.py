@@ -6,6 +6,7 @@ from math import inf
 
 import torch
 
+from rolesum.counts import counted
 from rolesum.errors import DataError, Problem
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.decoder_check import choose_decoder
@@ -131,12 +132,12 @@ class TransformersEngine(FollowUpEngine):
         name, limit, spec = self.loaded.name, self.loaded.max_length, self.loaded.encoder_decoder_spec
         tokens, where = one.max_row_tokens(0), prompt.dialogue.location
         if spec is None and tokens + max_new_tokens > limit:
-            what = f"{tokens} tokens and up to {max_new_tokens} new ones; {name} takes {limit}"
+            what = f"{counted(tokens, 'token')} and up to {counted(max_new_tokens, 'new one')}; {name} takes {limit}"
             return Problem(what, where, TOO_LONG_FIX)
         if spec and tokens > limit:
-            return Problem(f"{tokens} tokens; {name} reads {limit}", where, TOO_LONG_FIX)
+            return Problem(f"{counted(tokens, 'token')}; {name} reads {limit}", where, TOO_LONG_FIX)
         if spec and len(one.decoder_start_ids) + max_new_tokens - 1 > spec.target_length:
-            what = f"up to {max_new_tokens} new tokens; {name} writes {spec.target_length}"
+            what = f"up to {counted(max_new_tokens, 'new token')}; {name} writes {spec.target_length}"
             return Problem(what, where, "lower --max-new-tokens")
         return None
 

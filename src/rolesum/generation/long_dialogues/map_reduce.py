@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, Problem
 from rolesum.generation.engine import Generation
@@ -23,7 +24,9 @@ def chunk_dialogues(runner: LongDialogueRunner, summaries: Sequence[PartialSumma
             continue
         chunks = split_into_chunks(one.rest, runner.chunk_fits(one, one.roles))
         if chunks is None:
-            what = f"not one turn fits beside its instruction and {runner.decoding.max_new_tokens} new tokens"
+            what = (
+                f"not one turn fits beside its instruction and {counted(runner.decoding.max_new_tokens, 'new token')}"
+            )
             problems[one.number] = Problem(what, one.dialogue.location, CONTEXT_FIX)
         else:
             found[one.number] = chunks
@@ -72,7 +75,8 @@ def _plan_joins(runner: LongDialogueRunner, summaries: Sequence[PartialSummary])
             turn_spans(one.dialogue.with_turns(turns)), runner.chunk_fits(one, [one.role]), whole=True
         )
         if groups is None or len(groups) == len(turns):
-            what = f"no two summaries of up to {runner.decoding.max_new_tokens} tokens fit together, to be joined"
+            size = counted(runner.decoding.max_new_tokens, "token")
+            what = f"no two summaries of up to {size} fit together, to be joined"
             problems.append(Problem(what, one.dialogue.location, CONTEXT_FIX))
             continue
         texts: list[SummaryStep | Generation] = []
@@ -94,7 +98,7 @@ def refine(runner: LongDialogueRunner, summaries: Sequence[PartialSummary]) -> N
     while waiting := [one for one in summaries if one.rest]:
         steps = [_next_step(runner, one) for one in waiting]
         if lacking := [one for one, step in zip(waiting, steps, strict=True) if step is None]:
-            what = f"no turn fits beside the summary so far and {runner.decoding.max_new_tokens} new tokens"
+            what = f"no turn fits beside the summary so far and {counted(runner.decoding.max_new_tokens, 'new token')}"
             fix = f"use --long-dialogues map-reduce; or {CONTEXT_FIX}"
             raise DataError([Problem(what, one.dialogue.location, fix) for one in lacking])
         ready = [step for step in steps if step is not None]

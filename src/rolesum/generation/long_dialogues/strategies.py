@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from rolesum.counts import counted
 from rolesum.dialogue import Coverage, Dialogue, RoleSummary
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Engine, OnText
@@ -145,7 +146,7 @@ def _drop_middles(
         shown[number], dropped = cut
         lost = [role for role in wanted if whole.speakers(role) and not shown[number].speakers(role)]
         if lost:
-            what = f"without the {dropped} turns in its middle, nobody who plays {', '.join(lost)} speaks"
+            what = f"without {counted(dropped, 'turn')} in its middle, nobody who plays {', '.join(lost)} speaks"
             fix = "use --long-dialogues map-reduce or refine, or leave the role out"
             problems.append(Problem(what, whole.location, fix))
         coverages[number] = Coverage("drop-middle", len(whole.turns), len(whole.turns) - dropped)

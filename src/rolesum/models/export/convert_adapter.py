@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_directory
+from rolesum.counts import counted
 from rolesum.errors import ModelError, Problem, UsageError
 from rolesum.models.adapter_metadata import CONFIG_FILE, beyond_plain_lora, write_metadata
 from rolesum.models.adapters import attach_adapter
@@ -140,7 +141,7 @@ def _converted(
         new |= {part: one.clone() for part, one in zip(parts, cut, strict=True)}
     odd = [name for name in new if ".lora_A." not in name and ".lora_B." not in name]
     if odd or not new:
-        what = f"{len(odd)} tensors are not LoRA's: {', '.join(odd[:3])}" if odd else "it has no weights"
+        what = f"{counted(len(odd), 'tensor')} not of LoRA: {', '.join(odd[:3])}" if odd else "it has no weights"
         raise ModelError(what, str(old), "only plain LoRA layers can be converted exactly")
     return new
 

@@ -7,6 +7,7 @@ from peft import PeftModel
 from peft.tuners import lora
 from transformers import PreTrainedModel
 
+from rolesum.counts import counted
 from rolesum.errors import ModelError, error_summary
 
 _WATCHED = 8  # layers whose merged weights are compared with the formula
@@ -56,8 +57,8 @@ def _unmergeable(model: PeftModel) -> str | None:
         and getattr(layer.get_base_layer(), "bias", None) is None
     ]
     if without_bias:
-        first = without_bias[0]
-        return f"lora_bias adds a bias to {len(without_bias)} layers of which the base has none, such as {first}"
+        layers = counted(len(without_bias), "layer")
+        return f"lora_bias adds a bias to {layers} of which the base has none, such as {without_bias[0]}"
     if tied := _tied_layers(model):
         return f"it adds to the {' and the '.join(tied)}, and this base has one matrix for head and embeddings"
     dtype = next(model.parameters()).dtype
