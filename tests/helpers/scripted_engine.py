@@ -68,17 +68,20 @@ class WritingEngine(TransformersEngine):
     """Writes its `texts` token by token through the scheduler, so that they are streamed and verified as real ones.
 
     Each role has a text, or one for each sample. The model computes all the rest: the prefixes and the answers.
+    `asked_anew` are the prompts about statements whose prefix no text had.
     """
 
     def __init__(self, texts, metadata=None):
         loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
         loaded = replace(loaded, metadata={"verify": {"weight": 1.0}} if metadata is None else metadata)
         super().__init__(loaded, loaded.layout(instructions=load_instruction_set(answer_set())))
-        self.texts, self.scripts = texts, {}
+        self.texts, self.scripts, self.asked_anew = texts, {}, []
         self.new_decoder = lambda: _WritingDecoder(self.loaded, self.scripts)
 
     def make_request(self, index, prompt, *more, **options):
-        if prompt.roles:  # else it asks about statements
+        if not prompt.roles:
+            self.asked_anew.append(prompt)
+        else:
             counts = [prompt.roles[:place].count(role) for place, role in enumerate(prompt.roles)]
             self.scripts[index] = [self._ids(role, count) for role, count in zip(prompt.roles, counts, strict=True)]
         return super().make_request(index, prompt, *more, **options)

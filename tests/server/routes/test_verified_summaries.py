@@ -159,6 +159,7 @@ def test_drop_leaves_the_doubtful_statement_out_and_says_which(writing, threshol
     ) as streamed:
         names = [name for name, _ in events_of(streamed)]
     assert names == ["summary", "done"]  # a text would show what is left out
+    assert not writing.model.engine.engine.asked_anew  # all on the prefixes of the texts
 
 
 def test_rerank_takes_the_best_supported_sample(tmp_path):

@@ -91,9 +91,18 @@ function open(unit, panel, stays = false) {
   opened = { unit, panel, stays: stays || Boolean(opened?.stays) };
   panel.hidden = false;
   unit.setAttribute("aria-expanded", "true");
+  placeBelow(unit, panel);
+  if (stays) panel.scrollIntoView({ block: "nearest" });
+}
+
+// Puts a panel below its unit, beside the left edge of the card unless it would leave the results on the right.
+function placeBelow(unit, panel) {
   const card = unit.closest(".card");
+  const [inner, outer] = [card, card.parentElement].map((one) => one.getBoundingClientRect());
   const bottom = Math.max(...[...unit.getClientRects()].map((one) => one.bottom));
-  panel.style.top = `${bottom - card.getBoundingClientRect().top - card.clientTop + 4}px`;
+  panel.style.top = `${bottom - inner.top - card.clientTop + 4}px`;
+  panel.style.maxWidth = `${outer.width - 16}px`;
+  panel.style.left = `${Math.min(8, outer.right - 8 - panel.offsetWidth - inner.left)}px`;
 }
 
 function closeSoon(unit, panel) {
