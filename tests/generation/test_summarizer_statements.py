@@ -147,7 +147,7 @@ def test_what_is_streamed_names_the_doubtful_statements_behind_the_text():
     assert "".join(written).endswith("(checks: the dialogue does not say 45)\n")
 
 
-def test_an_engine_that_threads_share_verifies_nothing_yet():
+def test_a_shared_engine_that_takes_no_questions_verifies_nothing():
     shared = AsyncEngine(ScriptedEngine(TEXTS))
     client = shared.client()
     assert Summarizer(SummarizerConfig(roles=("overall",)), client).verify == "off"

@@ -65,7 +65,8 @@ def narrowed(document, name):
         properties[schema["required"][0]] = next(one for one in turns_of["anyOf"] if one != {"type": "null"})
     options = schemas["GenerationParameters"]["properties"]
     options |= {"max_new_tokens": {"enum": [1, 8]}, "temperature": {"enum": [0.5, 1]}, "choose": {"enum": [None]}}
-    for option in ("beams", "samples", "min_new_tokens", "length_penalty"):
+    options["verify"] = {"enum": ["off", None]}
+    for option in ("beams", "samples", "min_new_tokens", "length_penalty", "support_threshold"):
         options.pop(option)
     chat = schemas["ChatRequest"]["properties"]
     chat |= {"model": {"enum": [name, f"{name}:user", f"{name}:all"]}, "max_completion_tokens": {"enum": [1, 8]}}

@@ -115,13 +115,13 @@ class EngineClient(FollowUpEngine):
         """Requests of `low_priority` let the others go first; see GenerationRequest."""
         engine = shared.engine
         self.name, self.layout, self.features = engine.name, engine.layout, engine.features
-        self._shared, self._low_priority = shared, low_priority
+        self.shared, self._low_priority = shared, low_priority
         self._requests, self._canceled = list[_Request](), False
         self._lock = threading.Lock()
 
     @property
     def text_model(self) -> "PromptModel | None":
-        return self._shared.engine.text_model
+        return self.shared.engine.text_model
 
     def generate(
         self,
@@ -146,14 +146,14 @@ class EngineClient(FollowUpEngine):
         try:
             if not prompts:
                 return []
-            self._shared.submit(request)
+            self.shared.submit(request)
             return request.results()
         finally:
             with self._lock:
                 self._requests.remove(request)
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        return self._shared.fits(prompt, max_new_tokens)
+        return self.shared.fits(prompt, max_new_tokens)
 
     def cancel(self) -> None:
         """Cancel all requests of this client, from any thread, and free their rows; it takes no others."""
@@ -161,7 +161,7 @@ class EngineClient(FollowUpEngine):
             self._canceled = True
             for request in self._requests:
                 request.fail(RequestCanceled())
-        self._shared.wake()
+        self.shared.wake()
 
     def close(self) -> None:
         self.cancel()

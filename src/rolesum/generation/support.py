@@ -20,6 +20,7 @@ from rolesum.console import log
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import Engine, Generation, MakeFollowUp
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.chunking import Chunk, split_into_chunks, turn_spans
@@ -84,13 +85,21 @@ def can_verify(spec: EngineSpec) -> bool | None:
 
 
 def open_verifier(engine: Engine) -> "Verifier | None":
-    """The Verifier of an engine in this process whose model was trained to verify statements; None for any other."""
+    """The Verifier of an engine in this process whose model was trained to verify statements; None for any other.
+
+    For a client of a shared engine, it is one that verifies in the thread of that engine.
+    """
     model = engine.text_model
     if model is None or not model.metadata.get("verify"):
         return None
     from rolesum.generation.engines.transformers import TransformersEngine  # here: torch takes seconds to import
-    from rolesum.generation.verification import Verifier
+    from rolesum.generation.verification import SharedVerifier, Verifier
 
+    if isinstance(engine, EngineClient):
+        shared = engine.shared.engine
+        if engine.features.follow_ups and isinstance(shared, TransformersEngine):
+            return SharedVerifier(engine, shared)
+        return None
     return Verifier(engine) if isinstance(engine, TransformersEngine) else None
 
 
@@ -253,8 +262,8 @@ class _Question:
 
 def _parts(verifier: "Verifier", number: int, dialogue: Dialogue, texts: Sequence[str]) -> list[_Question]:
     """The statements that fit with the whole dialogue, and those that are asked of each of its chunks."""
-    loaded, layout = verifier.engine.loaded, verifier.engine.layout
-    encode, most = loaded.encoder.encode, loaded.max_length - 1  # one token answers
+    encode, layout = verifier.encode, verifier.layout
+    most = verifier.engine.loaded.max_length - 1  # one token answers
     sizes = {text: len(encode(layout.verify_branch(dialogue, text))) for text in texts}
     room = most - len(encode(layout.prefix(dialogue)))
     whole = tuple(text for text in texts if sizes[text] <= room)

@@ -7,7 +7,8 @@ of the two answers behind the branch, and T a temperature, the probability is
 
 The prefix is computed once, and the probability of a statement is the same alone and among others, but for
 floating-point noise, which is larger in bfloat16. The statements of a text that the same engine generates follow it on
-the prefix that was computed for the text: see Verifier.follow_up.
+the prefix that was computed for the text: see Verifier.follow_up. Where threads share the engine, all statements are
+verified in its thread, beside the texts that it generates: see SharedVerifier.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +19,13 @@ import torch
 
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, ModelError, Problem, ResourceError, UsageError
+from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.follow_up import FollowUp
 from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS
+from rolesum.generation.engine import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
-from rolesum.instructions import Prompt
+from rolesum.instructions import Prompt, PromptLayout, Segment
 from rolesum.metrics import calibration
 from rolesum.models.adapter_metadata import verify_temperature
 from rolesum.models.allocator import is_out_of_memory
@@ -67,6 +70,15 @@ class Verifier:
         """Whether the model was trained to verify statements; else it answers as well as its base does."""
         return bool(self.engine.loaded.metadata.get("verify"))
 
+    @property
+    def layout(self) -> PromptLayout:
+        """How the questions are written."""
+        return self.engine.layout
+
+    def encode(self, segments: Sequence[Segment]) -> list[int]:
+        """The token ids of a prefix or of a question."""
+        return self.engine.loaded.encoder.encode(segments)
+
     def verify(self, dialogue: Dialogue, statements: Sequence[str]) -> list[float]:
         """The probability, 0 to 1, that the dialogue says each statement. Raises as `verify_all` does."""
         return self.verify_all([dialogue], [statements])[0]
@@ -86,7 +98,7 @@ class Verifier:
 
     def answer_ids(self, dialogue: Dialogue) -> tuple[int, int]:
         """The ids of the answers about a dialogue: said, not said. Raises ModelError unless each is one token."""
-        return self.engine.loaded.encoder.answer_ids(self.engine.layout.instruction_set_for(dialogue).answer_pairs)
+        return self.engine.loaded.encoder.answer_ids(self.layout.instruction_set_for(dialogue).answer_pairs)
 
     def follow_up(self, statements_of: StatementsOf) -> "StatementFollowUp":
         """What verifies the statements of texts while they are generated, by the engine of this Verifier.
@@ -154,7 +166,7 @@ class Verifier:
         for index, (dialogue, of) in enumerate(zip(dialogues, statements, strict=True)):
             if not of:
                 continue
-            encoded = engine.encode(index, engine.layout.verify_prompt(dialogue, of))
+            encoded = engine.encode(index, self.layout.verify_prompt(dialogue, of))
             if (tokens := encoded.max_row_tokens(1)) > loaded.max_length:
                 what = f"{tokens} tokens with a statement and its answer; {loaded.name} takes {loaded.max_length}"
                 problems.append(Problem(what, dialogue.location, "leave it out, or use a model that reads more"))
@@ -191,13 +203,22 @@ class StatementFollowUp:
     The engine is that of the Verifier, or a client that shares it.
 
     Attributes:
-        probabilities: By the number of a prompt, a list for each of its texts in the order of its branches: the
-            probability of each statement, or None where the model does not take it with its dialogue.
+        log_odds: By the number of a prompt, a list for each of its texts in the order of its branches: the difference
+            of the answers' logits for each statement, or None where the model does not take it with its dialogue.
     """
 
     def __init__(self, verifier: Verifier, statements_of: StatementsOf) -> None:
         self.verifier, self.statements_of = verifier, statements_of
-        self.probabilities: dict[int, list[list[float | None]]] = {}
+        self.log_odds: dict[int, list[list[float | None]]] = {}
+
+    @property
+    def probabilities(self) -> dict[int, list[list[float | None]]]:
+        """As `log_odds`: the probability of each statement."""
+        return {number: [self._likely(of) for of in of_texts] for number, of_texts in self.log_odds.items()}
+
+    def _likely(self, log_odds: Sequence[float | None]) -> list[float | None]:
+        found = iter(self.verifier.to_probabilities([one for one in log_odds if one is not None]))
+        return [None if one is None else next(found) for one in log_odds]
 
     def __call__(self, number: int, prompt: Prompt) -> FollowUp:
         """Raises ModelError for a language that the model does not read, or for answers that are not single tokens."""
@@ -214,20 +235,60 @@ class _PromptFollowUp:
         self.fits: list[list[bool]] = []  # by text and statement
 
     def questions(self, prompt: EncodedPrompt, texts: Sequence[Sequence[int]]) -> list[list[int]]:
-        engine = self.owner.verifier.engine
+        engine, layout = self.owner.verifier.engine, self.owner.verifier.layout
         room = engine.loaded.max_length - len(prompt.prefix) - 1
         found = []
         for of in self.owner.statements_of(self.number, [engine.decode(ids) for ids in texts]):
-            branches = [engine.layout.verify_branch(self.dialogue, statement) for statement in of]
+            branches = [layout.verify_branch(self.dialogue, statement) for statement in of]
             asked = [engine.loaded.encoder.encode(branch) for branch in branches]
             self.fits.append([len(one) <= room for one in asked])
             found += [one for one in asked if len(one) <= room]
         return found
 
     def add_answers(self, logits: Sequence[Sequence[float]]) -> None:
-        likely = iter(self.owner.verifier.to_probabilities([said - not_said for said, not_said in logits]))
-        of_prompt = [[next(likely) if fits else None for fits in of] for of in self.fits]
-        self.owner.probabilities[self.number] = of_prompt
+        odds = iter([said - not_said for said, not_said in logits])
+        self.owner.log_odds[self.number] = [[next(odds) if fits else None for fits in of] for of in self.fits]
+
+
+class SharedVerifier(Verifier):
+    """A Verifier of an engine that threads share, for one of its clients.
+
+    The engine answers in its own thread, beside the texts of all clients. A question that is not about a text is one
+    about a text of a single token, whose prefix it shares. What the client cancels is not answered.
+
+    Attributes:
+        client: The client, whose prompt layout is used.
+    """
+
+    def __init__(self, client: EngineClient, engine: TransformersEngine, *, temperature: float | None = None) -> None:
+        """`engine` is the one that the client shares. Raises as Verifier does."""
+        super().__init__(engine, temperature=temperature)
+        self.client = client
+
+    @property
+    def layout(self) -> PromptLayout:
+        return self.client.layout
+
+    def encode(self, segments: Sequence[Segment]) -> list[int]:
+        with self.client.shared.tokenizer_lock:
+            return super().encode(segments)
+
+    def log_odds(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[list[float]]:
+        """As Verifier.log_odds. Raises RequestCanceled too, once the client was canceled."""
+        asked = [number for number, of in enumerate(statements) if of]
+        prompts = [self._prompt(dialogues[number], statements[number]) for number in asked]
+        answered = self.follow_up(lambda place, _: [statements[asked[place]]])
+        self.client.generate(prompts, Decoding(max_new_tokens=1), follow_up=answered)
+        found = [list[float]() for _ in statements]
+        for place, number in enumerate(asked):
+            (of_text,) = answered.log_odds[place]
+            found[number] = [one for one in of_text if one is not None]  # all of them: the longest one fits
+        return found
+
+    def _prompt(self, dialogue: Dialogue, statements: Sequence[str]) -> Prompt:
+        """The dialogue and its longest statement: where this fits the model, with one new token, all of them do."""
+        sizes = {one: len(self.encode(self.layout.verify_branch(dialogue, one))) for one in statements}
+        return self.layout.verify_prompt(dialogue, [max(sizes, key=sizes.__getitem__)])
 
 
 def _halves(group: Sequence[_Question]) -> list[Sequence[_Question]]:

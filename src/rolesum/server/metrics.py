@@ -32,6 +32,7 @@ class Metrics:
         self.summaries = Counter("rolesum_summaries", "Summaries generated", ["model"], registry=registry)
         self.tokens = Counter("rolesum_tokens", "Tokens of these summaries", ["model"], registry=registry)
         self.flags = Counter("rolesum_flags", "Flags of the checks in these summaries", ["check"], registry=registry)
+        self.statements = Counter("rolesum_statements", "Statements of these summaries", ["verdict"], registry=registry)
         self.canceled_requests = Counter(
             "rolesum_canceled_requests", "Requests whose client disconnected", registry=registry
         )
@@ -47,7 +48,17 @@ class Metrics:
         for summary in summaries.summaries:
             for flag in summary.flags:
                 self.flags.labels(flag.check).inc()
+            for one in summary.statements:
+                self.statements.labels(_verdict(one.support, summary.support_threshold)).inc()
+            for _ in summary.dropped:
+                self.statements.labels("dropped").inc()
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _verdict(support: float | None, threshold: float | None) -> str:
+    if support is None:
+        return "unknown"
+    return "doubtful" if support < (threshold or 0.0) else "supported"

@@ -65,6 +65,18 @@ class GenerationParameters(_DecodingFields):
     )
     redact: bool = Field(False, description="Mask numbers, addresses and names before the model reads them.")
     checks: bool = Field(True, description="Return the supporting turns of each sentence and the flags of the checks.")
+    verify: Literal["off", "flag", "rerank", "drop"] | None = Field(
+        None,
+        description="What becomes of the statements that the dialogue may not say: flag returns the support of each, "
+        "rerank takes the best-supported of the samples, drop leaves doubtful ones out, off verifies none. "
+        "Default: flag where the model verifies statements (/v1/info), else off.",
+    )
+    support_threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The support under which a statement is doubtful. Default: the model's, see /v1/info.",
+    )
 
     def decoding(self, max_new_tokens: int) -> Decoding:
         """Return these parameters as the engine takes them. Raises UsageError as Decoding does."""
@@ -158,7 +170,11 @@ class FlagOut(BaseModel):
 
 
 class SentenceOut(BaseModel):
-    """A sentence and the turns that support it best. `support` is the share of its n-grams that these turns contain."""
+    """A sentence and the turns that hold most of its words, found without a model.
+
+    `support` is the share of its n-grams that these turns contain: not how likely it is that the dialogue says it,
+    which is the `support` of a statement.
+    """
 
     start: int
     end: int
@@ -167,8 +183,29 @@ class SentenceOut(BaseModel):
     support: float
 
 
+class StatementOut(BaseModel):
+    """A statement of a summary, and whether the dialogue says it.
+
+    `text` is what was verified; `start` and `end` are its place in the summary, in characters, or both where it stood
+    if it was left out. `support` is the probability that the dialogue says it, null if it could not be verified.
+    `turns` (from 0) hold most of its words, best first; `flags` are what the checks find in it.
+    """
+
+    text: str
+    start: int
+    end: int
+    support: float | None = Field(ge=0, le=1)
+    turns: list[int]
+    flags: list[str]
+
+
 class SummaryOut(BaseModel):
-    """One role's summary. `confidence` is the geometric mean of its tokens' probabilities."""
+    """One role's summary.
+
+    `statements` are those of its text and `dropped` those that were left out of it; one whose support is under
+    `support_threshold` is doubtful. The threshold is null where nothing was verified. `sentences` and `flags` are found
+    without a model. `confidence` is the geometric mean of the tokens' probabilities, and no measure of truth.
+    """
 
     role: str
     title: str
@@ -178,6 +215,9 @@ class SummaryOut(BaseModel):
     confidence: float | None
     sentences: list[SentenceOut]
     flags: list[FlagOut]
+    statements: list[StatementOut] = []
+    dropped: list[StatementOut] = []
+    support_threshold: float | None = None
     coverage: dict[str, Any] | None = None
 
 
@@ -210,6 +250,18 @@ class SummariesOut(BaseModel):
                                 }
                             ],
                             "flags": [],
+                            "statements": [
+                                {
+                                    "text": "Customer says that order 4417 has not come.",
+                                    "start": 0,
+                                    "end": 43,
+                                    "support": 0.97,
+                                    "turns": [0],
+                                    "flags": [],
+                                }
+                            ],
+                            "dropped": [],
+                            "support_threshold": 0.5,
                             "coverage": None,
                         }
                     ],

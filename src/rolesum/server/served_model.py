@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass, replace
 
 from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, RoleSummary
-from rolesum.errors import DataError
+from rolesum.errors import DataError, UsageError
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.rerank import get_reranker
+from rolesum.generation.statement_notes import statement_record
 from rolesum.generation.summarizer import RoleConfig, Summarizer, SummarizerConfig
+from rolesum.generation.support import open_verifier
 from rolesum.instructions import Prompt, PromptLayout, SectionSet
+from rolesum.models.adapter_metadata import verify_threshold
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
@@ -23,6 +26,7 @@ from rolesum.server.schemas import (
     FlagOut,
     GenerationParameters,
     SentenceOut,
+    StatementOut,
     SummariesOut,
     SummaryOptions,
     SummaryOut,
@@ -48,15 +52,21 @@ class SummaryJob:
 
 
 class ServedModel:
-    """A loaded model under its name in the API."""
+    """A loaded model under its name in the API.
+
+    Attributes:
+        support_threshold: The support under which a statement is doubtful; None if the model verifies none.
+    """
 
     def __init__(self, name: str, spec: EngineSpec, role_config: RoleConfig) -> None:
-        """Load the model. Raises as EngineSpec.open does."""
+        """Load the model. Raises as EngineSpec.open does, and ModelError for a threshold that is none."""
         self.name, self.spec, self.role_config = name, spec, role_config
         engine = spec.open()
         engine.connect()  # an endpoint that cannot be reached is an error at the start
         self.engine = AsyncEngine(engine)
         self.layout = self.engine.engine.layout
+        verifier = open_verifier(self.engine.client())
+        self.support_threshold = verify_threshold(verifier.engine.loaded.metadata) if verifier else None
 
     @property
     def trained_roles(self) -> tuple[str, ...]:
@@ -81,16 +91,10 @@ class ServedModel:
         layout = replace(
             self.layout, language=options.language or self.layout.language, sections=sections or self.layout.sections
         )
-        parameters = options.options
         aliases = self.aliases(sections)
-        config = SummarizerConfig(
-            self.spec,
-            requested_roles(options, aliases, limits),
-            to_decoding(parameters, limits),
-            long_dialogues=parameters.long_dialogues,
-            samples=parameters.samples,
-            reranker=get_reranker(parameters.choose) if parameters.choose else None,
-            redact=parameters.redact,
+        config = replace(
+            self.create_config(options.options, limits),
+            roles=requested_roles(options, aliases, limits),
             kept_labels=tuple(name for role, others in aliases.items() for name in (role, *others)),
         )
         self._check_language(dialogue.language, dialogue.location)
@@ -100,7 +104,31 @@ class ServedModel:
         client.layout = layout
         roles = Summarizer(config, client).roles_for(dialogue)
         check_roles([dialogue], [roles], layout)
-        return SummaryJob(dialogue, replace(config, roles=roles), layout, parameters.checks)
+        return SummaryJob(dialogue, replace(config, roles=roles), layout, options.options.checks)
+
+    def create_config(self, parameters: GenerationParameters, limits: Limits) -> SummarizerConfig:
+        """Check how summaries are to be generated. Raises as `to_decoding`, and UsageError."""
+        self._check_verify(parameters)
+        return SummarizerConfig(
+            self.spec,
+            decoding=to_decoding(parameters, limits),
+            long_dialogues=parameters.long_dialogues,
+            samples=parameters.samples,
+            reranker=get_reranker(parameters.choose) if parameters.choose else None,
+            redact=parameters.redact,
+            verify=parameters.verify,
+            support_threshold=parameters.support_threshold,
+        )
+
+    def _check_verify(self, parameters: GenerationParameters) -> None:
+        if self.support_threshold is not None:
+            return
+        asked = {"verify": parameters.verify not in (None, "off")}
+        asked["support_threshold"] = parameters.support_threshold is not None
+        if keys := [f"options.{name}" for name, is_asked in asked.items() if is_asked]:
+            what = f"the model {self.name} does not verify statements"
+            fix = f"leave {' and '.join(keys)} out, or use a model that has a support_threshold in /v1/info"
+            raise UsageError(what, keys[0], fix)
 
     def _check_language(self, language: str, where: str) -> None:
         if language not in self.languages:
@@ -164,6 +192,9 @@ class ServedModel:
             confidence=None if summary.mean_logprob is None else round(math.exp(summary.mean_logprob), 4),
             sentences=sentences,
             flags=flags,
+            statements=[StatementOut(**statement_record(one)) for one in summary.statements],
+            dropped=[StatementOut(**statement_record(one)) for one in summary.dropped],
+            support_threshold=summary.support_threshold,
             coverage=asdict(summary.coverage) if summary.coverage else None,
         )
 

@@ -58,7 +58,7 @@ def test_a_chat_is_pasted_summarized_and_looked_into(page):
     assert all(len(cards.nth(n).locator("p").inner_text()) > 20 for n in range(3))
     sentence = page.locator(".sentence").first
     sentence.click()
-    assert page.locator("#chat li.evidence").count() >= 1 and sentence.get_attribute("aria-pressed") == "true"
+    assert page.locator("#chat li.evidence").count() >= 1 and sentence.get_attribute("aria-expanded") == "true"
     with page.expect_download() as told:
         page.click("#json")
     found = json.loads(told.value.path().read_text())

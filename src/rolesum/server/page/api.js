@@ -98,6 +98,7 @@ const WORDS = [
   [/map them: columns/g, () => `${t("err_option", { field: t("columns"), options: t("inputoptions") })}:`],
   [/(?:may want|leave out) columns\b/g, (found) => found.replace("columns", t("columns"))],
   [/"?options\.max_new_tokens"?|\bmax_new_tokens\b/g, () => t("length")],
+  [/"?options\.verify"?/g, () => `“${t("verify")}”`],
   [/send (?:several dialogues|them) to \/v1\/batches/g, () => t("err_tab", { tab: t("many") })],
   [/, or use rolesum summarize|; see (?:docs\/\S+|\/openapi\.json)|see \/openapi\.json/g, () => ""],
 ];

@@ -6,6 +6,7 @@ import * as chat from "./chat.js";
 import { toFormData, setFormats, inputOptions, acceptFiles } from "./input.js";
 import { asMarkdown, copyText, download, Results } from "./results.js";
 import { currentLocale, presetName, roleName, SAMPLES, setLocale, t } from "./i18n.js";
+import { close as closePanel } from "./statements.js";
 
 const byId = (id) => document.getElementById(id);
 let info = null;
@@ -15,6 +16,7 @@ let dialogues = []; // of the last text
 let suggested = ["overall"];
 let detectedFormat = "";
 let rolesPicked = false; // whether the user chose the roles
+const RERANK = { samples: 4, temperature: 0.7 }; // the texts of which the best supported is taken
 
 // Input
 
@@ -83,6 +85,7 @@ function selectDialogue(place) {
 // The summaries belong to the dialogue that was shown before.
 function clearResults() {
   abortController?.abort();
+  closePanel();
   results = null;
   byId("results").replaceChildren();
   byId("results").classList.remove("stale");
@@ -122,6 +125,25 @@ function renderRoles() {
 
 const chosenRoles = () => [...byId("roles").querySelectorAll(":checked")].map((one) => one.value);
 
+// Models
+
+const chosenModels = () => [byId("model").value, byId("against").value].filter((name, place, all) => name && all.indexOf(name) === place);
+
+const canVerify = (name) => Boolean(info.models.find((one) => one.name === name)?.verifies);
+
+// The options that say what becomes of doubtful statements, for a model that finds them.
+function verifyOptions(name) {
+  const verify = byId("verify").value;
+  return canVerify(name) ? { verify, ...(verify === "rerank" ? RERANK : {}) } : {};
+}
+
+function showVerify() {
+  const models = chosenModels();
+  const unable = models.filter((name) => !canVerify(name));
+  byId("verify").disabled = unable.length === models.length;
+  byId("cannotverify").textContent = unable.length ? t("cannotverify", { models: unable.join(", ") }) : "";
+}
+
 // Summarize
 
 async function summarize() {
@@ -132,10 +154,9 @@ async function summarize() {
     showProblem(byId("problem"), new Error(t("norole")));
     return;
   }
-  const models = [byId("model").value, byId("against").value].filter((name, place, all) => name && all.indexOf(name) === place);
-  const places = chat.sentTurnIndexes();
-  const evidence = (turns) => chat.highlight(turns.map((turn) => places[turn]));
-  results = new Results(models, roles, evidence);
+  const models = chosenModels();
+  closePanel();
+  results = new Results(models, roles, chat.sentTurnIndexes());
   abortController = new AbortController();
   setBusy(true);
   showProblem(byId("problem"), null);
@@ -145,13 +166,13 @@ async function summarize() {
   const body = {
     dialogue: chat.toRequest(),
     roles,
-    options: { max_new_tokens: Number(byId("length").value) || null, redact: byId("redact").checked },
     ...(byId("preset").value ? { sections: byId("preset").value } : {}),
     ...(byId("language").value ? { language: byId("language").value } : {}),
   };
+  const options = { max_new_tokens: Number(byId("length").value) || null, redact: byId("redact").checked };
   const current = results;
   try {
-    await Promise.all(models.map((model) => stream("/v1/summaries", { ...body, model }, {
+    await Promise.all(models.map((model) => stream("/v1/summaries", { ...body, model, options: { ...options, ...verifyOptions(model) } }, {
       text: (data) => current.append(model, data),
       summary: (data) => current.complete(model, data),
       done: (data) => current.finish(model, data),
@@ -206,6 +227,7 @@ function render() {
   setFormats(Object.keys(info.formats), t("anyformat"));
   byId("against-label").hidden = models.length < 2;
   renderRoles();
+  showVerify();
   showFormat();
   renderChosen();
   showReadiness();
@@ -227,6 +249,7 @@ function addListeners() {
     rolesPicked = false;
     renderRoles();
   });
+  for (const id of ["model", "against"]) byId(id).addEventListener("change", showVerify);
   byId("go").addEventListener("click", summarize);
   byId("stop").addEventListener("click", () => abortController?.abort());
   document.addEventListener("keydown", (event) => {

@@ -3,6 +3,7 @@
 import { del, get, getBlob, inWords, post, showProblem } from "./api.js";
 import { toFormData, inputOptions, acceptFiles } from "./input.js";
 import { download } from "./results.js";
+import { doubtfulWords } from "./statements.js";
 import { currentLocale, roleName, t } from "./i18n.js";
 
 const byId = (id) => document.getElementById(id);
@@ -170,7 +171,7 @@ async function reload() {
 function renderTable() {
   const roles = [...new Set(rows.flatMap((row) => row.result?.summaries.map((one) => one.role) ?? []))];
   const head = document.createElement("tr");
-  for (const text of [t("id"), ...roles.map(roleName), t("flagscolumn")]) head.append(cell("th", text));
+  for (const text of [t("id"), ...roles.map(roleName), t("doubtfulcolumn"), t("flagscolumn")]) head.append(cell("th", text));
   byId("table").tHead.replaceChildren(head);
   byId("table").tBodies[0].replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr");
@@ -178,12 +179,13 @@ function renderTable() {
     const summaries = row.result?.summaries ?? [];
     if (row.status === "failed") {
       const message = cell("td", inWords(`${row.problem.detail} ${row.problem.fix}`));
-      message.colSpan = roles.length + 1;
+      message.colSpan = roles.length + 2;
       message.className = "problem";
       line.append(message);
       return line;
     }
     for (const role of roles) line.append(cell("td", summaries.find((one) => one.role === role)?.text ?? (row.result ? "" : "…")));
+    line.append(cell("td", summaries.flatMap(doubtfulWords).join("; ")));
     line.append(cell("td", summaries.flatMap((one) => one.flags.map((flag) => flag.note)).join("; ")));
     return line;
   }));
@@ -202,7 +204,7 @@ function toCSV() {
   };
   const lines = rows.map((row) => [
     row.id, ...roles.map((role) => row.result?.summaries.find((one) => one.role === role)?.text ?? ""),
-    row.problem?.detail ?? "",
+    (row.result?.summaries ?? []).flatMap(doubtfulWords).join("; "), row.problem?.detail ?? "",
   ]);
-  return [["id", ...roles, "problem"], ...lines].map((line) => line.map(quote).join(",")).join("\r\n") + "\r\n";
+  return [["id", ...roles, "doubtful", "problem"], ...lines].map((line) => line.map(quote).join(",")).join("\r\n") + "\r\n";
 }

@@ -38,14 +38,17 @@ export function toRequest() {
 // The indexes of the sent turns among the shown ones.
 export const sentTurnIndexes = () => dialogue.turns.flatMap((turn, place) => (turn.text.trim() ? [place] : []));
 
-export function highlight(places) {
+// Highlights turns and scrolls the chat to the first of them; with a `target` the page too, whose focus it gets.
+export function highlight(places, target = null) {
   const rows = [...list.children];
   rows.forEach((row, place) => row.classList.toggle("evidence", places.includes(place)));
-  const first = rows[Math.min(...places)];
-  if (!first) return;
-  list.scrollTop = first.offsetTop - list.offsetTop - 40;
-  const { top, bottom } = first.getBoundingClientRect();
-  if (top < 0 || bottom > window.innerHeight) first.scrollIntoView({ block: "center" }); // a narrow screen has one column
+  const row = rows[target ?? Math.min(...places)];
+  if (!row) return;
+  list.scrollTop = row.offsetTop - list.offsetTop - 40;
+  if (target === null) return;
+  const { top, bottom } = row.getBoundingClientRect();
+  if (top < 0 || bottom > window.innerHeight) row.scrollIntoView({ block: "center" }); // a narrow screen has one column
+  row.focus({ preventScroll: true });
 }
 
 function renderSpeakers() {
@@ -71,7 +74,7 @@ function renderSpeakers() {
 }
 
 function renderTurn(turn, place) {
-  const row = document.createElement("li");
+  const row = Object.assign(document.createElement("li"), { id: `turn-${place + 1}`, tabIndex: -1 });
   row.className = roleClass(dialogue.roles[turn.speaker]);
   const who = document.createElement("span");
   who.className = "who";

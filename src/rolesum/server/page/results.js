@@ -1,14 +1,15 @@
-// The summaries: shown while they are generated, then with their evidence and flags.
+// The summaries: shown while they are generated, then with their statements, evidence and flags.
 
 import { roleName, t } from "./i18n.js";
-import { roleClass } from "./chat.js";
+import { highlight, roleClass } from "./chat.js";
+import { doubtfulWords, droppedList, droppedWords, finishUnit, isVerified, unitsOf, unitWithPanel, verdictLine } from "./statements.js";
 
 const box = document.getElementById("results");
 
-// One card for each model and role. `onEvidence` receives the indexes of turns to highlight.
+// One card for each model and role. `places` are those of the sent turns in the chat.
 export class Results {
-  constructor(models, roles, onEvidence) {
-    this.onEvidence = onEvidence;
+  constructor(models, roles, places) {
+    this.places = places;
     this.cards = new Map();
     this.responses = new Map();
     this.isComparison = models.length > 1;
@@ -42,7 +43,9 @@ export class Results {
     const card = this.cards.get(`${model}\n${summary.role}`);
     card.root.classList.remove("growing");
     if (!["overall", "user", "agent"].includes(summary.role)) card.heading.textContent = summary.title;
-    card.text.replaceChildren(...textSpans(summary, (sentence, button) => this.toggleEvidence(sentence, button)));
+    card.text.replaceChildren(...textSpans(summary, this.places));
+    if (isVerified(summary) && summary.statements.length) card.root.insertBefore(verdictLine(summary), card.text);
+    if (summary.dropped?.length) card.root.insertBefore(droppedList(summary), card.after);
     const note = document.createElement("span");
     note.className = "note";
     note.textContent = noteOf(summary);
@@ -66,20 +69,16 @@ export class Results {
     }
   }
 
-  toggleEvidence(sentence, button) {
-    const pressed = button.getAttribute("aria-pressed") === "true";
-    for (const one of box.querySelectorAll("[aria-pressed=true]")) one.setAttribute("aria-pressed", "false");
-    button.setAttribute("aria-pressed", String(!pressed));
-    this.onEvidence(pressed ? [] : sentence.turns);
-  }
-
   flags(summary) {
     const list = document.createElement("ul");
     list.className = "flags";
     for (const flag of summary.flags) {
       const button = document.createElement("button");
       button.textContent = `⚠ ${chars(summary.text, flag.start, flag.end).slice(0, 60)}: ${flag.note}`;
-      button.addEventListener("click", () => this.onEvidence(flag.turns));
+      button.addEventListener("click", () => {
+        const places = flag.turns.map((turn) => this.places[turn]);
+        highlight(places, places[0]);
+      });
       const item = document.createElement("li");
       item.append(button);
       list.append(item);
@@ -91,16 +90,16 @@ export class Results {
 // Offsets count code points, as in Python: an emoji is one.
 const chars = (text, start, end) => [...text].slice(start, end).join("");
 
-// The text split at the boundaries of all sentences and flags.
-function textSpans(summary, toggleEvidence) {
-  const { text, sentences, flags } = summary;
+// The text split at the boundaries of all statements (or sentences) and flags, each statement with its panel behind it.
+function textSpans(summary, places) {
+  const { text, flags } = summary;
+  const units = unitsOf(summary);
   const length = [...text].length;
-  const boundaries = new Set([0, length, ...sentences.flatMap((one) => [one.start, one.end]), ...flags.flatMap((one) => [one.start, one.end])]);
-  const places = [...boundaries].sort((one, other) => one - other);
-  const spans = new Map();
+  const boundaries = [...new Set([0, length, ...[...units, ...flags].flatMap((one) => [one.start, one.end])])].sort((one, other) => one - other);
+  const made = new Map();
   const found = [];
-  for (let n = 0; n + 1 < places.length; n += 1) {
-    const [start, end] = [places[n], places[n + 1]];
+  for (let n = 0; n + 1 < boundaries.length; n += 1) {
+    const [start, end] = [boundaries[n], boundaries[n + 1]];
     const piece = document.createElement("span");
     piece.textContent = chars(text, start, end);
     const flagged = flags.filter((one) => one.start <= start && end <= one.end && one.start < one.end);
@@ -108,42 +107,25 @@ function textSpans(summary, toggleEvidence) {
       piece.className = "flagged";
       piece.title = flagged.map((one) => one.note).join("; ");
     }
-    const sentence = sentences.find((one) => one.start <= start && end <= one.end);
-    if (!sentence) {
+    const one = units.find((each) => each.start <= start && end <= each.end);
+    if (!one) {
       found.push(piece);
       continue;
     }
-    if (!spans.has(sentence)) {
-      const button = document.createElement("span");
-      button.className = "sentence";
-      button.tabIndex = 0;
-      button.setAttribute("role", "button");
-      button.setAttribute("aria-pressed", "false");
-      button.classList.toggle("unsupported", !sentence.turns.length);
-      button.title = sentence.turns.length
-        ? t("evidence", { turns: sentence.turns.map((turn) => turn + 1).join(", ") })
-        : t("noevidence");
-      button.addEventListener("click", () => toggleEvidence(sentence, button));
-      button.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" || event.key === " ") {
-          event.preventDefault();
-          toggleEvidence(sentence, button);
-        }
-      });
-      spans.set(sentence, button);
-      found.push(button);
+    if (!made.has(one)) {
+      const { unit, panel } = unitWithPanel(summary, one, places);
+      made.set(one, unit);
+      found.push(unit, panel);
     }
-    spans.get(sentence).append(piece);
+    made.get(one).append(piece);
   }
+  for (const unit of made.values()) finishUnit(unit);
   return found;
 }
 
 function noteOf(summary) {
   const notes = [];
-  if (summary.confidence !== null) notes.push(t("confidence", { value: summary.confidence.toFixed(2) }));
   if (summary.finish_reason === "length") notes.push(t("truncated"));
-  const unsupported = summary.sentences.filter((one) => !one.turns.length).length;
-  if (unsupported) notes.push(t("unsupported", { n: unsupported }));
   if (summary.coverage) notes.push(t("coverage", summary.coverage));
   return notes.join(" · ");
 }
@@ -167,9 +149,15 @@ function copyWithSelection(text) {
 export function asMarkdown(responses) {
   const parts = responses.map((response) => {
     const head = responses.length > 1 ? `## ${response.model}\n\n` : "";
-    return head + response.summaries.map((one) => `### ${roleName(one.role)}\n\n${one.text}\n`).join("\n");
+    return head + response.summaries.map((one) => `### ${roleName(one.role)}\n\n${one.text}\n${notesInMarkdown(one)}`).join("\n");
   });
   return `# ${responses[0].id}\n\n${parts.join("\n")}`;
+}
+
+// What a reader of a file must know: which statements are doubtful, and which were left out.
+function notesInMarkdown(summary) {
+  const parts = [[t("maynotsay"), doubtfulWords(summary)], [t("dropped"), droppedWords(summary)]];
+  return parts.filter(([, words]) => words.length).map(([head, words]) => `\n> ${head} ${words.join("; ")}\n`).join("");
 }
 
 export function download(name, content, kind) {

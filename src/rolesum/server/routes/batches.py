@@ -12,7 +12,6 @@ from rolesum.server.openapi import error_responses, request_body
 from rolesum.server.parsed_requests import ParsedBatch, parse_batch
 from rolesum.server.request_body import read_body
 from rolesum.server.schemas import BatchesOut, BatchOut, BatchRequest, ResultsOut
-from rolesum.server.served_model import to_decoding
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -46,7 +45,7 @@ async def create_batch(
 
 def _create(request: Request, parsed: ParsedBatch, idempotency_key: str | None) -> BatchOut:
     admission, worker, owner = _state(request)
-    to_decoding(parsed.parameters, admission.limits)
+    admission.model(parsed.model).create_config(parsed.parameters, admission.limits)
     identity = worker.store.add(
         owner, parsed.model, parsed.options, parsed.lines, digest=parsed.digest, idempotency_key=idempotency_key
     )

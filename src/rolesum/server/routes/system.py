@@ -54,13 +54,22 @@ def metrics(request: Request) -> Response:  # in a thread, since it reads the ba
 
 @router.get("/v1/info", responses=error_responses(401))
 async def info(request: Request) -> dict[str, Any]:
-    """The models with their roles and languages, the presets of sections, the formats, the checks and the limits."""
+    """The models, the presets of sections, the formats, the checks and the limits.
+
+    A model that `verifies` statements has a `support_threshold`: the support under which one is doubtful by default.
+    """
     admission: AdmissionController = request.app.state.admission
     limits = admission.limits
     return {
         "version": metadata.version("rolesum"),
         "models": [
-            {"name": model.name, "roles": list(model.trained_roles), "languages": list(model.languages)}
+            {
+                "name": model.name,
+                "roles": list(model.trained_roles),
+                "languages": list(model.languages),
+                "verifies": model.support_threshold is not None,
+                "support_threshold": model.support_threshold,
+            }
             for model in admission.models.values()
         ],
         "sections": {name: {language: _titles(name, language) for language in ("en", "zh")} for name in preset_names()},

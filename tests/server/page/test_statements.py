@@ -1,0 +1,209 @@
+"""Doubtful statements on the page in a headless Chromium: how they are marked, what is said about them, the switch."""
+
+import json
+import re
+
+import pytest
+
+from helpers.browser import browser  # noqa: F401
+from helpers.scripted_engine import CHAT, WritingEngine
+from helpers.served_engine import serving_engine
+from rolesum.generation.verification import Verifier
+
+TRANSCRIPT = "\n".join(f"{turn.speaker}: {turn.text}" for turn in CHAT.turns)
+FIRST, SECOND = "The customer has a broken lamp.", "Tom sends 45 new ones on Monday."
+TEXTS = {"overall": f"{FIRST} {SECOND}", "user": "The lamp broke.", "agent": "Tom is sorry."}
+# The contrast (WCAG 2) of a color variable with the background of a panel.
+CONTRAST = """(name) => {
+  const light = (color) => {
+    const probe = document.createElement("i");
+    probe.style.color = color;
+    document.body.append(probe);
+    const parts = getComputedStyle(probe).color.match(/[0-9.]+/g).slice(0, 3).map((one) => Number(one) / 255);
+    probe.remove();
+    const [r, g, b] = parts.map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const pair = [light(`var(${name})`), light("var(--panel)")].sort((one, other) => other - one);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+}"""
+
+
+@pytest.fixture(scope="module")
+def support():
+    """Of the two statements of the overall summary."""
+    return Verifier(WritingEngine(TEXTS)).verify(CHAT, [FIRST, SECOND])
+
+
+@pytest.fixture(scope="module")
+def doubtful(support):
+    return (FIRST, SECOND)[support.index(min(support))]
+
+
+@pytest.fixture(scope="module")
+def service(support, tmp_path_factory):
+    """A service whose texts are known, and of which one of two statements is doubtful."""
+    engine = WritingEngine(TEXTS, {"verify": {"weight": 1, "threshold": sum(support) / 2}})
+    with serving_engine(engine, tmp_path_factory.mktemp("page")) as running:
+        yield running
+
+
+@pytest.fixture(params=[{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}}])
+def page(request, browser, service):  # noqa: F811
+    opened = browser.new_page(accept_downloads=True, **request.param)
+    opened.faults = []
+    opened.on("console", lambda one: opened.faults.append(one.text) if one.type == "error" else None)
+    opened.on("pageerror", lambda error: opened.faults.append(str(error)))
+    opened.goto(service.url)
+    opened.wait_for_selector("#roles input")
+    yield opened
+    assert not opened.faults
+    opened.close()
+
+
+def summarize(page, roles=("overall",), verify=None):
+    page.fill("#text", TRANSCRIPT)
+    page.click("#read")
+    page.wait_for_selector("#chat li")
+    for box in page.locator("#roles input").all():
+        box.set_checked(box.get_attribute("value") in roles)
+    if verify:
+        page.locator("details:has(#verify) summary").click()
+        page.select_option("#verify", verify)
+    page.click("#go")
+    page.wait_for_selector("#after:not([hidden])", timeout=60_000)
+
+
+def test_a_doubtful_statement_is_marked_and_says_why_to_the_pointer(page, doubtful, support):
+    summarize(page)
+    marked = page.locator(".sentence.doubtful")
+    assert marked.count() == 1 and marked.inner_text().startswith(doubtful)
+    assert marked.locator(".mark").inner_text() == "?" and "(doubtful)" in marked.inner_text()
+    assert "dotted" in marked.evaluate(
+        "one => getComputedStyle(one).textDecorationLine + getComputedStyle(one).textDecorationStyle"
+    )
+    assert page.locator(".verdict").inner_text() == "? Doubtful statements: 1 of 2"
+    assert "onfidence" not in page.locator(".card").inner_text()
+    assert page.locator(".why:visible").count() == 0
+    marked.hover()
+    panel = page.locator(".why:visible")
+    said = panel.inner_text()
+    assert "Marked, because the model is not sure enough that the dialogue says this." in said
+    assert f"Support {int(100 * min(support))}%: how likely it is" in said
+    assert panel.locator("a").all_inner_texts() == [f"turn {1 if doubtful == FIRST else 2}"]
+    panel.locator("a").hover()  # it stays for the pointer
+    panel.locator("a").click()
+    turn = page.locator("#chat li.evidence")
+    assert turn.get_attribute("id") == f"turn-{1 if doubtful == FIRST else 2}"
+    assert page.evaluate("document.activeElement.id") == turn.get_attribute("id")
+    page.mouse.move(5, 5)
+    page.keyboard.press("Escape")
+    assert page.locator(".why:visible").count() == 0
+
+
+def test_flags_without_a_model_stay_beside_it(page):
+    summarize(page)
+    assert page.locator(".flagged").inner_text().strip(" .?") == "45"
+    assert page.locator(".flags button").inner_text() == "⚠ 45: the dialogue does not say 45"
+    flagged = page.locator(".sentence:has(.flagged)")
+    flagged.click()
+    assert "Checks without a model: the dialogue does not say 45" in page.locator(".why:visible").inner_text()
+
+
+def test_the_keyboard_reaches_the_reason_and_the_turns(page):
+    summarize(page)
+    marked = page.locator(".sentence.doubtful")
+    marked.focus()
+    assert page.locator(".why:visible").count() == 1 and marked.get_attribute("aria-expanded") == "true"
+    described = page.locator(f"#{marked.get_attribute('aria-describedby')}")
+    assert described.inner_text().startswith("Marked, because")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('.why a')")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.matches('.doubtful')") and page.locator(".why:visible").count() == 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.matches('#chat li.evidence')")
+    other = page.locator(".sentence:not(.doubtful)")
+    other.focus()
+    assert other.get_attribute("aria-expanded") == "false"  # what is not doubtful says why when it is asked
+    page.keyboard.press(" ")
+    assert "The model finds that the dialogue says this." in page.locator(".why:visible").inner_text()
+
+
+@pytest.mark.parametrize(
+    "page", [{"locale": "zh-CN", "viewport": {"width": 375, "height": 700}, "has_touch": True}], indirect=True
+)
+def test_a_tap_on_a_phone_shows_the_reason_and_a_link_scrolls_to_the_turn(page):
+    summarize(page)
+    assert page.locator(".verdict").inner_text() == "? 存疑的陈述：2 条中有 1 条"
+    page.locator(".sentence.doubtful").tap()
+    panel = page.locator(".why:visible")
+    assert "已标出" in panel.inner_text() and "支持度" in panel.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    panel.locator("a").first.tap()
+    assert page.locator("#chat li.evidence").evaluate(
+        "one => { const { top, bottom } = one.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; }"
+    )
+    page.locator(".sentence.doubtful").tap()
+    assert page.locator(".why:visible").count() == 0
+
+
+def test_the_switch_turns_verifying_off_and_leaves_doubtful_statements_out(page, doubtful):
+    summarize(page, verify="drop")
+    left = page.locator(".card .note:has(ul)").inner_text()
+    assert "Left out, as the dialogue may not say it:" in left and doubtful in left
+    assert re.search(r"\(support \d+%\)", left)
+    assert doubtful not in page.locator(".card p").inner_text()
+    assert page.locator(".verdict").inner_text() == "Doubtful statements: none of 1"
+    with page.expect_download() as told:
+        page.click("#markdown")
+    assert f"> Left out, as the dialogue may not say it: {doubtful}" in told.value.path().read_text()
+    page.select_option("#verify", "off")
+    page.click("#go")
+    page.wait_for_selector("#stop", state="hidden")
+    page.wait_for_selector(".card:not(.growing)")
+    assert page.locator(".verdict, .doubtful").count() == 0 and doubtful in page.locator(".card p").inner_text()
+    page.locator(".sentence").first.click()
+    assert "These turns have most of its words." in page.locator(".why:visible").inner_text()
+
+
+def test_files_and_tables_name_the_doubtful_statements(page, doubtful, tmp_path):
+    summarize(page)
+    with page.expect_download() as told:
+        page.click("#markdown")
+    assert f"> The dialogue may not say: {doubtful} (support " in told.value.path().read_text()
+    file = tmp_path / "chats.jsonl"
+    turns = [{"speaker": turn.speaker, "text": turn.text} for turn in CHAT.turns]
+    file.write_text(json.dumps({"id": "c-1", "turns": turns}) + "\n")
+    page.click("#tab-many")
+    page.set_input_files("#manyfile", file)
+    page.click("#manystart")
+    page.wait_for_selector("#batches progress[value='1']", timeout=60_000)
+    page.wait_for_selector(f"#table td:has-text('{doubtful} (support ')")
+    with page.expect_download() as told:
+        page.click("#csv")
+    head, line = told.value.path().read_bytes().decode("utf-8-sig").split("\r\n")[:2]
+    assert '"doubtful"' in head and f"{doubtful} (support " in line
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colors_of_text_have_enough_contrast(browser, service, scheme):  # noqa: F811
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(service.url)
+    for name in ("--ink", "--soft", "--main", "--warn", "--doubt", "--flag"):
+        assert page.evaluate(CONTRAST, name) >= 4.5, name
+    page.close()
+
+
+def test_a_model_that_does_not_verify_leaves_the_switch_without_effect(browser, tmp_path):  # noqa: F811
+    with serving_engine(WritingEngine(TEXTS, {}), tmp_path) as service:
+        page = browser.new_page(locale="en-GB")
+        page.goto(service.url)
+        page.wait_for_selector("#roles input")
+        summarize(page)
+        assert page.locator("#verify").is_disabled()
+        assert page.locator("#cannotverify").text_content() == "tiny cannot tell which are doubtful"
+        assert page.locator(".card").count() == 1 and page.locator(".verdict, .doubtful").count() == 0
+        page.close()
