@@ -13,6 +13,7 @@ the prefix that was computed for the text: see Verifier.follow_up.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import Prompt
 from rolesum.metrics import calibration
 from rolesum.models.adapter_metadata import verify_temperature
+from rolesum.models.adapters import weights_digest
 from rolesum.models.allocator import is_out_of_memory
 from rolesum.models.prompt_model import LoadedModel
 
@@ -66,6 +68,16 @@ class Verifier:
     def is_trained(self) -> bool:
         """Whether the model was trained to verify statements; else it answers as well as its base does."""
         return bool(self.engine.loaded.metadata.get("verify"))
+
+    def describe(self) -> dict[str, Any]:
+        """Which model this is: its name, hashes of its weights and of the adapter's, the temperature."""
+        loaded = self.engine.loaded
+        return {
+            "model": loaded.name,
+            "weights": loaded.fingerprint["weights"],
+            "adapter": weights_digest(loaded.adapter) if loaded.adapter else None,
+            "temperature": self.temperature,
+        }
 
     def verify(self, dialogue: Dialogue, statements: Sequence[str]) -> list[float]:
         """The probability, 0 to 1, that the dialogue says each statement. Raises as `verify_all` does."""
