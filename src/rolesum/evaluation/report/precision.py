@@ -12,11 +12,11 @@ def rounded(value: float, pairs: int, sign: str = "") -> str:
     return f"{value:{sign}.{digits}f}"
 
 
-def few_note(pairs: int) -> str:
-    """The warning that belongs to figures of few pairs; else empty."""
+def few_note(pairs: int, of: str = "") -> str:
+    """The warning that belongs to figures of few pairs, those `of` something; else empty."""
     if pairs >= FEW:
         return ""
-    summaries = "1 summary is" if pairs == 1 else f"{pairs} summaries are"
+    summaries = f"1 summary{of} is" if pairs == 1 else f"{pairs} summaries{of} are"
     return f"{summaries} too few for two decimals or a reliable interval: use {FEW} or more"
 
 
