@@ -46,9 +46,7 @@ _PART = re.compile(r"(<!-- from (\w+)\.json: ([\w-]+) -->\n).*?(<!-- end -->\n)"
 def main() -> int:
     options = _options()
     made = {name: filled((options.root / name).read_text(encoding="utf-8"), options.results) for name in PAGES}
-    ablations = _read("ablations", options.results)
-    drawn = {f"{IMAGES}/{name}.svg": draw(ablations["rows"]) for name, draw in PLOTS.items()}
-    made |= {name: words for name, words in drawn.items() if words}
+    made |= drawn(options.results)
     stale = [name for name, words in made.items() if _now(options.root / name) != words]
     if options.check:
         for name in stale:
@@ -59,6 +57,16 @@ def main() -> int:
         atomic_write_text(options.root / name, made[name])
         print(f"wrote {name}")
     return 0
+
+
+def drawn(results: Path = RESULTS) -> dict[str, str]:
+    """The plots by their files, of the records that are there."""
+    found = {
+        f"{IMAGES}/{name}.svg": draw(_read(record, results)["rows"])
+        for name, (record, draw) in PLOTS.items()
+        if (results / f"{record}.json").is_file()
+    }
+    return {name: words for name, words in found.items() if words}
 
 
 def filled(page: str, results: Path = RESULTS) -> str:
@@ -157,6 +165,40 @@ def detection(rows: Sequence[Job], name: str) -> str:
     return "\n".join(lines)
 
 
+def thresholds(rows: Sequence[Job], name: str) -> str:
+    """Of one language, as in thresholds-en: what each threshold of support marks, and then the adapter's own one."""
+    head = ["adapter", "threshold", "true statements lost", "false statements caught", "of the marked, false"]
+    lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
+    for row in (row for row in rows if row["language"] == name.split("-")[1]):
+        own = row["own_threshold"]
+        for one in (*row["thresholds"], own):
+            title = f"{one['threshold']:.2f} (its own)" if one is own else f"{one['threshold']:.1f}"
+            figures = [_percent(one, figure) for figure in ("true_lost", "false_caught", "marked_false")]
+            lines.append(_line([row["model"], title, *figures]))
+    return "\n".join(lines)
+
+
+def calibration(rows: Sequence[Job], name: str) -> str:
+    """Of one language, as in calibration-en: how many statements of each tenth of support are true, by adapter."""
+    head = ["adapter", "support", "statements", "mean support", "of them true"]
+    lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
+    for row in (row for row in rows if row["language"] == name.split("-")[1]):
+        for one in row["reliability"]:
+            shares = [f"{100 * one[key]:.0f} %" for key in ("probability", "share")]
+            lines.append(_line([row["model"], f"{one['low']:.1f}–{one['high']:.1f}", str(one["count"]), *shares]))
+        spread_ = _range(row["auroc_95%"], ".2f")
+        quality = f"AUROC {row['auroc']:.2f} ({spread_}), calibration error {row['calibration_error']:.3f}"
+        lines.append(_line([row["model"], "all", str(row["statements"]), quality, ""]))
+    return "\n".join(lines)
+
+
+def _percent(row: Job, figure: str) -> str:
+    value, interval = row[figure], row[f"{figure}_95%"]
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" + (f" ({_range([100 * end for end in interval], '.0f')})" if interval else "")
+
+
 def commands(rows: Sequence[Job], name: str) -> str:
     """Of some data sets, as in commands-samsum-tweetsumm: the command of each system, as a block of code."""
     chosen = dict.fromkeys(row["command"] for row in rows if row["data"] in name.split("-")[1:])
@@ -196,6 +238,8 @@ TABLES: dict[str, Callable[[Sequence[Job], str], str]] = {
     "checks": checks,
     "by_role": by_role,
     "detection": detection,
+    "thresholds": thresholds,
+    "calibration": calibration,
     "commands": commands,
     "cells": cells,
     "example": example,
@@ -251,7 +295,37 @@ def beside_the_recipe(rows: Sequence[Job]) -> str:
     return _svg(450, bottom + 42, "ROUGE-L of each changed setting beside the recipe's", parts)
 
 
-PLOTS = {"learning-curve": learning_curve, "ablations": beside_the_recipe}
+def threshold_costs(rows: Sequence[Job]) -> str:
+    """False statements caught over true ones lost: a line for each language and adapter, a mark for each threshold."""
+    most = max((one["true_lost"] for row in rows for one in row["thresholds"]), default=0.0)
+    across, up = Scale(0, max(10.0, 100 * most), 50, 310), Scale(0, 100, 210, 20)
+    parts = [text(8, 12, "false statements caught, %", kind="name")]
+    for tick in ticks(0, 100, 5):
+        parts += [line(50, up(tick), 310, up(tick), "grid"), text(44, up(tick) + 4, number(tick), "end")]
+    for tick in ticks(0, across.high, 5):
+        parts += [line(across(tick), 210, across(tick), 214, "axis"), text(across(tick), 227, number(tick), "middle")]
+    parts.append(text(180, 246, "true statements lost, %", "middle"))
+    ends = []
+    for place, row in enumerate(rows):
+        spots = [(across(100 * one["true_lost"]), up(100 * one["false_caught"])) for one in row["thresholds"]]
+        parts.append(polygon(spots, f"trend c{place % len(COLORS)}", closed=False))
+        for (x, y), one in zip(spots, row["thresholds"], strict=True):
+            parts.append(marker(place, x, y))
+            if one["threshold"] in (0.1, 0.5, 0.9):
+                parts.append(text(x + 6, y + 14, f"{one['threshold']:.1f}"))
+        ends.append(spots[-1][1])
+    for (place, row), y in zip(enumerate(rows), spread(ends, 16, 20, 210), strict=True):
+        name = f"{row['language']}, {row['model']}"
+        parts += [marker(place, 350, y), text(360, y + 4, name, kind="name")]
+    return _svg(580, 254, "False statements caught over true statements lost, by threshold of support", parts)
+
+
+# Name of the plot -> the record that it is drawn from, and how.
+PLOTS: dict[str, tuple[str, Callable[[Sequence[Job]], str]]] = {
+    "learning-curve": ("ablations", learning_curve),
+    "ablations": ("ablations", beside_the_recipe),
+    "support-threshold": ("support_threshold", threshold_costs),
+}
 
 
 def _svg(width: int, height: int, label: str, parts: Sequence[Markup]) -> str:

@@ -135,6 +135,10 @@ class SummaryStatement:
     turns: tuple[int, ...] = ()
     flags: tuple[str, ...] = ()
 
+    def is_under(self, threshold: float | None) -> bool:
+        """Whether it is doubtful: it has a support, and that is under the threshold."""
+        return self.support is not None and self.support < (threshold or 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class RoleSummary:
@@ -165,7 +169,7 @@ class RoleSummary:
 
     def is_doubtful(self, statement: SummaryStatement) -> bool:
         """Whether a statement of this summary has a support under the threshold."""
-        return statement.support is not None and statement.support < (self.support_threshold or 0.0)
+        return statement.is_under(self.support_threshold)
 
 
 def make_bundle(

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from rolesum.dialogue import SummaryStatement
 from rolesum.errors import DataError
 from rolesum.evaluation.evaluated_run import write_evaluation
 from rolesum.evaluation.evaluation import Evaluation, score_roles
-from rolesum.evaluation.predictions import Prediction, read_pairs
+from rolesum.evaluation.predictions import Prediction, read_pairs, read_predictions
 
 
 @pytest.fixture
@@ -200,3 +201,50 @@ def test_a_json_file_with_a_broken_first_line_is_still_one_of_json(pairs_of):
         pairs_of, '{"id": "1", "prediction": "a\n{"id": "2", "prediction": "b"}\n', [{"id": "2", "reference": "b"}]
     )
     assert "broken JSON" in told[0]
+
+
+SAID = SummaryStatement(0, 9, "She asks.", 1 / 3, (2, 0), ("the dialogue does not say 3",))
+LOST = SummaryStatement(9, 9, "She left.", None)
+
+
+def test_statements_are_read_again_as_they_were_written(tmp_path):
+    verified = Prediction("1", "user", "She asks.", ("a",), 3, "stop", (SAID,), (LOST,), 0.3334)
+    plain = Prediction("2", "user", "She asks.", ("a",), 3, "stop")
+    both = (verified, plain)
+    write_evaluation(Evaluation(both, score_roles(both, "samsum"), {}), tmp_path)
+    assert tuple(read_predictions(tmp_path / "predictions.jsonl")) == both
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert lines[0]["statements"] == [
+        {
+            "text": "She asks.",
+            "start": 0,
+            "end": 9,
+            "support": 1 / 3,
+            "turns": [2, 0],
+            "flags": ["the dialogue does not say 3"],
+        }
+    ]
+    assert "statements" not in lines[1] and "support_threshold" not in lines[1]
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert results["support"]["total"]["without_doubt"] == 0 and results["support"]["threshold"] == 0.3334
+    assert results["roles"]["user"]["support"]["unknown"] == 1 and list(results["support"]["languages"]) == ["en"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"support_threshold": "high"}, "support_threshold is not a number from 0 to 1"),
+        ({"support_threshold": 2}, "support_threshold is not a number from 0 to 1"),
+        ({"statements": [{"text": "x"}]}, "statement 0"),
+        ({"statements": "x"}, "statement"),
+        ({"statements": [{"text": "x", "start": 0, "end": 99}]}, "outside its text: 0 to 99"),
+        ({"statements": [{"text": "x", "start": 0, "end": 1, "support": 7}]}, "a support of 7"),
+        ({"dropped": [{"text": "x", "start": 0, "end": 1, "turns": [-1]}]}, "counted from 0"),
+    ],
+)
+def test_broken_statements_are_told_with_their_line(changes, told, tmp_path):
+    value = {"id": "1", "role": "user", "prediction": "She asks.", "references": ["a"], "support_threshold": 0.5}
+    (tmp_path / "p.jsonl").write_text(json.dumps(value | changes) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=told) as caught:
+        read_predictions(tmp_path / "p.jsonl")
+    assert caught.value.problems[0].where.endswith("p.jsonl:1")

@@ -36,6 +36,20 @@ def statement_file(name="statements", **changes):
     return path
 
 
+def many_statements(name="many-statements"):
+    """Four dialogues, each with eight true statements and eight false ones: enough to fit a threshold to."""
+    path = folder() / f"{name}.jsonl"
+    dialogues = read_dialogues(short_dialogues("en-test", 4, 2))
+    path.write_text("".join(f"{to_json(replace(one, statements=_many(one)))}\n" for one in dialogues), encoding="utf-8")
+    return path
+
+
+def _many(dialogue):
+    words = dialogue.turns[0].text.split()
+    said = [Statement(f"One said {' '.join(words[place : place + 3])}.", "user", True, (0,)) for place in range(8)]
+    return (*said, *(Statement(f"It rained {place} days.", "overall", False, kind="invented") for place in range(8)))
+
+
 def _statements(dialogue):
     first, second = dialogue.turns[:2]
     return (

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from rolesum.metrics.calibration import HIGHEST, LOWEST, fit_temperature, sigmoid
+from rolesum.metrics.calibration import (
+    HIGHEST,
+    LOWEST,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    sigmoid,
+)
 
 
 def labeled(temperature, count=4000, seed=1):
@@ -45,3 +52,26 @@ def test_log_odds_that_are_not_finite_or_not_one_a_label_are_refused(odds):
 
 def test_sigmoid_does_not_overflow():
     assert sigmoid([-1e5, 0.0, 1e5]).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_the_reliability_table_counts_every_example_once_in_the_bin_of_its_probability():
+    probabilities = [0.0, 0.05, 0.1, 0.3, 0.3, 0.95, 1.0, 0.999]
+    labels = [False, True, False, True, False, True, True, False]
+    found = reliability(probabilities, labels)
+    assert [(one.low, one.high, one.count) for one in found] == [
+        (0.0, 0.1, 2),
+        (0.1, 0.2, 1),
+        (0.3, 0.4, 2),
+        (0.9, 1.0, 3),
+    ]
+    assert [one.share for one in found] == pytest.approx([0.5, 0.0, 0.5, 2 / 3])
+    assert [one.probability for one in found] == pytest.approx([0.025, 0.1, 0.3, 2.949 / 3])
+    expected = (2 * abs(0.025 - 0.5) + 0.1 + 2 * 0.2 + 3 * abs(2.949 - 2) / 3) / 8
+    assert expected_calibration_error(found) == pytest.approx(expected)
+
+
+def test_the_calibration_error_of_right_probabilities_vanishes_and_that_of_others_does_not():
+    odds, labels = labeled(3.0, count=20000)
+    assert expected_calibration_error(reliability(sigmoid(odds / 3), labels)) < 0.015
+    assert expected_calibration_error(reliability(sigmoid(odds), labels)) > 0.1
+    assert np.isnan(expected_calibration_error(reliability([], [])))

@@ -5,17 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.small_runs import TRAIN, evaluations, last, raw_recipe, trained
+from helpers.small_runs import TRAIN, evaluations, last, raw_recipe, same, trained, weights
 from helpers.tiny import folder, model_dir
 from helpers.tiny_seq2seq import seq2seq_dir
-from helpers.verify_runs import STATEMENTS, answer_set, statement_file, verify_recipe
+from helpers.verify_runs import STATEMENTS, answer_set, many_statements, statement_file, verify_recipe
 from rolesum.dialogue import Statement, make_bundle
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.support_calibration import calibrate_support
+from rolesum.generation.verification import Verifier
 from rolesum.instructions import load_instruction_set
 from rolesum.models.base_adapter import base_adapter_notes, read_base_adapter
-from rolesum.models.loading import load_prompt_model
+from rolesum.models.loading import load_model, load_prompt_model
 from rolesum.recipe_loading import parse_recipe
 from rolesum.training.data import data_notes, read_training_data
 from rolesum.training.encode import encode_bundles
@@ -149,3 +152,47 @@ def test_settings_that_do_not_go_with_statements_are_refused(section, says):
 def test_a_plan_counts_statements_as_examples():
     planned = plan(verify_recipe(roles=["overall"]), device="cpu", measure=True)
     assert planned.examples == 5 + 12 and planned.measured
+
+
+CALIBRATION = {"path": str(many_statements())}
+
+
+def fitted_again(directory):
+    """What is fitted to the validation statements by the adapter as it was written."""
+    loaded = load_model(adapter=directory, dtype="float32", device="cpu")
+    verifier = Verifier(TransformersEngine(loaded), temperature=1.0)
+    return calibrate_support(verifier, read_dialogues(CALIBRATION["path"]))
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_run_fits_temperature_and_threshold_to_the_validation_statements_of_what_it_keeps(keep, tmp_path):
+    options = {"epochs": 3, "learning_rate": 0.05}
+    chosen = verify_recipe(roles=[], training=options, validation=CALIBRATION)
+    chosen = chosen.model_copy(update={"validation": chosen.validation.model_copy(update={"keep": keep})})
+    run = trained(tmp_path / "run", chosen)
+    verify = json.loads((run.adapter / "rolesum.json").read_text())["verify"]
+    found = fitted_again(run.adapter)
+    assert verify["weight"] == 1.0 and verify["fitted_on"]["statements"] == 64 and verify["fitted_on"]["dialogues"] == 4
+    assert verify["temperature"] == pytest.approx(found.temperature, abs=2e-3)
+    assert verify["threshold"] == pytest.approx(found.threshold, abs=2e-3)
+    assert verify["fitted_on"]["auroc"] == pytest.approx(found.auroc, abs=1e-3)
+    assert json.loads(run.environment.read_text())["verify"] == verify
+    card = (run.adapter / "README.md").read_text()
+    assert (
+        f"| Support | temperature {verify['temperature']:g}, threshold {verify['threshold']:g}, fitted to 64 " in card
+    )
+
+
+def test_a_run_with_too_few_validation_statements_says_so_and_stores_no_threshold(tmp_path, capsys):
+    run = trained(tmp_path / "run", verify_recipe(roles=[], validation={"path": str(STATEMENTS)}))
+    assert json.loads((run.adapter / "rolesum.json").read_text())["verify"] == {"weight": 1.0}
+    assert "4 true and 8 false statements, where 30 of each are needed" in " ".join(capsys.readouterr().err.split())
+    trained(tmp_path / "other", verify_recipe(roles=[]))
+    assert "there is no validation data" in " ".join(capsys.readouterr().err.split())
+
+
+def test_looking_at_the_statements_changes_nothing_of_the_weights(tmp_path):
+    with_look = verify_recipe(roles=[], validation=CALIBRATION, lora={"dropout": 0.1})
+    without = verify_recipe(roles=[], validation={"path": str(STATEMENTS)}, lora={"dropout": 0.1})
+    pairs = [trained(tmp_path / name, one) for name, one in (("with", with_look), ("without", without))]
+    assert same(*map(weights, pairs))

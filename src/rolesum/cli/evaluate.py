@@ -121,7 +121,7 @@ def evaluate(
     """
     from rolesum.evaluation import run
     from rolesum.evaluation.evaluated_run import evaluation_results
-    from rolesum.evaluation.report.terminal import print_agreement, print_results
+    from rolesum.evaluation.report.terminal import print_agreement, print_results, print_support
     from rolesum.generation.factory import ENGINES
 
     if labels is not None or labels_validation is not None:
@@ -135,6 +135,8 @@ def evaluate(
             "--bertscore": options.bertscore,
             "--moverscore": options.moverscore,
             "--judge-labels": options.judge_labels,
+            "--verify": options.verify,
+            "--support-threshold": options.support_threshold,
         }
         if named := [flag for flag, value in for_summaries.items() if value is not None]:
             raise UsageError(f"{named[0]} and --labels do not go together", fix=f"leave out {named[0]}")
@@ -147,6 +149,9 @@ def evaluate(
     if len(named := [flag for flag, value in given.items() if value is not None and value != []]) > 1:
         flag = "--adapter" if "--model" in named and not options.model else named[0]
         raise UsageError(f"{flag} and {named[1]} do not go together", fix="say one of them: each is a system")
+    if (predictions or baseline) and (options.verify not in (None, "off") or options.support_threshold is not None):
+        what = "statements are verified as an adapter writes them, not in a baseline's texts or in --predictions"
+        raise UsageError(what, fix="leave out --verify and --support-threshold")
     config = options.summarizer_config(engine if engine and not baseline else "transformers")
     task = run.EvaluationTask(
         data,
@@ -172,6 +177,7 @@ def evaluate(
     if json_:
         typer.echo(strict_json.dumps(results, indent=1, ensure_ascii=False))
         return
+    print_support(results)
     print_results(results["roles"])
     if "judge_agreement" in results:
         print_agreement(results["judge_agreement"])

@@ -109,7 +109,7 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class GenerationOptions(EngineOptions):
-    """Engine options, and how dialogues are read and summaries generated."""
+    """Engine options, how dialogues are read, how summaries are generated, and what becomes of doubtful statements."""
 
     roles: Roles = None
     format_: Format = None
@@ -123,6 +123,8 @@ class GenerationOptions(EngineOptions):
     decoding: Decoding = field(default_factory=Decoding)
     samples: Samples = 1
     choose: Choose = None
+    verify: Verify = None
+    support_threshold: SupportThreshold = None
 
     @cached_property
     def role_names(self) -> tuple[str, ...] | None:
@@ -157,18 +159,18 @@ class GenerationOptions(EngineOptions):
             long_dialogues=self.long_dialogues or self.role_config.long_dialogues or long_dialogues,
             samples=self.samples,
             reranker=get_reranker(self.choose) if self.choose else None,
+            verify=self.verify,
+            support_threshold=self.support_threshold,
             **more,
         )
 
 
 @dataclass(frozen=True)
 class SummarizeOptions(GenerationOptions):
-    """Generation options, what is masked before the model sees a dialogue, and what becomes of doubtful statements."""
+    """Generation options, and what is masked before the model sees a dialogue."""
 
     redact: Redact = False
     redact_name: RedactNames = None
-    verify: Verify = None
-    support_threshold: SupportThreshold = None
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
         aliases = self.role_config.aliases
@@ -178,8 +180,6 @@ class SummarizeOptions(GenerationOptions):
             redact=self.redact or bool(self.redact_name),
             hidden_names=tuple(self.redact_name or ()),
             kept_labels=tuple(alias for role, others in aliases.items() for alias in (role, *others)),
-            verify=self.verify,
-            support_threshold=self.support_threshold,
             **more,
         )
 

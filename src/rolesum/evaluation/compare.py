@@ -11,18 +11,20 @@ import numpy as np
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text, check_writable
+from rolesum.console import log
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.check_rates import check_statistics
-from rolesum.evaluation.comparison import CHECKS_FAMILY, MODELS_FAMILY, CompareRow
+from rolesum.evaluation.comparison import ALL_ROLES, CHECKS_FAMILY, MODELS_FAMILY, SUPPORT_FAMILY, CompareRow
 from rolesum.evaluation.evaluate import add_checks
 from rolesum.evaluation.evaluated_run import PREDICTIONS_FILE, SCORES_FILE, EvaluatedRun, read_run_dialogues, read_runs
 from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.report.terminal import write_tables
+from rolesum.evaluation.support_rates import same_verifier, support_statistic
 from rolesum.formats.source import Record, open_source
 from rolesum.metrics import bootstrap
-from rolesum.metrics.bootstrap import SEED, Statistic
+from rolesum.metrics.bootstrap import SEED, Comparison, Statistic
 from rolesum.metrics.scorers import MultiReference, get_scorer
 
 COMPARISON_FILE = "comparison.json"
@@ -114,6 +116,7 @@ def compare_evaluations(
     """
     rows: list[CompareRow] = []
     for a, b in combinations(range(len(names)), 2):
+        rows += _support_rows((names[a], names[b]), evaluations[a], evaluations[b])
         for role, score in evaluations[a].scores.items():
             of_a = [(score.scorer, score.statistics), *_others(evaluations[a], role, models[a] if models else {})]
             other = evaluations[b]
@@ -122,12 +125,38 @@ def compare_evaluations(
                 for measure, compared in bootstrap.compare_paired(left, right).items():
                     if np.isnan(compared.difference):  # a rate of nothing
                         continue
-                    if compared.pairs < bootstrap.FEW:
-                        compared = replace(compared, p_bootstrap=None)
+                    compared = _without_few_bootstrap(compared)
                     if kind == CHECKS_FAMILY:  # of a check's rate less may be better, or neither
                         compared = replace(compared, wins=None, ties=None, losses=None)
                     rows.append(CompareRow(role, kind, measure, names[a], names[b], compared, 1.0))
     return _adjusted(rows)
+
+
+def _support_rows(names: tuple[str, str], a: Evaluation, b: Evaluation) -> list[CompareRow]:
+    """The shares of summaries without a doubtful statement: of all roles, where there are several, and of each.
+
+    None where one model did not verify both, or at different thresholds: it would be the judges that are compared.
+    """
+    if not all(any(each.support_threshold is not None for each in one.predictions) for one in (a, b)):
+        return []
+    if not same_verifier(a.metadata, b.metadata):
+        log(f"{names[0]} and {names[1]} were not verified by one model at one threshold: that is not compared")
+        return []
+    groups = {role: (a.predictions_for(role), b.predictions_for(role)) for role in a.scores}
+    if len(groups) > 1:
+        groups = {ALL_ROLES: (list(a.predictions), list(b.predictions)), **groups}
+    rows = []
+    for role, sides in groups.items():
+        left, right = ({"without_doubt": support_statistic(side)} for side in sides)
+        compared = bootstrap.compare_paired(left, right)["without_doubt"]
+        if not np.isnan(compared.difference):
+            compared = _without_few_bootstrap(compared)
+            rows.append(CompareRow(role, SUPPORT_FAMILY, "without_doubt", *names, compared, 1.0))
+    return rows
+
+
+def _without_few_bootstrap(compared: Comparison) -> Comparison:
+    return replace(compared, p_bootstrap=None) if compared.pairs < bootstrap.FEW else compared
 
 
 def model_statistics(runs: Sequence[EvaluatedRun]) -> list[dict[str, dict[str, Statistic]]]:
@@ -178,7 +207,7 @@ def _others(
 
 
 def _adjusted(rows: Sequence[CompareRow]) -> list[CompareRow]:
-    """Holm's adjustment, over the rows of each scorer; checks and measures of models are families of their own."""
+    """Holm's adjustment, over the rows of each scorer; support, checks and models' measures are own families."""
     answer = list(rows)
     for kind in dict.fromkeys(row.scorer for row in rows):
         places = [place for place, row in enumerate(rows) if row.scorer == kind]

@@ -7,9 +7,12 @@ from rolesum.checks import CHECKS
 from rolesum.metrics.bootstrap import Comparison
 from rolesum.metrics.scorers import HEADINGS
 
-# In place of a scorer's name: rows of check rates, and of metrics that a model computed.
+# In place of a scorer's name: rows of check rates, of metrics that a model computed, and of the support of statements.
 CHECKS_FAMILY = "checks"
 MODELS_FAMILY = "models"
+SUPPORT_FAMILY = "support"
+ALL_ROLES = "all roles"  # in place of a role: rows of all summaries of a dialogue together
+_HEADINGS = {**HEADINGS, "without_doubt": "no doubtful statement, %"}
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class CompareRow:
     @property
     def heading(self) -> str:
         """The heading of the row in tables."""
-        return (
-            CHECKS[self.measure].heading if self.scorer == CHECKS_FAMILY else HEADINGS.get(self.measure, self.measure)
-        )
+        if self.scorer == CHECKS_FAMILY:
+            return CHECKS[self.measure].heading
+        return _HEADINGS.get(self.measure, self.measure)
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain data."""

@@ -16,7 +16,7 @@ from rolesum.evaluation.predictions import Prediction
 from rolesum.generation import Decoding, Engine, summarize
 from rolesum.metrics.scorers import MultiReference, check_language, default_scorer, get_scorer
 
-# How dialogues become summaries: generation.summarize, or with strategies for long ones and choices among samples.
+# How dialogues become summaries: generation.summarize, or a Summarizer, which verifies their statements too.
 SummarizeFunction = Callable[..., list[list[RoleSummary]]]
 
 
@@ -51,7 +51,7 @@ def evaluate(
     with progress_bar(label, total, steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
         summaries_by_dialogue = summarize_with(chosen, engine, list(wanted.values()), decoding, on_done=bar.advance)
     predictions = tuple(
-        Prediction(dialogue.id, one.role, one.text, tuple(dialogue.summaries[one.role]), one.tokens, one.finish_reason)
+        make_prediction(one, dialogue)
         for dialogue, summaries in zip(chosen, summaries_by_dialogue, strict=True)
         for one in summaries
     )
@@ -64,6 +64,21 @@ def evaluate(
     }
     return Evaluation(
         predictions, score_roles(predictions, name, multi_reference), {**(about_system or {}), **about_run}
+    )
+
+
+def make_prediction(summary: RoleSummary, dialogue: Dialogue) -> Prediction:
+    """A summary of a dialogue beside its references."""
+    return Prediction(
+        dialogue.id,
+        summary.role,
+        summary.text,
+        tuple(dialogue.summaries[summary.role]),
+        summary.tokens,
+        summary.finish_reason,
+        summary.statements,
+        summary.dropped,
+        summary.support_threshold,
     )
 
 

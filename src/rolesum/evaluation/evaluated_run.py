@@ -23,6 +23,7 @@ from rolesum.errors import DataError, Problem, UsageError
 from rolesum.evaluation.check_rates import RoleChecks
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.predictions import Prediction, read_predictions
+from rolesum.evaluation.support_rates import SupportRates, support_rates
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 from rolesum.metrics import bootstrap
 from rolesum.metrics.scorers import Score
@@ -39,8 +40,11 @@ PREDICTIONS_FILE, RESULTS_FILE, SCORES_FILE, CHECKS_FILE = (
 def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
     """What results.json holds."""
     roles = {}
+    support = support_rates(evaluation.predictions)
     for role, score in evaluation.scores.items():
         found = {**score_results(score), **_ending_counts(evaluation.predictions_for(role))}
+        if support:
+            found["support"] = support.roles[role].as_json()
         if role in evaluation.model_scores:
             found["models"] = {name: one.as_json() for name, one in evaluation.model_scores[role].items()}
         if role in evaluation.checks:
@@ -50,9 +54,16 @@ def evaluation_results(evaluation: Evaluation) -> dict[str, Any]:
         roles[role] = found
     return {
         **evaluation.metadata,
+        **({"support": _support_results(support)} if support else {}),
         "roles": roles,
         "predictions_sha256": predictions_digest(_prediction_lines(evaluation)),
     }
+
+
+def _support_results(found: SupportRates) -> dict[str, Any]:
+    """The summaries of all roles without a doubtful statement, and by language; those of a role stand with it."""
+    languages = {language: rate.as_json() for language, rate in found.languages.items()}
+    return {"threshold": found.threshold, "total": found.total.as_json(), "languages": languages}
 
 
 def score_results(found: Score) -> dict[str, Any]:
@@ -94,7 +105,7 @@ def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
 
 
 def _prediction_lines(evaluation: Evaluation) -> str:
-    return _lines(asdict(one) for one in evaluation.predictions)
+    return _lines(one.as_json() for one in evaluation.predictions)
 
 
 def predictions_digest(predictions: str) -> str:
@@ -184,6 +195,7 @@ class _ResultsFile(BaseModel):
     unknown_speaker: str = "refuse"
     speakers: dict[str, str] = {}
     custom_roles: dict[str, list[str]] = {}
+    verify: dict[str, Any] | None = None
     predictions_sha256: str | None = None
 
 

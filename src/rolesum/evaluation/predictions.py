@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from rolesum.counts import counted
-from rolesum.dialogue import Dialogue
+from rolesum.dialogue import Dialogue, SummaryStatement
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats.source import Record, Source, is_valid_id, open_source
+from rolesum.generation.statement_notes import statement_record
 from rolesum.roles import OVERALL, RoleAliases, resolve_role
 
 # Where a line of JSON may keep its text.
@@ -21,10 +24,16 @@ PREDICTION_KEYS = ("prediction", "summary", "text")
 REFERENCE_KEYS = ("references", "reference", "summary", "text")
 NO_ROLE = "summary"
 
+_STATEMENTS = TypeAdapter(tuple[SummaryStatement, ...])
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """One role's summary of one dialogue beside its references."""
+    """One role's summary of one dialogue beside its references.
+
+    `statements`, `dropped` and `support_threshold` are those of a RoleSummary; the threshold is None where nothing was
+    verified.
+    """
 
     id: str
     role: str
@@ -32,6 +41,30 @@ class Prediction:
     references: tuple[str, ...]
     tokens: int = 0
     finish_reason: str = ""
+    statements: tuple[SummaryStatement, ...] = ()
+    dropped: tuple[SummaryStatement, ...] = ()
+    support_threshold: float | None = None
+
+    @property
+    def doubtful(self) -> tuple[SummaryStatement, ...]:
+        """The statements whose support is under the threshold."""
+        return tuple(one for one in self.statements if one.is_under(self.support_threshold))
+
+    def as_json(self) -> dict[str, Any]:
+        """The line of predictions.jsonl; `statements`, `dropped` and `support_threshold` where they were verified."""
+        names = ("id", "role", "prediction", "references", "tokens", "finish_reason")
+        value: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.support_threshold is None:
+            return value
+        value["statements"] = [_exact_record(one) for one in self.statements]
+        if self.dropped:
+            value["dropped"] = [_exact_record(one) for one in self.dropped]
+        return {**value, "support_threshold": self.support_threshold}
+
+
+def _exact_record(one: SummaryStatement) -> dict[str, Any]:
+    """The record with all digits of the support: figures are the same when it is read again."""
+    return {**statement_record(one), "support": one.support}
 
 
 def read_pairs(predictions: str | Path, references: str | Path) -> list[Prediction]:
@@ -99,7 +132,30 @@ def _parse_prediction(value: Any) -> Prediction:
         tuple(references),
         tokens if isinstance(tokens, int) else 0,
         reason if isinstance(reason, str) else "",
+        **_parse_support(value, prediction),
     )
+
+
+def _parse_support(value: Mapping[str, Any], prediction: str) -> dict[str, Any]:
+    """The fields of a Prediction that say what was verified. Raises ValueError that says what is wrong."""
+    threshold = value.get("support_threshold")
+    if threshold is None:
+        return {}
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise ValueError("support_threshold is not a number from 0 to 1")
+    try:
+        statements, dropped = (_STATEMENTS.validate_python(value.get(name, ())) for name in ("statements", "dropped"))
+    except ValidationError as error:
+        problem = Problem.from_pydantic(error.errors()[0])
+        raise ValueError(f"statement {problem.where}: {problem.what}") from None
+    for one in (*statements, *dropped):
+        if not 0 <= one.start <= one.end <= len(prediction):
+            raise ValueError(f"a statement's place is outside its text: {one.start} to {one.end}")
+        if one.support is not None and not 0 <= one.support <= 1:
+            raise ValueError(f"a support of {one.support} is not a number from 0 to 1")
+        if any(turn < 0 for turn in one.turns):
+            raise ValueError("a statement's turns are counted from 0")
+    return {"statements": statements, "dropped": dropped, "support_threshold": float(threshold)}
 
 
 def _prediction_texts(

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from rolesum.evaluation.predictions import read_predictions, read_system_outputs
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.report.terminal import write_tables
 from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
-from rolesum.generation import Decoding, Engine, summarize
+from rolesum.generation import Decoding, Engine
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.preflight import check_before_loading
-from rolesum.generation.summarizer import SummarizerConfig
+from rolesum.generation.summarizer import Summarizer, SummarizerConfig
 from rolesum.metrics.scorers import MultiReference, get_scorer
 
 
@@ -72,7 +71,8 @@ def evaluate_model(task: EvaluationTask, config: SummarizerConfig) -> Evaluation
     spec = config.spec
     check_before_loading(spec, dialogues)
     check_references(dialogues, task.roles)
-    engine = spec.open()
+    summarizer = Summarizer(config)
+    engine = summarizer.engine
     prompt_model = engine.text_model
     if prompt_model:
         prompt_model.check_languages(dialogues)
@@ -83,15 +83,11 @@ def evaluate_model(task: EvaluationTask, config: SummarizerConfig) -> Evaluation
         scorer=task.scorer,
         multi_reference=task.multi_reference,
         decoding=config.decoding,
-        summarize_with=partial(
-            summarize,
-            long_dialogues=config.long_dialogues,
-            samples=config.samples,
-            reranker=config.reranker,
-        ),
+        summarize_with=lambda chosen, _, roles, __, on_done: summarizer.summarize(chosen, on_done, roles=roles),
         about_system={
             **about_model(spec, engine),
-            **_about_config(config, task.choice),
+            **_about_config(config, "support" if summarizer.verify == "rerank" else task.choice),
+            **_about_verification(summarizer),
             **_about_data(task, source),
         },
         label="evaluate",
@@ -199,6 +195,12 @@ def _about_config(config: SummarizerConfig, choice: str | None) -> dict[str, Any
     if config.samples > 1:
         about |= {"samples": config.samples, "choose": choice}
     return {"decoding": about} if about else {}
+
+
+def _about_verification(summarizer: Summarizer) -> dict[str, Any]:
+    """Which model verified the statements, and how; nothing where none did."""
+    about = summarizer.describe_verification()
+    return {"verify": about} if about else {}
 
 
 def _about_data(task: EvaluationTask, source: Source) -> dict[str, Any]:

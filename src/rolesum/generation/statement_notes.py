@@ -55,15 +55,16 @@ def statement_records(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
     verified = [one for one in summaries if one.support_threshold is not None]
     if not verified:
         return {}
-    value: dict[str, Any] = {"statements": {one.role: list(map(statement_record, one.statements)) for one in verified}}
-    if dropped := {one.role: list(map(statement_record, one.dropped)) for one in verified if one.dropped}:
+    of_role = {one.role: [statement_record(each) for each in one.statements] for one in verified}
+    value: dict[str, Any] = {"statements": of_role}
+    if dropped := {one.role: [statement_record(each) for each in one.dropped] for one in verified if one.dropped}:
         value["dropped"] = dropped
     value["support_threshold"] = verified[0].support_threshold
     return value
 
 
 def statement_record(one: SummaryStatement) -> dict[str, Any]:
-    """The JSON record of one statement."""
+    """A statement as plain data, its support with four digits."""
     return {
         "text": one.text,
         "start": one.start,

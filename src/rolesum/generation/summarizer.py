@@ -120,19 +120,40 @@ class Summarizer:
         whole = next((role for role in WHOLE_DIALOGUE if role in trained), OVERALL)
         return tuple(role for role in own if role in trained) or (whole,)
 
+    @property
+    def support_threshold(self) -> float:
+        """The support under which a statement is doubtful, where statements are verified.
+
+        Raises ModelError where the adapter's is no number.
+        """
+        if self.config.support_threshold is not None:
+            return self.config.support_threshold
+        model = self.engine.text_model
+        return verify_threshold(model.metadata if model else {})
+
+    def describe_verification(self) -> dict[str, Any]:
+        """What becomes of the statements, the threshold and the model that verifies them; empty where none is."""
+        if self._verifier is None:
+            return {}
+        return {"mode": self.verify, "threshold": self.support_threshold, **self._verifier.describe()}
+
     def summarize(
         self,
         dialogues: Sequence[Dialogue],
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
+        roles: Sequence[Sequence[str]] | None = None,
     ) -> list[list[RoleSummary]]:
-        """The summaries of each dialogue, one per role. Raises as the function `summarize`, and ModelError."""
+        """The summaries of each dialogue, one for each of its `roles`, by default those of `roles_for`.
+
+        Raises as the function `summarize`, and ModelError.
+        """
         if model := self.engine.text_model:
             model.check_languages(list(dialogues))
         config = self.config
         masked = [self._redacted(one) for one in dialogues] if config.redact else []
-        roles = [self.roles_for(one) for one in dialogues]
-        self._warn_untrained(role for own in roles for role in own)
+        chosen = [self.roles_for(one) for one in dialogues] if roles is None else roles
+        self._warn_untrained(role for own in chosen for role in own)
         if self.verify == "drop":
             on_text = None  # what is left out would have been shown
         shown = [one.dialogue for one in masked] or dialogues
@@ -140,7 +161,7 @@ class Summarizer:
         found = summarize(
             shown,
             self.engine,
-            roles,
+            chosen,
             config.decoding,
             long_dialogues=config.long_dialogues,
             samples=config.samples,
@@ -167,10 +188,7 @@ class Summarizer:
         masked: Sequence[Redacted],
     ) -> list[list[RoleSummary]]:
         """The summaries, still redacted if the dialogues that the model was `shown` are, with what supports them."""
-        threshold = self.config.support_threshold
-        if threshold is None:
-            threshold = verify_threshold(finder.verifier.engine.loaded.metadata)
-        verified = add_statements(summaries, shown, finder, threshold)
+        verified = add_statements(summaries, shown, finder, self.support_threshold)
         found = [
             add_evidence(of_dialogue, dialogue, masked[number].put_back if masked else str)
             for number, (of_dialogue, dialogue) in enumerate(zip(verified, dialogues, strict=True))

@@ -14,6 +14,7 @@ verified in its thread, beside the texts that it generates: see SharedVerifier.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import Prompt, PromptLayout, Segment
 from rolesum.metrics import calibration
 from rolesum.models.adapter_metadata import verify_temperature
+from rolesum.models.adapters import weights_digest
 from rolesum.models.allocator import is_out_of_memory
 from rolesum.models.prompt_model import LoadedModel
 
@@ -78,6 +80,16 @@ class Verifier:
     def encode(self, segments: Sequence[Segment]) -> list[int]:
         """The token ids of a prefix or of a question."""
         return self.engine.loaded.encoder.encode(segments)
+
+    def describe(self) -> dict[str, Any]:
+        """Which model this is: its name, hashes of its weights and of the adapter's, the temperature."""
+        loaded = self.engine.loaded
+        return {
+            "model": loaded.name,
+            "weights": loaded.fingerprint["weights"],
+            "adapter": weights_digest(loaded.adapter) if loaded.adapter else None,
+            "temperature": self.temperature,
+        }
 
     def verify(self, dialogue: Dialogue, statements: Sequence[str]) -> list[float]:
         """The probability, 0 to 1, that the dialogue says each statement. Raises as `verify_all` does."""

@@ -58,7 +58,8 @@ class AdapterMetadata(TypedDict, total=False):
     definitions: dict[str, str]  # custom role -> what it is
     aliases: dict[str, list[str]]
     sections: dict[str, Any] | None
-    verify: dict[str, Any] | None  # of what was trained to verify statements: its weight; a temperature, a threshold
+    # Of what was trained to verify statements: its weight; a temperature, a threshold, and what they were fitted on.
+    verify: dict[str, Any] | None
 
 
 _TYPES: dict[str, Any] = {
@@ -205,20 +206,24 @@ def verify_threshold(metadata: AdapterMetadata) -> float:
 
 def store_verify_temperature(directory: str | Path, temperature: float) -> None:
     """Write a fitted temperature into the metadata of trained weights. Raises ModelError where there are none."""
-    _store_verify(directory, "temperature", temperature)
+    store_verify(directory, {"temperature": temperature})
 
 
 def store_verify_threshold(directory: str | Path, threshold: float) -> None:
     """Write a chosen threshold into the metadata of trained weights. Raises ModelError where there are none."""
-    _store_verify(directory, "threshold", threshold)
+    store_verify(directory, {"threshold": threshold})
 
 
-def _store_verify(directory: str | Path, key: str, value: float) -> None:
+def store_verify(directory: str | Path, values: Mapping[str, Any]) -> None:
+    """Write such values, or what else is known of how the weights verify, into their metadata.
+
+    Raises ModelError where there are none, or where they were not trained to verify.
+    """
     folder = Path(directory)
     metadata = read_metadata(folder)
     if not metadata.get("verify"):
         raise ModelError("these weights were not trained to verify statements", str(folder), "train with verify")
-    verify = {**(metadata["verify"] or {}), key: value}
+    verify = {**(metadata["verify"] or {}), **values}
     atomic_write_text(folder / METADATA_FILE, _to_json({**metadata, "verify": verify}))
 
 

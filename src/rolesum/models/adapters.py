@@ -132,11 +132,26 @@ def _loading(directory: str | Path, fix: str) -> Iterator[None]:
         raise os_error(error, "the adapter cannot be loaded", directory, fix, kind=ModelError) from None
 
 
-def _stored_tensors(directory: Path) -> dict[str, torch.Tensor]:
+def weights_digest(directory: Path) -> str:
+    """The SHA-256 digest of an adapter's weights. Raises ModelError where they cannot be read."""
+    try:
+        with _weights_file(directory).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        fix = "restore the adapter's files"
+        raise os_error(error, "the adapter cannot be read", directory, fix, kind=ModelError) from None
+
+
+def _weights_file(directory: Path) -> Path:
     weights = directory / "adapter_model.safetensors"
-    if weights.is_file():
+    return weights if weights.is_file() else directory / "adapter_model.bin"
+
+
+def _stored_tensors(directory: Path) -> dict[str, torch.Tensor]:
+    weights = _weights_file(directory)
+    if weights.suffix == ".safetensors":
         return load_file(weights)
-    return dict(torch.load(directory / "adapter_model.bin", weights_only=True, map_location="cpu"))
+    return dict(torch.load(weights, weights_only=True, map_location="cpu"))
 
 
 def _check_tensors(stored: Mapping[str, torch.Tensor], adapted: "PeftModel", directory: Path) -> None:

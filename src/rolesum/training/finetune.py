@@ -16,6 +16,7 @@ from rolesum.console import log, progress_bar
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.file_state import unchanged_while_read
 from rolesum.generation.decoding.decoder_check import choose_decoder
+from rolesum.models.adapter_metadata import read_metadata
 from rolesum.models.allocator import is_out_of_memory
 from rolesum.models.base_adapter import BaseAdapter, base_adapter_notes, read_base_adapter, with_base_adapter
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
@@ -66,7 +67,7 @@ from rolesum.training.run_directory import (
 )
 from rolesum.training.trainer import BundleDataset, RoleTrainer
 from rolesum.training.training_arguments import check_loggers, tensorboard_dir, training_arguments
-from rolesum.training.validation import ValidationRouge
+from rolesum.training.validation import ValidationRouge, calibrated_metadata, calibration_note
 
 DEFAULT_RUNS = Path("runs")
 
@@ -151,6 +152,8 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
     log(f"training {recipe.base} on {data.describe(packs_rows(loaded.language_model, prompt_model.family, target))}")
     for note in (*base_adapter_notes(recipe, adapter, len(data.dialogues)), *data_notes(recipe, data, validation)):
         log(note)
+    if note := calibration_note(recipe, validation.dialogues if validation else [], context.sharded):
+        log(note)
     metadata = adapter_metadata(recipe, loaded, adapter)
     loaded.model = context.run_on_all(lambda: _prepare(recipe, loaded, adapter))
     rouge = None
@@ -214,7 +217,7 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
         if setup.recipe.preference:
             setup = _with_references(setup, resume)
         costs = _fit(setup, checkpoint, deadline)
-    context.run_on_main(lambda: finish_run(run, costs))
+    context.run_on_main(lambda: finish_run(run, costs, read_metadata(run.result(setup.recipe.method)).get("verify")))
 
 
 def _with_references(setup: _Setup, resume: bool) -> _Setup:
@@ -330,8 +333,13 @@ def _callbacks(
 
 def _save(setup: _Setup, directory: Path) -> None:
     """Write the adapter, or the whole model, with its present weights. Every process must call this."""
-    card = model_card(setup.recipe, setup.metadata, len(setup.data.dialogues))
-    save_result(setup.loaded, directory, setup.metadata, card, setup.context)
+    metadata, validation = setup.metadata, setup.validation
+    if validation and not setup.context.sharded:
+        recipe, loaded = setup.recipe, setup.loaded
+        make = partial(calibrated_metadata, recipe, loaded, validation.dialogues, setup.metadata)
+        metadata = setup.context.run_on_main(make)
+    card = model_card(setup.recipe, metadata, len(setup.data.dialogues))
+    save_result(setup.loaded, directory, metadata, card, setup.context)
 
 
 @contextmanager

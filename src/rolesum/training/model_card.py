@@ -21,7 +21,7 @@ def model_card(recipe: Recipe, note: Mapping[str, Any], dialogues: int) -> str:
     rows = [
         ("Base model", f"{recipe.base} ({note['fingerprint']['architecture']})"),
         *([("Roles", ", ".join(recipe.roles))] if recipe.roles else []),
-        *([("Verifies", f"statements; an answer weighs {recipe.verify.weight:g}")] if recipe.verify else []),
+        *_verify_rows(recipe, note),
         ("Training data", f"{files}, {counted(dialogues, 'dialogue')}; its license binds what you do with this"),
         ("Trained", trained),
         *_preference_rows(recipe),
@@ -63,6 +63,21 @@ def _task(recipe: Recipe) -> str:
     tasks = ["summarizes a dialogue for each of its roles"] if recipe.roles else []
     tasks += ["tells whether a dialogue says a statement"] if recipe.verify else []
     return " and ".join(tasks)
+
+
+def _verify_rows(recipe: Recipe, note: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How statements were trained on, and what was fitted to those of the validation data."""
+    if recipe.verify is None:
+        return []
+    rows = [("Verifies", f"statements; an answer weighs {recipe.verify.weight:g}")]
+    verify = note["verify"]
+    if fitted := verify.get("fitted_on"):
+        quality = f"AUROC {fitted['auroc']:.3f}, balanced accuracy {fitted['balanced_accuracy']:.3f}"
+        chosen = f"temperature {verify['temperature']:g}, threshold {verify['threshold']:g}"
+        count = counted(fitted["statements"], "statement")
+        where = f"{count} of {counted(fitted['dialogues'], 'validation dialogue')}"
+        rows.append(("Support", f"{chosen}, fitted to {where}: {quality} there"))
+    return rows
 
 
 def _preference_rows(recipe: Recipe) -> list[tuple[str, str]]:

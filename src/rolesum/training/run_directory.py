@@ -234,12 +234,10 @@ def write_held_out(run: Run, dialogues: Sequence[Dialogue]) -> None:
     atomic_write_text(run.held_out, "".join(f"{to_json(one)}\n" for one in dialogues))
 
 
-def finish_run(run: Run, costs: dict[str, Any]) -> None:
-    """Add what the run cost to environment.json, and remove checkpoints and bests."""
-    known = _environment(run)
-    atomic_write_text(
-        run.environment, strict_json.dumps({**known, "costs": costs}, indent=1, ensure_ascii=False) + "\n"
-    )
+def finish_run(run: Run, costs: dict[str, Any], verify: dict[str, Any] | None = None) -> None:
+    """Add to environment.json what the run cost, and how its result verifies; remove checkpoints and bests."""
+    known = {**_environment(run), "costs": costs, **({"verify": verify} if verify else {})}
+    atomic_write_text(run.environment, strict_json.dumps(known, indent=1, ensure_ascii=False) + "\n")
     run.remove_intermediates()
 
 

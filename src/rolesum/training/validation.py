@@ -1,13 +1,16 @@
-"""ROUGE of a model in training: it summarizes a few validation dialogues, and their references score the summaries."""
+"""What a model in training does on validation dialogues: ROUGE of its summaries, and how it verifies statements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError
+from rolesum.errors import DataError, ModelError, ResourceError
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.support_calibration import calibrate_support, too_few
+from rolesum.generation.verification import Verifier
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.fit import drop_middle
 from rolesum.metrics.scorers import check_language, default_scorer, get_scorer, score
@@ -62,9 +65,14 @@ class ValidationRouge:
         return means | {f"{measure}_{role}": of[measure] for role, of in by_role.items() for measure in MEASURES}
 
     def _engine(self) -> TransformersEngine:
-        own = load_instruction_set(self.recipe.instructions) if self.recipe.instructions else None
-        layout = self.loaded.layout(self.recipe.language, own, self.recipe.definitions, self.recipe.section_set)
-        return TransformersEngine(self.loaded, layout)
+        return _recipe_engine(self.recipe, self.loaded)
+
+
+def _recipe_engine(recipe: Recipe, loaded: LoadedModel) -> TransformersEngine:
+    """An engine that asks the model in training in the words that it is trained with."""
+    own = load_instruction_set(recipe.instructions) if recipe.instructions else None
+    layout = loaded.layout(recipe.language, own, recipe.definitions, recipe.section_set)
+    return TransformersEngine(loaded, layout)
 
 
 def _rouge_means(scorer: str, pairs: Sequence[tuple[str, Sequence[str]]]) -> dict[str, float]:
@@ -99,3 +107,47 @@ def _scorable(dialogues: Sequence[Dialogue], engine: TransformersEngine, recipe:
     if not chosen:
         raise DataError("no validation dialogue fits the model with a summary", fix="leave validation.summaries out")
     return chosen
+
+
+def calibration_note(recipe: Recipe, dialogues: Sequence[Dialogue], sharded: bool) -> str:
+    """Why a run that trains on statements will fit no temperature and no threshold; empty where it does."""
+    few = too_few(dialogues)
+    if recipe.verify is None or not (few or sharded):
+        return ""
+    what = f"the validation data have {few}" if dialogues else "there is no validation data"
+    what = "a sharded model cannot be asked" if sharded else what
+    return f"verify: {what}: the temperature of support stays 1, and its threshold 0.5"
+
+
+def calibrated_metadata(
+    recipe: Recipe, loaded: LoadedModel, dialogues: Sequence[Dialogue], metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The metadata with the temperature and the threshold that fit the dialogues' statements, by the present weights.
+
+    Without what cannot be fitted: the weights are worth more. Dialogues that do not fit the model are left out.
+    """
+    known = dict(metadata)
+    if recipe.verify is None or too_few(dialogues):
+        return known
+    loaded.model.eval()
+    engine = _recipe_engine(recipe, loaded)
+    try:
+        found = calibrate_support(Verifier(engine, temperature=1.0), _verifiable(dialogues, engine))
+    except (DataError, ModelError, ResourceError) as error:
+        log(f"verify: no temperature and no threshold are fitted: {error.problems[0].what}")
+        return known
+    log(
+        f"verify: temperature {found.temperature:g}, threshold {found.threshold:g}, fitted to {found.statements} "
+        f"statements: AUROC {found.auroc:.3f}, balanced accuracy {found.balanced_accuracy:.3f}"
+    )
+    return {**known, "verify": {**(known.get("verify") or {}), **found.as_json()}}
+
+
+def _verifiable(dialogues: Sequence[Dialogue], engine: TransformersEngine) -> list[Dialogue]:
+    """The dialogues with statements that fit the model with each of these."""
+
+    def fits(dialogue: Dialogue) -> bool:
+        prompt = engine.layout.verify_prompt(dialogue, [one.text for one in dialogue.statements])
+        return engine.encode(0, prompt).max_row_tokens(1) <= engine.loaded.max_length
+
+    return [one for one in dialogues if one.statements and fits(one)]

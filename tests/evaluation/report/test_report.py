@@ -4,12 +4,12 @@ import json
 import random
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
 
 import pytest
 
+from helpers.report_pages import Page, cases, chat
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.evaluation.compare import compare_evaluations
 from rolesum.evaluation.evaluate import Prediction, add_checks
@@ -20,49 +20,7 @@ from rolesum.evaluation.report.precision import rounded
 from rolesum.formats import read_dialogues
 
 EVIL = """<script>alert("1")</script><img src=x onerror='go()'>&amp; {{ 7 * 7 }}"""
-NEVER_CLOSED = {"meta", "br", "img", "link", "input", "hr"}
 BY_ITSELF = re.compile(r"\b(?:href|src|srcset|action|data|poster|xlink:href)\s*=|url\(|@import|https?://")
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page: elements with their attributes, texts, and whether all tags match."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.texts, self.open, self.mismatches = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in NEVER_CLOSED:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.mismatches.append(tag)
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.append((self.open[-1] if self.open else "", data.strip()))
-
-    def tags(self):
-        return [tag for tag, _ in self.elements]
-
-    def all(self, tag):
-        return [text for inside, text in self.texts if inside == tag]
-
-
-def chat(number, text="My lamp is broken", reference="Her lamp broke.", **more):
-    return Dialogue(
-        id=f"chat-{number}",
-        turns=(Turn("Anna", text), Turn("Tom", "Sorry")),
-        roles={"Anna": "user", "Tom": "agent"},
-        summaries={"user": (reference,), **more},
-    )
 
 
 def chats_of_two_roles(*numbers):
@@ -197,12 +155,6 @@ def test_a_dialogue_stands_with_its_references_and_every_systems_summary(page_of
 
 def text_of_summaries(page):
     return "|".join(text for inside, text in page.texts if inside in ("span", "mark", "u"))
-
-
-def cases(page):
-    """(id, tags) of each case in order."""
-    tags = [one["data-tags"] for tag, one in page.elements if one.get("class") == "case"]
-    return list(zip(page.all("summary"), tags, strict=True))
 
 
 def test_the_first_case_is_open_and_the_others_are_folded(page_of):
@@ -378,7 +330,7 @@ def test_measures_of_models_stand_with_their_facts(page_of, tmp_path):
 def test_a_sentence_that_no_turn_supports_is_marked_as_such(page_of):
     texts = {"inventor": lambda one, role: f"{one.turns[0].text}. Zebras sang in Zanzibar."}
     page = page_of(chats_of_two_roles(1, 2), texts, checked=True)
-    assert page.count('<sup class="none">no evidence</sup></span>') == 4
+    assert page.count("<sup>no evidence</sup></span>") == 4
 
 
 @pytest.mark.parametrize(("data", "published"), [("csds/test.json", 27), ("csds/val_reconstructed.json", 0)])

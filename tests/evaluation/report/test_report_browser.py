@@ -5,6 +5,8 @@ import re
 import pytest
 
 from helpers.browser import browser  # noqa: F401
+from rolesum.checks.statements import split_statements
+from rolesum.dialogue import SummaryStatement
 from rolesum.evaluation.compare import compare_evaluations
 from rolesum.evaluation.evaluate import add_checks
 from rolesum.evaluation.evaluation import Evaluation, score_roles
@@ -15,9 +17,19 @@ from rolesum.formats import read_dialogues
 PHONE = {"width": 390, "height": 844}
 
 
+def statements(text):
+    """The statements of a text, of which every third is doubtful."""
+    return tuple(
+        SummaryStatement(one.start, one.end, one.text, 0.9 if place % 3 else 0.1, (0,))
+        for place, one in enumerate(split_statements(text, "zh"))
+    )
+
+
 def system(name, dialogues, write):
     predictions = [
-        Prediction(one.id, role, write(one), tuple(texts)) for one in dialogues for role, texts in one.summaries.items()
+        Prediction(one.id, role, write(one), tuple(texts), statements=statements(write(one)), support_threshold=0.5)
+        for one in dialogues
+        for role, texts in one.summaries.items()
     ]
     return ReportSystem(name, add_checks(Evaluation(tuple(predictions), score_roles(predictions), {}), dialogues))
 
@@ -88,7 +100,7 @@ CONTRAST = """(colors) => {
 
 def test_text_and_marks_stand_out_in_both_themes(opened):
     page = opened()
-    texts = [(one, back) for one in ("ink", "soft", "user", "agent", "good", "bad") for back in ("paper", "shade")]
+    texts = [(one, back) for one in ("ink", "soft", "good", "bad") for back in ("paper", "shade")]
     on_marks = [("ink", "same"), ("ink", "lit"), *((f"k{number}", "paper") for number in range(6))]
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -117,6 +129,20 @@ def test_a_flag_is_found_by_its_filter_and_underlined_with_a_note(opened):
     case.evaluate("one => { one.open = true }")
     assert case.locator("u").first.is_visible()
     assert case.locator(".flags li").first.inner_text()
+
+
+def test_a_doubtful_statement_is_red_and_what_a_check_objects_to_is_not(opened):
+    page = opened()
+    page.get_by_role("combobox", name="flag", exact=True).select_option("doubtful")
+    assert shown(page) > 0
+    case = page.locator(".case:visible").first
+    case.evaluate("one => { one.open = true }")
+    doubt, told = case.locator(".s.doubt").first, case.locator(".flags .doubtful").first
+    line = "one => getComputedStyle(one).textDecorationColor"
+    red = told.evaluate("one => getComputedStyle(one).color")
+    assert doubt.evaluate(line) == page.locator(".worst .doubt").first.evaluate(line) == red
+    assert page.locator("u").first.evaluate(line) != red
+    assert page.locator(".warning").is_visible() and page.locator("h2").first.inner_text() == "Verdict"
 
 
 def test_a_sentence_lights_its_turns_by_mouse_and_by_keyboard(opened):

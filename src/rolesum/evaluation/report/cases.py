@@ -1,4 +1,4 @@
-"""Select the summaries that the report shows: worst, median, best and flagged ones, and the largest changes."""
+"""Select the summaries that the report shows: doubtful, worst, median, best and flagged ones, and large changes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +10,14 @@ from rolesum.evaluation.breakdown import main_measure
 from rolesum.evaluation.predictions import Prediction
 from rolesum.evaluation.report.marks import NO_CHECKS, mark_sentences, matching_spans
 from rolesum.evaluation.report.tables import ReportSystem, all_roles
+from rolesum.evaluation.report.verdict import AT_LEAST, WORST, most_doubtful, share_of
 from rolesum.metrics.scorers import HEADINGS, Score
 
+DOUBTFUL = "doubtful"  # a kind of case, and beside the names of the checks in the filter
+_IN = (DOUBTFUL, "flagged")  # said of a case in a system; the other kinds of one of a system
 # How many of each kind a page of one system shows for a role; several systems share them.
-SHOWN = {"worst": 8, "median": 6, "best": 4, "flagged": 8}
+SHOWN = {DOUBTFUL: WORST, "worst": 8, "median": 6, "best": 4, "flagged": 8}
 SHOWN_CHANGES = 6
-AT_LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,23 @@ def _by_kind(columns: Sequence[SystemColumn], names: Sequence[str]) -> Iterator[
     """Kind by kind, system by system: ids with the reason for each."""
     for kind in SHOWN:
         for column in columns:
-            count = max(AT_LEAST, round(SHOWN[kind] / len(columns)))
-            of = f" {'in' if kind == 'flagged' else 'of'} {names[column.system]}" if len(names) > 1 else ""
-            places = (
-                _flagged(column.checked, count) if kind == "flagged" else _ranked(column.values, len(columns))[kind]
-            )
-            for place in places:
+            of = f" {'in' if kind in _IN else 'of'} {names[column.system]}" if len(names) > 1 else ""
+            for place in _places(kind, column, len(columns)):
                 yield column.predictions[place].id, SelectionReason(kind, column.system, f"{kind}{of}")
+
+
+def _places(kind: str, column: SystemColumn, systems: int) -> list[int]:
+    """The places of the summaries of one kind."""
+    count = share_of(SHOWN[kind], systems)
+    if kind == DOUBTFUL:
+        return [column.places[one.summary.id] for one in most_doubtful(column.predictions, count)]
+    return _flagged(column.checked, count) if kind == "flagged" else _ranked(column.values, systems)[kind]
 
 
 def _ranked(values: Sequence[float], systems: int) -> dict[str, list[int]]:
     """Places of the worst, the median and the best values; none is two of these."""
     order = sorted(range(len(values)), key=lambda place: values[place])
-    share = {kind: max(AT_LEAST, round(count / systems)) for kind, count in SHOWN.items()}
+    share = {kind: share_of(count, systems) for kind, count in SHOWN.items()}
     worst = min(share["worst"], -(-len(order) // 3))
     best = min(share["best"], len(order) // 3)
     rest = len(order) - worst - best
@@ -174,15 +180,16 @@ def _case(
         language = detect_language(" ".join(one.references))
         figures = {HEADINGS.get(name, name): values[place] for name, values in column.figures.items()}
         shown.append(column.values[place])
+        flags += [(column.system, DOUBTFUL)] if one.doubtful else []
         flags += [(column.system, flag.check) for flag in checked.flags]
+        matched = matching_spans(one.prediction, one.references, language)
         outputs.append(
             {
                 "system": names[column.system],
-                "sentences": mark_sentences(
-                    one.prediction, matching_spans(one.prediction, one.references, language), checked
-                ),
+                "sentences": mark_sentences(one.prediction, matched, checked, one.statements, one.support_threshold),
                 "figures": figures,
-                "flags": [(flag.check, flag.note, [turn + 1 for turn in flag.turns]) for flag in checked.flags],
+                "doubts": [(each.text, f"{each.support:.2f}", _from_one(each.turns)) for each in one.doubtful],
+                "flags": [(flag.check, flag.note, _from_one(flag.turns)) for flag in checked.flags],
             }
         )
     turns = (
@@ -199,3 +206,7 @@ def _case(
         "references": references,
         "outputs": outputs,
     }
+
+
+def _from_one(turns: Iterable[int]) -> list[int]:
+    return [turn + 1 for turn in turns]

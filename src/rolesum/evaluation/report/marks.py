@@ -1,4 +1,4 @@
-"""Split a summary into marked pieces for the report: sentences with evidence, overlap with references, flags."""
+"""Split a summary into marked pieces for the report: statements or sentences with their turns, overlap, flags."""
 
 import re
 from bisect import bisect_right
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rolesum.checks.types import CheckedSummary, Evidence, Flag
+from rolesum.checks.types import CheckedSummary, Flag
+from rolesum.dialogue import SummaryStatement
 
 # How long a run must be to be marked: in characters for Chinese, in words for other languages.
 MIN_RUN = {"zh": 3, "en": 2}
@@ -27,14 +28,30 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class MarkedSentence:
-    """One sentence of a summary; `turns` are its evidence, counted from 1, in the dialogue's order.
+    """A sentence of a summary, or a statement that was verified.
 
-    `is_unsupported` says that evidence was sought and none found.
+    Attributes:
+        turns: Those that hold most of it, counted from 1, in the dialogue's order.
+        pieces: Its text.
+        is_unsupported: Whether it is a sentence for which turns were sought and none was found.
+        doubt: The support of a doubtful statement; None for any other text.
     """
 
     turns: tuple[int, ...]
     pieces: tuple[TextPiece, ...]
     is_unsupported: bool = False
+    doubt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _MarkedSpan:
+    """A MarkedSentence without its pieces, and its place."""
+
+    start: int
+    end: int
+    turns: tuple[int, ...]
+    is_unsupported: bool = False
+    doubt: float | None = None
 
 
 def matching_spans(text: str, references: Sequence[str], language: str) -> list[Span]:
@@ -52,25 +69,46 @@ def matching_spans(text: str, references: Sequence[str], language: str) -> list[
     return spans
 
 
-def mark_sentences(text: str, matched: Sequence[Span], checked: CheckedSummary = NO_CHECKS) -> list[MarkedSentence]:
-    """The text in order, nothing lost: joined again, the pieces are the text."""
+def mark_sentences(
+    text: str,
+    matched: Sequence[Span],
+    checked: CheckedSummary = NO_CHECKS,
+    statements: Sequence[SummaryStatement] = (),
+    threshold: float | None = None,
+) -> list[MarkedSentence]:
+    """The text in order, nothing lost: joined again, the pieces are the text.
+
+    It is parted by the `statements`, of which those with a support under the threshold are doubtful; without any, by
+    the sentences for which the checks sought turns.
+    """
     found, place = [], 0
-    for evidence in sorted(checked.evidence, key=lambda one: one.start):
-        start, end = max(place, evidence.start), min(len(text), evidence.end)
+    for span in sorted(_spans(checked, statements, threshold), key=lambda one: one.start):
+        start, end = max(place, span.start), min(len(text), span.end)
         if start >= end:
             continue
         if start > place:
             found.append(MarkedSentence((), tuple(_pieces(text, (place, start), matched, checked.flags))))
         pieces = tuple(_pieces(text, (start, end), matched, checked.flags))
-        found.append(MarkedSentence(_turns(evidence), pieces, not evidence.turns))
+        found.append(MarkedSentence(_from_one(span.turns), pieces, span.is_unsupported, span.doubt))
         place = end
     if place < len(text):
         found.append(MarkedSentence((), tuple(_pieces(text, (place, len(text)), matched, checked.flags))))
     return found
 
 
-def _turns(evidence: Evidence) -> tuple[int, ...]:
-    return tuple(sorted(turn + 1 for turn in evidence.turns))
+def _spans(
+    checked: CheckedSummary, statements: Sequence[SummaryStatement], threshold: float | None
+) -> list[_MarkedSpan]:
+    if not statements:
+        return [_MarkedSpan(one.start, one.end, one.turns, not one.turns) for one in checked.evidence]
+    return [
+        _MarkedSpan(one.start, one.end, one.turns, doubt=one.support if one.is_under(threshold) else None)
+        for one in statements
+    ]
+
+
+def _from_one(turns: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(turn + 1 for turn in turns))
 
 
 def _pieces(text: str, span: Span, matched: Sequence[Span], flags: Sequence[Flag]) -> Iterator[TextPiece]:

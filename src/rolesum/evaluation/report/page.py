@@ -26,6 +26,7 @@ from rolesum.evaluation.report.tables import (
     published_sources,
     score_tables,
 )
+from rolesum.evaluation.report.verdict import verdict, warnings
 from rolesum.metrics.bootstrap import FEW
 
 
@@ -65,6 +66,8 @@ def write_report(
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         systems=[system.name for system in systems],
+        verdict=verdict(systems, dialogues),
+        warnings=warnings([(table["role"], table["pairs"]) for table in tables]),
         tables=tables,
         sources=published_sources(tables),
         models=model_tables(systems),

@@ -220,7 +220,8 @@ def loss_curve(metrics: Path) -> Markup | None:
     for label, place, y in zip(("training", "validation"), (0, 1), spread(ends, 14, 14, 166), strict=False):
         parts.append(text(WIDTH - 60, y + 4, label, kind=f"name c{place}"))
     parts += [text(40, 186, f"step {min(steps)}"), text(WIDTH - 66, 186, f"step {max(steps)}", "end")]
-    return figure(192, f"Loss from {train[0][1]:.2f} to {train[-1][1]:.2f}", parts)
+    curves = [Markup('<g class="curves">'), *parts, Markup("</g>")]  # whose colors are no system's
+    return figure(192, f"Loss from {train[0][1]:.2f} to {train[-1][1]:.2f}", curves)
 
 
 def _path(spots: Sequence[tuple[float, float]], kind: str) -> Markup:

@@ -7,11 +7,11 @@ from typing import Any
 
 from rolesum.checks import CHECKS
 from rolesum.evaluation.check_rates import CheckRate
-from rolesum.evaluation.comparison import CompareRow
+from rolesum.evaluation.comparison import CHECKS_FAMILY, MODELS_FAMILY, SUPPORT_FAMILY, CompareRow
 from rolesum.evaluation.evaluated_run import score_results
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.metrics.published import published_rows
-from rolesum.metrics.scorers import HEADINGS, SCORERS
+from rolesum.metrics.scorers import HEADINGS
 
 SIGNIFICANT = 0.05
 
@@ -84,16 +84,22 @@ def published_sources(tables: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def check_tables(systems: Sequence[ReportSystem]) -> list[dict[str, Any]]:
-    """For each role: the references' rate and each system's for every check that some text gives a figure to."""
+    """For each role: the references' rate and each system's for every check that some text gives a figure to.
+
+    A check that finds nothing in any of them has its heading in `silent`, and no row.
+    """
     checked = [(system.name, system.evaluation.checks) for system in systems]
     tables = []
     for role in dict.fromkeys(role for _, checks in checked for role in checks):
         have = [(name, checks[role].rates) for name, checks in checked if role in checks]
-        rows = []
+        rows, silent = [], []
         for name, check in CHECKS.items():
             rates = [rates.get(name) for _, rates in have]
             known = next((rate for rate in rates if rate is not None), None)
             if known is None or all(rate is None or rate.value is None for rate in rates):
+                continue
+            if not (known.reference or any(rate and rate.value for rate in rates)):
+                silent.append(check.heading)
                 continue
             rows.append(
                 {
@@ -109,7 +115,9 @@ def check_tables(systems: Sequence[ReportSystem]) -> list[dict[str, Any]]:
                     "cells": [_rate(rate) for rate in rates],
                 }
             )
-        tables.append({"role": role, "systems": [name for name, _ in have], "rows": rows})
+        pairs = min(len(checks[role].checked) for _, checks in checked if role in checks)
+        names = [name for name, _ in have]
+        tables.append({"role": role, "systems": names, "rows": rows, "silent": silent, "pairs": pairs})
     return tables
 
 
@@ -128,21 +136,28 @@ def _rate(rate: CheckRate | None) -> dict[str, Any]:
 
 
 def difference_tables(comparisons: Iterable[CompareRow]) -> list[dict[str, Any]]:
-    """For each role and pair of systems a table of measures; those of checks and models, which are long, are folded."""
+    """For each role and pair of systems a table of measures; those of checks and models, which are long, are folded.
+
+    The shares of summaries without a doubtful statement are a table of roles. A check that finds nothing in either
+    system has no row.
+    """
+    long = (CHECKS_FAMILY, MODELS_FAMILY)
     tables: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
     for row in comparisons:
-        rows = tables.setdefault((row.role, row.a_name, row.b_name, row.scorer), [])
-        rows.append(
+        if row.scorer == CHECKS_FAMILY and row.comparison.a == row.comparison.b == 0:
+            continue
+        title, measure = (row.heading, row.role) if row.scorer == SUPPORT_FAMILY else (row.role, row.heading)
+        tables.setdefault((title, row.a_name, row.b_name, row.scorer), []).append(
             {
-                "measure": row.heading,
+                "measure": measure,
                 "found": row.comparison,
                 "p_adjusted": row.p_adjusted,
                 "significant": row.p_adjusted < SIGNIFICANT and row.comparison.low * row.comparison.high > 0,
             }
         )
     return [
-        {"role": role, "a": a, "b": b, "scorer": scorer, "rows": rows, "folded": scorer not in SCORERS}
-        for (role, a, b, scorer), rows in tables.items()
+        {"title": title, "a": a, "b": b, "scorer": scorer, "rows": rows, "folded": scorer in long}
+        for (title, a, b, scorer), rows in tables.items()
     ]
 
 

@@ -15,12 +15,25 @@ from rolesum.evaluation.comparison import CHECKS_FAMILY, CompareRow
 from rolesum.evaluation.evaluated_run import evaluation_results
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report.paper import as_latex, as_markdown
-from rolesum.evaluation.report.precision import few_note, rounded
+from rolesum.evaluation.report.precision import few_note, rate_text, rounded, support_notes
 from rolesum.metrics.bootstrap import FEW, Comparison, informative_interval
 from rolesum.metrics.published import published_rows
 from rolesum.metrics.scorers import HEADINGS
 
 WIDE = 100  # columns of a terminal that has room for all of a comparison
+
+
+def print_support(results: Mapping[str, Any]) -> None:
+    """How many summaries have no doubtful statement, where they were verified: all, by role and by language."""
+    if (found := results.get("support")) is None:
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]summaries without a doubtful statement: {rate_text(found['total'])}[/bold]")
+    roles = {role: of["support"] for role, of in results["roles"].items()}
+    for groups in (roles, found["languages"]):
+        if len(groups) > 1:
+            console.print("; ".join(f"{escape(name)} {rate_text(rate)}" for name, rate in groups.items()))
+    console.print(f"[dim]{'. '.join(support_notes(found))}[/dim]")
 
 
 def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
@@ -44,7 +57,10 @@ def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
     if note := few_note(min(found["pairs"] for found in roles.values())):
         Console().print(f"[dim]{note}[/dim]")
     if any("checks" in found for found in roles.values()):
-        Console().print(_checks(roles))
+        table, silent = _checks(roles)
+        Console().print(table)
+        if silent:
+            Console().print(f"[dim]nothing found, in the references either: {', '.join(silent)}[/dim]")
     if any("models" in found for found in roles.values()):
         Console().print(_models(roles))
 
@@ -187,25 +203,31 @@ def _p_value(p_value: float) -> str:
     return "<.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _checks(roles: Mapping[str, Mapping[str, Any]]) -> Table:
+def _checks(roles: Mapping[str, Mapping[str, Any]]) -> tuple[Table, list[str]]:
+    """The checks that find something, here or in the references, and the headings of the others."""
     title = "checks without a model: the system's rate, and the references'"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("check")
     for role in roles:
         table.add_column(escape(role), justify="right")
+    silent = []
     for name, check in CHECKS.items():
         rates = [found.get("checks", {}).get(name) for found in roles.values()]
-        if any(rate and rate["value"] is not None for rate in rates):
+        known = [rate for rate in rates if rate and rate["value"] is not None]
+        if known and not any(rate["value"] or rate["reference"] for rate in known):
+            silent.append(check.heading)
+        elif known:
             unit = "" if check.unit == "x" else f" [dim]{escape(check.unit)}[/dim]"
-            table.add_row(escape(check.heading) + unit, *map(_rate, rates))
-    return table
+            cells = [_rate(rate, found["pairs"]) for rate, found in zip(rates, roles.values(), strict=True)]
+            table.add_row(escape(check.heading) + unit, *cells)
+    return table, silent
 
 
-def _rate(rate: Mapping[str, Any] | None) -> str:
+def _rate(rate: Mapping[str, Any] | None, pairs: int) -> str:
     if not rate or rate["value"] is None:
         return "–"
-    reference = "" if rate["reference"] is None else f" [dim]references {rate['reference']:.2f}[/dim]"
-    return f"{rate['value']:.2f}{reference}"
+    reference = "" if rate["reference"] is None else f" [dim]references {rounded(rate['reference'], pairs)}[/dim]"
+    return f"{rounded(rate['value'], pairs)}{reference}"
 
 
 def _models(roles: Mapping[str, Mapping[str, Any]]) -> Table:
