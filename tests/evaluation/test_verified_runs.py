@@ -7,6 +7,8 @@ import pytest
 
 from helpers.command import rolesum
 from helpers.verify_runs import STATEMENTS, verify_adapter
+from rolesum.checks.evidence import find_turns
+from rolesum.checks.index import DialogueIndex
 from rolesum.evaluation.evaluated_run import read_run
 from rolesum.evaluation.predictions import read_predictions
 from rolesum.formats import read_dialogues
@@ -47,9 +49,10 @@ def test_predictions_carry_the_statements_with_the_models_probabilities(runs):
         said = verify(dialogues[one.id], [each.text for each in one.statements], loaded) if one.statements else []
         assert [each.support for each in one.statements] == pytest.approx(said, abs=1e-4)
         assert one.support_threshold == 0.5
-        assert all(0 <= turn < len(dialogues[one.id].turns) for each in one.statements for turn in each.turns)
+        index = DialogueIndex(dialogues[one.id])
+        for each in one.statements:
+            assert each.turns == find_turns(one.prediction[each.start : each.end], index)
     assert sum(len(one.statements) for one in predictions) >= 10
-    assert any(each.turns for one in predictions for each in one.statements)
 
 
 def test_results_and_terminal_count_the_summaries_without_a_doubtful_statement(runs):
@@ -66,7 +69,7 @@ def test_results_and_terminal_count_the_summaries_without_a_doubtful_statement(r
         assert by_role == {role: sum(one.role == role for one in clear) for role in by_role}
         share = f"{len(clear)} of {len(known)} ({100 * len(clear) / len(known):.0f} %"
         assert f"summaries without a doubtful statement: {share}" in printed[name]
-        assert "5 dialogues are too few" in printed[name] and "; user " in printed[name]
+        assert "Intervals over 5 dialogues are unreliable" in printed[name] and "; user " in printed[name]
         facts = results["verify"]
         assert (facts["mode"], facts["threshold"]) == ("flag", results["support"]["threshold"])
         assert len(facts["adapter"]) == 64 and facts["temperature"] == 1.0
