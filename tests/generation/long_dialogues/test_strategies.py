@@ -239,7 +239,7 @@ def test_drop_middle_shows_the_first_and_the_last_turns_and_counts_them():
 def test_drop_middle_refuses_where_nobody_of_the_role_is_left():
     said = tuple(Turn("A" if n == 20 else "B", f"t{n} word word") for n in range(40))
     dialogue = Dialogue("d", said, roles={"A": "user", "B": "agent"})
-    with pytest.raises(DataError, match=r"dialogue d: without the \d+ turns .* user speaks\n.*map-reduce"):
+    with pytest.raises(DataError, match=r"dialogue d: without \d+ turns .* user speaks\n.*map-reduce"):
         run([dialogue], Spans(), "drop-middle", ("overall", "user"))
     assert run([dialogue], Spans(), "map-reduce", ("user",))[0][0].text.startswith("user t")
 
