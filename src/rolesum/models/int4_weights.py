@@ -10,6 +10,7 @@ of up to a 400th of the range of its 32, a third of what six bits leave (Q6_K), 
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,21 @@ class Int4Weight:
         return out
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes on one thread.
+
+    For many small operations, after each of which threads wait for one another: beside another busy program, two
+    threads take ten times as long as one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _slices(rows: int) -> Iterator[slice]:
     return (slice(start, min(rows, start + _ROWS)) for start in range(0, rows, _ROWS))
 
@@ -107,14 +123,16 @@ def write_int4_weights(header: GGUFHeader, model: torch.nn.Module, directory: Pa
     from safetensors.torch import save_file
 
     of_file = _matrices(header)
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
     found: dict[str, torch.Tensor] = {}
-    for name, layer in model.named_modules():
-        if not isinstance(layer, torch.nn.Linear) or layer.in_features % GROUP or layer.out_features % 16:
-            continue
-        weight = _read(header, of_file[name]) if name in of_file else None
-        if weight is None or not _agrees(weight, layer.weight):
-            weight = _sum_of_two(layer.weight.detach())
-        found |= {f"{name}.packed": weight.packed, f"{name}.scales": weight.scales}
+    with one_thread():
+        for name, layer in layers.items():
+            if layer.in_features % GROUP or layer.out_features % 16:
+                continue
+            weight = _read(header, of_file[name]) if name in of_file else None
+            if weight is None or not _agrees(weight, layer.weight):
+                weight = _sum_of_two(layer.weight.detach())
+            found |= {f"{name}.packed": weight.packed, f"{name}.scales": weight.scales}
     if found:
         (directory / INT4_FILE).parent.mkdir()
         save_file(found, directory / INT4_FILE)

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rolesum.models.adapters import is_plain_lora
-from rolesum.models.int4_weights import GROUP, Int4Weight, read_int4_weights
+from rolesum.models.int4_weights import GROUP, Int4Weight, one_thread, read_int4_weights
 from rolesum.models.prompt_model import LoadedModel
 
 # Up to so many rows the four-bit product is faster than the one in bfloat16; for a matrix that is a sum of two, half as
@@ -77,8 +77,9 @@ def use_fast_linear(loaded: LoadedModel) -> int:
             continue
         layer.forward = fast[name]
     used = [name for name in weights if name in fast]
-    for name in used:
-        fast[name].use_int4(weights.pop(name))
+    with one_thread():
+        for name in used:
+            fast[name].use_int4(weights.pop(name))
     return len(used)
 
 
