@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.tiny import short_dialogues
+from helpers.tiny import model_dir, short_dialogues
 from helpers.verify_runs import verify_adapter
 from rolesum.batch import run_batch
 from rolesum.errors import UsageError
@@ -63,6 +63,26 @@ def test_a_run_that_verifies_is_resumed_with_the_same_choice_only(config, adapte
     store_verify_threshold(adapter, 0.6)
     with pytest.raises(UsageError, match=r"changed since the run .*rolesum\.json"):
         run_batch([str(GIVEN)], out, config, shard_size=2)
+
+
+def test_a_run_that_leaves_statements_out_is_resumed_to_the_same_shards(config, tmp_path):
+    out, dropping = tmp_path / "out", replace(config, verify="drop", support_threshold=1.0)
+    assert run_batch([str(GIVEN)], out, dropping, shard_size=2).summarized == 3
+    first = statements(out)
+    assert all(threshold == 1 for _, _, threshold in first)
+    (out / "summaries-00001.jsonl").unlink()
+    assert run_batch([str(GIVEN)], out, dropping, shard_size=2).summarized == 3
+    assert statements(out) == first
+    with pytest.raises(UsageError, match=r"support_threshold was 1\.0, now null"):
+        run_batch([str(GIVEN)], out, replace(dropping, support_threshold=None), shard_size=2)
+
+
+def test_a_run_that_cannot_verify_is_resumed_with_verify_off(tmp_path):
+    spec = EngineSpec(model=str(model_dir("llama")), device="cpu", dtype="float32")
+    config = SummarizerConfig(spec, ("overall",), Decoding(max_new_tokens=4))
+    for verify in (None, "off", None):
+        assert run_batch([str(GIVEN)], tmp_path / "out", replace(config, verify=verify)).summarized == 3
+    assert all("statements" not in one for one in records(tmp_path / "out"))
 
 
 def test_what_cannot_verify_is_refused_before_the_inputs_are_indexed(tmp_path):

@@ -96,6 +96,33 @@ def test_a_file_of_no_known_format_is_refused_with_the_known_ones():
         assert name in caught.value.problems[0].fix
 
 
+LABELED = {"id": "1", "dialogue": "Ann: hi", "summary": "Ben greets.", "error": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(LABELED),
+        json.dumps([{**LABELED, "error": False}]),
+        json.dumps({"id": 1, "turns": [{"speaker": "Ann", "text": "hi"}], "summary": "Ben greets.", "error": True}),
+        "id,dialogue,summary,error\n1,Ann: hi,Ben greets.,1\n",
+        "id;system;dialogue;summary;error\n1;bart;Ann: hi;Ben greets.;1\n",
+    ],
+)
+def test_labels_of_summaries_are_refused_as_data_with_the_command_that_takes_them(text):
+    with pytest.raises(DataError, match=r"(?s)no references.*evaluate --labels"):
+        sniff_format(Source("labels", text))
+
+
+def test_labels_are_read_as_data_where_their_format_is_named():
+    (read,) = parse_dialogues(Source("labels.jsonl", json.dumps(LABELED)), ReadOptions(format="samsum"))
+    assert read.summaries == {"overall": ("Ben greets.",)}
+
+
+def test_an_error_that_is_no_label_leaves_a_record_what_it_is():
+    assert sniff_format(Source("chats", json.dumps({**LABELED, "error": None}))).name == "samsum"
+
+
 def test_a_table_with_columns_of_its_own_tells_them_and_how_to_map_them():
     with pytest.raises(DataError, match="the file has: ticket, who, what") as caught:
         read_dialogues(Source("calls.csv", "ticket,who,what\n1,Customer,Hello?\n"))

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from rolesum.dialogue import RoleSummary, SummaryStatement
+from rolesum.generation.statement_notes import support_text
 from rolesum.generation.summarizer import format_blocks, summary_record
 
 ONE, TWO = "Ben pays.", "Tom calls, and he sends the build."
@@ -68,3 +71,29 @@ def test_what_was_left_out_is_named_and_so_is_what_had_to_go_with_it():
         '[user]\nBen pays.\n(left out, as the dialogue may not say it: "Tom calls." (support 0.20); '
         'and with it: "Tom sends the build." (support 0.90))\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("support", "threshold", "shown"),
+    [
+        (0.214, 0.5, "0.21"),
+        (0.49996, 0.5, "0.49996"),
+        (0.4999999999999999, 0.5, "0.4999999999999999"),
+        (0.5, 0.5, "0.50"),
+        (0.3, 0.1 + 0.2, "0.30"),  # 0.30000000000000004
+        (0.1 + 0.2, 0.1 + 0.2, "0.30000000000000004"),
+        (0.8741, 0.874, "0.874"),  # not doubtful, but 0.87 would be
+        (0.9999, 1.0, "0.9999"),
+        (1e-30, 1e-20, "0.00"),
+        (0.4, None, "0.40"),
+    ],
+)
+def test_a_support_has_the_digits_that_show_on_which_side_of_the_threshold_it_is(support, threshold, shown):
+    assert support_text(support, threshold) == shown
+
+
+def test_text_and_record_say_a_support_under_the_threshold_that_rounds_to_it():
+    one = summary(0.9, 0.49996, 0.8)
+    assert "support 0.49996\n" in format_blocks([[one]])
+    record = summary_record([one])
+    assert record["statements"]["user"][1]["support"] == 0.49996 < record["support_threshold"]

@@ -1,6 +1,7 @@
 """The support of a summary's statements: of one dialogue and of many, of long ones, and where verifying fails."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -59,6 +60,15 @@ def test_without_a_verifier_statements_have_their_turns_and_flags_and_no_support
     (found,) = add_evidence(add_statements([[summary(TEXT)]], [CHAT], None, 0.5)[0], CHAT)
     assert [one.support for one in found.statements] == [None] * 3 and not found.doubtful
     assert [one.turns for one in found.statements[:2]] == [(0,), (1,)]
+
+
+def test_that_a_text_was_cut_off_is_said_once():
+    cut = replace(summary("The lamp broke and"), finish_reason="length")
+    flags = []
+    for one in (cut, replace(cut, finish_reason="stop")):
+        (found,) = add_evidence(add_statements([[one]], [CHAT], None, 0.5)[0], CHAT)
+        flags.append([each.flags for each in found.statements])
+    assert flags == [[()], [("no end of a sentence",)]]
 
 
 def test_a_flag_belongs_to_the_statements_that_it_overlaps():

@@ -56,15 +56,14 @@ class Prediction:
         value: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.support_threshold is None:
             return value
-        value["statements"] = [_exact_record(one) for one in self.statements]
+        value["statements"] = [self._exact_record(one) for one in self.statements]
         if self.dropped:
-            value["dropped"] = [_exact_record(one) for one in self.dropped]
+            value["dropped"] = [self._exact_record(one) for one in self.dropped]
         return {**value, "support_threshold": self.support_threshold}
 
-
-def _exact_record(one: SummaryStatement) -> dict[str, Any]:
-    """The record with all digits of the support: figures are the same when it is read again."""
-    return {**statement_record(one), "support": one.support}
+    def _exact_record(self, one: SummaryStatement) -> dict[str, Any]:
+        """The record with all digits of the support: figures are the same when it is read again."""
+        return {**statement_record(one, self.support_threshold), "support": one.support}
 
 
 def read_pairs(predictions: str | Path, references: str | Path) -> list[Prediction]:

@@ -73,6 +73,10 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
     found = [form for form in FORMATS.values() if form.matches(source)]
     candidates = [form for form in found if not any(form.name in other.outranks for other in found)]
     if len(candidates) == 1:
+        if _holds_labels(source):
+            fix = "measure what finds the wrong summaries: rolesum evaluate --labels FILE; or name the file's --format"
+            what = "the summaries are labeled, and no references: the field error says which are wrong"
+            raise DataError(what, source.name, fix)
         return candidates[0]
     if candidates:
         names = ", ".join(form.name for form in candidates)
@@ -90,6 +94,16 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
     wants = 'plain wants "Speaker: text" lines, csv may want --columns'
     fix = f"name it with --format: {', '.join(FORMATS)} ({wants})"
     raise DataError("the file looks like no known format", source.name, fix)
+
+
+def _holds_labels(source: Source) -> bool:
+    """Whether the file says of each summary whether people found an error in it: a table for evaluate --labels."""
+    if not source.is_json:
+        wanted = {"dialogue", "summary", "error"}
+        return not source.files and any(wanted <= set(table.csv_header(source, one)) for one in table.DELIMITERS)
+    record = source.first_record
+    is_row = isinstance(record, dict) and "summary" in record and ("dialogue" in record or "turns" in record)
+    return is_row and str(record.get("error")).strip().lower() in ("0", "1", "false", "true")
 
 
 def format_name(source: Source, options: ReadOptions = DEFAULTS) -> str:

@@ -24,16 +24,18 @@ def statement_notes(summary: RoleSummary, *, quoted: bool = False) -> Iterator[s
 
     `quoted` is for a text that was shown without marks: the doubtful statements are named.
     """
+    threshold = summary.support_threshold
     if doubtful := summary.doubtful:
         if quoted:
-            said = ((summary.text[one.start : one.end], one) for one in doubtful)
-            yield f"{MARK} the dialogue may not say: {'; '.join(_named(*one) for one in said)}"
+            said = (_named(summary.text[one.start : one.end], one.support, threshold) for one in doubtful)
+            yield f"{MARK} the dialogue may not say: {'; '.join(said)}"
         else:
             this = "this" if len(doubtful) == 1 else "these"
-            yield f"{MARK} the dialogue may not say {this}: support {', '.join(map(_support, doubtful))}"
+            support = (support_text(one.support, threshold) for one in doubtful)
+            yield f"{MARK} the dialogue may not say {this}: support {', '.join(support)}"
     if summary.dropped:
-        out = [_named(one.text, one) for one in summary.dropped if summary.is_doubtful(one)]
-        rest = [_named(one.text, one) for one in summary.dropped if not summary.is_doubtful(one)]
+        named = [(summary.is_doubtful(one), _named(one.text, one.support, threshold)) for one in summary.dropped]
+        out, rest = ([words for is_doubtful, words in named if is_doubtful is wanted] for wanted in (True, False))
         along = f"; and with it: {'; '.join(rest)}" if rest else ""
         yield f"(left out, as the dialogue may not say it: {'; '.join(out)}{along})"
     if unknown := sum(one.support is None for one in summary.statements):
@@ -42,12 +44,20 @@ def statement_notes(summary: RoleSummary, *, quoted: bool = False) -> Iterator[s
         yield f"(checks: {'; '.join(flags)})"
 
 
-def _named(text: str, one: SummaryStatement) -> str:
-    return f'"{text}" (support {_support(one)})'
+def _named(text: str, support: float | None, threshold: float | None) -> str:
+    return f'"{text}" (support {support_text(support, threshold)})'
 
 
-def _support(one: SummaryStatement) -> str:
-    return "unknown" if one.support is None else f"{one.support:.2f}"
+def support_text(support: float | None, threshold: float | None, digits: int = 2) -> str:
+    """A support with `digits`, or with more if it would else seem to be on the other side of the threshold.
+
+    0.4996 is 0.50, but 0.4996 where a statement is doubtful under 0.5.
+    """
+    if support is None:
+        return "unknown"
+    texts = (f"{support:.{more}f}" for more in range(digits, 18))
+    is_doubtful = support < (threshold or 0.0)
+    return next((text for text in texts if (float(text) < (threshold or 0.0)) is is_doubtful), str(support))
 
 
 def statement_records(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
@@ -55,21 +65,23 @@ def statement_records(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
     verified = [one for one in summaries if one.support_threshold is not None]
     if not verified:
         return {}
-    of_role = {one.role: [statement_record(each) for each in one.statements] for one in verified}
+    threshold = verified[0].support_threshold
+    of_role = {one.role: [statement_record(each, threshold) for each in one.statements] for one in verified}
     value: dict[str, Any] = {"statements": of_role}
-    if dropped := {one.role: [statement_record(each) for each in one.dropped] for one in verified if one.dropped}:
+    dropped = {one.role: [statement_record(each, threshold) for each in one.dropped] for one in verified if one.dropped}
+    if dropped:
         value["dropped"] = dropped
-    value["support_threshold"] = verified[0].support_threshold
+    value["support_threshold"] = threshold
     return value
 
 
-def statement_record(one: SummaryStatement) -> dict[str, Any]:
-    """A statement as plain data, its support with four digits."""
+def statement_record(one: SummaryStatement, threshold: float | None) -> dict[str, Any]:
+    """A statement as plain data, its support with four digits, or with more as `support_text` has it."""
     return {
         "text": one.text,
         "start": one.start,
         "end": one.end,
-        "support": None if one.support is None else round(one.support, 4),
+        "support": None if one.support is None else float(support_text(one.support, threshold, 4)),
         "turns": list(one.turns),
         "flags": list(one.flags),
     }

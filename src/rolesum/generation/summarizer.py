@@ -84,7 +84,7 @@ class SummarizerConfig:
         if able is None:
             return self
         mode = choose_mode(self.verify, self.support_threshold, able)
-        return self if mode == "off" else replace(self, verify=mode)
+        return replace(self, verify=mode if able else None)  # "off" and None are one where nothing can be verified
 
 
 class Summarizer:

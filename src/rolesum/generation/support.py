@@ -168,6 +168,8 @@ def _with_evidence(
 ) -> Iterator[SummaryStatement]:
     text = restore(summary.text)
     flags = check_indexed(index, summary.role, text).flags if summary.statements else ()
+    if summary.finish_reason == "length":  # that says already that the text was cut off
+        flags = tuple(flag for flag in flags if flag.check != "truncated")
     for one in summary.statements:
         start, end = (len(restore(summary.text[:place])) for place in (one.start, one.end))
         notes = dict.fromkeys(flag.note for flag in flags if flag.start < end and flag.end > start)

@@ -192,8 +192,8 @@ class ServedModel:
             confidence=None if summary.mean_logprob is None else round(math.exp(summary.mean_logprob), 4),
             sentences=sentences,
             flags=flags,
-            statements=[StatementOut(**statement_record(one)) for one in summary.statements],
-            dropped=[StatementOut(**statement_record(one)) for one in summary.dropped],
+            statements=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.statements],
+            dropped=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.dropped],
             support_threshold=summary.support_threshold,
             coverage=asdict(summary.coverage) if summary.coverage else None,
         )

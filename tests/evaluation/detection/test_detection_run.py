@@ -116,7 +116,7 @@ def test_labels_on_which_nothing_can_be_measured_are_refused(tmp_path):
     rows = [row(place, place < 3 or place % 2, split="test" if place >= 3 else "validation") for place in range(9)]
     with pytest.raises(DataError, match=r"split validation: all 3 summaries have an error"):
         evaluate_labels(DetectionTask(written(tmp_path, *rows)))
-    with pytest.raises(DataError, match="65 dialogues stand in both validation and test"):
+    with pytest.raises(DataError, match="validation and test have 65 dialogues in common"):
         evaluate_labels(DetectionTask(TEST, TEST))
 
 

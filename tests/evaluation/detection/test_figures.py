@@ -96,9 +96,9 @@ def test_a_split_that_shares_dialogues_or_leaves_some_out_is_refused():
     test, validation = drawn(10, TEST), drawn(10, VALIDATION)
     for one in validation[:2]:
         object.__setattr__(one, "dialogue", test[0].dialogue)
-    with pytest.raises(DataError, match="1 dialogues stand in both validation and test"):
+    with pytest.raises(DataError, match="validation and test have 1 dialogue in common"):
         split_protocol(make_labels([*test, *validation]))
-    with pytest.raises(DataError, match="summaries have no split, and others have"):
+    with pytest.raises(DataError, match="no split is named for 7 summaries, and one is for others"):
         split_protocol(make_labels([*test, *drawn(3)]))
 
 

@@ -10,7 +10,7 @@ from rolesum.evaluation.evaluation import Evaluation, score_roles
 from rolesum.evaluation.predictions import Prediction
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.evaluation.report.paper import as_markdown
-from rolesum.evaluation.report.precision import few_note, rounded
+from rolesum.evaluation.report.precision import few_note, rounded, support_notes
 from rolesum.evaluation.report.terminal import print_comparison, print_results
 from rolesum.metrics.bootstrap import informative_interval
 
@@ -70,3 +70,11 @@ def test_tables_and_report_round_and_warn_too(tmp_path):
     write_report(tmp_path / "report.html", "t", systems, [], comparisons=compared(3))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "88.89" not in page and "3 summaries are too few" in page and "the randomization test counts" in page
+
+
+def test_the_notes_on_support_count_what_was_left_out_and_what_is_not_known():
+    total = {"doubtful": 1, "statements": 4, "dialogues": 2, "unknown": 1, "dropped": 2}
+    notes = support_notes({"threshold": 0.5, "total": total})
+    assert notes[0].endswith("under 0.5: 1 of 4 are") and notes[1].startswith("Intervals over 2 dialogues")
+    assert notes[2].startswith("Not counted: 1 further summary with")
+    assert notes[3] == "Left out of the summaries: 2 statements"  # some only because their sentence was

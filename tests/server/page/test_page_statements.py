@@ -89,7 +89,8 @@ def test_a_doubtful_statement_is_marked_and_says_why_to_the_pointer(page, doubtf
     panel = page.locator(".why:visible")
     said = panel.inner_text()
     assert "Marked, because the model is not sure enough that the dialogue says this." in said
-    assert f"Support {int(100 * min(support))}%: how likely it is" in said
+    shown, under = re.search(r"Support ([\d.]+)%: how likely it is.* Under ([\d.]+)% it is doubtful", said).groups()
+    assert float(shown) == pytest.approx(100 * min(support), abs=0.5) and float(shown) < float(under)
     assert panel.locator("a").all_inner_texts() == [f"turn {1 if doubtful == FIRST else 2}"]
     panel.locator("a").hover()  # it stays for the pointer
     panel.locator("a").click()
@@ -154,7 +155,7 @@ def test_the_switch_turns_verifying_off_and_leaves_doubtful_statements_out(page,
     summarize(page, verify="drop")
     left = page.locator(".card .note:has(ul)").inner_text()
     assert "Left out, as the dialogue may not say it:" in left and doubtful in left
-    assert re.search(r"\(support \d+%\)", left)
+    assert re.search(r"\(support [\d.]+%\)", left)
     assert doubtful not in page.locator(".card p").inner_text()
     assert page.locator(".verdict").inner_text() == "Doubtful statements: none of 1"
     with page.expect_download() as told:
@@ -167,6 +168,34 @@ def test_the_switch_turns_verifying_off_and_leaves_doubtful_statements_out(page,
     assert page.locator(".verdict, .doubtful").count() == 0 and doubtful in page.locator(".card p").inner_text()
     page.locator(".sentence").first.click()
     assert "These turns have most of its words." in page.locator(".why:visible").inner_text()
+
+
+PERCENTAGES = (  # support, threshold, shown
+    (0.214, 0.5, "21"),
+    (0.49996, 0.5, "49.996"),
+    (0.5, 0.5, "50"),
+    (0.29, 0.29, "29"),
+    (0.8735, 0.874, "87"),
+    (0.8741, 0.874, "87.4"),
+    (0.998, 0.5, "99"),
+    (0.996, 0.995, "99.6"),
+    (1, 0.5, "100"),
+)
+
+
+def test_a_percentage_shows_on_which_side_of_the_threshold_it_is(page):
+    summaries = [
+        {"support_threshold": threshold, "dropped": [{"text": "x", "support": support}]}
+        for support, threshold, _ in PERCENTAGES
+    ]
+    words = page.evaluate(
+        """async (summaries) => {
+          const { droppedWords } = await import("/page/statements.js");
+          return summaries.map((one) => droppedWords(one)[0].split(";")[0]);
+        }""",
+        summaries,
+    )
+    assert words == [f"x (support {shown}%)" for _, _, shown in PERCENTAGES]
 
 
 def test_files_and_tables_name_the_doubtful_statements(page, doubtful, tmp_path):

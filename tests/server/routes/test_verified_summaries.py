@@ -67,7 +67,7 @@ def test_statements_have_the_support_that_they_have_on_the_command_line(service)
     assert any(one["statements"] for one in found["summaries"])
     for one, role in zip(found["summaries"], expected, strict=True):
         assert (one["role"], one["text"], one["support_threshold"]) == (role.role, role.text, 0.5)
-        assert_close(one["statements"], [statement_record(each) for each in role.statements])
+        assert_close(one["statements"], [statement_record(each, role.support_threshold) for each in role.statements])
         assert one["dropped"] == [] and one["sentences"]  # what was there before stays
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rolesum.counts import counted
 from rolesum.errors import DataError
 from rolesum.evaluation.detection.detectors import Detector
 from rolesum.evaluation.detection.labels import TEST, VALIDATION, Labels
@@ -98,12 +99,12 @@ def split_protocol(labels: Labels) -> ThresholdProtocol:
     """Thresholds fitted on the validation split. Raises DataError for a dialogue in both splits, or without any."""
     splits = np.array([one.split for one in labels.summaries])
     if unnamed := [one for one in labels.summaries if not one.split]:
-        what = f"{len(unnamed)} summaries have no split, and others have"
+        what = f"no split is named for {counted(len(unnamed), 'summary', 'summaries')}, and one is for others"
         raise DataError(what, unnamed[0].location, "write validation or test under split, or leave it out everywhere")
     fitted, applied = np.flatnonzero(splits == VALIDATION), np.flatnonzero(splits == TEST)
     if shared := set(labels.groups[fitted]) & set(labels.groups[applied]):
         where = labels.dialogues[min(shared)].location
-        what = f"{len(shared)} dialogues stand in both validation and test"
+        what = f"validation and test have {counted(len(shared), 'dialogue')} in common"
         raise DataError(what, where, "keep all summaries of a dialogue in one of them")
     return ThresholdProtocol("fitted on validation", [(fitted, applied)])
 

@@ -11,6 +11,7 @@ from rolesum.evaluation.predictions import Prediction
 from rolesum.evaluation.report.marks import NO_CHECKS, mark_sentences, matching_spans
 from rolesum.evaluation.report.tables import ReportSystem, all_roles
 from rolesum.evaluation.report.verdict import AT_LEAST, WORST, most_doubtful, share_of
+from rolesum.generation.statement_notes import support_text
 from rolesum.metrics.scorers import HEADINGS, Score
 
 DOUBTFUL = "doubtful"  # a kind of case, and beside the names of the checks in the filter
@@ -188,7 +189,10 @@ def _case(
                 "system": names[column.system],
                 "sentences": mark_sentences(one.prediction, matched, checked, one.statements, one.support_threshold),
                 "figures": figures,
-                "doubts": [(each.text, f"{each.support:.2f}", _from_one(each.turns)) for each in one.doubtful],
+                "doubts": [
+                    (each.text, support_text(each.support, one.support_threshold), _from_one(each.turns))
+                    for each in one.doubtful
+                ],
                 "flags": [(flag.check, flag.note, _from_one(flag.turns)) for flag in checked.flags],
             }
         )

@@ -52,5 +52,5 @@ def support_notes(support: Mapping[str, Any]) -> list[str]:
         further = counted(total["unknown"], "further summary", "further summaries")
         notes.append(f"Not counted: {further} with {why}")
     if total["dropped"]:
-        notes.append(f"Left out of the summaries: {counted(total['dropped'], 'doubtful statement')}")
+        notes.append(f"Left out of the summaries: {counted(total['dropped'], 'statement')}")
     return notes

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks import CHECKS
+from rolesum.counts import counted
 from rolesum.evaluation.comparison import CHECKS_FAMILY, CompareRow
 from rolesum.evaluation.evaluated_run import evaluation_results
 from rolesum.evaluation.evaluation import Evaluation
@@ -113,7 +114,8 @@ def print_agreement(rows: Sequence[Mapping[str, Any]]) -> None:
 def print_detection(record: Mapping[str, Any]) -> None:
     """How well each detector finds the wrong summaries: its figures with 95 % intervals, then its recall by kind."""
     console, shown = Console(), record["detectors"]
-    counts = f"{record['summaries']} summaries of {record['dialogues']} dialogues, {record['errors']} with an error"
+    over = counted(record["dialogues"], "dialogue")
+    counts = f"{record['summaries']:,} summaries of {over}, {record['errors']:,} with an error"
     options: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
     table = Table(title=f"{counts}; rates in %", padding=(0, 1, 0, 0), **options)
     table.add_column("detector", no_wrap=True)
@@ -140,7 +142,7 @@ def print_detection(record: Mapping[str, Any]) -> None:
     elif not verify["trained"]:
         console.print("[dim]verify: the model was not trained to verify statements[/dim]", soft_wrap=True)
     if record["dialogues"] < FEW:
-        console.print(f"[dim]intervals over {record['dialogues']} dialogues are unreliable: use {FEW} or more[/dim]")
+        console.print(f"[dim]intervals over {over} are unreliable: use {FEW} or more[/dim]")
 
 
 def _rate_spread(figure: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from rolesum.evaluation.predictions import Prediction
 from rolesum.evaluation.report.precision import few_note, percent_range, rate_text, support_notes
 from rolesum.evaluation.report.tables import ReportSystem
 from rolesum.evaluation.support_rates import SupportRate, SupportRates, same_verifier, support_rates
+from rolesum.generation.statement_notes import support_text
 
 WORST = 10  # summaries; several systems share them
 AT_LEAST = 2  # of a system
@@ -104,7 +105,7 @@ def _worst(system: str, one: DoubtfulSummary, dialogue: Dialogue | None) -> dict
         "id": one.summary.id,
         "role": one.summary.role,
         "said": one.statement.text,
-        "support": f"{_support(one.statement):.2f}",
+        "support": support_text(one.statement.support, one.summary.support_threshold),
         "others": one.others,
         "turns": turns,
     }

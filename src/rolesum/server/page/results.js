@@ -54,7 +54,8 @@ export class Results {
     copy.textContent = t("copy");
     copy.addEventListener("click", () => copyText(summary.text, copy));
     card.after.replaceChildren(note, Object.assign(document.createElement("span"), { className: "spring" }), copy);
-    if (summary.flags.length) card.root.insertBefore(this.flags(summary), card.after);
+    const flags = flagsOf(summary);
+    if (flags.length) card.root.insertBefore(this.flagList(summary, flags), card.after);
   }
 
   finish(model, response) { this.responses.set(model, response); }
@@ -69,10 +70,10 @@ export class Results {
     }
   }
 
-  flags(summary) {
+  flagList(summary, flags) {
     const list = document.createElement("ul");
     list.className = "flags";
-    for (const flag of summary.flags) {
+    for (const flag of flags) {
       const button = document.createElement("button");
       button.textContent = `⚠ ${chars(summary.text, flag.start, flag.end).slice(0, 60)}: ${flag.note}`;
       button.addEventListener("click", () => {
@@ -92,7 +93,8 @@ const chars = (text, start, end) => [...text].slice(start, end).join("");
 
 // The text split at the boundaries of all statements (or sentences) and flags, each statement with its panel behind it.
 function textSpans(summary, places) {
-  const { text, flags } = summary;
+  const { text } = summary;
+  const flags = flagsOf(summary);
   const units = unitsOf(summary);
   const length = [...text].length;
   const boundaries = [...new Set([0, length, ...[...units, ...flags].flatMap((one) => [one.start, one.end])])].sort((one, other) => one - other);
@@ -122,6 +124,9 @@ function textSpans(summary, places) {
   for (const unit of made.values()) finishUnit(unit);
   return found;
 }
+
+// What the checks find, without what the note below the text says already: that it was cut off.
+const flagsOf = (summary) => summary.flags.filter((one) => one.check !== "truncated" || summary.finish_reason !== "length");
 
 function noteOf(summary) {
   const notes = [];

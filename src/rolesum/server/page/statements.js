@@ -25,10 +25,17 @@ export function doubtMark() {
   return mark;
 }
 
-// A percentage that lies under that of the threshold if the support does, and is 100 for certainty only.
+// The threshold in percent, without the rounding errors of 100 * 0.29.
+const percentOfThreshold = (summary) => Number((100 * summary.support_threshold).toPrecision(12));
+
+// A percentage with the digits that show on which side of the threshold it is; 100 is for certainty only.
 function percent(summary, one) {
-  const share = isDoubtful(summary, one) ? Math.floor(100 * one.support + 1e-9) : Math.round(100 * one.support);
-  return one.support < 1 ? Math.min(share, 99) : share;
+  for (let digits = 0; digits < 16; digits += 1) {
+    const share = Number((100 * one.support).toFixed(digits));
+    const shown = share === 100 && one.support < 1 ? 99 : share;
+    if ((shown < percentOfThreshold(summary)) === isDoubtful(summary, one)) return shown;
+  }
+  return 100 * one.support;
 }
 
 // The line above a verified summary: how many of its statements are doubtful, and how many could not be verified.
@@ -159,7 +166,7 @@ function reason(summary, one) {
 function panelLines(summary, one, shown, keep) {
   const lines = [reason(summary, one)];
   if (isVerified(summary) && one.support !== null) {
-    lines.push(t("support", { value: percent(summary, one), threshold: Math.round(100 * summary.support_threshold) }));
+    lines.push(t("support", { value: percent(summary, one), threshold: percentOfThreshold(summary) }));
   }
   if (one.flags?.length) lines.push(t("checks", { notes: one.flags.join("; ") }));
   const made = lines.map((line) => element("span", "", line));
