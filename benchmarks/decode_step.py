@@ -45,6 +45,7 @@ def main() -> int:
 
 
 def _measured(job: Job) -> Job:
+    from rolesum.errors import ModelError
     from rolesum.generation.decoding import linear
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.adapter_metadata import adapter_directory
@@ -55,8 +56,8 @@ def _measured(job: Job) -> Job:
     loaded = load_model(adapter=adapter_directory(job["adapter"]), dtype=job["dtype"], device="cpu")
     if job["way"] == "merged":
         loaded.model = merge(loaded.model)
-    elif job["way"] == "four bits":
-        linear.use_fast_linear(loaded)
+    elif job["way"] == "four bits" and not linear.use_fast_linear(loaded):
+        raise ModelError(f"{loaded.path} has no weights in numbers of four bits", fix="delete it: it is fetched again")
     found: Job = {"base": loaded.name, "load_seconds": time.perf_counter() - begun}
     engine = TransformersEngine(loaded)
     for count in ROWS:
