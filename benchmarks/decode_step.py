@@ -3,14 +3,21 @@
 A dialogue's summaries are decoded in 1, 3, 4 and 8 rows by an adapter on its base: as PEFT computes it, with the
 adapter merged into the base, and as `rolesum summarize` does it, by the base's weights in numbers of four bits. The
 time of a step is that of many steps less that of one. The negative log-likelihood is that of the references of some
-test dialogues, where every product is computed in the way that is measured. Each way runs in a process of its own.
+test dialogues, behind a dialogue that is prefilled as it is for decoding: the products of the instruction and of the
+reference are all computed in the way that is measured. Each way runs in a process of its own.
 """
 
 import sys
 import time
+from copy import deepcopy
 from statistics import median
+from typing import TYPE_CHECKING
 
 from record import Job, answer, arguments, probe, run_child, write_record
+
+if TYPE_CHECKING:
+    from rolesum.generation.engines.transformers import TransformersEngine
+    from rolesum.models.prompt_model import LoadedModel
 
 NAME = "decode_step"
 WAYS = {"PEFT": "the adapter beside the base, as PEFT computes it", "merged": "the adapter merged into the base"}
@@ -38,6 +45,7 @@ def main() -> int:
 
 
 def _measured(job: Job) -> Job:
+    from rolesum.errors import ModelError
     from rolesum.generation.decoding import linear
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.adapter_metadata import adapter_directory
@@ -48,17 +56,16 @@ def _measured(job: Job) -> Job:
     loaded = load_model(adapter=adapter_directory(job["adapter"]), dtype=job["dtype"], device="cpu")
     if job["way"] == "merged":
         loaded.model = merge(loaded.model)
-    elif job["way"] == "four bits":
-        linear.use_fast_linear(loaded)
+    elif job["way"] == "four bits" and not linear.use_fast_linear(loaded):
+        raise ModelError(f"{loaded.path} has no weights in numbers of four bits", fix="delete it: it is fetched again")
     found: Job = {"base": loaded.name, "load_seconds": time.perf_counter() - begun}
     engine = TransformersEngine(loaded)
     for count in ROWS:
         found[f"ms_{count}"] = 1000 * median(_step(engine, count, job["steps"]) for _ in range(job["rounds"]))
-    linear.MAX_INT4_ROWS = sys.maxsize  # from here on, for all products
-    return found | {f"nll_{of}": _likelihood(loaded, f"sample:dialogues-{of}-test", job["limit"]) for of in LANGUAGES}
+    return found | {f"nll_{of}": likelihood(loaded, f"sample:dialogues-{of}-test", job["limit"]) for of in LANGUAGES}
 
 
-def _step(engine: object, rows: int, steps: int) -> float:
+def _step(engine: "TransformersEngine", rows: int, steps: int) -> float:
     """Seconds of one step of so many rows: one role's summary, sampled so often."""
     from dataclasses import replace
 
@@ -77,26 +84,33 @@ def _step(engine: object, rows: int, steps: int) -> float:
     return (seconds[1] - seconds[0]) / steps
 
 
-def _likelihood(loaded: object, data: str, limit: int) -> float:
-    """Negative log-likelihood of the references in nats a token."""
+def likelihood(loaded: "LoadedModel", data: str, limit: int) -> float:
+    """Negative log-likelihood of the references in nats a token.
+
+    A dialogue is computed once, as a prefill is; the tokens behind it are read together, by the products of few rows.
+    """
     import torch
 
     from rolesum.dialogue import make_bundle
     from rolesum.formats import ReadOptions, read_dialogues
+    from rolesum.generation.decoding import linear
     from rolesum.training.encode import encode_bundles
 
     dialogues = read_dialogues(data, ReadOptions(limit=limit))
     bundles = [make_bundle(one, ("overall", "user", "agent", "brief"), "first") for one in dialogues]
     encoded = encode_bundles(bundles, loaded.layout(), loaded.encoder, max_length=loaded.max_length)
-    total, tokens = 0.0, 0
+    few, total, tokens = linear.MAX_INT4_ROWS, 0.0, 0
     with torch.inference_mode():
         for bundle in encoded.bundles:
+            prefix = loaded.model(input_ids=torch.tensor([bundle.prefix]), logits_to_keep=1).past_key_values
+            linear.MAX_INT4_ROWS = sys.maxsize
             for branch in bundle.branches:
-                ids = torch.tensor([[*bundle.prefix, *branch.ids]])
-                logits = loaded.model(input_ids=ids, logits_to_keep=branch.targets + 1).logits[0, :-1].float()
+                ids = torch.tensor([branch.ids])
+                out = loaded.model(input_ids=ids, past_key_values=deepcopy(prefix), logits_to_keep=branch.targets + 1)
                 wanted = ids[0, -branch.targets :, None]
-                total -= float(logits.log_softmax(-1).gather(-1, wanted).sum())
+                total -= float(out.logits[0, :-1].float().log_softmax(-1).gather(-1, wanted).sum())
                 tokens += branch.targets
+            linear.MAX_INT4_ROWS = few
     return total / tokens
 
 

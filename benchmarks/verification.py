@@ -8,7 +8,7 @@ summary ("follow-up"); and with the dialogues computed again for their statement
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from statistics import median
 from typing import Any
@@ -49,6 +49,7 @@ def child(job: Job) -> Job:
     from rolesum.formats import ReadOptions, read_dialogues
     from rolesum.generation import Decoding
     from rolesum.generation.engines.transformers import TransformersEngine
+    from rolesum.generation.support import statements
     from rolesum.generation.verification import Verifier
     from rolesum.models import load_model
     from rolesum.roles import default_roles
@@ -58,7 +59,9 @@ def child(job: Job) -> Job:
     verifier = Verifier(engine)
     dialogues = read_dialogues(job["data"], ReadOptions(limit=job["limit"]))
     prompts = [engine.layout.prompt(one, default_roles(one)) for one in dialogues]
-    split = _splitter([one.language for one in dialogues])
+
+    def split(number: int, texts: Sequence[str]) -> list[list[str]]:
+        return [statements(text, dialogues[number]) for text in texts]
 
     def summarize() -> tuple[Sequence[Sequence[Any]], list[float]]:
         """The summaries and the probabilities of all their statements, in order."""
@@ -70,8 +73,8 @@ def child(job: Job) -> Job:
         made = engine.generate(prompts, decoding)
         if job["way"] == "alone":
             return made, []
-        statements = [split(number, [one.text for one in of]) for number, of in enumerate(made)]
-        flat = [list(chain.from_iterable(of)) for of in statements]
+        said = [split(number, [one.text for one in of]) for number, of in enumerate(made)]
+        flat = [list(chain.from_iterable(of)) for of in said]
         return made, list(chain.from_iterable(verifier.verify_all(dialogues, flat)))
 
     seconds = []
@@ -89,16 +92,6 @@ def child(job: Job) -> Job:
         "texts": texts,
         "probabilities": probabilities,
     }
-
-
-def _splitter(languages: Sequence[str]) -> Callable[[int, Sequence[str]], list[list[str]]]:
-    """A function that splits the summaries of a dialogue, given its number, into statements."""
-    from rolesum.checks.statements import split_statements
-
-    def split(number: int, texts: Sequence[str]) -> list[list[str]]:
-        return [[one.text for one in split_statements(text, languages[number])] for text in texts]
-
-    return split
 
 
 def _options() -> argparse.Namespace:

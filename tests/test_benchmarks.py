@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from helpers.small_runs import recipe, trained
+from helpers.tiny import model_dir
 from helpers.verify_runs import verify_recipe
-from rolesum.formats import find_dialogue
+from rolesum.dialogue import make_bundle
+from rolesum.evaluation.model_metrics.log_probability import summary_logprobs
+from rolesum.formats import ReadOptions, find_dialogue, read_dialogues
+from rolesum.models.loading import load_model
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+from decode_step import likelihood  # noqa: E402
 from page import example, filled  # noqa: E402
 
 TOY = ("--device", "cpu", "--layers", "1", "--hidden", "64", "--vocab", "256", "--dialogues", "3", "--shapes", "csds")
@@ -90,3 +95,12 @@ def test_verification_times_three_ways_that_give_the_same_at_toy_size(tmp_path):
     alone, follow_up, separate = record["rows"]
     assert alone["share"] == 0 and follow_up["statements"] == separate["statements"] > 0
     assert record["headline"]["equal_texts"] and record["headline"]["largest_difference"] < 1e-5
+
+
+def test_the_likelihood_of_references_is_that_of_each_alone():
+    loaded = load_model(model_dir("llama"), dtype="float32", device="cpu")
+    dialogues = read_dialogues("sample:dialogues-en-test", ReadOptions(limit=2))
+    bundles = [make_bundle(one, ("overall", "user", "agent", "brief"), "first") for one in dialogues]
+    found = summary_logprobs(loaded, loaded.layout(), bundles)
+    expected = [-one for of_dialogue in found for of in of_dialogue for one in of]
+    assert likelihood(loaded, "sample:dialogues-en-test", 2) == pytest.approx(sum(expected) / len(expected), abs=1e-5)

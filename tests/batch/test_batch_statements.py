@@ -14,7 +14,7 @@ from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
-from rolesum.models.adapter_metadata import store_verify_threshold
+from rolesum.models.adapter_metadata import store_verify
 
 GIVEN = short_dialogues("en-train", 3, 2)
 
@@ -60,7 +60,7 @@ def test_a_run_that_verifies_is_resumed_with_the_same_choice_only(config, adapte
     for changed, told in others:
         with pytest.raises(UsageError, match=told):
             run_batch([str(GIVEN)], out, replace(config, **changed), shard_size=2)
-    store_verify_threshold(adapter, 0.6)
+    store_verify(adapter, {"threshold": 0.6})
     with pytest.raises(UsageError, match=r"changed since the run .*rolesum\.json"):
         run_batch([str(GIVEN)], out, config, shard_size=2)
 

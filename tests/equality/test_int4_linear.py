@@ -11,6 +11,9 @@ from peft import LoraConfig, get_peft_model
 
 from helpers.gguf_files import tensors_of_qwen, write_qwen_gguf
 from helpers.tiny import model_dir
+from rolesum.dialogue import Bundle, Example
+from rolesum.evaluation.model_metrics.log_probability import summary_logprobs
+from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation.decoding.linear import MAX_INT4_ROWS, use_fast_linear
 from rolesum.generation.factory import EngineSpec
 from rolesum.models.gguf_header import GGUFHeader, GGUFTensor
@@ -147,6 +150,26 @@ def test_a_base_without_four_bit_weights_only_has_its_lora_made_faster():
         layer = plain.language_model.model.layers[0].self_attn.q_proj
         assert type(layer.forward).__name__ == "_FastLinear"
         assert torch.allclose(plain.model(input_ids=ids).logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_summaries_are_scored_by_the_weights_that_wrote_them_and_keep_them(tmp_path):
+    """As `rolesum evaluate --labels` scores them, whose forward is that of training."""
+    path, _ = a_base(tmp_path)
+    loaded = with_lora(load_model(path, device="cpu", dtype="float32"))
+    use_fast_linear(loaded)
+    layer = loaded.language_model.model.layers[0].self_attn.q_proj
+    fast = layer.forward
+    dialogue = read_dialogues("sample:dialogues-en-test", ReadOptions(limit=1))[0]
+    example = Example(dialogue, "overall", "A claim was paid in part.")
+    layout, encode = loaded.layout(), loaded.encoder.encode
+    (((*found,),),) = summary_logprobs(loaded, layout, [Bundle(dialogue, (example,))])
+    assert layer.forward is fast
+    source = encode([*layout.prefix(dialogue), *layout.branch(dialogue, "overall")])
+    target = encode(layout.target(example))
+    with torch.inference_mode():
+        logits = loaded.model(input_ids=torch.tensor([source + target])).logits[0, len(source) - 1 : -1]
+    expected = logits.log_softmax(-1).gather(-1, torch.tensor(target)[:, None])[:, 0]
+    assert found == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_an_engine_uses_them(tmp_path):

@@ -74,7 +74,8 @@ def test_a_model_without_an_error_keeps_its_temperature(verifier):
     assert sigmoid(odds[odds < 0].max()) <= found.threshold <= sigmoid(odds[odds > 0].min())
 
 
-def test_too_few_statements_of_a_kind_fit_nothing(verifier):
+def test_too_few_statements_of_a_kind_are_refused_before_anything_is_computed(verifier, monkeypatch):
+    monkeypatch.setattr(verifier, "log_odds", lambda *_: pytest.fail("computed"))
     assert too_few(labeled([True] * 34 + [False] * 30)) == ""
     few = labeled([True] * 35 + [False] * 29)
     assert too_few(few).startswith("35 true and 29 false statements")

@@ -17,11 +17,10 @@ from rolesum.generation import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.verification import Verifier, verify
 from rolesum.instructions import load_instruction_set
-from rolesum.metrics.calibration import HIGHEST, LOWEST, sigmoid
+from rolesum.metrics.calibration import sigmoid
 from rolesum.models.adapter_metadata import (
     read_metadata,
-    store_verify_temperature,
-    store_verify_threshold,
+    store_verify,
     verify_temperature,
     verify_threshold,
     write_metadata,
@@ -62,7 +61,7 @@ def test_a_temperature_divides_the_log_odds():
 def test_an_adapter_is_asked_in_its_own_words_and_its_temperature_is_read(adapter):
     dialogue = DIALOGUES[0]
     plain = verify(dialogue, texts(dialogue), load_model(adapter=adapter, dtype="float32", device="cpu"))
-    store_verify_temperature(adapter, 2.5)
+    store_verify(adapter, {"temperature": 2.5})
     note = json.loads((adapter / "rolesum.json").read_text())
     assert note["verify"] == {"weight": 1.0, "temperature": 2.5} and note["instructions"]["name"] == "answers"
     loaded = load_model(adapter=adapter, dtype="float32", device="cpu")
@@ -77,54 +76,19 @@ def test_an_adapter_is_asked_in_its_own_words_and_its_temperature_is_read(adapte
 
 
 def test_a_temperature_is_not_stored_beside_weights_that_were_not_trained_to_verify(tmp_path):
-    for store in (store_verify_temperature, store_verify_threshold):
-        with pytest.raises(ModelError, match="not trained to verify"):
-            store(tmp_path, 0.5)
+    with pytest.raises(ModelError, match="not trained to verify"):
+        store_verify(tmp_path, {"temperature": 0.5})
 
 
 def test_a_threshold_is_stored_beside_the_temperature_and_is_a_half_without(tmp_path):
     write_metadata(tmp_path, {"recipe": "mine", "verify": {"weight": 1.0, "temperature": 2.0}})
     assert verify_threshold(read_metadata(tmp_path)) == 0.5
-    store_verify_threshold(tmp_path, 0.3)
+    store_verify(tmp_path, {"threshold": 0.3})
     stored = read_metadata(tmp_path)
     assert (verify_threshold(stored), verify_temperature(stored), stored["recipe"]) == (0.3, 2.0, "mine")
     for wrong in ("high", True, -0.1, 1.1):
         with pytest.raises(ModelError, match="is not a number from 0 to 1"):
             verify_threshold({"verify": {"threshold": wrong}})
-
-
-def relabeled(statement, odds, wrong):
-    return replace(statement, supported=(odds > 0) != (odds == wrong))
-
-
-def test_the_fitted_temperature_lowers_the_negative_log_likelihood():
-    odds = verifier().log_odds(DIALOGUES, [texts(one) for one in DIALOGUES])
-    flat = [one for of in odds for one in of]
-    wrong = sorted(flat, key=abs)[len(flat) // 2]  # the model is right but for this one
-    labeled = [
-        replace(
-            dialogue, statements=tuple(relabeled(one, z, wrong) for one, z in zip(dialogue.statements, of, strict=True))
-        )
-        for dialogue, of in zip(DIALOGUES, odds, strict=True)
-    ]
-
-    def loss(temperature):
-        chosen = verifier(temperature=temperature)
-        found = [p for of in chosen.verify_all(labeled, [texts(one) for one in labeled]) for p in of]
-        labels = [one.supported for dialogue in labeled for one in dialogue.statements]
-        return -sum(math.log(p if label else 1 - p) for p, label in zip(found, labels, strict=True))
-
-    fitted = verifier().fit_temperature(labeled)
-    assert LOWEST < fitted < HIGHEST
-    assert loss(fitted) <= min(loss(one) for one in (0.5 * fitted, 0.9 * fitted, 1.1 * fitted, 2 * fitted))
-
-
-def test_labels_that_fit_no_temperature_are_refused_before_anything_is_computed(monkeypatch):
-    chosen = verifier()
-    monkeypatch.setattr(chosen, "log_odds", lambda *_: pytest.fail("computed"))
-    for count in (0, 1):
-        with pytest.raises(DataError, match="some are true and some false"):
-            chosen.fit_temperature([replace(one, statements=one.statements[:count]) for one in DIALOGUES])
 
 
 def test_a_dialogue_without_statements_gives_none_and_the_others_keep_their_places():

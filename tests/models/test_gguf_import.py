@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,14 +17,18 @@ from safetensors.torch import load_file
 from helpers.command import rolesum
 from helpers.gguf_files import tensors_of_qwen, write_qwen_gguf
 from helpers.tiny import model_dir
-from rolesum.errors import ModelError
+from rolesum.console import format_bytes
+from rolesum.errors import ModelError, ResourceError
 from rolesum.models import CATALOG, on_disk, pull
 from rolesum.models.catalog import MARKER_FILE, CatalogEntry, GGUFSource
 from rolesum.models.download import model_dir as cached_dir
 from rolesum.models.export.exporter import write_model
 from rolesum.models.export.gguf_writer import write_gguf
 from rolesum.models.gguf_header import read_gguf_header
+from rolesum.models.int4_weights import INT4_FILE
 from rolesum.models.loading import load_model, load_prompt_model
+
+FILES = ("model.safetensors", INT4_FILE)
 
 TEXTS = [
     "Customer: My parcel 4417 is late, isn't it?\n\nAgent: Sorry!",
@@ -64,6 +70,21 @@ def test_a_llama_that_was_exported_comes_back(kind, tmp_path):
         with torch.inference_mode():
             assert torch.allclose(again.model(ids).logits, original.model(ids).logits, atol=1e-5)
     assert again.chat_format == original.chat_format and again.stop_ids == original.stop_ids
+
+
+def test_the_space_that_is_asked_for_holds_the_four_bit_weights_too(tmp_path, monkeypatch, capsys):
+    path = write_qwen_gguf(tmp_path / "qwen.gguf")
+    parameters = read_gguf_header(path).parameters
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * parameters))
+    with pytest.raises(ResourceError, match="not enough space for the converted model"):
+        pull(str(path))
+    monkeypatch.undo()
+    monkeypatch.setenv("ROLESUM_CACHE", str(tmp_path / "cache"))
+    made = pull(str(path))
+    weights, int4 = (sum(one.numel() * one.itemsize for one in load_file(made / file).values()) for file in FILES)
+    assert 0 < int4 <= 0.625 * weights and weights == 2 * parameters
+    size = sum(one.stat().st_size for one in made.rglob("*") if one.is_file())
+    assert f"{made}: {format_bytes(size)}" in capsys.readouterr().err
 
 
 def test_a_llama_2_keeps_its_sentencepiece_ids(tmp_path):

@@ -13,6 +13,9 @@ z(yes) - z(no), as in verification.py, the methods are:
 - "combined": "ngrams" and "attention", each divided by its sum over the turns, and weighted.
 
 To the score of a turn, a share of its neighbors' may be added.
+
+No command uses this: the turns that a summary's statements are shown with are those of n-grams and neighbors, by
+checks/evidence.py. benchmarks/evidence_turns.py compares the methods.
 """
 
 from bisect import bisect_left

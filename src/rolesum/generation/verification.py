@@ -27,7 +27,7 @@ from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS
 from rolesum.generation.engine import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.instructions import Prompt, PromptLayout, Segment
-from rolesum.metrics import calibration
+from rolesum.metrics.calibration import sigmoid
 from rolesum.models.adapter_metadata import verify_temperature
 from rolesum.models.adapters import weights_digest
 from rolesum.models.allocator import is_out_of_memory
@@ -106,7 +106,7 @@ class Verifier:
 
     def to_probabilities(self, log_odds: Sequence[float]) -> list[float]:
         """The probabilities of log-odds, with the temperature."""
-        return [float(one) for one in calibration.sigmoid([one / self.temperature for one in log_odds])]
+        return [float(one) for one in sigmoid([one / self.temperature for one in log_odds])]
 
     def answer_ids(self, dialogue: Dialogue) -> tuple[int, int]:
         """The ids of the answers about a dialogue: said, not said. Raises ModelError unless each is one token."""
@@ -158,18 +158,6 @@ class Verifier:
         chosen = logits.gather(1, torch.tensor(ids, device=logits.device)).double()  # (statements, 2)
         differences = iter((chosen[:, 0] - chosen[:, 1]).tolist())
         return [[next(differences) for _ in one.prompt.branches] for one in group]
-
-    def fit_temperature(self, dialogues: Sequence[Dialogue]) -> float:
-        """The temperature that fits the labeled statements of the dialogues best: see calibration.fit_temperature.
-
-        Raises DataError unless there are true and false ones; else as `verify_all` does.
-        """
-        labels = [one.supported for dialogue in dialogues for one in dialogue.statements]
-        if len(set(labels)) < 2:
-            what = "a temperature is fitted to statements of which some are true and some false"
-            raise DataError(what, fix="give dialogues with statements: docs/formats.md")
-        odds = self.log_odds(dialogues, [[one.text for one in dialogue.statements] for dialogue in dialogues])
-        return calibration.fit_temperature([one for of in odds for one in of], labels)
 
     def _questions(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[_Question]:
         """The encoded statements of all dialogues; those of one that no memory would hold are split."""

@@ -204,18 +204,8 @@ def verify_threshold(metadata: AdapterMetadata) -> float:
     return float(found)
 
 
-def store_verify_temperature(directory: str | Path, temperature: float) -> None:
-    """Write a fitted temperature into the metadata of trained weights. Raises ModelError where there are none."""
-    store_verify(directory, {"temperature": temperature})
-
-
-def store_verify_threshold(directory: str | Path, threshold: float) -> None:
-    """Write a chosen threshold into the metadata of trained weights. Raises ModelError where there are none."""
-    store_verify(directory, {"threshold": threshold})
-
-
 def store_verify(directory: str | Path, values: Mapping[str, Any]) -> None:
-    """Write such values, or what else is known of how the weights verify, into their metadata.
+    """Write values such as the temperature and the threshold into what the metadata of trained weights say of `verify`.
 
     Raises ModelError where there are none, or where they were not trained to verify.
     """

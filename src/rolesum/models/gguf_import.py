@@ -65,7 +65,9 @@ _TENSORS = re.compile(
 )
 # Rounding to b bits changes a matrix by about 1.4 * 2^-b of its norm: twice that for two roundings of one matrix.
 _ROUNDING = 3.0
-_MEMORY = 4  # bytes a parameter that a conversion takes: the weights twice in bfloat16, and some
+# Bytes of memory a parameter that a conversion takes, the weights twice in bfloat16 and some; and of disk at most: the
+# weights in bfloat16, and as sums of two matrices of four bits with their scales.
+_MEMORY, _DISK = 4, 3.25
 _ROWS = 8192  # that are compared at a time
 _BITS = {"F32": 24, "F16": 11, "BF16": 8}  # of a significand
 
@@ -124,7 +126,7 @@ def _pre_tokenizer(header: GGUFHeader) -> str:
 def convert_gguf(header: GGUFHeader, target: Path, origin: GGUFOrigin) -> None:
     """Write `target`: model.safetensors (bfloat16), config.json, tokenizer files, and the marker that says from what.
 
-    The matrices that have four bits in the file are kept as they are too: see int4_weights.py.
+    The matrices of its linear layers are written in numbers of four bits too: see int4_weights.py.
 
     Where the file holds one matrix twice, as embeddings and as head, each rounded for itself, the one with more bits
     is kept for both, as the original had it.
@@ -151,7 +153,7 @@ def convert_gguf(header: GGUFHeader, target: Path, origin: GGUFOrigin) -> None:
         del model
         _read_tokenizer(header).save_pretrained(work)
         _write_marker(work, header, origin, kept)
-    log(f"{target}: {format_bytes(sum(one.stat().st_size for one in target.iterdir()))}")
+    log(f"{target}: {format_bytes(sum(one.stat().st_size for one in target.rglob('*') if one.is_file()))}")
 
 
 def _check_resources(target: Path, parameters: int) -> None:
@@ -159,7 +161,7 @@ def _check_resources(target: Path, parameters: int) -> None:
     import psutil
 
     folder = next(one for one in target.parents if one.exists())
-    disk, memory = 2 * parameters, _MEMORY * parameters
+    disk, memory = int(_DISK * parameters), _MEMORY * parameters
     if (free := shutil.disk_usage(folder).free) < disk:
         what = f"not enough space for the converted model: {format_bytes(disk)} are needed, {format_bytes(free)} free"
         raise ResourceError(what, str(folder), "free some disk space, or set ROLESUM_CACHE to another place")

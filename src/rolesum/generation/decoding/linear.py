@@ -33,7 +33,10 @@ class _FastLinear:
         self.terms = 1
 
     def use_int4(self, weight: Int4Weight) -> None:
-        """Read these weights for a few rows. In float32 the others become the same, which were rounded to bfloat16."""
+        """Read these weights for a few rows.
+
+        In float32 the others, which were rounded to bfloat16, become the same; with a tied head, so do the embeddings.
+        """
         self.packed = weight.for_product()
         self.scales = weight.scales.to(self.weight.dtype)
         self.terms = weight.terms(self.weight.shape[1])
@@ -59,6 +62,7 @@ def use_fast_linear(loaded: LoadedModel) -> int:
 
     For inference only: nothing is kept for a backward, and LoRA's weights are read once. Models on other devices, in
     other dtypes or quantized are left as they are, and so are layers that are more than a product with plain LoRA.
+    In float32 the weights change: export and train a model that was loaded anew.
 
     Raises ModelError where the file of the four-bit weights cannot be read.
     """

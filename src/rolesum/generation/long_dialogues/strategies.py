@@ -52,8 +52,8 @@ def summarize(
     other chunks do not count as read. With `samples`, so many texts are sampled for each text needed, and `reranker`
     picks one. `on_done` is called with the number of dialogues that were finished since its last call, `on_text` with
     the numbers of the dialogue and of the role, and what was added to the text; not with several samples. `follow_up`
-    makes the questions about the texts of dialogues that are summarized whole, given those dialogues, for an engine
-    that takes such questions.
+    makes the questions about the texts of dialogues that are not read in chunks, given those dialogues as the model is
+    shown them, for an engine that takes such questions.
 
     Returns the summaries in input order, with their coverage where a dialogue did not fit. Their seconds are the sum
     of each round's slowest text; their other statistics are those of the last text. Raises DataError with all the

@@ -6,13 +6,15 @@ a norm keeps its input and one number per token, a gated MLP its inputs. The num
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import nn
 from transformers.activations import GELUTanh, SiLUActivation
+
+from rolesum.training.loss import replaced_forward
 
 aten = torch.ops.aten
 
@@ -44,21 +46,19 @@ ACTIVATIONS: dict[type[nn.Module], Backward] = {
 @contextmanager
 def fused_layers(model: nn.Module) -> Iterator[int]:
     """Inside, the RMS norms and gated MLPs of known classes use the functions below; yields their number."""
-    covered: list[nn.Module] = []
-    for module in model.modules():
-        name = type(module).__name__
-        if name in NORMS | ONE_CENTERED_NORMS:
-            module.forward = MethodType(_norm_forward, module)
-        elif name in GATED_MLPS and type(module.act_fn) in ACTIVATIONS:
-            module.forward = MethodType(_mlp_forward, module)
-        else:
-            continue
-        covered.append(module)
-    try:
-        yield len(covered)
-    finally:
-        for module in covered:
-            del module.forward
+    covered = 0
+    with ExitStack() as stack:
+        for module in model.modules():
+            name = type(module).__name__
+            if name in NORMS | ONE_CENTERED_NORMS:
+                forward = _norm_forward
+            elif name in GATED_MLPS and type(module.act_fn) in ACTIVATIONS:
+                forward = _mlp_forward
+            else:
+                continue
+            stack.enter_context(replaced_forward(module, MethodType(forward, module)))
+            covered += 1
+        yield covered
 
 
 class RMSNormFunction(torch.autograd.Function):

@@ -6,7 +6,7 @@ added to the base's product in place. The numbers are PEFT's up to rounding (tes
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MethodType
 from typing import Any
 
@@ -15,6 +15,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 
 from rolesum.models.adapters import is_plain_lora
+from rolesum.training.loss import replaced_forward
 
 
 class LoRALinearFunction(torch.autograd.Function):
@@ -57,18 +58,15 @@ class LoRALinearFunction(torch.autograd.Function):
 
 @contextmanager
 def fused_lora(model: nn.Module) -> Iterator[int]:
-    """Inside, the LoRA layers that LoRALinearFunction covers use it; yields their number. Others keep PEFT's forward.
+    """Inside, the LoRA layers that LoRALinearFunction covers use it; yields their number. Others keep their forward.
 
     Covered are plain ones (see is_plain_lora) without dropout.
     """
     covered: list[nn.Module] = [one for one in model.modules() if is_plain_lora(one) and _has_no_dropout(one)]
-    for layer in covered:
-        layer.forward = MethodType(_forward, layer)
-    try:
-        yield len(covered)
-    finally:
+    with ExitStack() as stack:
         for layer in covered:
-            del layer.forward
+            stack.enter_context(replaced_forward(layer, MethodType(_forward, layer)))
+        yield len(covered)
 
 
 def _has_no_dropout(layer: Any) -> bool:
