@@ -1,10 +1,10 @@
 """Measures a decoding step on a CPU by the way the linear layers compute it, and what the way costs in likelihood.
 
 A dialogue's summaries are decoded in 1, 3, 4 and 8 rows by an adapter on its base: as PEFT computes it, with the
-adapter merged into the base, and as `rolesum summarize` does it, by the base's weights in numbers of four bits. The
-time of a step is that of many steps less that of one. The negative log-likelihood is that of the references of some
-test dialogues, behind a dialogue that is prefilled as it is for decoding: the products of the instruction and of the
-reference are all computed in the way that is measured. Each way runs in a process of its own.
+adapter merged into the base, and as `rolesum summarize` does it, on the base's 4-bit weights. The time of a step is
+that of many steps less that of one. The negative log-likelihood is that of the references of some test dialogues, after
+a prefill as in decoding: all products of the instruction and of the reference are computed in the way that is measured.
+Each way runs in a process of its own.
 """
 
 import sys
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rolesum.models.prompt_model import LoadedModel
 
 NAME = "decode_step"
-WAYS = {"PEFT": "the adapter beside the base, as PEFT computes it", "merged": "the adapter merged into the base"}
-WAYS |= {"four bits": "the base's weights in numbers of four bits, the adapter beside it"}
+WAYS = {"PEFT": "the adapter not merged, as PEFT computes it", "merged": "the adapter merged into the base"}
+WAYS |= {"four bits": "the base's 4-bit weights, with the adapter not merged"}
 ROWS = (1, 3, 4, 8)
 LANGUAGES = ("en", "zh")
 

@@ -3,7 +3,7 @@
 A method gives every turn a score (rolesum.generation.evidence), and the turns with the highest are compared with those
 that the statement's writer named. Which attention heads count, and other settings of a method, are chosen on the
 validation split of all languages together, by the mean of the three figures; the figures are the test split's. What a
-model gives is kept in --work, a file for each method and dialogue, so that a run that was cut goes on.
+model gives is kept in --work, a file for each method and dialogue, so that an interrupted run can continue.
 """
 
 import hashlib

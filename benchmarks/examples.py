@@ -1,4 +1,4 @@
-"""Summarizes a dialogue of each language with an adapter, for README: what comes out, and what the checks flag.
+"""Summarizes a dialogue of each language with an adapter, for README: the texts, and what the checks flag.
 
 The dialogues are written by hand (hard_chats.jsonl), so that no adapter has seen them. page.py writes them and their
 summaries into README.md, between the comments that name examples.json.

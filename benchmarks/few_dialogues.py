@@ -1,6 +1,6 @@
-"""Trains on a few dialogues, from the base alone and from the bundled adapter, and scores both on a test set.
+"""Trains on a few dialogues, from the base alone and from a bundled adapter, and scores both on a test set.
 
-The dialogues stand for a user's own, so they should be of no data set that the adapter was trained on. They are drawn
+The dialogues represent a user's own data, so the adapter must not have been trained on their data set. They are drawn
 from --train with a seed, a smaller number being a part of a larger one. Both sides train by the recipe `mine`, which
 holds a tenth of them out and keeps the best pass; the base alone gets the learning rate 1e-3. Each row is one `rolesum
 evaluate` on --test in a process of its own, beside the adapter as it is and the base zero-shot. What is in --work is
@@ -111,7 +111,7 @@ def _options() -> Namespace:
     parser.add_argument("--test", default=TEST, help="the dialogues that are scored")
     parser.add_argument("--data", default=DATA, help="what to call them in the table")
     parser.add_argument("--roles", default=ROLES, help="roles that they have summaries for, separated by commas")
-    parser.add_argument("--adapter", default="rolesum-en-zh", help="the adapter that is gone on from")
+    parser.add_argument("--adapter", default="rolesum-en-zh", help="the adapter that training starts from")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of all runs")
     parser.add_argument("--limit", type=int, help="score the first N test dialogues only")
     parser.add_argument("--max-new-tokens", type=int, default=128)

@@ -1,11 +1,11 @@
-"""Make training data of dialogues without summaries from the summaries that a model wrote of them.
+"""Make training data from the summaries that a model wrote of dialogues without references.
 
     rolesum summarize calls.jsonl --samples 8 --temperature 0.7 --choose mbr --out runs/own.jsonl
     python benchmarks/self_distillation.py calls.jsonl runs/own.jsonl --out runs/distilled.jsonl
 
 Of eight samples `--choose mbr` takes the one that is most like the others. Summaries that the limit cut off are left
 out, and so are dialogues of which none is left. What `rolesum batch` wrote is taken too. The dialogues are written in
-rolesum's own format, with these summaries in the place of any others.
+rolesum's own format, with these summaries instead of any others.
 """
 
 import argparse

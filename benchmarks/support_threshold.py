@@ -1,8 +1,7 @@
-"""Measures what a threshold of support costs: the true statements of the open set that it marks, for the false ones.
+"""Measures what a threshold of support costs: how many true statements it marks, and how many false ones it catches.
 
 An adapter that verifies is asked about each statement of the test split of rolesum-dialogues. A statement whose support
-is under the threshold is marked. AUROC, and how far the support is right as a probability, need no threshold. All
-intervals are over dialogues.
+is under the threshold is marked. AUROC and calibration need no threshold. All intervals are over dialogues.
 """
 
 import sys

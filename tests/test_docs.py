@@ -36,6 +36,23 @@ def test_links_inside_the_repository_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_sections_name_a_heading(page):
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    missing = [
+        f"{path}#{anchor}" for path, anchor in links if anchor not in _anchors(page.parent / path if path else page)
+    ]
+    assert not missing
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return {
+        re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page):
     named = re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml|js|json))`", page.read_text(encoding="utf-8"))
     folders = [ROOT / folder for folder in (".", "src/rolesum", "src/rolesum/server", "tests")]

@@ -10,7 +10,7 @@ _WORDS_EN = re.compile(r"\[[^\[\]\s]{1,20}\]|[^\W_]+(?:['’][^\W_]+)*")
 
 # Characters that carry no content of their own: particles, pronouns, politeness. They are passed over.
 _EMPTY_ZH = frozenset("的了吗呢吧啊哦嗯哈呀嘛哟噢么您你我他她它们这那是就也都还又在有个会亲请下把被给和与及对为")
-# Words that a summary puts in the place of the dialogue's own: they part two runs.
+# Words that a summary uses instead of the dialogue's own: no n-gram spans one of them.
 _BREAKS_ZH = re.compile(r"用户|客服|顾客|客户|表示|询问|回答|回复|告知|认为|咨询|建议|解释|查询后|一下|可以|需要|如果")
 
 _STOP_EN = frozenset(

@@ -33,7 +33,7 @@ _COMPLETE_FILES_ONLY = "no file is half-written"
 
 
 class Commands(TyperGroup):
-    """The commands. A signal becomes a Stopped error; a reader of the output that has gone ends the command quietly."""
+    """The commands. A signal becomes a Stopped error; an output that its reader has closed ends the command quietly."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the command line, and print help and version."""
@@ -48,10 +48,10 @@ class Commands(TyperGroup):
 
 @contextmanager
 def _ending_with_the_reader() -> Iterator[None]:
-    """End the command without a word where the reader of its output has gone: click and rich would exit with 1."""
+    """End the command silently where the reader of its output has closed it: click and rich would exit with 1."""
     try:
         yield
-    except SystemExit as error:  # of rich, which has put the null device in the place of standard output
+    except SystemExit as error:  # of rich, which has replaced standard output by the null device
         if not isinstance(error.__context__, BrokenPipeError):
             raise
         raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
@@ -59,7 +59,7 @@ def _ending_with_the_reader() -> Iterator[None]:
         if is_broken_pipe(error) and _reader_is_gone():
             _discard_output()
             raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
-        if is_broken_pipe(error):  # of a connection: typer would end without a word
+        if is_broken_pipe(error):  # of a connection: typer would exit silently
             raise os_error(error, "a connection broke") from None
         raise
 

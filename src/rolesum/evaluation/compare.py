@@ -135,7 +135,7 @@ def compare_evaluations(
 def _support_rows(names: tuple[str, str], a: Evaluation, b: Evaluation) -> list[CompareRow]:
     """The shares of summaries without a doubtful statement: of all roles, where there are several, and of each.
 
-    None where one model did not verify both, or at different thresholds: it would be the judges that are compared.
+    None where one model did not verify both, or at different thresholds: that would compare the judges.
     """
     if not all(any(each.support_threshold is not None for each in one.predictions) for one in (a, b)):
         return []

@@ -156,7 +156,7 @@ def _system_of(given: str) -> str:
 
 
 def readable(text: str) -> str:
-    """A file's name that is no UTF-8 with marks in the place of what cannot be written."""
+    """A file's name, with marks instead of bytes that are not valid UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -3,7 +3,7 @@
 A clause goes alone only if the rest of its sentence, split by the rules of checks/statements.py, gives the very
 statements that it gave before, so that no verb gets another subject, and if no verb may lose an object that it shares
 ("found and reserved a room"). Else the whole sentence goes. A sentence goes too if it begins with a statement that was
-verified behind the sentence before, for a pronoun in it, and that sentence is gone.
+verified with the sentence before it, because of a pronoun, and that sentence was left out.
 """
 
 import re
@@ -30,15 +30,15 @@ def drop_doubtful(summary: RoleSummary, language: str) -> RoleSummary:
     doubtful = set(summary.doubtful)
     if not doubtful:
         return summary
-    text, end, gone = "", 0, None
+    text, end, left_out = "", 0, None
     kept, dropped = list[SummaryStatement](), list[SummaryStatement]()
     for sentence in split_sentences(summary.text, language):
         own = [one for one in summary.statements if sentence.start <= one.start < sentence.end]
         gap = summary.text[end : sentence.start] if text or not end else ""
         end = sentence.end
-        leans = gone is not None and any(one.text.startswith(gone) for one in own[:1])
-        rest = None if leans else _remainder(sentence, own, [one not in doubtful for one in own], language)
-        gone = sentence.text if rest is None else None
+        needs_it = left_out is not None and any(one.text.startswith(left_out) for one in own[:1])
+        rest = None if needs_it else _remainder(sentence, own, [one not in doubtful for one in own], language)
+        left_out = sentence.text if rest is None else None
         if rest is None:
             dropped += [replace(one, start=len(text), end=len(text)) for one in own]
             continue

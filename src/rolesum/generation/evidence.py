@@ -6,7 +6,7 @@ z(yes) - z(no), as in verification.py, the methods are:
 - "ngrams": the weighted share of the statement's n-grams that stand in the turn, without a model (checks/evidence.py).
 - "left-out": z less that of the dialogue without the turn. What stands before the turn is computed once.
 - "masked": z less that where the statement's branch does not attend to the turn. The prefix is computed once, so that
-  later turns still hold what they took from this one.
+  later turns have still attended to this one.
 - "attention": the attention weights that the branch gives to the turn's tokens.
 - "gradient": the gradient of z with respect to the input embeddings times the embeddings, summed over the turn's
   tokens: how much z would drop, to first order, if they were zero (gradient × input, arXiv 1605.01713).
@@ -41,7 +41,7 @@ from rolesum.models.prompt_model import LoadedModel
 
 Method = Literal["ngrams", "left-out", "masked", "attention", "gradient", "combined"]
 METHODS: tuple[Method, ...] = get_args(Method)
-# Tokens of the texts that are read in one row. More would compute more scores of one text with another, to hide them.
+# Tokens of the texts that are read in one row. With more, more attention between texts is computed, only to be masked.
 ROW_TOKENS = 1024
 
 Scores = list[list[float]]  # for each statement, the score of each turn
@@ -158,7 +158,7 @@ class EvidenceFinder:
         shared = len(encoder.encode(segments)) - len(starts)
         lengths = [len(text) + 1 for text in layout.instruction_set_for(dialogue).turn_texts(dialogue)]
         edges = [shared + bisect_left(starts, begin) for begin in accumulate(lengths, initial=0)]
-        # What stands behind the last turn begins where its own line break would.
+        # What follows the last turn begins where the turn's own line break would.
         edges[-1] = shared + bisect_left(starts, sum(lengths) - 1)
         return list(pairwise(edges))
 

@@ -35,7 +35,7 @@ class BlockStreamer:
             self.write(added)
 
     def end(self, summaries: Sequence[RoleSummary]) -> None:
-        """Write what has not been written yet, and behind each text what a reader must know beside it."""
+        """Write what has not been written yet, and the notes after each text."""
         for role, summary in enumerate(summaries):
             if role > self.shown:
                 self._open(role)

@@ -155,7 +155,7 @@ class Summarizer:
         chosen = [self.roles_for(one) for one in dialogues] if roles is None else roles
         self._warn_untrained(role for own in chosen for role in own)
         if self.verify == "drop":
-            on_text = None  # what is left out would have been shown
+            on_text = None  # it would show statements that are then left out
         shown = [one.dialogue for one in masked] or dialogues
         finder = SupportFinder(self._verifier) if self._verifier else None
         found = summarize(
@@ -289,7 +289,7 @@ def block_heading(role: str) -> str:
 
 
 def block_notes(summary: RoleSummary, *, quoted: bool = False) -> str:
-    """What a reader must know beside a text: that the limit cut it off, what was read, what the dialogue may not say.
+    """The notes after a text: that the limit cut it off, how much was read, what the dialogue may not say.
 
     `quoted` is for a text that was shown without marks: its doubtful statements are named.
     """

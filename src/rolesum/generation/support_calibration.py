@@ -1,4 +1,4 @@
-"""Fits how a model's answers about statements are read: their temperature, and the threshold of doubt."""
+"""Fits the temperature of a model's answers about statements, and the support under which one is doubtful."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from rolesum.metrics.detection import auroc, best_threshold
 if TYPE_CHECKING:
     from rolesum.generation.verification import Verifier
 
-FEWEST = 30  # true statements, and false ones: fewer fit nothing
+FEWEST = 30  # of true and of false statements: with fewer nothing is fitted
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def calibrate_support(verifier: "Verifier", dialogues: Sequence[Dialogue]) -> Su
     found = verifier.log_odds(labeled, [[one.text for one in dialogue.statements] for dialogue in labeled])
     odds = np.array([one for of in found for one in of])
     temperature = round(fit_temperature(odds, labels.tolist()), 4)
-    if temperature <= LOWEST:  # every answer is right: the likelihood grows for ever, and says nothing
+    if temperature <= LOWEST:  # every answer is right: the likelihood grows without end as T falls
         temperature = 1.0
     support = sigmoid(odds / temperature)
     said, not_said = support[labels], support[~labels]

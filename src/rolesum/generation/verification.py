@@ -8,7 +8,7 @@ of the two answers behind the branch, and T a temperature, the probability is
 The prefix is computed once, and the probability of a statement is the same alone and among others, but for
 floating-point noise, which is larger in bfloat16. The statements of a text that the same engine generates follow it on
 the prefix that was computed for the text: see Verifier.follow_up. Where threads share the engine, all statements are
-verified in its thread, beside the texts that it generates: see SharedVerifier.
+verified in its thread, in batches with the texts that it generates: see SharedVerifier.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -253,8 +253,8 @@ class _PromptFollowUp:
 class SharedVerifier(Verifier):
     """A Verifier of an engine that threads share, for one of its clients.
 
-    The engine answers in its own thread, beside the texts of all clients. A question that is not about a text is one
-    about a text of a single token, whose prefix it shares. What the client cancels is not answered.
+    The engine answers in its own thread, in batches with the texts of all clients. Statements that are not about a
+    generated text are asked as the follow-up of a text of one token. What the client cancels is not answered.
 
     Attributes:
         client: The client, whose prompt layout is used.

@@ -20,7 +20,7 @@ from rolesum.instructions import InstructionSet, SectionSet
 METADATA_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
 ADAPTER_FOLDER, MODEL_FOLDER = "adapter", "model"  # in the directory of a run: what it trained
-DEFAULT_THRESHOLD = 0.5  # of support, where the metadata have none
+DEFAULT_THRESHOLD = 0.5  # of support, if the metadata have none
 
 
 # Options of LoRA that change nothing of what A and B mean, or that are said by the tensors themselves.
@@ -58,7 +58,7 @@ class AdapterMetadata(TypedDict, total=False):
     definitions: dict[str, str]  # custom role -> what it is
     aliases: dict[str, list[str]]
     sections: dict[str, Any] | None
-    # Of what was trained to verify statements: its weight; a temperature, a threshold, and what they were fitted on.
+    # Set if statements were trained on: the weight of an answer; temperature, threshold, and what they were fitted to.
     verify: dict[str, Any] | None
 
 
@@ -183,7 +183,7 @@ def custom_sections(metadata: AdapterMetadata) -> SectionSet | None:
 def verify_temperature(metadata: AdapterMetadata) -> float:
     """The temperature of the probabilities that the adapter gives statements; 1 where none was fitted.
 
-    Raises ModelError for a number that is none.
+    Raises ModelError for anything but a number over 0.
     """
     found = (metadata.get("verify") or {}).get("temperature", 1.0)
     if not isinstance(found, int | float) or isinstance(found, bool) or not (isfinite(found) and found > 0):
@@ -195,7 +195,7 @@ def verify_temperature(metadata: AdapterMetadata) -> float:
 def verify_threshold(metadata: AdapterMetadata) -> float:
     """The support, 0 to 1, under which a statement is doubtful; DEFAULT_THRESHOLD where none was stored.
 
-    Raises ModelError for a number that is none.
+    Raises ModelError for anything but a number from 0 to 1.
     """
     found = (metadata.get("verify") or {}).get("threshold", DEFAULT_THRESHOLD)
     if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= 1:
@@ -205,7 +205,7 @@ def verify_threshold(metadata: AdapterMetadata) -> float:
 
 
 def store_verify(directory: str | Path, values: Mapping[str, Any]) -> None:
-    """Write values such as the temperature and the threshold into what the metadata of trained weights say of `verify`.
+    """Write temperature, threshold or other facts about verifying statements into the metadata of trained weights.
 
     Raises ModelError where there are none, or where they were not trained to verify.
     """

@@ -122,8 +122,8 @@ def with_base_adapter(recipe: Recipe) -> Recipe:
 def base_adapter_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: int) -> list[str]:
     """What a run has from its base adapter, and what it changes of its roles, a line each.
 
-    Where `dialogues` to train on are few: how to find what they change, and without an adapter which one comes with
-    rolesum that could be gone on from.
+    With few `dialogues` to train on, also how to find out what they change, or, without an adapter, which bundled one
+    the run could start from.
     """
     if adapter is None:
         return _few_notes(recipe, adapter, dialogues)
@@ -142,7 +142,7 @@ def base_adapter_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: i
 
 
 def _few_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: int) -> list[str]:
-    """Of few dialogues: how to find whether they make the adapter better, or which adapter could be gone on from."""
+    """For few dialogues: how to find out whether they improve the adapter, or which one the run could start from."""
     few = f"{counted(dialogues, 'dialogue')} to train on: few"
     if dialogues >= FEW:
         return []

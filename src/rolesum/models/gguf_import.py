@@ -126,7 +126,7 @@ def _pre_tokenizer(header: GGUFHeader) -> str:
 def convert_gguf(header: GGUFHeader, target: Path, origin: GGUFOrigin) -> None:
     """Write `target`: model.safetensors (bfloat16), config.json, tokenizer files, and the marker that says from what.
 
-    The matrices of its linear layers are written in numbers of four bits too: see int4_weights.py.
+    4-bit weights for decoding on a CPU are written too: see int4_weights.py.
 
     Where the file holds one matrix twice, as embeddings and as head, each rounded for itself, the one with more bits
     is kept for both, as the original had it.

@@ -1,11 +1,12 @@
-"""The weights of a GGUF file in numbers of four bits, beside the bfloat16 ones, for decoding on a CPU.
+"""The 4-bit weights of a model that was converted from a GGUF file, for decoding on a CPU.
 
-A matrix of Q4_0, Q4_1 or Q4_K has in each row, for every 32 weights, a scale s and an offset z, and for every weight a
-number q of four bits: w = (q - 8) s + z. That is also the form of torch's four-bit product, so that such a matrix is
-kept without a second rounding; only s and z are rounded to bfloat16, by less than a hundredth of s.
+They are stored in addition to the bfloat16 weights. A matrix of Q4_0, Q4_1 or Q4_K has in each row a scale s and an
+offset z for every 32 weights, and a 4-bit integer q for every weight: w = (q - 8) s + z. torch's 4-bit matrix product
+takes the same form, so that q is stored as it is; only s and z are rounded, to bfloat16.
 
-Any other matrix becomes the sum of two of that form: the second holds what the first leaves. So a weight has an error
-of up to a 400th of the range of its 32, a third of what six bits leave (Q6_K), for five eighths of bfloat16's bytes.
+Any other matrix is stored as the sum of two of that form, of which the second approximates the error of the first. The
+error of a weight is then at most 1/400 of the range of its group of 32, a third of that of 6 bits (Q6_K), for 5/8 of
+bfloat16's bytes.
 """
 
 import re
@@ -22,11 +23,11 @@ from numpy.typing import NDArray
 from rolesum.errors import ModelError, error_summary
 from rolesum.models.gguf_header import GGUFHeader, GGUFTensor
 
-INT4_FILE = Path("int4") / "weights.safetensors"  # not beside the model's, which other programs read all
-GROUP = 32  # weights of one scale
+INT4_FILE = Path("int4") / "weights.safetensors"  # in its own directory: other programs read all weights in the model's
+GROUP = 32  # weights that share a scale
 _LARGEST = 15  # q
 _MIDDLE = 8  # the q of a weight that is z
-_TINY = 1e-30  # in the place of a scale of 0
+_TINY = 1e-30  # instead of a scale of 0
 _ROWS = 256  # packed at a time: a multiple of the rows that the product reads together, which are 64 or fewer
 _SUPER_BLOCK = 256  # weights of a block of Q4_K
 # llama.cpp's names of the matrices of a block, and the modules of transformers that hold them.
@@ -40,8 +41,8 @@ _MODULES = {
     "ffn_down": "mlp.down_proj",
 }
 _MATRIX = re.compile(rf"blk\.(\d+)\.({'|'.join(_MODULES)})\.weight")
-# How far a stored weight may lie from the one made of q, s and z, by the largest of its group: both are rounded to
-# bfloat16. Rows in another order (llama.cpp permutes those of Llama's q and k) differ by far more.
+# How far a stored weight may be from the one computed from q, s and z, relative to the largest of its group: both are
+# rounded to bfloat16. Rows in another order (llama.cpp permutes those of Llama's q and k) differ by far more.
 _TOLERANCE = 2.0**-6
 
 Parts = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
@@ -49,23 +50,23 @@ Parts = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Int4Weight:
-    """A matrix (out, in) as the sum of n, which stand beside each other as one of n times as many columns.
+    """A matrix (out, in) as the sum of n matrices, which are concatenated along the columns to (out, n in).
 
-    `packed` (out, n in / 2) holds two q in a byte, the even column in the low half. `scales` (n in / 32, out, 2) holds
-    s and z in bfloat16.
+    `packed` (out, n in / 2) has two q in a byte, the even column in the low half. `scales` (n in / 32, out, 2) has s
+    and z in bfloat16.
     """
 
     packed: torch.Tensor
     scales: torch.Tensor
 
     def terms(self, columns: int) -> int:
-        """n, for a matrix with so many columns."""
+        """n, the number of matrices in the sum, where the matrix has this many columns."""
         return 2 * self.packed.shape[1] // columns
 
     def for_product(self) -> torch.Tensor:
-        """The weights as torch's four-bit product on a CPU takes them (out, n in / 2): in an order of the processor's.
+        """The weights (out, n in / 2) as torch's 4-bit product takes them, in an order that depends on the processor.
 
-        torch makes it from q as int32, eight times the bytes, so that it is done for some rows at a time.
+        torch packs them from q as int32, which is eight times as large: a few rows are packed at a time.
         """
         out = torch.empty_like(self.packed)
         for rows in _slices(len(out)):
@@ -73,7 +74,7 @@ class Int4Weight:
         return out
 
     def dequantized(self, columns: int) -> torch.Tensor:
-        """The weights (out, in) in float32, of a matrix with so many columns."""
+        """The weights (out, in) in float32, where the matrix has this many columns."""
         out = torch.empty(len(self.packed), columns)
         for rows in _slices(len(out)):
             scale, offset = self.scales[:, rows].float().permute(2, 1, 0).unsqueeze(-1)  # (rows, n in / 32, 1) each
@@ -102,7 +103,7 @@ def _slices(rows: int) -> Iterator[slice]:
 
 
 def _unpacked(packed: torch.Tensor) -> torch.Tensor:
-    """q (out, in), from 0 to 15, of packed bytes (out, in / 2), as int32."""
+    """q (out, in) from 0 to 15, int32, from packed bytes (out, in / 2)."""
     q = torch.empty(*packed.shape, 2, dtype=torch.int32)
     torch.bitwise_and(packed, 15, out=q[..., 0])
     torch.bitwise_right_shift(packed, 4, out=q[..., 1])
@@ -110,15 +111,15 @@ def _unpacked(packed: torch.Tensor) -> torch.Tensor:
 
 
 def _packed(q: torch.Tensor) -> torch.Tensor:
-    """Bytes (out, in / 2) of q (out, in) as uint8."""
+    """Packed bytes (out, in / 2) from q (out, in), both uint8."""
     return q[:, 0::2] | (q[:, 1::2] << 4)
 
 
 def write_int4_weights(header: GGUFHeader, model: torch.nn.Module, directory: Path) -> None:
-    """Write INT4_FILE with the matrices of the linear layers of `model`, which was made of the file.
+    """Write INT4_FILE with the matrices of the linear layers of `model`, which was converted from the file.
 
-    A layer is left out where torch's product does not take its shape. The rows of a matrix may lie in another order in
-    the file (llama.cpp permutes those of Llama's q and k): it is then made of the layer's weights like any other.
+    A layer is left out where torch's product does not take its shape. Where the rows have another order in the file, as
+    llama.cpp permutes those of Llama's q and k, the 4-bit weights are computed from the layer's weights.
     """
     from safetensors.torch import save_file
 
@@ -139,7 +140,7 @@ def write_int4_weights(header: GGUFHeader, model: torch.nn.Module, directory: Pa
 
 
 def read_int4_weights(directory: Path) -> dict[str, Int4Weight]:
-    """The matrices of INT4_FILE by the names of their modules; none where there is no such file.
+    """The matrices of INT4_FILE by the names of their modules; empty where there is no such file.
 
     Raises ModelError where it cannot be read.
     """
@@ -159,7 +160,7 @@ def read_int4_weights(directory: Path) -> dict[str, Int4Weight]:
 
 
 def _matrices(header: GGUFHeader) -> dict[str, GGUFTensor]:
-    """The matrices of four bits that are the weights of linear layers, by the modules' names."""
+    """The 4-bit matrices of the file that are weights of linear layers, by the modules' names."""
     matched = [(_MATRIX.fullmatch(one.name), one) for one in header.tensors if one.quantization in _PARTS]
     return {f"model.layers.{match[1]}.{_MODULES[match[2]]}": one for match, one in matched if match}
 
@@ -175,7 +176,7 @@ def _read(header: GGUFHeader, tensor: GGUFTensor) -> Int4Weight:
 
 
 def _sum_of_two(weight: torch.Tensor) -> Int4Weight:
-    """The nearest of a matrix, by two roundings to the 16 values between the least and the largest of 32 weights."""
+    """Quantize a matrix to 4 bits, then its error: each to 16 values between the least and the largest of 32."""
     out, columns = weight.shape
     packed = torch.empty(out, columns, dtype=torch.uint8)
     scales = torch.empty(2 * columns // GROUP, out, 2, dtype=torch.bfloat16)

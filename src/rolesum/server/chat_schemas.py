@@ -144,6 +144,6 @@ class ChatRequest(BaseModel):
             "top_p": self.top_p or 1.0 if temperature else 1.0,
             "seed": 1 if self.seed is None else self.seed & MAX_SEED,
             "checks": False,
-            "verify": "off",  # an answer has no place for what is doubtful in it
+            "verify": "off",  # an answer of this API has no field for doubtful statements
         }
         return GenerationParameters(**values)

@@ -59,7 +59,7 @@ class ServedModel:
     """
 
     def __init__(self, name: str, spec: EngineSpec, role_config: RoleConfig) -> None:
-        """Load the model. Raises as EngineSpec.open does, and ModelError for a threshold that is none."""
+        """Load the model. Raises as EngineSpec.open does, and ModelError for a stored threshold outside of 0 to 1."""
         self.name, self.spec, self.role_config = name, spec, role_config
         engine = spec.open()
         engine.connect()  # an endpoint that cannot be reached is an error at the start

@@ -69,7 +69,7 @@ class ValidationRouge:
 
 
 def _recipe_engine(recipe: Recipe, loaded: LoadedModel) -> TransformersEngine:
-    """An engine that asks the model in training in the words that it is trained with."""
+    """An engine of the model in training, with the instructions that it is trained with."""
     own = load_instruction_set(recipe.instructions) if recipe.instructions else None
     layout = loaded.layout(recipe.language, own, recipe.definitions, recipe.section_set)
     return TransformersEngine(loaded, layout)
@@ -124,7 +124,8 @@ def calibrated_metadata(
 ) -> dict[str, Any]:
     """The metadata with the temperature and the threshold that fit the dialogues' statements, by the present weights.
 
-    Without what cannot be fitted: the weights are worth more. Dialogues that do not fit the model are left out.
+    What cannot be fitted is left out and logged, so that the weights are stored in any case. Dialogues that do not fit
+    the model are left out too.
     """
     known = dict(metadata)
     if recipe.verify is None or too_few(dialogues):

@@ -38,7 +38,7 @@ _WHOLE: dict[str, tuple[str, extractors.Extractor]] = {
     ),
 }
 
-# What stands in the place of CSDS's rows in other languages.
+# Used instead of CSDS's rows in other languages.
 _PLAIN = {"csds-longest": "longest-3", "csds-lexpagerank": "lexrank-3"}
 
 # Name -> what it takes of a role's turns. N is a number of turns, 3 where it is left out ("lead" is "lead-3").

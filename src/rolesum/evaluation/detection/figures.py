@@ -1,7 +1,7 @@
 """The figures of a detector against people's labels, with bootstrap intervals over dialogues.
 
-A threshold is fitted where it is not measured: on validation, or crosswise in two halves of the dialogues. It is the
-one with the highest balanced accuracy there. The intervals hold the thresholds fixed.
+A threshold is fitted on other summaries than those measured: on validation data, or by cross-fitting on two halves of
+the dialogues. It is the one with the highest balanced accuracy there. The intervals hold the thresholds fixed.
 """
 
 import math
@@ -110,7 +110,7 @@ def split_protocol(labels: Labels) -> ThresholdProtocol:
 
 
 def halves_protocol(labels: Labels) -> ThresholdProtocol:
-    """Thresholds fitted crosswise: each half of the dialogues by the threshold of the other.
+    """Cross-fitted thresholds: each half of the dialogues is measured at the threshold of the other.
 
     The halves are drawn by a seed, with about as many wrong summaries in each. Raises DataError for fewer than two
     dialogues, and where a half would hold only right or only wrong summaries.

@@ -76,14 +76,14 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class HoldingDecoder(Decoder, Protocol):
-    """A Decoder that can hold the keys and values of a prefix for further branches when its rows have left."""
+    """A Decoder that can keep the keys and values of a prefix for further branches after its rows have ended."""
 
     def hold(self, row: int, tokens: int) -> HeldPrefix:
         """Hold a row's prefix, which is its first `tokens` tokens, until it is released."""
         ...
 
     def release(self, held: HeldPrefix) -> None:
-        """Give up a prefix that is held."""
+        """Free a prefix that `hold` kept."""
         ...
 
     def held_size(self, prompts: Sequence[EncodedPrompt]) -> int:

@@ -1,8 +1,8 @@
 """Follow-ups: questions about the finished texts of a prompt, each of them one more branch of its prefix.
 
-A decoder that can, holds the prefix until the questions are answered, so that it is not computed again. As a pass over
-few questions costs a GPU as much as one over many, those of several prompts are answered together. Behind a prefix that
-is not held, by other decoders or because memory ran out, questions are answered as a prompt of their own.
+A HoldingDecoder keeps the prefix in the KV cache until the questions are answered, so that it is not computed again. As
+a pass over few questions costs a GPU as much as one over many, those of several prompts are answered together. Where a
+prefix is not kept, with other decoders or because memory ran out, the questions are computed as a new prompt.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt, HoldingD
 from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS, HeldPrefix
 from rolesum.generation.decoding.search import Completion
 
-# Questions are answered when they have this share of the tokens of a prefill, or after so many steps.
+# Questions wait until they have this share of the tokens of a prefill, or for this many steps.
 ANSWER_SHARE = 1 / 8
 ANSWER_STEPS = 8
 
@@ -42,14 +42,14 @@ class FollowUp(Protocol):
 class Questions:
     """The questions about one prompt's texts, of which `last` is returned when they are answered.
 
-    `prompt` has the questions as its branches. `held` is None where its prefix is computed anew.
+    `prompt` has the questions as its branches. `held` is None where its prefix is computed again.
     """
 
     follow_up: FollowUp
     prompt: EncodedPrompt
     last: Completion
     held: HeldPrefix | None
-    logits: list[list[float]] = field(default_factory=list)  # of the questions that are answered, the first ones
+    logits: list[list[float]] = field(default_factory=list)  # of the first questions, as far as they are answered
 
     @property
     def unanswered(self) -> EncodedPrompt:
@@ -71,7 +71,7 @@ class FollowUpQueue:
     ) -> None:
         self.new_decoder, self.max_prefill_tokens, self.check_logits = new_decoder, max_prefill_tokens, check_logits
         self._waiting: deque[Questions] = deque()
-        self._steps = 0  # while some waited
+        self._steps = 0  # for which questions have waited
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -95,15 +95,15 @@ class FollowUpQueue:
             self._leave(one, decoder)
 
     def lose_prefixes(self) -> None:
-        """Go on without the prefixes that are held: their decoder is given up."""
+        """Go on without the prefixes in the cache, whose decoder is discarded."""
         for one in self._waiting:
             one.held = None
 
     def answer(self, decoder: Decoder, token_budget: int, growth: int) -> Iterator[Completion]:
-        """Answer what is due, in parts that fit; the last texts of the prompts whose questions are all answered.
+        """Answer what is due, in parts that fit; yields the last text of each prompt whose questions are all answered.
 
-        Called once a step. The rows of `decoder` may still grow by `growth` tokens, and the questions take what is left
-        of the `token_budget`. With 0 no row is decoded: all questions are answered, one by one where no two fit.
+        Called once a step. `growth` tokens of the `token_budget` are reserved for the rows of `decoder`; the questions
+        may use the rest. With a growth of 0 no row is decoded, and all questions are answered, singly if no two fit.
         """
         is_idle = not growth
         self._steps += 1
@@ -115,7 +115,7 @@ class FollowUpQueue:
                 yield from self._answer_anew(decoder, token_budget)
 
     def _answer_held(self, decoder: HoldingDecoder, room: int, at_least_one: bool) -> Iterator[Completion]:
-        """Answer questions behind prefixes that are held, within a room of cache positions."""
+        """Answer questions whose prefixes are in the cache, within `room` cache positions."""
 
         def fits(prompts: Sequence[EncodedPrompt]) -> bool:
             tokens = sum(map(_question_tokens, prompts))
@@ -126,7 +126,7 @@ class FollowUpQueue:
             yield from self._take(part, decoder.prefill_held(held, [prompt for _, prompt in part]), decoder)
 
     def _answer_anew(self, decoder: Decoder, token_budget: int) -> Iterator[Completion]:
-        """Answer questions with their prefixes, prompt by prompt, while no row is decoded."""
+        """Answer questions whose prefixes must be computed again, prompt by prompt, while no row is decoded."""
 
         def fits(prompts: Sequence[EncodedPrompt]) -> bool:
             return len(prompts) == 1 and self.new_decoder().cache_size(prompts, 1, GROWTH_TOKENS) <= token_budget

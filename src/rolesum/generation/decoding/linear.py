@@ -1,9 +1,9 @@
-"""Linear layers for generation on a CPU, where a decoding step costs what reading the weights costs.
+"""Linear layers for generation on a CPU, where the time of a decoding step is the time to read the weights.
 
-The product of a few rows reads the base's four-bit weights, where it has them (models/int4_weights.py); that of many
-rows, the prefill's, the ones in the model's dtype. The products of LoRA run in that dtype too and are added in place,
-while PEFT runs them in float32, with a pass over the output for each operation. The numbers are the same but for
-rounding (tests/equality/test_int4_linear.py).
+The product with a few rows reads the base's 4-bit weights, if it has them (models/int4_weights.py); that with many
+rows, as in a prefill, the ones in the model's dtype. The products of LoRA run in that dtype too and are added in place,
+while PEFT runs them in float32, with a pass over the output for each operation. The results differ by rounding only
+(tests/equality/test_int4_linear.py).
 """
 
 from typing import Any
@@ -16,8 +16,8 @@ from rolesum.models.adapters import is_plain_lora
 from rolesum.models.int4_weights import GROUP, Int4Weight, one_thread, read_int4_weights
 from rolesum.models.prompt_model import LoadedModel
 
-# Up to so many rows the four-bit product is faster than the one in bfloat16; for a matrix that is a sum of two, half as
-# many. (Two cores of an Intel Xeon with AMX; of float32, up to more.)
+# Up to this many rows the 4-bit product is faster than that in bfloat16, on two cores of an Intel Xeon with AMX (than
+# that in float32, up to more). Half as many for a matrix that is a sum of two.
 MAX_INT4_ROWS = 10
 _DTYPES = (torch.bfloat16, torch.float32)
 
@@ -33,9 +33,9 @@ class _FastLinear:
         self.terms = 1
 
     def use_int4(self, weight: Int4Weight) -> None:
-        """Read these weights for a few rows.
+        """Use these weights for a few rows.
 
-        In float32 the others, which were rounded to bfloat16, become the same; with a tied head, so do the embeddings.
+        A float32 weight, read from bfloat16, is replaced by their exact values; so are embeddings tied to the head.
         """
         self.packed = weight.for_product()
         self.scales = weight.scales.to(self.weight.dtype)
@@ -58,13 +58,13 @@ class _FastLinear:
 
 
 def use_fast_linear(loaded: LoadedModel) -> int:
-    """Let the linear layers of a model on a CPU compute as above; the number of those that have four-bit weights.
+    """Let the linear layers of a model on a CPU compute as above; returns the number of those with 4-bit weights.
 
     For inference only: nothing is kept for a backward, and LoRA's weights are read once. Models on other devices, in
     other dtypes or quantized are left as they are, and so are layers that are more than a product with plain LoRA.
     In float32 the weights change: export and train a model that was loaded anew.
 
-    Raises ModelError where the file of the four-bit weights cannot be read.
+    Raises ModelError where the file of the 4-bit weights cannot be read.
     """
     model = loaded.model
     if loaded.device.type != "cpu" or model.dtype not in _DTYPES:

@@ -1,7 +1,7 @@
 """Baichuan and Baichuan2 checkpoints as they were published, on the Llama architecture.
 
 The 7B is Llama with q, k and v in one matrix and a head whose rows are normalized (NormHead). The 13B has ALiBi
-(arXiv 2108.12409) in the place of rotary positions. Both are read without the authors' code and without rewriting a
+(arXiv 2108.12409) instead of rotary positions. Both are read without the authors' code and without rewriting a
 file: the matrices are cut, and the head normalized, as they are loaded.
 """
 
