@@ -151,12 +151,13 @@ def measure_machine(job: Job) -> Job:
     """In the child: what `probe` returns."""
     import torch
 
-    from rolesum.models.loading import fast_dtype
+    from rolesum.models.loading import pick_dtype
 
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if job["device"] == "auto" else job["device"]
     device = torch.device(chosen)
-    dtype = fast_dtype(device) if job["dtype"] == "auto" else getattr(torch, job["dtype"])
-    shapes = _linear_shapes(job["base"], job["config"])
+    config = _model_config(job["base"], job["config"])
+    dtype = pick_dtype(job["dtype"], device, config).dtype
+    shapes = _linear_shapes(config)
     rate = _gemm_rate(shapes, dtype, device)
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
@@ -182,17 +183,24 @@ def gemm_share(tokens_per_second: float, machine: Job) -> float:
     return float(tokens_per_second * 4 * machine["body_parameters"] / (machine["gemm"]["gflops"] * 1e9))
 
 
-def _linear_shapes(base: str, config: Mapping[str, Any]) -> Counter[tuple[int, int]]:
-    """(inputs, outputs) -> how many such matrices the model has, embedding and head left out."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
+def _model_config(base: str, config: Mapping[str, Any]) -> Any:
+    """The config of `base`, or a Llama's with these values."""
+    from transformers import LlamaConfig
 
-    from rolesum.models.lm_head import backbone
     from rolesum.models.loading import load_prompt_model
 
-    chosen = LlamaConfig(**config) if config else AutoConfig.from_pretrained(load_prompt_model(base).path)
+    return LlamaConfig(**config) if config else load_prompt_model(base).config
+
+
+def _linear_shapes(config: Any) -> Counter[tuple[int, int]]:
+    """(inputs, outputs) -> how many such matrices the model has, embedding and head left out."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from rolesum.models.lm_head import backbone
+
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(chosen)
+        model = AutoModelForCausalLM.from_config(config)
     linear = [module for module in backbone(model).modules() if isinstance(module, torch.nn.Linear)]
     return Counter((module.in_features, module.out_features) for module in linear)
 

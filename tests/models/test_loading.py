@@ -10,7 +10,7 @@ from helpers.tiny import model_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models import CATALOG, loading, pull
-from rolesum.models.loading import fast_dtype, load_model, load_prompt_model, load_weights
+from rolesum.models.loading import load_model, load_prompt_model, load_weights
 
 
 @pytest.fixture
@@ -75,26 +75,6 @@ def test_a_chinese_dialogue_for_an_english_base_names_one_that_reads_it():
     with pytest.raises(ModelError, match="does not read Chinese") as caught:
         loaded.check_languages(read_dialogues("sample:zh-test"))
     assert "gemma3-270m" in caught.value.problems[0].fix
-
-
-def test_auto_dtype_is_the_faster_one_on_this_processor():
-    """bfloat16 is chosen only where its matrix product is no slower than float32's."""
-    import time
-
-    def seconds(dtype):
-        left, right = torch.randn(512, 512).to(dtype), torch.randn(512, 512).to(dtype)
-        left @ right
-        times = []
-        for _ in range(20):
-            begin = time.perf_counter()
-            left @ right
-            times.append(time.perf_counter() - begin)
-        return min(times)  # without what other processes took
-
-    if fast_dtype(torch.device("cpu")) is torch.bfloat16:
-        assert seconds(torch.bfloat16) < seconds(torch.float32)
-    else:
-        assert seconds(torch.bfloat16) > 0.5 * seconds(torch.float32)
 
 
 def test_a_cache_that_cannot_be_written_is_a_resource_error(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from helpers.children import Child, run_child
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.errors import DataError, ModelError, RolesumError, UsageError
 from rolesum.models import loading
+from rolesum.models.dtype_choice import DtypeChoice
 from rolesum.models.loading import load_model
 from rolesum.recipe_loading import parse_recipe
 from rolesum.training import Interrupted, Run, loss, train
@@ -320,10 +321,10 @@ def test_the_losses_logged_after_a_resume_are_all_there(tmp_path):
 def test_a_run_does_not_go_on_in_another_dtype(tmp_path, monkeypatch):
     """auto is what is fast on the machine."""
     chosen = parse_recipe(raw_recipe() | {"dtype": "auto"}, "test")
-    monkeypatch.setattr(loading, "fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(loading, "choose_dtype", lambda *_: DtypeChoice(torch.bfloat16, "for the test"))
     with pytest.raises(Interrupted):
         train(chosen, tmp_path / "run", device="cpu", max_minutes=0)
-    monkeypatch.setattr(loading, "fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(loading, "choose_dtype", lambda *_: DtypeChoice(torch.float32, "for the test"))
     with pytest.raises(UsageError, match=r"began in bfloat16, and dtype: auto is float32 on this device"):
         train(chosen, tmp_path / "run", device="cpu", resume=True)
 

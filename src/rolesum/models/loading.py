@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PretrainedConfig
 
 from rolesum.errors import ModelError, ResourceError, UsageError, did_you_mean, error_summary
 from rolesum.models.adapter_metadata import (
@@ -24,6 +25,7 @@ from rolesum.models.chat_template import chat_format
 from rolesum.models.checkpoint import load_config, load_pretrained, load_tokenizer, read_config, read_json
 from rolesum.models.converted import read_converted
 from rolesum.models.download import is_gguf, pull
+from rolesum.models.dtype_choice import DtypeChoice, choose_dtype, model_shape
 from rolesum.models.encoder_decoder import check_encoder_decoder, encoder_decoder_spec
 from rolesum.models.families import Family, family_of
 from rolesum.models.languages import catalog_entry
@@ -108,7 +110,8 @@ def load_model(
     """Load a base by catalog alias, hub id, GGUF file or local directory, with an adapter on it if one is given.
 
     Without a name, the base that the adapter was trained on, or the default model. `dtype` is float32, bfloat16 or
-    auto (bfloat16 where the device computes it fast). Raises ModelError, or ResourceError where a download fails.
+    auto (the one in which the device computes this model faster: see dtype_choice.py). Raises ModelError, or
+    ResourceError where a download fails.
     """
     return load_weights(load_prompt_model(path_or_alias, adapter), dtype=dtype, device=device)
 
@@ -118,7 +121,7 @@ def load_weights(
 ) -> LoadedModel:
     """Load the weights of a PromptModel. `quantize` is "4bit" for NF4 by bitsandbytes. Raises as load_model does."""
     chosen_device = pick_device(device)
-    chosen_dtype = pick_dtype(dtype, chosen_device)
+    chosen_dtype = pick_dtype(dtype, chosen_device, prompt_model.config).dtype
     with quiet_transformers():
         model = load_pretrained(prompt_model.path, chosen_dtype, chosen_device, quantize)
     if prompt_model.encoder_decoder_spec:
@@ -137,27 +140,13 @@ def load_weights(
     return loaded
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it faster than float32, else float32.
-
-    A processor without AVX512-BF16, AMX or Arm's BF16 emulates it: several times slower than float32.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
-        return torch.bfloat16 if fast else torch.float32
-    return torch.float32
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """A dtype by its name, or the fast one for auto."""
+def pick_dtype(name: str, device: torch.device, config: PretrainedConfig) -> DtypeChoice:
+    """A dtype by its name; for auto, the one in which the device computes a model of this config faster."""
     if name == "auto":
-        return fast_dtype(device)
+        return choose_dtype(device, model_shape(config))
     if name not in DTYPES:
         raise UsageError(f'unknown dtype "{name}"', fix=did_you_mean(name, [*DTYPES, "auto"]))
-    return DTYPES[name]
+    return DtypeChoice(DTYPES[name], "it was asked for")
 
 
 def pick_device(name: str) -> torch.device:

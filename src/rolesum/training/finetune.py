@@ -194,7 +194,7 @@ def _load_base(
     For full fine-tuning the weights are loaded in float32.
     """
     target = context.gpu or pick_device(device)
-    dtype = torch.float32 if recipe.method == "full" else pick_dtype(recipe.dtype, target)
+    dtype = torch.float32 if recipe.method == "full" else pick_dtype(recipe.dtype, target, prompt_model.config).dtype
     load_to = "cpu" if context.sharded else str(target)
     name = str(dtype).removeprefix("torch.")
     loaded = load_weights(prompt_model, dtype=name, device=load_to, quantize=recipe.quantize)
@@ -207,7 +207,7 @@ def _run(setup: _Setup, resume: bool, deadline: float | None) -> None:
     run, context = setup.run, setup.context
     if setup.rouge is not None:
         context.run_on_main(setup.rouge.check)
-    dtype = pick_dtype(setup.recipe.dtype, setup.device)
+    dtype = pick_dtype(setup.recipe.dtype, setup.device, setup.loaded.config).dtype
     context.run_on_main(lambda: start_run(run, setup.recipe, setup.loaded, dtype, setup.data_hashes, resume))
     if setup.validation and setup.data.held_out:
         held_out = setup.validation.dialogues
@@ -244,7 +244,9 @@ def _with_references(setup: _Setup, resume: bool) -> _Setup:
 
 def _trains_in_bfloat16(setup: _Setup) -> bool:
     """Whether float32 weights are trained under bfloat16 autocast."""
-    return setup.recipe.method == "full" and pick_dtype(setup.recipe.dtype, setup.device) is torch.bfloat16
+    if setup.recipe.method != "full":
+        return False
+    return pick_dtype(setup.recipe.dtype, setup.device, setup.loaded.config).dtype is torch.bfloat16
 
 
 def _fit(setup: _Setup, checkpoint: Path | None, deadline: float | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rolesum.counts import counted
 from rolesum.dialogue import Bundle
 from rolesum.errors import UsageError
 from rolesum.models.base_adapter import base_adapter_notes, read_base_adapter, with_base_adapter
+from rolesum.models.dtype_choice import DtypeChoice
 from rolesum.models.loading import load_prompt_model, load_weights, pick_device, pick_dtype
 from rolesum.models.prompt_model import PromptModel
 from rolesum.models.transformers_logging import quiet_transformers
@@ -106,7 +107,13 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
     if recipe.preference:
         notes.append("before the first step, the reference's log-probabilities take one more forward over the data")
     on = torch.device("cuda") if planned else pick_device(device)
-    dtype = torch.bfloat16 if planned and recipe.dtype == "auto" else pick_dtype(recipe.dtype, on)
+    if planned and recipe.dtype == "auto":
+        choice = DtypeChoice(torch.bfloat16, "GPUs compute it faster")
+    else:
+        choice = pick_dtype(recipe.dtype, on, prompt_model.config)
+    dtype = choice.dtype
+    if recipe.dtype == "auto":
+        notes.append(f"dtype auto is {choice.name}: {choice.reason}")
     cost_model = CostModel.from_recipe(prompt_model, fitted, on)
     free = planned.free_bytes if planned else _free_memory(on)
     cost = _estimate(cost_model, fitted, data, dtype, planned)
@@ -123,7 +130,7 @@ def plan(recipe: Recipe, *, device: str = "auto", gpu: str | None = None, measur
         base_adapter=recipe.base_adapter,
         method=recipe.method,
         device=gpu.lower() if gpu else str(on),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=choice.name,
         dialogues=len(data.dialogues),
         examples=data.examples,
         bundles=len(data.encoded),
@@ -276,7 +283,9 @@ def _measure(
         return time.monotonic() - started
 
     timed = [ordered[len(ordered) * (2 * number + 1) // (2 * TIMED_BATCHES)] for number in range(TIMED_BATCHES)]
-    autocast = recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device) is torch.bfloat16
+    autocast = (
+        recipe.method == "full" and pick_dtype(recipe.dtype, loaded.device, prompt_model.config).dtype is torch.bfloat16
+    )
     with (
         quiet_transformers(),
         training_forward(model, loaded.family, recipe.neftune.alpha, loaded.device, loss_of_recipe(recipe)),

@@ -17,7 +17,7 @@ from rolesum.generation.engines.prompt_encoder import PromptEncoder, TokenReques
 from rolesum.instructions import Prompt, PromptLayout
 from rolesum.models.adapter_metadata import CONFIG_FILE, beyond_plain_lora
 from rolesum.models.checkpoint import read_json
-from rolesum.models.loading import fast_dtype
+from rolesum.models.loading import pick_dtype
 
 if TYPE_CHECKING:
     from rolesum.models.prompt_model import PromptModel
@@ -48,7 +48,7 @@ class VLLMEngine(Engine):
         try:
             self._engine = self._vllm.LLM(
                 model=str(self.model.path),
-                dtype=_dtype(dtype),
+                dtype=_dtype(dtype, self.model),
                 max_model_len=prompt_encoder.max_length,
                 enable_prefix_caching=True,
                 skip_tokenizer_init=True,  # prompts and texts are ids to it
@@ -171,11 +171,11 @@ def _imported() -> Any:
     return vllm
 
 
-def _dtype(name: str) -> str:
-    """vLLM's name of a dtype; auto is the checkpoint's own on a GPU, and the fast one on a processor."""
+def _dtype(name: str, model: "PromptModel") -> str:
+    """vLLM's name of a dtype; auto is the checkpoint's own on a GPU, and the faster one on a processor."""
     if name != "auto" or torch.cuda.is_available():
         return name
-    return str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
+    return pick_dtype(name, torch.device("cpu"), model.config).name
 
 
 def _rank_of(adapter: Any) -> int:
