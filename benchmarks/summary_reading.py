@@ -3,12 +3,15 @@
     python benchmarks/summary_reading.py sheets --data sample:dialogues-en-test --out DIR NAME=RUN...
     python benchmarks/summary_reading.py collect ANSWERS --keys DIR/keys --reader NAME > NAME.jsonl
     python benchmarks/summary_reading.py report NAME.jsonl...
+    python benchmarks/summary_reading.py labels NAME=RUN... --data FILE --readers NAME.jsonl... > labels.jsonl
 
 RUN is an evaluation's directory or its predictions.jsonl. `--data` and a system's NAME may be given once more for
-another language. DIR/sheets is for the readers, DIR/keys is not. The protocol, with the labels: docs/reading.md.
+another language. DIR/sheets is for the readers, DIR/keys is not. `labels` writes a file for `rolesum evaluate
+--labels`. The protocol, with the labels of sentences: docs/reading.md.
 """
 
 import argparse
+import json
 import random
 import sys
 from collections import Counter
@@ -20,6 +23,7 @@ from dialogue_rules import ROLES
 from reading import agreement, collect_answers, dialogue_lines, label_pairs, read_lines, write_key
 from record import Job, print_rows
 
+from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.checks.sentences import split_sentences
 from rolesum.counts import counted
@@ -27,6 +31,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, Problem, RolesumError, UsageError
 from rolesum.evaluation.predictions import Prediction, read_predictions
 from rolesum.formats import read_dialogues
+from rolesum.formats.jsonl import to_json
 from rolesum.metrics.bootstrap import bootstrap_intervals, ratio
 
 DIALOGUES, PARTS, SEED = 40, 4, 1
@@ -79,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return collect_answers(
                 options.answers, options.keys, options.reader, (*SENTENCE_LABELS, *QUESTION_LABELS), answer_fault
             )
+        elif options.what == "labels":
+            write_labels(options)
         else:
             lines = read_lines(options.files)
             print_rows("share of summaries, with 95 % intervals over dialogues", share_rows(lines))
@@ -272,6 +279,33 @@ def read_judgments(lines: Sequence[Job]) -> dict[tuple[str, str], dict[Summary, 
     return judgments
 
 
+def write_labels(options: argparse.Namespace) -> None:
+    """Print a line for each summary of the systems on which all its readers agree: wrong, or without a false sentence.
+
+    Raises DataError for a summary that is not in the systems' files.
+    """
+    dialogues = {one.id: one for of in _read_data(options.data).values() for one in of}
+    systems = _read_systems(options.systems)
+    found: dict[Summary, list[bool]] = {}
+    for of_reader in read_judgments([line for file in options.readers for line in read_lines([file])]).values():
+        for summary, judgment in of_reader.items():
+            found.setdefault(summary, []).append(not judgment.without_false)
+    disputed = 0
+    for (dialogue, role, *written_by), wrong in found.items():
+        for system in (name for name in written_by if name in systems):
+            if (prediction := systems[system].get((dialogue, role))) is None or dialogue not in dialogues:
+                fix = "name the data and the runs of the sheets"
+                raise DataError(f"no summary of {system} for {role}", dialogue, fix)
+            if len(set(wrong)) > 1:
+                disputed += 1
+                continue
+            shown = json.loads(to_json(dialogues[dialogue]))
+            about = {"id": f"{dialogue}-{role}-{system}", "turns": shown["turns"], "roles": shown["roles"]}
+            label = {"summary": prediction.prediction, "role": role, "system": system, "error": int(wrong[0])}
+            print(strict_json.dumps(about | label, ensure_ascii=False))
+    print(f"left out: {counted(disputed, 'summary', 'summaries')} on which the readers do not agree", file=sys.stderr)
+
+
 def share_rows(lines: Sequence[Job]) -> list[Job]:
     """For each language, role and system: the shares of its summaries, over all readers' judgments.
 
@@ -352,6 +386,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     collected.add_argument("answers", type=Path, help="directory of a reader's .answers files")
     collected.add_argument("--keys", type=Path, required=True, help="directory that `sheets` wrote")
     collected.add_argument("--reader", required=True, help="a name for who read")
+    labels = commands.add_parser("labels", help="the summaries that are wrong, for rolesum evaluate --labels")
+    labels.add_argument(
+        "--readers", nargs="+", type=Path, required=True, help="what `collect` printed, for each reader"
+    )
+    labels.add_argument("--data", action="append", required=True, help="dialogues of the sheets; repeat for more")
+    labels.add_argument("systems", nargs="+", metavar="NAME=RUN", help="the systems to write labels of")
     report = commands.add_parser("report", help="shares by system, and the agreement of the readers")
     report.add_argument("files", nargs="+", type=Path, help="what `collect` printed, for each reader")
     return parser.parse_args(arguments)

@@ -10,6 +10,7 @@ import summary_reading
 from summary_reading import agreement_rows, answer_fault, share_rows
 
 from rolesum.errors import DataError
+from rolesum.evaluation.detection.labels import read_labels
 from rolesum.formats import read_dialogues
 
 DATA = "sample:dialogues-en-test"
@@ -144,6 +145,29 @@ def test_answers_come_back_with_their_systems_and_give_the_shares(systems, tmp_p
     assert rows["all", "ben-b"]["matter"] == "100.0 % (100–100)"
     assert rows["all", "ben-b"]["outcome"] == "0.0 % (0–0)"
     assert rows["all", "ben-b"]["amounts"] == "none to hold"
+
+
+def test_labels_are_the_summaries_on_which_all_readers_agree(systems, tmp_path, capsys):
+    dialogues = read_dialogues(DATA)[:3]
+    wrong = {"first": (True, False, True), "second": (True, False, False)}
+    files = []
+    for reader, of in wrong.items():
+        readings = [
+            (dialogue.id, "ann-a", ["true", "false" if one else "true"], ["yes", "yes", "none"])
+            for dialogue, one in zip(dialogues, of, strict=True)
+        ]
+        files.append(tmp_path / f"{reader}.jsonl")
+        files[-1].write_text("".join(json.dumps(line) + "\n" for line in lines_of(reader, readings)))
+    command = ["labels", *systems, "--data", DATA, "--readers", *map(str, files)]
+    assert summary_reading.main(command) == 0
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    labels = [(row["id"], row["error"]) for row in rows]
+    assert labels == [(f"{dialogues[0].id}-user-ann-a", 1), (f"{dialogues[1].id}-user-ann-a", 0)]
+    assert rows[0]["summary"] == dialogues[0].summaries["user"][0]
+    assert "left out: 1 summary on which the readers do not agree" in err
+    (tmp_path / "labels.jsonl").write_text(out, encoding="utf-8")
+    assert [one.has_error for one in read_labels(tmp_path / "labels.jsonl").summaries] == [True, False]
 
 
 def test_a_sentence_that_is_not_true_needs_a_reason():
