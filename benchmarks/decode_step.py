@@ -50,14 +50,18 @@ def _measured(job: Job) -> Job:
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.adapter_metadata import adapter_directory
     from rolesum.models.export.merging import merge
+    from rolesum.models.int4_weights import read_int4_weights
     from rolesum.models.loading import load_model
 
     begun = time.perf_counter()
-    loaded = load_model(adapter=adapter_directory(job["adapter"]), dtype=job["dtype"], device="cpu")
+    ours, adapter = job["way"] == "four bits", adapter_directory(job["adapter"])
+    loaded = load_model(adapter=adapter, dtype=job["dtype"], device="cpu", attach=not ours)
     if job["way"] == "merged":
         loaded.model = merge(loaded.model)
-    elif job["way"] == "four bits" and not linear.use_fast_linear(loaded):
-        raise ModelError(f"{loaded.path} has no weights in numbers of four bits", fix="delete it: it is fetched again")
+    elif ours:
+        if not read_int4_weights(loaded.path):
+            raise ModelError(f"{loaded.path} has no 4-bit weights", fix="delete it: it is fetched again")
+        linear.prepare_for_generation(loaded)
     found: Job = {"base": loaded.name, "load_seconds": time.perf_counter() - begun}
     engine = TransformersEngine(loaded)
     for count in ROWS:

@@ -120,12 +120,12 @@ def open_engine(spec: EngineSpec) -> Engine:
 
 
 def _open_transformers(spec: EngineSpec) -> Engine:
-    from rolesum.generation.decoding.linear import use_fast_linear
+    from rolesum.generation.decoding.linear import prepare_for_generation
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.loading import load_model
 
-    loaded = load_model(spec.model, adapter=spec.adapter, device=spec.device, dtype=spec.dtype)
-    use_fast_linear(loaded)
+    loaded = load_model(spec.model, adapter=spec.adapter, device=spec.device, dtype=spec.dtype, attach=False)
+    prepare_for_generation(loaded)
     return TransformersEngine(loaded, _layout(spec, loaded))
 
 

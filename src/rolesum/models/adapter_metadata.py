@@ -24,7 +24,7 @@ DEFAULT_THRESHOLD = 0.5  # of support, if the metadata have none
 
 
 # Options of LoRA that change nothing of what A and B mean, or that are said by the tensors themselves.
-_HARMLESS = {
+HARMLESS_OPTIONS = {
     *(
         "task_type",
         "peft_type",
@@ -113,7 +113,9 @@ def beyond_plain_lora(config: Mapping[str, Any]) -> list[str]:
     if (kind := config.get("peft_type", "LORA")) != "LORA":
         return [f"peft_type: {kind}"]
     defaults = LoraConfig().to_dict()  # type: ignore[no-untyped-call]  # not annotated
-    harmless = {key: value for key, value in config.items() if key in _HARMLESS or value in (None, False, {}, [], "")}
+    harmless = {
+        key: value for key, value in config.items() if key in HARMLESS_OPTIONS or value in (None, False, {}, [], "")
+    }
     beyond = {key: value for key, value in config.items() if key not in harmless and value != defaults.get(key)}
     if beyond.get("init_lora_weights") in ("gaussian", "eva"):  # others change the base too
         del beyond["init_lora_weights"]

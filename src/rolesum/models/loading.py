@@ -106,20 +106,31 @@ def load_model(
     adapter: str | Path | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    attach: bool = True,
 ) -> LoadedModel:
     """Load a base by catalog alias, hub id, GGUF file or local directory, with an adapter on it if one is given.
 
     Without a name, the base that the adapter was trained on, or the default model. `dtype` is float32, bfloat16 or
     auto (the one in which the device computes this model faster: see dtype_choice.py). Raises ModelError, or
     ResourceError where a download fails.
+
+    Without `attach`, `model` is the base alone: see generation/decoding/linear.py, which adds the adapter to it.
     """
-    return load_weights(load_prompt_model(path_or_alias, adapter), dtype=dtype, device=device)
+    return load_weights(load_prompt_model(path_or_alias, adapter), dtype=dtype, device=device, attach=attach)
 
 
 def load_weights(
-    prompt_model: PromptModel, *, dtype: str = "auto", device: str = "auto", quantize: str | None = None
+    prompt_model: PromptModel,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    quantize: str | None = None,
+    attach: bool = True,
 ) -> LoadedModel:
-    """Load the weights of a PromptModel. `quantize` is "4bit" for NF4 by bitsandbytes. Raises as load_model does."""
+    """Load the weights of a PromptModel. `quantize` is "4bit" for NF4 by bitsandbytes; `attach` as in load_model.
+
+    Raises as load_model does.
+    """
     chosen_device = pick_device(device)
     chosen_dtype = pick_dtype(dtype, chosen_device, prompt_model.config).dtype
     with quiet_transformers():
@@ -134,7 +145,7 @@ def load_weights(
         stop_ids=collect_stop_ids(prompt_model, model.generation_config, model.config),
         fingerprint=compute_fingerprint(model, prompt_model.path),
     )
-    if prompt_model.adapter is not None:
+    if prompt_model.adapter is not None and attach:
         loaded.model = attach_adapter(model, prompt_model.adapter, loaded.fingerprint, prompt_model.name)
     loaded.model.eval()
     return loaded

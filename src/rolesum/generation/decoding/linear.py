@@ -6,14 +6,17 @@ while PEFT runs them in float32, with a pass over the output for each operation.
 (tests/equality/test_int4_linear.py).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from rolesum.models.adapters import is_plain_lora
+from rolesum.file_state import unchanged_while_read
+from rolesum.models.adapters import attach_adapter, check_fingerprint, is_plain_lora
 from rolesum.models.int4_weights import GROUP, Int4Weight, one_thread, read_int4_weights
+from rolesum.models.plain_lora import LowRank, read_plain_lora
 from rolesum.models.prompt_model import LoadedModel
 
 # Up to this many rows the 4-bit product is faster than that in bfloat16, on two cores of an Intel Xeon with AMX (than
@@ -57,29 +60,52 @@ class _FastLinear:
         return out.view(*x.shape[:-1], len(self.weight))
 
 
-def use_fast_linear(loaded: LoadedModel) -> int:
+def prepare_for_generation(loaded: LoadedModel) -> None:
+    """Add the adapter of a model that was loaded without it, and let the linear layers of a CPU compute as above.
+
+    LoRA's matrices are merged into the weights of layers that have no 4-bit weights, in float32. For inference only: no
+    gradient is kept, and what is merged stays. Raises as attach_adapter and use_fast_linear do.
+    """
+    low_rank = None
+    if (adapter := loaded.adapter) is not None:
+        fix = f"load it with --model {loaded.metadata.get('base')}"
+        check_fingerprint(loaded.metadata, loaded.fingerprint, loaded.name, adapter, fix)
+        with unchanged_while_read(adapter, "run the same command again"):
+            low_rank = read_plain_lora(adapter, loaded.language_model)
+        if low_rank is None:
+            loaded.model = attach_adapter(loaded.language_model, adapter, loaded.fingerprint, loaded.name)
+            loaded.model.eval()
+    use_fast_linear(loaded, low_rank)
+
+
+def use_fast_linear(loaded: LoadedModel, low_rank: Mapping[str, LowRank] | None = None) -> int:
     """Let the linear layers of a model on a CPU compute as above; returns the number of those with 4-bit weights.
 
-    For inference only: nothing is kept for a backward, and LoRA's weights are read once. Models on other devices, in
-    other dtypes or quantized are left as they are, and so are layers that are more than a product with plain LoRA.
-    In float32 the weights change: export and train a model that was loaded anew.
+    `low_rank` is LoRA that the model does not have yet, by the name of its layer; where it is not used beside 4-bit
+    weights, it is merged, on all devices. For inference only: nothing is kept for a backward, and LoRA's weights are
+    read once. Models on other devices, in other dtypes or quantized are left as they are, and so are layers that are
+    more than a product with plain LoRA. In float32 the weights change: export and train a model that was loaded anew.
 
     Raises ModelError where the file of the 4-bit weights cannot be read.
     """
-    model = loaded.model
-    if loaded.device.type != "cpu" or model.dtype not in _DTYPES:
-        return 0
-    weights = read_int4_weights(loaded.path) if hasattr(torch, "_weight_int4pack_mm_for_cpu") else {}
-    has_lora = not isinstance(model, PreTrainedModel)
+    model, added = loaded.model, dict(low_rank or {})
+    has_product = hasattr(torch, "_weight_int4pack_mm_for_cpu")
+    weights: dict[str, Int4Weight] = {}
+    if loaded.device.type == "cpu" and model.dtype in _DTYPES and has_product:
+        weights = read_int4_weights(loaded.path)
     fast: dict[str, _FastLinear] = {}
+    has_peft = not isinstance(model, PreTrainedModel)
     for name, layer in loaded.language_model.named_modules():
-        if has_lora and is_plain_lora(layer):
+        if has_peft and loaded.device.type == "cpu" and model.dtype in _DTYPES and is_plain_lora(layer):
             fast[name] = _FastLinear(layer.base_layer, _low_rank(layer))
         elif type(layer) is nn.Linear and name in weights:
-            fast[name] = _FastLinear(layer, None)
+            found = added.pop(name, None)
+            fast[name] = _FastLinear(layer, found and _factors(found.a, found.b, layer.weight.dtype))
         else:
             continue
         layer.forward = fast[name]
+    for name, found in added.items():
+        found.merge_into(loaded.language_model.get_submodule(name))
     used = [name for name in weights if name in fast]
     with one_thread():
         for name in used:
@@ -88,7 +114,11 @@ def use_fast_linear(loaded: LoadedModel) -> int:
 
 
 def _low_rank(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """A' (in, rank) and s B' (rank, out) of a layer with LoRA, in the dtype of its base."""
+    """A' (in, rank) and s B' (rank, out) of a layer with LoRA by PEFT, in the dtype of its base."""
     name, dtype = layer.active_adapters[0], layer.base_layer.weight.dtype
     a, b = layer.lora_A[name].weight.detach(), layer.lora_B[name].weight.detach()
-    return a.T.to(dtype), (layer.scaling[name] * b.T).to(dtype)
+    return _factors(a, layer.scaling[name] * b, dtype)
+
+
+def _factors(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    return a.T.to(dtype), b.T.to(dtype)
