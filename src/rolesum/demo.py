@@ -18,6 +18,7 @@ from rolesum.evaluation.evaluated_run import write_evaluation
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report import ReportSystem, write_report
 from rolesum.generation import Decoding, summarize
+from rolesum.generation.factory import EngineSpec
 from rolesum.interrupts import Stopped
 from rolesum.recipe import Recipe
 from rolesum.recipe_loading import load_recipe
@@ -68,8 +69,6 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
 
     An earlier demo in `out` is replaced. Raises UsageError if `out` holds another run.
     """
-    from rolesum.generation.engines.transformers import TransformersEngine
-    from rolesum.models import load_model
     from rolesum.models.bundled_adapters import adapter_for
     from rolesum.training import Run, train
 
@@ -85,9 +84,8 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
     summaries: dict[str, list[RoleSummary]] = {}
 
     def evaluate_system(adapter: Path | None, label: str) -> None:
-        loaded = load_model(recipe.base, adapter=adapter, device=device)
-        engine = TransformersEngine(loaded)
-        details = {"system": label, "dtype": str(loaded.model.dtype), "device": str(loaded.device)}
+        engine = EngineSpec(model=recipe.base, adapter=adapter, device=device).open()
+        details = {"system": label, **engine.describe()}
         evaluation = evaluate(
             engine,
             test,
