@@ -77,7 +77,7 @@ def test_the_weights_are_the_files(kind, tmp_path):
 def test_torchs_product_is_that_of_the_weights(kind, dtype, tmp_path):
     (ours,) = written(tmp_path, kind)[0].values()
     x = torch.randn(5, COLUMNS, generator=torch.Generator().manual_seed(1)).to(dtype)
-    found = torch._weight_int4pack_mm_for_cpu(x, ours.for_product(), 32, ours.scales.to(dtype))
+    found = torch._weight_int4pack_mm_for_cpu(x, ours.packed, 32, ours.scales.to(dtype))
     expected = x.double() @ ours.dequantized(COLUMNS).double().T
     assert torch.allclose(found.double(), expected, rtol=2**-7 if dtype == torch.bfloat16 else 1e-5, atol=1e-3)
 

@@ -7,12 +7,17 @@ takes the same form, so that q is stored as it is; only s and z are rounded, to 
 Any other matrix is stored as the sum of two of that form, of which the second approximates the error of the first. The
 error of a weight is then at most 1/400 of the range of its group of 32, a third of that of 6 bits (Q6_K), for 5/8 of
 bfloat16's bytes.
+
+The file has them in the order in which torch's product reads them on this kind of processor, so that opening a model
+takes no time for them.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rolesum.console import log
 from rolesum.errors import ModelError, error_summary
 from rolesum.models.gguf_header import GGUFHeader, GGUFTensor
 
@@ -28,6 +34,7 @@ GROUP = 32  # weights that share a scale
 _LARGEST = 15  # q
 _MIDDLE = 8  # the q of a weight that is z
 _TINY = 1e-30  # instead of a scale of 0
+_ORDER = "order"  # the key of the file's metadata
 _ROWS = 256  # packed at a time: a multiple of the rows that the product reads together, which are 64 or fewer
 _SUPER_BLOCK = 256  # weights of a block of Q4_K
 # llama.cpp's names of the matrices of a block, and the modules of transformers that hold them.
@@ -52,8 +59,8 @@ Parts = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 class Int4Weight:
     """A matrix (out, in) as the sum of n matrices, which are concatenated along the columns to (out, n in).
 
-    `packed` (out, n in / 2) has two q in a byte, the even column in the low half. `scales` (n in / 32, out, 2) has s
-    and z in bfloat16.
+    `packed` (out, n in / 2) has two q in a byte, in the order in which torch's product reads them on this processor.
+    `scales` (n in / 32, out, 2) has s and z in bfloat16.
     """
 
     packed: torch.Tensor
@@ -63,24 +70,65 @@ class Int4Weight:
         """n, the number of matrices in the sum, where the matrix has this many columns."""
         return 2 * self.packed.shape[1] // columns
 
-    def for_product(self) -> torch.Tensor:
-        """The weights (out, n in / 2) as torch's 4-bit product takes them, in an order that depends on the processor.
-
-        torch packs them from q as int32, which is eight times as large: a few rows are packed at a time.
-        """
-        out = torch.empty_like(self.packed)
-        for rows in _slices(len(out)):
-            out[rows] = torch._convert_weight_to_int4pack_for_cpu(_unpacked(self.packed[rows]), 1)
-        return out
-
     def dequantized(self, columns: int) -> torch.Tensor:
         """The weights (out, in) in float32, where the matrix has this many columns."""
-        out = torch.empty(len(self.packed), columns)
+        return _dequantized(self.scales, columns, lambda rows: _reordered_back(self.packed[rows]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantized:
+    """The same with `q` (out, n in), uint8, in the order of the matrix."""
+
+    q: torch.Tensor
+    scales: torch.Tensor
+
+    def dequantized(self, columns: int) -> torch.Tensor:
+        return _dequantized(self.scales, columns, lambda rows: self.q[rows])
+
+    def packed(self) -> Int4Weight:
+        """torch packs q as int32, which is eight times as large: a few rows are packed at a time."""
+        out = torch.empty(len(self.q), self.q.shape[1] // 2, dtype=torch.uint8)
         for rows in _slices(len(out)):
-            scale, offset = self.scales[:, rows].float().permute(2, 1, 0).unsqueeze(-1)  # (rows, n in / 32, 1) each
-            q = _unpacked(self.packed[rows]).view(len(scale), -1, GROUP) - _MIDDLE
-            out[rows] = (q * scale + offset).view(len(scale), -1, columns).sum(1)
-        return out
+            out[rows] = torch._convert_weight_to_int4pack_for_cpu(self.q[rows].int(), 1)
+        return Int4Weight(out, self.scales)
+
+
+def _dequantized(scales: torch.Tensor, columns: int, q_of: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+    out = torch.empty(scales.shape[1], columns)
+    for rows in _slices(len(out)):
+        scale, offset = scales[:, rows].float().permute(2, 1, 0).unsqueeze(-1)  # (rows, n in / 32, 1) each
+        q = q_of(rows).float().view(len(scale), -1, GROUP) - _MIDDLE
+        out[rows] = (q * scale + offset).view(len(scale), -1, columns).sum(1)
+    return out
+
+
+def _reordered_back(packed: torch.Tensor) -> torch.Tensor:
+    """q (rows, columns), uint8, of some rows that were packed together."""
+    q = torch.empty(2 * packed.numel(), dtype=torch.uint8)
+    q[_order(len(packed), 2 * packed.shape[1])] = _halves(packed)
+    return q.view(len(packed), -1)
+
+
+@lru_cache(maxsize=4)
+def _order(rows: int, columns: int) -> torch.Tensor:
+    """Which element of a matrix stands at each place of _halves: found by packing the digits of the places."""
+    places = torch.arange(rows * columns, dtype=torch.int32).view(rows, columns)
+    order = torch.zeros(rows * columns, dtype=torch.int64)
+    for shift in range(0, (rows * columns - 1).bit_length(), 4):
+        digits = _halves(torch._convert_weight_to_int4pack_for_cpu((places >> shift) & _LARGEST, 1))
+        order += digits.long() << shift
+    return order
+
+
+def _halves(packed: torch.Tensor) -> torch.Tensor:
+    """The low and the high halves of all bytes, as one row."""
+    return torch.stack([packed & _LARGEST, packed >> 4], -1).flatten()
+
+
+def _order_name() -> str:
+    """Tells the order in which torch packs on this processor from others."""
+    order = _order(_ROWS, 4 * GROUP)
+    return hashlib.sha256(order.numpy().tobytes()).hexdigest()[:16]
 
 
 @contextmanager
@@ -102,19 +150,6 @@ def _slices(rows: int) -> Iterator[slice]:
     return (slice(start, min(rows, start + _ROWS)) for start in range(0, rows, _ROWS))
 
 
-def _unpacked(packed: torch.Tensor) -> torch.Tensor:
-    """q (out, in) from 0 to 15, int32, from packed bytes (out, in / 2)."""
-    q = torch.empty(*packed.shape, 2, dtype=torch.int32)
-    torch.bitwise_and(packed, 15, out=q[..., 0])
-    torch.bitwise_right_shift(packed, 4, out=q[..., 1])
-    return q.flatten(1)
-
-
-def _packed(q: torch.Tensor) -> torch.Tensor:
-    """Packed bytes (out, in / 2) from q (out, in), both uint8."""
-    return q[:, 0::2] | (q[:, 1::2] << 4)
-
-
 def write_int4_weights(header: GGUFHeader, model: torch.nn.Module, directory: Path) -> None:
     """Write INT4_FILE with the matrices of the linear layers of `model`, which was converted from the file.
 
@@ -133,24 +168,30 @@ def write_int4_weights(header: GGUFHeader, model: torch.nn.Module, directory: Pa
             weight = _read(header, of_file[name]) if name in of_file else None
             if weight is None or not _agrees(weight, layer.weight):
                 weight = _sum_of_two(layer.weight.detach())
-            found |= {f"{name}.packed": weight.packed, f"{name}.scales": weight.scales}
-    if found:
-        (directory / INT4_FILE).parent.mkdir()
-        save_file(found, directory / INT4_FILE)
+            found |= {f"{name}.packed": weight.packed().packed, f"{name}.scales": weight.scales}
+        if found:
+            (directory / INT4_FILE).parent.mkdir()
+            save_file(found, directory / INT4_FILE, {_ORDER: _order_name()})
 
 
 def read_int4_weights(directory: Path) -> dict[str, Int4Weight]:
     """The matrices of INT4_FILE by the names of their modules; empty where there is no such file.
 
-    Raises ModelError where it cannot be read.
+    Empty too, with a line in the log, where it was written on another kind of processor. Raises ModelError where it
+    cannot be read.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     file = directory / INT4_FILE
     if not file.is_file():
         return {}
     try:
+        with safe_open(file, "pt") as opened:
+            order = (opened.metadata() or {}).get(_ORDER)
+        if order != _order_name():
+            log(f"{file} is of another kind of processor and not used: delete {directory}, and it is made anew")
+            return {}
         stored = load_file(file)
     except (OSError, SafetensorError) as error:
         fix = f"delete the directory {directory}, and the model is fetched again"
@@ -165,20 +206,20 @@ def _matrices(header: GGUFHeader) -> dict[str, GGUFTensor]:
     return {f"model.layers.{match[1]}.{_MODULES[match[2]]}": one for match, one in matched if match}
 
 
-def _read(header: GGUFHeader, tensor: GGUFTensor) -> Int4Weight:
+def _read(header: GGUFHeader, tensor: GGUFTensor) -> _Quantized:
     """A tensor of the file."""
     rows, columns = tensor.shape
     raw = np.memmap(header.path, np.uint8, "r", header.data_start + tensor.offset, (tensor.bytes,))
     numbers, scale, offset = _PARTS[tensor.quantization](np.asarray(raw))
     pairs = np.stack([scale.reshape(rows, -1).T, offset.reshape(rows, -1).T], axis=-1)
     q = torch.from_numpy(numbers.reshape(rows, columns))
-    return Int4Weight(_packed(q), torch.from_numpy(pairs).to(torch.bfloat16).contiguous())
+    return _Quantized(q, torch.from_numpy(pairs).to(torch.bfloat16).contiguous())
 
 
-def _sum_of_two(weight: torch.Tensor) -> Int4Weight:
+def _sum_of_two(weight: torch.Tensor) -> _Quantized:
     """Quantize a matrix to 4 bits, then its error: each to 16 values between the least and the largest of 32."""
     out, columns = weight.shape
-    packed = torch.empty(out, columns, dtype=torch.uint8)
+    q_of_all = torch.empty(out, 2 * columns, dtype=torch.uint8)
     scales = torch.empty(2 * columns // GROUP, out, 2, dtype=torch.bfloat16)
     for rows in _slices(out):
         left = weight[rows].float().view(-1, columns // GROUP, GROUP)
@@ -193,12 +234,12 @@ def _sum_of_two(weight: torch.Tensor) -> Int4Weight:
             terms.append(q.to(torch.uint8).flatten(1))
             places = slice(term * columns // GROUP, (term + 1) * columns // GROUP)
             scales[places, rows] = torch.stack([scale, offset], -1).transpose(0, 1)
-        packed[rows] = _packed(torch.cat(terms, 1))
-    return Int4Weight(packed, scales)
+        q_of_all[rows] = torch.cat(terms, 1)
+    return _Quantized(q_of_all, scales)
 
 
-def _agrees(ours: Int4Weight, stored: torch.Tensor) -> bool:
-    if tuple(stored.shape) != (len(ours.packed), 2 * ours.packed.shape[1]):
+def _agrees(ours: _Quantized, stored: torch.Tensor) -> bool:
+    if stored.shape != ours.q.shape:
         return False
     both = ours.dequantized(stored.shape[1]), stored.detach().float()
     made, theirs = (one.view(len(stored), -1, GROUP) for one in both)

@@ -40,7 +40,7 @@ class _FastLinear:
 
         A float32 weight, read from bfloat16, is replaced by their exact values; so are embeddings tied to the head.
         """
-        self.packed = weight.for_product()
+        self.packed = weight.packed
         self.scales = weight.scales.to(self.weight.dtype)
         self.terms = weight.terms(self.weight.shape[1])
         if self.weight.dtype == torch.float32:
