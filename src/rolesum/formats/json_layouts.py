@@ -55,7 +55,8 @@ class Layout:
             epoch, epoch_ms, epoch_us, text, or auto.
         only: Path -> the values that a turn has there, if it has one; other turns are dropped as the system's.
         is_speech: Whether consecutive turns of one speaker are pieces of one.
-        is_custom: Whether a user has named the paths: roles are then as written, and turns in the order of the file.
+        is_ordered: Whether the turns stay in their order, whatever their times.
+        is_custom: Whether a user has named the paths: roles are then as written.
         clean: Makes the words of a turn, and the name of a speaker, from what is written.
     """
 
@@ -76,6 +77,7 @@ class Layout:
     summary: str = ""
     only: Mapping[str, frozenset[Any]] = field(default_factory=dict)
     is_speech: bool = False
+    is_ordered: bool = False
     is_custom: bool = False
     clean: Callable[[str], str] = one_line
 
@@ -234,7 +236,7 @@ def _dialogue(layout: Layout, part: Any, entries: Sequence[Any], identity: str, 
     turns = [Turn(label, text, when) for label, text, (_, when) in zip(labels, texts, times, strict=True)]
     if not turns:
         return no_turns(place_of_id)
-    if not layout.is_custom:
+    if not layout.is_ordered:
         turns = in_order_of_time(turns, [start for start, _ in times])
     summaries = [text for one in values_at(part, layout.summary) if layout.summary and (text := _text(one).strip())]
     return Dialogue(

@@ -156,7 +156,14 @@ def _heads(lines: Sequence[_Line]) -> set[int]:
     if not shapes:
         return set()
     shape = shapes.most_common(1)[0][0]
-    places = [place for place, line in enumerate(lines) if line.is_head and line.shape == shape]
+    counts = Counter(line.speaker for line in lines if line.is_head)
+    places = [
+        place
+        for place, line in enumerate(lines)
+        if line.is_head and line.shape == shape and (counts[line.speaker] > 1 or _may_stand_alone(line))
+    ]
+    if not places:
+        return set()
     spoken = sum(place + 1 < len(lines) and not lines[place + 1].is_head for place in places)
     labels = Counter(line.speaker for line in lines if line.is_labeled)
     rivals = sum(count for count in labels.values() if count > 1)
@@ -175,6 +182,12 @@ def _heads(lines: Sequence[_Line]) -> set[int]:
     if len(places) > 1 and all(lines[place].after_blank for place in places[1:3]):
         places = [place for place in places if lines[place].after_blank or place == places[0]]
     return {lines[place].number for place in places}
+
+
+def _may_stand_alone(line: _Line) -> bool:
+    """Whether the name of a head that no other head has is one: "Nadia B.", not "Nadia added Tom to the group."."""
+    last = line.speaker.split()[-1]
+    return line.kind is not Kind.DOUBTFUL and not (last.endswith(".") and last[:1].islower())
 
 
 def _labeled(lines: Sequence[_Line]) -> set[int]:
