@@ -44,6 +44,7 @@ _SPEAKER_WORDS = {
 }
 # A cue's id as a person's name: perhaps behind a number, in quotes, and before the person's number (Webex).
 _ID_NAME = re.compile(r'(?:\d+[\s.:-]+)?(?P<quote>")?(?P<name>[^\W\d_][^"<>:/]{0,80}?)(?(quote)")(?:\s*\(\d+\))?')
+_SPEECH_BEHIND = re.compile(r"-->\s*[\d:.,]+[\])]?\s+(?!\w{1,10}:\S)\S")  # settings such as "align:start" are none
 _TEAMS_TIMING = re.compile(r"\s*\d:\d:\d{1,2}\.\d+\s*-->")  # without leading zeros
 
 
@@ -69,6 +70,8 @@ def read_vtt(source: Source) -> Iterator[Dialogue | Problem]:
 
 def matches_srt(source: Source) -> bool:
     begin = [line.strip() for line in source.lines if line.strip()][:2]
+    if begin and _SPEECH_BEHIND.search(begin[0]):  # a transcript whose lines begin with times
+        return False
     return bool(begin) and (bool(TIMING.match(begin[0])) or (begin[0].isdigit() and bool(TIMING.match(begin[-1]))))
 
 
