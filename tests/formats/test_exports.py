@@ -168,6 +168,23 @@ def test_a_name_that_no_tab_ends_is_what_all_messages_of_a_sender_begin_with():
     ]
 
 
+def test_notices_of_messenger_are_dropped_and_speech_like_them_is_not():
+    texts = ["Reacted \u2764 to your message", "Tom Field sent an attachment.", "I left the group", "The call ended."]
+    messages = [{"sender_name": "Tom Field", "timestamp_ms": 1, "content": text} for text in texts]
+    assert said({"messages": messages}) == [("Tom Field", "I left the group")]
+
+
+def test_a_deleted_account_of_telegram_is_a_speaker_without_a_role():
+    message = {"type": "message", "date": "2023-03-12T22:01:05", "from": None, "from_id": "user2", "text": "Hi"}
+    (dialogue,) = read_dialogues(source({"messages": [message]}))
+    assert (dialogue.turns[0].speaker, dialogue.roles) == ("Deleted Account (user2)", {})
+
+
+def test_utterances_of_deepgram_need_nothing_else():
+    utterances = [{"start": place, "transcript": "Hi", "speaker": place} for place in (0, 1)]
+    assert said({"results": {"utterances": utterances}}) == [("Speaker 0", "Hi"), ("Speaker 1", "Hi")]
+
+
 def test_paths_map_any_other_json():
     value = {
         "data": {"items": [{"who": {"name": "Ann"}, "body": "Hi", "at": 2.5}, {"who": {"name": "Tom"}, "body": "Oh"}]}

@@ -11,6 +11,14 @@ from rolesum.formats.turns import one_line
 _BREAK = re.compile(r"<(?:br|/p|/div|/li|/h\d|/tr|/blockquote)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
 _CITATION = re.compile(r"\ue200[^\ue201]*\ue201|【\d+[^【】]{0,60}】")
+_NAME = r"(?!(?:I|We|He|She|They|It)\b)[^\W\d_a-z][^\s,]*(?: [^\W\d_a-z][^\s,]*){0,3}"
+_MESSENGER_NOTICE = re.compile(
+    rf"(?:{_NAME} )?[Rr]eacted .{{1,12}} to your message|"
+    rf"{_NAME} (?:sent an attachment|liked a message|missed your (?:video )?call|called you|left the group|"
+    rf"(?:started|joined) (?:a|the) (?:video )?(?:chat|call))\.?|"
+    rf"{_NAME} (?:named the group|set the (?:nickname for|emoji to)|changed the (?:group photo|theme))\b.{{0,80}}|"
+    r"The (?:video )?(?:call|chat) ended\.?|You are now connected on Messenger\.?"
+)
 _DISCORD_SPOKEN = frozenset(
     {"Default", "Reply", "ThreadStarterMessage", "ChatInputCommand", "ContextMenuCommand", 0, 19, 20, 23}
 )
@@ -27,6 +35,14 @@ def _mended(text: str) -> str:
         return one_line(text.encode("latin-1").decode("utf-8"))
     except UnicodeError:
         return one_line(text)
+
+
+def _telegram_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Telegram: the messages; a deleted account, which has an id and no name, is called so."""
+    return [
+        one if one.get("from") or not one.get("from_id") else {**one, "from": f"Deleted Account ({one['from_id']})"}
+        for one in value["messages"]
+    ]
 
 
 def _chatgpt_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -78,9 +94,9 @@ _LAYOUTS = (
             "type messages.0.date messages.0.text",
         ),
         within=("chats.list.*",),
-        turns=("messages.*",),
+        turns=_telegram_turns,
         text=("text",),
-        speaker=("from", "from_id"),
+        speaker=("from",),
         time=(("date", "text"),),
         only={"type": frozenset({"message"})},
         identity=("id",),
@@ -99,6 +115,7 @@ _LAYOUTS = (
             "call_duration": frozenset({None}),
         },
         identity=("thread_path", "threadName"),
+        notice=_MESSENGER_NOTICE,
         clean=_mended,
     ),
     Layout(

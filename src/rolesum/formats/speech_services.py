@@ -114,7 +114,7 @@ _LAYOUTS = (
     Layout(
         name="deepgram",
         description="Deepgram's JSON: {results: {utterances, channels: [{alternatives: [{words, paragraphs}]}]}}",
-        marks=("results.channels.0.alternatives",),
+        marks=("results.channels.0.alternatives", "results.utterances.0.transcript"),
         within=("result",),  # of its libraries
         turns=_deepgram_turns,
         text=("text",),
