@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Extras whose code has tests; vLLM needs a GPU.
+EXTRAS := llamacpp,llamafactory,moverscore,openai,parquet,qlora,ray,server,zstd
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Three workers, each on one thread: most tests train models of a few thousand weights, and some wait for processes
 # that they started, so that two cores have work for three. A worker
 # that has nothing left takes over half of what the other has.
@@ -26,8 +29,9 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) 'pip>=25.1' # the first that knows dependency groups
+	$(PIP) torch==2.13.0
+	$(PIP) --constraint constraints.txt --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 demo: $(READY)

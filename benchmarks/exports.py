@@ -18,7 +18,9 @@ from rolesum.models.adapters import save_adapter
 from rolesum.models.export.exporter import export
 from rolesum.models.export.gguf import export_gguf
 from rolesum.models.loading import load_model
-from rolesum.models.tiny import CONFIGS, write_tiny_checkpoint
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from helpers.tiny_checkpoints import CONFIGS, write_tiny_checkpoint
 
 NAME = "exports"
 RANK, SCALE = 8, 0.02

@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,6 +29,7 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import ReadOptions, read_dialogues
+from rolesum.generation.composing import compose
 from rolesum.generation.engine import Decoding, Generation
 from rolesum.generation.rerank import best_text, get_reranker
 from rolesum.generation.support import SupportFinder, open_verifier, statements
@@ -37,7 +38,7 @@ from rolesum.metrics.scorers import default_scorer, score
 from rolesum.models.adapter_metadata import verify_threshold
 
 NAME = "rerank"
-GREEDY, SUPPORT, ALL_ROLES = "greedy", "support", "all"
+GREEDY, SUPPORT, COMPOSE, ALL_ROLES = "greedy", "support", "compose", "all"
 CHOICES = ("mbr", "checks", "likeliest")
 NUMBERS = (4, 8)
 AT_ONCE = 4  # dialogues that are sampled together
@@ -54,7 +55,7 @@ class Sampled:
 
     def lowest(self, text: str, dialogue: Dialogue) -> float:
         """The lowest support of a text's statements; one that could not be verified counts as 0, as no statement."""
-        return min((self.support[one] or 0.0 for one in statements(text, dialogue)), default=0.0)
+        return min((self.support.get(one) or 0.0 for one in statements(text, dialogue)), default=0.0)
 
 
 def main() -> int:
@@ -66,7 +67,7 @@ def main() -> int:
     sampled = {one.id: _read(options.work, one.id) for one in dialogues}
     rows = []
     for system in systems():
-        predictions = list(_predictions(system, dialogues, sampled))
+        predictions = list(_predictions(system, dialogues, sampled, made["threshold"]))
         lines = (json.dumps(one.as_json(), ensure_ascii=False) + "\n" for one in predictions)
         atomic_write_text(options.work / f"{system}.jsonl", "".join(lines))
         rows += list(_rows(system, predictions, dialogues, sampled, made["threshold"]))
@@ -80,15 +81,17 @@ def main() -> int:
 
 def systems() -> list[str]:
     """The names of the ways: greedy, then each way of choosing with the number of samples."""
-    return [GREEDY, *(f"{way}-{number}" for number in NUMBERS for way in (SUPPORT, *CHOICES))]
+    return [GREEDY, *(f"{way}-{number}" for number in NUMBERS for way in (SUPPORT, COMPOSE, *CHOICES))]
 
 
-def choose(system: str, dialogue: Dialogue, role: str, sampled: Sampled) -> Generation:
+def choose(system: str, dialogue: Dialogue, role: str, sampled: Sampled, threshold: float) -> Generation:
     """What a system writes for a role of a dialogue."""
     if system == GREEDY:
         return sampled.greedy
     way, _, number = system.rpartition("-")
     texts = sampled.samples[: int(number)]
+    if way == COMPOSE:
+        return replace(texts[0], text=compose(dialogue, [one.text for one in texts], sampled.support, threshold))
     if way != SUPPORT:
         return texts[get_reranker(way)(dialogue, role, texts)]
 
@@ -100,11 +103,11 @@ def choose(system: str, dialogue: Dialogue, role: str, sampled: Sampled) -> Gene
 
 
 def _predictions(
-    system: str, dialogues: Sequence[Dialogue], sampled: Mapping[str, Mapping[str, Sampled]]
+    system: str, dialogues: Sequence[Dialogue], sampled: Mapping[str, Mapping[str, Sampled]], threshold: float
 ) -> Iterator[Prediction]:
     for dialogue in dialogues:
         for role, one in sampled[dialogue.id].items():
-            chosen = choose(system, dialogue, role, one)
+            chosen = choose(system, dialogue, role, one, threshold)
             references = tuple(dialogue.summaries[role])
             yield Prediction(dialogue.id, role, chosen.text, references, chosen.tokens, chosen.finish_reason)
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from helpers.tiny_checkpoints import write_tiny_checkpoint
 from rolesum.cli.main import app
 from rolesum.training.metrics_file import read_metrics
 
@@ -20,9 +21,9 @@ def settings(**values):
     return [word for key, value in values.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
 
 
-def whole_way(folder, train, test, limit, budget, tokenizer=()):
+def whole_way(folder, train, test, limit, budget, tokenizer=None):
     base, run = folder / "base", folder / "run"
-    rolesum("models", "tiny", "baichuan2-7b", base, *tokenizer)
+    write_tiny_checkpoint("baichuan2-7b", base, tokenizer)
     rolesum("data", "check", train)
     # As the recipe says, but for less: one small batch a step, float32, and no warm-up of a share of 20 steps.
     less = settings(
@@ -56,6 +57,6 @@ def test_on_the_bundled_dialogues(tmp_path):
 
 @pytest.mark.slow
 def test_on_csds_with_the_real_tokenizer(tmp_path, shared):
-    tokenizer = ("--tokenizer", shared / "tokenizers" / "baichuan2-7b" / "tokenizer.model")
+    tokenizer = shared / "tokenizers" / "baichuan2-7b" / "tokenizer.model"
     csds = shared / "data" / "csds"
     whole_way(tmp_path, csds / "val_reconstructed.json", csds / "test.json", 44, 1024, tokenizer)

@@ -209,7 +209,7 @@ def test_score_prints_the_recipes_name_the_libraries_and_the_figures(call, file)
     file("gold.txt", ENGLISH)
     done = call("score", "--scorer", "samsum", "--predictions", "made.txt", "--references", "gold.txt")
     assert done.returncode == 0
-    assert "scorer samsum v1 (rouge-score 0.1.2, sacrebleu" in done.stdout
+    assert "scorer samsum v1 (equal to rouge-score 0.1.2 and sacrebleu 2; nltk" in " ".join(done.stdout.split())
     row = next(line for line in done.stdout.splitlines() if "summary" in line)
     assert " 2 " in row
     assert row.split().count("50") == 4  # two summaries are too few for digits behind the point
@@ -224,7 +224,7 @@ def test_score_gives_the_same_as_json(call, file):
     assert (found["scorer"], found["scorer_version"], found["pairs"]) == ("csds", 2, 2)
     assert found["means"] == {"rouge1": 100, "rouge2": 100, "rougeLsum": 100, "bleu": 100, "chrf": 100}
     assert "rouge1" not in found["intervals"]  # of two equal figures there is none
-    assert set(found["libraries"]) == {"rouge-score", "sacrebleu"}
+    assert (found["libraries"], found["equal_to"]) == ({}, ["rouge-score 0.1.2", "sacrebleu 2"])
 
 
 def test_score_refuses_texts_in_a_language_that_the_scorer_misjudges_with_exit_code_3(call, file):

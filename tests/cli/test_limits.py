@@ -64,7 +64,6 @@ WRITING = [
     ("data convert in.jsonl out.jsonl", "out.jsonl"),
     ("evaluate --data sample:en-test --engine lead-3 --out out", "predictions.jsonl"),
     ("export MODEL --to merged --out out --device cpu", "out"),
-    ("models tiny baichuan2-7b out", "out"),
 ]
 
 

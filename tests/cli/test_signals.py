@@ -63,7 +63,6 @@ READING = [
     "evaluate --engine lead-3 --data PIPE --out out",
     "evaluate --predictions PIPE --data sample:en-test --out out",
     "score --scorer samsum --predictions PIPE --references PIPE",
-    "models tokens PIPE --models smollm2-135m",
 ]
 
 

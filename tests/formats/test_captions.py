@@ -131,6 +131,21 @@ def test_a_long_sentence_before_a_colon_is_no_label():
     assert said(captions(("", "Anna: hi"), ("", f"Tom: hello\n{text}"))) == [("Anna", "hi"), ("Tom", f"hello {text}")]
 
 
+def test_a_clock_beside_a_name_in_captions_is_no_part_of_it():
+    assert said_in("captions/vtt_clock.vtt") == [("Nadia", "parcel late"), ("Tom", "sorry")]
+
+
+def test_a_name_that_stands_once_is_a_speaker_where_every_cue_has_one():
+    company = "Ann Brook (Customer Success, ACME Parcels GmbH & Co. KG)"
+    assert said(captions(("", f"{company}: one"), ("", "Tom: two"), ("", f"{company}: three"))) == [
+        (company, "one"),
+        ("Tom", "two"),
+        (company, "three"),
+    ]
+    found = said(captions(("", "(Ann Brook) one"), ("", "(Tom Field) two"), ("", "(Ann Brook) three (laughs)")))
+    assert found == [("Ann Brook", "one"), ("Tom Field", "two"), ("Ann Brook", "three (laughs)")]
+
+
 def test_sbv_captions_are_read():
     assert said_in("captions/labels.sbv") == [("Nadia", "My parcel has not come."), ("Tom", "I will look.")]
 

@@ -44,7 +44,10 @@ def test_a_file_of_several_chats_is_a_dialogue_each():
 @pytest.mark.parametrize(
     ("name", "dropped"),
     [
+        ("chatgpt.json", {"system": 2}),
+        ("kakao_mac.csv", {"system": 1, "media": 1}),
         ("kakao_pc.txt", {"system": 1, "media": 1}),
+        ("line_group.txt", {"system": 1, "media": 1}),
         ("line.txt", {"system": 1, "media": 1}),
         ("discordce.txt", None),
         ("telegram_all.json", {"system": 1, "media": 1}),
@@ -59,6 +62,11 @@ def test_what_no_one_wrote_and_what_has_no_words_is_dropped_and_counted(name, dr
 @pytest.mark.parametrize(
     ("name", "times"),
     [
+        ("chatgpt.json", ["2023-03-12T22:01:05+00:00", "2023-03-12T22:02:05+00:00"]),
+        ("deepgram_paragraphs.json", ["00:00:00.100", "00:00:02.500"]),
+        ("assemblyai_paragraphs.json", ["00:00:00.250", "00:00:02.100"]),
+        ("kakao_mac.csv", ["2023-03-12 22:01:05", "2023-03-12 22:02:10"]),
+        ("line_spaces.txt", ["Sun, 3/12/2023 10:01 PM", "Sun, 3/12/2023 10:02 PM"]),
         ("messenger.json", ["2023-03-12T22:01:05+00:00", "2023-03-12T22:02:05+00:00"]),
         ("line_ja.txt", ["2023/03/12(日) 午後10:01", "2023/03/13(月) 午前8:02"]),
         ("wechat.txt", ["2023-03-12 22:01", "2023-03-12 22:02"]),
@@ -118,6 +126,63 @@ def test_no_format_takes_the_file_of_another_for_its_own(form):
 def test_other_lines_with_times_are_of_no_chat_app(text):
     names = {"line", "kakaotalk", "qq", "wechat", "discord"}
     assert not [name for name in names if FORMATS[name].matches(Source("x.txt", text))]
+
+
+def test_a_chatgpt_conversation_without_a_current_node_is_its_last_answers():
+    def node(parent, *children, **message):
+        said = message and {"author": {"role": message["who"]}, "content": {"parts": [message["text"]]}}
+        return {"parent": parent, "children": list(children), "message": said or None}
+
+    nodes = {
+        "r": node(None, "u"),
+        "u": node("r", "a", "b", who="user", text="Hi"),
+        "a": node("u", who="assistant", text="No."),
+        "b": node("u", who="assistant", text="Yes."),
+    }
+    assert said([{"mapping": nodes, "create_time": 1}]) == [("user", "Hi"), ("assistant", "Yes.")]
+    loop = {"u": node("b", "b", who="user", text="Hi"), "b": node("u", "u", who="assistant", text="Yes.")}
+    assert len(said([{"mapping": loop, "current_node": "b"}])) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2023.03.12 Sunday\n22:01 Nadia: hello\n22:02 Tom: hi",
+        "2023.03.12 Sunday\n22:01 Nadia\nhello\n22:02 Tom\nhi",
+        "22:01 Nadia hello\n22:02 Tom hi",
+        "Agenda of Sunday\n22:01 we begin\n22:02 we end",
+    ],
+)
+def test_times_and_words_without_lines_own_days_are_no_chat_of_line(text):
+    assert not FORMATS["line"].matches(Source("x.txt", text))
+
+
+def test_a_name_that_no_tab_ends_is_what_all_messages_of_a_sender_begin_with():
+    text = "2023.03.12 Sunday\n22:01 Ann B. hi\n22:02 Tom hi there\n22:03 Ann B. ok\n22:04 Tom hi again"
+    (dialogue,) = read_dialogues(Source("x.txt", text))
+    assert [(turn.speaker, turn.text) for turn in dialogue.turns] == [
+        ("Ann B.", "hi"),
+        ("Tom", "hi there"),
+        ("Ann B.", "ok"),
+        ("Tom", "hi again"),
+    ]
+
+
+def test_notices_of_messenger_are_dropped_and_speech_like_them_is_not():
+    texts = ["Reacted \u2764 to your message", "Tom Field sent an attachment.", "I left the group", "The call ended."]
+    messages = [{"sender_name": "Tom Field", "timestamp_ms": 1, "content": text} for text in texts]
+    assert said({"messages": messages}) == [("Tom Field", "I left the group")]
+
+
+def test_a_deleted_account_of_telegram_is_a_speaker_without_a_role():
+    message = {"type": "message", "date": "2023-03-12T22:01:05", "from": None, "from_id": "user2", "text": "Hi"}
+    (dialogue,) = read_dialogues(source({"messages": [message]}))
+    assert (dialogue.turns[0].speaker, dialogue.roles) == ("Deleted Account (user2)", {})
+
+
+def test_utterances_of_deepgram_need_nothing_else():
+    utterances = [{"start": place, "transcript": "Hi", "speaker": place} for place in (0, 1)]
+    assert said({"results": {"utterances": utterances}}) == [("Speaker 0", "Hi"), ("Speaker 1", "Hi")]
 
 
 def test_paths_map_any_other_json():

@@ -58,6 +58,13 @@ TEXTS = [
     ("names in brackets", "x.srt", lambda n: "".join(f"{i}\n{CUE}\n[Ann {i}] b\n\n" for i in range(n)), 3_000),
     ("spaces in an id", "x.vtt", lambda n: f"WEBVTT\n\na{' ' * n}b\n{CUE}\nA b\n", 10_000),
     ("spaces in a LINE head", "x.txt", lambda n: f"[LINE] x\n10:01\tA\thi\n10:02\t{' ' * n}x", 50_000),
+    (
+        "names of a LINE group",
+        "x.txt",
+        lambda n: "2023.03.12 Sun\n" + "".join(f"10:01 a{i} b\n" for i in range(n)) + "10:01 c d\n" * n,
+        3_000,
+    ),
+    ("a name of many words", "x.txt", lambda n: "2023.03.12 Sun\n" + f"10:01 {'a ' * n}b\n" * 3, 20_000),
     ("days without messages", "x.txt", lambda n: "消息对象:a\n2023-03-12 22:01:05 a\n" + "=====\n" * n + "x", 50_000),
     (
         "tags without an end",

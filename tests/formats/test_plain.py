@@ -1,8 +1,8 @@
 import pytest
 
 from rolesum.dialogue import Turn
-from rolesum.errors import Problem
-from rolesum.formats import ReadOptions, Source, parse_dialogues
+from rolesum.errors import DataError, Problem
+from rolesum.formats import ReadOptions, Source, parse_dialogues, sniff_format
 from rolesum.formats.speech_text import parse_speech
 
 
@@ -71,3 +71,9 @@ def test_a_clock_time_in_brackets_is_never_part_of_a_speakers_label():
 def test_every_kind_of_line_end_parts_turns(end):
     speech = parse_speech(f"Anna: hi{end}{end}Tom: yo{end}")
     assert (speech.turns, speech.stray) == ([Turn("Anna", "hi"), Turn("Tom", "yo")], [])
+
+
+def test_a_line_of_a_time_and_a_sentence_is_no_head():
+    text = "22:00 Nadia added Tom to the group.\n22:01 Nadia My parcel has not come.\n22:02 Tom I will look."
+    with pytest.raises(DataError, match="no known format"):
+        sniff_format(Source("x.txt", text))

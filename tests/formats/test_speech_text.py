@@ -285,3 +285,32 @@ def test_times_are_written_with_the_turns():
 def test_a_table_of_turns_may_have_times():
     (dialogue,) = read_dialogues(Source("t.csv", "speaker,time,text\nAnna,10:02,hi\nTom,10:03,yo\n"))
     assert dialogue.turns == (Turn("Anna", "hi", "10:02"), Turn("Tom", "yo", "10:03"))
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        ("Chat started on 12 March 2023, 10:01 PM\n(10:01 PM) Ann: Hello\n(10:02 PM) Tom: Hi", {"header": 1}),
+        ("(10:01 PM) Ann: Hello\n(10:02 PM) *** Tom joined the chat ***\n(10:02 PM) Tom: Hi", {"system": 1}),
+        ("Chat Transcript\nVisitor: Ann B.\nOperator: Tom\n\n[10:01] Ann: Hello\n[10:02] Tom: Hi", {"header": 3}),
+        ("Transcript\n\nAnn  0:03\nHello\n\nTom  0:09\nHi\n\nAnn stopped transcription", {"header": 1, "footer": 1}),
+        ("00:00:03.120 --> 00:00:07.000 Ann: Hello\n00:00:08.500 --> 00:00:10.000 Tom: Hi", {}),
+    ],
+)
+def test_what_a_program_writes_around_and_between_turns_is_dropped(text, dropped):
+    (dialogue,) = read_dialogues(Source("x.txt", text))
+    assert [(turn.speaker, turn.text) for turn in dialogue.turns] == [("Ann", "Hello"), ("Tom", "Hi")]
+    assert dialogue.meta == ({"dropped": dropped} if dropped else {})
+
+
+def test_what_is_said_of_a_recording_stays():
+    text = "Ann: Hello\nTom: I stopped the recording"
+    assert [turn.text for turn in parse_speech(text).turns] == ["Hello", "I stopped the recording"]
+
+
+def test_names_without_capitals_stand_over_speech_too():
+    found = parse_speech("主持人 00:03\n你好\n\n嘉宾 00:09\n您好").turns
+    assert [(turn.speaker, turn.time, turn.text) for turn in found] == [
+        ("主持人", "00:03", "你好"),
+        ("嘉宾", "00:09", "您好"),
+    ]

@@ -139,3 +139,13 @@ def test_a_bare_list_of_segments_is_one_dialogue():
 @pytest.mark.parametrize("path", sorted((ASSETS / "whisper").iterdir()), ids=lambda path: path.stem)
 def test_every_dialect_is_known_as_whisper(path):
     assert sniff_format(open_source(path)).name == "whisper"
+
+
+def test_a_segment_without_text_is_silence_and_a_mark_of_change_is_no_word():
+    found = turns(
+        {"start": 0, "speaker": "A"},
+        {"start": 1, "text": None, "speaker": "A"},
+        {"start": 2, "text": " Hi. [SPEAKER_TURN]", "speaker": "A"},
+        {"start": 3, "text": " Hello.", "speaker": "B"},
+    )
+    assert found == [("A", "Hi."), ("B", "Hello.")]

@@ -5,10 +5,14 @@ PARCEL, LOOK = "My parcel has not come.", "I will look."
 # file -> format, the two speakers, the role of each
 TWO_TURNS = {
     "assemblyai.json": ("assemblyai", "A", "B"),
+    "assemblyai_paragraphs.json": ("assemblyai", "A", "B"),
+    "assemblyai_sentences.json": ("assemblyai", "A", "B"),
     "azure.json": ("azure-speech", "Speaker 1", "Speaker 2"),
     "azure_conversation.json": ("azure-conversation", "Customer_1", "Agent_1"),
     "azure_fast.json": ("azure-speech", "Channel 0", "Channel 1"),
+    "chatgpt.json": ("chatgpt", "user", "assistant"),
     "deepgram.json": ("deepgram", "Speaker 0", "Speaker 1"),
+    "deepgram_paragraphs.json": ("deepgram", "Speaker 0", "Speaker 1"),
     "deepgram_words.json": ("deepgram", "Channel 0", "Channel 1"),
     "discord.json": ("discord", "nadia", "tom"),
     "fireflies.json": ("fireflies", "Nadia Brook", "Speaker 1"),
@@ -41,8 +45,20 @@ OTHERS = {
     "discord.txt": ("discord", [("nadia#1234", "my parcel has not come"), ("tom", "I will look")]),
     "discordce.txt": ("discord", [("nadia", "my parcel has not come"), ("tom", "I will look")]),
     "kakao.txt": ("kakaotalk", [("민수", "안녕하세요"), ("회원님", "네")]),
+    "kakao_mac.csv": ("kakaotalk", [("민수", "택배가 안 왔어요 어제부터요"), ("지영", '확인할게요, "오늘"요')]),
     "kakao_pc.txt": ("kakaotalk", [("민수", "택배가 안 왔어요 어제부터요"), ("지영", "확인할게요")]),
     "line.txt": ("line", [("Nadia", PARCEL), ("Tom", "I will look. Today.")]),
+    "line_group.txt": (
+        "line",
+        [
+            ("Nadia Brook", PARCEL),
+            ("Tom", "I will look. Today."),
+            ("Tom", "It is at the depot."),
+            ("Nadia Brook", "Thanks!"),
+        ],
+    ),
+    "line_spaces.txt": ("line", [("Nadia", PARCEL), ("Tom Field", LOOK)]),
+    "line_spaces_ja.txt": ("line", [("ナディア", "荷物が届きません。"), ("トム", "調べます。")]),
     "line_ja.txt": ("line", [("ナディア", "荷物が届きません。"), ("トム", "調べます。")]),
     "messenger.json": ("messenger", [("Zoë Brook", "My parcel has not come – why?"), ("Tom Field", LOOK)]),
     "qq.txt": ("qq", [("小王", "包裹没到"), ("客服", "我查一下")]),
@@ -54,4 +70,13 @@ EXPECTED = {
     **OTHERS,
 }
 # formats whose files give the roles, by the first and the second speaker
-WITH_ROLES = {"azure-conversation", "genesys", "google-insights", "intercom", "openai", "sharegpt", "zendesk"}
+WITH_ROLES = {
+    "azure-conversation",
+    "chatgpt",
+    "genesys",
+    "google-insights",
+    "intercom",
+    "openai",
+    "sharegpt",
+    "zendesk",
+}

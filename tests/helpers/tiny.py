@@ -19,10 +19,10 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
+from helpers.tiny_checkpoints import CONFIGS as ORIGINALS
+from helpers.tiny_checkpoints import write_tiny_checkpoint
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.formats.jsonl import to_json
-from rolesum.models.tiny import CONFIGS as ORIGINALS
-from rolesum.models.tiny import write_tiny_checkpoint
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"

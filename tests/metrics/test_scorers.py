@@ -165,8 +165,10 @@ def test_a_score_says_by_which_recipe_and_libraries_it_was_made(name):
     found = score(name, [(text, (text,))])
     assert (found.scorer, found.version) == (name, SCORERS[name].version)
     assert found.libraries == {library: metadata.version(library) for library in found.libraries}
-    assert ("sacrebleu" in found.libraries) == ("bleu" in found.means)
-    assert ("rouge-score" in found.libraries) == (name != "llamafactory")
+    assert "rouge-score" not in found.libraries  # it computes nothing here
+    assert ("sacrebleu 2" in found.equal_to) == ("bleu" in found.means)
+    assert ("rouge-score 0.1.2" in found.equal_to) == (name not in ("llamafactory", "samsum-pyrouge"))
+    assert metadata.version("rouge-score") == "0.1.2"
 
 
 @pytest.mark.parametrize(("scorer", "text"), [("csds", "用户问。"), ("samsum", "They talk."), ("hf", "They talk.")])

@@ -20,12 +20,12 @@ from transformers import (
 
 from helpers.small_runs import TRAIN, loss_of, recipe, trained, weights
 from helpers.tiny import GROUPED, IDS, model_dir, tokenizer
+from helpers.tiny_checkpoints import CONFIGS as ORIGINALS
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.families import FAMILIES, OTHER
 from rolesum.models.loading import load_model
-from rolesum.models.tiny import CONFIGS as ORIGINALS
 
 HEADS = {**GROUPED, **IDS, "head_dim": 8}
 # model_type -> a tiny config of it, or the name of a tiny checkpoint in its original layout.

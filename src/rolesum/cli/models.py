@@ -1,13 +1,12 @@
-"""The command `rolesum models`: list, download and compare models."""
+"""The command `rolesum models`: list and download models."""
 
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rolesum import strict_json
-from rolesum.cli.options import Encoding, Format, Json, Limit, Skip, read_options
+from rolesum.cli.options import Json
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -53,52 +52,3 @@ def pull(
 
     path = pull_model(name, from_ or ())
     typer.echo(strict_json.dumps({"model": name, "path": str(path)}) if json_ else str(path))
-
-
-@app.command()
-def tiny(
-    name: Annotated[str, typer.Argument(help="Architecture, such as baichuan2-7b.")],
-    directory: Annotated[Path, typer.Argument(help="Output directory.")],
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option("--tokenizer", help="SentencePiece tokenizer.model to use. Default: a small one is trained."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the random weights.")] = 0,
-    json_: Json = False,
-) -> None:
-    """Write a tiny checkpoint with random weights in a published architecture's original layout, for experiments.
-
-    Example: rolesum models tiny baichuan2-7b tiny-baichuan2
-    """
-    from rolesum.models.tiny import write_tiny_checkpoint
-
-    write_tiny_checkpoint(name, directory, tokenizer, seed)
-    typer.echo(strict_json.dumps({"model": name, "path": str(directory)}) if json_ else str(directory))
-
-
-@app.command()
-def tokens(
-    file: Annotated[str, typer.Argument(help="File of dialogues, or sample:NAME.")],
-    models_: Annotated[
-        str, typer.Option("--models", help="Models to compare, separated by commas: aliases, hub ids or directories.")
-    ],
-    format_: Format = None,
-    encoding: Encoding = None,
-    limit: Limit = None,
-    skip: Skip = None,
-    json_: Json = False,
-) -> None:
-    """Compare tokenizers on a data set: characters per token, prompt lengths and KV cache size.
-
-    Example: rolesum models tokens sample:zh-test --models smollm2-135m,gemma3-270m
-    """
-    from rolesum.formats import read_dialogues
-    from rolesum.models.token_table import print_token_table, tokenizer_stats
-
-    names = [name.strip() for name in models_.split(",") if name.strip()]
-    options = replace(read_options(format_, skip=skip, encoding=encoding), limit=limit)
-    rows = tokenizer_stats(read_dialogues(file, options), names)
-    if json_:
-        typer.echo(strict_json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
-    else:
-        print_token_table(rows)

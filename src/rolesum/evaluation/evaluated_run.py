@@ -73,6 +73,7 @@ def score_results(found: Score) -> dict[str, Any]:
         "scorer": found.scorer,
         "scorer_version": found.version,
         "libraries": dict(found.libraries),
+        "equal_to": list(found.equal_to),
         "multi_reference": found.multi_reference,
         "pairs": pairs,
         "means": {measure: round(value, 2) for measure, value in found.means.items()},

@@ -7,7 +7,7 @@ counts them.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -16,7 +16,9 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.chat_services import DISCORD, TEAMS
 from rolesum.formats.json_layouts import Layout, layout_format
+from rolesum.formats.line_spaces import LINE_DAY, with_tabs
 from rolesum.formats.source import Format, Source
+from rolesum.formats.table import csv_header, csv_records
 from rolesum.formats.turns import dropped_meta, join_speech, no_turns
 from rolesum.roles import roles_of_speakers
 
@@ -52,6 +54,8 @@ class ChatLog:
         block: A line that begins what stands below a message and is none of its words.
         app_name: The sender, in a head, of what the app itself writes.
         sender: The parts of a sender in a head, with the groups name and account; None where the whole is the name.
+        columns: The columns sender, text and time of the table that the app writes on some systems, in this order.
+        prepare: Makes the lines of the shape of the others, where the app writes several.
     """
 
     name: str
@@ -67,6 +71,8 @@ class ChatLog:
     block: re.Pattern[str] = _NEVER
     app_name: re.Pattern[str] = _NEVER
     sender: re.Pattern[str] | None = None
+    columns: tuple[str, str, str] | None = None
+    prepare: Callable[[Sequence[str]], Sequence[str]] = lambda lines: lines
 
 
 @dataclass
@@ -90,18 +96,16 @@ class _Chat:
 _LOGS = (
     ChatLog(
         name="line",
-        description="LINE's chat history as text: day lines, then 22:01, name and text with tabs between them",
+        description="LINE's chat history as text: day lines, then 22:01, name and text with tabs or spaces between",
         begin=re.compile(r"\[LINE\]"),
         heads=(re.compile(rf"(?P<when>{_CLOCK})\t(?P<who>[^\t]+)\t(?P<text>.*)"),),
-        day=re.compile(
-            r"\d{4}[/.]\d{1,2}[/.]\d{1,2}\.?\s?(?:[(（][^()（）]{1,12}[)）]|[^\W\d]{1,12})?|"
-            r"[^\W\d]{2,12}, \d{1,2}/\d{1,2}/\d{4}"
-        ),
+        day=re.compile(LINE_DAY),
         system=re.compile(rf"{_CLOCK}\t.*"),
+        prepare=with_tabs,
     ),
     ChatLog(
         name="kakaotalk",
-        description="KakaoTalk's chats as text: 2023년 3월 12일 오후 10:01, 민수 : … or [민수] [오후 10:01] …",
+        description="KakaoTalk's chats: 2023년 3월 12일 오후 10:01, 민수 : …, [민수] [오후 10:01] …, or a CSV (Mac)",
         begin=re.compile(r".*(?:카카오톡 대화|KakaoTalk Chats|저장한 날짜 ?:)"),
         heads=(
             re.compile(rf"(?P<when>{_KAKAO_DATE}), (?P<who>[^:]{{1,60}}?) : (?P<text>.*)"),
@@ -118,6 +122,7 @@ _LOGS = (
             r"(?:사진|동영상|이모티콘|음성메시지|Photos?|Videos?|Emoticons?|Sticker|Voice Note|Voice message)"
             r"(?: \d+(?:장| photos?)?)?|삭제된 메시지입니다\.?|This message was deleted\.?|(?:파일|File): .+"
         ),
+        columns=("User", "Message", "Date"),
     ),
     ChatLog(
         name="qq",
@@ -179,10 +184,13 @@ def _matches(log: ChatLog, source: Source) -> bool:
     """Whether a file is the app's: a line near its beginning names the app, or it begins with an identifying head."""
     if source.is_json or source.files:
         return False
-    begin = [stripped for line in source.lines[:_LOOKED_AT] if (stripped := line.strip(_MARKS))]
+    if log.columns and _is_table(log.columns, source):
+        return True
+    begin = [stripped for line in log.prepare(source.lines[:_LOOKED_AT]) if (stripped := line.strip(_MARKS))]
     if any(log.begin.match(line) for line in begin[:_TOP_LINES]):
         return any(_head(log.heads, line) for line in begin)
-    first = 1 if begin and log.day.fullmatch(begin[0]) else 0
+    above = (place for place, line in enumerate(begin) if not (log.day.fullmatch(line) or _is_notice(log, line)))
+    first = next(above, 0)
     heads = [place for place, line in enumerate(begin) if _head(log.heads[: log.identifying_heads], line)]
     if len(heads) < 2 or heads[0] != first:
         return False
@@ -190,11 +198,23 @@ def _matches(log: ChatLog, source: Source) -> bool:
     return has_text_below or "text" in log.heads[0].groupindex
 
 
+def _is_notice(log: ChatLog, line: str) -> bool:
+    """Whether the app itself wrote the line in the chat."""
+    return _head(log.heads, line) is None and log.system.fullmatch(line) is not None
+
+
 def _head(heads: Sequence[re.Pattern[str]], line: str) -> re.Match[str] | None:
     return next((found for head in heads if (found := head.fullmatch(line))), None)
 
 
+def _is_table(columns: Sequence[str], source: Source) -> bool:
+    return sorted(csv_header(source)) == sorted(columns)
+
+
 def _read(log: ChatLog, source: Source) -> Iterator[Dialogue | Problem]:
+    if log.columns and not source.is_json and _is_table(log.columns, source):
+        yield from _read_table(log, log.columns, source)
+        return
     chats = _chats(log, source)
     heard = [chat for chat in chats if chat.messages]
     if not heard:
@@ -205,10 +225,27 @@ def _read(log: ChatLog, source: Source) -> Iterator[Dialogue | Problem]:
         yield _dialogue(log, chat, identity, f"{source.name}:{chat.line}" if len(heard) > 1 else source.name)
 
 
+def _read_table(log: ChatLog, columns: tuple[str, str, str], source: Source) -> Iterator[Dialogue | Problem]:
+    """The chat of a table, whose rows are messages; nothing but problems where a row is broken."""
+    chat, is_broken = _Chat("", 1), False
+    for record in csv_records(source):
+        if isinstance(record, Problem):
+            is_broken = True
+            yield record
+            continue
+        who, text, when = (record.value[column].strip() for column in columns)
+        if not who or log.system.fullmatch(text):
+            chat.dropped["system"] += 1
+        else:
+            chat.messages.append(_Message(who, when, text.split("\n")))
+    if not is_broken:
+        yield _dialogue(log, chat, source.stem, source.name)
+
+
 def _chats(log: ChatLog, source: Source) -> list[_Chat]:
     chats = [_Chat("", 1)]
     day = ""
-    for number, written in enumerate(source.lines, 1):
+    for number, written in enumerate(log.prepare(source.lines), 1):
         line = written.strip(_MARKS)
         chat = chats[-1]
         if other := log.other_chat.fullmatch(line):

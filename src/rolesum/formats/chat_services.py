@@ -2,12 +2,23 @@
 
 import html
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from rolesum.formats.json_layouts import Layout, People, layout_format
+from rolesum.formats.json_layouts import Layout, People, layout_format, text_at
 from rolesum.formats.turns import one_line
 
 _BREAK = re.compile(r"<(?:br|/p|/div|/li|/h\d|/tr|/blockquote)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z!][^<>]*>")
+_CITATION = re.compile(r"\ue200[^\ue201]*\ue201|【\d+[^【】]{0,60}】")
+_NAME = r"(?!(?:I|We|He|She|They|It)\b)[^\W\d_a-z][^\s,]*(?: [^\W\d_a-z][^\s,]*){0,3}"
+_MESSENGER_NOTICE = re.compile(
+    rf"(?:{_NAME} )?[Rr]eacted .{{1,12}} to your message|"
+    rf"{_NAME} (?:sent an attachment|liked a message|missed your (?:video )?call|called you|left the group|"
+    rf"(?:started|joined) (?:a|the) (?:video )?(?:chat|call))\.?|"
+    rf"{_NAME} (?:named the group|set the (?:nickname for|emoji to)|changed the (?:group photo|theme))\b.{{0,80}}|"
+    r"The (?:video )?(?:call|chat) ended\.?|You are now connected on Messenger\.?"
+)
 _DISCORD_SPOKEN = frozenset(
     {"Default", "Reply", "ThreadStarterMessage", "ChatInputCommand", "ContextMenuCommand", 0, 19, 20, 23}
 )
@@ -26,6 +37,52 @@ def _mended(text: str) -> str:
         return one_line(text)
 
 
+def _telegram_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Telegram: the messages; a deleted account, which has an id and no name, is called so."""
+    return [
+        one if one.get("from") or not one.get("from_id") else {**one, "from": f"Deleted Account ({one['from_id']})"}
+        for one in value["messages"]
+    ]
+
+
+def _chatgpt_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """ChatGPT: the messages from the root of the tree to the current one; without one, along the last answers.
+
+    What a tool or the program said, what the assistant said to a tool, and hidden messages have the role "system".
+    """
+    nodes = value["mapping"]
+    at = value.get("current_node")
+    if at not in nodes:
+        at = next((key for key, node in nodes.items() if node.get("parent") not in nodes), None)
+        while at is not None and (children := [child for child in nodes[at].get("children") or () if child in nodes]):
+            at = children[-1]
+    path: list[Mapping[str, Any]] = []
+    while at in nodes and len(path) < len(nodes):
+        path.append(nodes[at].get("message") or {})
+        at = nodes[at].get("parent")
+    return [_chatgpt_turn(message) for message in reversed(path) if message]
+
+
+def _chatgpt_turn(message: Mapping[str, Any]) -> dict[str, Any]:
+    content, hidden = message.get("content") or {}, (message.get("metadata") or {})
+    is_said = (
+        content.get("content_type", "text") in ("text", "multimodal_text")
+        and message.get("recipient", "all") == "all"
+        and not hidden.get("is_visually_hidden_from_conversation")
+    )
+    parts = [part if isinstance(part, str) else text_at(part, ["text"]) for part in content.get("parts") or ()]
+    return {
+        "role": message["author"]["role"] if is_said else "system",
+        "text": "\n".join(parts) or text_at(content, ["text"]),
+        "time": message.get("create_time"),
+    }
+
+
+def _without_citations(text: str) -> str:
+    """A message without ChatGPT's marks of its sources, as one line."""
+    return one_line(_CITATION.sub("", text))
+
+
 _LAYOUTS = (
     Layout(
         name="telegram",
@@ -37,9 +94,9 @@ _LAYOUTS = (
             "type messages.0.date messages.0.text",
         ),
         within=("chats.list.*",),
-        turns=("messages.*",),
+        turns=_telegram_turns,
         text=("text",),
-        speaker=("from", "from_id"),
+        speaker=("from",),
         time=(("date", "text"),),
         only={"type": frozenset({"message"})},
         identity=("id",),
@@ -58,6 +115,7 @@ _LAYOUTS = (
             "call_duration": frozenset({None}),
         },
         identity=("thread_path", "threadName"),
+        notice=_MESSENGER_NOTICE,
         clean=_mended,
     ),
     Layout(
@@ -118,6 +176,20 @@ _LAYOUTS = (
         role=("role",),
         only={"role": frozenset({"user", "assistant", "human", "model"})},
         identity=("id", "custom_id", "conversation_id"),
+    ),
+    Layout(
+        name="chatgpt",
+        description="ChatGPT's export, conversations.json: [{mapping: {id: {message, parent, children}}}]",
+        marks=("mapping current_node", "mapping conversation_id", "mapping create_time"),
+        turns=_chatgpt_turns,
+        text=("text",),
+        speaker=("role",),
+        role=("role",),
+        time=(("time", "epoch"),),
+        only={"role": frozenset({"user", "assistant"})},
+        identity=("conversation_id", "id"),
+        is_ordered=True,
+        clean=_without_citations,
     ),
     Layout(
         name="sharegpt",

@@ -22,6 +22,7 @@ _NOTICE = re.compile(
     r"might contain errors|transcri(?:bed|ption|pt) (?:by|with|from|provided)|generated (?:by|with)|"
     r"^(?:this )?(?:chat|conversation|transcript|recording)\b.{0,40}\b(?:exported|saved|history|started|recorded)\b|"
     r"(?:exported|saved|recorded|created) (?:on|by|at|from|with)\b|^https?://\S+$|"
+    r"^[^:：]{1,60} (?:started|stopped) (?:the )?(?:transcription|recording)$|"
     r"消息记录|聊天记录|导出|匯出|エクスポート|保存日時|トーク履歴|카카오톡 대화|저장한 날짜",
     re.IGNORECASE,
 )
@@ -41,6 +42,7 @@ _SPEAKER_LIST = re.compile(r"\s*(?:[,;，、；&]|\band\b|\bund\b|\bet\b|\by\b|\
 _FOOTER = re.compile(
     r"(?:this )?(?:editable )?(?:transcript|transcription|transcribed|generated|exported|recorded|created|powered)\b"
     r".{0,20}\b(?:by|with|using|was|from)\b.{0,80}|"
+    r"[^:：]{1,60} (?:stopped|ended) (?:the )?(?:transcription|recording)\.?|"
     r"exported \d+ messages?(?:\(s\))?\.?|"
     r"(?:the )?(?:meeting|call|recording|transcription|transcript|chat|conversation|session)(?: has| was)? "
     r"(?:ended|stopped|finished|closed|over)\b.{0,40}|"
@@ -54,6 +56,11 @@ _ENDED_AFTER = re.compile(r"[^:：]{3,40}\s\d{1,2}:\d{2}:\d{2}\W{0,4}")  # Googl
 def is_field(line: str) -> bool:
     """Whether a line is a field of a header, such as "Participants: Anna, Tom"."""
     return _FIELD.fullmatch(line) is not None
+
+
+def is_notice(line: str) -> bool:
+    """Whether a line is what a program says about a transcript, such as "Chat started on 12 March 2023, 10:01 PM"."""
+    return _NOTICE.search(line) is not None
 
 
 def find_footer(lines: Sequence[str]) -> int:

@@ -54,8 +54,10 @@ class Layout:
         time: Where a turn keeps its time, and the unit: s, ms, us, ticks (100 ns), duration ("1.5s"), iso ("PT1.5S"),
             epoch, epoch_ms, epoch_us, text, or auto.
         only: Path -> the values that a turn has there, if it has one; other turns are dropped as the system's.
+        notice: The text of a message that the system wrote, which is dropped.
         is_speech: Whether consecutive turns of one speaker are pieces of one.
-        is_custom: Whether a user has named the paths: roles are then as written, and turns in the order of the file.
+        is_ordered: Whether the turns stay in their order, whatever their times.
+        is_custom: Whether a user has named the paths: roles are then as written.
         clean: Makes the words of a turn, and the name of a speaker, from what is written.
     """
 
@@ -75,7 +77,9 @@ class Layout:
     identity: tuple[str, ...] = ()
     summary: str = ""
     only: Mapping[str, frozenset[Any]] = field(default_factory=dict)
+    notice: re.Pattern[str] | None = None
     is_speech: bool = False
+    is_ordered: bool = False
     is_custom: bool = False
     clean: Callable[[str], str] = one_line
 
@@ -224,17 +228,19 @@ def _dialogue(layout: Layout, part: Any, entries: Sequence[Any], identity: str, 
     for entry in entries:
         if not _is_said(layout, entry):
             dropped["system"] += 1
-        elif text := layout.clean(text_at(entry, layout.text)).strip():
+        elif not (text := layout.clean(text_at(entry, layout.text)).strip()):
+            dropped["media"] += 1
+        elif layout.notice and layout.notice.fullmatch(text):
+            dropped["system"] += 1
+        else:
             said.append(entry)
             texts.append(text)
-        else:
-            dropped["media"] += 1
     labels, roles = _speakers(layout, part, said)
     times = [_time(layout, entry) for entry in said]
     turns = [Turn(label, text, when) for label, text, (_, when) in zip(labels, texts, times, strict=True)]
     if not turns:
         return no_turns(place_of_id)
-    if not layout.is_custom:
+    if not layout.is_ordered:
         turns = in_order_of_time(turns, [start for start, _ in times])
     summaries = [text for one in values_at(part, layout.summary) if layout.summary and (text := _text(one).strip())]
     return Dialogue(

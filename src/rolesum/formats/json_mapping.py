@@ -56,6 +56,7 @@ def read(source: Source, paths: Mapping[str, str] | None = None) -> Iterator[Dia
         role=(paths["role"],) if "role" in paths else (),
         identity=(paths["id"],) if "id" in paths else (),
         summary=paths.get("summary", ""),
+        is_ordered=True,
         is_custom=True,
     )
     yield from read_layout(layout, source)

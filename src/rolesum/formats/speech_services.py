@@ -1,11 +1,13 @@
 """The JSON of services that transcribe speech: a row of facts each, and code where a shape is not regular."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rolesum.dialogue import Turn
 from rolesum.formats.json_layouts import Layout, People, layout_format, read_time, text_at, values_at
 from rolesum.formats.transcripts import cut_by_speaker, speaker_label, turns_of_words
+from rolesum.formats.turns import join_speech
 
 _Word = tuple[str, str, str]  # the word, its speaker and its time
 
@@ -32,30 +34,52 @@ def _deepgram_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
             {**one, "text": one["transcript"], "time": read_time(one.get("start"), "s")[1]}
             for one in results["utterances"]
         ]
-    found: list[dict[str, Any]] = []
-    for number, channel in enumerate(results["channels"]):
-        for one in channel["alternatives"][:1]:
-            words = [
-                (
-                    word.get("punctuated_word") or word["word"],
-                    speaker_label(word.get("speaker")),
-                    read_time(word.get("start"), "s")[1],
-                )
-                for word in one.get("words") or ()
-            ]
-            found += _flat(_cut(one.get("transcript") or "", words), number)
-    return found
+    best = [(number, channel["alternatives"][:1]) for number, channel in enumerate(results["channels"])]
+    return [entry for number, listed in best for one in listed for entry in _flat(_deepgram_channel(one), number)]
+
+
+def _deepgram_channel(alternative: Mapping[str, Any]) -> list[Turn]:
+    """The turns of a channel: its paragraphs where they name speakers, or else its words."""
+    paragraphs = [
+        Turn(
+            speaker_label(one.get("speaker")),
+            join_speech(sentence["text"].strip() for sentence in one["sentences"]),
+            read_time(one.get("start"), "s")[1],
+        )
+        for one in (alternative.get("paragraphs") or {}).get("paragraphs") or ()
+    ]
+    words = [
+        (
+            word.get("punctuated_word") or word["word"],
+            speaker_label(word.get("speaker")),
+            read_time(word.get("start"), "s")[1],
+        )
+        for word in alternative.get("words") or ()
+    ]
+    if paragraphs and (paragraphs[0].speaker or not words):
+        return paragraphs
+    return _cut(alternative.get("transcript") or "", words)
 
 
 def _assemblyai_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """AssemblyAI: the utterances, or else the text by the speakers of its words."""
-    if value.get("utterances"):
-        return [{**one, "time": read_time(one.get("start"), "ms")[1]} for one in value["utterances"]]
+    """AssemblyAI: the utterances, sentences or paragraphs, or else the text; each by the speakers of its words."""
+    pieces = next((value[key] for key in ("utterances", "sentences", "paragraphs") if value.get(key)), [value])
+    found = [(piece.get("channel"), _assemblyai_piece(piece)) for piece in pieces]
+    is_named = any(turn.speaker for _, turns in found for turn in turns)
+    return [entry for channel, turns in found for entry in _flat(turns, None if is_named else channel)]
+
+
+def _assemblyai_piece(piece: Mapping[str, Any]) -> list[Turn]:
+    """The turns of a piece of text, which may name its speaker itself."""
+    start = read_time(piece.get("start"), "ms")[1]
+    if label := speaker_label(piece.get("speaker")):
+        return [Turn(label, piece["text"], start)]
     words = [
         (word["text"], speaker_label(word.get("speaker")), read_time(word.get("start"), "ms")[1])
-        for word in value.get("words") or ()
+        for word in piece.get("words") or ()
     ]
-    return _flat(_cut(value.get("text") or "", words))
+    turns = _cut(piece.get("text") or "", words)
+    return [replace(turns[0], time=start or turns[0].time), *turns[1:]] if turns else []
 
 
 def _google_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -89,8 +113,9 @@ def _google_word(word: Mapping[str, Any]) -> _Word:
 _LAYOUTS = (
     Layout(
         name="deepgram",
-        description="Deepgram's JSON: {results: {utterances, channels: [{alternatives: [{words}]}]}}",
-        marks=("results.channels.0.alternatives",),
+        description="Deepgram's JSON: {results: {utterances, channels: [{alternatives: [{words, paragraphs}]}]}}",
+        marks=("results.channels.0.alternatives", "results.utterances.0.transcript"),
+        within=("result",),  # of its libraries
         turns=_deepgram_turns,
         text=("text",),
         speaker=("speaker",),
@@ -101,11 +126,19 @@ _LAYOUTS = (
     ),
     Layout(
         name="assemblyai",
-        description="AssemblyAI's JSON: {audio_url, utterances: [{speaker, text, start}], words}",
-        marks=("audio_url words", "utterances.0.speaker utterances.0.text utterances.0.start"),
+        description="AssemblyAI's JSON: {audio_url, utterances: [{speaker, text, start}], words}, or its sentences",
+        marks=(
+            "audio_url words",
+            "utterances.0.speaker utterances.0.text utterances.0.start",
+            "audio_duration sentences.0.text sentences.0.start",
+            "audio_duration paragraphs.0.text paragraphs.0.start",
+            "sentences.0.text sentences.0.start sentences.0.words",
+            "paragraphs.0.text paragraphs.0.start paragraphs.0.words",
+        ),
         turns=_assemblyai_turns,
         text=("text",),
         speaker=("speaker",),
+        channel="channel",
         time=(("time", "s"),),
         identity=("id",),
         is_speech=True,

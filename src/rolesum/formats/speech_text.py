@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rolesum.dialogue import Turn
-from rolesum.formats.export_frames import find_footer, is_field, is_frame
+from rolesum.formats.export_frames import find_footer, is_field, is_frame, is_notice
 from rolesum.formats.labels import Kind, label_kind
 from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_text_time
 from rolesum.formats.turns import dropped_meta
 
+# "*** Tom joined the chat ***", of which a time stands before: what a help desk writes between messages.
+_STARRED = re.compile(r"(?:[\[(]?[\d:.,/\s-]{4,30}(?: ?[AaPp]\.?[Mm]\.?)?[\])]?[\s:-]*)?\*{3}\s*(\S.{0,200}?)\s*\*{3}")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
 _LEADING = 2  # names that lead a talk
@@ -89,7 +91,10 @@ def parse_speech(text: str) -> SpeechText:
     footer = find_footer([line.text for line in lines])
     if footer < len(lines):
         result.dropped["footer"] = len(lines) - footer
-    lines = _join_heads(lines[:footer])
+    spoken = [line for line in lines[:footer] if not _STARRED.fullmatch(line.text)]
+    if len(spoken) < footer:
+        result.dropped["system"] = footer - len(spoken)
+    lines = _join_heads(spoken)
     begins = _heads(lines) or _labeled(lines)
     first = next((place for place, line in enumerate(lines) if line.number in begins), len(lines))
     speakers = {line.speaker for line in lines if line.number in begins}
@@ -156,14 +161,23 @@ def _heads(lines: Sequence[_Line]) -> set[int]:
     if not shapes:
         return set()
     shape = shapes.most_common(1)[0][0]
-    places = [place for place, line in enumerate(lines) if line.is_head and line.shape == shape]
+    counts = Counter(line.speaker for line in lines if line.is_head)
+    places = [
+        place
+        for place, line in enumerate(lines)
+        if line.is_head and line.shape == shape and (counts[line.speaker] > 1 or _may_stand_alone(line))
+    ]
+    if not places:
+        return set()
     spoken = sum(place + 1 < len(lines) and not lines[place + 1].is_head for place in places)
     labels = Counter(line.speaker for line in lines if line.is_labeled)
     rivals = sum(count for count in labels.values() if count > 1)
     early = any(line.is_labeled for line in lines[: places[0]])
     names = Counter(lines[place].speaker for place in places)
     apart = all(lines[place].is_apart for place in places)
-    repeated = len(names) < len(places) or all(name[:1].isupper() for name in names)
+    capitals = all(name[:1].isupper() for name in names)
+    caseless = not any(name[:1].islower() for name in names) and all(lines[place].after_blank for place in places[1:])
+    repeated = len(names) < len(places) or capitals or caseless
     trusted = apart or (len(places) > 1 and repeated and not early)
     if (
         not trusted
@@ -177,6 +191,14 @@ def _heads(lines: Sequence[_Line]) -> set[int]:
     return {lines[place].number for place in places}
 
 
+def _may_stand_alone(line: _Line) -> bool:
+    """Whether the name of a head that no other head has is one: "Nadia B.", not "Nadia added Tom to the group."."""
+    last = line.speaker.split()[-1]
+    return (
+        line.kind is not Kind.DOUBTFUL and not is_notice(line.text) and not (last.endswith(".") and last[:1].islower())
+    )
+
+
 def _labeled(lines: Sequence[_Line]) -> set[int]:
     """The numbers of the lines that begin with the label of a speaker."""
     sure = {line.speaker for line in lines if line.is_labeled and not line.is_weak}
@@ -184,9 +206,23 @@ def _labeled(lines: Sequence[_Line]) -> set[int]:
     counts = Counter(line.speaker for line in named)
     while len(named) > 1 and not named[0].time and counts[named[0].speaker] == 1 and is_field(named[0].text):
         del named[0]
+    named = _below_fields(named, counts)
     leading = {line.speaker for line in named if line.kind is Kind.NAME and counts[line.speaker] > 1}
     kept = [line for line in named if _is_speaker(line, counts, len(named), 0 if line is named[0] else len(leading))]
     return {line.number for line in _of_one_shape(kept, counts)}
+
+
+def _below_fields(named: list[_Line], counts: Counter[str]) -> list[_Line]:
+    """The labeled lines without the fields of a header, which have no time and stand above a blank line."""
+    first = next((place for place, line in enumerate(named) if line.time), 0)
+    above, below = named[:first], named[first:]
+    is_header = (
+        len(below) > 1
+        and below[0].after_blank
+        and all(line.time for line in below)
+        and all(counts[line.speaker] == 1 for line in above)
+    )
+    return below if is_header else named
 
 
 def _of_one_shape(lines: list[_Line], counts: Counter[str]) -> list[_Line]:

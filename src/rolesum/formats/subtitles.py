@@ -44,6 +44,8 @@ _SPEAKER_WORDS = {
 }
 # A cue's id as a person's name: perhaps behind a number, in quotes, and before the person's number (Webex).
 _ID_NAME = re.compile(r'(?:\d+[\s.:-]+)?(?P<quote>")?(?P<name>[^\W\d_][^"<>:/]{0,80}?)(?(quote)")(?:\s*\(\d+\))?')
+_FULL_NAME = re.compile(r"[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w.'’-]*){1,3}")  # two words or more with capitals
+_SPEECH_BEHIND = re.compile(r"-->\s*[\d:.,]+[\])]?\s+(?!\w{1,10}:\S)\S")  # settings such as "align:start" are none
 _TEAMS_TIMING = re.compile(r"\s*\d:\d:\d{1,2}\.\d+\s*-->")  # without leading zeros
 
 
@@ -69,6 +71,8 @@ def read_vtt(source: Source) -> Iterator[Dialogue | Problem]:
 
 def matches_srt(source: Source) -> bool:
     begin = [line.strip() for line in source.lines if line.strip()][:2]
+    if begin and _SPEECH_BEHIND.search(begin[0]):  # a transcript whose lines begin with times
+        return False
     return bool(begin) and (bool(TIMING.match(begin[0])) or (begin[0].isdigit() and bool(TIMING.match(begin[-1]))))
 
 
@@ -218,9 +222,10 @@ def _trusted(texts: Sequence[Sequence[str]], found: Sequence[Sequence[_Label | N
     trusted = set()
     for (kind, speaker), count in heard.items():
         if kind == "bracket":
-            named = (_is_known(speaker) or (kind in half and count > 1)) and followed[speaker] > 0
+            again = count > 1 or (begun[kind] == len(texts) and _FULL_NAME.fullmatch(speaker) is not None)
+            named = (_is_known(speaker) or (kind in half and again)) and followed[speaker] > 0
         else:
-            named = count > 1 or (kind in half if kind == "short" else speaker in every)
+            named = count > 1 or speaker in every or (kind == "short" and kind in half)
         if named:
             trusted.add((kind, speaker))
     return trusted

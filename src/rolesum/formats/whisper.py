@@ -48,7 +48,7 @@ def _dialogue(record: Record, identity: str) -> Dialogue | Problem:
     try:
         starts = [_start(segment) for segment in segments]
         if words or _are_words(segments, value):
-            turns = _turns_of_text(value, words or [{**one, "word": one["text"]} for one in segments])
+            turns = _turns_of_text(value, words or [{**one, "word": _text(one)} for one in segments])
         else:
             timed = in_order_of_time(list(zip(segments, starts, strict=True)), starts)
             turns = [turn for segment, start in timed for turn in _turns(segment, start)]
@@ -73,7 +73,7 @@ def _turns(segment: dict[str, Any], start: float | None) -> list[Turn]:
     """The segment as one turn, or as several where its words were given to several speakers."""
     listed = segment.get("words")
     words = [word for word in listed if _is_word(word)] if isinstance(listed, list) else []
-    return cut_by_speaker(segment["text"], _triples(words), speaker_label(segment.get("speaker")), clock(start))
+    return cut_by_speaker(_text(segment), _triples(words), speaker_label(segment.get("speaker")), clock(start))
 
 
 def _turns_of_text(value: dict[str, Any], words: Sequence[dict[str, Any]]) -> list[Turn]:
@@ -94,8 +94,13 @@ def _are_words(segments: Sequence[dict[str, Any]], value: dict[str, Any]) -> boo
         len(segments) > 1
         and isinstance(value.get("text"), str)
         and not any(segment.get("speaker") for segment in segments)
-        and all(len(segment["text"].split()) <= 1 for segment in segments)
+        and all(len(_text(segment).split()) <= 1 for segment in segments)
     )
+
+
+def _text(segment: dict[str, Any]) -> str:
+    """The words of a segment, without whisper.cpp's mark of a change of speakers behind them."""
+    return (segment.get("text") or "").replace("[SPEAKER_TURN]", "")
 
 
 def _start(entry: dict[str, Any]) -> float | None:
@@ -120,7 +125,10 @@ def _is_bare(record: Any) -> bool:
 
 
 def _is_segment(segment: Any) -> bool:
-    return isinstance(segment, dict) and isinstance(segment.get("text"), str) and _has_speaker(segment)
+    if not isinstance(segment, dict) or not _has_speaker(segment):
+        return False
+    # a segment that has a time and no text is silence
+    return isinstance(segment.get("text"), str) or (segment.get("text") is None and "start" in segment)
 
 
 def _is_word(word: Any) -> bool:

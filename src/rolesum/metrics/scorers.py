@@ -1,14 +1,14 @@
 """Named scorers: each is one exact recipe for ROUGE, BLEU and chrF, and refuses texts that it would misjudge.
 
 One output scores ROUGE-L 44.7 or 50.8 depending on the tool. So every result states the scorer's name, its version and
-the versions of the libraries whose scores it reproduces.
+the libraries whose scores it reproduces, and the versions of those that it calls.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,16 @@ PAIRWISE_MEASURES = 3  # of a scorer's measures: ROUGE-1, ROUGE-2 and ROUGE-L
 class Score:
     """The scores of a set of pairs: means in percent, each pair's values, and the statistics behind them.
 
-    `multi_reference` says how several references of a pair were combined: "single" (there was one), "mean" or "best".
-    `per_pair` lacks measures that only a corpus has (BLEU, chrF); `statistics` has all.
+    `libraries` are those that computed a part of it, with their versions; `equal_to` those whose scores it equals
+    (tests/equality/test_scoring.py). `multi_reference` says how several references of a pair were combined: "single"
+    (there was one), "mean" or "best". `per_pair` lacks measures that only a corpus has (BLEU, chrF); `statistics` has
+    all.
     """
 
     scorer: str
     version: int
     libraries: Mapping[str, str]
+    equal_to: Sequence[str]
     multi_reference: str
     means: Mapping[str, float]
     per_pair: Mapping[str, Sequence[float]] = field(repr=False)
@@ -70,7 +73,8 @@ class Scorer:
     prepare: Callable[[str], str] = str
     bleu_tokenize: TextTokenizer | None = None
     rouge_l_power: float = 1.0
-    libraries: tuple[str, ...] = ("rouge-score", "sacrebleu")
+    libraries: tuple[str, ...] = ()
+    equal_to: tuple[str, ...] = ("rouge-score 0.1.2", "sacrebleu 2")
     compute: Callable[[Sequence[str], Sequence[str]], dict[str, NDArray[np.float64]]] | None = None
 
 
@@ -120,6 +124,7 @@ SCORERS: dict[str, Scorer] = {
             measures=("rouge1", "rouge2", "rougeL", "rougeLsum"),
             tokenize=stems,
             bleu_tokenize=mteval,
+            libraries=("nltk", "sacrebleu"),
         ),
         Scorer(
             name="samsum-pyrouge",
@@ -129,7 +134,8 @@ SCORERS: dict[str, Scorer] = {
             measures=("rouge1", "rouge2", "rougeL"),
             tokenize=stems,
             rouge_l_power=1 / 1.2,
-            libraries=("rouge-score",),
+            libraries=("nltk",),
+            equal_to=(),
         ),
         Scorer(
             name="hf",
@@ -138,6 +144,7 @@ SCORERS: dict[str, Scorer] = {
             description="rouge-score without stemming: the default of Hugging Face evaluate",
             measures=("rouge1", "rouge2", "rougeL", "rougeLsum"),
             bleu_tokenize=mteval,
+            libraries=("sacrebleu",),
         ),
         Scorer(
             name="llamafactory",
@@ -146,6 +153,7 @@ SCORERS: dict[str, Scorer] = {
             description="LLaMA-Factory's: jieba words, rouge-chinese, character BLEU-4 (extra llamafactory)",
             measures=("rouge1", "rouge2", "rougeL", "bleu4"),
             libraries=("jieba", "rouge-chinese", "nltk"),
+            equal_to=(),
             compute=_as_llamafactory,
         ),
     )
@@ -169,6 +177,16 @@ def get_scorer(name: str) -> Scorer:
     if name not in SCORERS:
         raise UsageError(f'unknown scorer "{name}"', fix=did_you_mean(name, SCORERS))
     return SCORERS[name]
+
+
+def software(found: Mapping[str, Any]) -> str:
+    """What stands behind a name of a scorer in brackets: "equal to rouge-score 0.1.2; nltk 3.10.4", from results.json.
+
+    Results of version 0.1 have no "equal_to".
+    """
+    equal_to = " and ".join(found.get("equal_to", ()))
+    libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
+    return "; ".join(part for part in (equal_to and f"equal to {equal_to}", libraries) if part)
 
 
 def default_scorer(pairs: Pairs) -> str:
@@ -203,6 +221,7 @@ def score(name: str, pairs: Pairs, multi_reference: MultiReference = "mean") -> 
         scorer.name,
         scorer.version,
         {library: metadata.version(library) for library in scorer.libraries},
+        scorer.equal_to,
         multi_reference if several else "single",
         {measure: statistic.value for measure, statistic in joined.items()},
         per_pair,

@@ -49,7 +49,8 @@ def test_the_best_of_a_column_is_bold_and_nothing_is_where_there_is_nothing_to_b
 def test_both_name_scorer_version_and_libraries():
     found = GOOD["roles"]["overall"]
     for made in (as_markdown({"good": GOOD}), as_latex({"good": GOOD})):
-        assert f"samsum v{found['scorer_version']} (rouge-score {found['libraries']['rouge-score']}" in made
+        assert f"samsum v{found['scorer_version']} (equal to rouge-score 0.1.2 and sacrebleu 2; nltk" in made
+        assert f"sacrebleu {found['libraries']['sacrebleu']}" in made
 
 
 def test_latex_is_balanced_and_each_row_has_all_columns():

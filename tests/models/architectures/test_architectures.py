@@ -9,13 +9,13 @@ import torch
 
 from helpers.small_runs import recipe
 from helpers.tiny import model_dir
+from helpers.tiny_checkpoints import write_tiny_checkpoint
 from rolesum.errors import ModelError, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.models.families import family_of
 from rolesum.models.loading import load_model
-from rolesum.models.tiny import write_tiny_checkpoint
 from rolesum.training.prepare_model import prepare_model
 
 

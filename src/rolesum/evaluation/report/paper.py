@@ -10,7 +10,7 @@ from rolesum.errors import UsageError
 from rolesum.evaluation.report.precision import few_note, rounded
 from rolesum.metrics.bootstrap import FEW
 from rolesum.metrics.published import PublishedRow
-from rolesum.metrics.scorers import HEADINGS
+from rolesum.metrics.scorers import HEADINGS, software
 
 Results = Mapping[str, Mapping[str, Any]]  # system -> what results.json holds
 Published = Mapping[str, Sequence[PublishedRow]]  # role -> rows of its data and scorer
@@ -125,9 +125,8 @@ def _collect(results: Results, published: Published) -> tuple[list[str], list[_B
 
 
 def _scorer(of: Mapping[str, Any]) -> str:
-    libraries = ", ".join(f"{name} {version}" for name, version in of["libraries"].items())
     joined = {"mean": "; mean over several references", "best": "; best of several references"}
-    return f"{of['scorer']} v{of['scorer_version']} ({libraries}){joined.get(of['multi_reference'], '')}"
+    return f"{of['scorer']} v{of['scorer_version']} ({software(of)}){joined.get(of['multi_reference'], '')}"
 
 
 def _cell(value: float | None, interval: Sequence[float] | None, best: float | None, pairs: int) -> _Cell:

@@ -11,7 +11,7 @@ from rolesum.evaluation.comparison import CHECKS_FAMILY, MODELS_FAMILY, SUPPORT_
 from rolesum.evaluation.evaluated_run import score_results
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.metrics.published import published_rows
-from rolesum.metrics.scorers import HEADINGS
+from rolesum.metrics.scorers import HEADINGS, software
 
 SIGNIFICANT = 0.05
 
@@ -52,7 +52,7 @@ def _score_table(role: str, scorer: str, systems: Sequence[tuple[ReportSystem, M
     return {
         "role": role,
         "scorer": scorer,
-        "libraries": ", ".join(f"{name} {version}" for name, version in first["libraries"].items()),
+        "libraries": software(first),
         "multi_reference": first["multi_reference"],
         "pairs": first["pairs"],
         "headings": [HEADINGS[measure] for measure in measures],

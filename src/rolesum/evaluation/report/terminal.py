@@ -19,7 +19,7 @@ from rolesum.evaluation.report.paper import as_latex, as_markdown
 from rolesum.evaluation.report.precision import few_note, rate_text, rounded, support_notes
 from rolesum.metrics.bootstrap import FEW, Comparison, informative_interval
 from rolesum.metrics.published import published_rows
-from rolesum.metrics.scorers import HEADINGS
+from rolesum.metrics.scorers import HEADINGS, software
 
 WIDE = 100  # columns of a terminal that has room for all of a comparison
 
@@ -41,10 +41,9 @@ def print_results(roles: Mapping[str, Mapping[str, Any]]) -> None:
     """One row per role: the figures, each with its 95 % interval; then the checks and the measures of models."""
     first = next(iter(roles.values()))
     measures = [measure for measure in HEADINGS if measure in first["means"]]
-    libraries = ", ".join(f"{name} {version}" for name, version in first["libraries"].items())
     several = {"mean": "; mean over several references", "best": "; best of several references"}
     joined = next((several[of["multi_reference"]] for of in roles.values() if of["multi_reference"] in several), "")
-    title = f"scorer {first['scorer']} v{first['scorer_version']} ({libraries}){joined}"
+    title = f"scorer {first['scorer']} v{first['scorer_version']} ({software(first)}){joined}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("role")
     table.add_column("pairs", justify="right")

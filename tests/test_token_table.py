@@ -1,15 +1,21 @@
+"""benchmarks/token_table.py: the figures of tokenizers on a data set."""
+
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from helpers.tiny import model_dir
-from rolesum.cli.main import app
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
 from rolesum.models.loading import load_prompt_model
-from rolesum.models.token_table import tokenizer_stats
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+from token_table import print_token_table, tokenizer_stats  # noqa: E402
 
 
 def test_a_row_counts_what_the_tokenizer_gives():
@@ -41,13 +47,11 @@ def test_the_table_needs_dialogues_and_models():
         tokenizer_stats([], [str(model_dir("llama"))])
 
 
-def test_the_verb_prints_json_and_a_table():
-    models = f"{model_dir('llama')},{model_dir('baichuan2-7b')}"
-    said = CliRunner().invoke(app, ["models", "tokens", "sample:en-test", "--models", models, "--json"])
-    assert [row["vocabulary"] for row in json.loads(said.stdout)] == [600, 934]
-    assert (
-        "characters / token"
-        in CliRunner()
-        .invoke(app, ["models", "tokens", "sample:en-test", "--models", models], env={"COLUMNS": "200"})
-        .stdout
-    )
+def test_the_script_prints_json_and_a_table(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    models = [str(model_dir("llama")), str(model_dir("baichuan2-7b"))]
+    command = [sys.executable, BENCHMARKS / "token_table.py", "sample:en-test", "--models", *models, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [row["vocabulary"] for row in json.loads(done.stdout)] == [600, 934]
+    print_token_table(tokenizer_stats(read_dialogues("sample:en-test"), models))
+    assert "characters / token" in capsys.readouterr().out

@@ -1,10 +1,12 @@
-"""Compare tokenizers on a data set: characters per token, lengths of dialogues, and memory of the KV cache."""
+"""Compares tokenizers on a data set: characters per token, lengths of dialogues, and memory of the KV cache."""
 
+import argparse
 import codecs
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from rolesum import strict_json
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
-from rolesum.errors import UsageError
+from rolesum.errors import RolesumError, UsageError
+from rolesum.formats import read_dialogues
 from rolesum.instructions.sets import instruction_set
 from rolesum.models.checkpoint import load_config, load_tokenizer, read_config
 from rolesum.models.config_sizes import kv_cache_numbers_per_token
@@ -24,6 +28,26 @@ from rolesum.models.transformers_logging import quiet_transformers
 
 _CACHE_BYTES = 2  # of an element in bfloat16
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", help="dialogues in any format, or sample:NAME")
+    parser.add_argument(
+        "--models", nargs="+", required=True, help="aliases, hub ids, directories of checkpoints or tokenizers"
+    )
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    options = parser.parse_args()
+    try:
+        rows = tokenizer_stats(read_dialogues(options.file), options.models)
+    except RolesumError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(strict_json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
+    else:
+        print_token_table(rows)
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +71,7 @@ class TokenizerStats:
 def tokenizer_stats(dialogues: Sequence[Dialogue], models: Sequence[str]) -> list[TokenizerStats]:
     """A row per model: catalog aliases, hub ids, directories of checkpoints or of tokenizers alone."""
     if not dialogues or not models:
-        raise UsageError("nothing to compare", fix="give a file with dialogues, and --models A,B")
+        raise UsageError("nothing to compare", fix="give a file with dialogues, and --models A B")
     texts = [instruction_set(one.language).dialogue_text(one) for one in dialogues]
     return [_row(name, texts) for name in models]
 
@@ -94,7 +118,7 @@ def _bytes_of(tokenizer: Tokenizer) -> Callable[[str], bytes]:
     """A token's bytes, from its name in the vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None and "ByteLevel" in str(backend.decoder):
-        letters = {letter: byte for byte, letter in bytes_to_unicode().items()}  # type: ignore[no-untyped-call]  # not annotated
+        letters = {letter: byte for byte, letter in bytes_to_unicode().items()}
         return lambda token: bytes(letters.get(letter, 0) for letter in token)
 
     def of_piece(token: str) -> bytes:
@@ -149,3 +173,7 @@ def print_token_table(rows: Sequence[TokenizerStats]) -> None:
         "cache: keys and values in bfloat16.",
         highlight=False,
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Write tiny checkpoints with random weights in the layouts that the models' authors published, for tests.
+"""Write tiny checkpoints with random weights in the layouts that the models' authors published.
 
 Architecture, file names and tensor names are the original's. With the original's tokenizer.model the ids are the
 original's too; without one, a small tokenizer of the same kind is trained on the bundled dialogues.
@@ -116,7 +116,7 @@ def write_tiny_checkpoint(name: str, directory: Path, tokenizer: Path | None = N
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError("this is not an empty directory", str(directory), "give the name of a new one")
     if tokenizer is not None and not tokenizer.is_file():
-        raise UsageError("no such tokenizer.model", str(tokenizer), "leave --tokenizer out to have one made")
+        raise UsageError("no such tokenizer.model", str(tokenizer), "leave it out to have one made")
     if tokenizer is not None:
         read_model(tokenizer)
     try:
@@ -137,9 +137,7 @@ def _write(name: str, work: Path, tokenizer: Path | None, seed: int) -> None:
     (work / "config.json").write_text(strict_json.dumps(config, indent=1) + "\n", encoding="utf-8")
     torch.manual_seed(seed)
     with quiet_transformers():
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # not annotated
-            load_config(work), dtype=torch.float32
-        )
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(load_config(work), dtype=torch.float32)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:  # so widely that greedy texts vary
