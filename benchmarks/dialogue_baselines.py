@@ -25,7 +25,8 @@ LANGUAGES = ("en", "zh")
 ROLES = ("overall", "user", "agent", "brief")
 TUNED_ON = (100, 400)
 SEED = 1
-SMALL_BASE, BASE, OTHER_BASE = "smollm2-135m", "qwen2.5-coder-0.5b", "gemma3-270m"
+SMALL_BASE, HALF_BASE, BASE, OTHER_BASE = "smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "gemma3-270m"
+HALF, HALF_RECIPE = "half", "dialogues-qwen2.5-coder-0.5b"
 SMALL_ADAPTER, ADAPTER = "rolesum-smollm2-135m", "rolesum-en-zh"
 
 
@@ -35,6 +36,7 @@ def systems(language: str, work: Path) -> list[System]:
     other = System("gemma3-270m", "gemma3-270m, zero-shot", ("--model", OTHER_BASE))
     both = [
         System("zero-shot", f"{BASE}, zero-shot", ("--model", BASE)),
+        System(HALF, f"{HALF_BASE}, tuned on both", ("--adapter", str(work / HALF / "adapter"))),
         System("default", f"{ADAPTER}, bundled", ("--adapter", ADAPTER)),
     ]
     if language == "zh":
@@ -65,7 +67,9 @@ def main() -> int:
         for system in systems(language, options.work):
             if options.systems and system.name not in options.systems:
                 continue
-            if system.name.startswith("tuned-"):
+            if system.name == HALF:
+                _train_half(options)
+            elif system.name.startswith("tuned-"):
                 _train(int(system.name.removeprefix("tuned-")), options)
             asked = System(system.name, system.title, (*system.options, "--roles", ",".join(ROLES)))
             found = evaluated(f"sample:dialogues-{language}-test", data, asked, options)
@@ -95,6 +99,16 @@ def _train(count: int, options: Namespace) -> None:
     atomic_write_text(data, "".join(f"{to_json(one)}\n" for one in chosen))
     command: list[str] = ["rolesum", "train", RECIPE, "--set", f"data.train.path={data}", "--out", str(run)]
     command += ["--set", f"dtype={options.dtype}"] if options.dtype != "auto" else []
+    command += ["--resume"] if (run / "checkpoints").is_dir() else []
+    subprocess.run([sys.executable, "-m", *command], check=True)
+
+
+def _train_half(options: Namespace) -> None:
+    """Train the smaller base on all dialogues of both languages, unless that is done; go on where it was cut."""
+    run = options.work / HALF
+    if (run / "adapter").is_dir():
+        return
+    command = ["rolesum", "train", HALF_RECIPE, "--out", str(run)]
     command += ["--resume"] if (run / "checkpoints").is_dir() else []
     subprocess.run([sys.executable, "-m", *command], check=True)
 

@@ -3,10 +3,12 @@
     python benchmarks/summary_reading.py sheets --data sample:dialogues-en-test --out DIR NAME=RUN...
     python benchmarks/summary_reading.py collect ANSWERS --keys DIR/keys --reader NAME > NAME.jsonl
     python benchmarks/summary_reading.py report NAME.jsonl...
+    python benchmarks/summary_reading.py support NAME=RUN... --readers NAME.jsonl...
     python benchmarks/summary_reading.py labels NAME=RUN... --data FILE --readers NAME.jsonl... > labels.jsonl
 
 RUN is an evaluation's directory or its predictions.jsonl. `--data` and a system's NAME may be given once more for
-another language. DIR/sheets is for the readers, DIR/keys is not. `labels` writes a file for `rolesum evaluate
+another language. `support` says how well a model that verified its own summaries marks what the readers call untrue.
+DIR/sheets is for the readers, DIR/keys is not. `labels` writes a file for `rolesum evaluate
 --labels`. The protocol, with the labels of sentences: docs/reading.md.
 """
 
@@ -19,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from dialogue_rules import ROLES
 from reading import agreement, collect_answers, dialogue_lines, label_pairs, read_lines, write_key
 from record import Job, print_rows
@@ -33,12 +36,14 @@ from rolesum.evaluation.predictions import Prediction, read_predictions
 from rolesum.formats import read_dialogues
 from rolesum.formats.jsonl import to_json
 from rolesum.metrics.bootstrap import bootstrap_intervals, ratio
+from rolesum.metrics.detection import auroc
 
 DIALOGUES, PARTS, SEED = 40, 4, 1
 REFERENCE = "reference"  # the system that --with-reference adds
 ALL_ROLES = "all"
 SENTENCE = "sentence"
 TRUE = "true"
+THRESHOLDS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SENTENCE_LABELS = (TRUE, "false", "not said", "misleading")
 QUESTIONS = {
     "matter": "Holds the matter?",
@@ -86,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         elif options.what == "labels":
             write_labels(options)
+        elif options.what == "support":
+            for title, rows in support_rows(_read_systems(options.systems), read_lines(options.readers)).items():
+                print_rows(title, rows)
         else:
             lines = read_lines(options.files)
             print_rows("share of summaries, with 95 % intervals over dialogues", share_rows(lines))
@@ -306,6 +314,45 @@ def write_labels(options: argparse.Namespace) -> None:
     print(f"left out: {counted(disputed, 'summary', 'summaries')} on which the readers do not agree", file=sys.stderr)
 
 
+def support_rows(systems: Systems, lines: Sequence[Job]) -> dict[str, list[Job]]:
+    """For each system and language: what a threshold of support marks of the sentences on which all readers agree.
+
+    A sentence's support is the lowest of its statements'. Raises DataError for a summary without verified statements.
+    """
+    labels: dict[tuple[str, str], dict[tuple[str, str, str], set[bool]]] = {}
+    for line in lines:
+        for system in (name for name in line["systems"] if name in systems and line["asked"] == SENTENCE):
+            of = labels.setdefault((system, line["language"]), {})
+            of.setdefault((line["dialogue"], line["role"], line["text"]), set()).add(line["label"] == TRUE)
+    found = {}
+    for (system, language), sentences in labels.items():
+        agreed = {key: one for key, of in sentences.items() if len(of) == 1 for one in of}
+        support = np.array([_support(systems[system], *key) for key in agreed])
+        is_true = np.array(list(agreed.values()))
+        title = f"{system}, {language}: {is_true.sum()} true and {(~is_true).sum()} other sentences"
+        title += f", AUROC {auroc(support[is_true], support[~is_true]):.3f}"
+        found[title] = [
+            {
+                "threshold": threshold,
+                "marked of the true": f"{100 * (support[is_true] < threshold).mean():.1f} %",
+                "marked of the others": f"{100 * (support[~is_true] < threshold).mean():.1f} %",
+                "true of the unmarked": f"{100 * is_true[support >= threshold].mean():.1f} %",
+            }
+            for threshold in THRESHOLDS
+        ]
+    return found
+
+
+def _support(system: Mapping[tuple[str, str], Prediction], dialogue: str, role: str, sentence: str) -> float:
+    prediction = system.get((dialogue, role))
+    if prediction is None or prediction.support_threshold is None:
+        raise DataError(f"no verified summary for {role}", dialogue, "name the run that was read, with its statements")
+    start = prediction.prediction.find(sentence)
+    end = start + len(sentence)
+    own = [one.support or 0.0 for one in prediction.statements if one.start < end and one.end > start >= 0]
+    return min(own, default=0.0)
+
+
 def share_rows(lines: Sequence[Job]) -> list[Job]:
     """For each language, role and system: the shares of its summaries, over all readers' judgments.
 
@@ -386,6 +433,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     collected.add_argument("answers", type=Path, help="directory of a reader's .answers files")
     collected.add_argument("--keys", type=Path, required=True, help="directory that `sheets` wrote")
     collected.add_argument("--reader", required=True, help="a name for who read")
+    support = commands.add_parser("support", help="what a threshold of support marks of a system's own sentences")
+    support.add_argument("--readers", nargs="+", type=Path, required=True, help="what `collect` printed of each")
+    support.add_argument("systems", nargs="+", metavar="NAME=RUN", help="runs whose statements were verified")
     labels = commands.add_parser("labels", help="the summaries that are wrong, for rolesum evaluate --labels")
     labels.add_argument(
         "--readers", nargs="+", type=Path, required=True, help="what `collect` printed, for each reader"

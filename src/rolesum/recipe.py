@@ -181,7 +181,7 @@ class Recipe(_RecipeModel):
     name: str = Field(description="Names the run's directory: runs/NAME.")
     note: str = Field("", description="What the run is for, and where its settings come from.")
     base: str = Field(
-        "qwen2.5-coder-0.5b", min_length=1, description="A catalog alias, a hub id, a GGUF file, or a local directory."
+        "qwen2.5-coder-1.5b", min_length=1, description="A catalog alias, a hub id, a GGUF file, or a local directory."
     )
     base_adapter: str | None = Field(
         None, min_length=1, description="Go on from this LoRA adapter: its directory, or the name of a bundled one."

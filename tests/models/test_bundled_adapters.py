@@ -82,7 +82,7 @@ def test_engines_with_weights_of_their_own_get_none(shipped, tmp_path):
     ("name", "base", "layers", "license_", "data"),
     [
         (
-            *("rolesum-en-zh", "qwen2.5-coder-0.5b", 24, "cc-by-4.0"),
+            *("rolesum-en-zh", "qwen2.5-coder-1.5b", 28, "cc-by-4.0"),
             ["sample:dialogues-en-train", "sample:dialogues-zh-train"],
         ),
         ("rolesum-smollm2-135m", "smollm2-135m", 30, "cc-by-nc-4.0", ["SAMSum", "TweetSumm", "sample:en-train"]),

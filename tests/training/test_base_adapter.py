@@ -308,6 +308,6 @@ def test_few_dialogues_for_an_adapter_are_told_with_how_to_compare_the_two(adapt
 def test_the_recipe_for_own_dialogues_goes_on_from_the_bundled_adapter_and_is_named_after_the_file():
     recipe = with_base_adapter(load_recipe("mine", ["data.train.path=calls/support.jsonl"]))
     assert recipe.name == "support" and recipe.note == "Trained on calls/support.jsonl by the recipe mine."
-    assert (recipe.base, recipe.lora.rank, recipe.lora.alpha) == ("qwen2.5-coder-0.5b", 16, 32)
+    assert (recipe.base, recipe.lora.rank, recipe.lora.alpha) == ("qwen2.5-coder-1.5b", 8, 16)
     assert recipe.data.validation.share == 0.1 and recipe.data.test is None
-    assert with_base_adapter(load_recipe("mine", ["base_adapter=null"])).base == "qwen2.5-coder-0.5b"
+    assert with_base_adapter(load_recipe("mine", ["base_adapter=null"])).base == "qwen2.5-coder-1.5b"

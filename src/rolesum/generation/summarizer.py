@@ -47,7 +47,8 @@ class SummarizerConfig:
     not names.
 
     `verify` says what becomes of the statements of a summary: "off" verifies none, "flag" gives each its support,
-    "rerank" takes the sample whose lowest support is highest, "drop" leaves those under the threshold out. None is
+    "rerank" takes the sample whose lowest support is highest, "drop" leaves those under the threshold out (of that
+    sample, where there are several and no `reranker`). None is
     flag where the adapter was trained to verify statements and the engine is transformers, else off. Without a
     `support_threshold`, the adapter's holds.
     """
@@ -68,12 +69,17 @@ class SummarizerConfig:
         """Raises UsageError for options that exclude each other, before anything is loaded."""
         check_strategy(self.long_dialogues)
         check_verify_options(self.verify, self.support_threshold, self.spec.engine)
-        by_support = self.verify == "rerank"
-        if by_support and self.reranker:
+        if self.verify == "rerank" and self.reranker:
             raise UsageError("--verify rerank and --choose both choose a sample", fix="leave one of them out")
+        by_support = self.verify == "rerank" or self.chooses_by_support
         check_samples(self.samples, self.decoding, has_choice=by_support or self.reranker is not None)
         if (by_support or self.reranker) and self.samples == 1:
             raise UsageError("there is nothing to choose among", fix="add --samples 4 --temperature 0.7")
+
+    @property
+    def chooses_by_support(self) -> bool:
+        """Whether the best-supported of several samples is taken."""
+        return self.samples > 1 and self.reranker is None and self.verify in ("rerank", "drop")
 
     def resolved(self) -> "SummarizerConfig":
         """The configuration with `verify` chosen, as far as the files of the model decide it before it is loaded.
@@ -165,7 +171,7 @@ class Summarizer:
             config.decoding,
             long_dialogues=config.long_dialogues,
             samples=config.samples,
-            reranker=support_reranker(finder) if finder and self.verify == "rerank" else config.reranker,
+            reranker=support_reranker(finder) if finder and config.chooses_by_support else config.reranker,
             follow_up=finder.follow_up if finder else None,
             on_done=on_done,
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,

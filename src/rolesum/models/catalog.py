@@ -86,7 +86,7 @@ _QWEN_15B = (
     *(51_534_815, 51_481_903, 51_603_185, 51_800_025, 51_793_432, 15_992_981),
 )
 
-DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 
 _ENTRIES = (
     CatalogEntry(
