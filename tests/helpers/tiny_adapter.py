@@ -11,7 +11,7 @@ from rolesum.models import bundled_adapters
 @functools.cache
 def tiny_adapter():
     """The adapter of a short run for overall, user and agent; tests leave it as it is."""
-    chosen = recipe(roles=["overall", "user", "agent"], validation={"per_epoch": 0})
+    chosen = recipe(roles=["overall", "user", "agent"])
     return trained(folder() / "plain-run", chosen).adapter
 
 
