@@ -116,7 +116,7 @@ class Summarizer:
     ) -> list[RoleSummary]: ...
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a list is an Iterable too: the first that fits counts
+    def __call__(  # type: ignore[overload-overlap]  # a list is an Iterable too, and the first that fits counts
         self,
         dialogues: list[Any] | tuple[Any, ...],
         *,
