@@ -16,7 +16,8 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.formats import find_dialogue
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import SummarizerConfig, summarize_dialogues
+from rolesum.generation.summarizer import summarize_dialogues
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.models.adapter_metadata import read_adapter_metadata
 from rolesum.models.bundled_adapters import DEFAULT_ADAPTER, adapter_path
 

@@ -115,7 +115,7 @@ def _rouge(job: Job, adapter: Path) -> Job:
     from rolesum.formats import ReadOptions
     from rolesum.generation import Decoding
     from rolesum.generation.factory import EngineSpec
-    from rolesum.generation.summarizer import SummarizerConfig
+    from rolesum.generation.summarizer_config import SummarizerConfig
 
     recipe = sides.recipe_of(job, validation=True)
     spec = EngineSpec(model=recipe.base, adapter=adapter, device=job["device"], dtype=recipe.dtype)

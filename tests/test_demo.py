@@ -12,7 +12,7 @@ from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.formats import ReadOptions
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import SummarizerConfig
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.models.bundled_adapters import adapter_for
 from rolesum.recipe_loading import load_recipe, parse_recipe
 from rolesum.training import train

@@ -1,12 +1,23 @@
-"""rolesum fine-tunes a language model to summarize a dialogue for each of its roles, and does the summarizing."""
+"""rolesum fine-tunes a language model to summarize a dialogue for each of its roles, and does the summarizing.
 
+    import rolesum
+
+    summarizer = rolesum.Summarizer.from_pretrained()
+    for summary in summarizer("Customer: My parcel is late.\\nAgent: I will check."):
+        print(summary.role, summary.text)
+
+docs/python.md has the rest: streams, many dialogues, training and evaluating.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rolesum.dialogue import Bundle, Dialogue, Example, RoleSummary, Statement, SummaryStatement, Turn
 from rolesum.errors import RolesumError
 
 if TYPE_CHECKING:
-    from rolesum.formats import read_dialogues as load_dialogues
+    from rolesum.api import evaluate, load_dialogues, score, train
+    from rolesum.generation.summarizer import Summarizer
     from rolesum.models.loading import load_model
 
 __version__ = "0.1.0"
@@ -18,21 +29,33 @@ __all__ = [
     "RoleSummary",
     "RolesumError",
     "Statement",
+    "Summarizer",
     "SummaryStatement",
     "Turn",
     "__version__",
+    "evaluate",
     "load_dialogues",
     "load_model",
+    "score",
+    "train",
 ]
+
+# Name -> the module that has it, which is imported when the name is first asked for: torch takes seconds.
+_LATE = {
+    "Summarizer": "rolesum.generation.summarizer",
+    "evaluate": "rolesum.api",
+    "load_dialogues": "rolesum.api",
+    "load_model": "rolesum.models.loading",
+    "score": "rolesum.api",
+    "train": "rolesum.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load_dialogues":
-        from rolesum.formats import read_dialogues
-
-        return read_dialogues
-    if name == "load_model":  # imports torch: only when asked for
-        from rolesum.models.loading import load_model
-
-        return load_model
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -84,6 +84,17 @@ def resolve_role(name: str, custom: RoleAliases | None = None) -> str:
     return role
 
 
+def role_names(given: str | Sequence[str], custom: RoleAliases | None = None) -> tuple[str, ...]:
+    """The roles that a list of names or aliases names, or a text of them with commas between them, each once.
+
+    Raises UsageError for a name that is neither a role nor an alias, and where there is none.
+    """
+    names = given.replace("，", ",").split(",") if isinstance(given, str) else given
+    if not (named := [name for name in names if name.strip()]):
+        raise UsageError("--roles is empty", fix="write --roles user,agent")
+    return tuple(dict.fromkeys(resolve_role(name, custom) for name in named))
+
+
 def role_of_speaker(label: str, custom: RoleAliases | None = None) -> str | None:
     """The role that a speaker's label names ("Customer", "客服"); None for other labels, such as a person's name."""
     return _of_speaker(label, _names(custom))

@@ -22,7 +22,8 @@ from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.interrupts import Stopped
 
 BAD = '{"id": "cut\n'

@@ -13,7 +13,9 @@ from rolesum.errors import UsageError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
+from rolesum.generation.summary_output import summary_record
 from rolesum.models.adapter_metadata import store_verify
 
 GIVEN = short_dialogues("en-train", 3, 2)

@@ -15,7 +15,8 @@ from rolesum.batch.input_files import InputFiles, InputsChanged
 from rolesum.batch.run import run_in_process
 from rolesum.errors import RolesumError, UsageError
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 
 COUNT, SHARD = 24, 4
 

@@ -9,7 +9,9 @@ from helpers.echo_engine import EchoEngine, UnreachableEngine, dialogue
 from rolesum.batch import Failure, summarize_shard
 from rolesum.errors import DataError, ModelError, Problem, ResourceError
 from rolesum.evaluation.predictions import read_system_outputs
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
+from rolesum.generation.summary_output import summary_record
 from rolesum.roles import DEFAULT_ROLES
 
 GOOD = [dialogue(f"d{number}") for number in range(5)]

@@ -15,7 +15,9 @@ from rolesum.generation import Decoding, async_engine
 from rolesum.generation.async_engine import AsyncEngine, RequestCanceled
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig, summary_record
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
+from rolesum.generation.summary_output import summary_record
 from rolesum.generation.support import open_verifier
 from rolesum.generation.verification import SharedVerifier, Verifier
 from rolesum.instructions import load_instruction_set

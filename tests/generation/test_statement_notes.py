@@ -6,7 +6,7 @@ import pytest
 
 from rolesum.dialogue import RoleSummary, SummaryStatement
 from rolesum.generation.statement_notes import support_text
-from rolesum.generation.summarizer import format_blocks, summary_record
+from rolesum.generation.summary_output import format_blocks, summary_record
 
 ONE, TWO = "Ben pays.", "Tom calls, and he sends the build."
 

@@ -10,7 +10,9 @@ from rolesum.formats import find_dialogue
 from rolesum.generation import Decoding, Engine
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.streaming import BlockStreamer, stream, watch
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig, format_blocks
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
+from rolesum.generation.summary_output import format_blocks
 
 CHAT = Dialogue(
     "c",

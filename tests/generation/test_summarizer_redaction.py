@@ -8,7 +8,8 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.generation import Decoding, Engine, Generation
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.chunking import split_into_chunks, turn_spans
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.instructions import ChatFormat, PromptLayout
 from rolesum.redaction import redact
 

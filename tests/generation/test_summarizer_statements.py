@@ -9,9 +9,10 @@ from rolesum.errors import UsageError
 from rolesum.generation import Decoding
 from rolesum.generation.async_engine import AsyncEngine
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.rerank import get_reranker
 from rolesum.generation.streaming import stream
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig, format_blocks, summary_record
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
+from rolesum.generation.summary_output import format_blocks, summary_record
 from rolesum.generation.verification import Verifier
 
 OVERALL = "The customer has a broken lamp. Tom sends 45 new ones on Monday."
@@ -103,7 +104,7 @@ def test_drop_leaves_out_of_the_best_supported_sample_unless_another_choice_is_a
 
 def test_flag_says_the_support_of_the_sample_that_was_chosen_otherwise():
     texts = ["Ann is ill.", "The lamp broke.", "The lamp broke."]
-    ((found,),) = summarizer({"overall": texts}, reranker=get_reranker("mbr"), **SAMPLED).summarize([CHAT])
+    ((found,),) = summarizer({"overall": texts}, choose="mbr", **SAMPLED).summarize([CHAT])
     assert found.text == "The lamp broke." and found.statements[0].support == pytest.approx(
         support_of("The lamp broke.")[0], abs=1e-5
     )
@@ -173,7 +174,7 @@ def test_a_shared_engine_that_takes_no_questions_verifies_nothing():
         ({"verify": "flagg"}, 'did you mean "flag"'),
         ({"verify": "rerank"}, "--samples 4"),
         ({"verify": "rerank", "samples": 4}, "temperature"),
-        ({"verify": "rerank", "reranker": get_reranker("mbr"), **SAMPLED}, "both choose a sample"),
+        ({"verify": "rerank", "choose": "mbr", **SAMPLED}, "both choose a sample"),
         ({"spec": EngineSpec("openai", url="http://localhost:1/v1"), "verify": "flag"}, "--engine transformers"),
         ({"support_threshold": 1.5}, "--support-threshold: 0 to 1"),
         ({"support_threshold": float("nan")}, "--support-threshold: 0 to 1"),

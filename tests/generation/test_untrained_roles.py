@@ -6,7 +6,8 @@ from helpers.tiny import model_dir
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.engines.transformers import TransformersEngine
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.models import load_model
 
 

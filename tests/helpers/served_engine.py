@@ -8,7 +8,7 @@ import httpx
 
 from helpers.waiting import wait_until
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import RoleConfig
+from rolesum.generation.role_config import RoleConfig
 from rolesum.server.admission import AdmissionController
 from rolesum.server.app import create_app
 from rolesum.server.auth import APIKeys

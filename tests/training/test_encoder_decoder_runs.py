@@ -13,7 +13,8 @@ from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import SummarizerConfig, summarize_dialogues
+from rolesum.generation.summarizer import summarize_dialogues
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.models.checkpoint import read_tensor
 from rolesum.models.loading import load_model, load_prompt_model
 from rolesum.recipe_loading import parse_recipe

@@ -17,7 +17,7 @@ from rolesum.atomic_io import atomic_write_text, check_directory
 from rolesum.batch.worker import Failure
 from rolesum.dialogue import RoleSummary
 from rolesum.errors import UsageError
-from rolesum.generation.summarizer import summary_record
+from rolesum.generation.summary_output import summary_record
 from rolesum.locks import process_lock
 from rolesum.os_errors import os_error
 

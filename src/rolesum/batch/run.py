@@ -20,7 +20,8 @@ from rolesum.errors import DataError, Problem, RolesumError, UsageError
 from rolesum.file_state import top_files
 from rolesum.formats import ReadOptions
 from rolesum.formats.options import DEFAULTS
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.interrupts import Stopped, kept
 from rolesum.os_errors import os_error
 
@@ -227,7 +228,7 @@ def _model_files(config: SummarizerConfig) -> list[Path]:
 def _settings(config: SummarizerConfig, read_options: ReadOptions) -> dict[str, Any]:
     """The settings that affect the summaries of given files, as JSON values; a callable must be named by the caller."""
     spec = {name: value for name, value in _as_json(config.spec).items() if name not in NON_SEMANTIC_SETTINGS}
-    others = (one.name for one in fields(config) if one.name not in ("spec", "decoding", "reranker"))
+    others = (one.name for one in fields(config) if one.name not in ("spec", "decoding"))
     rest = {name: _as_json(getattr(config, name)) for name in others}
     return {**spec, **_as_json(config.decoding), **rest, **_as_json(replace(read_options, skip=()))}
 

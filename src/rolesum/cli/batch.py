@@ -75,7 +75,6 @@ def batch(
         Path(out),
         config,
         read_options=options.read_options,
-        settings={"choose": options.choose},
         shard_size=shard_size,
         run_shards=run_shards,
     )

@@ -23,7 +23,6 @@ from rolesum.cli.options import (
     Speakers,
     UnknownSpeaker,
     read_options,
-    role_list,
 )
 from rolesum.counts import counted
 
@@ -169,9 +168,9 @@ def show(
     Example: rolesum data show sample:en-test --id en-bank-17 --roles user
     """
     from rolesum.formats import find_dialogue
-    from rolesum.generation.summarizer import load_role_config
+    from rolesum.generation.role_config import load_role_config
     from rolesum.models.loading import load_prompt_model
-    from rolesum.roles import default_roles
+    from rolesum.roles import default_roles, role_names
     from rolesum.training.inspect import inspect_dialogue, print_segments
 
     role_config = load_role_config(adapter, recipe)
@@ -180,7 +179,8 @@ def show(
         format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
     )
     dialogue = find_dialogue(file, id_, options)
-    names = role_list(roles, role_config.aliases) or tuple(dialogue.summaries) or default_roles(dialogue)
+    asked = role_names(roles, role_config.aliases) if roles is not None else ()
+    names = asked or tuple(dialogue.summaries) or default_roles(dialogue)
     prompt_model = load_prompt_model(model, adapter)
     layout = prompt_model.layout(language, definitions=role_config.definitions, sections=role_config.sections)
     segments = inspect_dialogue(prompt_model, dialogue, names, layout)

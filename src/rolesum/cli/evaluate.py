@@ -159,7 +159,6 @@ def evaluate(
         roles=options.role_names,
         scorer=scorer,
         multi_reference=parse_multi_reference(multi_reference),
-        choice=options.choose,
         read_options=replace(options.read_options, limit=limit),
         checks=checks,
         model_metrics=options.model_metrics,

@@ -2,9 +2,8 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -41,7 +40,6 @@ from rolesum.cli.options import (
     Verify,
     VllmOptions,
     read_options,
-    role_list,
     vllm_options,
 )
 from rolesum.generation.engine import DECODING_OPTIONS, Decoding, DecodingOption
@@ -49,7 +47,8 @@ from rolesum.generation.engine import DECODING_OPTIONS, Decoding, DecodingOption
 if TYPE_CHECKING:
     from rolesum.formats import ReadOptions
     from rolesum.generation.factory import EngineSpec
-    from rolesum.generation.summarizer import RoleConfig, SummarizerConfig
+    from rolesum.generation.role_config import RoleConfig
+    from rolesum.generation.summarizer_config import SummarizerConfig
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class EngineOptions:
     @cached_property
     def role_config(self) -> "RoleConfig":
         """Custom roles and sections of the adapter, the recipe and --sections."""
-        from rolesum.generation.summarizer import load_role_config
+        from rolesum.generation.role_config import load_role_config
 
         return load_role_config(self.adapter, self.recipe, self.sections)
 
@@ -85,7 +84,7 @@ class EngineOptions:
         return EngineSpec(
             engine,
             self.model,
-            self.adapter or self._bundled_adapter(engine),
+            self.adapter,
             gguf=self.gguf,
             url=self.url,
             served_model=self.served_model,
@@ -99,12 +98,6 @@ class EngineOptions:
             device=self.device,
             dtype=self.dtype,
         )
-
-    def _bundled_adapter(self, engine: str) -> Path | None:
-        """The bundled adapter, used by transformers and vLLM if no model is named."""
-        from rolesum.models.bundled_adapters import default_adapter
-
-        return default_adapter() if self.model is None and engine in ("transformers", "vllm") else None
 
 
 @dataclass(frozen=True)
@@ -128,7 +121,9 @@ class GenerationOptions(EngineOptions):
 
     @cached_property
     def role_names(self) -> tuple[str, ...] | None:
-        return role_list(self.roles, self.role_config.aliases)
+        from rolesum.roles import role_names
+
+        return None if self.roles is None else role_names(self.roles, self.role_config.aliases)
 
     @cached_property
     def read_options(self) -> "ReadOptions":
@@ -147,18 +142,17 @@ class GenerationOptions(EngineOptions):
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
         """The configuration of the Summarizer. `long_dialogues` applies if neither the options nor a recipe set it.
 
-        `more` are further fields of the configuration.
+        `more` are further SummaryArguments.
         """
-        from rolesum.generation.rerank import get_reranker
-        from rolesum.generation.summarizer import SummarizerConfig
+        from rolesum.generation.summarizer_config import SummarizerConfig
 
-        return SummarizerConfig(
-            self.engine_spec(engine),
-            self.role_names,
-            self.decoding,
+        config = SummarizerConfig(self.engine_spec(engine), aliases=self.role_config.aliases)
+        return config.with_arguments(
+            roles=self.role_names,
+            **asdict(self.decoding),
             long_dialogues=self.long_dialogues or self.role_config.long_dialogues or long_dialogues,
             samples=self.samples,
-            reranker=get_reranker(self.choose) if self.choose else None,
+            choose=self.choose,
             verify=self.verify,
             support_threshold=self.support_threshold,
             **more,
@@ -173,15 +167,8 @@ class SummarizeOptions(GenerationOptions):
     redact_name: RedactNames = None
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
-        aliases = self.role_config.aliases
-        return super().summarizer_config(
-            engine,
-            long_dialogues,
-            redact=self.redact or bool(self.redact_name),
-            hidden_names=tuple(self.redact_name or ()),
-            kept_labels=tuple(alias for role, others in aliases.items() for alias in (role, *others)),
-            **more,
-        )
+        names = self.redact_name or ()
+        return super().summarizer_config(engine, long_dialogues, redact=self.redact, redact_names=names, **more)
 
 
 def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

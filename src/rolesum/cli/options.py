@@ -1,6 +1,6 @@
 """Options that several commands share, and functions that parse their values."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -248,18 +248,6 @@ def read_options(
 def recipe_overrides(set_: list[str] | None, from_adapter: str | None) -> list[str]:
     """The recipe's overrides by --set and --from-adapter; the latter takes precedence, as it is applied last."""
     return [*(set_ or ()), *([f"base_adapter={strict_json.dumps(from_adapter)}"] if from_adapter else ())]
-
-
-def role_list(text: str | None, custom: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...] | None:
-    """The role names of --roles, aliases resolved; None if the option is not given."""
-    from rolesum.roles import resolve_role
-
-    if text is None:
-        return None
-    names = [name for name in text.replace("，", ",").split(",") if name.strip()]
-    if not names:
-        raise UsageError("--roles is empty", fix="write --roles user,agent")
-    return tuple(dict.fromkeys(resolve_role(name, custom) for name in names))
 
 
 def vllm_options(given: list[str] | None) -> dict[str, Any] | None:

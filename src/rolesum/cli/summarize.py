@@ -38,7 +38,8 @@ def summarize(
     from rolesum.formats import open_source, read_dialogues
     from rolesum.generation import streaming
     from rolesum.generation.preflight import check_before_loading
-    from rolesum.generation.summarizer import Summarizer, format_blocks, format_json_lines, summarize_dialogues
+    from rolesum.generation.summarizer import Summarizer, summarize_dialogues
+    from rolesum.generation.summary_output import format_blocks, format_json_lines
 
     if out:
         check_not_input(out, file)

@@ -23,7 +23,8 @@ from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
 from rolesum.generation import Decoding, Engine
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.preflight import check_before_loading
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.metrics.scorers import MultiReference, get_scorer
 
 
@@ -31,12 +32,11 @@ from rolesum.metrics.scorers import MultiReference, get_scorer
 class EvaluationTask:
     """What to evaluate on, how to score, and where to write the results."""
 
-    data: str | None
+    data: str | Source | None  # a file's name, or what it holds
     roles: Sequence[str] | None = None
     system_name: str | None = None  # shown in tables and reports; default: after the model, baseline or files
     scorer: str | None = None
     multi_reference: MultiReference = "mean"
-    choice: str | None = None  # name of the reranker that chooses among samples
     read_options: ReadOptions = field(default_factory=ReadOptions)
     checks: bool = True
     model_metrics: ModelMetricOptions | None = None
@@ -54,7 +54,8 @@ class EvaluationTask:
         """The data, `whole` or up to the limit. Raises UsageError for no data, ResourceError for a bad `out`."""
         if self.data is None:
             raise UsageError("no data to evaluate on", fix="name it: --data FILE")
-        source = open_source(self.data, self.read_options.encoding)
+        encoding = self.read_options.encoding
+        source = self.data if isinstance(self.data, Source) else open_source(self.data, encoding)
         dialogues = read_dialogues(source, replace(self.read_options, limit=None) if whole else self.read_options)
         _check_ids(dialogues)
         self.check_output()
@@ -65,13 +66,16 @@ class EvaluationTask:
             check_writable(self.out / "results.json")
 
 
-def evaluate_model(task: EvaluationTask, config: SummarizerConfig) -> Evaluation:
-    """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report."""
+def evaluate_model(task: EvaluationTask, config: SummarizerConfig, summarizer: Summarizer | None = None) -> Evaluation:
+    """Evaluate a base, an adapter on it, or an endpoint; with `task.out`, leave predictions, results and a report.
+
+    A `summarizer` of the same configuration is used where one is open already.
+    """
     source, dialogues = task.read()
     spec = config.spec
     check_before_loading(spec, dialogues)
     check_references(dialogues, task.roles)
-    summarizer = Summarizer(config)
+    summarizer = summarizer or Summarizer(config)
     engine = summarizer.engine
     prompt_model = engine.text_model
     if prompt_model:
@@ -86,7 +90,7 @@ def evaluate_model(task: EvaluationTask, config: SummarizerConfig) -> Evaluation
         summarize_with=lambda chosen, _, roles, __, on_done: summarizer.summarize(chosen, on_done, roles=roles),
         about_system={
             **about_model(spec, engine),
-            **_about_config(config, "support" if summarizer.verify == "rerank" else task.choice),
+            **_about_config(config, "support" if summarizer.verify == "rerank" else config.choose),
             **_about_verification(summarizer),
             **_about_data(task, source),
         },

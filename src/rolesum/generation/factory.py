@@ -13,7 +13,7 @@ from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
 from rolesum.models.adapter_metadata import adapter_directory
-from rolesum.models.bundled_adapters import license_notice
+from rolesum.models.bundled_adapters import bundled_adapters, default_adapter, license_notice
 from rolesum.models.revisions import cache_dir
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class EngineSpec:
     endpoint run weights of their own, which must be those of `model` with `adapter` merged into it. An endpoint without
     a `model` is sent plain messages. `api_key_env` names an environment variable. `context` lowers the model's length;
     for an endpoint without `model`, it is the length. `vllm_options` are arguments of `vllm.LLM`.
+
+    Without `model` and `adapter`, transformers and vLLM take the bundled adapter. The name of a bundled adapter is
+    taken for `model` too.
     """
 
     engine: str = "transformers"
@@ -69,8 +72,7 @@ class EngineSpec:
         if self.engine not in ENGINES:
             raise UsageError(f'no engine "{self.engine}"', fix=did_you_mean(self.engine, ENGINES))
         check_language_name(self.language)
-        if self.adapter is not None:
-            object.__setattr__(self, "adapter", adapter_directory(self.adapter))
+        self._choose_adapter()
         for name, (option, engines) in _OPTIONS.items():
             if getattr(self, name) not in _UNSET and self.engine not in engines:
                 what = f"{option} is not for the engine {self.engine}"
@@ -89,6 +91,16 @@ class EngineSpec:
                 raise UsageError(
                     f"llama.cpp chooses its devices itself, not {self.device}", fix="use --device cpu or auto"
                 )
+
+    def _choose_adapter(self) -> None:
+        adapter = self.adapter
+        if adapter is None and self.model in bundled_adapters():
+            adapter = bundled_adapters()[str(self.model)]
+            object.__setattr__(self, "model", None)
+        elif adapter is None and self.model is None and self.engine in ("transformers", "vllm"):
+            adapter = default_adapter()
+        if adapter is not None:
+            object.__setattr__(self, "adapter", adapter_directory(adapter))
 
     def open(self) -> Engine:
         """The engine, ready. Raises UsageError where its extra is not installed, ModelError, ResourceError."""

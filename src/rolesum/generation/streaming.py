@@ -10,7 +10,8 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.formats import ReadOptions, Source, find_dialogue
 from rolesum.formats.options import DEFAULTS
-from rolesum.generation.summarizer import Summarizer, block_heading, block_notes
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summary_output import block_heading, block_notes
 from rolesum.os_errors import cannot_read
 
 Write = Callable[[str], None]

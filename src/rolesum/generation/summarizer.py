@@ -1,100 +1,59 @@
-"""The Summarizer: an engine and all options that decide its summaries; and summaries as text or JSON."""
+"""The Summarizer: an engine and all options that decide its summaries."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self, Unpack, overload
 
-from rolesum import strict_json
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
+from rolesum.formats.python_values import DialogueValue, check_labels, is_dialogue, to_dialogue
+from rolesum.generation.arguments import SUMMARY_ARGUMENTS, ModelArguments, SummaryArguments, check_arguments
+from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.dropping import drop_doubtful
-from rolesum.generation.engine import Decoding, Engine, OnText
+from rolesum.generation.engine import Engine, OnText
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy, summarize
-from rolesum.generation.statement_notes import marked_text, statement_notes, statement_records
+from rolesum.generation.long_dialogues.strategies import summarize
+from rolesum.generation.rerank import Reranker, get_reranker
+from rolesum.generation.role_config import load_role_config
+from rolesum.generation.summarizer_config import SummarizerConfig
+from rolesum.generation.summary_stream import SummaryStream
 from rolesum.generation.support import (
     SupportFinder,
     add_evidence,
     add_statements,
-    can_verify,
-    check_verify_options,
     choose_mode,
     open_verifier,
     support_reranker,
 )
-from rolesum.instructions import SectionSet, load_sections
-from rolesum.models.adapter_metadata import verify_threshold
-from rolesum.recipe_loading import load_recipe
+from rolesum.models.adapter_metadata import adapter_directory, verify_threshold
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
 
-if TYPE_CHECKING:
-    from rolesum.generation.rerank import Reranker
+DIALOGUES_AT_ONCE = 64  # that a call reads of an iterator before it summarizes them together
+CONCURRENT_CALLS = 64  # of `acall`: their summaries are generated in one batch
 
 _WARNED: set[tuple[str, str]] = set()  # adapter and role: a service has a Summarizer for every request
 
 
-@dataclass(frozen=True)
-class SummarizerConfig:
-    """How dialogues are summarized: by which engine, for which roles, with which decoding and redaction.
-
-    Without `roles`, each dialogue is summarized for its own roles among those that the adapter was trained for, or for
-    the sections that are set. See `summarize` for `long_dialogues`, `samples` and `reranker`. With `redact`, the model
-    sees placeholders: `hidden_names` are masked beside the speakers' names, `kept_labels` are speaker labels that are
-    not names.
-
-    `verify` says what becomes of the statements of a summary: "off" verifies none, "flag" gives each its support,
-    "rerank" takes the sample whose lowest support is highest, "drop" leaves those under the threshold out (of that
-    sample, where there are several and no `reranker`). None is
-    flag where the adapter was trained to verify statements and the engine is transformers, else off. Without a
-    `support_threshold`, the adapter's holds.
-    """
-
-    spec: EngineSpec = field(default_factory=EngineSpec)
-    roles: Sequence[str] | None = None
-    decoding: Decoding = field(default_factory=Decoding)
-    long_dialogues: str = "refuse"
-    samples: int = 1
-    reranker: "Reranker | None" = None
-    redact: bool = False
-    hidden_names: tuple[str, ...] = ()
-    kept_labels: tuple[str, ...] = ()
-    verify: str | None = None
-    support_threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for options that exclude each other, before anything is loaded."""
-        check_strategy(self.long_dialogues)
-        check_verify_options(self.verify, self.support_threshold, self.spec.engine)
-        if self.verify == "rerank" and self.reranker:
-            raise UsageError("--verify rerank and --choose both choose a sample", fix="leave one of them out")
-        by_support = self.verify == "rerank" or self.chooses_by_support
-        check_samples(self.samples, self.decoding, has_choice=by_support or self.reranker is not None)
-        if (by_support or self.reranker) and self.samples == 1:
-            raise UsageError("there is nothing to choose among", fix="add --samples 4 --temperature 0.7")
-
-    @property
-    def chooses_by_support(self) -> bool:
-        """Whether the best-supported of several samples is taken."""
-        return self.samples > 1 and self.reranker is None and self.verify in ("rerank", "drop")
-
-    def resolved(self) -> "SummarizerConfig":
-        """The configuration with `verify` chosen, as far as the files of the model decide it before it is loaded.
-
-        Raises UsageError where statements are to be verified and cannot be.
-        """
-        able = can_verify(self.spec)
-        if able is None:
-            return self
-        mode = choose_mode(self.verify, self.support_threshold, able)
-        return replace(self, verify=mode if able else None)  # "off" and None are one where nothing can be verified
-
-
 class Summarizer:
-    """Summarizes dialogues with one engine and one configuration.
+    """Summarizes dialogues for each of their roles, with one engine and one configuration.
+
+    The command line, the HTTP service and batch runs are built on this class: they give it a SummarizerConfig and call
+    `summarize`. Python users make one with `from_pretrained` and call it:
+
+        summarizer = Summarizer.from_pretrained()
+        for summary in summarizer("Customer: My parcel is late.\\nAgent: I will check."):
+            print(summary.role, summary.text)
+
+    It may be called from several threads and coroutines at once: their summaries are generated in one batch. `close`,
+    or the end of a `with` block, frees the model.
 
     Attributes:
         config: The configuration.
@@ -102,15 +61,175 @@ class Summarizer:
         verify: What becomes of the statements: off, flag, rerank or drop.
     """
 
-    def __init__(self, config: SummarizerConfig, engine: Engine | None = None) -> None:
+    def __init__(self, config: SummarizerConfig | None = None, engine: Engine | None = None) -> None:
         """Loads the engine of the configuration, unless one is given.
 
         Raises as EngineSpec.open does, and UsageError where statements are to be verified and cannot be.
         """
+        config = config or SummarizerConfig()
         self.config = config = config if engine else config.resolved()
         self.engine = engine or config.spec.open()
         self._verifier = None if config.verify == "off" else open_verifier(self.engine)
         self.verify = choose_mode(config.verify, config.support_threshold, self._verifier is not None)
+        self._lock = threading.Lock()
+        self._shared: AsyncEngine | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    @classmethod
+    def from_pretrained(cls, adapter: str | Path | None = None, **arguments: Unpack[ModelArguments]) -> Self:
+        """Load an adapter on its base, as the command `rolesum summarize` does.
+
+        Args:
+            adapter: The directory of a run or of an adapter, or the name of a bundled adapter. Without it and without a
+                `model`, the bundled adapter rolesum-en-zh.
+            arguments: The model and the engine, see ModelArguments, and what the calls do unless they say otherwise,
+                see SummaryArguments.
+
+        Raises UsageError for wrong or contradicting arguments, before anything is loaded; ModelError for a model or an
+        adapter that is missing or broken; ResourceError for one that cannot be fetched, and for a missing device.
+        """
+        if adapter is not None and not isinstance(adapter, str | Path):
+            raise UsageError(f"adapter is {adapter!r:.60}, not str | Path | None", fix="see docs/python.md")
+        check_arguments(arguments, ModelArguments)
+        given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
+        calls: Any = {name: given.pop(name) for name in SUMMARY_ARGUMENTS if name in given}
+        recipe = given.pop("recipe", None)
+        engine = given.pop("engine", "openai" if "url" in given else "llamacpp" if "gguf" in given else "transformers")
+        for name, kind in (("model", str), ("gguf", Path)):
+            if name in given:
+                given[name] = kind(given[name])
+        folder = adapter_directory(adapter) if adapter is not None else None
+        spec = EngineSpec(engine, adapter=folder, language=calls.get("language"), **given)
+        roles = load_role_config(spec.adapter, str(recipe) if recipe else None)
+        spec = replace(spec, definitions=roles.definitions, sections=roles.sections)
+        config = SummarizerConfig(spec, long_dialogues=roles.long_dialogues or "refuse", aliases=roles.aliases)
+        return cls(config.with_arguments(**calls))
+
+    @overload
+    def __call__(
+        self,
+        dialogues: DialogueValue,
+        *,
+        speakers: Mapping[str, str] | None = None,
+        **arguments: Unpack[SummaryArguments],
+    ) -> list[RoleSummary]: ...
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a list is an Iterable too, and the first that fits counts
+        self,
+        dialogues: list[Any] | tuple[Any, ...],
+        *,
+        speakers: Mapping[str, str] | None = None,
+        **arguments: Unpack[SummaryArguments],
+    ) -> list[list[RoleSummary]]: ...
+
+    @overload
+    def __call__(
+        self,
+        dialogues: Iterable[Any],
+        *,
+        speakers: Mapping[str, str] | None = None,
+        **arguments: Unpack[SummaryArguments],
+    ) -> Iterator[list[RoleSummary]]: ...
+
+    def __call__(
+        self, dialogues: Any, *, speakers: Mapping[str, str] | None = None, **arguments: Unpack[SummaryArguments]
+    ) -> list[RoleSummary] | list[list[RoleSummary]] | Iterator[list[RoleSummary]]:
+        """Summarize one dialogue, or many.
+
+        Args:
+            dialogues: A dialogue: a text of "Speaker: text" lines or any other text that rolesum reads, a Dialogue, a
+                dict of {id, turns} (docs/formats.md), or a list of (speaker, text). Or many of them.
+            speakers: Speaker's label -> role, for labels that name no role: {"Anna": "user", "Tom": "agent"}.
+            arguments: See SummaryArguments; the others are those of `from_pretrained`.
+
+        Returns:
+            For one dialogue a list of RoleSummary, one for each role. For a list or a tuple of dialogues a list of such
+            lists. For any other iterable an iterator of such lists, which reads DIALOGUES_AT_ONCE dialogues at a time.
+
+        Raises UsageError for a wrong argument or value, DataError for a dialogue that is broken, that lacks the speaker
+        of a role or does not fit the model, ModelError for one in a language that the model does not support.
+        """
+        task = self._task(speakers, arguments)
+        if is_dialogue(dialogues):
+            return task.one(dialogues)
+        if isinstance(dialogues, list | tuple):
+            return [found for part in task.parts(dialogues, len(dialogues)) for found in part]
+        if not isinstance(dialogues, Iterable) or isinstance(dialogues, bytes):
+            return task.one(dialogues)  # it is none, and the error says so
+        return (found for part in task.parts(dialogues, DIALOGUES_AT_ONCE) for found in part)
+
+    async def acall(
+        self, dialogues: Any, *, speakers: Mapping[str, str] | None = None, **arguments: Unpack[SummaryArguments]
+    ) -> Any:
+        """Summarize one dialogue, or a list of them, without blocking the event loop: `await summarizer.acall(chat)`.
+
+        As calling the summarizer; coroutines that wait at the same time share a batch. A coroutine that is canceled
+        frees its place in the batch.
+        """
+        task = self._task(speakers, arguments)
+        with self._lock:
+            self._threads = self._threads or ThreadPoolExecutor(CONCURRENT_CALLS, "rolesum-call")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, task.any, dialogues)
+        except asyncio.CancelledError:
+            task.client.cancel()
+            raise
+
+    def stream(
+        self, dialogue: Any, *, speakers: Mapping[str, str] | None = None, **arguments: Unpack[SummaryArguments]
+    ) -> SummaryStream:
+        """Summarize one dialogue and give the text as it is generated: `for role, text in summarizer.stream(chat)`.
+
+        Args:
+            dialogue: One dialogue, in any form that a call takes.
+            speakers: As of a call.
+            arguments: As of a call.
+
+        Returns:
+            A SummaryStream: an iterator, for `for` and `async for`, of the role and what is added to its text. The
+            roles are generated side by side. Its `summaries` are complete at the end.
+
+        Raises as a call does: for the dialogue and the arguments at once, for what the engine finds while it iterates.
+        """
+        task = self._task(speakers, arguments)
+        found = task.read(dialogue)
+        roles = task.summarizer.roles_for(found)
+        return SummaryStream(
+            roles, lambda on_text: task.summarizer.summarize([found], on_text=on_text)[0], task.client.cancel
+        )
+
+    def close(self) -> None:
+        """Free the model, once what is running has ended. The summarizer cannot be called afterwards."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        (self._shared or self.engine).close()
+        if self._threads:
+            self._threads.shutdown(wait=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _task(self, speakers: Mapping[str, str] | None, arguments: SummaryArguments) -> "_Task":
+        """What a call does. Raises UsageError for its arguments."""
+        if speakers is not None and not isinstance(speakers, Mapping):
+            fix = 'map labels to roles: {"Anna": "user"}'
+            raise UsageError(f"speakers is {speakers!r:.60}, not Mapping[str, str]", fix=fix)
+        config = self.config.with_arguments(**arguments)
+        with self._lock:
+            if self._closed:
+                raise UsageError("the summarizer is closed", fix="make another one with Summarizer.from_pretrained")
+            if self._shared is None:
+                self._shared = AsyncEngine(self.engine)
+            client = self._shared.client()
+        client.layout = replace(client.layout, **config.layout_changes)
+        return _Task(Summarizer(config, client), client, speakers or {})
 
     def roles_for(self, dialogue: Dialogue) -> tuple[str, ...]:
         """The roles that a dialogue is summarized for."""
@@ -171,7 +290,7 @@ class Summarizer:
             config.decoding,
             long_dialogues=config.long_dialogues,
             samples=config.samples,
-            reranker=support_reranker(finder) if finder and config.chooses_by_support else config.reranker,
+            reranker=self._reranker(finder),
             follow_up=finder.follow_up if finder else None,
             on_done=on_done,
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,
@@ -184,6 +303,11 @@ class Summarizer:
         if left:
             log(f"the model made up {counted(left, 'placeholder')} in the summaries: there is no value to put there")
         return restored
+
+    def _reranker(self, finder: SupportFinder | None) -> Reranker | None:
+        if finder and self.verify == "rerank":
+            return support_reranker(finder)
+        return get_reranker(self.config.choose) if self.config.choose else None
 
     def _with_statements(
         self,
@@ -219,7 +343,47 @@ class Summarizer:
             log(f"{name} was {task}: what it writes for {', '.join(new)} is a guess")
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
-        return redact(dialogue, names=self.config.hidden_names, keep=self.config.kept_labels)
+        return redact(dialogue, names=self.config.hidden_names, keep=self.config.speaker_labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One call of a Summarizer: a Summarizer with the call's configuration, on the engine that all calls share."""
+
+    summarizer: Summarizer
+    client: EngineClient
+    speakers: Mapping[str, str]
+
+    def read(self, value: Any, number: int | None = None) -> Dialogue:
+        """The dialogue that a value is; the one with a `number` is one of many, of which some lack a speaker."""
+        identity = "dialogue" if number is None else f"dialogue-{number}"
+        aliases = self.summarizer.config.aliases
+        found = to_dialogue(value, identity, aliases=aliases, speakers=self.speakers)
+        if number is None:
+            check_labels(found, self.speakers)
+        return found
+
+    def one(self, value: Any) -> list[RoleSummary]:
+        return self._summarize([self.read(value)])[0]
+
+    def parts(self, values: Iterable[Any], size: int) -> Iterator[list[list[RoleSummary]]]:
+        """The summaries of each dialogue, `size` dialogues at a time."""
+        numbered = enumerate(values, 1)
+        while part := [self.read(value, number) for number, value in islice(numbered, max(size, 1))]:
+            yield self._summarize(part)
+
+    def any(self, value: Any) -> list[RoleSummary] | list[list[RoleSummary]]:
+        """The summaries of one dialogue, or of each of a list."""
+        if not is_dialogue(value) and isinstance(value, list | tuple):
+            return [found for part in self.parts(value, len(value)) for found in part]
+        return self.one(value)
+
+    def _summarize(self, dialogues: Sequence[Dialogue]) -> list[list[RoleSummary]]:
+        try:
+            return self.summarizer.summarize(dialogues)
+        except BaseException:  # Ctrl-C too: nobody waits for the texts any more
+            self.client.cancel()
+            raise
 
 
 def _restoring(on_text: OnText, masked: Sequence[Redacted]) -> OnText:
@@ -239,95 +403,3 @@ def summarize_dialogues(dialogues: Sequence[Dialogue], config: SummarizerConfig)
     summarizer = Summarizer(config)
     with progress_bar("summarize", len(dialogues), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
         return summarizer.summarize(dialogues, on_done=bar.advance)
-
-
-@dataclass(frozen=True, slots=True)
-class RoleConfig:
-    """What an adapter, a recipe or a set of sections declares: custom roles, sections, a long-dialogue strategy."""
-
-    aliases: Mapping[str, Sequence[str]]
-    definitions: Mapping[str, str]
-    sections: SectionSet | None = None
-    long_dialogues: str | None = None
-
-
-def load_role_config(adapter: Path | None, recipe: str | None, sections: str | None = None) -> RoleConfig:
-    """The custom roles that an adapter was trained for, with those that a recipe or a set of sections declares."""
-    aliases: dict[str, Sequence[str]] = {}
-    definitions: dict[str, str] = {}
-    chosen: SectionSet | None = None
-    long_dialogues = None
-    if adapter is not None:
-        from rolesum.models.adapter_metadata import custom_sections, read_adapter_metadata
-
-        note = read_adapter_metadata(adapter)
-        aliases |= note.get("aliases", {})
-        definitions |= note.get("definitions", {})
-        chosen = custom_sections(note)
-    if recipe is not None:
-        loaded = load_recipe(recipe)
-        aliases |= loaded.aliases
-        definitions |= loaded.definitions
-        chosen, long_dialogues = loaded.section_set or chosen, loaded.long_dialogues
-    if sections is not None:
-        chosen = load_sections(sections)
-        aliases |= chosen.aliases
-    return RoleConfig(aliases, definitions, chosen, long_dialogues)
-
-
-def format_blocks(summaries: Sequence[Sequence[RoleSummary]], *, styled: bool = False) -> str:
-    """One block per role, each headed by its role; several dialogues are headed by their ids.
-
-    Doubtful statements are marked, and dim where the text is `styled` for a terminal.
-    """
-    blocks = []
-    for of_dialogue in summaries:
-        if len(summaries) > 1:
-            blocks.append(f"# {of_dialogue[0].dialogue_id}")
-        blocks += [
-            f"{block_heading(one.role)}{marked_text(one, styled=styled)}{block_notes(one)}" for one in of_dialogue
-        ]
-    return "\n\n".join(blocks) + "\n"
-
-
-def block_heading(role: str) -> str:
-    return f"[{role}]\n"
-
-
-def block_notes(summary: RoleSummary, *, quoted: bool = False) -> str:
-    """The notes after a text: that the limit cut it off, how much was read, what the dialogue may not say.
-
-    `quoted` is for a text that was shown without marks: its doubtful statements are named.
-    """
-    notes = " […cut by --max-new-tokens]" if summary.finish_reason == "length" else ""
-    if (seen := summary.coverage) is not None:
-        chunks = f", {seen.chunks} chunks" if seen.chunks > 1 else ""
-        notes += f"\n({seen.strategy}: {seen.read} of {seen.turns} turns read{chunks})"
-    return notes + "".join(f"\n{note}" for note in statement_notes(summary, quoted=quoted))
-
-
-def format_json_lines(summaries: Sequence[Sequence[RoleSummary]]) -> str:
-    """One line per dialogue, in input order; see summary_record."""
-    return "".join(strict_json.dumps(summary_record(one), ensure_ascii=False) + "\n" for one in summaries)
-
-
-def summary_record(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
-    """The JSON record of a dialogue: id, summaries by role, roles that the limit cut off, statements, statistics."""
-    value: dict[str, Any] = {"id": summaries[0].dialogue_id, "summaries": {one.role: one.text for one in summaries}}
-    if truncated := [one.role for one in summaries if one.finish_reason == "length"]:
-        value["truncated"] = truncated
-    value |= statement_records(summaries)
-    value["stats"] = {one.role: _stats(one) for one in summaries}
-    return value
-
-
-def _stats(one: RoleSummary) -> dict[str, Any]:
-    stats: dict[str, Any] = {"tokens": one.tokens, "finish_reason": one.finish_reason}
-    if one.mean_logprob is not None:
-        stats["mean_logprob"] = round(one.mean_logprob, 6)
-    if one.lowest_logprob is not None:
-        stats["lowest_logprob"] = round(one.lowest_logprob, 6)
-    stats["seconds"] = round(one.seconds, 3)
-    if one.coverage is not None:
-        stats["coverage"] = asdict(one.coverage)
-    return stats

@@ -19,7 +19,7 @@ from rolesum.console import log
 from rolesum.counts import counted
 from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.summarizer import RoleConfig, load_role_config
+from rolesum.generation.role_config import RoleConfig, load_role_config
 from rolesum.http_security import ASGIApp
 from rolesum.interrupts import keep_handlers
 from rolesum.models.adapter_metadata import adapter_directory

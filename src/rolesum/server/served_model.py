@@ -12,9 +12,10 @@ from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_roles
-from rolesum.generation.rerank import get_reranker
+from rolesum.generation.role_config import RoleConfig
 from rolesum.generation.statement_notes import statement_record
-from rolesum.generation.summarizer import RoleConfig, Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.support import open_verifier
 from rolesum.instructions import Prompt, PromptLayout, SectionSet
 from rolesum.models.adapter_metadata import verify_threshold
@@ -95,7 +96,7 @@ class ServedModel:
         config = replace(
             self.create_config(options.options, limits),
             roles=requested_roles(options, aliases, limits),
-            kept_labels=tuple(name for role, others in aliases.items() for name in (role, *others)),
+            aliases=aliases,
         )
         self._check_language(dialogue.language, dialogue.location)
         if options.language:
@@ -109,12 +110,10 @@ class ServedModel:
     def create_config(self, parameters: GenerationParameters, limits: Limits) -> SummarizerConfig:
         """Check how summaries are to be generated. Raises as `to_decoding`, and UsageError."""
         self._check_verify(parameters)
-        return SummarizerConfig(
-            self.spec,
-            decoding=to_decoding(parameters, limits),
+        return SummarizerConfig(self.spec, decoding=to_decoding(parameters, limits)).with_arguments(
             long_dialogues=parameters.long_dialogues,
             samples=parameters.samples,
-            reranker=get_reranker(parameters.choose) if parameters.choose else None,
+            choose=parameters.choose,
             redact=parameters.redact,
             verify=parameters.verify,
             support_threshold=parameters.support_threshold,

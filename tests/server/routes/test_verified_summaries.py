@@ -15,7 +15,8 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.statement_notes import statement_record
-from rolesum.generation.summarizer import Summarizer, SummarizerConfig
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.support import VERIFY_MODES
 from rolesum.generation.verification import Verifier
 from rolesum.server.schemas import GenerationParameters

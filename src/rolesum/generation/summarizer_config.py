@@ -1,0 +1,106 @@
+"""The configuration of a Summarizer: its engine and all options that decide its summaries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Unpack
+
+from rolesum.errors import UsageError
+from rolesum.generation.arguments import SummaryArguments, check_arguments
+from rolesum.generation.engine import DECODING_OPTIONS, Decoding
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy
+from rolesum.generation.rerank import get_reranker
+from rolesum.generation.support import can_verify, check_verify_options, choose_mode
+from rolesum.instructions import load_sections
+from rolesum.roles import RoleAliases, role_names
+
+# Arguments that are fields of the configuration under the same name, or of its Decoding.
+_SAME_NAME = ("samples", "choose", "redact", "verify", "support_threshold")
+_DECODING_FIELDS = tuple(one.name for one in DECODING_OPTIONS)
+
+
+@dataclass(frozen=True)
+class SummarizerConfig:
+    """How dialogues are summarized: by which engine, for which roles, with which decoding and redaction.
+
+    Without `roles`, each dialogue is summarized for its own roles among those that the adapter was trained for, or for
+    the sections that are set. See `summarize` for `long_dialogues`; `choose` names the reranker that picks one of the
+    `samples`. With `redact`, the model sees placeholders: `hidden_names` are masked beside the speakers' names.
+    `aliases` are the custom roles with their other names: roles may be asked for by them, and a speaker's label that is
+    one of them is no name to be masked.
+
+    `verify` says what becomes of the statements of a summary: "off" verifies none, "flag" gives each its support,
+    "rerank" takes the sample whose lowest support is highest, "drop" leaves those under the threshold out. None is
+    flag where the adapter was trained to verify statements and the engine is transformers, else off. Without a
+    `support_threshold`, the adapter's holds.
+    """
+
+    spec: EngineSpec = field(default_factory=EngineSpec)
+    roles: Sequence[str] | None = None
+    decoding: Decoding = field(default_factory=Decoding)
+    long_dialogues: str = "refuse"
+    samples: int = 1
+    choose: str | None = None
+    redact: bool = False
+    hidden_names: tuple[str, ...] = ()
+    aliases: RoleAliases = field(default_factory=dict)
+    verify: str | None = None
+    support_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for options that exclude each other, before anything is loaded."""
+        check_strategy(self.long_dialogues)
+        if self.samples < 1:
+            raise UsageError(f"--samples {self.samples}", fix="at least 1")
+        check_verify_options(self.verify, self.support_threshold, self.spec.engine)
+        if self.choose is not None:
+            get_reranker(self.choose)
+        by_support = self.verify == "rerank"
+        if by_support and self.choose:
+            raise UsageError("--verify rerank and --choose both choose a sample", fix="leave one of them out")
+        check_samples(self.samples, self.decoding, has_choice=by_support or self.choose is not None)
+        if (by_support or self.choose) and self.samples == 1:
+            raise UsageError("there is nothing to choose among", fix="add --samples 4 --temperature 0.7")
+
+    @property
+    def speaker_labels(self) -> tuple[str, ...]:
+        """The speaker labels that are no names: those of custom roles."""
+        return tuple(name for role, others in self.aliases.items() for name in (role, *others))
+
+    @property
+    def layout_changes(self) -> dict[str, Any]:
+        """The fields of a PromptLayout that the configuration sets."""
+        set_here = {"language": self.spec.language, "sections": self.spec.sections}
+        return {name: value for name, value in set_here.items() if value is not None}
+
+    def with_arguments(self, **arguments: Unpack[SummaryArguments]) -> "SummarizerConfig":
+        """The configuration with other values for some of its fields. Raises UsageError for what they cannot be."""
+        check_arguments(arguments, SummaryArguments)
+        given: dict[str, Any] = {**arguments}
+        changes: dict[str, Any] = {name: given[name] for name in given if name in _SAME_NAME}
+        spec, aliases = self.spec, self.aliases
+        if given.get("sections") is not None:
+            sections = load_sections(str(given["sections"]))
+            spec, aliases = replace(spec, sections=sections), {**aliases, **sections.aliases}
+        if "language" in given:
+            spec = replace(spec, language=given["language"])
+        if "roles" in given:
+            changes["roles"] = None if given["roles"] is None else role_names(given["roles"], aliases)
+        if decoding := {name: given[name] for name in given if name in _DECODING_FIELDS}:
+            changes["decoding"] = replace(self.decoding, **decoding)
+        if given.get("long_dialogues"):
+            changes["long_dialogues"] = given["long_dialogues"]
+        if given.get("redact_names"):
+            changes |= {"redact": True, "hidden_names": tuple(given["redact_names"])}
+        return replace(self, spec=spec, aliases=aliases, **changes)
+
+    def resolved(self) -> "SummarizerConfig":
+        """The configuration with `verify` chosen, as far as the files of the model decide it before it is loaded.
+
+        Raises UsageError where statements are to be verified and cannot be.
+        """
+        able = can_verify(self.spec)
+        if able is None:
+            return self
+        mode = choose_mode(self.verify, self.support_threshold, able)
+        return replace(self, verify=mode if able else None)  # "off" and None are one where nothing can be verified
