@@ -91,17 +91,6 @@ def test_rerank_takes_the_best_supported_sample_and_says_its_support():
     assert found.statements[0].support == pytest.approx(max(support), abs=1e-5)
 
 
-def test_drop_leaves_out_of_the_best_supported_sample_unless_another_choice_is_asked_for():
-    texts = ["Ann is ill. The lamp broke.", "The lamp broke.", "The lamp broke."]
-    threshold = min(support_of("Ann is ill.", "The lamp broke.")) / 2  # nothing is doubtful
-    dropping = {"verify": "drop", "support_threshold": threshold, **SAMPLED}
-    ((found,),) = summarizer({"overall": texts}, **dropping).summarize([CHAT])
-    ((expected,),) = summarizer({"overall": texts}, verify="rerank", **SAMPLED).summarize([CHAT])
-    assert found.text == expected.text
-    ((found,),) = summarizer({"overall": texts}, reranker=get_reranker("mbr"), **dropping).summarize([CHAT])
-    assert found.text == "The lamp broke."
-
-
 def test_flag_says_the_support_of_the_sample_that_was_chosen_otherwise():
     texts = ["Ann is ill.", "The lamp broke.", "The lamp broke."]
     ((found,),) = summarizer({"overall": texts}, choose="mbr", **SAMPLED).summarize([CHAT])

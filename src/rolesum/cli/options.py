@@ -177,8 +177,7 @@ Verify = Annotated[
     typer.Option(
         "--verify",
         help="Statements that the dialogue may not say: flag (mark them), rerank (take the best-supported of "
-        "--samples), drop (leave them out, of the best-supported of --samples) or off. Default: flag if the adapter "
-        "was trained to verify, else off.",
+        "--samples), drop (leave them out) or off. Default: flag if the adapter was trained to verify, else off.",
     ),
 ]
 SupportThreshold = Annotated[

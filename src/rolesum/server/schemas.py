@@ -68,8 +68,7 @@ class GenerationParameters(_DecodingFields):
     verify: Literal["off", "flag", "rerank", "drop"] | None = Field(
         None,
         description="What becomes of the statements that the dialogue may not say: flag returns the support of each, "
-        "rerank takes the best-supported of the samples, drop leaves doubtful ones out (of the best-supported sample), "
-        "off verifies none. "
+        "rerank takes the best-supported of the samples, drop leaves doubtful ones out, off verifies none. "
         "Default: flag where the model verifies statements (/v1/info), else off.",
     )
     support_threshold: float | None = Field(
