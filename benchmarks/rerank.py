@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,7 +29,6 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import ReadOptions, read_dialogues
-from rolesum.generation.composing import compose
 from rolesum.generation.engine import Decoding, Generation
 from rolesum.generation.rerank import best_text, get_reranker
 from rolesum.generation.support import SupportFinder, open_verifier, statements
@@ -38,7 +37,7 @@ from rolesum.metrics.scorers import default_scorer, score
 from rolesum.models.adapter_metadata import verify_threshold
 
 NAME = "rerank"
-GREEDY, SUPPORT, COMPOSE, ALL_ROLES = "greedy", "support", "compose", "all"
+GREEDY, SUPPORT, ALL_ROLES = "greedy", "support", "all"
 CHOICES = ("mbr", "checks", "likeliest")
 NUMBERS = (4, 8)
 AT_ONCE = 4  # dialogues that are sampled together
@@ -67,7 +66,7 @@ def main() -> int:
     sampled = {one.id: _read(options.work, one.id) for one in dialogues}
     rows = []
     for system in systems():
-        predictions = list(_predictions(system, dialogues, sampled, made["threshold"]))
+        predictions = list(_predictions(system, dialogues, sampled))
         lines = (json.dumps(one.as_json(), ensure_ascii=False) + "\n" for one in predictions)
         atomic_write_text(options.work / f"{system}.jsonl", "".join(lines))
         rows += list(_rows(system, predictions, dialogues, sampled, made["threshold"]))
@@ -81,17 +80,15 @@ def main() -> int:
 
 def systems() -> list[str]:
     """The names of the ways: greedy, then each way of choosing with the number of samples."""
-    return [GREEDY, *(f"{way}-{number}" for number in NUMBERS for way in (SUPPORT, COMPOSE, *CHOICES))]
+    return [GREEDY, *(f"{way}-{number}" for number in NUMBERS for way in (SUPPORT, *CHOICES))]
 
 
-def choose(system: str, dialogue: Dialogue, role: str, sampled: Sampled, threshold: float) -> Generation:
+def choose(system: str, dialogue: Dialogue, role: str, sampled: Sampled) -> Generation:
     """What a system writes for a role of a dialogue."""
     if system == GREEDY:
         return sampled.greedy
     way, _, number = system.rpartition("-")
     texts = sampled.samples[: int(number)]
-    if way == COMPOSE:
-        return replace(texts[0], text=compose(dialogue, [one.text for one in texts], sampled.support, threshold))
     if way != SUPPORT:
         return texts[get_reranker(way)(dialogue, role, texts)]
 
@@ -103,11 +100,11 @@ def choose(system: str, dialogue: Dialogue, role: str, sampled: Sampled, thresho
 
 
 def _predictions(
-    system: str, dialogues: Sequence[Dialogue], sampled: Mapping[str, Mapping[str, Sampled]], threshold: float
+    system: str, dialogues: Sequence[Dialogue], sampled: Mapping[str, Mapping[str, Sampled]]
 ) -> Iterator[Prediction]:
     for dialogue in dialogues:
         for role, one in sampled[dialogue.id].items():
-            chosen = choose(system, dialogue, role, one, threshold)
+            chosen = choose(system, dialogue, role, one)
             references = tuple(dialogue.summaries[role])
             yield Prediction(dialogue.id, role, chosen.text, references, chosen.tokens, chosen.finish_reason)
 
