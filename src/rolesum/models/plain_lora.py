@@ -27,11 +27,10 @@ class LowRank:
     a: torch.Tensor
     b: torch.Tensor
 
-    def merge_into(self, layer: nn.Linear) -> None:
-        """Add the product to the layer's weight, in float32, and round the sum to the weight's dtype."""
-        weight = layer.weight.data
+    def merge_into(self, weight: nn.Parameter) -> None:
+        """Add the product to a layer's weight, in float32, and round the sum to the weight's dtype."""
         added = self.b.to(weight.device, torch.float32) @ self.a.to(weight.device, torch.float32)
-        weight.copy_(added.add_(weight))
+        weight.data.copy_(added.add_(weight.data))
 
 
 def read_plain_lora(directory: Path, model: PreTrainedModel) -> dict[str, LowRank] | None:
@@ -47,8 +46,8 @@ def read_plain_lora(directory: Path, model: PreTrainedModel) -> dict[str, LowRan
         return None
     if not isinstance(config, dict) or not _is_plain(config):
         return None
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    rank: int = config["r"]
+    scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
     layers = _target_layers(config["target_modules"], model)
     found: dict[str, LowRank] = {}
     for name, layer in layers.items():
@@ -79,8 +78,11 @@ def _target_layers(targets: list[str], model: PreTrainedModel) -> dict[str, nn.L
 
     None too where the head is among them, which may share its weight with the embeddings.
     """
-    head = model.get_output_embeddings()
-    named = {name: layer for name, layer in model.named_modules() if any(f".{name}".endswith(f".{t}") for t in targets)}
-    if any(type(layer) is not nn.Linear or layer is head for layer in named.values()):
-        return {}
-    return named  # type: ignore[return-value]  # all are nn.Linear
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # not annotated
+    found: dict[str, nn.Linear] = {}
+    for name, layer in model.named_modules():
+        if any(f".{name}".endswith(f".{target}") for target in targets):
+            if type(layer) is not nn.Linear or layer is head:
+                return {}
+            found[name] = layer
+    return found

@@ -99,13 +99,13 @@ def use_fast_linear(loaded: LoadedModel, low_rank: Mapping[str, LowRank] | None 
         if has_peft and loaded.device.type == "cpu" and model.dtype in _DTYPES and is_plain_lora(layer):
             fast[name] = _FastLinear(layer.base_layer, _low_rank(layer))
         elif type(layer) is nn.Linear and name in weights:
-            found = added.pop(name, None)
-            fast[name] = _FastLinear(layer, found and _factors(found.a, found.b, layer.weight.dtype))
+            own = added.pop(name, None)
+            fast[name] = _FastLinear(layer, _factors(own.a, own.b, layer.weight.dtype) if own else None)
         else:
             continue
         layer.forward = fast[name]
     for name, found in added.items():
-        found.merge_into(loaded.language_model.get_submodule(name))
+        found.merge_into(loaded.language_model.get_parameter(f"{name}.weight"))
     used = [name for name in weights if name in fast]
     with one_thread():
         for name in used:
