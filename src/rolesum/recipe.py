@@ -198,7 +198,9 @@ class Recipe(_RecipeModel):
         None, description="The instructions' language; the dialogue's if unset."
     )
     instructions: str | None = Field(None, description="A YAML file with an instruction set; built in if unset.")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="The base's; an adapter is float32.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="The base's; auto is the faster on this device. An adapter is float32."
+    )
     method: Literal["lora", "full"] = Field("lora", description="Train LoRA adapters, or all weights of the base.")
     quantize: Literal["4bit"] | None = Field(None, description="Hold the base in 4 bits (QLoRA; needs rolesum[qlora]).")
     long_dialogues: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
