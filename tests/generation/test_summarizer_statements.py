@@ -177,7 +177,8 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_loaded(o
 
 def test_a_model_that_was_not_trained_to_verify_is_refused_before_it_is_loaded(monkeypatch):
     monkeypatch.setattr(EngineSpec, "open", lambda _: pytest.fail("loaded"))
-    for config in (SummarizerConfig(verify="flag"), SummarizerConfig(support_threshold=0.4)):
+    small = EngineSpec(adapter="rolesum-smollm2-135m")
+    for config in (SummarizerConfig(small, verify="flag"), SummarizerConfig(small, support_threshold=0.4)):
         with pytest.raises(UsageError, match="trained to verify statements"):
             Summarizer(config)
     with pytest.raises(UsageError, match="trained to verify statements"):
@@ -188,5 +189,6 @@ def test_the_configuration_that_a_run_keeps_names_what_its_files_decide(tmp_path
     (tmp_path / "rolesum.json").write_text('{"verify": {"weight": 1}}', encoding="utf-8")
     config = SummarizerConfig(EngineSpec(model=str(tmp_path)))
     assert config.resolved() == replace(config, verify="flag")
-    assert SummarizerConfig().resolved().verify is None
+    assert SummarizerConfig().resolved().verify == "flag"  # the bundled adapter verifies
+    assert SummarizerConfig(EngineSpec(adapter="rolesum-smollm2-135m")).resolved().verify is None
     assert replace(config, verify="off").resolved().verify == "off"

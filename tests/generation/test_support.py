@@ -242,7 +242,7 @@ def test_what_can_verify_is_known_from_the_files_before_anything_is_loaded(tmp_p
     assert can_verify(EngineSpec("vllm", adapter=able)) is False
     assert can_verify(EngineSpec(model=str(able))) is True  # as of a model whose own weights were trained
     assert can_verify(EngineSpec(model="qwen2.5-coder-0.5b")) is False
-    assert can_verify(EngineSpec()) is False
+    assert can_verify(EngineSpec()) is True  # the bundled adapter
     assert can_verify(EngineSpec(model="some/model")) is None
 
 
