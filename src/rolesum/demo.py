@@ -24,7 +24,7 @@ from rolesum.recipe import Recipe
 from rolesum.recipe_loading import load_recipe
 
 RECIPE, SMALL_RECIPE = "sample", "dialogues-smollm2-135m"
-# Fewer dialogues than the recipes have, for less than six minutes on two cores without bfloat16.
+# Fewer dialogues than the recipes have, so that it takes minutes.
 OVERRIDES = ("data.train.limit=12", "data.test.limit=6")
 SMALL_OVERRIDES = ("data.train.limit=24", "data.test.limit=8", "data.validation=null", "roles=[overall, user, agent]")
 EXAMPLE_ID = "en-0113"

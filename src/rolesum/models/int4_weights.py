@@ -190,7 +190,9 @@ def read_int4_weights(directory: Path) -> dict[str, Int4Weight]:
         with safe_open(file, "pt") as opened:
             order = (opened.metadata() or {}).get(_ORDER)
         if order != _order_name():
-            log(f"{file} is of another kind of processor and not used: delete {directory}, and it is made anew")
+            log(
+                f"decoding is slow: {file} was written on another kind of processor; delete {directory} to download the model again"
+            )
             return {}
         stored = load_file(file)
     except (OSError, SafetensorError) as error:

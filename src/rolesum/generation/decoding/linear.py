@@ -84,7 +84,7 @@ def use_fast_linear(loaded: LoadedModel, low_rank: Mapping[str, LowRank] | None 
     `low_rank` is LoRA that the model does not have yet, by the name of its layer; where it is not used beside 4-bit
     weights, it is merged, on all devices. For inference only: nothing is kept for a backward, and LoRA's weights are
     read once. Models on other devices, in other dtypes or quantized are left as they are, and so are layers that are
-    more than a product with plain LoRA. In float32 the weights change: export and train a model that was loaded anew.
+    more than a product with plain LoRA. In float32 the weights change: load the model again to export or train it.
 
     Raises ModelError where the file of the 4-bit weights cannot be read.
     """
