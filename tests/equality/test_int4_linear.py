@@ -16,6 +16,7 @@ from rolesum.evaluation.model_metrics.log_probability import summary_logprobs
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation.decoding.linear import MAX_INT4_ROWS, use_fast_linear
 from rolesum.generation.factory import EngineSpec
+from rolesum.models import int4_weights
 from rolesum.models.gguf_header import GGUFHeader, GGUFTensor
 from rolesum.models.int4_weights import INT4_FILE, read_int4_weights, write_int4_weights
 from rolesum.models.loading import load_model
@@ -96,6 +97,14 @@ def test_what_is_not_the_files_becomes_a_sum_of_two(kind, tmp_path):
 def test_a_matrix_of_one_value_is_kept(tmp_path):
     weights, _ = written(tmp_path, "Q8_0", lambda weight: torch.full_like(weight, 0.5))
     assert (weights["model.layers.0.mlp.up_proj"].dequantized(COLUMNS) == 0.5).all()
+
+
+def test_weights_of_another_kind_of_processor_are_not_used_and_a_line_says_so(tmp_path, monkeypatch, capsys):
+    weights, _ = written(tmp_path, "Q4_0")
+    assert weights
+    monkeypatch.setattr(int4_weights, "_order_name", lambda: "another")
+    assert read_int4_weights(tmp_path) == {}
+    assert "written on another kind of processor; delete" in capsys.readouterr().err
 
 
 def a_base(tmp_path, kind="Q4_1"):

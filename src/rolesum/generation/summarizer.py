@@ -381,7 +381,7 @@ class _Task:
     def _summarize(self, dialogues: Sequence[Dialogue]) -> list[list[RoleSummary]]:
         try:
             return self.summarizer.summarize(dialogues)
-        except BaseException:  # Ctrl-C too: nobody waits for the texts any more
+        except BaseException:  # Ctrl-C too: the texts are no longer needed
             self.client.cancel()
             raise
 

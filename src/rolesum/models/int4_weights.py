@@ -190,9 +190,8 @@ def read_int4_weights(directory: Path) -> dict[str, Int4Weight]:
         with safe_open(file, "pt") as opened:
             order = (opened.metadata() or {}).get(_ORDER)
         if order != _order_name():
-            log(
-                f"decoding is slow: {file} was written on another kind of processor; delete {directory} to download the model again"
-            )
+            written = f"{file} was written on another kind of processor"
+            log(f"decoding is slow: {written}; delete {directory} to download the model again")
             return {}
         stored = load_file(file)
     except (OSError, SafetensorError) as error:
