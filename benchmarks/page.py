@@ -166,12 +166,13 @@ def detection(rows: Sequence[Job], name: str) -> str:
 
 
 def thresholds(rows: Sequence[Job], name: str) -> str:
-    """Of one language, as in thresholds-en: what each threshold of support marks, and then the adapter's own one."""
+    """Of one language, as in thresholds-en: what each threshold of support marks, the adapter's own one among them."""
     head = ["adapter", "threshold", "true statements lost", "false statements caught", "of the marked, false"]
     lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
     for row in (row for row in rows if row["language"] == name.split("-")[1]):
         own = row["own_threshold"]
-        for one in (*row["thresholds"], own):
+        others = [one for one in row["thresholds"] if one["threshold"] != own["threshold"]]
+        for one in sorted((*others, own), key=lambda one: float(one["threshold"])):
             title = f"{one['threshold']:.2f} (its own)" if one is own else f"{one['threshold']:.1f}"
             figures = [_percent(one, figure) for figure in ("true_lost", "false_caught", "marked_false")]
             lines.append(_line([row["model"], title, *figures]))
