@@ -1,4 +1,4 @@
-"""Summarizes a dialogue of each language with an adapter, for README: the texts, and what the checks flag.
+"""Summarizes a dialogue of each language with an adapter, for README: what a terminal shows, marks and notes included.
 
 The dialogues are written by hand (hard_chats.jsonl), so that no adapter has seen them. page.py writes them and their
 summaries into README.md, between the comments that name examples.json.
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from record import Job, arguments, probe, write_record
 
-from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.formats import find_dialogue
 from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import summarize_dialogues
 from rolesum.generation.summarizer_config import SummarizerConfig
+from rolesum.generation.summary_output import format_blocks
 from rolesum.models.adapter_metadata import read_adapter_metadata
 from rolesum.models.bundled_adapters import DEFAULT_ADAPTER, adapter_path
 
@@ -37,13 +37,13 @@ def main() -> int:
     rows = [row for one, texts in zip(dialogues, written, strict=True) for row in example_rows(one, texts)]
     settings = {name: getattr(options, name) for name in ("dtype", "max_new_tokens", "adapter")}
     machine = probe(options.device, options.dtype, base=str(read_adapter_metadata(adapter).get("base")))
-    headline = {"flagged": sum(bool(row["flags"]) for row in rows)}
-    write_record(NAME, machine, settings, rows, headline, options.results, ("id", "role", "text", "flags"))
+    headline = {"with_a_doubtful_statement": sum(bool(row["doubtful"]) for row in rows)}
+    write_record(NAME, machine, settings, rows, headline, options.results, ("id", "role", "shown"))
     return 0
 
 
 def example_rows(dialogue: Dialogue, summaries: list[RoleSummary]) -> Iterator[Job]:
-    """A row for each summary of a dialogue, with the dialogue's turns and what the checks flag in the summary."""
+    """A row for each summary of a dialogue, with the dialogue's turns and the summary as a terminal shows it."""
     for one in summaries:
         yield {
             "language": dialogue.language,
@@ -51,7 +51,8 @@ def example_rows(dialogue: Dialogue, summaries: list[RoleSummary]) -> Iterator[J
             "turns": [[turn.speaker, turn.text] for turn in dialogue.turns],
             "role": one.role,
             "text": one.text,
-            "flags": [flag.note for flag in check_summary(dialogue, one.role, one.text).flags],
+            "doubtful": [statement.text for statement in one.doubtful],
+            "shown": format_blocks([[one]]).strip(),
         }
 
 

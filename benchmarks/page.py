@@ -224,13 +224,10 @@ def cells(rows: Sequence[Job], name: str) -> str:
 
 
 def example(rows: Sequence[Job], name: str) -> str:
-    """Of one language, as in example-en: a dialogue, and below it its summaries and what the checks flag in each."""
+    """Of one language, as in example-en: a dialogue, and below it its summaries as a terminal shows them."""
     chosen = [row for row in rows if row["language"] == name.split("-")[1]]
     turns = [f"{speaker}: {words}" for speaker, words in chosen[0]["turns"]]
-    lines = ["```", *turns, "```", "", _line(["role", "summary", "flagged"]), _line(["---"] * 3)]
-    for row in chosen:
-        lines.append(_line([one.replace("|", "\\|") for one in (row["role"], row["text"], "; ".join(row["flags"]))]))
-    return "\n".join(lines)
+    return "\n".join(["```", *turns, "```", "", "```", "\n\n".join(row["shown"] for row in chosen), "```"])
 
 
 TABLES: dict[str, Callable[[Sequence[Job], str], str]] = {

@@ -35,7 +35,7 @@ def test_gpu_7b_measures_both_layouts_at_toy_size(tmp_path):
 
 
 @pytest.mark.slow
-def test_examples_hold_each_dialogue_its_summaries_and_their_flags_and_the_page_shows_them(tmp_path):
+def test_examples_hold_each_dialogue_and_what_a_terminal_shows_of_its_summaries(tmp_path):
     adapter = trained(tmp_path / "first", recipe()).adapter
     chats = ("--data", "sample:dialogues-en-test", "--ids", "en-0113", "--roles", "overall", "user")
     toy = ("--device", "cpu", "--dtype", "float32", "--max-new-tokens", "8", "--results", tmp_path)
@@ -46,20 +46,19 @@ def test_examples_hold_each_dialogue_its_summaries_and_their_flags_and_the_page_
     assert [(row["id"], row["role"]) for row in rows] == [("en-0113", "overall"), ("en-0113", "user")]
     page = filled("# R\n\n<!-- from examples.json: example-en -->\n<!-- end -->\n", tmp_path)
     turns = find_dialogue("sample:dialogues-en-test", "en-0113").turns
-    assert f"{turns[-1].speaker}: {turns[-1].text}\n```\n" in page and "\n| user | " in page
+    assert f"{turns[-1].speaker}: {turns[-1].text}\n```\n" in page and "\n[user]\n" in page
 
 
-def test_an_example_shows_a_dialogue_and_its_summaries_with_their_flags():
+def test_an_example_shows_a_dialogue_and_its_summaries_as_a_terminal_does():
     row = {"language": "zh", "id": "1", "turns": [["客人", "取消"], ["前台", "好"]]}
     rows = [
-        {**row, "role": "overall", "text": "a|b", "flags": []},
-        {**row, "role": "user", "text": "c", "flags": ["x", "y"]},
-        {**row, "language": "en", "role": "user", "text": "d", "flags": []},
+        {**row, "role": "overall", "shown": "[overall]\na|b"},
+        {**row, "role": "user", "shown": "[user]\nc (?)\n(?) the dialogue may not say this: support 0.2"},
+        {**row, "language": "en", "role": "user", "shown": "[user]\nd"},
     ]
     assert example(rows, "example-zh").splitlines() == [
         *("```", "客人: 取消", "前台: 好", "```", ""),
-        *("| role | summary | flagged |", "| --- | --- | --- |"),
-        *(r"| overall | a\|b |  |", "| user | c | x; y |"),
+        *("```", "[overall]", "a|b", "", "[user]", "c (?)", "(?) the dialogue may not say this: support 0.2", "```"),
     ]
 
 
