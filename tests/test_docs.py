@@ -15,7 +15,10 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 def test_the_recipe_page_says_every_key_its_default_and_its_meaning():
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     for key, default, meaning in explain_keys():
-        assert f"| `{key}` | {default} | {meaning} |" in page
+        # What data.mix[], validation and test share with data.train is said once, there.
+        shared = re.sub(r"^data\.(mix\[\]|validation|test)\.", "data.train.", key)
+        rows = {f"| `{key}` | {default} | {meaning} |", f"| `{shared}` | {default.partition(',')[0]} | {meaning} |"}
+        assert any(row in page for row in rows), key
 
 
 def test_the_recipe_page_names_every_recipe():
