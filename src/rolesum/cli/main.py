@@ -29,6 +29,7 @@ from rolesum.cli import (
 from rolesum.cli.exit import Commands, run_app
 from rolesum.cli.options import Quiet
 from rolesum.interrupts import ending_signals
+from rolesum.threads import prepare_threads
 
 app = typer.Typer(
     name="rolesum",
@@ -68,7 +69,7 @@ def _root(
     ),
     quiet: Quiet = False,
 ) -> None:
-    pass
+    prepare_threads()
 
 
 def run() -> None:

@@ -1,0 +1,60 @@
+"""How many threads torch computes with on a CPU, and how they wait for one another.
+
+Both are environment variables that torch's OpenMP runtime reads when torch is imported, so that they are set before.
+What the user has set stays.
+"""
+
+import os
+import sys
+from collections.abc import MutableMapping
+from math import ceil
+from pathlib import Path
+
+from rolesum.errors import UsageError
+
+VARIABLE = "ROLESUM_THREADS"
+_CGROUPS = Path("/sys/fs/cgroup")
+# Rounds of a waiting loop before a thread sleeps, some tens of microseconds. By default it is 300,000, or endless: where
+# another program has the core, the threads that wait take the time of those that they wait for.
+_SPINS = "10000"
+
+
+def prepare_threads(environment: MutableMapping[str, str] = os.environ, cgroups: Path = _CGROUPS) -> None:
+    """Set the number of threads to ROLESUM_THREADS, or to the processors that the container may use, if fewer.
+
+    Without either, torch takes one for each physical core. Raises UsageError where ROLESUM_THREADS is no count.
+    """
+    if "OMP_WAIT_POLICY" not in environment:
+        environment.setdefault("GOMP_SPINCOUNT", _SPINS)
+    if asked := environment.get(VARIABLE):
+        if not asked.isdecimal() or not int(asked):
+            raise UsageError(f"{VARIABLE} is {asked!r}", fix="set it to a number of threads, such as 2")
+        set_threads(int(asked), environment)
+    elif "OMP_NUM_THREADS" not in environment:
+        allowed = _quota(cgroups)
+        if allowed is not None and ceil(allowed) < (os.cpu_count() or 1):
+            environment["OMP_NUM_THREADS"] = str(ceil(allowed))
+
+
+def set_threads(count: int, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let torch compute with this many threads, whether it is imported already or not."""
+    environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
+
+
+def _quota(cgroups: Path) -> float | None:
+    """The processors that the container's share of time comes to; None where it has no limit."""
+    try:
+        quota, period = (cgroups / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    try:
+        share = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max"
+        return None
+    return share if share > 0 else None
