@@ -49,7 +49,8 @@ class _FastLinear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.flatten(0, -2)  # (rows, in)
         if self.packed is not None and self.terms * len(flat) <= MAX_INT4_ROWS:
-            out = torch._weight_int4pack_mm_for_cpu(flat.repeat(1, self.terms), self.packed, GROUP, self.scales)
+            columns = flat if self.terms == 1 else flat.repeat(1, self.terms)
+            out = torch._weight_int4pack_mm_for_cpu(columns, self.packed, GROUP, self.scales)
             if self.bias is not None:
                 out += self.bias
         else:
