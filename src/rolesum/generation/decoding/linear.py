@@ -1,8 +1,8 @@
 """Linear layers for generation on a CPU, where the time of a decoding step is the time to read the weights.
 
 The product with a few rows reads the base's 4-bit weights, if it has them (models/int4_weights.py); that with many
-rows, as in a prefill, the ones in the model's dtype. The products of LoRA run in that dtype too and are added in place,
-while PEFT runs them in float32, with a pass over the output for each operation. The results differ by rounding only
+rows, as in a prefill, the ones in the model's dtype. The products of LoRA are added in place: beside few
+rows' in float32, beside many rows' in the model's dtype, while PEFT makes a pass over the output for each operation. The results differ by rounding only
 (tests/equality/test_int4_linear.py).
 """
 
@@ -31,6 +31,7 @@ class _FastLinear:
     def __init__(self, layer: nn.Linear, low_rank: tuple[torch.Tensor, torch.Tensor] | None) -> None:
         """`low_rank` is A' (in, rank) and s B' (rank, out)."""
         self.weight, self.bias, self.low_rank = layer.weight, layer.bias, low_rank
+        self.low_rank_float32 = low_rank
         self.packed: torch.Tensor | None = None
         self.scales = layer.weight
         self.terms = 1
@@ -41,6 +42,8 @@ class _FastLinear:
         A float32 weight, read from bfloat16, is replaced by their exact values; so are embeddings tied to the head.
         """
         self.packed = weight.packed
+        if self.low_rank is not None:
+            self.low_rank_float32 = (self.low_rank[0].float(), self.low_rank[1].float())
         self.scales = weight.scales.to(self.weight.dtype)
         self.terms = weight.terms(self.weight.shape[1])
         if self.weight.dtype == torch.float32:
@@ -53,11 +56,14 @@ class _FastLinear:
             out = torch._weight_int4pack_mm_for_cpu(columns, self.packed, GROUP, self.scales)
             if self.bias is not None:
                 out += self.bias
+            if self.low_rank_float32 is not None:  # of a few rows, the products in float32 take a third of the time
+                a, b = self.low_rank_float32
+                out += flat.float() @ a @ b
         else:
             out = nn.functional.linear(flat, self.weight, self.bias)
-        if self.low_rank is not None:
-            a, b = self.low_rank
-            out.addmm_(flat @ a, b)
+            if self.low_rank is not None:
+                a, b = self.low_rank
+                out.addmm_(flat @ a, b)
         return out.view(*x.shape[:-1], len(self.weight))
 
 
