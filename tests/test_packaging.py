@@ -60,7 +60,13 @@ def test_the_source_distribution_holds_what_a_build_and_the_tests_need(built):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile"} <= names
     assert {path.relative_to(ROOT).as_posix() for path in SOURCES} <= names
-    assert {"tests/test_packaging.py", "docs/formats.md", "recipes/mine.yaml", "constraints.txt"} <= names
+    assert {
+        "tests/test_packaging.py",
+        "tools/cli_reference.py",
+        "docs/formats.md",
+        "recipes/mine.yaml",
+        "constraints.txt",
+    } <= names
     assert not [
         name for name in names if name.startswith((".venv", ".git/", "runs/", "dist/")) or "__pycache__" in name
     ]
