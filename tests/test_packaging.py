@@ -131,3 +131,9 @@ def test_the_workflow_calls_the_makefile_and_every_template_is_yaml():
     for template in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
         assert yaml.safe_load(template.read_text())
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["title"].startswith("rolesum")
+
+
+def test_the_version_is_the_same_wherever_it_is_stated():
+    released = re.findall(r"^## \[(\d[\d.]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    assert rolesum.__version__ == released[0] == cited == "0.2.0"
