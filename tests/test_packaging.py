@@ -60,7 +60,13 @@ def test_the_source_distribution_holds_what_a_build_and_the_tests_need(built):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile"} <= names
     assert {path.relative_to(ROOT).as_posix() for path in SOURCES} <= names
-    assert {"tests/test_packaging.py", "docs/formats.md", "recipes/mine.yaml", "constraints.txt"} <= names
+    assert {
+        "tests/test_packaging.py",
+        "tools/cli_reference.py",
+        "docs/formats.md",
+        "recipes/mine.yaml",
+        "constraints.txt",
+    } <= names
     assert not [
         name for name in names if name.startswith((".venv", ".git/", "runs/", "dist/")) or "__pycache__" in name
     ]
@@ -125,3 +131,9 @@ def test_the_workflow_calls_the_makefile_and_every_template_is_yaml():
     for template in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
         assert yaml.safe_load(template.read_text())
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["title"].startswith("rolesum")
+
+
+def test_the_version_is_the_same_wherever_it_is_stated():
+    released = re.findall(r"^## \[(\d[\d.]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    assert rolesum.__version__ == released[0] == cited == "0.2.0"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rolesum.generation.summarizer import Summarizer
     from rolesum.models.loading import load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Bundle",

@@ -28,7 +28,7 @@ MISTAKES = [
     ("data check sample:en-test --fromat rolesum", 2, "--format"),
     ("score --scorer samsum", 2, "--predictions"),
     ("score --scorer samsun --predictions a --references a", 2, 'did you mean "samsum"?'),
-    ("score --scorer csds --predictions a --references a --multi-reference most", 2, "neither mean nor best"),
+    ("score --scorer csds --predictions a --references a --multi-reference most", 2, "for --multi-reference"),
     ("evaluate --data sample:en-test --engine laed-3", 2, 'did you mean "lead-3"?'),
     ("evaluate --engine lead-3", 2, "no data to evaluate on"),
     ("evaluate --engine lead-3 --predictions a.jsonl --data sample:en-test", 2, "do not go together"),

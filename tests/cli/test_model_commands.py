@@ -107,11 +107,11 @@ def test_data_show_says_which_tokens_carry_loss():
         (("summarize", "--model", "no-such-model"), 4, "no model"),
         (("summarize", "--roles", "usr"), 2, 'did you mean "user"'),
         (("summarize", "--speaker", "Anna"), 2, "LABEL=ROLE"),
-        (("summarize", "--language", "fr"), 2, "--language zh"),
+        (("summarize", "--language", "fr"), 2, "known: en, zh"),
         (("summarize", "--adapter", "nowhere"), 4, "no adapter here"),
         (("summarize", "--adapter", "rolesum-smollm2"), 4, "or rolesum-smollm2-135m"),
         (("evaluate", "--data", "nowhere.json"), 3, "cannot read the file"),
-        (("evaluate", "--data", "sample:en-test", "--scorer", "rouge"), 2, "unknown scorer"),
+        (("evaluate", "--data", "sample:en-test", "--scorer", "rouge"), 2, 'unknown value "rouge" for --scorer'),
         (("train", "sample", "--set", "base=no/such/thing", "--out", "OUT"), 4, "no model"),
         (
             ("train", "dialogues-smollm2-135m", "--set", "data.train.path=nowhere.jsonl", "--out", "OUT"),

@@ -95,7 +95,7 @@ def test_tokens_are_streamed_into_a_pipe_where_one_asks_for_it():
         (("--speaker", "Customer=user", "--speaker", "Customer=agent"), 2, "gives Customer two roles"),
         (("--stream", "--out", "out.txt"), 2, "--stream cannot be combined"),
         (("--sections", "meeting"), 2, "meeting-recap"),
-        (("--long-dialogues", "cut"), 2, "unknown strategy"),
+        (("--long-dialogues", "cut"), 2, "known: drop-middle, map-reduce, refine, refuse"),
         (("--engine", "vlm"), 2, 'did you mean "vllm"'),
         (("--engine", "llamacpp"), 2, "--gguf"),
         (("--engine", "openai"), 2, "--url"),

@@ -1,56 +1,134 @@
 """rolesum annotate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from rolesum import strict_json
-from rolesum.cli.options import Json, Roles
+from rolesum.cli.help import Panel, choices
+from rolesum.cli.options import Json, MovedData
+
+# The choices of a module that takes long to import; tests/cli/test_choices.py holds them equal to that module's.
+StudyMode = Literal["rate", "prefer"]
 
 
 def annotate(
-    runs: Annotated[list[Path], typer.Argument(help="Directories that rolesum evaluate --out wrote.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Directories that rolesum evaluate --out wrote.")
+    ],
     mode: Annotated[
-        str | None, typer.Option("--mode", help="rate each output, or prefer the better of two. Default: rate.")
+        StudyMode | None,
+        typer.Option(
+            "--mode",
+            metavar=choices(StudyMode),
+            rich_help_panel=Panel.ANNOTATION,
+            help="Rate each output, or prefer the better of two. Default: rate.",
+        ),
     ] = None,
     criteria: Annotated[
         list[str] | None,
         typer.Option(
             "--criteria",
-            help='Names separated by commas, or "name=what it means". Repeatable. Default: accuracy, coherence and '
-            "grammatical correctness.",
+            metavar="CRITERIA",
+            rich_help_panel=Panel.ANNOTATION,
+            help='Names of criteria, separated by commas, or one with its meaning, "name=what it means". Repeatable. '
+            "Default: accuracy, coherence and grammatical correctness.",
         ),
     ] = None,
     scale: Annotated[
-        int | None, typer.Option("--scale", help="Highest rating, 2 to 9; the lowest is 1. Default: 5.")
+        int | None,
+        typer.Option(
+            "--scale",
+            metavar="N",
+            rich_help_panel=Panel.ANNOTATION,
+            help="Highest rating, 2 to 9; the lowest is 1. Default: 5.",
+        ),
     ] = None,
-    roles: Roles = None,
+    roles: Annotated[
+        str | None,
+        typer.Option(
+            "--roles",
+            metavar="ROLES",
+            rich_help_panel=Panel.ANNOTATION,
+            help="Annotate the summaries of these roles only, separated by commas. Default: all.",
+        ),
+    ] = None,
     sample: Annotated[
-        int | None, typer.Option("--sample", help="Annotate N randomly chosen summaries. Default: all.")
+        int | None,
+        typer.Option(
+            "--sample",
+            metavar="N",
+            rich_help_panel=Panel.ANNOTATION,
+            help="Annotate N summaries, chosen at random. Default: all.",
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of the sample and of the annotators' orders. Default: 1.")
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            rich_help_panel=Panel.ANNOTATION,
+            help="Seed of the sample and of the order for each annotator. Default: 1.",
+        ),
     ] = None,
     with_reference: Annotated[
-        bool | None, typer.Option("--with-reference", help="Include the reference summary as one more hidden system.")
+        bool | None,
+        typer.Option(
+            "--with-reference",
+            rich_help_panel=Panel.ANNOTATION,
+            help="Add the reference summaries as one more system; annotators see no system's name.",
+        ),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", help="Path of the dialogues, if the file has moved since the runs were evaluated."),
-    ] = None,
-    store: Annotated[Path, typer.Option("--store", help="SQLite file of the judgments.")] = Path("annotations.sqlite"),
+    data: MovedData = None,
+    store: Annotated[
+        Path,
+        typer.Option(
+            "--store",
+            metavar="FILE",
+            rich_help_panel=Panel.ANNOTATION,
+            help="SQLite file that keeps the judgments and the settings.",
+        ),
+    ] = Path("annotations.sqlite"),
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; any but 127.0.0.1 admits other machines.")
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            rich_help_panel=Panel.SERVER,
+            help="Address to listen on; any but 127.0.0.1 admits other machines.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
-    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            metavar="N",
+            rich_help_panel=Panel.SERVER,
+            help="Port to listen on; 0 takes a free one.",
+        ),
+    ] = 8765,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", rich_help_panel=Panel.SERVER, help="Do not open a browser.")
+    ] = False,
     results: Annotated[
-        bool, typer.Option("--results", help="Print agreement and results instead of serving the page.")
+        bool,
+        typer.Option(
+            "--results",
+            rich_help_panel=Panel.OUTPUT,
+            help="Print agreement and results instead of serving the page.",
+        ),
     ] = False,
     export: Annotated[
         Path | None,
-        typer.Option("--export", help="Write all judgments, with the systems' names, to a .csv or .jsonl file."),
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            rich_help_panel=Panel.OUTPUT,
+            help="Write all judgments, with the systems' names, to a .csv or .jsonl file.",
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -59,7 +137,8 @@ def annotate(
     The settings (mode, criteria, sample and so on) are kept in the store, so later commands need not repeat them.
 
     Example: rolesum annotate runs/zero/test runs/tuned/test --sample 50
-    Then:    rolesum annotate runs/zero/test runs/tuned/test --results
+
+    Then: rolesum annotate runs/zero/test runs/tuned/test --results
     """
     from rolesum.evaluation.human.annotate import read_annotation_results, serve_annotation
     from rolesum.evaluation.human.results import print_annotation_results

@@ -7,6 +7,7 @@ import typer
 
 from rolesum import strict_json
 from rolesum.cli.generation_options import SummarizeOptions, with_options
+from rolesum.cli.help import Panel
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
@@ -16,37 +17,54 @@ def batch(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Files, glob patterns or directories of dialogues, followed by the output directory.",
             metavar="IN... OUT",
+            help="Files, glob patterns or directories of dialogues, and at the end the output directory.",
             show_default=False,
         ),
     ],
     *,
-    options: SummarizeOptions,
-    engine: EngineOption = "transformers",
+    json_: Json = False,
     shard_size: Annotated[
         int,
         typer.Option(
-            "--shard-size", min=1, help="Dialogues per shard; an interrupted run repeats at most the shard in progress."
+            "--shard-size",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.OUTPUT,
+            help="Dialogues per shard; an interrupted run repeats at most the shard in progress.",
         ),
     ] = 256,
+    engine: EngineOption = "transformers",
+    options: SummarizeOptions,
     ray: Annotated[
         str | None,
-        typer.Option("--ray", help="Run on a Ray cluster: its address, or local to start one on this machine."),
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            rich_help_panel=Panel.RAY,
+            help="Run on the Ray cluster at this address; local starts one on this machine.",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
             "--workers",
             min=1,
-            help="ray: number of worker processes, one engine each. Default: as many as the cluster has room for.",
+            metavar="N",
+            rich_help_panel=Panel.RAY,
+            help="With --ray: number of worker processes, one engine each. Default: as many as fit the cluster.",
         ),
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option("--gpus", min=0, help="ray: GPUs per worker. Default: 1 if the cluster has GPUs, else 0."),
+        typer.Option(
+            "--gpus",
+            min=0,
+            metavar="NUMBER",
+            rich_help_panel=Panel.RAY,
+            help="With --ray: GPUs per worker. Default: 1 if the cluster has GPUs, else 0.",
+        ),
     ] = None,
-    json_: Json = False,
 ) -> None:
     """Summarize any number of dialogues into shards of JSON lines; run the same command again to resume.
 

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
+from rolesum.cli.help import HelpCommand, HelpGroup, Panel
+from rolesum.cli.option_values import read_options
 from rolesum.cli.options import (
     Adapter,
     Columns,
@@ -22,20 +24,27 @@ from rolesum.cli.options import (
     Roles,
     Speakers,
     UnknownSpeaker,
-    read_options,
 )
 from rolesum.counts import counted
 
-app = typer.Typer(help="Check, show and convert data files.", no_args_is_help=True)
+app = typer.Typer(cls=HelpGroup, help="Check, show and convert data files.", no_args_is_help=True)
 
-File = Annotated[str, typer.Argument(help="Data file, - for standard input, or sample:NAME.")]
-CustomRoles = Annotated[str | None, typer.Option("--recipe", help="Recipe whose custom roles the file may use.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="File of dialogues, sample:NAME, or - for standard input.")]
+CustomRoles = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="RECIPE",
+        rich_help_panel=Panel.ROLES,
+        help="Recipe, by name or as a YAML file, whose custom roles the file may use.",
+    ),
+]
 
 # With more speakers than this, their roles are not asked for on the terminal.
 _MAX_PROMPTS = 12
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def check(
     file: File,
     format_: Format = None,
@@ -69,7 +78,7 @@ def check(
         raise typer.Exit(DataError.exit_code)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def convert(
     file: Annotated[
         str,
@@ -87,7 +96,12 @@ def convert(
     speaker: Speakers = None,
     recipe: CustomRoles = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip records that cannot be read and convert the rest.")
+        bool,
+        typer.Option(
+            "--skip-bad",
+            rich_help_panel=Panel.INPUT,
+            help="Skip records that cannot be read and convert the rest.",
+        ),
     ] = False,
     json_: Json = False,
 ) -> None:
@@ -146,18 +160,26 @@ def _prompt_for_roles(name: str, labels: Sequence[str], custom_roles: Sequence[s
     return roles
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def show(
     file: File,
-    id_: Annotated[str | None, typer.Option("--id", help="Id of the dialogue to show. Default: the first.")] = None,
+    id_: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            rich_help_panel=Panel.INPUT,
+            help="Id of the dialogue to show. Default: that of the first.",
+        ),
+    ] = None,
     model: Model = None,
     adapter: Adapter = None,
     roles: Roles = None,
+    speaker: Speakers = None,
     recipe: RecipeRoles = None,
+    language: Language = None,
     format_: Format = None,
     encoding: Encoding = None,
-    language: Language = None,
-    speaker: Speakers = None,
     columns: Columns = None,
     json_path: JsonPath = None,
     unknown_speaker: UnknownSpeaker = "refuse",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rolesum import strict_json
+from rolesum.cli.help import Panel
 from rolesum.cli.options import Device, Json
 from rolesum.counts import counted
 
@@ -18,10 +19,20 @@ METRICS = ("rouge1", "rouge2", "rougeL")
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Run directory; an earlier demo in it is replaced.")] = Path(
-        "runs/demo"
-    ),
-    small: Annotated[bool, typer.Option("--small", help="Use SmolLM2-135M, a smaller and faster model.")] = False,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            rich_help_panel=Panel.OUTPUT,
+            help="Directory of the run; an earlier demo in it is replaced.",
+        ),
+    ] = Path("runs/demo"),
+    small: Annotated[
+        bool,
+        typer.Option("--small", rich_help_panel=Panel.MODEL, help="Use SmolLM2-135M, a smaller and faster model."),
+    ] = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:

@@ -10,7 +10,8 @@ import typer
 
 from rolesum import strict_json
 from rolesum.cli.generation_options import GenerationOptions, with_options
-from rolesum.cli.options import Json, Limit, MultiReferenceOption, parse_multi_reference
+from rolesum.cli.help import Panel, choices
+from rolesum.cli.options import Json, Limit, MultiReferenceOption, ScorerName
 from rolesum.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,31 +23,86 @@ class EvaluationOptions(GenerationOptions):
     """Generation options, and the metrics that a model computes."""
 
     bertscore: Annotated[
-        str | None, typer.Option("--bertscore", help="BERTScore by this model: a directory or hub id, MODEL@LAYER.")
+        str | None,
+        typer.Option(
+            "--bertscore",
+            metavar="MODEL[@LAYER]",
+            rich_help_panel=Panel.METRICS,
+            help="Compute BERTScore by this model, a directory or hub id.",
+        ),
     ] = None
     bertscore_baseline: Annotated[
-        str | None, typer.Option("--bertscore-baseline", help="Rescale BERTScore by this value or baseline file.")
+        str | None,
+        typer.Option(
+            "--bertscore-baseline",
+            metavar="NUMBER|FILE",
+            rich_help_panel=Panel.METRICS,
+            help="Rescale BERTScore by this value, or by a baseline file of bert-score.",
+        ),
     ] = None
     moverscore: Annotated[
-        str | None, typer.Option("--moverscore", help="MoverScore by this model (extra moverscore).")
+        str | None,
+        typer.Option(
+            "--moverscore",
+            metavar="MODEL[@LAYER]",
+            rich_help_panel=Panel.METRICS,
+            help="Compute MoverScore by this model. Needs pip install 'rolesum[moverscore]'.",
+        ),
     ] = None
     nli: Annotated[
-        str | None, typer.Option("--nli", help="Entailment of each sentence by this sequence classifier.")
+        str | None,
+        typer.Option(
+            "--nli",
+            metavar="MODEL",
+            rich_help_panel=Panel.METRICS,
+            help="Compute how far the dialogue entails each sentence, by this sequence classifier.",
+        ),
     ] = None
     judge: Annotated[
-        str | None, typer.Option("--judge", help="Rate by a model behind this OpenAI-compatible URL (extra openai).")
+        str | None,
+        typer.Option(
+            "--judge",
+            metavar="URL",
+            rich_help_panel=Panel.JUDGE,
+            help="Let a model behind this OpenAI-compatible API rate the summaries. Needs pip install "
+            "'rolesum[openai]'.",
+        ),
     ] = None
-    judge_model: Annotated[str | None, typer.Option("--judge-model", help="The judge's name at its endpoint.")] = None
+    judge_model: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-model",
+            metavar="NAME",
+            rich_help_panel=Panel.JUDGE,
+            help="Name of the judging model at the endpoint of --judge.",
+        ),
+    ] = None
     judge_cache: Annotated[
-        Path | None, typer.Option("--judge-cache", help="Keep the judge's answers here, and ask none twice.")
+        Path | None,
+        typer.Option(
+            "--judge-cache",
+            metavar="FILE",
+            rich_help_panel=Panel.JUDGE,
+            help="SQLite file that keeps the judge's answers, so that no question is asked twice.",
+        ),
     ] = None
     judge_labels: Annotated[
         str | None,
-        typer.Option("--judge-labels", help="People's ratings (JSON lines, CSV): print how the judge agrees."),
+        typer.Option(
+            "--judge-labels",
+            metavar="FILE",
+            rich_help_panel=Panel.JUDGE,
+            help="People's ratings, as JSON lines or CSV, to measure how far the judge agrees with them.",
+        ),
     ] = None
     judge_prices: Annotated[
         tuple[float, float] | None,
-        typer.Option("--judge-prices", help="Price of a million prompt and completion tokens: adds up the cost."),
+        typer.Option(
+            "--judge-prices",
+            metavar="PROMPT ANSWER",
+            rich_help_panel=Panel.JUDGE,
+            help="Prices of a million prompt tokens and a million answer tokens, to add up the judge's cost.",
+        ),
     ] = None
 
     @property
@@ -69,49 +125,94 @@ class EvaluationOptions(GenerationOptions):
 @with_options(EvaluationOptions)
 def evaluate(
     data: Annotated[
-        str | None, typer.Option("--data", help="Dialogues with reference summaries, or sample:en-test.")
-    ] = None,
-    engine: Annotated[
         str | None,
-        typer.Option("--engine", help="vllm, llamacpp, openai; or a baseline: lead-3, longest-3, lexrank, oracle …"),
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            rich_help_panel=Panel.INPUT,
+            help="Dialogues with reference summaries: a file, or a sample such as sample:en-test.",
+        ),
     ] = None,
     predictions: Annotated[
         list[str] | None,
         typer.Option(
             "--predictions",
-            help="Score these outputs, run no model: JSON lines with ids, or ROLE=FILE of texts by line. Repeatable.",
+            metavar="[ROLE=]FILE",
+            rich_help_panel=Panel.INPUT,
+            help="Score these outputs of any system and run no model: JSON lines with ids, or ROLE=FILE with one text "
+            "a line. Repeatable.",
         ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="What to call the system. Default: after the model or the files.")
-    ] = None,
-    *,
-    options: EvaluationOptions,
-    scorer: Annotated[
-        str | None,
-        typer.Option("--scorer", help="Name of the scorer. Default: samsum for English, csds for Chinese."),
-    ] = None,
-    multi_reference: MultiReferenceOption = "mean",
-    checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Check facts, roles and repetition.")] = True,
-    limit: Limit = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write predictions, results, tables and report.html here.")
     ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
             "--labels",
+            metavar="FILE",
+            rich_help_panel=Panel.INPUT,
             help="Measure how well wrong summaries are found, in a file of people's labels or of dialogues with "
             "statements: by the checks and, where named, a model, --nli and --judge.",
         ),
     ] = None,
     labels_validation: Annotated[
         str | None,
-        typer.Option("--labels-validation", help="Other labels, on which the thresholds for --labels are fitted."),
+        typer.Option(
+            "--labels-validation",
+            metavar="FILE",
+            rich_help_panel=Panel.INPUT,
+            help="Other labels, on which the thresholds for --labels are fitted.",
+        ),
+    ] = None,
+    limit: Limit = None,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            rich_help_panel=Panel.OUTPUT,
+            help="Write predictions, results, tables and report.html to this directory.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            rich_help_panel=Panel.OUTPUT,
+            help="What to call the system in results and tables. Default: after the model or the files.",
+        ),
     ] = None,
     json_: Json = False,
+    scorer: Annotated[
+        ScorerName | None,
+        typer.Option(
+            "--scorer",
+            metavar=choices(ScorerName),
+            rich_help_panel=Panel.METRICS,
+            help="How to compute ROUGE and BLEU. Default: samsum for English, csds for Chinese.",
+        ),
+    ] = None,
+    multi_reference: MultiReferenceOption = "mean",
+    checks: Annotated[
+        bool,
+        typer.Option("--checks/--no-checks", rich_help_panel=Panel.METRICS, help="Check facts, roles and repetition."),
+    ] = True,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            rich_help_panel=Panel.ENGINE,
+            help="What generates the texts: transformers, vllm, llamacpp or openai; or a baseline without a model, "
+            "such as lead-3, longest-3, lexrank or oracle. Default: transformers.",
+        ),
+    ] = None,
+    options: EvaluationOptions,
 ) -> None:
-    """Summarize dialogues that have references, score and check. A --model without an adapter: the zero-shot baseline.
+    """Summarize dialogues that have reference summaries, then score and check what was written.
+
+    With --model and without --adapter, the system is the model as it is: the zero-shot baseline.
 
     Example: rolesum evaluate --adapter runs/sample/adapter --data sample:dialogues-en-test --out runs/sample/test
 
@@ -158,7 +259,7 @@ def evaluate(
         system_name=name,
         roles=options.role_names,
         scorer=scorer,
-        multi_reference=parse_multi_reference(multi_reference),
+        multi_reference=multi_reference,
         read_options=replace(options.read_options, limit=limit),
         checks=checks,
         model_metrics=options.model_metrics,

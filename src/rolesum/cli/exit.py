@@ -13,8 +13,8 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.text import Text
-from typer.core import TyperGroup
 
+from rolesum.cli.help import HelpGroup
 from rolesum.errors import ResourceError, RolesumError
 from rolesum.interrupts import Stopped, kept
 from rolesum.os_errors import errno_of, is_broken_pipe, os_error
@@ -32,7 +32,7 @@ _KEPT = {
 _COMPLETE_FILES_ONLY = "no file is half-written"
 
 
-class Commands(TyperGroup):
+class Commands(HelpGroup):
     """The commands. A signal becomes a Stopped error; an output that its reader has closed ends the command quietly."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:

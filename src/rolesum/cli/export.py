@@ -2,30 +2,72 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from rolesum import strict_json
+from rolesum.cli.help import Panel, choices
 from rolesum.cli.options import Device, Json
 from rolesum.counts import counted
 
-_Base = Annotated[
-    str | None,
-    typer.Option("--model", help="Base model of the adapter. Default: the location recorded in the adapter."),
-]
+# Choices of modules that take long to import; tests/cli/test_choices.py holds them equal to those of the modules.
+ExportFormat = Literal["adapter", "merged", "llama", "gguf"]
+ExportDtype = Literal["float32", "bfloat16", "float16"]
+GgufPrecision = Literal["f32", "f16", "bf16", "q8_0"]
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="Run directory, adapter directory, model directory or model name.")],
-    to: Annotated[str, typer.Option("--to", help="Target format: adapter, merged, llama or gguf.")],
-    out: Annotated[Path, typer.Option("--out", help="Output directory, new or empty; for gguf, the output file.")],
-    model: _Base = None,
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="Directory of a run, an adapter or a model, or the name of a model."),
+    ],
+    to: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--to",
+            metavar=choices(ExportFormat),
+            rich_help_panel=Panel.OUTPUT,
+            help="What to write; each format is described above.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=Panel.OUTPUT,
+            help="Output directory, new or empty; with --to gguf, the output file.",
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            rich_help_panel=Panel.MODEL,
+            help="Base model of the adapter. Default: the one that the adapter names.",
+        ),
+    ] = None,
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="Weight data type: float32, bfloat16 or float16. Default: unchanged.")
+        ExportDtype | None,
+        typer.Option(
+            "--dtype",
+            metavar=choices(ExportDtype),
+            rich_help_panel=Panel.OUTPUT,
+            help="Data type of the written weights, except with --to gguf. Default: unchanged.",
+        ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="gguf: weight precision: f32, f16, bf16 or q8_0. Default: f16.")
+        GgufPrecision | None,
+        typer.Option(
+            "--precision",
+            metavar=choices(GgufPrecision),
+            rich_help_panel=Panel.OUTPUT,
+            help="With --to gguf: precision of the written weights. Default: f16.",
+        ),
     ] = None,
     device: Device = "cpu",
     json_: Json = False,
@@ -38,10 +80,8 @@ def export(
     Example: rolesum export runs/sample --to merged --out sample-merged
     """
     from rolesum.errors import UsageError
-    from rolesum.models.export.exporter import EXPORT_FORMATS, export
+    from rolesum.models.export.exporter import export
 
-    if to not in (*EXPORT_FORMATS, "gguf"):
-        raise UsageError(f'cannot export to "{to}"', fix=f"one of {', '.join((*EXPORT_FORMATS, 'gguf'))}")
     if to == "gguf":
         if dtype:
             raise UsageError("--dtype does not apply to --to gguf", fix="write --precision f16")
@@ -81,9 +121,24 @@ def _export_gguf(run: str, out: Path, precision: str, model: str | None, device:
 
 
 def convert_adapter(
-    adapter: Annotated[Path, typer.Argument(help="Directory of the adapter, which targets W_pack or query_key_value.")],
-    model: Annotated[str, typer.Option("--model", help="Base model: an original Baichuan or ChatGLM checkpoint.")],
-    out: Annotated[Path, typer.Option("--out", help="Output directory.")],
+    adapter: Annotated[
+        Path,
+        typer.Argument(metavar="ADAPTER", help="Directory of the adapter, which targets W_pack or query_key_value."),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            rich_help_panel=Panel.MODEL,
+            help="Base model of the adapter: an original Baichuan or ChatGLM checkpoint.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", rich_help_panel=Panel.OUTPUT, help="Output directory."),
+    ],
     device: Device = "cpu",
     json_: Json = False,
 ) -> None:

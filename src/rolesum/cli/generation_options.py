@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from rolesum.cli.help import Panel
+from rolesum.cli.option_values import read_options, vllm_options
 from rolesum.cli.options import (
     Adapter,
     ApiKeyEnv,
@@ -39,8 +41,6 @@ from rolesum.cli.options import (
     Url,
     Verify,
     VllmOptions,
-    read_options,
-    vllm_options,
 )
 from rolesum.generation.engine import DECODING_OPTIONS, Decoding, DecodingOption
 
@@ -174,13 +174,15 @@ class SummarizeOptions(GenerationOptions):
 def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Turn a function with a parameter `options` into a command whose options are the fields of `kind`.
 
-    A field of type Decoding becomes one option for each of its own fields; see DECODING_OPTIONS.
+    The fields that a class adds come before those of the class that it extends. A field of type Decoding becomes one
+    option for each of its own fields; see DECODING_OPTIONS.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(kind, include_extras=True)
         own: list[inspect.Parameter] = []
-        for one in fields(kind):
+        own_first = [one for base in kind.__mro__ for one in fields(kind) if one.name in inspect.get_annotations(base)]
+        for one in own_first:
             if hints[one.name] is Decoding:
                 own += _DECODING_PARAMETERS
             else:
@@ -210,9 +212,10 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 def _decoding_parameter(one: DecodingOption) -> inspect.Parameter:
     """The option of a field of Decoding. Its range is shown in the help and checked by Decoding itself."""
-    bounds = str(one.bounds)
-    text = f"{one.help} ({bounds})" if bounds else one.help
-    return _parameter(one.name, one.default, Annotated[one.type, typer.Option(one.flag, help=text)])
+    text = one.help if one.bounds.le is None else f"{one.help} Range: {one.bounds}."
+    metavar = "N" if one.type is int else "NUMBER"
+    option = typer.Option(one.flag, metavar=metavar, rich_help_panel=Panel.DECODING, help=text)
+    return _parameter(one.name, one.default, Annotated[one.type, option])
 
 
 _DECODING_PARAMETERS = [_decoding_parameter(one) for one in DECODING_OPTIONS]

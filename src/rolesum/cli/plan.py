@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rolesum import strict_json
-from rolesum.cli.options import Device, FromAdapter, Json, recipe_overrides
+from rolesum.cli.help import Panel, choices
+from rolesum.cli.option_values import recipe_overrides
+from rolesum.cli.options import Device, FromAdapter, GpuName, Json, RecipeArgument, SetKeys
 from rolesum.counts import counted
 
 if TYPE_CHECKING:
@@ -16,19 +18,26 @@ if TYPE_CHECKING:
 
 
 def plan(
-    recipe: Annotated[str, typer.Argument(help="Recipe: a YAML file, or the name of a bundled recipe.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a recipe key: training.epochs=2. Repeatable.")
-    ] = None,
+    recipe: RecipeArgument,
+    set_: SetKeys = None,
     from_adapter: FromAdapter = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Load the base model and train a few batches to measure memory and speed.")
+        bool,
+        typer.Option(
+            "--measure",
+            rich_help_panel=Panel.TRAINING,
+            help="Load the base model and train a few batches to measure memory and speed.",
+        ),
     ] = False,
     device: Device = "auto",
     gpu: Annotated[
-        str | None,
+        GpuName | None,
         typer.Option(
-            "--gpu", help="Estimate for this GPU, which need not be present: rtx-4090, a10, l4, l40s, a100-80, h100 …"
+            "--gpu",
+            case_sensitive=False,
+            metavar=choices(GpuName),
+            rich_help_panel=Panel.MODEL,
+            help="Estimate for this GPU, which need not be present. Default: the device of --device.",
         ),
     ] = None,
     json_: Json = False,

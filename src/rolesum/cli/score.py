@@ -6,19 +6,44 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
-from rolesum.cli.options import Json, MultiReferenceOption, parse_multi_reference
+from rolesum.cli.help import Panel, choices
+from rolesum.cli.options import Json, MultiReferenceOption, ScorerName
 
 
 def score(
     scorer: Annotated[
-        str, typer.Option("--scorer", help="csds, csds-glc, samsum, samsum-pyrouge, hf or llamafactory.")
+        ScorerName,
+        typer.Option(
+            "--scorer",
+            metavar=choices(ScorerName),
+            rich_help_panel=Panel.METRICS,
+            help="How to compute ROUGE, BLEU and chrF. For English: samsum, samsum-pyrouge (as in SAMSum's first "
+            "papers) or hf (as Hugging Face evaluate). For Chinese: csds, csds-glc (as BART-GLC's script) or "
+            "llamafactory (as LLaMA-Factory).",
+        ),
     ],
-    predictions: Annotated[Path, typer.Option("--predictions", help="One text a line, or JSON lines with id.")],
-    references: Annotated[Path, typer.Option("--references", help="The same, in the same form.")],
+    predictions: Annotated[
+        Path,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            rich_help_panel=Panel.INPUT,
+            help="Summaries to score: one text a line, or JSON lines with ids.",
+        ),
+    ],
+    references: Annotated[
+        Path,
+        typer.Option(
+            "--references",
+            metavar="FILE",
+            rich_help_panel=Panel.INPUT,
+            help="Reference summaries, in the form of --predictions.",
+        ),
+    ],
     multi_reference: MultiReferenceOption = "mean",
     json_: Json = False,
 ) -> None:
-    """Score any system's outputs.
+    """Score the texts of any system against reference texts, file against file.
 
     Text files are aligned by line. JSON lines are joined by id and role: {"id", "role", "prediction"} against
     {"id", "role", "reference"}, or {"id", "summaries": {role: text}} on either side.
@@ -29,11 +54,8 @@ def score(
     from rolesum.evaluation.evaluation import score_roles
     from rolesum.evaluation.predictions import read_pairs
     from rolesum.evaluation.report.terminal import print_results
-    from rolesum.metrics.scorers import get_scorer
 
-    get_scorer(scorer)
-    how = parse_multi_reference(multi_reference)
-    found = score_roles(read_pairs(predictions, references), scorer, how)
+    found = score_roles(read_pairs(predictions, references), scorer, multi_reference)
     results = {role: score_results(one) for role, one in found.items()}
     if json_:
         typer.echo(strict_json.dumps(results, indent=1, ensure_ascii=False))

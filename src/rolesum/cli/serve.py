@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rolesum.cli.generation_options import EngineOptions, with_options
+from rolesum.cli.help import Panel
 from rolesum.cli.options import EngineOption
 from rolesum.errors import UsageError
 from rolesum.server.limits import Limits
@@ -16,51 +17,143 @@ LIMITS = Limits()
 @with_options(EngineOptions)
 def serve(
     *,
-    options: EngineOptions,
     engine: EngineOption = "transformers",
+    options: EngineOptions,
     extra_model: Annotated[
         list[str] | None,
-        typer.Option("--extra-model", help="Another adapter or base model to serve. Repeatable."),
+        typer.Option(
+            "--extra-model",
+            metavar="MODEL",
+            rich_help_panel=Panel.MODEL,
+            help="Another adapter or base model, which requests may name. Repeatable.",
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen on. Non-loopback clients need an API key.")
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            rich_help_panel=Panel.SERVER,
+            help="Address to listen on; any but 127.0.0.1 admits other machines, which need an API key.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    keys: Annotated[Path | None, typer.Option("--keys", help="File of API keys: lines of NAME:DIGEST.")] = None,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            metavar="N",
+            rich_help_panel=Panel.SERVER,
+            help="Port to listen on; 0 takes a free one.",
+        ),
+    ] = 8000,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys",
+            metavar="FILE",
+            rich_help_panel=Panel.SERVER,
+            help="File of API keys, with one NAME:DIGEST on each line; --new-key prints such a line.",
+        ),
+    ] = None,
     new_key: Annotated[
         str | None,
-        typer.Option("--new-key", metavar="NAME", help="Print a new API key and its line for --keys, then exit."),
+        typer.Option(
+            "--new-key",
+            metavar="NAME",
+            rich_help_panel=Panel.SERVER,
+            help="Print a new API key and its line for the file of --keys, then exit.",
+        ),
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
-        typer.Option("--cors-origin", help="Site whose pages may send requests; needs --keys. Repeatable."),
+        typer.Option(
+            "--cors-origin",
+            metavar="URL",
+            rich_help_panel=Panel.SERVER,
+            help="Site whose pages may send requests, such as https://example.com; needs --keys. Repeatable.",
+        ),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option("--store", help="File for batches. Default: in the user's data directory.")
+        Path | None,
+        typer.Option(
+            "--store",
+            metavar="FILE",
+            rich_help_panel=Panel.SERVER,
+            help="SQLite file that keeps batches. Default: in the user's data directory.",
+        ),
     ] = None,
-    log: Annotated[Path | None, typer.Option("--log", help="Log file. Default: standard error.")] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FILE", rich_help_panel=Panel.LOGGING, help="Log file. Default: standard error."),
+    ] = None,
     max_concurrent_requests: Annotated[
-        int, typer.Option("--max-concurrent-requests", min=1, help="Maximum requests, running plus queued.")
+        int,
+        typer.Option(
+            "--max-concurrent-requests",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.LIMITS,
+            help="Maximum number of requests, running and waiting together.",
+        ),
     ] = LIMITS.max_concurrent_requests,
     batch_workers: Annotated[
-        int, typer.Option("--batch-workers", min=1, help="Dialogues of batches summarized at one time.")
+        int,
+        typer.Option(
+            "--batch-workers",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.LIMITS,
+            help="Number of dialogues of batches that are summarized at a time.",
+        ),
     ] = LIMITS.batch_workers,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="Maximum seconds for one request.")
+        float,
+        typer.Option(
+            "--timeout",
+            min=1,
+            metavar="SECONDS",
+            rich_help_panel=Panel.LIMITS,
+            help="Maximum time for one request.",
+        ),
     ] = LIMITS.timeout,
     shutdown_timeout: Annotated[
-        float, typer.Option("--shutdown-timeout", min=0, help="Seconds for running requests to finish at shutdown.")
+        float,
+        typer.Option(
+            "--shutdown-timeout",
+            min=0,
+            metavar="SECONDS",
+            rich_help_panel=Panel.LIMITS,
+            help="Time for running requests to finish when the server is stopped.",
+        ),
     ] = LIMITS.shutdown_timeout,
     max_turns: Annotated[
-        int, typer.Option("--max-turns", min=1, help="Maximum turns per dialogue.")
+        int,
+        typer.Option(
+            "--max-turns",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.LIMITS,
+            help="Maximum number of turns of a dialogue.",
+        ),
     ] = LIMITS.max_turns,
     max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Maximum tokens per summary that a request may ask for.")
+        int,
+        typer.Option(
+            "--max-new-tokens",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.LIMITS,
+            help="Maximum length in tokens of a summary that a request may ask for.",
+        ),
     ] = LIMITS.max_new_tokens,
 ) -> None:
     """Serve summaries over HTTP: a JSON API, server-sent events, batches, OpenAI's chat API, and a web page.
 
-    Example: rolesum serve, then open http://127.0.0.1:8000
+    The page is at http://127.0.0.1:8000, unless --host and --port say otherwise.
+
+    Example: rolesum serve --adapter runs/NAME
     """
     if new_key is not None:
         from rolesum.server.auth import new_key as create_key

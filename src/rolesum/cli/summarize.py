@@ -7,25 +7,47 @@ from typing import Annotated
 import typer
 
 from rolesum.cli.generation_options import SummarizeOptions, with_options
+from rolesum.cli.help import Panel
 from rolesum.cli.options import EngineOption, Json
 from rolesum.errors import UsageError
 
 
 @with_options(SummarizeOptions)
 def summarize(
-    file: Annotated[str, typer.Argument(help="File of dialogues, or - for standard input.", show_default=False)] = "-",
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="File of dialogues, sample:NAME, or - for standard input, which is the default.",
+            show_default=False,
+        ),
+    ] = "-",
     *,
-    options: SummarizeOptions,
-    engine: EngineOption = "transformers",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", rich_help_panel=Panel.OUTPUT, help="Output file. Default: standard output."
+        ),
+    ] = None,
+    json_: Json = False,
     stream: Annotated[
         bool | None,
-        typer.Option("--stream/--no-stream", help="Print tokens as they are generated. Default: on a terminal."),
+        typer.Option(
+            "--stream/--no-stream",
+            rich_help_panel=Panel.OUTPUT,
+            help="Print tokens as they are generated. Default: on a terminal.",
+        ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep running and summarize again when the file changes; stop with Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch",
+            rich_help_panel=Panel.OUTPUT,
+            help="Keep running and summarize again whenever the file changes; stop with Ctrl-C.",
+        ),
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Output file (default: stdout).")] = None,
-    json_: Json = False,
+    engine: EngineOption = "transformers",
+    options: SummarizeOptions,
 ) -> None:
     """Summarize dialogues for each of their roles.
 

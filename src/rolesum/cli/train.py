@@ -8,30 +8,63 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
-from rolesum.cli.options import Device, FromAdapter, Json, recipe_overrides
+from rolesum.cli.help import Panel
+from rolesum.cli.option_values import recipe_overrides
+from rolesum.cli.options import Device, FromAdapter, Json, RecipeArgument, SetKeys
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Recipe: a YAML file, or the name of a bundled recipe.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a recipe key: training.epochs=2. Repeatable.")
-    ] = None,
+    recipe: RecipeArgument,
+    set_: SetKeys = None,
     from_adapter: FromAdapter = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run directory. Default: runs/NAME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume from the run's last checkpoint.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            rich_help_panel=Panel.OUTPUT,
+            help="Directory of the run. Default: runs/NAME, by the recipe's name.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", rich_help_panel=Panel.TRAINING, help="Go on from the last checkpoint in the run's directory."
+        ),
+    ] = False,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", min=0, help="Write a checkpoint and stop after this many minutes.")
+        float | None,
+        typer.Option(
+            "--max-minutes",
+            min=0,
+            metavar="NUMBER",
+            rich_help_panel=Panel.TRAINING,
+            help="Write a checkpoint and stop after this many minutes.",
+        ),
     ] = None,
     device: Device = "auto",
     ray_workers: Annotated[
-        int | None, typer.Option("--ray-workers", min=1, help="Train on this many workers of a Ray cluster.")
+        int | None,
+        typer.Option(
+            "--ray-workers",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.RAY,
+            help="Train on this many workers of a Ray cluster.",
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the recipe with all defaults filled in, and exit.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            rich_help_panel=Panel.TRAINING,
+            help="Print the recipe with all defaults filled in, and exit.",
+        ),
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Fine-tune an adapter as a recipe says.
+    """Fine-tune a model as a recipe says, a YAML file that describes the whole run.
 
     Ctrl-C, and --max-minutes, stop after the current step and write a checkpoint from which --resume continues.
     Several processes or GPUs: torchrun --nproc-per-node 2 -m rolesum train RECIPE, or --ray-workers 2.
