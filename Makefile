@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 # Extras whose code has tests; vLLM needs a GPU.
 EXTRAS := llamacpp,llamafactory,moverscore,openai,parquet,qlora,ray,server,zstd
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo test test-families test-fast lint format clean
+.PHONY: help setup demo test test-families test-fast lint format docs clean
 
 help:
 	@echo "make demo       the main job with a small model: fine-tune, score, summarize, report"
@@ -21,6 +22,7 @@ help:
 	@echo "make test-families  every causal model type of the installed transformers: exact, or refused"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff format the code"
+	@echo "make docs       the documentation site, in site/; any warning fails"
 	@echo "make setup      only the set-up"
 
 setup: $(READY)
@@ -55,5 +57,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site's tools are beside the package, whose commands print their reference.
+$(DOCS_READY): $(READY)
+	$(PIP) --constraint constraints.txt --group docs
+	@touch $@
+
+docs: $(DOCS_READY)
+	$(BIN)/python docs/site/build_site.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .cache build dist site
