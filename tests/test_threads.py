@@ -60,3 +60,11 @@ def test_torch_computes_with_so_many(first):
     command = [sys.executable, "-c", f"{code}print(torch.get_num_threads())"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"ROLESUM_THREADS": "1"})
     assert done.stdout == "1\n"
+
+
+def test_the_option_comes_before_the_variable():
+    code = "from rolesum.cli.options import _use_threads; "
+    code += "from rolesum.threads import prepare_threads; prepare_threads(); _use_threads(1); import torch; "
+    command = [sys.executable, "-c", f"{code}print(torch.get_num_threads())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"ROLESUM_THREADS": "2"})
+    assert done.stdout == "1\n"

@@ -18,7 +18,7 @@ PAGES = ROOT / "build" / "pages"
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 QUIET_LINES = ("Build started", "No issues found", "Build finished")  # a build without warnings prints no others
 LINK = re.compile(r"\[(?P<label>[^\]]*)\]\((?P<path>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
-CLI_PAGE = [sys.executable, str(ROOT / "docs" / "site" / "cli_page.py")]  # prints Markdown
+CLI_PAGE = [sys.executable, str(ROOT / "tools" / "cli_reference.py")]  # prints Markdown
 
 
 def sources() -> dict[Path, str]:

@@ -37,6 +37,7 @@ from rolesum.cli.options import (
     Skip,
     Speakers,
     SupportThreshold,
+    Threads,
     UnknownSpeaker,
     Url,
     Verify,
@@ -69,6 +70,7 @@ class EngineOptions:
     vllm_option: VllmOptions = None
     device: Device = "auto"
     dtype: Dtype = "auto"
+    threads: Threads = None
     quiet: Quiet = False
 
     @cached_property

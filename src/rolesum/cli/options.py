@@ -7,6 +7,7 @@ import typer
 
 from rolesum.cli.help import Panel, choices
 from rolesum.generation.long_dialogues.strategies import LongDialogueStrategy
+from rolesum.threads import set_threads
 
 # Choices of modules that take long to import; tests/cli/test_choices.py holds them equal to those of the modules.
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -163,6 +164,26 @@ Dtype = Annotated[
         metavar=choices(DtypeName),
         rich_help_panel=Panel.MODEL,
         help="Data type of the model's weights; auto takes the one that is faster on the device.",
+    ),
+]
+
+
+def _use_threads(count: int | None) -> int | None:
+    if count is not None:
+        set_threads(count)
+    return count
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        callback=_use_threads,
+        rich_help_panel=Panel.MODEL,
+        help="Threads to compute with on a CPU. Default: ROLESUM_THREADS, else the physical cores, or fewer where the "
+        "container may use fewer.",
     ),
 ]
 

@@ -10,7 +10,7 @@ import typer
 from rolesum import strict_json
 from rolesum.cli.help import Panel
 from rolesum.cli.option_values import recipe_overrides
-from rolesum.cli.options import Device, FromAdapter, Json, RecipeArgument, SetKeys
+from rolesum.cli.options import Device, FromAdapter, Json, RecipeArgument, SetKeys, Threads
 
 
 def train(
@@ -44,6 +44,7 @@ def train(
         ),
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     ray_workers: Annotated[
         int | None,
         typer.Option(

@@ -1,9 +1,9 @@
 """Linear layers for generation on a CPU, where the time of a decoding step is the time to read the weights.
 
 The product with a few rows reads the base's 4-bit weights, if it has them (models/int4_weights.py); that with many
-rows, as in a prefill, the ones in the model's dtype. The products of LoRA are added in place: beside few
-rows' in float32, beside many rows' in the model's dtype, while PEFT makes a pass over the output for each operation. The results differ by rounding only
-(tests/equality/test_int4_linear.py).
+rows, as in a prefill, the ones in the model's dtype. The products of LoRA are added in place, while PEFT makes a pass
+over the output for each operation: of few rows in float32, of many in the model's dtype. The results differ by rounding
+only (tests/equality/test_int4_linear.py).
 """
 
 from collections.abc import Mapping
