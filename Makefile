@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist workste
 .PHONY: help setup demo test test-families test-fast lint format docs clean
 
 help:
-	@echo "make demo       the main job with a small model: fine-tune, score, summarize, report"
+	@echo "make demo       the main job: fine-tune, score, summarize, report (make demo SMALL=1: with a small model)"
 	@echo "make test       the whole test suite (fetches the embedded model once)"
 	@echo "make test-fast  without the tests that are slow or need the embedded model"
 	@echo "make test-families  every causal model type of the installed transformers: exact, or refused"
@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/rolesum demo --small
+	$(BIN)/rolesum demo $(if $(SMALL),--small)
 
 test: $(READY)
 	$(PYTEST)

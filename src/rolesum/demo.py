@@ -25,7 +25,7 @@ from rolesum.recipe_loading import load_recipe
 
 RECIPE, SMALL_RECIPE = "sample", "dialogues-smollm2-135m"
 # Fewer dialogues than the recipes have, so that it takes minutes.
-OVERRIDES = ("data.train.limit=12", "data.test.limit=6")
+OVERRIDES = ("data.train.limit=24", "data.test.limit=6", "training.learning_rate=1.0e-3")
 SMALL_OVERRIDES = ("data.train.limit=24", "data.test.limit=8", "data.validation=null", "roles=[overall, user, agent]")
 EXAMPLE_ID = "en-0113"
 MAX_NEW_TOKENS = 96
