@@ -7,7 +7,7 @@ import typer
 
 from rolesum import strict_json
 from rolesum.cli.help import Panel, choices
-from rolesum.cli.options import Json, MovedData
+from rolesum.cli.options import Json, MovedData, Port
 
 # The choices of a module that takes long to import; tests/cli/test_choices.py holds them equal to that module's.
 StudyMode = Literal["rate", "prefer"]
@@ -99,17 +99,7 @@ def annotate(
             help="Address to listen on; any but 127.0.0.1 admits other machines.",
         ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port",
-            min=0,
-            max=65535,
-            metavar="N",
-            rich_help_panel=Panel.SERVER,
-            help="Port to listen on; 0 takes a free one.",
-        ),
-    ] = 8765,
+    port: Port = 8765,
     no_open: Annotated[
         bool, typer.Option("--no-open", rich_help_panel=Panel.SERVER, help="Do not open a browser.")
     ] = False,

@@ -199,7 +199,7 @@ def _entry(parameter: Any) -> tuple["Text", "Text"]:
 
 
 def _lines(console: Any, entries: Sequence[tuple["Text", "Text"]], column: int, width: int) -> Iterator["Text"]:
-    """The lines of a box: names in a column, help beside them, or below a name that is too long for its column."""
+    """The lines of a group: names on the left and help on the right; a name that is too long stands above its help."""
     from rich.text import Text
 
     indent = column + _GAP

@@ -409,3 +409,16 @@ Quiet = Annotated[
         help="Print only errors on standard error, no notes and no progress.",
     ),
 ]
+
+# Server
+Port = Annotated[
+    int,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        metavar="N",
+        rich_help_panel=Panel.SERVER,
+        help="Port to listen on; 0 takes a free one.",
+    ),
+]

@@ -7,7 +7,7 @@ import typer
 
 from rolesum.cli.generation_options import EngineOptions, with_options
 from rolesum.cli.help import Panel
-from rolesum.cli.options import EngineOption
+from rolesum.cli.options import EngineOption, Port
 from rolesum.errors import UsageError
 from rolesum.server.limits import Limits
 
@@ -37,17 +37,7 @@ def serve(
             help="Address to listen on; any but 127.0.0.1 admits other machines, which need an API key.",
         ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port",
-            min=0,
-            max=65535,
-            metavar="N",
-            rich_help_panel=Panel.SERVER,
-            help="Port to listen on; 0 takes a free one.",
-        ),
-    ] = 8000,
+    port: Port = 8000,
     keys: Annotated[
         Path | None,
         typer.Option(

@@ -31,7 +31,7 @@ class _FastLinear:
     def __init__(self, layer: nn.Linear, low_rank: tuple[torch.Tensor, torch.Tensor] | None) -> None:
         """`low_rank` is A' (in, rank) and s B' (rank, out)."""
         self.weight, self.bias, self.low_rank = layer.weight, layer.bias, low_rank
-        self.low_rank_float32 = low_rank
+        self.low_rank_float32: tuple[torch.Tensor, torch.Tensor] | None = None  # beside 4-bit weights
         self.packed: torch.Tensor | None = None
         self.scales = layer.weight
         self.terms = 1
