@@ -7,6 +7,7 @@ import pytest
 from helpers.tiny import model_dir, short_dialogues
 from rolesum.cli.demo import print_result
 from rolesum.demo import SMALL_RECIPE, demo_recipe, run_demo
+from rolesum.dialogue import SummaryStatement
 from rolesum.errors import UsageError
 from rolesum.evaluation.run import EvaluationTask, evaluate_model
 from rolesum.formats import ReadOptions
@@ -50,10 +51,13 @@ def test_a_bundled_adapter_stands_beside_the_demos_own(small):
 def test_what_the_demo_shows_ends_with_the_summaries_of_the_bundled_adapter(tmp_path, capsys):
     result = run_demo(tmp_path / "demo", "cpu", tiny_recipe())
     (tuned,) = result.summaries.values()
-    kept = [replace(one, text=f"A {one.role} summary to keep.") for one in tuned]
+    doubted = SummaryStatement(0, 14, "It is doubted.", 0.2)
+    kept = [replace(one, text=f"A {one.role} summary to keep.", finish_reason="stop") for one in tuned]
+    kept[0] = replace(kept[0], text="It is doubted.", statements=(doubted,), support_threshold=0.5)
     print_result(replace(result, summaries={"bundled": kept, "fine-tuned": tuned}))
     said = capsys.readouterr().out
     assert said.splitlines()[-1] == "agent  A agent summary to keep."
+    assert "overall  It is doubted. (?)\n(?) the dialogue may not say this: support 0.20\n" in said
     order = ("3 held-out dialogues", "report: ", result.dialogue.turns[0].text[:40], "fine-tuned\n", "bundled\n")
     places = [said.index(one) for one in order[:3]] + [said.index(f"each role, {one}") for one in order[3:]]
     assert places == sorted(places)

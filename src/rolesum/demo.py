@@ -1,7 +1,7 @@
 """The demo: zero-shot scores, a short fine-tuning and scores afterwards, on the bundled dialogues.
 
 Held-out dialogues are scored with the base model, with the bundled adapter and with the newly trained one; one of them
-is summarized for three roles, and a report compares the systems. docs/results.md says how long it takes.
+is summarized for three roles, with marks on the statements that the adapter doubts, and a report compares the systems.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,10 @@ from rolesum.evaluation.evaluate import add_checks, evaluate
 from rolesum.evaluation.evaluated_run import write_evaluation
 from rolesum.evaluation.evaluation import Evaluation
 from rolesum.evaluation.report import ReportSystem, write_report
-from rolesum.generation import Decoding, summarize
+from rolesum.generation import Decoding
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.interrupts import Stopped
 from rolesum.recipe import Recipe
 from rolesum.recipe_loading import load_recipe
@@ -96,7 +98,8 @@ def run_demo(out: Path, device: str = "auto", recipe: Recipe | None = None) -> D
         )
         systems[label] = add_checks(evaluation, test)
         if adapter:
-            summaries[label] = summarize([example], engine, recipe.roles, Decoding(max_new_tokens=MAX_NEW_TOKENS))[0]
+            config = SummarizerConfig(roles=recipe.roles, decoding=Decoding(max_new_tokens=MAX_NEW_TOKENS))
+            summaries[label] = Summarizer(config, engine).summarize([example])[0]
 
     bundled = adapter_for(recipe.base)
     and_bundled = ", then with the bundled adapter" if bundled else ""

@@ -58,6 +58,8 @@ def print_result(result: "DemoResult") -> None:
 
     from rolesum.demo import BUNDLED
     from rolesum.evaluation.report.precision import few_note
+    from rolesum.generation.statement_notes import marked_text
+    from rolesum.generation.summary_output import block_notes
 
     console = Console()
     table, pairs = _score_table(result)
@@ -71,7 +73,7 @@ def print_result(result: "DemoResult") -> None:
     for name, summaries in sorted(result.summaries.items(), key=lambda one: one[0] == BUNDLED):
         console.print(f"\nsummarized for each role, {name}")
         for one in summaries:
-            console.print(f"[bold]{one.role}[/bold]  {escape(one.text)}", highlight=False)
+            console.print(f"[bold]{one.role}[/bold]  {escape(marked_text(one) + block_notes(one))}", highlight=False)
 
 
 def _score_table(result: "DemoResult") -> tuple["Table", int]:
