@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "rolesum"
 # From the bottom up: a part may import those of its own layer and of the layers below.
 LAYERS = (
     {"counts", "dialogue", "errors", "schema_keys", "strict_json"},
-    {"os_errors", "interrupts", "file_state"},
+    {"os_errors", "interrupts", "file_state", "threads"},
     {"atomic_io", "console", "http_security", "locks", "ray_cluster", "sockets", "sqlite_store"},
     {"roles", "instructions", "formats", "redaction"},
     {"metrics"},
