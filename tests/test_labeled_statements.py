@@ -1,0 +1,114 @@
+"""benchmarks/labeled_statements.py and verify_again.py: own statements, their labels, and another model's support."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.verify_runs import many_statements, verify_adapter
+from rolesum.checks.statements import split_statements
+from rolesum.evaluation.predictions import read_predictions
+from rolesum.formats import read_dialogues
+from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.verification import Verifier
+from rolesum.models.loading import load_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import labeled_statements
+import verify_again
+
+DATA = "sample:dialogues-en-validation"
+
+
+def predictions(folder, data, text="The agent refused a refund. The agent promised to call."):
+    """An evaluation's directory, in which every dialogue has one text for two roles, with the support 0.5."""
+    folder.mkdir()
+    spans = [
+        {"text": one.text, "start": one.start, "end": one.end, "support": 0.5} for one in split_statements(text, "en")
+    ]
+    row = {"prediction": text, "references": ["It was."], "statements": spans, "support_threshold": 0.8}
+    rows = [{"id": one.id, "role": role, **row} for one in read_dialogues(data)[:4] for role in ("overall", "agent")]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def sheets(tmp_path):
+    run = predictions(tmp_path / "own", DATA)
+    assert labeled_statements.main(["sheets", str(run), "--data", DATA, "--out", str(tmp_path / "out")]) == 0
+    return tmp_path / "out"
+
+
+def collect(sheets, answers, capsys):
+    folder = sheets / "answers"
+    folder.mkdir()
+    for name, lines in answers.items():
+        (folder / f"{name}.answers").write_text("\n".join(lines), encoding="utf-8")
+    capsys.readouterr()
+    code = labeled_statements.main(["collect", str(folder), "--keys", str(sheets / "keys"), "--reader", "one"])
+    return code, capsys.readouterr()
+
+
+def test_a_statement_of_two_roles_is_asked_once_and_its_support_is_hidden(sheets):
+    sheet = (sheets / "sheets" / "own-1.txt").read_text(encoding="utf-8")
+    keys = [json.loads(line) for line in (sheets / "keys" / "own-1.key").read_text(encoding="utf-8").splitlines()]
+    assert sheet.count("The agent refused a refund.") == 2  # once for each of the two dialogues of this sheet
+    assert [one["role"] for one in keys] == ["overall"] * 4 and {one["support"] for one in keys} == {0.5}
+    assert "0.5" not in sheet and "support" not in sheet
+
+
+def test_labels_become_statements_beside_the_dialogues_own(sheets, tmp_path, capsys):
+    answers = {name: ["1 true", "2 untrue: nobody said so", "3 true", "4 true"] for name in ("own-1", "own-2")}
+    code, printed = collect(sheets, answers, capsys)
+    assert (code, printed.err) == (0, "")
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text(printed.out, encoding="utf-8")
+    out = tmp_path / "train.jsonl"
+    assert labeled_statements.main(["add", str(labels), "--data", DATA, "--out", str(out)]) == 0
+    known = {one.id: one for one in read_dialogues(DATA)}
+    made = read_dialogues(out)
+    assert len(made) == 4
+    new = [one for dialogue in made for one in dialogue.statements[len(known[dialogue.id].statements) :]]
+    assert sorted(one.supported for one in new) == [False, False, *[True] * 6]
+    assert {one.kind for one in new if not one.supported} == {"own"}
+    for dialogue in made:
+        own = known[dialogue.id].statements
+        assert dialogue.statements[: len(own)] == own
+
+
+def test_a_missing_answer_and_a_missing_reason_are_told(sheets, capsys):
+    code, printed = collect(sheets, {"own-1": ["1 true", "2 untrue", "3 true"]}, capsys)
+    assert code == 1
+    assert "no reason for 2" in printed.err and "no answer for 4" in printed.err
+
+
+def test_two_labels_of_one_statement_are_refused(tmp_path, capsys):
+    dialogue = read_dialogues(DATA)[0].id
+    line = {"dialogue": dialogue, "role": "overall", "text": "It was."}
+    labels = tmp_path / "labels.jsonl"
+    rows = [json.dumps({**line, "label": label}) for label in ("true", "untrue")]
+    labels.write_text("\n".join(rows), encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    assert labeled_statements.main(["add", str(labels), "--data", DATA, "--out", str(out)]) == 1
+    assert "two labels of 'It was.'" in capsys.readouterr().err and not out.exists()
+
+
+def test_another_model_gives_its_own_support_to_the_same_statements(tmp_path, capsys):
+    data, adapter = str(many_statements()), str(verify_adapter())
+    run = predictions(tmp_path / "own", data)
+    out = tmp_path / "again.jsonl"
+    named = [str(run), "--data", data, "--adapter", adapter, "--out", str(out), "--dtype", "float32", "--device", "cpu"]
+    assert verify_again.main(named) == 0
+    before, after = read_predictions(run / "predictions.jsonl"), read_predictions(out)
+    assert [(one.id, one.role, one.prediction) for one in after] == [
+        (one.id, one.role, one.prediction) for one in before
+    ]
+    verifier = Verifier(TransformersEngine(load_model(adapter=adapter, dtype="float32", device="cpu")))
+    dialogues = {one.id: one for one in read_dialogues(data)}
+    for one in after:
+        expected = verifier.verify(dialogues[one.id], [said.text for said in one.statements])
+        assert [said.support for said in one.statements] == pytest.approx(expected, abs=1e-5)
+    assert verify_again.main([*named[:2], DATA, *named[3:]]) == 1
+    assert "a summary of no dialogue" in capsys.readouterr().err
