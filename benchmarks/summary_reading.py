@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from dialogue_rules import ROLES
+from numpy.typing import NDArray
 from reading import agreement, collect_answers, dialogue_lines, label_pairs, read_lines, write_key
 from record import Job, print_rows
 
@@ -329,6 +330,7 @@ def support_rows(systems: Systems, lines: Sequence[Job]) -> dict[str, list[Job]]
         agreed = {key: one for key, of in sentences.items() if len(of) == 1 for one in of}
         support = np.array([_support(systems[system], *key) for key in agreed])
         is_true = np.array(list(agreed.values()))
+        summaries = np.unique([f"{dialogue} {role}" for dialogue, role, _ in agreed], return_inverse=True)[1]
         title = f"{system}, {language}: {is_true.sum()} true and {(~is_true).sum()} other sentences"
         title += f", AUROC {auroc(support[is_true], support[~is_true]):.3f}"
         found[title] = [
@@ -337,10 +339,21 @@ def support_rows(systems: Systems, lines: Sequence[Job]) -> dict[str, list[Job]]
                 "marked of the true": f"{100 * (support[is_true] < threshold).mean():.1f} %",
                 "marked of the others": f"{100 * (support[~is_true] < threshold).mean():.1f} %",
                 "true of the unmarked": f"{100 * is_true[support >= threshold].mean():.1f} %",
+                **_without_marked(support >= threshold, is_true, summaries),
             }
             for threshold in THRESHOLDS
         ]
     return found
+
+
+def _without_marked(kept: NDArray[np.bool_], is_true: NDArray[np.bool_], summaries: NDArray[np.int64]) -> Job:
+    """How many summaries keep a sentence when those marked are left out, and how many of these are all true."""
+    left = np.unique(summaries[kept])
+    wrong = np.unique(summaries[kept & ~is_true])
+    return {
+        "summaries left": f"{100 * len(left) / (summaries.max() + 1):.1f} %",
+        "of these without false": f"{100 * (1 - len(wrong) / max(1, len(left))):.1f} %",
+    }
 
 
 def _support(system: Mapping[tuple[str, str], Prediction], dialogue: str, role: str, sentence: str) -> float:
