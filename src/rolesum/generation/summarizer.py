@@ -20,6 +20,7 @@ from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Engine, OnText
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import summarize
+from rolesum.generation.other_languages import other_language
 from rolesum.generation.rerank import Reranker, get_reranker
 from rolesum.generation.role_config import load_role_config
 from rolesum.generation.summarizer_config import SummarizerConfig
@@ -39,7 +40,8 @@ from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
 DIALOGUES_AT_ONCE = 64  # that a call reads of an iterator before it summarizes them together
 CONCURRENT_CALLS = 64  # of `acall`: their summaries are generated in one batch
 
-_WARNED: set[tuple[str, str]] = set()  # adapter and role: a service has a Summarizer for every request
+# Adapter and role, or a language: a service has a Summarizer for every request.
+_WARNED: set[tuple[str, str]] = set()
 
 
 class Summarizer:
@@ -279,6 +281,7 @@ class Summarizer:
         masked = [self._redacted(one) for one in dialogues] if config.redact else []
         chosen = [self.roles_for(one) for one in dialogues] if roles is None else roles
         self._warn_untrained(role for own in chosen for role in own)
+        self._warn_other_languages(dialogues)
         if self.verify == "drop":
             on_text = None  # it would show statements that are then left out
         shown = [one.dialogue for one in masked] or dialogues
@@ -341,6 +344,17 @@ class Summarizer:
             _WARNED.update((name, role) for role in new)
             task = f"trained for {', '.join(trained)}" if trained else "not trained to summarize"
             log(f"{name} was {task}: what it writes for {', '.join(new)} is a guess")
+
+    def _warn_other_languages(self, dialogues: Sequence[Dialogue]) -> None:
+        """Log a dialogue in a language that it is not asked about in, the first of each language in a process."""
+        if self.engine.layout.instructions is not None:
+            return  # the user's own, in a language that only the user knows
+        for dialogue in dialogues:
+            language = other_language(dialogue)
+            if language and ("", language) not in _WARNED:
+                _WARNED.add(("", language))
+                what = f"{dialogue.location} seems to be in {language}"
+                log(f"{what}: models are asked in English or Chinese, and what they write for it is a guess")
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
         return redact(dialogue, names=self.config.hidden_names, keep=self.config.speaker_labels)
