@@ -138,11 +138,15 @@ MakeFollowUp = Callable[[int, Prompt], "FollowUp"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFeatures:
-    """What an engine can do beyond greedy decoding and sampling. With `follow_ups` it is a FollowUpEngine."""
+    """What an engine can do beyond greedy decoding and sampling. With `follow_ups` it is a FollowUpEngine.
+
+    With `json_schema` it holds the texts of a prompt to the prompt's JSON schema.
+    """
 
     beams: bool = False
     min_new_tokens: bool = False
     follow_ups: bool = False
+    json_schema: bool = False
 
 
 class Engine(Protocol):
@@ -222,3 +226,10 @@ def check_decoding(engine: Engine, decoding: Decoding) -> None:
         if is_asked and not is_there:
             what = f"the engine {engine.name} does not support {name}"
             raise UsageError(what, fix="leave the option out, or use --engine transformers")
+
+
+def check_constrained_decoding(decoding: Decoding) -> None:
+    """Raise UsageError for decoding options that texts which are held to a JSON schema cannot have."""
+    for flag, is_asked in (("--beams", decoding.beams > 1), ("--min-new-tokens", decoding.min_new_tokens > 0)):
+        if is_asked:
+            raise UsageError(f"{flag} does not go together with a JSON schema", fix="leave it out")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rolesum.dialogue import Dialogue, Example
+from rolesum.instructions.fields import FieldSchema
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import InstructionSet, instruction_set
 from rolesum.roles import WHOLE_DIALOGUE
@@ -57,13 +58,15 @@ class ChatFormat:
 class Prompt:
     """One dialogue's prompts for all its roles: the shared prefix and a branch per role, without targets.
 
-    `roles` is empty where the branches ask about statements.
+    `roles` is empty where the branches ask about statements or for fields. Where there is a `json_schema`, as JSON, an
+    engine holds the texts of all branches to it.
     """
 
     dialogue: Dialogue
     roles: tuple[str, ...]
     prefix: tuple[Segment, ...]
     branches: tuple[tuple[Segment, ...], ...]
+    json_schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,14 @@ class PromptLayout:
         question = self.instruction_set_for(dialogue).verify_instruction(statement)
         tail = Segment("control", control=form.tail, continues=True)
         return (Segment("instruction", question, continues=True), tail, *_answer_start(form))
+
+    def fields_prompt(self, dialogue: Dialogue, fields: FieldSchema) -> Prompt:
+        """The prompt with one branch, which asks for the fields of a schema; its text is held to that."""
+        form, chosen = self.chat_format_for(dialogue), self.instruction_set_for(dialogue)
+        instruction = chosen.fields_instruction(fields.shown(chosen.language))
+        tail = Segment("control", control=form.tail, continues=True)
+        branch = (Segment("instruction", instruction, continues=True), tail, *_answer_start(form))
+        return Prompt(dialogue, (), self.prefix(dialogue), (branch,), fields.text)
 
     def target(self, example: Example) -> tuple[Segment, ...]:
         """What the model learns to write: the summary with the answer's start and end. All of it carries loss."""

@@ -16,7 +16,11 @@ from rolesum.roles import BRIEF
 LANGUAGES = ("en", "zh")
 
 # What a key is for, where that is not to write something of its name.
-_TASKS = {"verify": "ask about a statement"}
+_TASKS = {
+    "verify": "ask about a statement",
+    "fields": "ask for fields",
+    "field_value": "write a field as a statement",
+}
 
 
 class InstructionSet(BaseModel):
@@ -49,6 +53,13 @@ class InstructionSet(BaseModel):
     answers: tuple[tuple[str, str], ...] | None = Field(
         None,
         description="How that is answered, (said, not said): the first pair of one token each. Built in if unset.",
+    )
+
+    fields: str | None = Field(
+        None, description="Asks to fill in the fields of a JSON schema: {schema}. Built in if unset."
+    )
+    field_value: str | None = Field(
+        None, description="A field's value as a statement: {field} and {value}. Built in if unset."
     )
 
     def dialogue_text(self, dialogue: Dialogue) -> str:
@@ -88,6 +99,14 @@ class InstructionSet(BaseModel):
     def verify_instruction(self, statement: str) -> str:
         """The question whether the dialogue says a statement."""
         return self._wording("verify").format(statement=statement)
+
+    def fields_instruction(self, schema: str) -> str:
+        """Asks to fill in the fields of a JSON schema."""
+        return self._wording("fields").replace("{schema}", schema)  # the schema has braces of its own
+
+    def field_statement(self, field: str, value: str) -> str:
+        """A field's value as a sentence, for a field that says none of its own."""
+        return self._wording("field_value").format(field=field, value=value)
 
     @property
     def answer_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -153,13 +172,19 @@ def load_instruction_set(path: str | Path) -> InstructionSet:
             template.format(role="", speakers="", definition="")
         (chosen.section or "").format(role="", definition="")
         (chosen.example or "").format(dialogue="", summaries="")
+        if chosen.fields is not None and "{schema}" not in chosen.fields:
+            raise ValueError("fields needs {schema}")
+        (chosen.field_value or "").format(field="", value="")
     except OSError as error:
         raise os_error(error, "cannot read the instruction set", path, kind=UsageError) from None
     except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         fix = "write it like the built-in one: docs/formats.md, Instruction sets"
         raise UsageError(f"not an instruction set: {error}", str(path), fix) from None
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        known = "{speaker}, {text}, {speakers}, {role}, {definition}, {number}, {count}, {statement}"
+        known = (
+            "{speaker}, {text}, {speakers}, {role}, {definition}, {number}, {count}, {statement}, {schema}, {field}, "
+        )
+        known += "{value}"
         fix = f"the placeholders are {known}: see docs/formats.md"
         raise UsageError(f"a template does not hold what it should: {error}", str(path), fix) from None
     return chosen

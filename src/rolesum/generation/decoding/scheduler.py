@@ -20,6 +20,7 @@ from rolesum.generation.decoding.search import (
     OnToken,
     Search,
     SearchStep,
+    TokenConstraint,
     make_search,
 )
 from rolesum.generation.engine import Decoding
@@ -36,7 +37,8 @@ class GenerationRequest:
     """A prompt and how its texts are decoded. `dialogue_id` seeds the texts that are sampled.
 
     Requests of `low_priority` are admitted after the others, and only into half of the rows and of the cache. With a
-    `follow_up`, the prompt's last text is returned when the questions about its texts are answered.
+    `follow_up`, the prompt's last text is returned when the questions about its texts are answered. `new_constraint`
+    makes what each of the texts is held to, if anything.
     """
 
     prompt: EncodedPrompt
@@ -44,6 +46,7 @@ class GenerationRequest:
     dialogue_id: str
     low_priority: bool = False
     follow_up: FollowUp | None = None
+    new_constraint: Callable[[], TokenConstraint] | None = None
 
 
 @dataclass
@@ -246,6 +249,7 @@ class Scheduler:
                 begun,
                 one.decoding,
                 Random(one.decoding.text_seed(one.dialogue_id, branch)),
+                one.new_constraint() if one.new_constraint else None,
             )
             for one in group
             for branch in range(len(one.prompt.branches))

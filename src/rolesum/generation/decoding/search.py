@@ -5,23 +5,41 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Protocol
 
 import torch
 
 from rolesum.generation.decoding.sampling import sample
 from rolesum.generation.engine import Decoding
 
+
+class TokenConstraint(Protocol):
+    """Says which tokens may come next in one text; see JSONConstraint."""
+
+    def allowed(self, vocabulary: int) -> torch.Tensor:
+        """Which tokens may come next, bool (vocabulary,)."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Append a token to the text."""
+        ...
+
+
 BranchKey = tuple[int, int]  # number of the prompt, number of its branch
 
 
 @dataclass(slots=True)
 class Hypothesis:
-    """The tokens of one row so far, with the log-probability of each. `begun` is when its prompt was started on."""
+    """The tokens of one row so far, with the log-probability of each. `begun` is when its prompt was started on.
+
+    A text with a `constraint` has only tokens that it allows; beam search knows none.
+    """
 
     key: BranchKey
     begun: float
     decoding: Decoding
     random: Random | None = None
+    constraint: TokenConstraint | None = None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
@@ -90,7 +108,7 @@ class _TokenSearch(Search):
         self.on_token = on_token
 
     def advance(self, hypotheses: list[Hypothesis], logits: torch.Tensor) -> SearchStep:
-        allowed = self._without_early_stops(hypotheses, logits)
+        allowed = _constrained(hypotheses, self._without_early_stops(hypotheses, logits))
         if self.decoding.temperature:
             chosen = sample(allowed, self.decoding, [one.random or Random(0) for one in hypotheses])
         else:
@@ -101,6 +119,8 @@ class _TokenSearch(Search):
         for row, (one, token, logprob) in enumerate(zip(hypotheses, chosen.tolist(), logprobs.tolist(), strict=True)):
             one.ids.append(token)
             one.logprobs.append(logprob)
+            if one.constraint:
+                one.constraint.accept(token)
             if self.on_token:
                 self.on_token(one)
             stopped = token in self.stop_set
@@ -110,6 +130,18 @@ class _TokenSearch(Search):
                 rows.append(row)
                 going.append(one)
         return SearchStep(rows, going, completions)
+
+
+def _constrained(hypotheses: Sequence[Hypothesis], logits: torch.Tensor) -> torch.Tensor:
+    """The logits, with -inf for the tokens that a text's constraint does not allow."""
+    if not any(one.constraint for one in hypotheses):
+        return logits
+    logits = logits.clone()
+    for row, one in enumerate(hypotheses):
+        if one.constraint:
+            allowed = one.constraint.allowed(logits.shape[-1])
+            logits[row].masked_fill_(~allowed.to(logits.device), float("-inf"))
+    return logits
 
 
 class _BeamSearch(Search):

@@ -4,6 +4,7 @@ Each of llama.cpp's slots takes a dialogue and generates its roles one after the
 prefilled once.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rolesum.errors import ModelError, UsageError
-from rolesum.generation.engine import Decoding, Engine, Generation, OnText, check_decoding
+from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText, check_decoding
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import PromptEncoder, TokenRequest, make_generation
 from rolesum.generation.engines.thread_pool import OnUpdate, run_concurrently
@@ -34,6 +35,7 @@ class LlamaCppEngine(Engine):
     """Generates with a GGUF file that was exported from the model of `prompt_encoder`."""
 
     name = "llamacpp"
+    features = EngineFeatures(json_schema=True)
 
     def __init__(
         self,
@@ -153,6 +155,8 @@ class LlamaCppEngine(Engine):
 def _parameters(one: TokenRequest, decoding: Decoding, slot: int) -> dict[str, Any]:
     """The parameters of one completion; all of llama.cpp's other samplers are left out."""
     parameters: dict[str, Any] = {"n_predict": decoding.max_new_tokens, "id_slot": slot}
+    if one.prompt.json_schema:
+        parameters["json_schema"] = json.loads(one.prompt.json_schema)  # llama.cpp makes a grammar of it
     if decoding.greedy:
         return {**parameters, "samplers": ["top_k"], "top_k": 1}
     sampled = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p, "min_p": 0.0}

@@ -5,6 +5,7 @@ use (vLLM's and llama.cpp's servers take them). Without it, each prompt is one u
 puts its own chat template.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,7 +56,7 @@ class OpenAIEngine(Engine):
     """Generates with `served_model` at an endpoint, or with the only model there if none is named."""
 
     name = "openai"
-    features = EngineFeatures(min_new_tokens=True)
+    features = EngineFeatures(min_new_tokens=True, json_schema=True)
 
     def __init__(
         self,
@@ -218,10 +219,18 @@ class OpenAIEngine(Engine):
             body["top_k"] = decoding.top_k
         if decoding.min_new_tokens:
             body["min_tokens"] = decoding.min_new_tokens
+        if one.prompt.json_schema:
+            body |= self._schema_fields(json.loads(one.prompt.json_schema))
         if self._extended:
             body |= {"min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
             body |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
         return body
+
+    def _schema_fields(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """What holds an answer to a JSON schema: OpenAI's field, and for prompts of token ids llama.cpp's too."""
+        named = {"name": "fields", "schema": schema, "strict": names_all_properties(schema)}
+        asked: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": named}}
+        return asked | ({"json_schema": schema} if self.prompt_encoder else {})
 
     def _generation(self, one: TokenRequest, answer: _Answer, decoding: Decoding, seconds: float) -> Generation:
         if answer.finish_reason not in ("stop", "length"):
@@ -242,6 +251,18 @@ def chat_message(prompt: Prompt, branch: int) -> str:
     """A branch of a prompt as one text, without control tokens."""
     segments = (*prompt.prefix, *prompt.branches[branch])
     return "".join(segment.text for segment in segments if segment.kind != "control")
+
+
+def names_all_properties(schema: Any) -> bool:
+    """Whether every object of a schema requires all its properties: OpenAI's strict mode takes no other."""
+    if isinstance(schema, list):
+        return all(map(names_all_properties, schema))
+    if not isinstance(schema, dict):
+        return True
+    names = schema.get("properties")
+    if isinstance(names, dict) and set(names) != set(schema.get("required", ())):
+        return False
+    return all(map(names_all_properties, schema.values()))
 
 
 def parse_completion(pieces: Iterable[Mapping[str, Any]], on_text: Callable[[str], None]) -> _Answer:

@@ -1,6 +1,7 @@
 """The transformers engine: a loaded model, decoded by the scheduler in continuous batches."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from importlib import metadata
 from math import inf
 
@@ -11,9 +12,18 @@ from rolesum.errors import DataError, Problem
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.generation.decoding.follow_up import FollowUp
+from rolesum.generation.decoding.json_constraint import JSONConstraints
 from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig
-from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
-from rolesum.generation.engine import Decoding, EngineFeatures, FollowUpEngine, Generation, MakeFollowUp, OnText
+from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken, TokenConstraint
+from rolesum.generation.engine import (
+    Decoding,
+    EngineFeatures,
+    FollowUpEngine,
+    Generation,
+    MakeFollowUp,
+    OnText,
+    check_constrained_decoding,
+)
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.prompt_encoder import TOO_LONG_FIX, make_generation
 from rolesum.instructions import Prompt, PromptLayout
@@ -34,7 +44,7 @@ class TransformersEngine(FollowUpEngine):
     """Decodes with a loaded model. In float32 its texts equal those of `model.generate` on one prompt at a time."""
 
     name = "transformers"
-    features = EngineFeatures(beams=True, min_new_tokens=True, follow_ups=True)
+    features = EngineFeatures(beams=True, min_new_tokens=True, follow_ups=True, json_schema=True)
 
     def __init__(
         self, loaded: LoadedModel, layout: PromptLayout | None = None, token_budget: int | None = None
@@ -101,7 +111,19 @@ class TransformersEngine(FollowUpEngine):
         encoded = self.encode(index, prompt)
         if problem := self._too_long(prompt, encoded, decoding.max_new_tokens):
             raise DataError([problem])
-        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority, follow_up)
+        constraint = self._constraint(prompt.json_schema, decoding) if prompt.json_schema else None
+        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority, follow_up, constraint)
+
+    def _constraint(self, schema: str, decoding: Decoding) -> Callable[[], TokenConstraint]:
+        """Makes what holds a text to a JSON schema. Raises UsageError and ModelError where it cannot be held to it."""
+        check_constrained_decoding(decoding)
+        self.constraints.new(schema)
+        return partial(self.constraints.new, schema)
+
+    @cached_property
+    def constraints(self) -> JSONConstraints:
+        """What holds texts to JSON schemas; reading the vocabulary for it takes seconds."""
+        return JSONConstraints(self.loaded)
 
     def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
         encode, spec = self.loaded.encoder.encode, self.loaded.encoder_decoder_spec

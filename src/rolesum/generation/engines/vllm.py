@@ -34,7 +34,7 @@ class VLLMEngine(Engine):
     """Generates with vLLM in this process and its workers: the model of `prompt_encoder`, with its adapter."""
 
     name = "vllm"
-    features = EngineFeatures(min_new_tokens=True)
+    features = EngineFeatures(min_new_tokens=True, json_schema=True)
 
     def __init__(
         self, prompt_encoder: PromptEncoder, layout: PromptLayout | None = None, *, dtype: str = "auto", **options: Any
@@ -44,6 +44,8 @@ class VLLMEngine(Engine):
         self.layout = layout or self.model.layout()
         self._vllm = _imported()
         adapter = self.model.adapter
+        options = {"skip_tokenizer_init": True, **options}  # prompts and texts are ids to it
+        self._has_tokenizer = not options["skip_tokenizer_init"]
         lora = {"enable_lora": True, "max_lora_rank": _rank_of(adapter), "max_loras": 1} if adapter else {}
         try:
             self._engine = self._vllm.LLM(
@@ -51,7 +53,6 @@ class VLLMEngine(Engine):
                 dtype=_dtype(dtype, self.model),
                 max_model_len=prompt_encoder.max_length,
                 enable_prefix_caching=True,
-                skip_tokenizer_init=True,  # prompts and texts are ids to it
                 generation_config="vllm",  # nothing of the checkpoint's own
                 **lora,
                 **options,
@@ -77,6 +78,9 @@ class VLLMEngine(Engine):
         on_text: OnText | None = None,
     ) -> list[list[Generation]]:
         check_decoding(self, decoding)
+        if any(prompt.json_schema for prompt in prompts) and not self._has_tokenizer:
+            fix = "start it with --vllm-option skip_tokenizer_init=false"
+            raise UsageError("vLLM holds texts to a JSON schema only with its own tokenizer", fix=fix)
         waiting = self.prompt_encoder.requests(prompts, decoding)[::-1]
         collector = ResultCollector(prompts, on_done, on_text)
         running: dict[str, _Text] = {}
@@ -131,8 +135,13 @@ class VLLMEngine(Engine):
             stop_token_ids=list(self.prompt_encoder.stop_ids),
             logprobs=0,  # of the chosen tokens, by the model's own distribution
             detokenize=False,
+            structured_outputs=self._structured(request.prompt.json_schema),
             output_kind=self._vllm.sampling_params.RequestOutputKind.DELTA,
         )
+
+    def _structured(self, schema: str | None) -> Any:
+        """vLLM's own form of a JSON schema; None without one."""
+        return None if schema is None else self._vllm.sampling_params.StructuredOutputsParams(json=schema)
 
     def _generation(self, text: "_Text") -> Generation:
         stopped = text.ended(self.prompt_encoder.stop_ids)
