@@ -12,7 +12,17 @@ docs/python.md has the rest: streams, many dialogues, training and evaluating.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rolesum.dialogue import Bundle, Dialogue, Example, RoleSummary, Statement, SummaryStatement, Turn
+from rolesum.dialogue import (
+    Bundle,
+    Dialogue,
+    Example,
+    ExtractedFields,
+    FieldValue,
+    RoleSummary,
+    Statement,
+    SummaryStatement,
+    Turn,
+)
 from rolesum.errors import RolesumError
 
 if TYPE_CHECKING:
@@ -26,6 +36,8 @@ __all__ = [
     "Bundle",
     "Dialogue",
     "Example",
+    "ExtractedFields",
+    "FieldValue",
     "RoleSummary",
     "RolesumError",
     "Statement",

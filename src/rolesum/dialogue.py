@@ -172,6 +172,55 @@ class RoleSummary:
         return statement.is_under(self.support_threshold)
 
 
+@dataclass(frozen=True, slots=True)
+class FieldValue:
+    """One value of the fields that were extracted from a dialogue: a text, a number or a truth value.
+
+    Attributes:
+        path: Its place among the fields, as a JSON pointer: /promises/0/what.
+        value: The value.
+        statement: The sentence that was verified; empty for a value that is not verified.
+        support: The probability, 0 to 1, that the dialogue says the statement; None where it was not verified.
+        turns: The places (from 0) of the turns that share most of its words, best first; of a choice, such as solved,
+            there are none.
+    """
+
+    path: str
+    value: Any
+    statement: str = ""
+    support: float | None = None
+    turns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedFields:
+    """The fields that an engine filled in from one dialogue.
+
+    `fields` fits the schema, or is None: then `problem` says why, such as that the limit of tokens cut the answer off.
+    `values` are those of the fields, without null and empty texts. One whose support is under `support_threshold` is
+    doubtful; the threshold is None where nothing was verified. `coverage` is None if the model read the whole dialogue.
+    """
+
+    dialogue_id: str
+    fields: dict[str, Any] | None
+    text: str
+    tokens: int
+    finish_reason: str  # "stop" where the model ended its answer, "length" where the limit did
+    mean_logprob: float | None = None
+    lowest_logprob: float | None = None
+    seconds: float = 0.0
+    coverage: Coverage | None = None
+    problem: str = ""
+    values: tuple[FieldValue, ...] = ()
+    support_threshold: float | None = None
+
+    @property
+    def doubtful(self) -> tuple[FieldValue, ...]:
+        """The values that the dialogue may not say: their support is under the threshold."""
+        limit = self.support_threshold or 0.0
+        return tuple(one for one in self.values if one.support is not None and one.support < limit)
+
+
 def make_bundle(
     dialogue: Dialogue, roles: Sequence[str], references: str = "all", *, verify: bool = False
 ) -> Bundle | None:

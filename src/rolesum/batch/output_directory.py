@@ -14,9 +14,10 @@ from typing import Any
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text, check_directory
-from rolesum.batch.worker import Failure
-from rolesum.dialogue import RoleSummary
+from rolesum.batch.worker import Failure, Written
+from rolesum.dialogue import ExtractedFields
 from rolesum.errors import UsageError
+from rolesum.generation.field_output import field_record
 from rolesum.generation.summary_output import summary_record
 from rolesum.locks import process_lock
 from rolesum.os_errors import os_error
@@ -44,13 +45,13 @@ class OutputDirectory:
         """File of a shard's failures."""
         return self.path / f"failed-{number:05}.jsonl"
 
-    def write(self, number: int, summaries: Sequence[Sequence[RoleSummary]], failures: Sequence[Failure]) -> None:
-        """Write a shard's files, the summaries last. Failures of an earlier attempt are replaced."""
+    def write(self, number: int, summaries: Sequence[Written], failures: Sequence[Failure]) -> None:
+        """Write a shard's files, the summaries or fields last. Failures of an earlier attempt are replaced."""
         if failures:
             atomic_write_text(self.failures_path(number), _json_lines([asdict(one) for one in failures]))
         else:
             self.failures_path(number).unlink(missing_ok=True)
-        atomic_write_text(self.shard_path(number), _json_lines([summary_record(one) for one in summaries]))
+        atomic_write_text(self.shard_path(number), _json_lines([_record(one) for one in summaries]))
 
     def completed_shards(self) -> set[int]:
         """The numbers of the shards that are complete."""
@@ -108,6 +109,10 @@ def _short(value: Any) -> str:
     """A value as JSON of at most 60 characters."""
     text = strict_json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _record(one: Written) -> dict[str, Any]:
+    return field_record(one) if isinstance(one, ExtractedFields) else summary_record(one)
 
 
 def _json_lines(values: Sequence[Any]) -> str:

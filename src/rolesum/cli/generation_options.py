@@ -32,6 +32,7 @@ from rolesum.cli.options import (
     RedactNames,
     Roles,
     Samples,
+    Schema,
     Sections,
     ServedModel,
     Skip,
@@ -163,14 +164,21 @@ class GenerationOptions(EngineOptions):
 
 @dataclass(frozen=True)
 class SummarizeOptions(GenerationOptions):
-    """Generation options, and what is masked before the model sees a dialogue."""
+    """Generation options, what is masked before the model sees a dialogue, and the fields to fill in, if any."""
 
+    schema: Schema = None
     redact: Redact = False
     redact_name: RedactNames = None
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
         names = self.redact_name or ()
-        return super().summarizer_config(engine, long_dialogues, redact=self.redact, redact_names=names, **more)
+        config = super().summarizer_config(engine, long_dialogues, redact=self.redact, redact_names=names, **more)
+        if self.schema is None:
+            return config
+        from rolesum.instructions import load_fields
+
+        given = {"long_dialogues": self.long_dialogues, "roles": self.role_names, "sections": self.sections}
+        return config.with_fields(load_fields(self.schema), given)
 
 
 def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

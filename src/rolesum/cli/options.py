@@ -230,6 +230,15 @@ Sections = Annotated[
         help="Custom sections and roles: a preset, such as meeting-recap, or a YAML file.",
     ),
 ]
+Schema = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        metavar="NAME",
+        rich_help_panel=Panel.OUTPUT,
+        help="Fill in fields instead of summaries: the preset call-outcome, or a file with a JSON schema.",
+    ),
+]
 RecipeRoles = Annotated[
     str | None,
     typer.Option(

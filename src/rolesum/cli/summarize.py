@@ -72,6 +72,8 @@ def summarize(
         raise UsageError(
             "--watch needs a file and prints to the terminal", fix="name the file; leave out --out and --json"
         )
+    if options.schema and (stream or watch):
+        raise UsageError("--schema cannot be combined with --stream or --watch", fix="leave them out")
     if file == "-" and sys.stdin and sys.stdin.isatty():
         typer.echo(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
@@ -90,6 +92,11 @@ def summarize(
     dialogues = read_dialogues(source, options.read_options)
     check_before_loading(config.spec, dialogues, config.roles)
     as_json = json_ or source.is_json
+    if config.fields:
+        from rolesum.generation.field_output import write_fields
+        from rolesum.generation.summarizer import extract_from_dialogues
+
+        raise typer.Exit(write_fields(extract_from_dialogues(dialogues, config), as_json=as_json, out=out, write=write))
     alone = len(dialogues) == 1 and not as_json and not out
     if alone and (sys.stdout.isatty() if stream is None else stream):
         streaming.stream(dialogues[0], Summarizer(config), write)

@@ -7,17 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, Unpack, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.counts import counted
-from rolesum.dialogue import Dialogue, RoleSummary
+from rolesum.dialogue import Dialogue, ExtractedFields, RoleSummary
 from rolesum.errors import UsageError
 from rolesum.formats.python_values import DialogueValue, check_labels, is_dialogue, to_dialogue
 from rolesum.generation.arguments import SUMMARY_ARGUMENTS, ModelArguments, SummaryArguments, check_arguments
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Engine, OnText
+from rolesum.generation.extraction import extract_fields, with_evidence
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import summarize
 from rolesum.generation.other_languages import other_language
@@ -33,9 +34,12 @@ from rolesum.generation.support import (
     open_verifier,
     support_reranker,
 )
+from rolesum.instructions import FieldSchema, load_fields
 from rolesum.models.adapter_metadata import adapter_directory, verify_threshold
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
+
+Result = TypeVar("Result")
 
 DIALOGUES_AT_ONCE = 64  # that a call reads of an iterator before it summarizes them together
 CONCURRENT_CALLS = 64  # of `acall`: their summaries are generated in one batch
@@ -202,6 +206,54 @@ class Summarizer:
             roles, lambda on_text: task.summarizer.summarize([found], on_text=on_text)[0], task.client.cancel
         )
 
+    @overload
+    def extract(
+        self,
+        dialogues: DialogueValue,
+        schema: str | Path | Mapping[str, Any],
+        *,
+        speakers: Mapping[str, str] | None = None,
+        **arguments: Unpack[SummaryArguments],
+    ) -> ExtractedFields: ...
+
+    @overload
+    def extract(  # type: ignore[overload-overlap]  # as for __call__
+        self,
+        dialogues: list[Any] | tuple[Any, ...],
+        schema: str | Path | Mapping[str, Any],
+        *,
+        speakers: Mapping[str, str] | None = None,
+        **arguments: Unpack[SummaryArguments],
+    ) -> list[ExtractedFields]: ...
+
+    def extract(
+        self,
+        dialogues: Any,
+        schema: str | Path | Mapping[str, Any],
+        *,
+        speakers: Mapping[str, str] | None = None,
+        **arguments: Unpack[SummaryArguments],
+    ) -> ExtractedFields | list[ExtractedFields]:
+        """Fill in the fields of a JSON schema from one dialogue, or from each of a list.
+
+        Args:
+            dialogues: As of a call.
+            schema: A preset ("call-outcome"), a JSON or YAML file with a JSON schema, or the schema itself.
+            speakers: As of a call.
+            arguments: As of a call; `max_new_tokens` is 512 unless it is given here or to `from_pretrained`.
+
+        Returns:
+            For one dialogue ExtractedFields, for a list or a tuple a list of them. Where the answer was cut off by
+            the limit of tokens, its `fields` are None, and its `problem` says so.
+
+        Raises as a call does, and UsageError for a schema to which an answer cannot be held, with the place in it, and
+        for arguments that fields cannot have: roles, sections, samples, beams.
+        """
+        task = self._task(speakers, arguments, load_fields(schema))
+        if is_dialogue(dialogues) or not isinstance(dialogues, list | tuple):
+            return task.fields([task.read(dialogues)])[0]
+        return task.fields([task.read(value, number) for number, value in enumerate(dialogues, 1)])
+
     def close(self) -> None:
         """Free the model, once what is running has ended. The summarizer cannot be called afterwards."""
         with self._lock:
@@ -218,12 +270,16 @@ class Summarizer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _task(self, speakers: Mapping[str, str] | None, arguments: SummaryArguments) -> "_Task":
+    def _task(
+        self, speakers: Mapping[str, str] | None, arguments: SummaryArguments, fields: FieldSchema | None = None
+    ) -> "_Task":
         """What a call does. Raises UsageError for its arguments."""
         if speakers is not None and not isinstance(speakers, Mapping):
             fix = 'map labels to roles: {"Anna": "user"}'
             raise UsageError(f"speakers is {speakers!r:.60}, not Mapping[str, str]", fix=fix)
         config = self.config.with_arguments(**arguments)
+        if fields is not None:
+            config = config.with_fields(fields, arguments)
         with self._lock:
             if self._closed:
                 raise UsageError("the summarizer is closed", fix="make another one with Summarizer.from_pretrained")
@@ -306,6 +362,26 @@ class Summarizer:
         if left:
             log(f"the model made up {counted(left, 'placeholder')} in the summaries: there is no value to put there")
         return restored
+
+    def extract_fields(
+        self, dialogues: Sequence[Dialogue], on_done: Callable[[int], None] | None = None
+    ) -> list[ExtractedFields]:
+        """The fields of each dialogue, by the schema of the configuration, with what supports their values.
+
+        Raises as the function `extract_fields`, and ModelError.
+        """
+        config, schema = self.config, self.config.fields
+        assert schema is not None
+        if model := self.engine.text_model:
+            model.check_languages(list(dialogues))
+        self._warn_other_languages(dialogues)
+        masked = [self._redacted(one) for one in dialogues] if config.redact else []
+        shown = [one.dialogue for one in masked] or dialogues
+        long = config.long_dialogues
+        found = extract_fields(shown, self.engine, schema, config.decoding, long_dialogues=long, on_done=on_done)
+        finder = SupportFinder(self._verifier) if self._verifier else None
+        threshold = self.support_threshold if finder else 0.0
+        return with_evidence(found, schema, self.engine, shown, dialogues, masked, finder, threshold)
 
     def _reranker(self, finder: SupportFinder | None) -> Reranker | None:
         if finder and self.verify == "rerank":
@@ -392,9 +468,15 @@ class _Task:
             return [found for part in self.parts(value, len(value)) for found in part]
         return self.one(value)
 
+    def fields(self, dialogues: Sequence[Dialogue]) -> list[ExtractedFields]:
+        return self._run(self.summarizer.extract_fields, dialogues)
+
     def _summarize(self, dialogues: Sequence[Dialogue]) -> list[list[RoleSummary]]:
+        return self._run(self.summarizer.summarize, dialogues)
+
+    def _run(self, work: Callable[[Sequence[Dialogue]], Result], dialogues: Sequence[Dialogue]) -> Result:
         try:
-            return self.summarizer.summarize(dialogues)
+            return work(dialogues)
         except BaseException:  # Ctrl-C too: the texts are no longer needed
             self.client.cancel()
             raise
@@ -417,3 +499,10 @@ def summarize_dialogues(dialogues: Sequence[Dialogue], config: SummarizerConfig)
     summarizer = Summarizer(config)
     with progress_bar("summarize", len(dialogues), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
         return summarizer.summarize(dialogues, on_done=bar.advance)
+
+
+def extract_from_dialogues(dialogues: Sequence[Dialogue], config: SummarizerConfig) -> list[ExtractedFields]:
+    """Load the model and fill in the fields of the configuration, with a progress bar."""
+    summarizer = Summarizer(config)
+    with progress_bar("fields", len(dialogues), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
+        return summarizer.extract_fields(dialogues, on_done=bar.advance)

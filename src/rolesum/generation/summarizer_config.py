@@ -1,17 +1,18 @@
 """The configuration of a Summarizer: its engine and all options that decide its summaries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 from rolesum.errors import UsageError
 from rolesum.generation.arguments import SummaryArguments, check_arguments
-from rolesum.generation.engine import DECODING_OPTIONS, Decoding
+from rolesum.generation.engine import DECODING_OPTIONS, DEFAULT_MAX_NEW_TOKENS, Decoding, check_constrained_decoding
+from rolesum.generation.extraction import DEFAULT_MAX_FIELD_TOKENS, LONG_FIELD_STRATEGIES, check_field_strategy
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy
 from rolesum.generation.rerank import get_reranker
 from rolesum.generation.support import can_verify, check_verify_options, choose_mode
-from rolesum.instructions import load_sections
+from rolesum.instructions import FieldSchema, load_sections
 from rolesum.roles import RoleAliases, role_names
 
 # Arguments that are fields of the configuration under the same name, or of its Decoding.
@@ -33,6 +34,8 @@ class SummarizerConfig:
     "rerank" takes the sample whose lowest support is highest, "drop" leaves those under the threshold out. None is
     flag where the adapter was trained to verify statements and the engine is transformers, else off. Without a
     `support_threshold`, the adapter's holds.
+
+    With `fields`, no summaries are written: the fields of that schema are filled in.
     """
 
     spec: EngineSpec = field(default_factory=EngineSpec)
@@ -46,6 +49,7 @@ class SummarizerConfig:
     aliases: RoleAliases = field(default_factory=dict)
     verify: str | None = None
     support_threshold: float | None = None
+    fields: FieldSchema | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for options that exclude each other, before anything is loaded."""
@@ -61,6 +65,21 @@ class SummarizerConfig:
         check_samples(self.samples, self.decoding, has_choice=by_support or self.choose is not None)
         if (by_support or self.choose) and self.samples == 1:
             raise UsageError("there is nothing to choose among", fix="add --samples 4 --temperature 0.7")
+        if self.fields is not None:
+            self._check_fields()
+
+    def _check_fields(self) -> None:
+        """Raise UsageError for options that fields cannot have."""
+        check_constrained_decoding(self.decoding)
+        check_field_strategy(self.long_dialogues)
+        for option, is_given in (
+            ("--roles", self.roles is not None),
+            ("--samples", self.samples > 1),
+            (f"--verify {self.verify}", self.verify in ("rerank", "drop")),
+        ):
+            if is_given:
+                what = f"{option} is for summaries, and fields are filled in instead"
+                raise UsageError(what, fix="leave it out, or leave the schema out")
 
     @property
     def speaker_labels(self) -> tuple[str, ...]:
@@ -93,6 +112,29 @@ class SummarizerConfig:
         if given.get("redact_names"):
             changes |= {"redact": True, "hidden_names": tuple(given["redact_names"])}
         return replace(self, spec=spec, aliases=aliases, **changes)
+
+    def with_fields(self, fields: FieldSchema, given: Mapping[str, Any]) -> "SummarizerConfig":
+        """The configuration that fills in fields; `given` are the SummaryArguments that the caller gives beside them.
+
+        What the configuration says of roles and long dialogues is for summaries. An answer may have as many tokens as
+        is given, or as the configuration says; DEFAULT_MAX_FIELD_TOKENS where that has the default for summaries.
+        """
+        if given.get("sections"):
+            raise UsageError("--sections is for summaries, and fields are filled in instead", fix="leave it out")
+        own_limit = self.decoding.max_new_tokens
+        limit = DEFAULT_MAX_FIELD_TOKENS if own_limit == DEFAULT_MAX_NEW_TOKENS else own_limit
+        spec = self.spec
+        if spec.engine == "vllm":  # without its own tokenizer it holds no text to a schema
+            spec = replace(spec, vllm_options={"skip_tokenizer_init": False, **(spec.vllm_options or {})})
+        own = self.long_dialogues if self.long_dialogues in LONG_FIELD_STRATEGIES else "refuse"
+        return replace(
+            self,
+            spec=spec,
+            fields=fields,
+            decoding=replace(self.decoding, max_new_tokens=given.get("max_new_tokens") or limit),
+            long_dialogues=given.get("long_dialogues") or own,
+            roles=given.get("roles"),
+        )
 
     def resolved(self) -> "SummarizerConfig":
         """The configuration with `verify` chosen, as far as the files of the model decide it before it is loaded.

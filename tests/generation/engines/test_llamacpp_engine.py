@@ -8,7 +8,9 @@ from helpers.tiny import folder, model_dir
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, ModelError, UsageError
 from rolesum.generation import Decoding, summarize
+from rolesum.generation.extraction import extract_fields
 from rolesum.generation.factory import EngineSpec
+from rolesum.instructions import load_fields
 from rolesum.models.export.gguf_writer import write_gguf
 from rolesum.models.export.llamacpp import LlamaCpp
 from rolesum.models.loading import load_model
@@ -146,3 +148,14 @@ def test_llama_cpps_server_is_an_endpoint_that_gets_the_same_prompts_and_writes_
     monkeypatch.setenv("MY_KEY", "wrong")
     with pytest.raises(ModelError, match="refuses the key"):
         summarize(DIALOGUES[:1], EngineSpec(**spec).open(), None, SHORT)
+
+
+def test_fields_fit_their_schema(engine):
+    schema = {
+        "type": "object",
+        "properties": {"kind": {"enum": ["order", "question"]}, "pieces": {"enum": [1, 2]}},
+        "required": ["kind", "pieces"],
+    }
+    found = extract_fields(DIALOGUES[:2], engine, load_fields(schema), Decoding(max_new_tokens=64))
+    assert [one.problem for one in found] == ["", ""]
+    assert [set(one.fields) for one in found] == [{"kind", "pieces"}] * 2

@@ -17,8 +17,9 @@ from rolesum.errors import DataError, ModelError, ResourceError, UsageError
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.openai import OpenAIEngine
 from rolesum.generation.engines.openai_client import OpenAIClient
+from rolesum.generation.extraction import extract_fields
 from rolesum.generation.factory import EngineSpec
-from rolesum.instructions import ChatFormat, PromptLayout
+from rolesum.instructions import ChatFormat, PromptLayout, load_fields
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
 
@@ -297,3 +298,18 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_loaded(o
 def test_a_spec_travels_to_another_process():
     spec = EngineSpec("openai", url="http://localhost/v1", served_model="x", api_key_env="MY_KEY")
     assert pickle.loads(pickle.dumps(spec)) == spec and KEY.encode() not in pickle.dumps(spec)
+
+
+def test_a_schema_is_sent_as_a_response_format_and_an_answer_that_passes_over_it_is_refused():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    answers = ('{"a": "parcel"}', "Here it is.", '{"a": 1}')
+    with server(lambda request, number: chat(answers[int(question(request).split("parcel ")[1][0])])) as (url, seen, _):
+        found = extract_fields(DIALOGUES[:3], engine(url), load_fields(schema), SHORT)
+        optional = {**schema, "required": []}
+        extract_fields(DIALOGUES[:1], engine(url), load_fields(optional), SHORT)
+    assert [one.fields for one in found] == [{"a": "parcel"}, None, None]
+    assert "no JSON" in found[1].problem and "does not fit the schema" in found[2].problem
+    asked = [one["response_format"]["json_schema"] for one in seen]
+    assert [one["strict"] for one in asked] == [True, True, True, False]
+    assert asked[0]["schema"] == load_fields(schema).schema and seen[0]["response_format"]["type"] == "json_schema"
+    assert all("json_schema" not in one for one in seen)  # that is llama.cpp's, for prompts of token ids
