@@ -45,6 +45,8 @@ class Metrics:
         """Count the summaries of one dialogue."""
         self.summaries.labels(summaries.model).inc(len(summaries.summaries))
         self.tokens.labels(summaries.model).inc(sum(summary.tokens for summary in summaries.summaries))
+        if summaries.fields:
+            self.tokens.labels(summaries.model).inc(summaries.fields.tokens)
         for summary in summaries.summaries:
             for flag in summary.flags:
                 self.flags.labels(flag.check).inc()

@@ -19,6 +19,7 @@ from rolesum.server.request_parsing import (
     RequestBody,
     check_length,
     load_preset,
+    load_requested_fields,
     parse_dialogues,
     parse_json,
     requested_roles,
@@ -107,6 +108,8 @@ def parse_summary(body: RequestBody, context: ParsingContext) -> ParsedSummary:
         aliases=context.aliases_with(model, request.sections),
         max_dialogues=1,
     )
+    if request.stream and request.fields is not None:
+        raise UsageError("fields are not streamed", "stream", "leave stream or fields out")
     options = SummaryOptions.model_construct(**{name: getattr(request, name) for name in SummaryOptions.model_fields})
     return ParsedSummary(model, options, request.stream, dialogue)
 
@@ -143,6 +146,8 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
     model = context.model(request.model)
     aliases = context.aliases_with(model, request.sections)
     requested_roles(request, aliases, limits)
+    if request.fields is not None:
+        load_requested_fields(request.fields)
     _, dialogues = parse_dialogues(
         request,
         limits,
@@ -151,7 +156,7 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
         aliases=aliases,
         max_dialogues=limits.max_batch_dialogues,
     )
-    options = request.model_dump_json(include={"roles", "sections", "language", "options"})
+    options = request.model_dump_json(include={"roles", "sections", "language", "fields", "options"})
     lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
     digest = hashlib.sha256(strict_json.dumps([model, options, lines]).encode()).hexdigest()
     return ParsedBatch(model, options, request.options, lines, digest)

@@ -16,7 +16,8 @@ from rolesum.errors import Problem, SizeError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialogues
 from rolesum.formats.options import parse_field_map
 from rolesum.formats.source import check_num_values, decode_source
-from rolesum.instructions import SectionSet, load_sections
+from rolesum.instructions import FieldSchema, SectionSet, load_fields, load_sections
+from rolesum.instructions.fields import field_presets, make_fields
 from rolesum.instructions.sections import preset_names
 from rolesum.roles import resolve_role
 from rolesum.schema_keys import keys_at
@@ -42,6 +43,7 @@ _LIST_FIELDS = ("roles",)
 MAX_OBJECT_KEYS = 1000  # of one JSON object: every unknown key is a problem of its own
 MAX_PROBLEMS = 100  # that are looked for in one text
 MAX_NAME_LENGTH = 1000  # characters of a speaker's label or of an id
+MAX_SCHEMA_LENGTH = 20_000  # characters of a JSON schema
 DEFAULT_ID = "dialogue"  # of a dialogue that was sent without one
 
 
@@ -75,7 +77,8 @@ class RequestBody:
                 parts = text.replace("，", ",").split(",")
                 values.setdefault(name, []).extend(part for part in parts if part.strip())
             else:
-                values[name] = _json_field(name, text, limits) if name in JSON_FIELDS else text
+                is_json = name in JSON_FIELDS or (name == "fields" and text.lstrip().startswith("{"))  # else a preset
+                values[name] = _json_field(name, text, limits) if is_json else text
         return values
 
 
@@ -243,6 +246,21 @@ def load_preset(name: str | None) -> SectionSet | None:
     if name not in preset_names():
         raise UsageError(f'there is no preset of sections "{name}"', "sections", did_you_mean(name, preset_names()))
     return load_sections(name)
+
+
+def load_requested_fields(given: str | Mapping[str, Any]) -> FieldSchema:
+    """Return the fields of a preset or a schema; never reads a file that a client names.
+
+    Raises UsageError with everything that is wrong with them, HTTPProblem 413 for a schema that is too long.
+    """
+    if isinstance(given, str):
+        if given not in field_presets():
+            raise UsageError(f'there is no preset of fields "{given}"', "fields", did_you_mean(given, field_presets()))
+        return load_fields(given)
+    if (size := len(strict_json.dumps(given))) > MAX_SCHEMA_LENGTH:
+        what = f"the schema has {size:,} characters; at most {MAX_SCHEMA_LENGTH:,} are allowed"
+        raise HTTPProblem(413, what, where="fields", fix="ask for fewer fields in one request")
+    return make_fields("fields", given, "fields")
 
 
 def requested_roles(

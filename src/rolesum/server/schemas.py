@@ -98,6 +98,11 @@ class SummaryOptions(RequestModel):
     language: Literal["en", "zh"] | None = Field(
         None, description="Language of the instructions. Default: the dialogue's."
     )
+    fields: Name | dict[str, JsonValue] | None = Field(
+        None,
+        description="Fill in fields instead of summaries: a preset, listed by /v1/info, or a JSON schema. A dialogue "
+        "that does not fit the model is refused, or shortened with the option long_dialogues drop-middle.",
+    )
     options: GenerationParameters = Field(default_factory=GenerationParameters)
 
 
@@ -221,8 +226,34 @@ class SummaryOut(BaseModel):
     coverage: dict[str, Any] | None = None
 
 
+class FieldValueOut(BaseModel):
+    """One value of the fields: its place in them (a JSON pointer) and the turns, from 0, that share most of its words.
+
+    `statement` is what was verified, and `support` the probability that the dialogue says it; null where it was not.
+    """
+
+    path: str
+    value: str | int | float | bool
+    turns: list[int]
+    statement: str = ""
+    support: float | None = Field(None, ge=0, le=1)
+
+
+class FieldsOut(BaseModel):
+    """The fields of one dialogue: `content` fits the requested schema.
+
+    A value whose support is under `support_threshold` is doubtful; the threshold is null where nothing was verified.
+    """
+
+    content: dict[str, JsonValue]
+    values: list[FieldValueOut]
+    support_threshold: float | None
+    tokens: int
+    coverage: dict[str, Any] | None = None
+
+
 class SummariesOut(BaseModel):
-    """The summaries of one dialogue, one per role, in the requested order."""
+    """The summaries of one dialogue, one per role, in the requested order; or its fields, if they were asked for."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -276,6 +307,7 @@ class SummariesOut(BaseModel):
     language: str
     turns: int
     summaries: list[SummaryOut]
+    fields: FieldsOut | None = None
     seconds: float
 
 

@@ -10,20 +10,24 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError, UsageError
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
+from rolesum.generation.extraction import DEFAULT_MAX_FIELD_TOKENS, check_extraction
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.field_output import value_record
 from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.role_config import RoleConfig
 from rolesum.generation.statement_notes import statement_record
 from rolesum.generation.summarizer import Summarizer
 from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.support import open_verifier
-from rolesum.instructions import Prompt, PromptLayout, SectionSet
+from rolesum.instructions import FieldSchema, Prompt, PromptLayout, SectionSet
 from rolesum.models.adapter_metadata import verify_threshold
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
-from rolesum.server.request_parsing import load_preset, requested_roles
+from rolesum.server.request_parsing import load_preset, load_requested_fields, requested_roles
 from rolesum.server.schemas import (
+    FieldsOut,
+    FieldValueOut,
     FlagOut,
     GenerationParameters,
     SentenceOut,
@@ -47,9 +51,9 @@ class SummaryJob:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles to summarize for."""
-        assert self.config.roles
-        return tuple(self.config.roles)
+        """The roles to summarize for; none where fields are filled in."""
+        assert self.config.roles or self.config.fields
+        return tuple(self.config.roles or ())
 
 
 class ServedModel:
@@ -88,6 +92,8 @@ class ServedModel:
 
     def create_job(self, dialogue: Dialogue, options: SummaryOptions, limits: Limits) -> SummaryJob:
         """Check a request. Raises UsageError, DataError or HTTPProblem for what this model cannot do."""
+        if options.fields is not None:
+            return self._create_field_job(dialogue, options, load_requested_fields(options.fields), limits)
         sections = load_preset(options.sections)
         layout = replace(
             self.layout, language=options.language or self.layout.language, sections=sections or self.layout.sections
@@ -106,6 +112,21 @@ class ServedModel:
         roles = Summarizer(config, client).roles_for(dialogue)
         check_roles([dialogue], [roles], layout)
         return SummaryJob(dialogue, replace(config, roles=roles), layout, options.options.checks)
+
+    def _create_field_job(
+        self, dialogue: Dialogue, options: SummaryOptions, fields: FieldSchema, limits: Limits
+    ) -> SummaryJob:
+        parameters = options.options
+        limit = parameters.max_new_tokens or min(DEFAULT_MAX_FIELD_TOKENS, limits.max_new_tokens)
+        strategy = parameters.long_dialogues if parameters.long_dialogues != "map-reduce" else None  # the default
+        given = {"max_new_tokens": limit, "roles": options.roles, "sections": options.sections}
+        config = self.create_config(parameters, limits).with_fields(fields, {**given, "long_dialogues": strategy})
+        layout = replace(self.layout, language=options.language or self.layout.language)
+        for language, where in ((dialogue.language, dialogue.location), (options.language, "language")):
+            if language:
+                self._check_language(language, where)
+        check_extraction(self.engine.engine, config.decoding, config.long_dialogues)
+        return SummaryJob(dialogue, config, layout, with_checks=False)
 
     def create_config(self, parameters: GenerationParameters, limits: Limits) -> SummarizerConfig:
         """Check how summaries are to be generated. Raises as `to_decoding`, and UsageError."""
@@ -142,6 +163,8 @@ class ServedModel:
         """
         started = time.monotonic()
         client.layout = job.layout
+        if job.config.fields:
+            return self._extract(job, client, started)
         summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text)[0]
         return SummariesOut(
             id=job.dialogue.id,
@@ -149,6 +172,29 @@ class ServedModel:
             language=job.dialogue.language,
             turns=len(job.dialogue.turns),
             summaries=[self._summary_out(job, summary) for summary in summaries],
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    def _extract(self, job: SummaryJob, client: EngineClient, started: float) -> SummariesOut:
+        (found,) = Summarizer(job.config, client).extract_fields([job.dialogue])
+        if found.fields is None:
+            raise DataError(
+                found.problem, job.dialogue.location, "raise options.max_new_tokens, or ask for fewer fields"
+            )
+        fields = FieldsOut(
+            content=found.fields,
+            values=[FieldValueOut(**value_record(one, found.support_threshold)) for one in found.values],
+            support_threshold=found.support_threshold,
+            tokens=found.tokens,
+            coverage=asdict(found.coverage) if found.coverage else None,
+        )
+        return SummariesOut(
+            id=job.dialogue.id,
+            model=self.name,
+            language=job.dialogue.language,
+            turns=len(job.dialogue.turns),
+            summaries=[],
+            fields=fields,
             seconds=round(time.monotonic() - started, 3),
         )
 

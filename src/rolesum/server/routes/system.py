@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from rolesum.checks import CHECKS
 from rolesum.errors import ResourceError
 from rolesum.formats import FORMATS
+from rolesum.instructions.fields import field_presets
 from rolesum.instructions.sections import load_sections, preset_names
 from rolesum.server.admission import RETRY_AFTER, AdmissionController
 from rolesum.server.jobs.worker import BatchWorker
@@ -73,6 +74,7 @@ async def info(request: Request) -> dict[str, Any]:
             for model in admission.models.values()
         ],
         "sections": {name: {language: _titles(name, language) for language in ("en", "zh")} for name in preset_names()},
+        "fields": list(field_presets()),
         "formats": {name: file_format.description for name, file_format in FORMATS.items()},
         "checks": {name: check.description for name, check in CHECKS.items()},
         "limits": {
