@@ -182,8 +182,8 @@ Threads = Annotated[
         metavar="N",
         callback=_use_threads,
         rich_help_panel=Panel.MODEL,
-        help="Threads to compute with on a CPU. Default: ROLESUM_THREADS, else the physical cores, or fewer where the "
-        "container may use fewer.",
+        help="Threads to compute with on a CPU. Default: ROLESUM_THREADS or .rolesum.toml, else the physical cores, or "
+        "fewer where the container may use fewer.",
     ),
 ]
 
