@@ -118,6 +118,37 @@ def serve(
             help="Time for running requests to finish when the server is stopped.",
         ),
     ] = LIMITS.shutdown_timeout,
+    max_sessions: Annotated[
+        int,
+        typer.Option(
+            "--max-sessions",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.LIMITS,
+            help="Maximum number of sessions: dialogues that grow while they are summarized.",
+        ),
+    ] = LIMITS.max_sessions,
+    session_timeout: Annotated[
+        float,
+        typer.Option(
+            "--session-timeout",
+            min=1,
+            metavar="SECONDS",
+            rich_help_panel=Panel.LIMITS,
+            help="Time after which a session that is not used is deleted.",
+        ),
+    ] = LIMITS.session_timeout,
+    session_memory: Annotated[
+        int,
+        typer.Option(
+            "--session-memory",
+            min=0,
+            metavar="MB",
+            rich_help_panel=Panel.LIMITS,
+            help="Memory in megabytes for what the model has computed of sessions; beyond it, and with 0, their "
+            "dialogues are computed again.",
+        ),
+    ] = LIMITS.session_memory,
     max_turns: Annotated[
         int,
         typer.Option(
@@ -163,6 +194,9 @@ def serve(
         batch_workers=batch_workers,
         timeout=timeout,
         shutdown_timeout=shutdown_timeout,
+        max_sessions=max_sessions,
+        session_timeout=session_timeout,
+        session_memory=session_memory,
         max_turns=max_turns,
         max_new_tokens=max_new_tokens,
     )

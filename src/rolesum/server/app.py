@@ -30,7 +30,7 @@ from rolesum.server.problems import (
     problem_document,
     title,
 )
-from rolesum.server.routes import batches, openai_chat, page, summaries, system
+from rolesum.server.routes import batches, openai_chat, page, sessions, summaries, system
 
 DESCRIPTION = """Summaries of a dialogue for each of its roles.
 
@@ -78,7 +78,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.admission, app.state.batch_worker = admission, batch_worker
-    for module in (summaries, batches, openai_chat, system, page):
+    for module in (summaries, sessions, batches, openai_chat, system, page):
         app.include_router(module.router)
     _add_error_handlers(app, admission)
     secured = SecurityMiddleware(

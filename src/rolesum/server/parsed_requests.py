@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rolesum import strict_json
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats.jsonl import to_json
@@ -25,14 +26,18 @@ from rolesum.server.request_parsing import (
 )
 from rolesum.server.schemas import (
     BatchRequest,
+    DialogueIn,
     DialogueOut,
     DialoguesOut,
     GenerationParameters,
     InputOptions,
     ReadRequest,
+    SessionRequest,
+    SessionSummaryRequest,
     SummaryOptions,
     SummaryRequest,
     TurnOut,
+    TurnsRequest,
 )
 
 ALL_ROLES = "all"  # NAME:all answers with the summaries of all roles, each under its title
@@ -109,6 +114,60 @@ def parse_summary(body: RequestBody, context: ParsingContext) -> ParsedSummary:
     )
     options = SummaryOptions.model_construct(**{name: getattr(request, name) for name in SummaryOptions.model_fields})
     return ParsedSummary(model, options, request.stream, dialogue)
+
+
+@dataclass(frozen=True)
+class ParsedSession:
+    """A session's dialogue as it was sent, and as it is read; both are None without a turn."""
+
+    model: str
+    sections: str | None
+    sent: DialogueIn | None
+    dialogue: Dialogue | None
+
+
+def parse_session(body: RequestBody, context: ParsingContext) -> ParsedSession:
+    """Parse the body of POST /v1/sessions."""
+    request = body.parse(SessionRequest, context.limits)
+    model = context.model(request.model)
+    context.aliases_with(model, request.sections)  # an error where there is no such preset
+    return _session(model, request.sections, request.dialogue, context)
+
+
+def parse_turns(
+    body: RequestBody, context: ParsingContext, model: str, sections: str | None, sent: DialogueIn | None
+) -> ParsedSession:
+    """Parse the body of POST /v1/sessions/ID/turns: the dialogue that was `sent`, with the new turns behind it.
+
+    Raises HTTPProblem 409 where the dialogue has another number of turns than the client expects.
+    """
+    request = body.parse(TurnsRequest, context.limits)
+    before = sent.turns if sent else []
+    if request.after is not None and request.after != len(before):
+        what = f"the session has {counted(len(before), 'turn')}, not {request.after}"
+        raise HTTPProblem(409, what, where="after", fix="ask for the session's state (GET), then send what is missing")
+    grown = DialogueIn.model_construct(
+        id=sent.id if sent else None,
+        turns=[*before, *request.turns],
+        roles={**(sent.roles if sent else {}), **request.roles},
+    )
+    return _session(model, sections, grown, context)
+
+
+def _session(model: str, sections: str | None, sent: DialogueIn | None, context: ParsingContext) -> ParsedSession:
+    """Read a session's dialogue as one that is sent at once."""
+    if sent is None:
+        return ParsedSession(model, sections, None, None)
+    aliases = context.aliases_with(model, sections)
+    _, (dialogue,) = parse_dialogues(InputOptions(), context.limits, dialogues=[sent], aliases=aliases, max_dialogues=1)
+    return ParsedSession(model, sections, sent, dialogue)
+
+
+def parse_session_summary(body: RequestBody, context: ParsingContext) -> SessionSummaryRequest:
+    """Parse the body of POST /v1/sessions/ID/summaries; an empty body asks for the default."""
+    if not body.raw.strip() and body.fields is None:
+        return SessionSummaryRequest()
+    return body.parse(SessionSummaryRequest, context.limits)
 
 
 def parse_reading(body: RequestBody, context: ParsingContext) -> str:

@@ -141,6 +141,8 @@ def _add_gauges(metrics: Metrics, admission: AdmissionController, store: BatchSt
         except ResourceError:  # /ready says why
             return math.nan
 
+    metrics.add_gauge("sessions", "Sessions", lambda: len(admission.sessions))
+    metrics.add_gauge("session_bytes", "Bytes of the keys of sessions", lambda: admission.sessions.cached_bytes)
     metrics.add_gauge("active_requests", "Requests that are running or queued", lambda: admission.active_requests)
     metrics.add_gauge("active_sequences", "Texts that are being generated", active_sequences)
     metrics.add_gauge("waiting_batch_dialogues", "Dialogues of batches that wait", waiting_dialogues)

@@ -142,6 +142,54 @@ class SummaryRequest(SummaryOptions, DialogueInput):
     stream: bool = Field(False, description="Send server-sent events while the summaries are generated.")
 
 
+class SessionRequest(RequestModel):
+    """The body of POST /v1/sessions: a dialogue that grows, with the turns that are there already."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"dialogue": {"turns": EXAMPLE_TURNS}}, {"model": "mine"}]}
+    )
+
+    model: Name | None = Field(None, description="A model of /v1/models. Default: the first.")
+    sections: Name | None = Field(None, description="A preset of sections, listed by /v1/info.")
+    dialogue: DialogueIn | None = None
+
+
+class TurnsRequest(RequestModel):
+    """The body of POST /v1/sessions/ID/turns: turns to append."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"turns": EXAMPLE_TURNS[:1], "after": 0}]}
+    )
+
+    turns: list[TurnIn] = Field(min_length=1, fail_fast=True)
+    roles: dict[Name, Name] = Field({}, description='Speaker -> role, where the label does not tell: {"Anna": "user"}.')
+    after: int | None = Field(
+        None,
+        ge=0,
+        description="How many turns the dialogue has; with another number it is an error (409), so that a request that "
+        "is sent again appends nothing twice.",
+    )
+
+
+class SessionSummaryRequest(RequestModel):
+    """The body of POST /v1/sessions/ID/summaries: how to summarize the dialogue as it is now."""
+
+    roles: list[Name] | None = Field(
+        None, min_length=1, fail_fast=True, description="As of POST /v1/summaries. Default: all that have a speaker."
+    )
+    language: Literal["en", "zh"] | None = Field(
+        None, description="Language of the instructions. Default: the dialogue's."
+    )
+    options: GenerationParameters = Field(default_factory=GenerationParameters)
+    stream: bool = Field(False, description="Send server-sent events while the summaries are generated.")
+
+    def options_of(self, model: str, sections: str | None) -> SummaryOptions:
+        """The same as options of a dialogue that is sent at once."""
+        return SummaryOptions(
+            model=model, sections=sections, roles=self.roles, language=self.language, options=self.options
+        )
+
+
 class ReadRequest(DialogueInput):
     """The body of POST /v1/dialogues: a text to read without summarizing it."""
 
@@ -277,6 +325,35 @@ class SummariesOut(BaseModel):
     turns: int
     summaries: list[SummaryOut]
     seconds: float
+
+
+class SessionSummariesOut(SummariesOut):
+    """The summaries of a session's dialogue as it is now.
+
+    Of the dialogue's tokens, `reused_tokens` had been computed for an earlier summary; `computed_tokens` is null for an
+    engine that keeps nothing between requests.
+    """
+
+    session: str
+    computed_tokens: int | None
+    reused_tokens: int
+
+
+class SessionOut(BaseModel):
+    """The state of a session.
+
+    `roles` maps speakers to roles; `suggested` are the roles that can be summarized. It is deleted when it is not used
+    for `expires_in` seconds. `cached_bytes` is the memory of what the model has computed of its dialogue.
+    """
+
+    id: str
+    model: str
+    turns: int
+    language: str | None
+    roles: dict[str, str]
+    suggested: list[str]
+    expires_in: float
+    cached_bytes: int
 
 
 class TurnOut(BaseModel):

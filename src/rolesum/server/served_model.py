@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, RoleSummary
@@ -33,17 +34,24 @@ from rolesum.server.schemas import (
     SummaryOut,
 )
 
+if TYPE_CHECKING:
+    from rolesum.generation.decoding.kept_prefix import KeptPrefix
+
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 @dataclass(frozen=True)
 class SummaryJob:
-    """One dialogue and how to summarize it, all checked: only its length can still be a problem."""
+    """One dialogue and how to summarize it, all checked: only its length can still be a problem.
+
+    `kept` are the keys of the dialogue as it was before.
+    """
 
     dialogue: Dialogue
     config: SummarizerConfig
     layout: PromptLayout
     with_checks: bool
+    kept: "KeptPrefix | None" = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -141,7 +149,7 @@ class ServedModel:
         Raises DataError for a dialogue that does not fit, RequestCanceled once the client is canceled.
         """
         started = time.monotonic()
-        client.layout = job.layout
+        client.layout, client.kept = job.layout, job.kept
         summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text)[0]
         return SummariesOut(
             id=job.dialogue.id,

@@ -11,6 +11,7 @@ from rolesum.errors import DataError, Problem
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.generation.decoding.follow_up import FollowUp
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig
 from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
 from rolesum.generation.engine import Decoding, EngineFeatures, FollowUpEngine, Generation, MakeFollowUp, OnText
@@ -96,12 +97,13 @@ class TransformersEngine(FollowUpEngine):
         decoding: Decoding,
         low_priority: bool = False,
         follow_up: FollowUp | None = None,
+        kept: KeptPrefix | None = None,
     ) -> GenerationRequest:
         """The request that a scheduler takes. Raises DataError for a prompt that does not fit the model."""
         encoded = self.encode(index, prompt)
         if problem := self._too_long(prompt, encoded, decoding.max_new_tokens):
             raise DataError([problem])
-        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority, follow_up)
+        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority, follow_up, kept)
 
     def encode(self, index: int, prompt: Prompt) -> EncodedPrompt:
         encode, spec = self.loaded.encoder.encode, self.loaded.encoder_decoder_spec

@@ -1,5 +1,6 @@
 """POST /v1/summaries: one dialogue in, one summary per role out. POST /v1/dialogues: read without summarizing."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -19,14 +20,14 @@ from rolesum.server.sse import Event, stream_events
 
 router = APIRouter(tags=["summaries"])
 
-_SUMMARY_EVENTS = event_stream("text", "summary", "done", "error")
+SUMMARY_EVENTS = event_stream("text", "summary", "done", "error")
 
 
 @router.post(
     "/v1/summaries",
     response_model=SummariesOut,
     openapi_extra=request_body(SummaryRequest, form=True),
-    responses=error_responses(400, 401, 404, 413, 415, 422, 429, 503, 504) | _SUMMARY_EVENTS,
+    responses=error_responses(400, 401, 404, 413, 415, 422, 429, 503, 504) | SUMMARY_EVENTS,
 )
 async def summarize(request: Request) -> Any:
     """Summarize one dialogue for each of its roles.
@@ -42,24 +43,35 @@ async def summarize(request: Request) -> Any:
         model = admission.model(parsed.model)
         # checked before a stream begins, so that errors have a status of their own
         job = await admission.prepare(partial(model.create_job, parsed.dialogue, parsed.options, admission.limits))
+        run = partial(run_job, admission, model, job)
         if not parsed.stream:
-            return await admission.run_until_disconnect(request, model, partial(_summarize, admission, model, job))
-        return _stream(admission, model, job, admitted.pop_all())
+            return await admission.run_until_disconnect(request, model, run)
+        return stream_job(admission, model, job, run, admitted.pop_all(), request.url.path)
 
 
-def _summarize(
+def run_job(
     admission: AdmissionController,
     model: ServedModel,
     job: SummaryJob,
     client: EngineClient,
     on_text: OnText | None = None,
 ) -> SummariesOut:
+    """Generate the summaries of a job, in a thread, and count them in the metrics."""
     summaries = model.summarize(job, client, on_text)
     admission.metrics.count(summaries)
     return summaries
 
 
-def _stream(admission: AdmissionController, model: ServedModel, job: SummaryJob, admitted: ExitStack) -> Response:
+def stream_job(
+    admission: AdmissionController,
+    model: ServedModel,
+    job: SummaryJob,
+    run: Callable[[EngineClient, OnText], SummariesOut],
+    admitted: ExitStack,
+    path: str,
+) -> Response:
+    """Answer the request of `path` with the events of `run`, which does the job; `admitted` is closed at the end."""
+
     def text_event(role: int, added: str) -> Event:
         return "text", {"role": job.roles[role], "text": added}
 
@@ -70,12 +82,12 @@ def _stream(admission: AdmissionController, model: ServedModel, job: SummaryJob,
     return stream_events(
         admission,
         model,
-        partial(_summarize, admission, model, job),
+        run,
         admitted,
         text_event=text_event,
         final_events=final_events,
         error_events=lambda document: [("error", document)],
-        path="/v1/summaries",
+        path=path,
     )
 
 
