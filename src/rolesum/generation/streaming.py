@@ -56,12 +56,13 @@ def stream(dialogue: Dialogue, summarizer: Summarizer, write: Write) -> None:
 
 
 def watch_file(path: Path, summarizer: Summarizer, write: Write, options: ReadOptions = DEFAULTS) -> None:
-    """Write rolling summaries of the dialogue in a file that grows."""
+    """Write rolling summaries of the dialogue in a file that grows; each computes only what is new in it."""
+    keeping = summarizer.keeping_prefix()
 
     def read(source: Source) -> Dialogue:
         return find_dialogue(source, options=options)
 
-    watch(path, read, lambda dialogue: stream(dialogue, summarizer, write), write)
+    watch(path, read, lambda dialogue: stream(dialogue, keeping, write), write)
 
 
 def watch(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.counts import counted
@@ -19,6 +19,7 @@ from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Engine, OnText
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.live import LiveDialogue
 from rolesum.generation.long_dialogues.strategies import summarize
 from rolesum.generation.other_languages import other_language
 from rolesum.generation.rerank import Reranker, get_reranker
@@ -36,6 +37,9 @@ from rolesum.generation.support import (
 from rolesum.models.adapter_metadata import adapter_directory, verify_threshold
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
+
+if TYPE_CHECKING:
+    from rolesum.generation.decoding.kept_prefix import KeptPrefix
 
 DIALOGUES_AT_ONCE = 64  # that a call reads of an iterator before it summarizes them together
 CONCURRENT_CALLS = 64  # of `acall`: their summaries are generated in one batch
@@ -202,6 +206,22 @@ class Summarizer:
             roles, lambda on_text: task.summarizer.summarize([found], on_text=on_text)[0], task.client.cancel
         )
 
+    def live(self, *, speakers: Mapping[str, str] | None = None, identity: str = "dialogue") -> LiveDialogue:
+        """A dialogue that grows and is summarized at any moment; each summary computes only the tokens that are new.
+
+        Args:
+            speakers: As of a call.
+            identity: The dialogue's id, on which sampled texts depend.
+
+        With an engine other than transformers, each summary computes the whole dialogue.
+        """
+
+        def run(dialogue: Dialogue, arguments: SummaryArguments, kept: "KeptPrefix | None") -> list[RoleSummary]:
+            return self._task(speakers, arguments, kept).one(dialogue)
+
+        kept = self._task(speakers, {}).client.shared.new_kept_prefix()
+        return LiveDialogue(run, kept, identity, speakers or {}, self.config.aliases)
+
     def close(self) -> None:
         """Free the model, once what is running has ended. The summarizer cannot be called afterwards."""
         with self._lock:
@@ -218,8 +238,13 @@ class Summarizer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _task(self, speakers: Mapping[str, str] | None, arguments: SummaryArguments) -> "_Task":
-        """What a call does. Raises UsageError for its arguments."""
+    def _task(
+        self,
+        speakers: Mapping[str, str] | None,
+        arguments: SummaryArguments,
+        kept: "KeptPrefix | None" = None,
+    ) -> "_Task":
+        """What a call does, with the keys that are `kept` of its dialogue. Raises UsageError for its arguments."""
         if speakers is not None and not isinstance(speakers, Mapping):
             fix = 'map labels to roles: {"Anna": "user"}'
             raise UsageError(f"speakers is {speakers!r:.60}, not Mapping[str, str]", fix=fix)
@@ -230,8 +255,17 @@ class Summarizer:
             if self._shared is None:
                 self._shared = AsyncEngine(self.engine)
             client = self._shared.client()
-        client.layout = replace(client.layout, **config.layout_changes)
+        client.layout, client.kept = replace(client.layout, **config.layout_changes), kept
         return _Task(Summarizer(config, client), client, speakers or {})
+
+    def keeping_prefix(self) -> "Summarizer":
+        """A Summarizer of this configuration for the moments of one dialogue: each computes what is new since the last.
+
+        It shares the engine of this one, which must not be called by itself meanwhile but by `__call__` and `stream`.
+        """
+        task = self._task(None, {})
+        task.client.kept = task.client.shared.new_kept_prefix()
+        return task.summarizer
 
     def roles_for(self, dialogue: Dialogue) -> tuple[str, ...]:
         """The roles that a dialogue is summarized for."""
