@@ -38,7 +38,8 @@ def test_the_document_is_whole(service):
         assert name in schemas
     page = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text()
     for path in document["paths"]:
-        assert path.replace("{identity}", "batch-…").removesuffix("/{name}") in page.replace(" or /results", "/results")
+        identity = "session-…" if "/sessions/" in path else "batch-…"
+        assert path.replace("{identity}", identity).removesuffix("/{name}") in page.replace(" or /results", "/results")
     assert schemas["DialogueIn"]["properties"]["turns"]["examples"]
 
 
