@@ -11,6 +11,7 @@ from rolesum import strict_json
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats.jsonl import to_json
+from rolesum.formats.shown_times import shown_times
 from rolesum.roles import default_roles
 from rolesum.server.chat_schemas import ChatRequest
 from rolesum.server.limits import Limits
@@ -127,10 +128,14 @@ def parse_reading(body: RequestBody, context: ParsingContext) -> str:
 
 
 def _dialogue_out(dialogue: Dialogue) -> DialogueOut:
+    shown = shown_times(dialogue) or ("",) * len(dialogue.turns)
     return DialogueOut(
         id=dialogue.id,
         language=dialogue.language,
-        turns=[TurnOut(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns],
+        turns=[
+            TurnOut(speaker=turn.speaker, text=turn.text, time=turn.time, shown_time=time)
+            for turn, time in zip(dialogue.turns, shown, strict=True)
+        ],
         roles=dict(dialogue.roles),
         suggested=list(default_roles(dialogue)),
     )

@@ -26,6 +26,7 @@ class TurnIn(RequestModel):
 
     speaker: Name
     text: str = Field(min_length=1, max_length=20_000, pattern=r"\S")
+    time: str = Field("", max_length=200, description="When it was said, as it is written. The model does not see it.")
 
 
 class DialogueIn(RequestModel):
@@ -173,13 +174,14 @@ class SentenceOut(BaseModel):
     """A sentence and the turns that hold most of its words, found without a model.
 
     `support` is the share of its n-grams that these turns contain: not how likely it is that the dialogue says it,
-    which is the `support` of a statement.
+    which is the `support` of a statement. `times` are those of its turns, empty where they are unknown.
     """
 
     start: int
     end: int
     text: str
     turns: list[int]
+    times: list[str] = []
     support: float
 
 
@@ -188,7 +190,8 @@ class StatementOut(BaseModel):
 
     `text` is what was verified; `start` and `end` are its place in the summary, in characters, or both where it stood
     if it was left out. `support` is the probability that the dialogue says it, null if it could not be verified.
-    `turns` (from 0) hold most of its words, best first; `flags` are what the checks find in it.
+    `turns` (from 0) hold most of its words, best first; `times` are theirs, empty where they are unknown. `flags` are
+    what the checks find in it.
     """
 
     text: str
@@ -196,6 +199,7 @@ class StatementOut(BaseModel):
     end: int
     support: float | None = Field(ge=0, le=1)
     turns: list[int]
+    times: list[str] = []
     flags: list[str]
 
 
@@ -280,10 +284,12 @@ class SummariesOut(BaseModel):
 
 
 class TurnOut(BaseModel):
-    """One turn of a dialogue."""
+    """One turn of a dialogue. `time` is as the source writes it, `shown_time` shorter; both empty if it is unknown."""
 
     speaker: str
     text: str
+    time: str = ""
+    shown_time: str = ""
 
 
 class DialogueOut(BaseModel):

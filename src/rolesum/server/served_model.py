@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError, UsageError
+from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
 from rolesum.generation.factory import EngineSpec
@@ -170,6 +171,7 @@ class ServedModel:
     def _summary_out(self, job: SummaryJob, summary: RoleSummary) -> SummaryOut:
         sentences, flags = [], []
         if job.with_checks and summary.text:
+            times = shown_times(job.dialogue)
             checked = check_summary(job.dialogue, summary.role, summary.text)
             flags = [FlagOut(**asdict(flag) | {"turns": list(flag.turns)}) for flag in checked.flags]
             sentences = [
@@ -178,6 +180,7 @@ class ServedModel:
                     end=sentence.end,
                     text=summary.text[sentence.start : sentence.end],
                     turns=list(sentence.turns),
+                    times=list(times_of(sentence.turns, times)),
                     support=round(sentence.support, 4),
                 )
                 for sentence in checked.evidence
