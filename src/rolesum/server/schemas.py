@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, create_model
 
+from rolesum.dialogue import Coverage, RoleSummary, SummaryStatement
 from rolesum.formats.options import REFUSE
 from rolesum.generation.engine import DECODING_OPTIONS, DEFAULT_MAX_NEW_TOKENS, Decoding
 
@@ -158,6 +159,9 @@ class BatchRequest(SummaryOptions, InputOptions):
     )
 
     dialogues: list[DialogueIn] | None = Field(None, min_length=1, fail_fast=True)
+    webhook_url: str | None = Field(
+        None, max_length=2000, description="Address that is sent the state of the batch when it has ended, signed."
+    )
 
 
 class FlagOut(BaseModel):
@@ -222,7 +226,24 @@ class SummaryOut(BaseModel):
     statements: list[StatementOut] = []
     dropped: list[StatementOut] = []
     support_threshold: float | None = None
-    coverage: dict[str, Any] | None = None
+    coverage: Coverage | None = None
+
+    def to_summary(self, dialogue_id: str) -> RoleSummary:
+        """Return the summary as the library has it."""
+        statements, dropped = (
+            tuple(SummaryStatement(**one.model_dump()) for one in of) for of in (self.statements, self.dropped)
+        )
+        return RoleSummary(
+            dialogue_id,
+            self.role,
+            self.text,
+            self.tokens,
+            self.finish_reason,
+            statements=statements,
+            dropped=dropped,
+            support_threshold=self.support_threshold,
+            coverage=self.coverage,
+        )
 
 
 class SummariesOut(BaseModel):
@@ -308,6 +329,14 @@ class DialoguesOut(BaseModel):
     format: str
     total: int
     dialogues: list[DialogueOut]
+
+
+class DocumentRequest(RequestModel):
+    """The body of POST /v1/documents: a dialogue with its summaries, as /v1/summaries returned them, to be written."""
+
+    dialogue: DialogueIn
+    summaries: list[SummaryOut] = Field(min_length=1, max_length=64, fail_fast=True)
+    format: Literal["md", "docx"] = Field("md", description="Markdown, or a Word document.")
 
 
 class BatchOut(BaseModel):

@@ -213,7 +213,12 @@ def test_files_and_tables_name_the_doubtful_statements(page, doubtful, tmp_path)
     summarize(page)
     with page.expect_download() as told:
         page.click("#markdown")
-    assert f"> The dialogue may not say: {doubtful} (support " in told.value.path().read_text()
+    written = told.value.path().read_text()
+    assert f"> The dialogue may not say: {doubtful} (support " in written
+    assert "### Evidence\n" in written and "\n## Transcript\n\nturn 1 **Customer:** My lamp broke" in written
+    with page.expect_download() as told:
+        page.click("#docx")
+    assert told.value.suggested_filename == "summaries.docx" and told.value.path().read_bytes()[:2] == b"PK"
     file = tmp_path / "chats.jsonl"
     turns = [{"speaker": turn.speaker, "text": turn.text} for turn in CHAT.turns]
     file.write_text(json.dumps({"id": "c-1", "turns": turns}) + "\n")
