@@ -126,6 +126,7 @@ class SummaryStatement:
         support: The probability, 0 to 1, that the dialogue says it; None where it could not be verified.
         turns: The places (from 0) of the turns that hold most of it, best first.
         flags: What the model-free checks find in it, each a short reason.
+        times: When each of the `turns` was said, as `shown_times` has it; empty where the dialogue has no times.
     """
 
     start: int
@@ -134,6 +135,7 @@ class SummaryStatement:
     support: float | None = None
     turns: tuple[int, ...] = ()
     flags: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
 
     def is_under(self, threshold: float | None) -> bool:
         """Whether it is doubtful: it has a support, and that is under the threshold."""

@@ -23,6 +23,7 @@ def test_the_document_is_whole(service):
     document = service.client.get("/openapi.json").json()
     assert {
         "/v1/summaries",
+        "/v1/documents",
         "/v1/batches",
         "/v1/chat/completions",
         "/v1/models",

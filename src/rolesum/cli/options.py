@@ -367,7 +367,8 @@ Context = Annotated[
         min=1,
         metavar="N",
         rich_help_panel=Panel.ENGINE,
-        help="For openai, llamacpp and vllm: context length in tokens, prompt and answer together.",
+        help="Lower the model's context length to N tokens, prompt and answer together. For openai without --model: "
+        "the context length.",
     ),
 ]
 VllmOptions = Annotated[

@@ -74,6 +74,24 @@ def serve(
             help="SQLite file that keeps batches. Default: in the user's data directory.",
         ),
     ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-days",
+            min=0.01,
+            metavar="N",
+            rich_help_panel=Panel.SERVER,
+            help="Delete a batch and its results N days after its end. Default: keep it until a client deletes it.",
+        ),
+    ] = None,
+    allow_private_webhooks: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private-webhooks",
+            rich_help_panel=Panel.SERVER,
+            help="Send webhooks also to private addresses and by http; needs ROLESUM_WEBHOOK_SECRET.",
+        ),
+    ] = False,
     log: Annotated[
         Path | None,
         typer.Option("--log", metavar="FILE", rich_help_panel=Panel.LOGGING, help="Log file. Default: standard error."),
@@ -200,4 +218,8 @@ def serve(
         max_turns=max_turns,
         max_new_tokens=max_new_tokens,
     )
-    run_server(ServerConfig(models, host, port, keys, tuple(cors_origin or ()), limits, store, log))
+    run_server(
+        ServerConfig(
+            models, host, port, keys, tuple(cors_origin or ()), limits, store, log, keep_days, allow_private_webhooks
+        )
+    )

@@ -74,7 +74,8 @@ class ModelArguments(SummaryArguments, total=False):
         api_key_env: openai: the environment variable that holds the API key.
         gguf: llamacpp: the GGUF file.
         concurrency: openai, llamacpp: the maximum number of concurrent prompts.
-        context: openai, llamacpp, vllm: the context length in tokens, prompt and answer together.
+        context: Lowers the model's context length in tokens, prompt and answer together; for openai without `model`,
+            it is the context length.
         vllm_options: vllm: arguments of vllm.LLM.
         device: transformers, llamacpp: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: transformers, vllm: "auto", "float32" or "bfloat16".

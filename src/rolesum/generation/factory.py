@@ -29,7 +29,6 @@ _OPTIONS = {
     "served_model": ("--served-model", ("openai",)),
     "api_key_env": ("--api-key-env", ("openai",)),
     "concurrency": ("--concurrency", ("openai", "llamacpp")),
-    "context": ("--context", ("openai", "llamacpp", "vllm")),
     "device": ("--device", ("transformers", "llamacpp")),
     "dtype": ("--dtype", ("transformers", "vllm")),
     "vllm_options": ("--vllm-option", ("vllm",)),
@@ -133,10 +132,14 @@ def open_engine(spec: EngineSpec) -> Engine:
 
 def _open_transformers(spec: EngineSpec) -> Engine:
     from rolesum.generation.decoding.linear import prepare_for_generation
+    from rolesum.generation.engines.prompt_encoder import check_context
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.loading import load_model
 
     loaded = load_model(spec.model, adapter=spec.adapter, device=spec.device, dtype=spec.dtype, attach=False)
+    if spec.context is not None:
+        check_context(spec.context, loaded)
+        loaded.max_length = spec.context
     prepare_for_generation(loaded)
     return TransformersEngine(loaded, _layout(spec, loaded))
 

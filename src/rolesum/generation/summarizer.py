@@ -20,7 +20,8 @@ from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Engine, OnText
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.live import LiveDialogue
-from rolesum.generation.long_dialogues.strategies import summarize
+from rolesum.generation.long_dialogues.runner import OnPart
+from rolesum.generation.long_dialogues.strategies import part_note, summarize
 from rolesum.generation.other_languages import other_language
 from rolesum.generation.rerank import Reranker, get_reranker
 from rolesum.generation.role_config import load_role_config
@@ -304,10 +305,11 @@ class Summarizer:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
         roles: Sequence[Sequence[str]] | None = None,
+        on_part: OnPart | None = None,
     ) -> list[list[RoleSummary]]:
         """The summaries of each dialogue, one for each of its `roles`, by default those of `roles_for`.
 
-        Raises as the function `summarize`, and ModelError.
+        `on_done`, `on_text` and `on_part` are called as by the function `summarize`. Raises as it does, and ModelError.
         """
         if model := self.engine.text_model:
             model.check_languages(list(dialogues))
@@ -330,6 +332,7 @@ class Summarizer:
             reranker=self._reranker(finder),
             follow_up=finder.follow_up if finder else None,
             on_done=on_done,
+            on_part=on_part,
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,
         )
         if finder:
@@ -450,4 +453,4 @@ def summarize_dialogues(dialogues: Sequence[Dialogue], config: SummarizerConfig)
     """Load the model and summarize, with a progress bar."""
     summarizer = Summarizer(config)
     with progress_bar("summarize", len(dialogues), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
-        return summarizer.summarize(dialogues, on_done=bar.advance)
+        return summarizer.summarize(dialogues, on_done=bar.advance, on_part=lambda *parts: bar.show(part_note(*parts)))

@@ -92,6 +92,11 @@ class PromptLayout:
         """Whether a role needs a speaker who plays it; overall, brief and sections concern all speakers."""
         return role not in WHOLE_DIALOGUE and not (self.sections and role in self.sections.sections)
 
+    def is_list(self, role: str) -> bool:
+        """Whether a role is a section that is a list, one item a line."""
+        entry = self.sections.sections.get(role) if self.sections else None
+        return entry is not None and entry.is_list
+
     def chat_format_for(self, dialogue: Dialogue) -> ChatFormat:
         return (self.chat_formats or {}).get(dialogue.language, self.chat_format)
 

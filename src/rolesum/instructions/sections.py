@@ -35,6 +35,9 @@ class SectionEntry(BaseModel):
     title: Wording = Field("", description="What an instruction calls it; its name, if left out.")
     definition: Wording = Field("", description="What belongs in it: a sentence that is added to the instruction.")
     aliases: tuple[str, ...] = Field((), description="Other names; of a role, also labels of speakers who play it.")
+    is_list: bool = Field(
+        False, description="Whether a section is a list, one item a line: those of a long dialogue's parts are merged."
+    )
 
 
 class SectionExample(BaseModel):

@@ -12,6 +12,8 @@ from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats.jsonl import to_json
+from rolesum.formats.shown_times import shown_times
+from rolesum.generation.summary_document import check_docx, document_bytes, make_document
 from rolesum.roles import default_roles
 from rolesum.server.chat_schemas import ChatRequest
 from rolesum.server.limits import Limits
@@ -29,6 +31,7 @@ from rolesum.server.schemas import (
     DialogueIn,
     DialogueOut,
     DialoguesOut,
+    DocumentRequest,
     GenerationParameters,
     InputOptions,
     ReadRequest,
@@ -84,6 +87,7 @@ class ParsedBatch:
     parameters: GenerationParameters
     lines: Sequence[tuple[str, str]]
     digest: str
+    webhook_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -186,13 +190,29 @@ def parse_reading(body: RequestBody, context: ParsingContext) -> str:
 
 
 def _dialogue_out(dialogue: Dialogue) -> DialogueOut:
+    shown = shown_times(dialogue) or ("",) * len(dialogue.turns)
     return DialogueOut(
         id=dialogue.id,
         language=dialogue.language,
-        turns=[TurnOut(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns],
+        turns=[
+            TurnOut(speaker=turn.speaker, text=turn.text, time=turn.time, shown_time=time)
+            for turn, time in zip(dialogue.turns, shown, strict=True)
+        ],
         roles=dict(dialogue.roles),
         suggested=list(default_roles(dialogue)),
     )
+
+
+def write_document(body: RequestBody, context: ParsingContext) -> tuple[bytes, str]:
+    """Write the document that the body of POST /v1/documents asks for; returns it with its format."""
+    request = body.parse(DocumentRequest, context.limits)
+    options = InputOptions()
+    _, (dialogue,) = parse_dialogues(options, context.limits, dialogues=[request.dialogue], aliases={}, max_dialogues=1)
+    if request.format == "docx":
+        check_docx()
+    summaries = [one.to_summary(dialogue.id) for one in request.summaries]
+    document = make_document(dialogue, summaries, [one.title for one in request.summaries])
+    return document_bytes([document], f".{request.format}"), request.format
 
 
 def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
@@ -212,8 +232,9 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
     )
     options = request.model_dump_json(include={"roles", "sections", "language", "options"})
     lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
-    digest = hashlib.sha256(strict_json.dumps([model, options, lines]).encode()).hexdigest()
-    return ParsedBatch(model, options, request.options, lines, digest)
+    content = [model, options, lines, *([request.webhook_url] if request.webhook_url else [])]
+    digest = hashlib.sha256(strict_json.dumps(content).encode()).hexdigest()
+    return ParsedBatch(model, options, request.options, lines, digest, request.webhook_url)
 
 
 def parse_chat(raw: bytes, context: ParsingContext) -> ParsedChat:

@@ -26,6 +26,7 @@ from rolesum.server.schemas import (
     DialogueIn,
     InputOptions,
     SummaryOptions,
+    TurnIn,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -208,9 +209,14 @@ def _source(
     records = []
     for number, dialogue in enumerate(dialogues, 1):
         identity = dialogue.id or (DEFAULT_ID if len(dialogues) == 1 else f"{DEFAULT_ID}-{number}")
-        record = {"id": identity, "turns": [turn.model_dump() for turn in dialogue.turns]}
+        record = {"id": identity, "turns": [_turn_record(turn) for turn in dialogue.turns]}
         records.append(strict_json.dumps(record | ({"roles": dialogue.roles} if dialogue.roles else {})))
     return Source("dialogues", "\n".join(records))
+
+
+def _turn_record(turn: TurnIn) -> dict[str, str]:
+    """A turn in rolesum's format, where a time is no empty text."""
+    return turn.model_dump(exclude=set() if turn.time.strip() else {"time"})
 
 
 def check_dialogue_size(dialogue: Dialogue, limits: Limits) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, create_model
 
+from rolesum.dialogue import Coverage, RoleSummary, SummaryStatement
 from rolesum.formats.options import REFUSE
 from rolesum.generation.engine import DECODING_OPTIONS, DEFAULT_MAX_NEW_TOKENS, Decoding
 
@@ -26,6 +27,7 @@ class TurnIn(RequestModel):
 
     speaker: Name
     text: str = Field(min_length=1, max_length=20_000, pattern=r"\S")
+    time: str = Field("", max_length=200, description="When it was said, as it is written. The model does not see it.")
 
 
 class DialogueIn(RequestModel):
@@ -205,6 +207,9 @@ class BatchRequest(SummaryOptions, InputOptions):
     )
 
     dialogues: list[DialogueIn] | None = Field(None, min_length=1, fail_fast=True)
+    webhook_url: str | None = Field(
+        None, max_length=2000, description="Address that is sent the state of the batch when it has ended, signed."
+    )
 
 
 class FlagOut(BaseModel):
@@ -221,13 +226,14 @@ class SentenceOut(BaseModel):
     """A sentence and the turns that hold most of its words, found without a model.
 
     `support` is the share of its n-grams that these turns contain: not how likely it is that the dialogue says it,
-    which is the `support` of a statement.
+    which is the `support` of a statement. `times` are those of its turns, empty where they are unknown.
     """
 
     start: int
     end: int
     text: str
     turns: list[int]
+    times: list[str] = []
     support: float
 
 
@@ -236,7 +242,8 @@ class StatementOut(BaseModel):
 
     `text` is what was verified; `start` and `end` are its place in the summary, in characters, or both where it stood
     if it was left out. `support` is the probability that the dialogue says it, null if it could not be verified.
-    `turns` (from 0) hold most of its words, best first; `flags` are what the checks find in it.
+    `turns` (from 0) hold most of its words, best first; `times` are theirs, empty where they are unknown. `flags` are
+    what the checks find in it.
     """
 
     text: str
@@ -244,6 +251,7 @@ class StatementOut(BaseModel):
     end: int
     support: float | None = Field(ge=0, le=1)
     turns: list[int]
+    times: list[str] = []
     flags: list[str]
 
 
@@ -266,7 +274,24 @@ class SummaryOut(BaseModel):
     statements: list[StatementOut] = []
     dropped: list[StatementOut] = []
     support_threshold: float | None = None
-    coverage: dict[str, Any] | None = None
+    coverage: Coverage | None = None
+
+    def to_summary(self, dialogue_id: str) -> RoleSummary:
+        """Return the summary as the library has it."""
+        statements, dropped = (
+            tuple(SummaryStatement(**one.model_dump()) for one in of) for of in (self.statements, self.dropped)
+        )
+        return RoleSummary(
+            dialogue_id,
+            self.role,
+            self.text,
+            self.tokens,
+            self.finish_reason,
+            statements=statements,
+            dropped=dropped,
+            support_threshold=self.support_threshold,
+            coverage=self.coverage,
+        )
 
 
 class SummariesOut(BaseModel):
@@ -357,10 +382,12 @@ class SessionOut(BaseModel):
 
 
 class TurnOut(BaseModel):
-    """One turn of a dialogue."""
+    """One turn of a dialogue. `time` is as the source writes it, `shown_time` shorter; both empty if it is unknown."""
 
     speaker: str
     text: str
+    time: str = ""
+    shown_time: str = ""
 
 
 class DialogueOut(BaseModel):
@@ -379,6 +406,14 @@ class DialoguesOut(BaseModel):
     format: str
     total: int
     dialogues: list[DialogueOut]
+
+
+class DocumentRequest(RequestModel):
+    """The body of POST /v1/documents: a dialogue with its summaries, as /v1/summaries returned them, to be written."""
+
+    dialogue: DialogueIn
+    summaries: list[SummaryOut] = Field(min_length=1, max_length=64, fail_fast=True)
+    format: Literal["md", "docx"] = Field("md", description="Markdown, or a Word document.")
 
 
 class BatchOut(BaseModel):

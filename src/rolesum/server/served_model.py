@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError, UsageError
+from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.role_config import RoleConfig
 from rolesum.generation.statement_notes import statement_record
@@ -143,14 +145,16 @@ class ServedModel:
             what = f"the model {self.name} supports {known}, not {_LANGUAGES.get(language, language)}"
             raise DataError(what, where, "use another model of /v1/models, or serve one that rolesum models lists")
 
-    def summarize(self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None) -> SummariesOut:
-        """Generate the summaries of a job. `on_text` receives them while they grow.
+    def summarize(
+        self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None, on_part: OnPart | None = None
+    ) -> SummariesOut:
+        """Generate the summaries of a job. `on_text` receives them while they grow, `on_part` how far it is read.
 
         Raises DataError for a dialogue that does not fit, RequestCanceled once the client is canceled.
         """
         started = time.monotonic()
         client.layout, client.kept = job.layout, job.kept
-        summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text)[0]
+        summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text, on_part=on_part)[0]
         return SummariesOut(
             id=job.dialogue.id,
             model=self.name,
@@ -178,6 +182,7 @@ class ServedModel:
     def _summary_out(self, job: SummaryJob, summary: RoleSummary) -> SummaryOut:
         sentences, flags = [], []
         if job.with_checks and summary.text:
+            times = shown_times(job.dialogue)
             checked = check_summary(job.dialogue, summary.role, summary.text)
             flags = [FlagOut(**asdict(flag) | {"turns": list(flag.turns)}) for flag in checked.flags]
             sentences = [
@@ -186,6 +191,7 @@ class ServedModel:
                     end=sentence.end,
                     text=summary.text[sentence.start : sentence.end],
                     turns=list(sentence.turns),
+                    times=list(times_of(sentence.turns, times)),
                     support=round(sentence.support, 4),
                 )
                 for sentence in checked.evidence
@@ -202,7 +208,7 @@ class ServedModel:
             statements=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.statements],
             dropped=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.dropped],
             support_threshold=summary.support_threshold,
-            coverage=asdict(summary.coverage) if summary.coverage else None,
+            coverage=summary.coverage,
         )
 
 

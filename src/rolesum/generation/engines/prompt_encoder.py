@@ -33,6 +33,13 @@ def sampling_seed(decoding: Decoding, prompt: Prompt, branch: int) -> int:
     return int.from_bytes(decoding.text_seed(prompt.dialogue.id, branch)[:4], "big") >> 1
 
 
+def check_context(context: int, model: "PromptModel") -> None:
+    """Raise UsageError for a context that is longer than the model's own."""
+    if context > model.max_length:
+        what = f"--context {context} is more than the {model.max_length} tokens of {model.name}"
+        raise UsageError(what, fix="lower it, or leave it out")
+
+
 class PromptEncoder:
     """Encodes prompts to the ids that the transformers engine would give to the same model, and decodes new ids."""
 
@@ -41,9 +48,8 @@ class PromptEncoder:
         if model.encoder_decoder_spec is not None:
             what = f"{model.name} is an encoder-decoder, which only the transformers engine runs"
             raise UsageError(what, fix="use --engine transformers")
-        if context is not None and context > model.max_length:
-            what = f"--context {context} is more than the {model.max_length} tokens of {model.name}"
-            raise UsageError(what, fix="lower it, or leave it out")
+        if context is not None:
+            check_context(context, model)
         self.model = model
         self.max_length = context or model.max_length
         self.stop_ids = stop_ids(model)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import OnText
+from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.roles import default_roles
 from rolesum.server.admission import AdmissionController
 from rolesum.server.openapi import error_responses, request_body
@@ -119,9 +120,10 @@ def _run_session_job(
     session: Session,
     client: EngineClient,
     on_text: OnText | None = None,
+    on_part: OnPart | None = None,
 ) -> SessionSummariesOut:
     """Run in a thread: generate the summaries, then free the memory that the keys of all sessions take too much."""
-    found = run_job(admission, model, job, client, on_text)
+    found = run_job(admission, model, job, client, on_text, on_part)
     admission.sessions.bound_memory()
     computed, reused = (job.kept.computed, job.kept.reused) if job.kept else (None, 0)
     return SessionSummariesOut(**found.model_dump(), session=session.id, computed_tokens=computed, reused_tokens=reused)

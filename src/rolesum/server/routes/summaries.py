@@ -10,17 +10,22 @@ from fastapi.responses import Response
 
 from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import OnText
+from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.server.admission import AdmissionController
 from rolesum.server.openapi import error_responses, event_stream, request_body
-from rolesum.server.parsed_requests import parse_reading, parse_summary
+from rolesum.server.parsed_requests import parse_reading, parse_summary, write_document
 from rolesum.server.request_body import read_body
-from rolesum.server.schemas import DialoguesOut, ReadRequest, SummariesOut, SummaryRequest
+from rolesum.server.schemas import DialoguesOut, DocumentRequest, ReadRequest, SummariesOut, SummaryRequest
 from rolesum.server.served_model import ServedModel, SummaryJob
 from rolesum.server.sse import Event, stream_events
 
 router = APIRouter(tags=["summaries"])
 
-SUMMARY_EVENTS = event_stream("text", "summary", "done", "error")
+DOCUMENT_TYPES = {
+    "md": "text/markdown; charset=utf-8",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+}
+SUMMARY_EVENTS = event_stream("progress", "text", "summary", "done", "error")
 
 
 @router.post(
@@ -32,7 +37,8 @@ SUMMARY_EVENTS = event_stream("text", "summary", "done", "error")
 async def summarize(request: Request) -> Any:
     """Summarize one dialogue for each of its roles.
 
-    With `stream`, the response consists of server-sent events: `text` {role, text} adds to a summary, `summary` is a
+    With `stream`, the response consists of server-sent events: `progress` {part, parts} says how many parts of a long
+    dialogue were read, `text` {role, text} adds to a summary, `summary` is a
     complete one, `done` the whole response, `error` a problem document.
     """
     admission: AdmissionController = request.app.state.admission
@@ -55,9 +61,10 @@ def run_job(
     job: SummaryJob,
     client: EngineClient,
     on_text: OnText | None = None,
+    on_part: OnPart | None = None,
 ) -> SummariesOut:
     """Generate the summaries of a job, in a thread, and count them in the metrics."""
-    summaries = model.summarize(job, client, on_text)
+    summaries = model.summarize(job, client, on_text, on_part)
     admission.metrics.count(summaries)
     return summaries
 
@@ -66,7 +73,7 @@ def stream_job(
     admission: AdmissionController,
     model: ServedModel,
     job: SummaryJob,
-    run: Callable[[EngineClient, OnText], SummariesOut],
+    run: Callable[..., SummariesOut],
     admitted: ExitStack,
     path: str,
 ) -> Response:
@@ -85,10 +92,28 @@ def stream_job(
         run,
         admitted,
         text_event=text_event,
+        part_event=lambda part, parts: ("progress", {"part": part, "parts": parts}),
         final_events=final_events,
         error_events=lambda document: [("error", document)],
         path=path,
     )
+
+
+@router.post(
+    "/v1/documents",
+    response_class=Response,
+    openapi_extra=request_body(DocumentRequest),
+    responses=error_responses(400, 401, 413, 415, 422, 429, 503)
+    | {200: {"content": {kind: {"schema": {"type": "string"}} for kind in DOCUMENT_TYPES.values()}}},
+)
+async def write_document_file(request: Request) -> Response:
+    """Write summaries as a document: each with its doubtful statements marked, evidence, and the transcript."""
+    admission: AdmissionController = request.app.state.admission
+    body = await read_body(request, admission.limits)
+    with admission.acquire(request.state.owner):
+        content, kind = await admission.parsers.parse(write_document, body, admission.parsing_context)
+    headers = {"Content-Disposition": f'attachment; filename="summaries.{kind}"'}
+    return Response(content, media_type=DOCUMENT_TYPES[kind], headers=headers)
 
 
 @router.post(
