@@ -9,18 +9,15 @@ from dataclasses import dataclass
 
 from rolesum import strict_json
 from rolesum.dialogue import Dialogue
-from rolesum.errors import UsageError, did_you_mean
+from rolesum.errors import did_you_mean
 from rolesum.formats.jsonl import to_json
 from rolesum.roles import default_roles
-from rolesum.server.chat_schemas import ChatRequest
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.request_parsing import (
     RequestBody,
-    check_length,
     load_preset,
     parse_dialogues,
-    parse_json,
     requested_roles,
 )
 from rolesum.server.schemas import (
@@ -28,14 +25,11 @@ from rolesum.server.schemas import (
     DialogueOut,
     DialoguesOut,
     GenerationParameters,
-    InputOptions,
     ReadRequest,
     SummaryOptions,
     SummaryRequest,
     TurnOut,
 )
-
-ALL_ROLES = "all"  # NAME:all answers with the summaries of all roles, each under its title
 
 
 @dataclass(frozen=True)
@@ -79,20 +73,6 @@ class ParsedBatch:
     parameters: GenerationParameters
     lines: Sequence[tuple[str, str]]
     digest: str
-
-
-@dataclass(frozen=True)
-class ParsedChat:
-    """The request of a chat client: the dialogue to summarize for `role`, or, without a role, the text to answer."""
-
-    model: str
-    name: str  # of the model, as the client sent it
-    role: str
-    parameters: GenerationParameters
-    stream: bool
-    with_usage: bool
-    dialogue: Dialogue | None = None
-    text: str = ""
 
 
 def parse_summary(body: RequestBody, context: ParsingContext) -> ParsedSummary:
@@ -157,37 +137,6 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
     return ParsedBatch(model, options, request.options, lines, digest)
 
 
-def parse_chat(raw: bytes, context: ParsingContext) -> ParsedChat:
-    """Parse the body of POST /v1/chat/completions."""
-    chat = parse_json(raw, ChatRequest, context.limits)
-    model, role = find_model_and_role(context.roles, chat.model)
-    with_usage = bool(chat.stream_options and chat.stream_options.include_usage)
-    text, dialogue = "", None
-    if role:
-        transcript = next((message.text for message in reversed(chat.messages) if message.role == "user"), "")
-        if not transcript.strip():
-            raise UsageError("the last user message has no text", "messages", "send the transcript in it")
-        options, aliases = InputOptions(text=transcript), context.aliases_with(model, None)
-        _, (dialogue,) = parse_dialogues(options, context.limits, aliases=aliases, max_dialogues=1, text_key="messages")
-    else:
-        text = _joined_messages(chat, model, context.limits)
-    parameters = chat.parameters(context.limits.max_new_tokens)
-    return ParsedChat(model, chat.model, role, parameters, bool(chat.stream), with_usage, dialogue, text)
-
-
-def _joined_messages(chat: ChatRequest, model: str, limits: Limits) -> str:
-    """The messages as the one message that a model was trained to read."""
-    text = "\n\n".join(message.text for message in chat.messages if message.text.strip())
-    if not text.strip():
-        raise UsageError("the messages are empty", "messages", "send a message with text")
-    if any(message.role in ("assistant", "tool", "function") for message in chat.messages):
-        what = f"{model} reads one message, and there is an earlier answer among the messages"
-        fix = f"send the text to read only, or use {model}:ROLE, which reads the last user message"
-        raise UsageError(what, "messages", fix)
-    check_length(len(text), limits, "messages")
-    return text
-
-
 def find_model(names: Collection[str], name: str | None) -> str:
     """Return the model with this name, or the first one for None. Raises HTTPProblem 404."""
     if name is None:
@@ -195,21 +144,3 @@ def find_model(names: Collection[str], name: str | None) -> str:
     if name not in names:
         raise HTTPProblem(404, f'no model "{name}"', where="model", fix=did_you_mean(name, names))
     return name
-
-
-def find_model_and_role(roles: Mapping[str, Sequence[str]], name: str) -> tuple[str, str]:
-    """Return the model and the role of NAME or NAME:ROLE; the role is empty for NAME. Raises HTTPProblem 404."""
-    if name in roles:
-        return name, ""
-    base, colon, role = name.rpartition(":")
-    if not colon or base not in roles:
-        return find_model(roles, name), ""  # raises
-    names = names_by_role(base, roles[base])
-    if f"{base}:{role}" not in names:
-        raise HTTPProblem(404, f'{base} has no role "{role}"', where="model", fix=f"one of {', '.join(names)}")
-    return base, role
-
-
-def names_by_role(model: str, roles: Sequence[str]) -> list[str]:
-    """Return the names under which a model's roles can be asked for in OpenAI's API."""
-    return [f"{model}:{role}" for role in (*roles, ALL_ROLES)]

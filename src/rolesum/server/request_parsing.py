@@ -116,7 +116,8 @@ def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
     """What is wrong with a value, with the keys that this request knows at its place."""
     *path, key = detail["loc"] or ("",)
     if not path and key in getattr(model, "unsupported_keys", ()) and detail["type"] == "extra_forbidden":
-        return Problem(f"{key} is not supported", str(key), "leave it out: a summary cannot be made with it")
+        reason = getattr(model, "reason", lambda _: "")(key)
+        return Problem(f"{key} is not supported: {reason}", str(key), "leave it out")
     return Problem.from_pydantic(detail, fix="see /openapi.json", known=keys_at(model, path))
 
 

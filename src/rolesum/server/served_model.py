@@ -10,6 +10,7 @@ from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError, UsageError
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
+from rolesum.generation.engines.collector import REPLACEMENT_CHARACTER
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.role_config import RoleConfig
@@ -77,6 +78,13 @@ class ServedModel:
         return tuple(roles) if roles is not None else DEFAULT_ROLES
 
     @property
+    def context(self) -> int | None:
+        """The tokens that the model takes, prompt and answer together; None for an endpoint that does not say."""
+        text_model, endpoint = self.engine.engine.text_model, getattr(self.engine.engine, "context", None)
+        lengths = (self.spec.context, endpoint, text_model.max_length if text_model else None)
+        return min((one for one in lengths if one is not None), default=None)
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """The languages that the model reads."""
         text_model = self.engine.engine.text_model
@@ -141,8 +149,7 @@ class ServedModel:
         Raises DataError for a dialogue that does not fit, RequestCanceled once the client is canceled.
         """
         started = time.monotonic()
-        client.layout = job.layout
-        summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text)[0]
+        summaries = self.generate(job, client, on_text)
         return SummariesOut(
             id=job.dialogue.id,
             model=self.name,
@@ -151,6 +158,33 @@ class ServedModel:
             summaries=[self._summary_out(job, summary) for summary in summaries],
             seconds=round(time.monotonic() - started, 3),
         )
+
+    def generate(self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None) -> list[RoleSummary]:
+        """Generate the summaries of a job as `summarize`, without what the checks find."""
+        client.layout = job.layout
+        return Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text)[0]
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return what each token adds to the text of all; of a character in several tokens, the last one adds it."""
+        text_model = self.engine.engine.text_model
+        assert text_model is not None  # an engine that gives tokens has a tokenizer
+        found, text = list[str](), ""
+        with self.engine.tokenizer_lock:
+            for end in range(1, len(ids) + 1):
+                longer = str(text_model.tokenizer.decode(ids[:end], skip_special_tokens=True)).lstrip()
+                is_open = longer.endswith(REPLACEMENT_CHARACTER) and end < len(ids)
+                is_whole = longer.startswith(text) and not is_open
+                found.append(longer[len(text) :] if is_whole else "")
+                text = longer if is_whole else text
+        return found
+
+    def count_text_tokens(self, text: str) -> int:
+        """Count the tokens of a generated text; 0 for an endpoint, whose tokenizer is not known."""
+        text_model = self.engine.engine.text_model
+        if text_model is None:
+            return 0
+        with self.engine.tokenizer_lock:
+            return len(text_model.tokenizer.encode(text, add_special_tokens=False))
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Count the tokens of a prompt, its dialogue once; 0 for an endpoint, whose tokenizer is not known."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rolesum.console import log
 from rolesum.counts import counted
-from rolesum.errors import DataError, ModelError, Problem, ResourceError, UsageError, did_you_mean
+from rolesum.errors import DataError, LengthError, ModelError, Problem, ResourceError, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText, check_decoding
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.generation.engines.endpoint_context import ContextWindow, find_context, least_tokens
@@ -145,7 +145,7 @@ class OpenAIEngine(Engine):
             if not self.fits(prompt, decoding.max_new_tokens)
         ]
         if problems:
-            raise DataError(problems)
+            raise LengthError(problems)
         return [
             TokenRequest(index, branch, prompt, (), sampling_seed(decoding, prompt, branch))
             for index, prompt in enumerate(prompts)
@@ -215,7 +215,7 @@ class OpenAIEngine(Engine):
             answer = self._complete(one, decoding, update if streams else None)
         except RequestRejected as error:
             if _TOO_LONG.search(str(error)):
-                raise DataError(f"the endpoint says: {error}", one.prompt.dialogue.location, TOO_LONG_FIX) from None
+                raise LengthError(f"the endpoint says: {error}", one.prompt.dialogue.location, TOO_LONG_FIX) from None
             if self.prompt_encoder and _NO_TOKEN.search(str(error)):
                 raise self._other_tokens(self.prompt_encoder) from None
             raise UsageError(f"the endpoint refuses: {error}", self.client.url, "leave that option out") from None
@@ -281,16 +281,16 @@ class OpenAIEngine(Engine):
         return make_generation(text, answer.tokens, stopped, answer.logprobs if has_all else None, seconds)
 
     def _check_whole_was_read(self, one: TokenRequest, answer: _Answer) -> None:
-        """Raise DataError where the server dropped a part of the prompt, as far as its own figures show that."""
+        """Raise LengthError where the server dropped a part of the prompt, as far as its own figures show that."""
         where, read, limit = one.prompt.dialogue.location, answer.prompt_tokens, self._reported_context
         least = len(one.ids) if self.prompt_encoder else least_tokens(chat_message(one.prompt, one.branch))
         if read and read + answer.cached_tokens < least:
             length = counted(least, "token") if self.prompt_encoder else f"at least {counted(least, 'token')}"
             what = f"the endpoint has dropped a part of the dialogue: it read {read} of {length}"
-            raise DataError(what, where, _CUT_FIX)
+            raise LengthError(what, where, _CUT_FIX)
         if read and limit and read + answer.tokens > limit:
             what = f"the endpoint has dropped a part of the dialogue: it does not fit a context of {limit} tokens"
-            raise DataError(what, where, _CUT_FIX)
+            raise LengthError(what, where, _CUT_FIX)
         if not read and self.context is None and least >= SMALLEST_CONTEXT and self._says_what_is_unknown:
             self._says_what_is_unknown = False
             log(
