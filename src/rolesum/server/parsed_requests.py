@@ -16,9 +16,9 @@ from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.request_parsing import (
     RequestBody,
-    load_preset,
     parse_dialogues,
     requested_roles,
+    requested_sections,
 )
 from rolesum.server.schemas import (
     BatchRequest,
@@ -26,6 +26,7 @@ from rolesum.server.schemas import (
     DialoguesOut,
     GenerationParameters,
     ReadRequest,
+    SectionIn,
     SummaryOptions,
     SummaryRequest,
     TurnOut,
@@ -48,10 +49,10 @@ class ParsingContext:
         """Return the name of the model that a request means. Raises HTTPProblem 404."""
         return find_model(self.aliases, name)
 
-    def aliases_with(self, model: str, sections: str | None) -> Mapping[str, Sequence[str]]:
-        """Return the custom roles of a model and of a preset of sections. Raises UsageError for an unknown preset."""
-        preset = load_preset(sections)
-        return {**self.aliases[model], **(preset.aliases if preset else {})}
+    def aliases_with(self, model: str, sections: str | Mapping[str, SectionIn] | None) -> Mapping[str, Sequence[str]]:
+        """Return the custom roles of a model and of sections. Raises UsageError for an unknown preset."""
+        chosen = requested_sections(sections)
+        return {**self.aliases[model], **(chosen.aliases if chosen else {})}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
         aliases=aliases,
         max_dialogues=limits.max_batch_dialogues,
     )
-    options = request.model_dump_json(include={"roles", "sections", "language", "options"})
+    options = request.model_dump_json(include={"roles", "sections", "ask", "language", "options"})
     lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
     digest = hashlib.sha256(strict_json.dumps([model, options, lines]).encode()).hexdigest()
     return ParsedBatch(model, options, request.options, lines, digest)

@@ -23,7 +23,7 @@ from rolesum.models.adapter_metadata import verify_threshold
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
-from rolesum.server.request_parsing import load_preset, requested_roles
+from rolesum.server.request_parsing import requested_instructions, requested_roles, requested_sections
 from rolesum.server.schemas import (
     FlagOut,
     GenerationParameters,
@@ -96,11 +96,14 @@ class ServedModel:
 
     def create_job(self, dialogue: Dialogue, options: SummaryOptions, limits: Limits) -> SummaryJob:
         """Check a request. Raises UsageError, DataError or HTTPProblem for what this model cannot do."""
-        sections = load_preset(options.sections)
-        layout = replace(
-            self.layout, language=options.language or self.layout.language, sections=sections or self.layout.sections
-        )
+        sections = requested_sections(options.sections)
         aliases = self.aliases(sections)
+        layout = replace(
+            self.layout,
+            language=options.language or self.layout.language,
+            sections=sections or self.layout.sections,
+            asked=requested_instructions(options, aliases, limits) or None,
+        )
         config = replace(
             self.create_config(options.options, limits),
             roles=requested_roles(options, aliases, limits),
