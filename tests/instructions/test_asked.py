@@ -21,7 +21,7 @@ OWN = "List what {the customer} complains about."
 def test_a_roles_name_replaces_its_instruction_and_any_other_is_a_section():
     found = asked_instructions({"customer": "A", " complaints ": " B "}, {})
     assert found == {"user": AskedInstruction("A"), "complaints": AskedInstruction("B", is_section=True)}
-    layout = PromptLayout(ChatFormat(), asked={"user": AskedInstruction(OWN), "complaints": AskedInstruction("B", True)})
+    layout = PromptLayout(ChatFormat(), asked={**found, "user": AskedInstruction(OWN)})
     assert [layout.branch(CHAT, role)[0].text for role in ("user", "complaints")] == [OWN, "B"]
     assert layout.branch(CHAT, "overall") == PromptLayout(ChatFormat()).branch(CHAT, "overall")
     assert layout.needs_speaker("user") and not layout.needs_speaker("complaints")
