@@ -148,7 +148,8 @@ class RoleSummary:
 
     `coverage` is None if the model read the whole dialogue at once. `statements` are those of the text, in their order,
     and `dropped` those that were left out of it; a statement whose support is under `support_threshold` is doubtful.
-    The threshold is None where nothing was verified.
+    The threshold is None where nothing was verified. `token_logprobs` are the tokens as they were generated, each with
+    its log-probability, from engines that give them.
     """
 
     dialogue_id: str
@@ -163,6 +164,7 @@ class RoleSummary:
     statements: tuple[SummaryStatement, ...] = ()
     dropped: tuple[SummaryStatement, ...] = ()
     support_threshold: float | None = None
+    token_logprobs: tuple[tuple[int, float], ...] = field(default=(), repr=False)
 
     @property
     def doubtful(self) -> tuple[SummaryStatement, ...]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from rolesum.cli.help import Panel
-from rolesum.cli.option_values import read_options, vllm_options
+from rolesum.cli.option_values import ask_map, read_options, vllm_options
 from rolesum.cli.options import (
     Adapter,
     ApiKeyEnv,
+    Ask,
     Choose,
     Columns,
     Concurrency,
@@ -150,7 +151,7 @@ class GenerationOptions(EngineOptions):
 
         config = SummarizerConfig(self.engine_spec(engine), aliases=self.role_config.aliases)
         return config.with_arguments(
-            roles=self.role_names,
+            roles=self.roles,
             **asdict(self.decoding),
             long_dialogues=self.long_dialogues or self.role_config.long_dialogues or long_dialogues,
             samples=self.samples,
@@ -163,14 +164,15 @@ class GenerationOptions(EngineOptions):
 
 @dataclass(frozen=True)
 class SummarizeOptions(GenerationOptions):
-    """Generation options, and what is masked before the model sees a dialogue."""
+    """Generation options, instructions of one's own, and what is masked before the model sees a dialogue."""
 
+    ask: Ask = None
     redact: Redact = False
     redact_name: RedactNames = None
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
-        names = self.redact_name or ()
-        return super().summarizer_config(engine, long_dialogues, redact=self.redact, redact_names=names, **more)
+        own = {"ask": ask_map(self.ask), "redact": self.redact, "redact_names": self.redact_name or ()}
+        return super().summarizer_config(engine, long_dialogues, **own, **more)
 
 
 def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

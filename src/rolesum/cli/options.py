@@ -230,6 +230,15 @@ Sections = Annotated[
         help="Custom sections and roles: a preset, such as meeting-recap, or a YAML file.",
     ),
 ]
+Ask = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ask",
+        metavar="NAME=TEXT",
+        rich_help_panel=Panel.ROLES,
+        help="An instruction of your own, for a role or a new name; repeatable. Without --roles, these are written.",
+    ),
+]
 RecipeRoles = Annotated[
     str | None,
     typer.Option(

@@ -21,6 +21,8 @@ class SummaryArguments(TypedDict, total=False):
         roles: The roles to summarize for, by any of their names: ["user", "agent"], or "user,agent". By default each
             dialogue's own roles among those that the adapter was trained for.
         sections: A preset of sections, or a YAML file of sections and roles of your own.
+        ask: Instructions of your own, by name: {"complaints": "List what the customer complains about."}. A role's name
+            replaces its instruction, any other is a section. Without `roles`, these are what is written.
         language: The language of the instructions, "en" or "zh"; by default the dialogue's.
         max_new_tokens: The maximum length of a summary in tokens; 128 by default.
         min_new_tokens: The minimum length in tokens.
@@ -43,6 +45,7 @@ class SummaryArguments(TypedDict, total=False):
 
     roles: str | Sequence[str] | None
     sections: str | Path | None
+    ask: Mapping[str, str] | None
     language: str | None
     max_new_tokens: int
     min_new_tokens: int

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rolesum.errors import DataError, Problem, UsageError
+from rolesum.errors import DataError, LengthError, Problem, UsageError
 from rolesum.generation.engine import Decoding, Engine, FollowUpEngine, Generation, MakeFollowUp, OnText
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.instructions import Prompt
@@ -215,17 +215,17 @@ class AsyncEngine:
         self.engine.close()
 
     def submit(self, request: _Request) -> None:
-        """Queue a request. Raises DataError for prompts that do not fit, RequestCanceled after `close`."""
+        """Queue a request. Raises LengthError for prompts that do not fit, RequestCanceled after `close`."""
         if isinstance(self.engine, ContinuousBatchingEngine):
             problems, scheduled = list[Problem](), []
             for place, prompt in enumerate(request.prompts):
                 try:
                     with self.tokenizer_lock:
                         scheduled.append(self._make_request(self.engine, request, place, prompt))
-                except DataError as error:
+                except LengthError as error:
                     problems += error.problems
             if problems:
-                raise DataError(problems)
+                raise LengthError(problems)
             request.scheduled = scheduled
         with self._wake:
             if self._closing or not self.alive:

@@ -1,7 +1,7 @@
 """Opens engines: EngineSpec holds the options of an engine, and makes it in this process or in another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,6 +10,7 @@ from rolesum.errors import ModelError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Engine
 from rolesum.generation.engines.openai_client import API_KEY_VARIABLE, OpenAIClient, check_endpoint_url
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout
+from rolesum.instructions.asked import AskedInstruction
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
 from rolesum.models.adapter_metadata import adapter_directory
@@ -62,6 +63,7 @@ class EngineSpec:
     definitions: Mapping[str, str] | None = None
     instructions: InstructionSet | None = None
     sections: SectionSet | None = None
+    asked: Mapping[str, AskedInstruction] | None = None
     device: str = "auto"
     dtype: str = "auto"
     vllm_options: Mapping[str, Any] | None = None
@@ -153,6 +155,7 @@ def _open_openai(spec: EngineSpec) -> Engine:
     concurrency = spec.concurrency or CONCURRENCY
     if spec.model is None and spec.adapter is None:
         layout = PromptLayout(ChatFormat(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
+        layout = replace(layout, asked=spec.asked)
         return OpenAIEngine(
             client, layout, served_model=spec.served_model, concurrency=concurrency, context=spec.context
         )
@@ -179,4 +182,5 @@ def _prompt_model(spec: EngineSpec) -> "PromptModel":
 
 
 def _layout(spec: EngineSpec, model: "PromptModel") -> PromptLayout:
-    return model.layout(spec.language, spec.instructions, spec.definitions, spec.sections)
+    layout = model.layout(spec.language, spec.instructions, spec.definitions, spec.sections)
+    return replace(layout, asked=spec.asked)

@@ -12,6 +12,7 @@ from rolesum.generation.long_dialogues.strategies import check_samples, check_st
 from rolesum.generation.rerank import get_reranker
 from rolesum.generation.support import can_verify, check_verify_options, choose_mode
 from rolesum.instructions import load_sections
+from rolesum.instructions.asked import asked_instructions
 from rolesum.roles import RoleAliases, role_names
 
 # Arguments that are fields of the configuration under the same name, or of its Decoding.
@@ -70,7 +71,7 @@ class SummarizerConfig:
     @property
     def layout_changes(self) -> dict[str, Any]:
         """The fields of a PromptLayout that the configuration sets."""
-        set_here = {"language": self.spec.language, "sections": self.spec.sections}
+        set_here = {"language": self.spec.language, "sections": self.spec.sections, "asked": self.spec.asked}
         return {name: value for name, value in set_here.items() if value is not None}
 
     def with_arguments(self, **arguments: Unpack[SummaryArguments]) -> "SummarizerConfig":
@@ -82,6 +83,10 @@ class SummarizerConfig:
         if given.get("sections") is not None:
             sections = load_sections(str(given["sections"]))
             spec, aliases = replace(spec, sections=sections), {**aliases, **sections.aliases}
+        if given.get("ask"):
+            asked = asked_instructions(given["ask"], aliases)
+            aliases = {**aliases, **{name: () for name, one in asked.items() if one.is_section}}
+            spec, given = replace(spec, asked=asked), {**given, "roles": given.get("roles") or tuple(asked)}
         if "language" in given:
             spec = replace(spec, language=given["language"])
         if "roles" in given:

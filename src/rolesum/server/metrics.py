@@ -43,8 +43,8 @@ class Metrics:
 
     def count(self, summaries: SummariesOut) -> None:
         """Count the summaries of one dialogue."""
-        self.summaries.labels(summaries.model).inc(len(summaries.summaries))
-        self.tokens.labels(summaries.model).inc(sum(summary.tokens for summary in summaries.summaries))
+        number = len(summaries.summaries)
+        self.count_summaries(summaries.model, number, sum(summary.tokens for summary in summaries.summaries))
         for summary in summaries.summaries:
             for flag in summary.flags:
                 self.flags.labels(flag.check).inc()
@@ -52,6 +52,11 @@ class Metrics:
                 self.statements.labels(_verdict(one.support, summary.support_threshold)).inc()
             for _ in summary.dropped:
                 self.statements.labels("dropped").inc()
+
+    def count_summaries(self, model: str, number: int, tokens: int) -> None:
+        """Count summaries and their tokens."""
+        self.summaries.labels(model).inc(number)
+        self.tokens.labels(model).inc(tokens)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

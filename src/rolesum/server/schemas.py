@@ -86,6 +86,16 @@ class GenerationParameters(_DecodingFields):
         return Decoding(**{**values, "max_new_tokens": max_new_tokens})
 
 
+Instruction = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+class SectionIn(RequestModel):
+    """A section that a request defines: what the whole dialogue says about one topic."""
+
+    title: str = Field("", max_length=200, description="What the instruction calls it. Default: its name.")
+    definition: str = Field("", max_length=2000, description="What belongs in it; added to the instruction.")
+
+
 class SummaryOptions(RequestModel):
     """Which summaries to generate, of one dialogue or of many."""
 
@@ -94,9 +104,16 @@ class SummaryOptions(RequestModel):
         None,
         min_length=1,
         fail_fast=True,
-        description="overall, user, agent, or names of `sections`. Default: all roles that have a speaker.",
+        description="overall, user, agent, or names of `sections` or `ask`. Default: all roles that have a speaker.",
     )
-    sections: Name | None = Field(None, description="A preset of sections, listed by /v1/info.")
+    sections: Name | dict[Name, SectionIn] | None = Field(
+        None, description='A preset of /v1/info, or sections: {"complaints": {"definition": "What went wrong."}}.'
+    )
+    ask: dict[Name, Instruction] | None = Field(
+        None,
+        description='Instructions, by the name of a role or a new one: {"complaints": "List the complaints."}. Without '
+        "`roles`, these are written.",
+    )
     language: Literal["en", "zh"] | None = Field(
         None, description="Language of the instructions. Default: the dialogue's."
     )
@@ -195,7 +212,7 @@ class SessionSummaryRequest(RequestModel):
 class ReadRequest(DialogueInput):
     """The body of POST /v1/dialogues: a text to read without summarizing it."""
 
-    sections: Name | None = Field(None, description="A preset of sections whose names may be roles.")
+    sections: Name | dict[Name, SectionIn] | None = Field(None, description="Sections whose names may be roles.")
     limit: int = Field(100, ge=1, le=1000, description="Dialogues to return.")
 
 

@@ -12,6 +12,7 @@ from rolesum.errors import DataError, UsageError
 from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
+from rolesum.generation.engines.collector import REPLACEMENT_CHARACTER
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.generation.long_dialogues.strategies import check_roles
@@ -25,7 +26,7 @@ from rolesum.models.adapter_metadata import verify_threshold
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
-from rolesum.server.request_parsing import load_preset, requested_roles
+from rolesum.server.request_parsing import requested_instructions, requested_roles, requested_sections
 from rolesum.server.schemas import (
     FlagOut,
     GenerationParameters,
@@ -87,6 +88,13 @@ class ServedModel:
         return tuple(roles) if roles is not None else DEFAULT_ROLES
 
     @property
+    def context(self) -> int | None:
+        """The tokens that the model takes, prompt and answer together; None for an endpoint that does not say."""
+        text_model, endpoint = self.engine.engine.text_model, getattr(self.engine.engine, "context", None)
+        lengths = (self.spec.context, endpoint, text_model.max_length if text_model else None)
+        return min((one for one in lengths if one is not None), default=None)
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """The languages that the model reads."""
         text_model = self.engine.engine.text_model
@@ -98,11 +106,14 @@ class ServedModel:
 
     def create_job(self, dialogue: Dialogue, options: SummaryOptions, limits: Limits) -> SummaryJob:
         """Check a request. Raises UsageError, DataError or HTTPProblem for what this model cannot do."""
-        sections = load_preset(options.sections)
-        layout = replace(
-            self.layout, language=options.language or self.layout.language, sections=sections or self.layout.sections
-        )
+        sections = requested_sections(options.sections)
         aliases = self.aliases(sections)
+        layout = replace(
+            self.layout,
+            language=options.language or self.layout.language,
+            sections=sections or self.layout.sections,
+            asked=requested_instructions(options, aliases, limits) or None,
+        )
         config = replace(
             self.create_config(options.options, limits),
             roles=requested_roles(options, aliases, limits),
@@ -153,8 +164,7 @@ class ServedModel:
         Raises DataError for a dialogue that does not fit, RequestCanceled once the client is canceled.
         """
         started = time.monotonic()
-        client.layout, client.kept = job.layout, job.kept
-        summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text, on_part=on_part)[0]
+        summaries = self.generate(job, client, on_text, on_part)
         return SummariesOut(
             id=job.dialogue.id,
             model=self.name,
@@ -163,6 +173,35 @@ class ServedModel:
             summaries=[self._summary_out(job, summary) for summary in summaries],
             seconds=round(time.monotonic() - started, 3),
         )
+
+    def generate(
+        self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None, on_part: OnPart | None = None
+    ) -> list[RoleSummary]:
+        """Generate the summaries of a job as `summarize`, without what the checks find."""
+        client.layout, client.kept = job.layout, job.kept
+        return Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text, on_part=on_part)[0]
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return what each token adds to the text of all; of a character in several tokens, the last one adds it."""
+        text_model = self.engine.engine.text_model
+        assert text_model is not None  # an engine that gives tokens has a tokenizer
+        found, text = list[str](), ""
+        with self.engine.tokenizer_lock:
+            for end in range(1, len(ids) + 1):
+                longer = str(text_model.tokenizer.decode(ids[:end], skip_special_tokens=True)).lstrip()
+                is_open = longer.endswith(REPLACEMENT_CHARACTER) and end < len(ids)
+                is_whole = longer.startswith(text) and not is_open
+                found.append(longer[len(text) :] if is_whole else "")
+                text = longer if is_whole else text
+        return found
+
+    def count_text_tokens(self, text: str) -> int:
+        """Count the tokens of a generated text; 0 for an endpoint, whose tokenizer is not known."""
+        text_model = self.engine.engine.text_model
+        if text_model is None:
+            return 0
+        with self.engine.tokenizer_lock:
+            return len(text_model.tokenizer.encode(text, add_special_tokens=False))
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Count the tokens of a prompt, its dialogue once; 0 for an endpoint, whose tokenizer is not known."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
@@ -55,14 +55,16 @@ def stream_events(
     error_events: Callable[[dict[str, Any]], list[Event]],
     path: str,
     part_event: Callable[[int, int], Event] | None = None,
+    first_events: Sequence[Event] = (),
 ) -> EventStream:
     """Run `work` and send events: one per addition to a text, then those of its result or of its problem document.
 
     `work` is called with the client and an OnText; with a `part_event`, which takes the numbers of parts that were read
     and of all, also with an OnPart as `on_part`. `text_event` takes the index of the role and the added text.
     `admission` holds the request's place in the controller; the response releases it. `path` is that of the request.
+    `first_events` are sent before any text.
     """
-    events = _events(controller, model, work, text_event, final_events, error_events, path, part_event)
+    events = _events(controller, model, work, text_event, final_events, error_events, path, part_event, first_events)
     return EventStream(events, admission, controller.limits.timeout + DELIVERY_SECONDS)
 
 
@@ -75,6 +77,7 @@ async def _events(
     error_events: Callable[[dict[str, Any]], list[Event]],
     path: str,
     part_event: Callable[[int, int], Event] | None,
+    first_events: Sequence[Event],
 ) -> AsyncIterator[bytes]:
     started, is_first = time.monotonic(), True
     client = model.engine.client()
@@ -110,6 +113,8 @@ async def _events(
 
     task = asyncio.create_task(run())
     try:
+        for name, data in first_events:
+            yield _format(name, data)
         while True:
             try:
                 events = await asyncio.wait_for(queue.get(), KEEP_ALIVE_SECONDS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rolesum.counts import counted
-from rolesum.errors import DataError, Problem, UsageError
+from rolesum.errors import LengthError, Problem, UsageError
 from rolesum.generation.engine import Decoding, Generation
 from rolesum.instructions import Prompt
 
@@ -55,7 +55,7 @@ class PromptEncoder:
         self.stop_ids = stop_ids(model)
 
     def requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
-        """One request for each branch of each prompt, in order. Raises DataError with all prompts that do not fit."""
+        """One request for each branch of each prompt, in order. Raises LengthError with all that do not fit."""
         found, problems = list[TokenRequest](), list[Problem]()
         for index, prompt in enumerate(prompts):
             rows = self._rows(prompt)
@@ -69,7 +69,7 @@ class PromptEncoder:
                 for branch, ids in enumerate(rows)
             ]
         if problems:
-            raise DataError(problems)
+            raise LengthError(problems)
         return found
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
@@ -101,8 +101,18 @@ def stop_ids(model: "PromptModel") -> tuple[int, ...]:
 
 
 def make_generation(
-    text: str, tokens: int, stopped: bool, logprobs: Sequence[float] | None, seconds: float
+    text: str,
+    tokens: int,
+    stopped: bool,
+    logprobs: Sequence[float] | None,
+    seconds: float,
+    ids: Sequence[int] = (),
 ) -> Generation:
-    """A Generation, without log-probabilities where some of its tokens have none."""
+    """A Generation, without log-probabilities where some of its tokens have none.
+
+    `ids` are the tokens, of which the last one is the end where the model `stopped`.
+    """
     mean, lowest = (sum(logprobs) / len(logprobs), min(logprobs)) if logprobs else (None, None)
-    return Generation(text, tokens, "stop" if stopped else "length", mean, lowest, seconds)
+    pairs = tuple(zip(ids, logprobs or (), strict=False))
+    kept = pairs[:-1] if stopped else pairs
+    return Generation(text, tokens, "stop" if stopped else "length", mean, lowest, seconds, kept)

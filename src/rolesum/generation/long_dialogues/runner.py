@@ -194,4 +194,4 @@ class LongDialogueRunner:
 def role_summary(dialogue: Dialogue, role: str, one: Generation, coverage: Coverage | None = None) -> RoleSummary:
     """A generated text as the summary of a role."""
     statistics = (one.tokens, one.finish_reason, one.mean_logprob, one.lowest_logprob, one.seconds)
-    return RoleSummary(dialogue.id, role, one.text, *statistics, coverage)
+    return RoleSummary(dialogue.id, role, one.text, *statistics, coverage, token_logprobs=one.token_logprobs)

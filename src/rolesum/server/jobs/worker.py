@@ -13,7 +13,7 @@ from rolesum.server.admission import AdmissionController
 from rolesum.server.jobs.store import BatchItem, BatchStore
 from rolesum.server.jobs.upkeep import BatchUpkeep
 from rolesum.server.problems import HTTPProblem, document_of_error, document_of_http_problem
-from rolesum.server.request_parsing import load_preset, read_source
+from rolesum.server.request_parsing import read_source, requested_sections
 from rolesum.server.schemas import InputOptions, SummariesOut, SummaryOptions
 
 log = logging.getLogger("rolesum.server")
@@ -136,7 +136,7 @@ class BatchWorker:
     def _summarize(self, item: BatchItem, client: EngineClient) -> SummariesOut:
         model, limits = self.admission.model(item.model), self.admission.limits
         options = SummaryOptions.model_validate_json(item.options)
-        aliases = model.aliases(load_preset(options.sections))
+        aliases = model.aliases(requested_sections(options.sections))
         source, input_options = Source(item.batch, item.dialogue), InputOptions(format=jsonl.FORMAT.name)
         _, (dialogue,) = read_source(source, input_options, limits, aliases=aliases, max_dialogues=1)
         return model.summarize(model.create_job(dialogue, options, limits), client)
