@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 # Extras whose code has tests; vLLM needs a GPU.
-EXTRAS := fields,llamacpp,llamafactory,moverscore,openai,parquet,qlora,ray,server,zstd
+EXTRAS := docx,fields,llamacpp,llamafactory,moverscore,openai,parquet,qlora,ray,server,zstd
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Three workers, each on one thread: most tests train models of a few thousand weights, and some wait for processes
 # that they started, so that two cores have work for three. A worker

@@ -32,6 +32,13 @@ def test_byte_progress_shows_bytes_rate_and_time_left(monkeypatch, capsys):
     assert said == ["model.gguf: 441.4 MB of 491.4 MB, 5.0 MB/s, 0:00:10 left"]
 
 
+def test_a_note_on_the_running_step_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr(console, "LOG_INTERVAL", 0)
+    with console.progress_bar("summarize", 2) as bar:
+        bar.show("part 3 of 8")
+    assert "summarize: 0 of 2, part 3 of 8" in capsys.readouterr().err.splitlines()
+
+
 def test_bytes_are_written_in_decimal_units():
     written = [console.format_bytes(number) for number in (0, 999, 1000, 999_960, 491_400_064, 1_117_320_768)]
     assert written == ["0 B", "999 B", "1.0 kB", "1.0 MB", "491.4 MB", "1.1 GB"]

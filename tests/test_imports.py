@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "rolesum"
 LAYERS = (
     {"counts", "dialogue", "errors", "schema_keys", "strict_json"},
     {"os_errors", "interrupts", "file_state", "threads"},
-    {"atomic_io", "console", "http_security", "locks", "ray_cluster", "sockets", "sqlite_store"},
+    {"atomic_io", "console", "http_security", "locks", "ray_cluster", "settings", "sockets", "sqlite_store"},
     {"roles", "instructions", "formats", "redaction"},
     {"metrics"},
     {"recipe", "recipe_loading", "models", "checks"},
@@ -21,7 +21,7 @@ LAYERS = (
     {"training"},
     {"evaluation"},
     {"batch", "server"},
-    {"api", "demo"},
+    {"api", "demo", "doctor", "project"},
     {"cli", "__main__"},
 )
 DATA_ONLY = {"adapters", "samples"}

@@ -28,6 +28,7 @@ from rolesum.errors import RolesumError
 if TYPE_CHECKING:
     from rolesum.api import evaluate, load_dialogues, score, train
     from rolesum.generation.summarizer import Summarizer
+    from rolesum.generation.summary_document import write_document
     from rolesum.models.loading import load_model
 
 __version__ = "0.2.0"
@@ -50,6 +51,7 @@ __all__ = [
     "load_model",
     "score",
     "train",
+    "write_document",
 ]
 
 # Name -> the module that has it, which is imported when the name is first asked for: torch takes seconds.
@@ -60,6 +62,7 @@ _LATE = {
     "load_model": "rolesum.models.loading",
     "score": "rolesum.api",
     "train": "rolesum.api",
+    "write_document": "rolesum.generation.summary_document",
 }
 
 

@@ -15,11 +15,16 @@ from rolesum.os_errors import os_error
 
 def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file through a temporary file beside it and a rename. Raises ResourceError."""
+    atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_bytes(path: Path, content: bytes) -> None:
+    """Write a file through a temporary file beside it and a rename. Raises ResourceError."""
     check_writable(path)
     work = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        work.write_text(text, encoding="utf-8")
+        work.write_bytes(content)
         flush_to_disk(work)
         work.replace(path)
         flush_to_disk(path.parent)

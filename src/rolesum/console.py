@@ -49,6 +49,10 @@ class ProgressBar:
         self.done = done
         self.progress.update(self.task, completed=done)
 
+    def show(self, note: str) -> None:
+        """Show a note on the step that is running."""
+        self.advance(0, note)
+
     def advance(self, steps: int, note: str = "") -> None:
         self.done += steps
         now = time.monotonic()

@@ -126,6 +126,7 @@ class SummaryStatement:
         support: The probability, 0 to 1, that the dialogue says it; None where it could not be verified.
         turns: The places (from 0) of the turns that hold most of it, best first.
         flags: What the model-free checks find in it, each a short reason.
+        times: When each of the `turns` was said, as `shown_times` has it; empty where the dialogue has no times.
     """
 
     start: int
@@ -134,6 +135,7 @@ class SummaryStatement:
     support: float | None = None
     turns: tuple[int, ...] = ()
     flags: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
 
     def is_under(self, threshold: float | None) -> bool:
         """Whether it is doubtful: it has a support, and that is under the threshold."""
@@ -146,7 +148,8 @@ class RoleSummary:
 
     `coverage` is None if the model read the whole dialogue at once. `statements` are those of the text, in their order,
     and `dropped` those that were left out of it; a statement whose support is under `support_threshold` is doubtful.
-    The threshold is None where nothing was verified.
+    The threshold is None where nothing was verified. `token_logprobs` are the tokens as they were generated, each with
+    its log-probability, from engines that give them.
     """
 
     dialogue_id: str
@@ -161,6 +164,7 @@ class RoleSummary:
     statements: tuple[SummaryStatement, ...] = ()
     dropped: tuple[SummaryStatement, ...] = ()
     support_threshold: float | None = None
+    token_logprobs: tuple[tuple[int, float], ...] = field(default=(), repr=False)
 
     @property
     def doubtful(self) -> tuple[SummaryStatement, ...]:

@@ -85,6 +85,10 @@ class SizeError(DataError):
     """A data file is larger than what is read."""
 
 
+class LengthError(DataError):
+    """A dialogue does not fit the model."""
+
+
 class ModelError(RolesumError):
     """A model, tokenizer or adapter is missing, broken or does not fit."""
 

@@ -250,6 +250,11 @@ class Recipe(_RecipeModel):
         return self
 
     @property
+    def purpose(self) -> str:
+        """What the recipe is for: the first sentence of its note."""
+        return re.split(r"(?<=\.) ", self.note.strip(), maxsplit=1)[0]
+
+    @property
     def branches_together(self) -> int:
         """How many branches of a bundle must stand in one row: the two of a pair, else each may stand alone."""
         return 2 if self.preference else 1

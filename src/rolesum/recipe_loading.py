@@ -101,12 +101,17 @@ def find_recipe(path_or_name: str | Path) -> Path:
     with suppress(OSError):  # a name that is too long to be a file's
         if path.is_file():
             return path
-    known = {entry.stem: entry for folder in _recipe_folders() for entry in sorted(folder.glob("*.yaml"))}
+    known = bundled_recipes()
     if str(path_or_name) in known:
         return known[str(path_or_name)]
     raise UsageError(
         f"no recipe at {path_or_name}", fix=f"give a YAML file or a name; {did_you_mean(str(path_or_name), known)}"
     )
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with rolesum, by name."""
+    return {entry.stem: entry for folder in _recipe_folders() for entry in sorted(folder.glob("*.yaml"))}
 
 
 def _recipe_folders() -> list[Path]:

@@ -7,6 +7,7 @@ What the user has set stays.
 import os
 import sys
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
@@ -20,21 +21,40 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _SPINS = "10000"
 
 
-def prepare_threads(environment: MutableMapping[str, str] = os.environ, cgroups: Path = _CGROUPS) -> None:
+@dataclass(frozen=True, slots=True)
+class ThreadChoice:
+    """How many threads torch is to compute with, and why, as a clause; None leaves it to torch."""
+
+    count: int | None
+    reason: str
+
+
+def prepare_threads(environment: MutableMapping[str, str] = os.environ, cgroups: Path = _CGROUPS) -> ThreadChoice:
     """Set the number of threads to ROLESUM_THREADS, or to the processors that the container may use, if fewer.
 
     Without either, torch takes one for each physical core. Raises UsageError where ROLESUM_THREADS is no count.
     """
     if "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", _SPINS)
+    choice = _choose_threads(environment, cgroups)
+    if choice.count is not None and environment.get(VARIABLE):
+        set_threads(choice.count, environment)
+    elif choice.count is not None:
+        environment.setdefault("OMP_NUM_THREADS", str(choice.count))
+    return choice
+
+
+def _choose_threads(environment: MutableMapping[str, str], cgroups: Path) -> ThreadChoice:
     if asked := environment.get(VARIABLE):
         if not asked.isdecimal() or not int(asked):
             raise UsageError(f"{VARIABLE} is {asked!r}", fix="set it to a number of threads, such as 2")
-        set_threads(int(asked), environment)
-    elif "OMP_NUM_THREADS" not in environment:
-        allowed = _quota(cgroups)
-        if allowed is not None and ceil(allowed) < (os.cpu_count() or 1):
-            environment["OMP_NUM_THREADS"] = str(ceil(allowed))
+        return ThreadChoice(int(asked), f"{VARIABLE} is set")
+    if "OMP_NUM_THREADS" in environment:
+        return ThreadChoice(None, "OMP_NUM_THREADS is set")
+    allowed, processors = _quota(cgroups), os.cpu_count() or 1
+    if allowed is not None and ceil(allowed) < processors:
+        return ThreadChoice(ceil(allowed), f"the container may use {allowed:g} of {processors} processors")
+    return ThreadChoice(None, "one for each physical core")
 
 
 def set_threads(count: int, environment: MutableMapping[str, str] = os.environ) -> None:

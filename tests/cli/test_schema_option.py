@@ -44,7 +44,9 @@ def test_an_answer_that_is_cut_off_is_null_with_a_note_and_the_code_of_data(give
     [
         (("--schema", "call-outcom"), 'did you mean "call-outcome"'),
         (("--schema", "call-outcome", "--roles", "user"), "--roles is for summaries"),
+        (("--schema", "call-outcome", "--ask", "complaints=List the complaints."), "--ask is for summaries"),
         (("--schema", "call-outcome", "--stream"), "--schema cannot be combined"),
+        (("--schema", "call-outcome", "--out", "fields.docx"), "is a document"),
     ],
 )
 def test_what_does_not_go_together_is_refused_without_a_model(given, arguments, what):

@@ -55,7 +55,21 @@ def test_a_long_dialogue_is_refused_by_place_and_read_whole_by_map_reduce():
     done = summarize("--roles", "user", "--long-dialogues", "map-reduce", "--json", stdin=long)
     seen = json.loads(done.stdout)["stats"]["user"]["coverage"]
     assert seen["turns"] == seen["read"] == 320 and seen["chunks"] > 1
-    assert "320 of 320 turns read" in summarize("--roles", "user", "--long-dialogues", "map-reduce", stdin=long).stdout
+    shown = summarize("--roles", "user", "--long-dialogues", "map-reduce", "--stream", stdin=long)
+    assert "320 of 320 turns read" in shown.stdout
+    assert [line for line in shown.stderr.splitlines() if line.startswith("part ")] == [
+        f"part {n} of {seen['chunks']}" for n in range(1, seen["chunks"] + 1)
+    ]
+
+
+def test_a_lower_context_makes_parts_of_what_would_fit_and_a_higher_one_is_refused():
+    chat = "".join(f"Customer: My lamp {n} broke again.\nAgent: We send another one.\n" for n in range(10))
+    parts = ("--roles", "user", "--long-dialogues", "map-reduce", "--json")
+    assert "coverage" not in json.loads(summarize(*parts, stdin=chat).stdout)["stats"]["user"]
+    done = summarize(*parts, "--context", 200, stdin=chat)
+    assert json.loads(done.stdout)["stats"]["user"]["coverage"]["chunks"] > 1
+    refused = summarize("--context", 10_000_000)
+    assert refused.returncode == 2 and "--context 10000000 is more than the" in refused.stderr
 
 
 def test_a_table_is_read_by_its_columns(tmp_path):

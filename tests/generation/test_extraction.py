@@ -11,6 +11,7 @@ from helpers.verify_runs import answer_set
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, UsageError
 from rolesum.generation import Decoding, Generation
+from rolesum.generation.async_engine import AsyncEngine
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.extraction import extract_fields
 from rolesum.generation.factory import EngineSpec
@@ -206,9 +207,25 @@ def test_extract_takes_one_dialogue_or_a_list_and_the_same_arguments_as_a_call(e
     assert FIELDS.problems(one.fields) == [] and [each.dialogue_id for each in many] == ["dialogue-1", "dialogue-2"]
     assert all(FIELDS.problems(each.fields) == [] for each in many)
     assert summarizer.extract(chat, LOOSE.schema, max_new_tokens=3).tokens == 3
-    for wrong, what in (({"sections": "meeting-recap"}, "--sections"), ({"role": "user"}, 'unknown argument "role"')):
+    refused = (
+        ({"sections": "meeting-recap"}, "--sections"),
+        ({"ask": {"complaints": "List the complaints."}}, "--ask"),
+        ({"role": "user"}, 'unknown argument "role"'),
+    )
+    for wrong, what in refused:
         with pytest.raises(UsageError, match=what):
             summarizer.extract(chat, SCHEMA, **wrong)
     with pytest.raises(UsageError, match="no schema at nowhere"):
         summarizer.extract(chat, "nowhere")
     summarizer.close()
+
+
+def test_fields_are_the_same_where_the_keys_of_the_dialogue_are_kept(engine):
+    shared = AsyncEngine(engine)
+    client = shared.client()
+    client.kept = shared.new_kept_prefix()
+    decoding = Decoding(max_new_tokens=300)
+    (alone,) = extract_fields([CHAT], engine, FIELDS, decoding)
+    assert [extract_fields([CHAT], client, FIELDS, decoding)[0].text for _ in range(2)] == [alone.text] * 2
+    assert client.kept.reused > 0 and FIELDS.problems(alone.fields) == []
+    shared.close()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rolesum.dialogue import RoleSummary, SummaryStatement
-from rolesum.generation.statement_notes import support_text
+from rolesum.generation.statement_notes import statement_notes, support_text
 from rolesum.generation.summary_output import format_blocks, summary_record
 
 ONE, TWO = "Ben pays.", "Tom calls, and he sends the build."
@@ -33,6 +33,22 @@ def test_a_doubtful_statement_has_a_mark_behind_it_and_the_line_below_its_suppor
         "(?) the dialogue may not say these: support 0.10, 0.49\n"
     )
     assert block(0.9, 0.5, 0.8) == f"[user]\n{ONE} {TWO}\n"
+
+
+def test_times_stand_beside_the_support_where_they_are_known():
+    of = summary(0.9, 0.214, 0.3)
+    first, second, third = of.statements
+    timed = replace(of, statements=(first, replace(second, turns=(4, 2), times=("12:40", "12:31")), third))
+    assert format_blocks([[timed]]).endswith(
+        "(?) the dialogue may not say these: support 0.21 (see 12:40, 12:31), 0.30\n"
+    )
+    assert list(statement_notes(timed, quoted=True)) == [
+        '(?) the dialogue may not say: "Tom calls" (support 0.21; see 12:40, 12:31); '
+        '"he sends the build." (support 0.30)'
+    ]
+    record = summary_record([timed])["statements"]["user"]
+    assert record[1]["turns"] == [4, 2] and record[1]["times"] == ["12:40", "12:31"]
+    assert "times" not in record[0]
 
 
 def test_on_a_terminal_it_is_dim():

@@ -49,6 +49,18 @@ def test_a_model_that_was_trained_to_verify_does_so_unless_told_otherwise():
         assert found.statements == found.dropped == () and "statements" not in summary_record([found])
 
 
+def test_the_turns_of_a_statement_have_their_times_and_the_prompt_has_none():
+    timed = replace(CHAT, turns=tuple(replace(turn, time=f"00:0{n}:05.250") for n, turn in enumerate(CHAT.turns, 1)))
+    made = summarizer()
+    ((found,),) = made.summarize([timed])
+    assert [(one.turns, one.times) for one in found.statements] == [((0,), ("01:05",)), ((1,), ("02:05",))]
+    ((same,),) = made.summarize([CHAT])
+    assert [one.support for one in found.statements] == [one.support for one in same.statements]
+    assert [one.times for one in same.statements] == [(), ()]
+    layout = made.engine.layout
+    assert layout.prompt(timed, ("overall",)).prefix == layout.prompt(CHAT, ("overall",)).prefix
+
+
 def test_the_threshold_is_the_adapters_unless_another_is_given():
     stored = {"verify": {"weight": 1, "threshold": 0.25}}
     for threshold, expected in ((None, 0.25), (0.75, 0.75), (0.0, 0.0)):

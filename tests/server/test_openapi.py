@@ -23,6 +23,7 @@ def test_the_document_is_whole(service):
     document = service.client.get("/openapi.json").json()
     assert {
         "/v1/summaries",
+        "/v1/documents",
         "/v1/batches",
         "/v1/chat/completions",
         "/v1/models",
@@ -38,7 +39,8 @@ def test_the_document_is_whole(service):
         assert name in schemas
     page = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text()
     for path in document["paths"]:
-        assert path.replace("{identity}", "batch-…").removesuffix("/{name}") in page.replace(" or /results", "/results")
+        identity = "session-…" if "/sessions/" in path else "batch-…"
+        assert path.replace("{identity}", identity).removesuffix("/{name}") in page.replace(" or /results", "/results")
     assert schemas["DialogueIn"]["properties"]["turns"]["examples"]
 
 
@@ -68,9 +70,18 @@ def narrowed(document, name):
     options["verify"] = {"enum": ["off", None]}
     for option in ("beams", "samples", "min_new_tokens", "length_penalty", "support_threshold"):
         options.pop(option)
-    chat = schemas["ChatRequest"]["properties"]
-    chat |= {"model": {"enum": [name, f"{name}:user", f"{name}:all"]}, "max_completion_tokens": {"enum": [1, 8]}}
-    schemas["ChatRequest"]["required"].append("max_completion_tokens")
+    texts, names = ["Customer: hello", "嗯"], [name, f"{name}:user", f"{name}:overall"]
+    for kind, limit, own in (
+        ("ChatRequest", "max_completion_tokens", {"n": {"enum": [1, 2]}, "top_logprobs": {"enum": [None]}}),
+        (
+            "CompletionRequest",
+            "max_tokens",
+            {"n": {"enum": [1, 2]}, "logprobs": {"enum": [0]}, "prompt": {"enum": texts}},
+        ),
+        ("ResponseRequest", "max_output_tokens", {"top_logprobs": {"enum": [0]}, "input": {"enum": texts}}),
+    ):
+        schemas[kind]["properties"] |= {"model": {"enum": names}, limit: {"enum": [1, 8]}, **own}
+        schemas[kind]["required"].append(limit)
     schemas["ChatMessage"]["properties"] |= {"role": {"enum": ["user"]}, "content": {"enum": ["Customer: hello", "嗯"]}}
     for path in document["paths"].values():
         for operation in path.values():
@@ -141,5 +152,7 @@ def test_what_is_allowed_is_answered_as_the_document_says(service):
         ("POST /v1/dialogues", 200),
         ("POST /v1/batches", 202),
         ("POST /v1/chat/completions", 200),
+        ("POST /v1/completions", 200),
+        ("POST /v1/responses", 200),
     ):
         assert told[path][status] > 5, (path, told[path])

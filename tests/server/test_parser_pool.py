@@ -15,7 +15,8 @@ from helpers.waiting import wait_until
 from rolesum.errors import DataError
 from rolesum.formats import read_dialogues
 from rolesum.server.limits import Limits
-from rolesum.server.parsed_requests import ParsingContext, parse_batch, parse_chat, parse_reading, parse_summary
+from rolesum.server.parsed_openai import parse_chat
+from rolesum.server.parsed_requests import ParsingContext, parse_batch, parse_reading, parse_summary
 from rolesum.server.parser_pool import ParserPool
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.request_parsing import RequestBody

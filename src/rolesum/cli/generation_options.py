@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from rolesum.cli.help import Panel
-from rolesum.cli.option_values import read_options, vllm_options
+from rolesum.cli.option_values import ask_map, read_options, vllm_options
 from rolesum.cli.options import (
     Adapter,
     ApiKeyEnv,
+    Ask,
     Choose,
     Columns,
     Concurrency,
@@ -151,7 +152,7 @@ class GenerationOptions(EngineOptions):
 
         config = SummarizerConfig(self.engine_spec(engine), aliases=self.role_config.aliases)
         return config.with_arguments(
-            roles=self.role_names,
+            roles=self.roles,
             **asdict(self.decoding),
             long_dialogues=self.long_dialogues or self.role_config.long_dialogues or long_dialogues,
             samples=self.samples,
@@ -164,21 +165,22 @@ class GenerationOptions(EngineOptions):
 
 @dataclass(frozen=True)
 class SummarizeOptions(GenerationOptions):
-    """Generation options, what is masked before the model sees a dialogue, and the fields to fill in, if any."""
+    """Generation options, instructions of one's own, fields to fill in, and what is masked before the model sees it."""
 
+    ask: Ask = None
     schema: Schema = None
     redact: Redact = False
     redact_name: RedactNames = None
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
-        names = self.redact_name or ()
-        config = super().summarizer_config(engine, long_dialogues, redact=self.redact, redact_names=names, **more)
+        own = {"ask": ask_map(self.ask), "redact": self.redact, "redact_names": self.redact_name or ()}
+        config = super().summarizer_config(engine, long_dialogues, **own, **more)
         if self.schema is None:
             return config
         from rolesum.instructions import load_fields
 
-        given = {"long_dialogues": self.long_dialogues, "roles": self.role_names, "sections": self.sections}
-        return config.with_fields(load_fields(self.schema), given)
+        summaries_only = {"roles": self.role_names, "sections": self.sections, "ask": self.ask}
+        return config.with_fields(load_fields(self.schema), {**summaries_only, "long_dialogues": self.long_dialogues})
 
 
 def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from rolesum.cli.defaults import SETTINGS, apply_settings, note_settings
 from rolesum.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -56,12 +57,18 @@ def choices(literal: Any) -> str:
 
 
 class HelpCommand(TyperCommand):
-    """A command whose help is print_help's."""
+    """A command whose help is print_help's, and whose options have their defaults from the settings."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as typer does, and name the nearest choice where a value is none. Raises UsageError."""
+        """Parse as typer does, and name the nearest choice where a value is none; then apply the settings.
+
+        Raises UsageError.
+        """
         try:
-            return super().parse_args(ctx, args)
+            left = super().parse_args(ctx, args)
+            ctx.meta[SETTINGS] = applied = apply_settings(self, ctx)
+            note_settings(applied)
+            return left
         except typer.BadParameter as error:
             found = _NO_CHOICE.search(error.message)
             if not found or not error.param:

@@ -18,10 +18,13 @@ from rolesum.cli import (
     compare,
     data,
     demo,
+    doctor,
     evaluate,
     export,
+    init,
     models,
     plan,
+    recipes,
     score,
     serve,
     summarize,
@@ -44,7 +47,7 @@ app = typer.Typer(
 )
 # Heading in the help -> the commands under it.
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Start": {"demo": demo.demo},
+    "Start": {"demo": demo.demo, "doctor": doctor.doctor, "init": init.init},
     "Train": {"plan": plan.plan, "train": train.train},
     "Summarize": {"summarize": summarize.summarize, "batch": batch.batch, "serve": serve.serve},
     "Evaluate": {
@@ -60,6 +63,7 @@ for _heading, _commands in _COMMANDS.items():
         app.command(_name, cls=HelpCommand, rich_help_panel=_heading)(_command)
 app.add_typer(data.app, name="data", rich_help_panel="Data and models")
 app.add_typer(models.app, name="models", rich_help_panel="Data and models")
+app.add_typer(recipes.app, name="recipes", rich_help_panel="Data and models")
 
 
 def _print_version(requested: bool) -> None:
@@ -70,6 +74,7 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False,
         "--version",
@@ -81,7 +86,7 @@ def _root(
     ),
     quiet: Quiet = False,
 ) -> None:
-    prepare_threads()
+    context.obj = prepare_threads()
 
 
 def run() -> None:

@@ -57,6 +57,18 @@ def vllm_options(given: list[str] | None) -> dict[str, Any] | None:
     return found or None
 
 
+def ask_map(given: list[str] | None) -> dict[str, str]:
+    """Role or new name -> its instruction, of the --ask values."""
+    found: dict[str, str] = {}
+    for one in given or ():
+        name, sign, text = one.partition("=")
+        if not sign or not name.strip() or not text.strip():
+            raise UsageError(f'--ask "{one}" is not NAME=TEXT', fix='write --ask "complaints=List the complaints."')
+        if found.setdefault(name.strip(), text.strip()) != text.strip():
+            raise UsageError(f"there are two instructions for {name.strip()}", "--ask", "leave one out")
+    return found
+
+
 def speaker_map(given: list[str] | None) -> dict[str, str]:
     """Speaker's label -> role, of the --speaker values."""
     pairs: dict[str, str] = {}

@@ -182,8 +182,8 @@ Threads = Annotated[
         metavar="N",
         callback=_use_threads,
         rich_help_panel=Panel.MODEL,
-        help="Threads to compute with on a CPU. Default: ROLESUM_THREADS, else the physical cores, or fewer where the "
-        "container may use fewer.",
+        help="Threads to compute with on a CPU. Default: ROLESUM_THREADS or .rolesum.toml, else the physical cores, or "
+        "fewer where the container may use fewer.",
     ),
 ]
 
@@ -237,6 +237,15 @@ Schema = Annotated[
         metavar="NAME",
         rich_help_panel=Panel.OUTPUT,
         help="Fill in fields instead of summaries: the preset call-outcome, or a file with a JSON schema.",
+    ),
+]
+Ask = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ask",
+        metavar="NAME=TEXT",
+        rich_help_panel=Panel.ROLES,
+        help="An instruction of your own, for a role or a new name; repeatable. Without --roles, these are written.",
     ),
 ]
 RecipeRoles = Annotated[
@@ -376,7 +385,8 @@ Context = Annotated[
         min=1,
         metavar="N",
         rich_help_panel=Panel.ENGINE,
-        help="For openai, llamacpp and vllm: context length in tokens, prompt and answer together.",
+        help="Lower the model's context length to N tokens, prompt and answer together. For openai without --model: "
+        "the context length.",
     ),
 ]
 VllmOptions = Annotated[

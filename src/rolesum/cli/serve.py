@@ -74,6 +74,24 @@ def serve(
             help="SQLite file that keeps batches. Default: in the user's data directory.",
         ),
     ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-days",
+            min=0.01,
+            metavar="N",
+            rich_help_panel=Panel.SERVER,
+            help="Delete a batch and its results N days after its end. Default: keep it until a client deletes it.",
+        ),
+    ] = None,
+    allow_private_webhooks: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private-webhooks",
+            rich_help_panel=Panel.SERVER,
+            help="Send webhooks also to private addresses and by http; needs ROLESUM_WEBHOOK_SECRET.",
+        ),
+    ] = False,
     log: Annotated[
         Path | None,
         typer.Option("--log", metavar="FILE", rich_help_panel=Panel.LOGGING, help="Log file. Default: standard error."),
@@ -118,6 +136,37 @@ def serve(
             help="Time for running requests to finish when the server is stopped.",
         ),
     ] = LIMITS.shutdown_timeout,
+    max_sessions: Annotated[
+        int,
+        typer.Option(
+            "--max-sessions",
+            min=1,
+            metavar="N",
+            rich_help_panel=Panel.LIMITS,
+            help="Maximum number of sessions: dialogues that grow while they are summarized.",
+        ),
+    ] = LIMITS.max_sessions,
+    session_timeout: Annotated[
+        float,
+        typer.Option(
+            "--session-timeout",
+            min=1,
+            metavar="SECONDS",
+            rich_help_panel=Panel.LIMITS,
+            help="Time after which a session that is not used is deleted.",
+        ),
+    ] = LIMITS.session_timeout,
+    session_memory: Annotated[
+        int,
+        typer.Option(
+            "--session-memory",
+            min=0,
+            metavar="MB",
+            rich_help_panel=Panel.LIMITS,
+            help="Memory in megabytes for what the model has computed of sessions; beyond it, and with 0, their "
+            "dialogues are computed again.",
+        ),
+    ] = LIMITS.session_memory,
     max_turns: Annotated[
         int,
         typer.Option(
@@ -163,7 +212,14 @@ def serve(
         batch_workers=batch_workers,
         timeout=timeout,
         shutdown_timeout=shutdown_timeout,
+        max_sessions=max_sessions,
+        session_timeout=session_timeout,
+        session_memory=session_memory,
         max_turns=max_turns,
         max_new_tokens=max_new_tokens,
     )
-    run_server(ServerConfig(models, host, port, keys, tuple(cors_origin or ()), limits, store, log))
+    run_server(
+        ServerConfig(
+            models, host, port, keys, tuple(cors_origin or ()), limits, store, log, keep_days, allow_private_webhooks
+        )
+    )

@@ -26,7 +26,11 @@ def summarize(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", rich_help_panel=Panel.OUTPUT, help="Output file. Default: standard output."
+            "--out",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=Panel.OUTPUT,
+            help="Output file; .md and .docx are documents with evidence and transcript. Default: standard output.",
         ),
     ] = None,
     json_: Json = False,
@@ -54,6 +58,9 @@ def summarize(
     A text file gives one block per role; a JSON file gives one JSON line per dialogue, in input order. Default roles:
     overall, and the roles that the speakers' labels name.
 
+    With --out FILE.md or FILE.docx, a document has each summary with its doubtful statements marked, the turns that
+    support it, and the transcript.
+
     Example: rolesum summarize chat.txt --roles user,agent --speaker "Anna=user" --speaker "Tom=agent"
     """
     from rolesum.atomic_io import atomic_write_text, check_not_input, check_writable
@@ -61,11 +68,15 @@ def summarize(
     from rolesum.generation import streaming
     from rolesum.generation.preflight import check_before_loading
     from rolesum.generation.summarizer import Summarizer, summarize_dialogues
+    from rolesum.generation.summary_document import check_document_path, write_document
     from rolesum.generation.summary_output import format_blocks, format_json_lines
 
     if out:
         check_not_input(out, file)
         check_writable(out)
+    is_document = out is not None and check_document_path(out)
+    if is_document and json_:
+        raise UsageError(f"--json cannot be written to a document, {out}", fix="leave out --json, or name a .json file")
     if stream and (out or json_):
         raise UsageError("--stream cannot be combined with --out or --json", fix="leave out --stream")
     if watch and (file == "-" or out or json_):
@@ -74,6 +85,8 @@ def summarize(
         )
     if options.schema and (stream or watch):
         raise UsageError("--schema cannot be combined with --stream or --watch", fix="leave them out")
+    if options.schema and is_document:
+        raise UsageError(f"--schema writes JSON, and {out} is a document", fix="name a .json file")
     if file == "-" and sys.stdin and sys.stdin.isatty():
         typer.echo(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
@@ -102,6 +115,9 @@ def summarize(
         streaming.stream(dialogues[0], Summarizer(config), write)
         return
     summaries = summarize_dialogues(dialogues, config)
+    if out and is_document:
+        write_document(out, dialogues, summaries)
+        return
     text = format_json_lines(summaries) if as_json else format_blocks(summaries, styled=not out and sys.stdout.isatty())
     if out:
         atomic_write_text(out, text)

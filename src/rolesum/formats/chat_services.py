@@ -174,8 +174,10 @@ _LAYOUTS = (
         text=("content",),
         speaker=("name", "role"),
         role=("role",),
+        time=(("timestamp", "auto"), ("created_at", "auto"), ("time", "auto")),  # of programs that keep messages
         only={"role": frozenset({"user", "assistant", "human", "model"})},
         identity=("id", "custom_id", "conversation_id"),
+        is_ordered=True,
     ),
     Layout(
         name="chatgpt",

@@ -21,6 +21,8 @@ class SummaryArguments(TypedDict, total=False):
         roles: The roles to summarize for, by any of their names: ["user", "agent"], or "user,agent". By default each
             dialogue's own roles among those that the adapter was trained for.
         sections: A preset of sections, or a YAML file of sections and roles of your own.
+        ask: Instructions of your own, by name: {"complaints": "List what the customer complains about."}. A role's name
+            replaces its instruction, any other is a section. Without `roles`, these are what is written.
         language: The language of the instructions, "en" or "zh"; by default the dialogue's.
         max_new_tokens: The maximum length of a summary in tokens; 128 by default.
         min_new_tokens: The minimum length in tokens.
@@ -43,6 +45,7 @@ class SummaryArguments(TypedDict, total=False):
 
     roles: str | Sequence[str] | None
     sections: str | Path | None
+    ask: Mapping[str, str] | None
     language: str | None
     max_new_tokens: int
     min_new_tokens: int
@@ -74,7 +77,8 @@ class ModelArguments(SummaryArguments, total=False):
         api_key_env: openai: the environment variable that holds the API key.
         gguf: llamacpp: the GGUF file.
         concurrency: openai, llamacpp: the maximum number of concurrent prompts.
-        context: openai, llamacpp, vllm: the context length in tokens, prompt and answer together.
+        context: Lowers the model's context length in tokens, prompt and answer together; for openai without `model`,
+            it is the context length.
         vllm_options: vllm: arguments of vllm.LLM.
         device: transformers, llamacpp: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: transformers, vllm: "auto", "float32" or "bfloat16".

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rolesum.errors import DataError, Problem, UsageError
+from rolesum.errors import DataError, LengthError, Problem, UsageError
 from rolesum.generation.engine import Decoding, Engine, FollowUpEngine, Generation, MakeFollowUp, OnText
 from rolesum.generation.engines.collector import ResultCollector
 from rolesum.instructions import Prompt
@@ -15,6 +15,7 @@ from rolesum.instructions import Prompt
 if TYPE_CHECKING:
     from rolesum.generation.decoding.decoder import EncodedPrompt
     from rolesum.generation.decoding.follow_up import FollowUp
+    from rolesum.generation.decoding.kept_prefix import KeptPrefix
     from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler
     from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
     from rolesum.models.prompt_model import PromptModel
@@ -44,6 +45,7 @@ class ContinuousBatchingEngine(Engine, Protocol):
         decoding: Decoding,
         low_priority: bool = False,
         follow_up: "FollowUp | None" = None,
+        kept: "KeptPrefix | None" = None,
     ) -> "GenerationRequest": ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -62,7 +64,9 @@ class _Request:
         on_text: OnText | None = None,
         low_priority: bool = False,
         follow_up: MakeFollowUp | None = None,
+        kept: "KeptPrefix | None" = None,
     ) -> None:
+        self.kept = kept
         self.prompts, self.decoding, self.low_priority, self.follow_up = prompts, decoding, low_priority, follow_up
         self.collector = ResultCollector(prompts, on_done, on_text)
         self.scheduled: Sequence[GenerationRequest] = ()
@@ -109,13 +113,17 @@ class _GuardedFollowUp:
 
 
 class EngineClient(FollowUpEngine):
-    """The Engine that one thread uses to share an AsyncEngine; its requests can be canceled from another thread."""
+    """The Engine that one thread uses to share an AsyncEngine; its requests can be canceled from another thread.
+
+    With `kept`, the prefix of a prompt that is generated alone goes on from the one before it: see KeptPrefix.
+    """
 
     def __init__(self, shared: "AsyncEngine", low_priority: bool = False) -> None:
         """Requests of `low_priority` let the others go first; see GenerationRequest."""
         engine = shared.engine
         self.name, self.layout, self.features = engine.name, engine.layout, engine.features
         self.shared, self._low_priority = shared, low_priority
+        self.kept: KeptPrefix | None = None
         self._requests, self._canceled = list[_Request](), False
         self._lock = threading.Lock()
 
@@ -138,7 +146,8 @@ class EngineClient(FollowUpEngine):
         if follow_up and not self.features.follow_ups:
             what = f"the engine {self.name} takes no questions about the texts that it has generated"
             raise UsageError(what, fix="use --engine transformers")
-        request = _Request(prompts, decoding, on_done, on_text, self._low_priority, follow_up)
+        kept = self.kept if len(prompts) == 1 else None
+        request = _Request(prompts, decoding, on_done, on_text, self._low_priority, follow_up, kept)
         with self._lock:
             if self._canceled:
                 raise RequestCanceled
@@ -185,6 +194,14 @@ class AsyncEngine:
     def client(self, low_priority: bool = False) -> EngineClient:
         return EngineClient(self, low_priority)
 
+    def new_kept_prefix(self) -> "KeptPrefix | None":
+        """What keeps the keys of a dialogue that grows, for EngineClient.kept; None if the engine keeps none."""
+        if not isinstance(self.engine, ContinuousBatchingEngine):
+            return None
+        from rolesum.generation.decoding.kept_prefix import KeptPrefix  # here: it imports torch
+
+        return KeptPrefix()
+
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
@@ -198,17 +215,17 @@ class AsyncEngine:
         self.engine.close()
 
     def submit(self, request: _Request) -> None:
-        """Queue a request. Raises DataError for prompts that do not fit, RequestCanceled after `close`."""
+        """Queue a request. Raises LengthError for prompts that do not fit, RequestCanceled after `close`."""
         if isinstance(self.engine, ContinuousBatchingEngine):
             problems, scheduled = list[Problem](), []
             for place, prompt in enumerate(request.prompts):
                 try:
                     with self.tokenizer_lock:
                         scheduled.append(self._make_request(self.engine, request, place, prompt))
-                except DataError as error:
+                except LengthError as error:
                     problems += error.problems
             if problems:
-                raise DataError(problems)
+                raise LengthError(problems)
             request.scheduled = scheduled
         with self._wake:
             if self._closing or not self.alive:
@@ -222,7 +239,9 @@ class AsyncEngine:
         further = None
         if request.follow_up:
             further = _GuardedFollowUp(request.follow_up(place, prompt), request, self.tokenizer_lock)
-        return engine.make_request(next(self._numbers), prompt, request.decoding, request.low_priority, further)
+        return engine.make_request(
+            next(self._numbers), prompt, request.decoding, request.low_priority, further, request.kept
+        )
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
         with self.tokenizer_lock:

@@ -119,6 +119,7 @@ class Generation:
     `finish_reason` is "stop" where the model ended the text and "length" where the limit did. Log-probabilities are
     natural logarithms under the model's own distribution, over the text's tokens and the one that ended it; None where
     an engine gives none. `seconds` run from when the engine started on the prompt to the end of the text.
+    `token_logprobs` are the text's tokens, each with its log-probability, from engines with that feature.
     """
 
     text: str
@@ -127,6 +128,7 @@ class Generation:
     mean_logprob: float | None = None
     lowest_logprob: float | None = None
     seconds: float = 0.0
+    token_logprobs: tuple[tuple[int, float], ...] = ()
 
 
 # Called while texts are generated: number of the prompt, number of the branch, what was added to the branch's text.
@@ -147,6 +149,7 @@ class EngineFeatures:
     min_new_tokens: bool = False
     follow_ups: bool = False
     json_schema: bool = False
+    token_logprobs: bool = False
 
 
 class Engine(Protocol):

@@ -13,7 +13,7 @@ from rolesum import strict_json
 from rolesum.checks.evidence import find_turns
 from rolesum.checks.index import DialogueIndex
 from rolesum.dialogue import Coverage, Dialogue, ExtractedFields
-from rolesum.errors import DataError, Problem, UsageError
+from rolesum.errors import LengthError, Problem, UsageError
 from rolesum.generation.engine import Decoding, Engine, Generation, check_constrained_decoding
 from rolesum.generation.field_values import field_values
 from rolesum.generation.support import SupportFinder
@@ -52,8 +52,8 @@ def extract_fields(
 ) -> list[ExtractedFields]:
     """The fields of each dialogue, in order, by one call of the engine; without turns and support.
 
-    Raises, before any work, UsageError as `check_extraction`, and DataError with all the dialogues that do not fit the
-    model.
+    Raises, before any work, UsageError as `check_extraction`, and LengthError with all the dialogues that do not fit
+    the model.
     """
     check_extraction(engine, decoding, long_dialogues)
     shown, coverages = _fitting(dialogues, engine, schema, decoding.max_new_tokens, long_dialogues)
@@ -68,7 +68,7 @@ def extract_fields(
 def _fitting(
     dialogues: Sequence[Dialogue], engine: Engine, schema: FieldSchema, max_new_tokens: int, long_dialogues: str
 ) -> tuple[list[Dialogue], list[Coverage | None]]:
-    """The dialogues as the model is shown them. Raises DataError with all that do not fit."""
+    """The dialogues as the model is shown them. Raises LengthError with all that do not fit."""
     shown, coverages, problems = list[Dialogue](), list[Coverage | None](), list[Problem]()
 
     def fits(dialogue: Dialogue) -> bool:
@@ -89,7 +89,7 @@ def _fitting(
         shown.append(cut)
         coverages.append(coverage)
     if problems:
-        raise DataError(problems)
+        raise LengthError(problems)
     return shown, coverages
 
 

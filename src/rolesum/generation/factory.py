@@ -1,7 +1,7 @@
 """Opens engines: EngineSpec holds the options of an engine, and makes it in this process or in another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -10,6 +10,7 @@ from rolesum.errors import ModelError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Engine
 from rolesum.generation.engines.openai_client import API_KEY_VARIABLE, OpenAIClient, check_endpoint_url
 from rolesum.instructions import ChatFormat, InstructionSet, PromptLayout
+from rolesum.instructions.asked import AskedInstruction
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import check_language_name
 from rolesum.models.adapter_metadata import adapter_directory
@@ -29,7 +30,6 @@ _OPTIONS = {
     "served_model": ("--served-model", ("openai",)),
     "api_key_env": ("--api-key-env", ("openai",)),
     "concurrency": ("--concurrency", ("openai", "llamacpp")),
-    "context": ("--context", ("openai", "llamacpp", "vllm")),
     "device": ("--device", ("transformers", "llamacpp")),
     "dtype": ("--dtype", ("transformers", "vllm")),
     "vllm_options": ("--vllm-option", ("vllm",)),
@@ -63,6 +63,7 @@ class EngineSpec:
     definitions: Mapping[str, str] | None = None
     instructions: InstructionSet | None = None
     sections: SectionSet | None = None
+    asked: Mapping[str, AskedInstruction] | None = None
     device: str = "auto"
     dtype: str = "auto"
     vllm_options: Mapping[str, Any] | None = None
@@ -133,10 +134,14 @@ def open_engine(spec: EngineSpec) -> Engine:
 
 def _open_transformers(spec: EngineSpec) -> Engine:
     from rolesum.generation.decoding.linear import prepare_for_generation
+    from rolesum.generation.engines.prompt_encoder import check_context
     from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.models.loading import load_model
 
     loaded = load_model(spec.model, adapter=spec.adapter, device=spec.device, dtype=spec.dtype, attach=False)
+    if spec.context is not None:
+        check_context(spec.context, loaded)
+        loaded.max_length = spec.context
     prepare_for_generation(loaded)
     return TransformersEngine(loaded, _layout(spec, loaded))
 
@@ -150,6 +155,7 @@ def _open_openai(spec: EngineSpec) -> Engine:
     concurrency = spec.concurrency or CONCURRENCY
     if spec.model is None and spec.adapter is None:
         layout = PromptLayout(ChatFormat(), spec.instructions, spec.language, spec.definitions, sections=spec.sections)
+        layout = replace(layout, asked=spec.asked)
         return OpenAIEngine(
             client, layout, served_model=spec.served_model, concurrency=concurrency, context=spec.context
         )
@@ -176,4 +182,5 @@ def _prompt_model(spec: EngineSpec) -> "PromptModel":
 
 
 def _layout(spec: EngineSpec, model: "PromptModel") -> PromptLayout:
-    return model.layout(spec.language, spec.instructions, spec.definitions, spec.sections)
+    layout = model.layout(spec.language, spec.instructions, spec.definitions, spec.sections)
+    return replace(layout, asked=spec.asked)

@@ -20,7 +20,9 @@ def check_before_loading(
     speaker plays, ModelError for a language that the catalog says the base cannot read.
     """
     if roles:
-        layout = PromptLayout(ChatFormat(), spec.instructions, definitions=spec.definitions, sections=spec.sections)
+        layout = PromptLayout(
+            ChatFormat(), spec.instructions, definitions=spec.definitions, sections=spec.sections, asked=spec.asked
+        )
         check_roles(dialogues, roles_of_each(dialogues, roles), layout)
     if base := base_name(spec):
         check_dialogue_languages(base, catalog_entry(base), dialogues)

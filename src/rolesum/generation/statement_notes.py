@@ -27,14 +27,14 @@ def statement_notes(summary: RoleSummary, *, quoted: bool = False) -> Iterator[s
     threshold = summary.support_threshold
     if doubtful := summary.doubtful:
         if quoted:
-            said = (_named(summary.text[one.start : one.end], one.support, threshold) for one in doubtful)
+            said = (_named(summary.text[one.start : one.end], one, threshold) for one in doubtful)
             yield f"{MARK} the dialogue may not say: {'; '.join(said)}"
         else:
             this = "this" if len(doubtful) == 1 else "these"
-            support = (support_text(one.support, threshold) for one in doubtful)
+            support = (_support_and_times(one, threshold) for one in doubtful)
             yield f"{MARK} the dialogue may not say {this}: support {', '.join(support)}"
     if summary.dropped:
-        named = [(summary.is_doubtful(one), _named(one.text, one.support, threshold)) for one in summary.dropped]
+        named = [(summary.is_doubtful(one), _named(one.text, one, threshold)) for one in summary.dropped]
         out, rest = ([words for is_doubtful, words in named if is_doubtful is wanted] for wanted in (True, False))
         along = f"; and with it: {'; '.join(rest)}" if rest else ""
         yield f"(left out, as the dialogue may not say it: {'; '.join(out)}{along})"
@@ -44,8 +44,15 @@ def statement_notes(summary: RoleSummary, *, quoted: bool = False) -> Iterator[s
         yield f"(checks: {'; '.join(flags)})"
 
 
-def _named(text: str, support: float | None, threshold: float | None) -> str:
-    return f'"{text}" (support {support_text(support, threshold)})'
+def _named(text: str, one: SummaryStatement, threshold: float | None) -> str:
+    return f'"{text}" (support {_support_and_times(one, threshold, "; ")})'
+
+
+def _support_and_times(one: SummaryStatement, threshold: float | None, between: str = " ") -> str:
+    """The support, with the times at which to look, where the dialogue has times."""
+    times = ", ".join(filter(None, one.times))
+    see = f"see {times}" if between != " " else f"(see {times})"
+    return support_text(one.support, threshold) + (f"{between}{see}" if times else "")
 
 
 def support_text(support: float | None, threshold: float | None, digits: int = 2) -> str:
@@ -83,5 +90,6 @@ def statement_record(one: SummaryStatement, threshold: float | None) -> dict[str
         "end": one.end,
         "support": None if one.support is None else float(support_text(one.support, threshold, 4)),
         "turns": list(one.turns),
+        **({"times": list(one.times)} if one.times else {}),
         "flags": list(one.flags),
     }

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from rolesum.console import log
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError
 from rolesum.formats import ReadOptions, Source, find_dialogue
 from rolesum.formats.options import DEFAULTS
+from rolesum.generation.long_dialogues.strategies import part_note
 from rolesum.generation.summarizer import Summarizer
 from rolesum.generation.summary_output import block_heading, block_notes
 from rolesum.os_errors import cannot_read
@@ -50,18 +52,19 @@ class BlockStreamer:
 
 
 def stream(dialogue: Dialogue, summarizer: Summarizer, write: Write) -> None:
-    """Write a dialogue's summaries as they are generated."""
+    """Write a dialogue's summaries as they are generated; the parts read of a long one go to standard error."""
     shown = BlockStreamer(summarizer.roles_for(dialogue), write)
-    shown.end(summarizer.summarize([dialogue], on_text=shown)[0])
+    shown.end(summarizer.summarize([dialogue], on_text=shown, on_part=lambda *parts: log(part_note(*parts)))[0])
 
 
 def watch_file(path: Path, summarizer: Summarizer, write: Write, options: ReadOptions = DEFAULTS) -> None:
-    """Write rolling summaries of the dialogue in a file that grows."""
+    """Write rolling summaries of the dialogue in a file that grows; each computes only what is new in it."""
+    keeping = summarizer.keeping_prefix()
 
     def read(source: Source) -> Dialogue:
         return find_dialogue(source, options=options)
 
-    watch(path, read, lambda dialogue: stream(dialogue, summarizer, write), write)
+    watch(path, read, lambda dialogue: stream(dialogue, keeping, write), write)
 
 
 def watch(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.counts import counted
@@ -20,7 +20,9 @@ from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Engine, OnText
 from rolesum.generation.extraction import extract_fields, with_evidence
 from rolesum.generation.factory import EngineSpec
-from rolesum.generation.long_dialogues.strategies import summarize
+from rolesum.generation.live import LiveDialogue
+from rolesum.generation.long_dialogues.runner import OnPart
+from rolesum.generation.long_dialogues.strategies import part_note, summarize
 from rolesum.generation.other_languages import other_language
 from rolesum.generation.rerank import Reranker, get_reranker
 from rolesum.generation.role_config import load_role_config
@@ -38,6 +40,9 @@ from rolesum.instructions import FieldSchema, load_fields
 from rolesum.models.adapter_metadata import adapter_directory, verify_threshold
 from rolesum.redaction import Redacted, RestoringText, redact, restore_summaries
 from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
+
+if TYPE_CHECKING:
+    from rolesum.generation.decoding.kept_prefix import KeptPrefix
 
 Result = TypeVar("Result")
 
@@ -217,7 +222,7 @@ class Summarizer:
     ) -> ExtractedFields: ...
 
     @overload
-    def extract(  # type: ignore[overload-overlap]  # as for __call__
+    def extract(
         self,
         dialogues: list[Any] | tuple[Any, ...],
         schema: str | Path | Mapping[str, Any],
@@ -249,10 +254,26 @@ class Summarizer:
         Raises as a call does, and UsageError for a schema to which an answer cannot be held, with the place in it, and
         for arguments that fields cannot have: roles, sections, samples, beams.
         """
-        task = self._task(speakers, arguments, load_fields(schema))
+        task = self._task(speakers, arguments, fields=load_fields(schema))
         if is_dialogue(dialogues) or not isinstance(dialogues, list | tuple):
             return task.fields([task.read(dialogues)])[0]
         return task.fields([task.read(value, number) for number, value in enumerate(dialogues, 1)])
+
+    def live(self, *, speakers: Mapping[str, str] | None = None, identity: str = "dialogue") -> LiveDialogue:
+        """A dialogue that grows and is summarized at any moment; each summary computes only the tokens that are new.
+
+        Args:
+            speakers: As of a call.
+            identity: The dialogue's id, on which sampled texts depend.
+
+        With an engine other than transformers, each summary computes the whole dialogue.
+        """
+
+        def run(dialogue: Dialogue, arguments: SummaryArguments, kept: "KeptPrefix | None") -> list[RoleSummary]:
+            return self._task(speakers, arguments, kept=kept).one(dialogue)
+
+        kept = self._task(speakers, {}).client.shared.new_kept_prefix()
+        return LiveDialogue(run, kept, identity, speakers or {}, self.config.aliases)
 
     def close(self) -> None:
         """Free the model, once what is running has ended. The summarizer cannot be called afterwards."""
@@ -271,9 +292,14 @@ class Summarizer:
         self.close()
 
     def _task(
-        self, speakers: Mapping[str, str] | None, arguments: SummaryArguments, fields: FieldSchema | None = None
+        self,
+        speakers: Mapping[str, str] | None,
+        arguments: SummaryArguments,
+        *,
+        fields: FieldSchema | None = None,
+        kept: "KeptPrefix | None" = None,
     ) -> "_Task":
-        """What a call does. Raises UsageError for its arguments."""
+        """What a call does, with the keys that are `kept` of its dialogue. Raises UsageError for its arguments."""
         if speakers is not None and not isinstance(speakers, Mapping):
             fix = 'map labels to roles: {"Anna": "user"}'
             raise UsageError(f"speakers is {speakers!r:.60}, not Mapping[str, str]", fix=fix)
@@ -286,8 +312,17 @@ class Summarizer:
             if self._shared is None:
                 self._shared = AsyncEngine(self.engine)
             client = self._shared.client()
-        client.layout = replace(client.layout, **config.layout_changes)
+        client.layout, client.kept = replace(client.layout, **config.layout_changes), kept
         return _Task(Summarizer(config, client), client, speakers or {})
+
+    def keeping_prefix(self) -> "Summarizer":
+        """A Summarizer of this configuration for the moments of one dialogue: each computes what is new since the last.
+
+        It shares the engine of this one, which must not be called by itself meanwhile but by `__call__` and `stream`.
+        """
+        task = self._task(None, {})
+        task.client.kept = task.client.shared.new_kept_prefix()
+        return task.summarizer
 
     def roles_for(self, dialogue: Dialogue) -> tuple[str, ...]:
         """The roles that a dialogue is summarized for."""
@@ -326,10 +361,11 @@ class Summarizer:
         on_done: Callable[[int], None] | None = None,
         on_text: OnText | None = None,
         roles: Sequence[Sequence[str]] | None = None,
+        on_part: OnPart | None = None,
     ) -> list[list[RoleSummary]]:
         """The summaries of each dialogue, one for each of its `roles`, by default those of `roles_for`.
 
-        Raises as the function `summarize`, and ModelError.
+        `on_done`, `on_text` and `on_part` are called as by the function `summarize`. Raises as it does, and ModelError.
         """
         if model := self.engine.text_model:
             model.check_languages(list(dialogues))
@@ -352,6 +388,7 @@ class Summarizer:
             reranker=self._reranker(finder),
             follow_up=finder.follow_up if finder else None,
             on_done=on_done,
+            on_part=on_part,
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,
         )
         if finder:
@@ -498,7 +535,7 @@ def summarize_dialogues(dialogues: Sequence[Dialogue], config: SummarizerConfig)
     """Load the model and summarize, with a progress bar."""
     summarizer = Summarizer(config)
     with progress_bar("summarize", len(dialogues), steps_before_eta=DIALOGUES_BEFORE_ETA) as bar:
-        return summarizer.summarize(dialogues, on_done=bar.advance)
+        return summarizer.summarize(dialogues, on_done=bar.advance, on_part=lambda *parts: bar.show(part_note(*parts)))
 
 
 def extract_from_dialogues(dialogues: Sequence[Dialogue], config: SummarizerConfig) -> list[ExtractedFields]:

@@ -13,6 +13,7 @@ from rolesum.generation.long_dialogues.strategies import check_samples, check_st
 from rolesum.generation.rerank import get_reranker
 from rolesum.generation.support import can_verify, check_verify_options, choose_mode
 from rolesum.instructions import FieldSchema, load_sections
+from rolesum.instructions.asked import asked_instructions
 from rolesum.roles import RoleAliases, role_names
 
 # Arguments that are fields of the configuration under the same name, or of its Decoding.
@@ -89,7 +90,7 @@ class SummarizerConfig:
     @property
     def layout_changes(self) -> dict[str, Any]:
         """The fields of a PromptLayout that the configuration sets."""
-        set_here = {"language": self.spec.language, "sections": self.spec.sections}
+        set_here = {"language": self.spec.language, "sections": self.spec.sections, "asked": self.spec.asked}
         return {name: value for name, value in set_here.items() if value is not None}
 
     def with_arguments(self, **arguments: Unpack[SummaryArguments]) -> "SummarizerConfig":
@@ -101,6 +102,10 @@ class SummarizerConfig:
         if given.get("sections") is not None:
             sections = load_sections(str(given["sections"]))
             spec, aliases = replace(spec, sections=sections), {**aliases, **sections.aliases}
+        if given.get("ask"):
+            asked = asked_instructions(given["ask"], aliases)
+            aliases = {**aliases, **{name: () for name, one in asked.items() if one.is_section}}
+            spec, given = replace(spec, asked=asked), {**given, "roles": given.get("roles") or tuple(asked)}
         if "language" in given:
             spec = replace(spec, language=given["language"])
         if "roles" in given:
@@ -119,8 +124,9 @@ class SummarizerConfig:
         What the configuration says of roles and long dialogues is for summaries. An answer may have as many tokens as
         is given, or as the configuration says; DEFAULT_MAX_FIELD_TOKENS where that has the default for summaries.
         """
-        if given.get("sections"):
-            raise UsageError("--sections is for summaries, and fields are filled in instead", fix="leave it out")
+        for name in ("sections", "ask"):
+            if given.get(name):
+                raise UsageError(f"--{name} is for summaries, and fields are filled in instead", fix="leave it out")
         own_limit = self.decoding.max_new_tokens
         limit = DEFAULT_MAX_FIELD_TOKENS if own_limit == DEFAULT_MAX_NEW_TOKENS else own_limit
         spec = self.spec

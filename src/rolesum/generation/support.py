@@ -20,6 +20,7 @@ from rolesum.console import log
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
 from rolesum.errors import DataError, ModelError, ResourceError, UsageError, did_you_mean
+from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import Engine, Generation, MakeFollowUp
 from rolesum.generation.factory import EngineSpec
@@ -155,16 +156,16 @@ def add_statements(
 def add_evidence(
     summaries: Sequence[RoleSummary], dialogue: Dialogue, restore: Callable[[str], str] = str
 ) -> list[RoleSummary]:
-    """The summaries of a dialogue, whose statements get their turns and the flags of the model-free checks.
+    """The summaries of a dialogue, whose statements get turns, times and the flags of the model-free checks.
 
     Both are found in the dialogue as it is; `restore` puts redacted values back into the summaries for that.
     """
-    index = DialogueIndex(dialogue)
-    return [replace(one, statements=tuple(_with_evidence(one, index, restore))) for one in summaries]
+    index, times = DialogueIndex(dialogue), shown_times(dialogue)
+    return [replace(one, statements=tuple(_with_evidence(one, index, times, restore))) for one in summaries]
 
 
 def _with_evidence(
-    summary: RoleSummary, index: DialogueIndex, restore: Callable[[str], str]
+    summary: RoleSummary, index: DialogueIndex, times: Sequence[str], restore: Callable[[str], str]
 ) -> Iterator[SummaryStatement]:
     text = restore(summary.text)
     flags = check_indexed(index, summary.role, text).flags if summary.statements else ()
@@ -173,7 +174,8 @@ def _with_evidence(
     for one in summary.statements:
         start, end = (len(restore(summary.text[:place])) for place in (one.start, one.end))
         notes = dict.fromkeys(flag.note for flag in flags if flag.start < end and flag.end > start)
-        yield replace(one, turns=find_turns(text[start:end], index), flags=tuple(notes))
+        turns = find_turns(text[start:end], index)
+        yield replace(one, turns=turns, flags=tuple(notes), times=times_of(turns, times))
 
 
 class SupportFinder:

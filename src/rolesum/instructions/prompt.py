@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rolesum.dialogue import Dialogue, Example
+from rolesum.instructions.asked import AskedInstruction
 from rolesum.instructions.fields import FieldSchema
 from rolesum.instructions.sections import SectionSet
 from rolesum.instructions.sets import InstructionSet, instruction_set
@@ -81,6 +82,7 @@ class PromptLayout:
         chat_formats: Language -> the chat format that replaces `chat_format` for dialogues in that language.
         instruction_sets: Language -> the instruction set that replaces the built-in one.
         sections: Custom roles and sections.
+        asked: Role or section -> the instruction that a request words itself.
     """
 
     chat_format: ChatFormat
@@ -90,10 +92,18 @@ class PromptLayout:
     chat_formats: Mapping[str, ChatFormat] | None = None
     instruction_sets: Mapping[str, InstructionSet] | None = None
     sections: SectionSet | None = None
+    asked: Mapping[str, AskedInstruction] | None = None
 
     def needs_speaker(self, role: str) -> bool:
         """Whether a role needs a speaker who plays it; overall, brief and sections concern all speakers."""
-        return role not in WHOLE_DIALOGUE and not (self.sections and role in self.sections.sections)
+        is_section = self.sections and role in self.sections.sections
+        is_asked = self.asked and role in self.asked and self.asked[role].is_section
+        return not (role in WHOLE_DIALOGUE or is_section or is_asked)
+
+    def is_list(self, role: str) -> bool:
+        """Whether a role is a section that is a list, one item a line."""
+        entry = self.sections.sections.get(role) if self.sections else None
+        return entry is not None and entry.is_list
 
     def chat_format_for(self, dialogue: Dialogue) -> ChatFormat:
         return (self.chat_formats or {}).get(dialogue.language, self.chat_format)
@@ -113,7 +123,9 @@ class PromptLayout:
 
     def branch(self, dialogue: Dialogue, role: str) -> tuple[Segment, ...]:
         chosen = self.instruction_set_for(dialogue)
-        if self.sections and role in self.sections.names:
+        if self.asked and role in self.asked:
+            instruction = self.asked[role].text
+        elif self.sections and role in self.sections.names:
             instruction = self.sections.instruction(role, dialogue, chosen)
         else:
             instruction = chosen.instruction(role, dialogue, self.definitions)

@@ -21,7 +21,7 @@ from rolesum.roles import ALIASES, BUILT_IN
 PRESETS = "presets"
 
 # A name stands in --roles a,b and --speaker "LABEL=a".
-_NAME = re.compile(r"[^\s,，=]([^,，=\n]*[^\s,，=])?")
+SECTION_NAME = re.compile(r"[^\s,，=]([^,，=\n]*[^\s,，=])?")
 
 # A text for every language, or one text each.
 Wording = str | dict[str, str]
@@ -35,6 +35,9 @@ class SectionEntry(BaseModel):
     title: Wording = Field("", description="What an instruction calls it; its name, if left out.")
     definition: Wording = Field("", description="What belongs in it: a sentence that is added to the instruction.")
     aliases: tuple[str, ...] = Field((), description="Other names; of a role, also labels of speakers who play it.")
+    is_list: bool = Field(
+        False, description="Whether a section is a list, one item a line: those of a long dialogue's parts are merged."
+    )
 
 
 class SectionExample(BaseModel):
@@ -112,7 +115,7 @@ class SectionSet(BaseModel):
             own = {word.strip().lower(): word for word in (name, *entry.aliases)}
             for key, word in own.items():
                 other = taken.get(key) or (built_in.get(key) if word == name else None)
-                if not _NAME.fullmatch(word):
+                if not SECTION_NAME.fullmatch(word):
                     faults.append(f'"{word}" cannot be a name: it is empty, or has a comma or an equals sign in it')
                 elif other is not None:
                     faults.append(f'"{word}" already means {other}')

@@ -29,12 +29,17 @@ def model_dir(entry: CatalogEntry) -> Path:
 
 def on_disk(entry: CatalogEntry) -> bool:
     """Whether the model can be loaded without a network."""
+    return local_directory(entry) is not None
+
+
+def local_directory(entry: CatalogEntry) -> Path | None:
+    """The directory of a model that can be loaded without a network; None where it is not on disk."""
     if entry.gguf:
-        return (model_dir(entry) / MARKER_FILE).is_file()
+        return model_dir(entry) if (model_dir(entry) / MARKER_FILE).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    commit = known_commit(entry.hub_id)
-    return isinstance(try_to_load_from_cache(entry.hub_id, "config.json", revision=commit), str)
+    config = try_to_load_from_cache(entry.hub_id, "config.json", revision=known_commit(entry.hub_id))
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def pull(name: str, given: Sequence[Path] = ()) -> Path:

@@ -1,6 +1,7 @@
 """The catalog as JSON objects and as tables: what is on disk, and what each family supports."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -9,9 +10,12 @@ from rich.table import Column, Table
 from rolesum.models.bundled_adapters import bundled_adapters
 from rolesum.models.catalog import CATALOG
 from rolesum.models.converted import ConvertedModel, converted_models
-from rolesum.models.download import on_disk
+from rolesum.models.download import local_directory
 from rolesum.models.families import FAMILIES, OTHER, OTHER_ENCODER_DECODER, PLAIN, Family
 from rolesum.models.revisions import known_commit, recorded_revisions
+
+if TYPE_CHECKING:
+    from rolesum.models.dtype_choice import DtypeChoice
 
 _FAMILIES = {family.name: family for family in FAMILIES}
 
@@ -20,7 +24,9 @@ def describe_models() -> list[dict[str, Any]]:
     """The catalog in its order, as JSON objects, with what is on disk on this machine; then GGUF files of the user's.
 
     `dequantized_from` names the file that a model's weights are taken from where they are not the published ones.
+    `dtype` is what --dtype auto takes for a model that is on disk, and `dtype_reason` says why.
     """
+    found = {entry.alias: local_directory(entry) for entry in CATALOG.values()}
     listed = [
         {
             "alias": entry.alias,
@@ -29,7 +35,8 @@ def describe_models() -> list[dict[str, Any]]:
             "source": entry.source,
             "revision": f"sha256:{entry.gguf.sha256}" if entry.gguf else known_commit(entry.hub_id),
             "dequantized_from": f"{entry.gguf.quantization} GGUF {entry.gguf.file_name}" if entry.gguf else None,
-            "on_disk": on_disk(entry),
+            "on_disk": found[entry.alias] is not None,
+            **_dtype_facts(found[entry.alias]),
             "family": entry.family,
             "shares_prefix": _FAMILIES[entry.family].shares_prefix,
             "license": entry.license,
@@ -45,10 +52,24 @@ def describe_models() -> list[dict[str, Any]]:
             "revision": f"sha256:{one.sha256}",
             "dequantized_from": one.origin,
             "on_disk": True,
+            **_dtype_facts(one.directory),
         }
         for one in _own_files()
     ]
     return [*listed, *own]
+
+
+def dtype_here(directory: Path) -> "DtypeChoice":
+    """The dtype that --dtype auto takes for a model's directory on this machine. Raises ModelError."""
+    from rolesum.models.checkpoint import load_config  # here: they import torch
+    from rolesum.models.loading import pick_device, pick_dtype
+
+    return pick_dtype("auto", pick_device("auto"), load_config(directory))
+
+
+def _dtype_facts(directory: Path | None) -> dict[str, str | None]:
+    choice = dtype_here(directory) if directory else None
+    return {"dtype": choice.name if choice else None, "dtype_reason": choice.reason if choice else None}
 
 
 def _own_files() -> list[ConvertedModel]:
@@ -60,9 +81,13 @@ def print_models() -> None:
     yes_no = {True: "yes", False: "no"}
     console = Console()
     heads = ("size", "reads", "on disk", "weights", "family", "license")
+    choices: dict[str, DtypeChoice] = {}
     models = Table(Column("model", no_wrap=True), *heads, box=SIMPLE_HEAD)
     for entry in CATALOG.values():
-        reads, here = " ".join(entry.languages), yes_no[on_disk(entry)]
+        directory = local_directory(entry)
+        if directory:
+            choices[entry.alias] = dtype_here(directory)
+        reads, here = " ".join(entry.languages), yes_no[directory is not None]
         weights = entry.gguf.quantization if entry.gguf else "own"
         models.add_row(entry.alias, entry.parameters, reads, here, weights, entry.family, entry.license)
     console.print(models)
@@ -74,6 +99,8 @@ def print_models() -> None:
     console.print(
         "Weights: the model's own, or dequantized from a GGUF file of the precision that is named", highlight=False
     )
+    for name, choice in choices.items():
+        console.print(f"{name} is computed in {choice.name} here: {choice.reason}", highlight=False, soft_wrap=True)
     for one in _own_files():
         console.print(f"Converted from {one.origin}: {one.directory}", highlight=False, soft_wrap=True)
     if adapters := bundled_adapters():

@@ -153,8 +153,11 @@ def load_weights(
 
 def pick_dtype(name: str, device: torch.device, config: PretrainedConfig) -> DtypeChoice:
     """A dtype by its name; for auto, the one in which the device computes a model of this config faster."""
-    if name == "auto":
-        return choose_dtype(device, model_shape(config))
+    return choose_dtype(device, model_shape(config)) if name == "auto" else dtype_by_name(name)
+
+
+def dtype_by_name(name: str) -> DtypeChoice:
+    """The dtype of a name that is not auto. Raises UsageError where there is none."""
     if name not in DTYPES:
         raise UsageError(f'unknown dtype "{name}"', fix=did_you_mean(name, [*DTYPES, "auto"]))
     return DtypeChoice(DTYPES[name], "it was asked for")

@@ -24,6 +24,7 @@ from rolesum.server.parsed_requests import ParsingContext, find_model
 from rolesum.server.parser_pool import ParserPool
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.served_model import ServedModel
+from rolesum.server.sessions import SessionStore
 
 Result = TypeVar("Result")
 
@@ -48,6 +49,7 @@ class AdmissionController:
         self.models = {model.name: model for model in models}
         self.limits, self.metrics = limits, metrics
         self.parsers = parsers or ParserPool(limits)
+        self.sessions = SessionStore(limits)
         self.is_shutting_down = False
         self.active_requests = 0
         self._mean_seconds = 1.0  # of a request

@@ -30,7 +30,16 @@ from rolesum.server.problems import (
     problem_document,
     title,
 )
-from rolesum.server.routes import batches, openai_chat, page, summaries, system
+from rolesum.server.routes import (
+    batches,
+    openai_chat,
+    openai_completions,
+    openai_responses,
+    page,
+    sessions,
+    summaries,
+    system,
+)
 
 DESCRIPTION = """Summaries of a dialogue for each of its roles.
 
@@ -78,7 +87,16 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.admission, app.state.batch_worker = admission, batch_worker
-    for module in (summaries, batches, openai_chat, system, page):
+    for module in (
+        summaries,
+        sessions,
+        batches,
+        openai_chat,
+        openai_completions,
+        openai_responses,
+        system,
+        page,
+    ):
         app.include_router(module.router)
     _add_error_handlers(app, admission)
     secured = SecurityMiddleware(
@@ -139,7 +157,8 @@ def _add_error_handlers(app: FastAPI, admission: AdmissionController) -> None:
         has_own_text = error.status_code in (400, 408, 413, 503)
         what = str(error.detail) if has_own_text else title(error.status_code)
         problem = Problem(what, request.url.path, "see /openapi.json")
-        return respond(problem_document(error.status_code, [problem]), dict(error.headers or {}))
+        document = problem_document(error.status_code, [problem], instance=request.url.path)
+        return respond(document, dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     async def _unexpected_error(request: Request, error: Exception) -> Response:

@@ -40,6 +40,11 @@ class Limits:
     """Seconds that one request may take."""
     shutdown_timeout: float = 20.0
     """Seconds that running requests have to finish at shutdown."""
+    max_sessions: int = 256
+    session_timeout: float = 1800.0
+    """Seconds after which a session that is not used is deleted."""
+    session_memory: int = 1024
+    """Megabytes that the keys of all sessions may take; 0 keeps none."""
     batch_workers: int = 8
     """Dialogues of batches that are summarized at one time."""
 
@@ -56,6 +61,6 @@ class Limits:
     def __post_init__(self) -> None:
         """Raise UsageError for a limit that lets nothing through."""
         for name, value in vars(self).items():
-            minimum = 0 if name == "shutdown_timeout" else 1
+            minimum = 0 if name in ("shutdown_timeout", "session_memory") else 1
             if value < minimum:
                 raise UsageError(f"--{name.replace('_', '-')} {value}", fix=f"at least {minimum}")

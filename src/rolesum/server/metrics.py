@@ -43,10 +43,9 @@ class Metrics:
 
     def count(self, summaries: SummariesOut) -> None:
         """Count the summaries of one dialogue."""
-        self.summaries.labels(summaries.model).inc(len(summaries.summaries))
-        self.tokens.labels(summaries.model).inc(sum(summary.tokens for summary in summaries.summaries))
-        if summaries.fields:
-            self.tokens.labels(summaries.model).inc(summaries.fields.tokens)
+        tokens = sum(summary.tokens for summary in summaries.summaries)
+        tokens += summaries.fields.tokens if summaries.fields else 0
+        self.count_summaries(summaries.model, len(summaries.summaries), tokens)
         for summary in summaries.summaries:
             for flag in summary.flags:
                 self.flags.labels(flag.check).inc()
@@ -54,6 +53,11 @@ class Metrics:
                 self.statements.labels(_verdict(one.support, summary.support_threshold)).inc()
             for _ in summary.dropped:
                 self.statements.labels("dropped").inc()
+
+    def count_summaries(self, model: str, number: int, tokens: int) -> None:
+        """Count summaries and their tokens."""
+        self.summaries.labels(model).inc(number)
+        self.tokens.labels(model).inc(tokens)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

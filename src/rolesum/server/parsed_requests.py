@@ -8,35 +8,39 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rolesum import strict_json
+from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError, did_you_mean
 from rolesum.formats.jsonl import to_json
+from rolesum.formats.shown_times import shown_times
+from rolesum.generation.summary_document import check_docx, document_bytes, make_document
 from rolesum.roles import default_roles
-from rolesum.server.chat_schemas import ChatRequest
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
 from rolesum.server.request_parsing import (
     RequestBody,
-    check_length,
-    load_preset,
     load_requested_fields,
     parse_dialogues,
-    parse_json,
     requested_roles,
+    requested_sections,
 )
 from rolesum.server.schemas import (
     BatchRequest,
+    DialogueIn,
     DialogueOut,
     DialoguesOut,
+    DocumentRequest,
     GenerationParameters,
     InputOptions,
     ReadRequest,
+    SectionIn,
+    SessionRequest,
+    SessionSummaryRequest,
     SummaryOptions,
     SummaryRequest,
     TurnOut,
+    TurnsRequest,
 )
-
-ALL_ROLES = "all"  # NAME:all answers with the summaries of all roles, each under its title
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,10 @@ class ParsingContext:
         """Return the name of the model that a request means. Raises HTTPProblem 404."""
         return find_model(self.aliases, name)
 
-    def aliases_with(self, model: str, sections: str | None) -> Mapping[str, Sequence[str]]:
-        """Return the custom roles of a model and of a preset of sections. Raises UsageError for an unknown preset."""
-        preset = load_preset(sections)
-        return {**self.aliases[model], **(preset.aliases if preset else {})}
+    def aliases_with(self, model: str, sections: str | Mapping[str, SectionIn] | None) -> Mapping[str, Sequence[str]]:
+        """Return the custom roles of a model and of sections. Raises UsageError for an unknown preset."""
+        chosen = requested_sections(sections)
+        return {**self.aliases[model], **(chosen.aliases if chosen else {})}
 
 
 @dataclass(frozen=True)
@@ -80,20 +84,7 @@ class ParsedBatch:
     parameters: GenerationParameters
     lines: Sequence[tuple[str, str]]
     digest: str
-
-
-@dataclass(frozen=True)
-class ParsedChat:
-    """The request of a chat client: the dialogue to summarize for `role`, or, without a role, the text to answer."""
-
-    model: str
-    name: str  # of the model, as the client sent it
-    role: str
-    parameters: GenerationParameters
-    stream: bool
-    with_usage: bool
-    dialogue: Dialogue | None = None
-    text: str = ""
+    webhook_url: str | None = None
 
 
 def parse_summary(body: RequestBody, context: ParsingContext) -> ParsedSummary:
@@ -114,6 +105,60 @@ def parse_summary(body: RequestBody, context: ParsingContext) -> ParsedSummary:
     return ParsedSummary(model, options, request.stream, dialogue)
 
 
+@dataclass(frozen=True)
+class ParsedSession:
+    """A session's dialogue as it was sent, and as it is read; both are None without a turn."""
+
+    model: str
+    sections: str | None
+    sent: DialogueIn | None
+    dialogue: Dialogue | None
+
+
+def parse_session(body: RequestBody, context: ParsingContext) -> ParsedSession:
+    """Parse the body of POST /v1/sessions."""
+    request = body.parse(SessionRequest, context.limits)
+    model = context.model(request.model)
+    context.aliases_with(model, request.sections)  # an error where there is no such preset
+    return _session(model, request.sections, request.dialogue, context)
+
+
+def parse_turns(
+    body: RequestBody, context: ParsingContext, model: str, sections: str | None, sent: DialogueIn | None
+) -> ParsedSession:
+    """Parse the body of POST /v1/sessions/ID/turns: the dialogue that was `sent`, with the new turns behind it.
+
+    Raises HTTPProblem 409 where the dialogue has another number of turns than the client expects.
+    """
+    request = body.parse(TurnsRequest, context.limits)
+    before = sent.turns if sent else []
+    if request.after is not None and request.after != len(before):
+        what = f"the session has {counted(len(before), 'turn')}, not {request.after}"
+        raise HTTPProblem(409, what, where="after", fix="ask for the session's state (GET), then send what is missing")
+    grown = DialogueIn.model_construct(
+        id=sent.id if sent else None,
+        turns=[*before, *request.turns],
+        roles={**(sent.roles if sent else {}), **request.roles},
+    )
+    return _session(model, sections, grown, context)
+
+
+def _session(model: str, sections: str | None, sent: DialogueIn | None, context: ParsingContext) -> ParsedSession:
+    """Read a session's dialogue as one that is sent at once."""
+    if sent is None:
+        return ParsedSession(model, sections, None, None)
+    aliases = context.aliases_with(model, sections)
+    _, (dialogue,) = parse_dialogues(InputOptions(), context.limits, dialogues=[sent], aliases=aliases, max_dialogues=1)
+    return ParsedSession(model, sections, sent, dialogue)
+
+
+def parse_session_summary(body: RequestBody, context: ParsingContext) -> SessionSummaryRequest:
+    """Parse the body of POST /v1/sessions/ID/summaries; an empty body asks for the default."""
+    if not body.raw.strip() and body.fields is None:
+        return SessionSummaryRequest()
+    return body.parse(SessionSummaryRequest, context.limits)
+
+
 def parse_reading(body: RequestBody, context: ParsingContext) -> str:
     """Parse the body of POST /v1/dialogues; returns the JSON of the response."""
     request = body.parse(ReadRequest, context.limits)
@@ -130,13 +175,29 @@ def parse_reading(body: RequestBody, context: ParsingContext) -> str:
 
 
 def _dialogue_out(dialogue: Dialogue) -> DialogueOut:
+    shown = shown_times(dialogue) or ("",) * len(dialogue.turns)
     return DialogueOut(
         id=dialogue.id,
         language=dialogue.language,
-        turns=[TurnOut(speaker=turn.speaker, text=turn.text) for turn in dialogue.turns],
+        turns=[
+            TurnOut(speaker=turn.speaker, text=turn.text, time=turn.time, shown_time=time)
+            for turn, time in zip(dialogue.turns, shown, strict=True)
+        ],
         roles=dict(dialogue.roles),
         suggested=list(default_roles(dialogue)),
     )
+
+
+def write_document(body: RequestBody, context: ParsingContext) -> tuple[bytes, str]:
+    """Write the document that the body of POST /v1/documents asks for; returns it with its format."""
+    request = body.parse(DocumentRequest, context.limits)
+    options = InputOptions()
+    _, (dialogue,) = parse_dialogues(options, context.limits, dialogues=[request.dialogue], aliases={}, max_dialogues=1)
+    if request.format == "docx":
+        check_docx()
+    summaries = [one.to_summary(dialogue.id) for one in request.summaries]
+    document = make_document(dialogue, summaries, [one.title for one in request.summaries])
+    return document_bytes([document], f".{request.format}"), request.format
 
 
 def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
@@ -156,41 +217,11 @@ def parse_batch(body: RequestBody, context: ParsingContext) -> ParsedBatch:
         aliases=aliases,
         max_dialogues=limits.max_batch_dialogues,
     )
-    options = request.model_dump_json(include={"roles", "sections", "language", "fields", "options"})
+    options = request.model_dump_json(include={"roles", "sections", "ask", "language", "fields", "options"})
     lines = [(dialogue.id, to_json(dialogue)) for dialogue in dialogues]
-    digest = hashlib.sha256(strict_json.dumps([model, options, lines]).encode()).hexdigest()
-    return ParsedBatch(model, options, request.options, lines, digest)
-
-
-def parse_chat(raw: bytes, context: ParsingContext) -> ParsedChat:
-    """Parse the body of POST /v1/chat/completions."""
-    chat = parse_json(raw, ChatRequest, context.limits)
-    model, role = find_model_and_role(context.roles, chat.model)
-    with_usage = bool(chat.stream_options and chat.stream_options.include_usage)
-    text, dialogue = "", None
-    if role:
-        transcript = next((message.text for message in reversed(chat.messages) if message.role == "user"), "")
-        if not transcript.strip():
-            raise UsageError("the last user message has no text", "messages", "send the transcript in it")
-        options, aliases = InputOptions(text=transcript), context.aliases_with(model, None)
-        _, (dialogue,) = parse_dialogues(options, context.limits, aliases=aliases, max_dialogues=1, text_key="messages")
-    else:
-        text = _joined_messages(chat, model, context.limits)
-    parameters = chat.parameters(context.limits.max_new_tokens)
-    return ParsedChat(model, chat.model, role, parameters, bool(chat.stream), with_usage, dialogue, text)
-
-
-def _joined_messages(chat: ChatRequest, model: str, limits: Limits) -> str:
-    """The messages as the one message that a model was trained to read."""
-    text = "\n\n".join(message.text for message in chat.messages if message.text.strip())
-    if not text.strip():
-        raise UsageError("the messages are empty", "messages", "send a message with text")
-    if any(message.role in ("assistant", "tool", "function") for message in chat.messages):
-        what = f"{model} reads one message, and there is an earlier answer among the messages"
-        fix = f"send the text to read only, or use {model}:ROLE, which reads the last user message"
-        raise UsageError(what, "messages", fix)
-    check_length(len(text), limits, "messages")
-    return text
+    content = [model, options, lines, *([request.webhook_url] if request.webhook_url else [])]
+    digest = hashlib.sha256(strict_json.dumps(content).encode()).hexdigest()
+    return ParsedBatch(model, options, request.options, lines, digest, request.webhook_url)
 
 
 def find_model(names: Collection[str], name: str | None) -> str:
@@ -200,21 +231,3 @@ def find_model(names: Collection[str], name: str | None) -> str:
     if name not in names:
         raise HTTPProblem(404, f'no model "{name}"', where="model", fix=did_you_mean(name, names))
     return name
-
-
-def find_model_and_role(roles: Mapping[str, Sequence[str]], name: str) -> tuple[str, str]:
-    """Return the model and the role of NAME or NAME:ROLE; the role is empty for NAME. Raises HTTPProblem 404."""
-    if name in roles:
-        return name, ""
-    base, colon, role = name.rpartition(":")
-    if not colon or base not in roles:
-        return find_model(roles, name), ""  # raises
-    names = names_by_role(base, roles[base])
-    if f"{base}:{role}" not in names:
-        raise HTTPProblem(404, f'{base} has no role "{role}"', where="model", fix=f"one of {', '.join(names)}")
-    return base, role
-
-
-def names_by_role(model: str, roles: Sequence[str]) -> list[str]:
-    """Return the names under which a model's roles can be asked for in OpenAI's API."""
-    return [f"{model}:{role}" for role in (*roles, ALL_ROLES)]

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from rolesum.errors import (
     SHOWN_PROBLEMS,
     DataError,
+    LengthError,
     ModelError,
     Problem,
     ResourceError,
@@ -18,7 +19,13 @@ from rolesum.errors import (
     SizeError,
     UsageError,
 )
-from rolesum.server.chat_schemas import ChatRequest
+from rolesum.server.openai_schemas import (
+    UNSUPPORTED_KEYS,
+    ChatRequest,
+    CompletionRequest,
+    OpenAIRequest,
+    ResponseRequest,
+)
 from rolesum.server.schemas import (
     BatchRequest,
     GenerationParameters,
@@ -33,6 +40,7 @@ MEDIA_TYPE = "application/problem+json"
 _ERROR_TYPES: dict[type[RolesumError], tuple[str, int]] = {
     UsageError: ("usage", 422),
     SizeError: ("size", 413),
+    LengthError: ("length", 422),
     DataError: ("data", 422),
     ModelError: ("model", 500),
     ResourceError: ("resources", 503),
@@ -67,9 +75,13 @@ def title(status: int) -> str:
 def problem_document(
     status: int, problems: Sequence[Problem], *, error_type: str = "", instance: str = ""
 ) -> dict[str, Any]:
-    """Return the problem document. Its `error` is what clients of OpenAI's API read."""
+    """Return the problem document; for a path of OpenAI's API, with the `error` that its clients read."""
     first = problems[0]
     name = error_type or title(status).lower().replace(" ", "-")
+    own: dict[str, Any] = {}
+    if instance.startswith(_OPENAI_PATHS):
+        status = 400 if status == 422 else status  # 422 is no status of that API
+        own = {"error": _openai_error(status, first, name)}
     return {
         "type": f"urn:rolesum:problem:{name}",
         "title": title(status),
@@ -79,8 +91,28 @@ def problem_document(
         "fix": first.fix,
         "instance": instance,
         "problems": [asdict(problem) for problem in problems[:SHOWN_PROBLEMS]],
-        "error": {"message": str(first), "type": name, "param": None, "code": name},
+        **own,
     }
+
+
+# The kinds and codes of errors in OpenAI's API.
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_OPENAI_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+
+
+def _openai_error(status: int, problem: Problem, name: str) -> dict[str, Any]:
+    """A problem as an error of OpenAI's API. `param` is the key of the request that it is about."""
+    key = re.split(r"[.\[ ]", problem.where)[0]
+    keys = {field for request in _OPENAI_REQUESTS.values() for field in request.model_fields} | set(UNSUPPORTED_KEYS)
+    code = _OPENAI_CODES.get(status, name)
+    if name == "length":
+        code = "context_length_exceeded"
+    elif status == 404 and key == "model":
+        code = "model_not_found"
+    elif key in UNSUPPORTED_KEYS:
+        code = "unsupported_parameter"
+    kind = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return {"message": str(problem), "type": kind, "param": key if key in keys else None, "code": code}
 
 
 def document_of_http_problem(error: HTTPProblem, instance: str = "") -> dict[str, Any]:
@@ -95,19 +127,24 @@ def document_of_error(error: RolesumError, instance: str = "") -> dict[str, Any]
     return problem_document(status, problems, error_type=name, instance=instance)
 
 
+_OPENAI_REQUESTS: dict[str, type[OpenAIRequest]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/responses": ResponseRequest,
+}
+_OPENAI_PATHS = (*_OPENAI_REQUESTS, "/v1/models")
 # An option of the command line -> the key of a request that does the same.
 _REQUEST_KEYS = {
     **{name: f"options.{name}" for name in GenerationParameters.model_fields},
     **{name: name for model in (SummaryOptions, InputOptions) for name in model.model_fields},
     "speaker": "speakers",
 }
-_CHAT_KEYS = {"max_new_tokens": "max_tokens"} | {name: name for name in ChatRequest.model_fields}
 _OTHER_PATH = "/v1/summaries"  # which has all of these keys
 _REQUESTS: dict[str, type[BaseModel]] = {
     _OTHER_PATH: SummaryRequest,
     "/v1/batches": BatchRequest,
     "/v1/dialogues": ReadRequest,
-    "/v1/chat/completions": ChatRequest,
+    **_OPENAI_REQUESTS,
 }
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 _SPEAKER = re.compile(r'--speaker "([^"]*)=(\w+)"')
@@ -122,8 +159,10 @@ def _with_request_keys(problem: Problem, path: str) -> Problem:
 
     def key(option: str) -> str | None:
         name = option.replace("-", "_")
-        if request is ChatRequest:
-            own = _CHAT_KEYS.get(name)
+        own: str | None
+        if issubclass(request, OpenAIRequest):
+            names = ("max_tokens", "max_output_tokens") if name == "max_new_tokens" else (name,)
+            own = next((one for one in names if one in request.model_fields), None)
         else:
             found = _REQUEST_KEYS.get(name, "")
             own = found if found.partition(".")[0] in request.model_fields else None

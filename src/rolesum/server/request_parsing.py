@@ -17,8 +17,9 @@ from rolesum.formats import ReadOptions, Source, format_name, jsonl, read_dialog
 from rolesum.formats.options import parse_field_map
 from rolesum.formats.source import check_num_values, decode_source
 from rolesum.instructions import FieldSchema, SectionSet, load_fields, load_sections
+from rolesum.instructions.asked import AskedInstruction, asked_instructions
 from rolesum.instructions.fields import field_presets, make_fields
-from rolesum.instructions.sections import preset_names
+from rolesum.instructions.sections import SectionEntry, preset_names
 from rolesum.roles import resolve_role
 from rolesum.schema_keys import keys_at
 from rolesum.server.limits import Limits
@@ -26,13 +27,16 @@ from rolesum.server.problems import HTTPProblem
 from rolesum.server.schemas import (
     DialogueIn,
     InputOptions,
+    SectionIn,
     SummaryOptions,
+    TurnIn,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
 
 # Fields of a form that hold JSON; those of them that may be written without JSON, as here; lists "user,agent".
-JSON_FIELDS = ("speakers", "columns", "json_path", "options", "dialogue", "dialogues")
+JSON_FIELDS = ("speakers", "columns", "json_path", "options", "dialogue", "dialogues", "ask")
+_NAME_OR_JSON_FIELDS = ("sections", "fields")  # hold JSON if they begin with a brace
 _MAPPING_FIELDS = {
     "speakers": "Anna=user,Tom=agent",
     "columns": "speaker=who,text=said",
@@ -77,7 +81,7 @@ class RequestBody:
                 parts = text.replace("，", ",").split(",")
                 values.setdefault(name, []).extend(part for part in parts if part.strip())
             else:
-                is_json = name in JSON_FIELDS or (name == "fields" and text.lstrip().startswith("{"))  # else a preset
+                is_json = name in JSON_FIELDS or (name in _NAME_OR_JSON_FIELDS and text.lstrip().startswith("{"))
                 values[name] = _json_field(name, text, limits) if is_json else text
         return values
 
@@ -119,7 +123,8 @@ def _problem(detail: Mapping[str, Any], model: type[BaseModel]) -> Problem:
     """What is wrong with a value, with the keys that this request knows at its place."""
     *path, key = detail["loc"] or ("",)
     if not path and key in getattr(model, "unsupported_keys", ()) and detail["type"] == "extra_forbidden":
-        return Problem(f"{key} is not supported", str(key), "leave it out: a summary cannot be made with it")
+        reason = getattr(model, "reason", lambda _: "")(key)
+        return Problem(f"{key} is not supported: {reason}", str(key), "leave it out")
     return Problem.from_pydantic(detail, fix="see /openapi.json", known=keys_at(model, path))
 
 
@@ -211,9 +216,14 @@ def _source(
     records = []
     for number, dialogue in enumerate(dialogues, 1):
         identity = dialogue.id or (DEFAULT_ID if len(dialogues) == 1 else f"{DEFAULT_ID}-{number}")
-        record = {"id": identity, "turns": [turn.model_dump() for turn in dialogue.turns]}
+        record = {"id": identity, "turns": [_turn_record(turn) for turn in dialogue.turns]}
         records.append(strict_json.dumps(record | ({"roles": dialogue.roles} if dialogue.roles else {})))
     return Source("dialogues", "\n".join(records))
+
+
+def _turn_record(turn: TurnIn) -> dict[str, str]:
+    """A turn in rolesum's format, where a time is no empty text."""
+    return turn.model_dump(exclude=set() if turn.time.strip() else {"time"})
 
 
 def check_dialogue_size(dialogue: Dialogue, limits: Limits) -> None:
@@ -239,13 +249,38 @@ def check_length(characters: int, limits: Limits, where: str) -> None:
 # Roles and sections
 
 
-def load_preset(name: str | None) -> SectionSet | None:
-    """Return a preset of sections by its name; never reads a file that a client names. Raises UsageError."""
-    if name is None:
+def requested_sections(given: str | Mapping[str, SectionIn] | None) -> SectionSet | None:
+    """Return the sections that a request defines, or a preset by its name; never reads a file that a client names.
+
+    Raises UsageError.
+    """
+    if given is None:
         return None
-    if name not in preset_names():
-        raise UsageError(f'there is no preset of sections "{name}"', "sections", did_you_mean(name, preset_names()))
-    return load_sections(name)
+    if isinstance(given, str):
+        if given not in preset_names():
+            what = f'there is no preset of sections "{given}"'
+            raise UsageError(what, "sections", did_you_mean(given, preset_names()))
+        return load_sections(given)
+    entries = {name: SectionEntry(title=one.title, definition=one.definition) for name, one in given.items()}
+    try:
+        return SectionSet(name="request", version=1, sections=entries)
+    except ValidationError as error:
+        fix = "name each section once, and none like a role"
+        raise UsageError([Problem.from_pydantic(one, "sections", fix) for one in error.errors()]) from None
+
+
+def requested_instructions(
+    options: SummaryOptions, aliases: Mapping[str, Sequence[str]], limits: Limits
+) -> dict[str, AskedInstruction]:
+    """Return the instructions that a request words itself, by their roles and new names.
+
+    Raises UsageError for names or texts that cannot be one, HTTPProblem 413 for too many.
+    """
+    given = options.ask or {}
+    if len(given) > limits.max_roles:
+        what = f"{len(given)} instructions; at most {limits.max_roles} are allowed"
+        raise HTTPProblem(413, what, where="ask", fix="ask for fewer in one request")
+    return asked_instructions(given, aliases)
 
 
 def load_requested_fields(given: str | Mapping[str, Any]) -> FieldSchema:
@@ -266,13 +301,18 @@ def load_requested_fields(given: str | Mapping[str, Any]) -> FieldSchema:
 def requested_roles(
     options: SummaryOptions, aliases: Mapping[str, Sequence[str]], limits: Limits
 ) -> tuple[str, ...] | None:
-    """Return the requested roles by their canonical names; None for the default ones.
+    """Return the requested roles by their canonical names, or what is asked for; None for the default ones.
 
     Raises UsageError for an unknown role, HTTPProblem 413 for too many.
     """
+    asked = requested_instructions(options, aliases, limits)
+    if isinstance(options.sections, dict) and len(options.sections) > limits.max_roles:
+        what = f"{len(options.sections)} sections; at most {limits.max_roles} are allowed"
+        raise HTTPProblem(413, what, where="sections", fix="ask for fewer in one request")
     if options.roles is None:
-        return None
-    roles = tuple(dict.fromkeys(resolve_role(name, aliases) for name in options.roles))
+        return tuple(asked) or None
+    known = {**aliases, **{name: () for name, one in asked.items() if one.is_section}}
+    roles = tuple(dict.fromkeys(resolve_role(name, known) for name in options.roles))
     if len(roles) > limits.max_roles:
         what = f"{len(roles)} roles; at most {limits.max_roles} are allowed"
         raise HTTPProblem(413, what, where="roles", fix="ask for fewer roles in one request")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import os
 import signal
 import socket
 import traceback
@@ -29,6 +30,8 @@ from rolesum.server.app import create_app
 from rolesum.server.auth import API_KEYS_VARIABLE, APIKeys, read_api_keys
 from rolesum.server.connection import KEEP_ALIVE_TIMEOUT, MAX_HEAD_BYTES, TimedProtocol
 from rolesum.server.jobs.store import BatchStore
+from rolesum.server.jobs.upkeep import BatchUpkeep
+from rolesum.server.jobs.webhooks import SECRET_VARIABLE, Webhooks
 from rolesum.server.jobs.worker import BatchWorker
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
@@ -52,6 +55,9 @@ class ServerConfig:
     limits: Limits = field(default_factory=Limits)
     store: Path | None = None
     log_file: Path | None = None
+    keep_days: float | None = None
+    """Days after its end at which a batch is deleted; None keeps it."""
+    allow_private_webhooks: bool = False
 
 
 def default_store() -> Path:
@@ -96,6 +102,7 @@ def run_server(config: ServerConfig) -> None:
     keys = read_api_keys(config.keys_file)
     _check_config(config, keys)
     names = [name for name, _, _ in config.models]
+    webhooks = _webhooks(config)
     configure_logging(config.log_file)
     bound = bind_socket(config.host, config.port)
     metrics = Metrics()
@@ -106,7 +113,7 @@ def run_server(config: ServerConfig) -> None:
         parsers.start()
         models = [ServedModel(*model) for model in config.models]
         admission = AdmissionController(models, config.limits, metrics, parsers)
-        worker = BatchWorker(admission, store)
+        worker = BatchWorker(admission, store, BatchUpkeep(store, keep_days=config.keep_days, webhooks=webhooks))
         _add_gauges(metrics, admission, store)
         log(f"serving {', '.join(names)}: {socket_url(bound, config.host)}  (Ctrl-C to stop)")
         is_local = is_loopback(config.host)
@@ -131,6 +138,15 @@ def _check_config(config: ServerConfig, keys: APIKeys) -> None:
         raise UsageError(f'two models have the name "{max(names, key=names.count)}"', fix="rename a run's directory")
 
 
+def _webhooks(config: ServerConfig) -> Webhooks | None:
+    """What sends webhooks, if there is a secret. Raises UsageError."""
+    if secret := os.environ.get(SECRET_VARIABLE):
+        return Webhooks(secret.encode(), allow_private=config.allow_private_webhooks)
+    if config.allow_private_webhooks:
+        raise UsageError("--allow-private-webhooks needs a secret", fix=f"set the variable {SECRET_VARIABLE}")
+    return None
+
+
 def _add_gauges(metrics: Metrics, admission: AdmissionController, store: BatchStore) -> None:
     def active_sequences() -> int:
         return sum(model.engine.num_rows for model in admission.models.values())
@@ -141,6 +157,8 @@ def _add_gauges(metrics: Metrics, admission: AdmissionController, store: BatchSt
         except ResourceError:  # /ready says why
             return math.nan
 
+    metrics.add_gauge("sessions", "Sessions", lambda: len(admission.sessions))
+    metrics.add_gauge("session_bytes", "Bytes of the keys of sessions", lambda: admission.sessions.cached_bytes)
     metrics.add_gauge("active_requests", "Requests that are running or queued", lambda: admission.active_requests)
     metrics.add_gauge("active_sequences", "Texts that are being generated", active_sequences)
     metrics.add_gauge("waiting_batch_dialogues", "Dialogues of batches that wait", waiting_dialogues)

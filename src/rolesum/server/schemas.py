@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, create_model
 
+from rolesum.dialogue import Coverage, RoleSummary, SummaryStatement
 from rolesum.formats.options import REFUSE
 from rolesum.generation.engine import DECODING_OPTIONS, DEFAULT_MAX_NEW_TOKENS, Decoding
 
@@ -26,6 +27,7 @@ class TurnIn(RequestModel):
 
     speaker: Name
     text: str = Field(min_length=1, max_length=20_000, pattern=r"\S")
+    time: str = Field("", max_length=200, description="When it was said, as it is written. The model does not see it.")
 
 
 class DialogueIn(RequestModel):
@@ -84,6 +86,16 @@ class GenerationParameters(_DecodingFields):
         return Decoding(**{**values, "max_new_tokens": max_new_tokens})
 
 
+Instruction = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+class SectionIn(RequestModel):
+    """A section that a request defines: what the whole dialogue says about one topic."""
+
+    title: str = Field("", max_length=200, description="What the instruction calls it. Default: its name.")
+    definition: str = Field("", max_length=2000, description="What belongs in it; added to the instruction.")
+
+
 class SummaryOptions(RequestModel):
     """Which summaries to generate, of one dialogue or of many."""
 
@@ -92,9 +104,16 @@ class SummaryOptions(RequestModel):
         None,
         min_length=1,
         fail_fast=True,
-        description="overall, user, agent, or names of `sections`. Default: all roles that have a speaker.",
+        description="overall, user, agent, or names of `sections` or `ask`. Default: all roles that have a speaker.",
     )
-    sections: Name | None = Field(None, description="A preset of sections, listed by /v1/info.")
+    sections: Name | dict[Name, SectionIn] | None = Field(
+        None, description='A preset of /v1/info, or sections: {"complaints": {"definition": "What went wrong."}}.'
+    )
+    ask: dict[Name, Instruction] | None = Field(
+        None,
+        description='Instructions, by the name of a role or a new one: {"complaints": "List the complaints."}. Without '
+        "`roles`, these are written.",
+    )
     language: Literal["en", "zh"] | None = Field(
         None, description="Language of the instructions. Default: the dialogue's."
     )
@@ -147,10 +166,58 @@ class SummaryRequest(SummaryOptions, DialogueInput):
     stream: bool = Field(False, description="Send server-sent events while the summaries are generated.")
 
 
+class SessionRequest(RequestModel):
+    """The body of POST /v1/sessions: a dialogue that grows, with the turns that are there already."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"dialogue": {"turns": EXAMPLE_TURNS}}, {"model": "mine"}]}
+    )
+
+    model: Name | None = Field(None, description="A model of /v1/models. Default: the first.")
+    sections: Name | None = Field(None, description="A preset of sections, listed by /v1/info.")
+    dialogue: DialogueIn | None = None
+
+
+class TurnsRequest(RequestModel):
+    """The body of POST /v1/sessions/ID/turns: turns to append."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"turns": EXAMPLE_TURNS[:1], "after": 0}]}
+    )
+
+    turns: list[TurnIn] = Field(min_length=1, fail_fast=True)
+    roles: dict[Name, Name] = Field({}, description='Speaker -> role, where the label does not tell: {"Anna": "user"}.')
+    after: int | None = Field(
+        None,
+        ge=0,
+        description="How many turns the dialogue has; with another number it is an error (409), so that a request that "
+        "is sent again appends nothing twice.",
+    )
+
+
+class SessionSummaryRequest(RequestModel):
+    """The body of POST /v1/sessions/ID/summaries: how to summarize the dialogue as it is now."""
+
+    roles: list[Name] | None = Field(
+        None, min_length=1, fail_fast=True, description="As of POST /v1/summaries. Default: all that have a speaker."
+    )
+    language: Literal["en", "zh"] | None = Field(
+        None, description="Language of the instructions. Default: the dialogue's."
+    )
+    options: GenerationParameters = Field(default_factory=GenerationParameters)
+    stream: bool = Field(False, description="Send server-sent events while the summaries are generated.")
+
+    def options_of(self, model: str, sections: str | None) -> SummaryOptions:
+        """The same as options of a dialogue that is sent at once."""
+        return SummaryOptions(
+            model=model, sections=sections, roles=self.roles, language=self.language, options=self.options
+        )
+
+
 class ReadRequest(DialogueInput):
     """The body of POST /v1/dialogues: a text to read without summarizing it."""
 
-    sections: Name | None = Field(None, description="A preset of sections whose names may be roles.")
+    sections: Name | dict[Name, SectionIn] | None = Field(None, description="Sections whose names may be roles.")
     limit: int = Field(100, ge=1, le=1000, description="Dialogues to return.")
 
 
@@ -162,6 +229,9 @@ class BatchRequest(SummaryOptions, InputOptions):
     )
 
     dialogues: list[DialogueIn] | None = Field(None, min_length=1, fail_fast=True)
+    webhook_url: str | None = Field(
+        None, max_length=2000, description="Address that is sent the state of the batch when it has ended, signed."
+    )
 
 
 class FlagOut(BaseModel):
@@ -178,13 +248,14 @@ class SentenceOut(BaseModel):
     """A sentence and the turns that hold most of its words, found without a model.
 
     `support` is the share of its n-grams that these turns contain: not how likely it is that the dialogue says it,
-    which is the `support` of a statement.
+    which is the `support` of a statement. `times` are those of its turns, empty where they are unknown.
     """
 
     start: int
     end: int
     text: str
     turns: list[int]
+    times: list[str] = []
     support: float
 
 
@@ -193,7 +264,8 @@ class StatementOut(BaseModel):
 
     `text` is what was verified; `start` and `end` are its place in the summary, in characters, or both where it stood
     if it was left out. `support` is the probability that the dialogue says it, null if it could not be verified.
-    `turns` (from 0) hold most of its words, best first; `flags` are what the checks find in it.
+    `turns` (from 0) hold most of its words, best first; `times` are theirs, empty where they are unknown. `flags` are
+    what the checks find in it.
     """
 
     text: str
@@ -201,6 +273,7 @@ class StatementOut(BaseModel):
     end: int
     support: float | None = Field(ge=0, le=1)
     turns: list[int]
+    times: list[str] = []
     flags: list[str]
 
 
@@ -223,7 +296,24 @@ class SummaryOut(BaseModel):
     statements: list[StatementOut] = []
     dropped: list[StatementOut] = []
     support_threshold: float | None = None
-    coverage: dict[str, Any] | None = None
+    coverage: Coverage | None = None
+
+    def to_summary(self, dialogue_id: str) -> RoleSummary:
+        """Return the summary as the library has it."""
+        statements, dropped = (
+            tuple(SummaryStatement(**one.model_dump()) for one in of) for of in (self.statements, self.dropped)
+        )
+        return RoleSummary(
+            dialogue_id,
+            self.role,
+            self.text,
+            self.tokens,
+            self.finish_reason,
+            statements=statements,
+            dropped=dropped,
+            support_threshold=self.support_threshold,
+            coverage=self.coverage,
+        )
 
 
 class FieldValueOut(BaseModel):
@@ -249,7 +339,7 @@ class FieldsOut(BaseModel):
     values: list[FieldValueOut]
     support_threshold: float | None
     tokens: int
-    coverage: dict[str, Any] | None = None
+    coverage: Coverage | None = None
 
 
 class SummariesOut(BaseModel):
@@ -311,11 +401,42 @@ class SummariesOut(BaseModel):
     seconds: float
 
 
+class SessionSummariesOut(SummariesOut):
+    """The summaries of a session's dialogue as it is now.
+
+    Of the dialogue's tokens, `reused_tokens` had been computed for an earlier summary; `computed_tokens` is null for an
+    engine that keeps nothing between requests.
+    """
+
+    session: str
+    computed_tokens: int | None
+    reused_tokens: int
+
+
+class SessionOut(BaseModel):
+    """The state of a session.
+
+    `roles` maps speakers to roles; `suggested` are the roles that can be summarized. It is deleted when it is not used
+    for `expires_in` seconds. `cached_bytes` is the memory of what the model has computed of its dialogue.
+    """
+
+    id: str
+    model: str
+    turns: int
+    language: str | None
+    roles: dict[str, str]
+    suggested: list[str]
+    expires_in: float
+    cached_bytes: int
+
+
 class TurnOut(BaseModel):
-    """One turn of a dialogue."""
+    """One turn of a dialogue. `time` is as the source writes it, `shown_time` shorter; both empty if it is unknown."""
 
     speaker: str
     text: str
+    time: str = ""
+    shown_time: str = ""
 
 
 class DialogueOut(BaseModel):
@@ -334,6 +455,14 @@ class DialoguesOut(BaseModel):
     format: str
     total: int
     dialogues: list[DialogueOut]
+
+
+class DocumentRequest(RequestModel):
+    """The body of POST /v1/documents: a dialogue with its summaries, as /v1/summaries returned them, to be written."""
+
+    dialogue: DialogueIn
+    summaries: list[SummaryOut] = Field(min_length=1, max_length=64, fail_fast=True)
+    format: Literal["md", "docx"] = Field("md", description="Markdown, or a Word document.")
 
 
 class BatchOut(BaseModel):

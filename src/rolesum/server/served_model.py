@@ -4,15 +4,19 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from rolesum.checks import check_summary
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import DataError, UsageError
+from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
+from rolesum.generation.engines.collector import REPLACEMENT_CHARACTER
 from rolesum.generation.extraction import DEFAULT_MAX_FIELD_TOKENS, check_extraction
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.field_output import value_record
+from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.role_config import RoleConfig
 from rolesum.generation.statement_notes import statement_record
@@ -24,7 +28,12 @@ from rolesum.models.adapter_metadata import verify_threshold
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
-from rolesum.server.request_parsing import load_preset, load_requested_fields, requested_roles
+from rolesum.server.request_parsing import (
+    load_requested_fields,
+    requested_instructions,
+    requested_roles,
+    requested_sections,
+)
 from rolesum.server.schemas import (
     FieldsOut,
     FieldValueOut,
@@ -37,17 +46,24 @@ from rolesum.server.schemas import (
     SummaryOut,
 )
 
+if TYPE_CHECKING:
+    from rolesum.generation.decoding.kept_prefix import KeptPrefix
+
 _LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 @dataclass(frozen=True)
 class SummaryJob:
-    """One dialogue and how to summarize it, all checked: only its length can still be a problem."""
+    """One dialogue and how to summarize it, all checked: only its length can still be a problem.
+
+    `kept` are the keys of the dialogue as it was before.
+    """
 
     dialogue: Dialogue
     config: SummarizerConfig
     layout: PromptLayout
     with_checks: bool
+    kept: "KeptPrefix | None" = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -81,6 +97,13 @@ class ServedModel:
         return tuple(roles) if roles is not None else DEFAULT_ROLES
 
     @property
+    def context(self) -> int | None:
+        """The tokens that the model takes, prompt and answer together; None for an endpoint that does not say."""
+        text_model, endpoint = self.engine.engine.text_model, getattr(self.engine.engine, "context", None)
+        lengths = (self.spec.context, endpoint, text_model.max_length if text_model else None)
+        return min((one for one in lengths if one is not None), default=None)
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """The languages that the model reads."""
         text_model = self.engine.engine.text_model
@@ -94,11 +117,14 @@ class ServedModel:
         """Check a request. Raises UsageError, DataError or HTTPProblem for what this model cannot do."""
         if options.fields is not None:
             return self._create_field_job(dialogue, options, load_requested_fields(options.fields), limits)
-        sections = load_preset(options.sections)
-        layout = replace(
-            self.layout, language=options.language or self.layout.language, sections=sections or self.layout.sections
-        )
+        sections = requested_sections(options.sections)
         aliases = self.aliases(sections)
+        layout = replace(
+            self.layout,
+            language=options.language or self.layout.language,
+            sections=sections or self.layout.sections,
+            asked=requested_instructions(options, aliases, limits) or None,
+        )
         config = replace(
             self.create_config(options.options, limits),
             roles=requested_roles(options, aliases, limits),
@@ -119,7 +145,7 @@ class ServedModel:
         parameters = options.options
         limit = parameters.max_new_tokens or min(DEFAULT_MAX_FIELD_TOKENS, limits.max_new_tokens)
         strategy = parameters.long_dialogues if parameters.long_dialogues != "map-reduce" else None  # the default
-        given = {"max_new_tokens": limit, "roles": options.roles, "sections": options.sections}
+        given = {"max_new_tokens": limit, "roles": options.roles, "sections": options.sections, "ask": options.ask}
         config = self.create_config(parameters, limits).with_fields(fields, {**given, "long_dialogues": strategy})
         layout = replace(self.layout, language=options.language or self.layout.language)
         for language, where in ((dialogue.language, dialogue.location), (options.language, "language")):
@@ -156,16 +182,18 @@ class ServedModel:
             what = f"the model {self.name} supports {known}, not {_LANGUAGES.get(language, language)}"
             raise DataError(what, where, "use another model of /v1/models, or serve one that rolesum models lists")
 
-    def summarize(self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None) -> SummariesOut:
-        """Generate the summaries of a job. `on_text` receives them while they grow.
+    def summarize(
+        self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None, on_part: OnPart | None = None
+    ) -> SummariesOut:
+        """Generate the summaries of a job. `on_text` receives them while they grow, `on_part` how far it is read.
 
         Raises DataError for a dialogue that does not fit, RequestCanceled once the client is canceled.
         """
         started = time.monotonic()
-        client.layout = job.layout
         if job.config.fields:
+            client.layout, client.kept = job.layout, job.kept
             return self._extract(job, client, started)
-        summaries = Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text)[0]
+        summaries = self.generate(job, client, on_text, on_part)
         return SummariesOut(
             id=job.dialogue.id,
             model=self.name,
@@ -186,7 +214,7 @@ class ServedModel:
             values=[FieldValueOut(**value_record(one, found.support_threshold)) for one in found.values],
             support_threshold=found.support_threshold,
             tokens=found.tokens,
-            coverage=asdict(found.coverage) if found.coverage else None,
+            coverage=found.coverage,
         )
         return SummariesOut(
             id=job.dialogue.id,
@@ -197,6 +225,35 @@ class ServedModel:
             fields=fields,
             seconds=round(time.monotonic() - started, 3),
         )
+
+    def generate(
+        self, job: SummaryJob, client: EngineClient, on_text: OnText | None = None, on_part: OnPart | None = None
+    ) -> list[RoleSummary]:
+        """Generate the summaries of a job as `summarize`, without what the checks find."""
+        client.layout, client.kept = job.layout, job.kept
+        return Summarizer(job.config, client).summarize([job.dialogue], on_text=on_text, on_part=on_part)[0]
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return what each token adds to the text of all; of a character in several tokens, the last one adds it."""
+        text_model = self.engine.engine.text_model
+        assert text_model is not None  # an engine that gives tokens has a tokenizer
+        found, text = list[str](), ""
+        with self.engine.tokenizer_lock:
+            for end in range(1, len(ids) + 1):
+                longer = str(text_model.tokenizer.decode(ids[:end], skip_special_tokens=True)).lstrip()
+                is_open = longer.endswith(REPLACEMENT_CHARACTER) and end < len(ids)
+                is_whole = longer.startswith(text) and not is_open
+                found.append(longer[len(text) :] if is_whole else "")
+                text = longer if is_whole else text
+        return found
+
+    def count_text_tokens(self, text: str) -> int:
+        """Count the tokens of a generated text; 0 for an endpoint, whose tokenizer is not known."""
+        text_model = self.engine.engine.text_model
+        if text_model is None:
+            return 0
+        with self.engine.tokenizer_lock:
+            return len(text_model.tokenizer.encode(text, add_special_tokens=False))
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Count the tokens of a prompt, its dialogue once; 0 for an endpoint, whose tokenizer is not known."""
@@ -216,6 +273,7 @@ class ServedModel:
     def _summary_out(self, job: SummaryJob, summary: RoleSummary) -> SummaryOut:
         sentences, flags = [], []
         if job.with_checks and summary.text:
+            times = shown_times(job.dialogue)
             checked = check_summary(job.dialogue, summary.role, summary.text)
             flags = [FlagOut(**asdict(flag) | {"turns": list(flag.turns)}) for flag in checked.flags]
             sentences = [
@@ -224,6 +282,7 @@ class ServedModel:
                     end=sentence.end,
                     text=summary.text[sentence.start : sentence.end],
                     turns=list(sentence.turns),
+                    times=list(times_of(sentence.turns, times)),
                     support=round(sentence.support, 4),
                 )
                 for sentence in checked.evidence
@@ -240,7 +299,7 @@ class ServedModel:
             statements=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.statements],
             dropped=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.dropped],
             support_threshold=summary.support_threshold,
-            coverage=asdict(summary.coverage) if summary.coverage else None,
+            coverage=summary.coverage,
         )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
@@ -14,8 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from rolesum import strict_json
 from rolesum.errors import RolesumError
-from rolesum.generation.async_engine import EngineClient, RequestCanceled
-from rolesum.generation.engine import OnText
+from rolesum.generation.async_engine import RequestCanceled
 from rolesum.server.admission import AdmissionController
 from rolesum.server.problems import HTTPProblem, document_of_error, document_of_http_problem
 from rolesum.server.served_model import ServedModel
@@ -48,45 +47,56 @@ class EventStream(StreamingResponse):
 def stream_events(
     controller: AdmissionController,
     model: ServedModel,
-    work: Callable[[EngineClient, OnText], Result],
+    work: Callable[..., Result],
     admission: ExitStack,
     *,
     text_event: Callable[[int, str], Event],
     final_events: Callable[[Result], list[Event]],
     error_events: Callable[[dict[str, Any]], list[Event]],
     path: str,
+    part_event: Callable[[int, int], Event] | None = None,
+    first_events: Sequence[Event] = (),
 ) -> EventStream:
     """Run `work` and send events: one per addition to a text, then those of its result or of its problem document.
 
-    `text_event` takes the index of the role and the added text. `admission` holds the request's place in the
-    controller; the response releases it. `path` is that of the request.
+    `work` is called with the client and an OnText; with a `part_event`, which takes the numbers of parts that were read
+    and of all, also with an OnPart as `on_part`. `text_event` takes the index of the role and the added text.
+    `admission` holds the request's place in the controller; the response releases it. `path` is that of the request.
+    `first_events` are sent before any text.
     """
-    events = _events(controller, model, work, text_event, final_events, error_events, path)
+    events = _events(controller, model, work, text_event, final_events, error_events, path, part_event, first_events)
     return EventStream(events, admission, controller.limits.timeout + DELIVERY_SECONDS)
 
 
 async def _events(
     controller: AdmissionController,
     model: ServedModel,
-    work: Callable[[EngineClient, OnText], Result],
+    work: Callable[..., Result],
     text_event: Callable[[int, str], Event],
     final_events: Callable[[Result], list[Event]],
     error_events: Callable[[dict[str, Any]], list[Event]],
     path: str,
+    part_event: Callable[[int, int], Event] | None,
+    first_events: Sequence[Event],
 ) -> AsyncIterator[bytes]:
     started, is_first = time.monotonic(), True
     client = model.engine.client()
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[list[Event] | None] = asyncio.Queue()
 
-    def on_text(_: int, role: int, added: str) -> None:
+    def send(event: Event) -> None:
         """Called by the engine's thread, which must not wait."""
         with suppress(RuntimeError):  # the event loop has ended
-            loop.call_soon_threadsafe(queue.put_nowait, [text_event(role, added)])
+            loop.call_soon_threadsafe(queue.put_nowait, [event])
+
+    def on_text(_: int, role: int, added: str) -> None:
+        send(text_event(role, added))
+
+    told = {"on_part": lambda part, parts: send(part_event(part, parts))} if part_event else {}
 
     async def run() -> None:
         try:
-            events = final_events(await controller.run(client, lambda client: work(client, on_text)))
+            events = final_events(await controller.run(client, lambda client: work(client, on_text, **told)))
         except HTTPProblem as error:
             events = error_events(document_of_http_problem(error, path))
         except RolesumError as error:
@@ -103,6 +113,8 @@ async def _events(
 
     task = asyncio.create_task(run())
     try:
+        for name, data in first_events:
+            yield _format(name, data)
         while True:
             try:
                 events = await asyncio.wait_for(queue.get(), KEEP_ALIVE_SECONDS)

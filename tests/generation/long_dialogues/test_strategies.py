@@ -1,5 +1,7 @@
 import re
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -7,8 +9,14 @@ from rolesum.dialogue import Coverage, Dialogue, Turn
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats import read_dialogues
 from rolesum.generation import Decoding, Engine, Generation, summarize
-from rolesum.generation.long_dialogues.chunking import next_chunk, split_into_chunks, turn_spans
-from rolesum.instructions import ChatFormat, PromptLayout, instruction_set
+from rolesum.generation.long_dialogues.chunking import (
+    last_turns,
+    new_spans,
+    next_chunk,
+    split_into_chunks,
+    turn_spans,
+)
+from rolesum.instructions import ChatFormat, PromptLayout, instruction_set, load_sections
 
 NEW = 8
 SPAN = re.compile(r"\bt(\d+)(?:-t(\d+))?\b")
@@ -54,8 +62,8 @@ class Spans(Engine):
         told = []
         for first, last in SPAN.findall(prompt.prefix[1].text):
             first, last = int(first), int(last or first)
-            if told and told[-1][1] + 1 == first:
-                told[-1][1] = last
+            if told and first <= told[-1][1] + 1:  # chunks overlap
+                told[-1][1] = max(told[-1][1], last)
             else:
                 told.append([first, last])
         return " ".join([role, *(f"t{a}-t{b}" if a < b else f"t{a}" for a, b in told)])
@@ -81,12 +89,14 @@ def run(dialogues, engine, long_dialogues, roles=("overall",), **more):
 
 
 @pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
-def test_every_turn_is_read_once_in_order_and_the_coverage_says_so(long_dialogues):
+def test_every_turn_is_read_in_order_and_the_coverage_says_so(long_dialogues):
     engine = Spans()
     summary = run([meeting()], engine, long_dialogues)[0][0]
     assert summary.text == "overall t0-t39"
-    assert engine.shown("overall") == dict.fromkeys(range(40), 1)
-    assert summary.coverage == Coverage(long_dialogues, turns=40, read=40, chunks=4)
+    shown = engine.shown("overall")
+    assert sorted(shown) == list(range(40)) and set(shown.values()) == {1, 2}  # the last turns of a chunk stand twice
+    assert summary.coverage == Coverage(long_dialogues, turns=40, read=40, chunks=summary.coverage.chunks)
+    assert summary.coverage.chunks == (4 if long_dialogues == "map-reduce" else 5)
     assert (summary.dialogue_id, summary.role, summary.finish_reason) == ("long", "overall", "stop")
     assert (summary.mean_logprob, summary.lowest_logprob) == (-0.5, -1.0)
 
@@ -94,7 +104,7 @@ def test_every_turn_is_read_once_in_order_and_the_coverage_says_so(long_dialogue
 def test_map_reduce_reads_all_chunks_in_one_call_and_its_seconds_are_those_of_its_rounds():
     engine = Spans()
     summaries = run([meeting(name="a"), meeting(30, name="b")], engine, "map-reduce", ("overall", "user"))
-    assert engine.calls == [0, 7, 4]  # none that fits; 4 and 3 chunks, each for both roles; a prompt for each summary
+    assert engine.calls == [0, 9, 4]  # none that fits; 5 and 4 chunks, each for both roles; a prompt for each summary
     assert [one.seconds for of_dialogue in summaries for one in of_dialogue] == [4.0] * 4
 
 
@@ -102,6 +112,57 @@ def test_the_roles_share_a_prompt_as_long_as_they_are_shown_the_same():
     engine = Spans()
     run([meeting()], engine, "refine", ("overall", "user"))
     assert [one.roles for one in engine.prompts[:3]] == [("overall", "user"), ("overall",), ("user",)]
+
+
+def test_a_chunk_begins_with_the_last_two_turns_of_the_one_before_unless_they_are_long():
+    def fits(chunk):
+        return len(chunk) <= 16
+
+    said = turn_spans(meeting(60))
+    chunks = split_into_chunks(said, fits, overlapping=True)
+    assert len(chunks) == 5 and all(map(fits, chunks))
+    for before, chunk in pairwise(chunks):
+        assert [span.index for span in chunk[:2]] == [span.index for span in before[-2:]]
+        assert [span.is_repeated for span in chunk] == [True, True] + [False] * (len(chunk) - 2)
+    assert tuple(span for chunk in chunks for span in new_spans(chunk)) == said
+    long = [
+        replace(span, turn=Turn("A", "word " * 40)) if span.index in (11, 12, 13, 23, 35, 47) else span for span in said
+    ]
+    chunks = split_into_chunks(tuple(long), fits, overlapping=True)
+    assert tuple(span for chunk in chunks for span in new_spans(chunk)) == tuple(long)
+    assert not any(span.is_repeated and len(span.turn.text) > 100 for chunk in chunks for span in chunk)
+    first, rest = next_chunk(said[16:], fits, last_turns(said[:16]))
+    assert [span.index for span in first[:3]] == [14, 15, 16] and first[2:] + rest == said[16:]
+
+
+@pytest.mark.parametrize(("long_dialogues", "parts"), [("map-reduce", 4), ("refine", 5)])
+def test_parts_are_told_as_they_are_read(long_dialogues, parts):
+    told = []
+    run([meeting(), meeting(2, name="short")], Spans(), long_dialogues, on_part=lambda *one: told.append(one))
+    assert [done for done, _ in told] == list(range(1, parts + 1))
+    totals = [total for _, total in told]
+    assert totals[-1] == parts and totals == sorted(totals) and totals[0] >= 4
+    told.clear()
+    run([meeting(2, name="short")], Spans(), long_dialogues, on_part=lambda *one: told.append(one))
+    assert told == []  # it has no parts
+
+
+@pytest.mark.parametrize("long_dialogues", ["map-reduce", "refine"])
+def test_lists_of_parts_are_merged_without_the_model(long_dialogues):
+    lists = iter(
+        ["- Ben sends the list.\n- none", "none", "1. Ben sends the price list.\n2. Anna pays 40.", "None."] * 2
+    )
+    engine = Spans(text=lambda prompt, role: Spans.spans(prompt, role) if role == "recap" else next(lists))
+    sections = load_sections("meeting-recap")
+    engine.layout = PromptLayout(ChatFormat(), sections=sections)
+    engine.limit = 110
+    names = ("recap", "action-items")
+    recap, items = run([meeting(60)], engine, long_dialogues, names)[0]
+    assert recap.text == "recap t0-t59" and recap.coverage.strategy == long_dialogues
+    assert items.text == "Ben sends the price list.\nAnna pays 40."
+    assert items.coverage.strategy == "map-reduce" and items.coverage.chunks >= 3 and items.coverage.read == 60
+    asked = [role for one in engine.prompts for role in one.roles].count("action-items")
+    assert asked == items.coverage.chunks  # the lists are not summarized again
 
 
 def test_chunks_are_of_like_size():
@@ -127,7 +188,7 @@ def test_summaries_that_do_not_fit_together_are_joined_in_several_rounds():
     summary = run([meeting(200)], engine, "map-reduce")[0][0]
     assert summary.text == "overall t0-t199"
     assert len(engine.calls) >= 4
-    assert engine.shown("overall") == dict.fromkeys(range(200), 1)
+    assert sorted(engine.shown("overall")) == list(range(200))
 
 
 def test_dialogues_that_fit_are_as_summarize_makes_them_and_all_come_in_input_order():
@@ -170,7 +231,7 @@ def test_the_last_prompt_has_the_layout_and_the_instruction_of_any_other_and_nam
     if long_dialogues == "refine":
         assert labels == ["Summary of the dialogue so far"]
     else:
-        assert labels == [f"Summary of part {n} of 4" for n in range(1, 5)]
+        assert labels == [f"Summary of part {n} of 5" for n in range(1, 6)]
 
 
 def test_the_labels_are_in_the_language_of_the_instructions():
@@ -266,7 +327,7 @@ def test_a_chunk_of_which_nothing_is_written_leaves_no_empty_part():
 
     engine = Spans(text=silent_in_the_middle)
     summary = run([meeting()], engine, "map-reduce")[0][0]
-    assert summary.text == "overall t0-t19 t30-t39" and summary.coverage.read == 40
+    assert summary.text == "overall t0-t19 t28-t39" and summary.coverage.read == 40
     summary = run([meeting()], Spans(text=silent_in_the_middle), "refine")[0][0]
     assert re.fullmatch(r"overall t0-t\d+ t\d+-t39", summary.text)
 

@@ -61,8 +61,8 @@ def page(request, browser, service):  # noqa: F811
     opened.close()
 
 
-def summarize(page, roles=("overall",), verify=None):
-    page.fill("#text", TRANSCRIPT)
+def summarize(page, roles=("overall",), verify=None, transcript=TRANSCRIPT):
+    page.fill("#text", transcript)
     page.click("#read")
     page.wait_for_selector("#chat li")
     for box in page.locator("#roles input").all():
@@ -100,6 +100,17 @@ def test_a_doubtful_statement_is_marked_and_says_why_to_the_pointer(page, doubtf
     page.mouse.move(5, 5)
     page.keyboard.press("Escape")
     assert page.locator(".why:visible").count() == 0
+
+
+def test_times_are_shown_in_the_transcript_and_cited_in_place_of_turn_numbers(page, doubtful):
+    timed = "\n".join(f"[0{n}:05] {turn.speaker}: {turn.text}" for n, turn in enumerate(CHAT.turns, 1))
+    summarize(page, transcript=timed)
+    assert page.locator("#chat .when").all_inner_texts() == ["01:05", "02:05"]
+    page.locator(".sentence.doubtful").click()
+    link = page.locator(".why:visible a")
+    assert link.all_inner_texts() == ["01:05" if doubtful == FIRST else "02:05"]
+    link.click()
+    assert page.evaluate("document.activeElement.id") == f"turn-{1 if doubtful == FIRST else 2}"
 
 
 def test_flags_without_a_model_stay_beside_it(page):
@@ -202,7 +213,12 @@ def test_files_and_tables_name_the_doubtful_statements(page, doubtful, tmp_path)
     summarize(page)
     with page.expect_download() as told:
         page.click("#markdown")
-    assert f"> The dialogue may not say: {doubtful} (support " in told.value.path().read_text()
+    written = told.value.path().read_text()
+    assert f"> The dialogue may not say: {doubtful} (support " in written
+    assert "### Evidence\n" in written and "\n## Transcript\n\nturn 1 **Customer:** My lamp broke" in written
+    with page.expect_download() as told:
+        page.click("#docx")
+    assert told.value.suggested_filename == "summaries.docx" and told.value.path().read_bytes()[:2] == b"PK"
     file = tmp_path / "chats.jsonl"
     turns = [{"speaker": turn.speaker, "text": turn.text} for turn in CHAT.turns]
     file.write_text(json.dumps({"id": "c-1", "turns": turns}) + "\n")

@@ -66,6 +66,8 @@ def test_the_fields_of_a_batch_are_its_results(service):
         ({"fields": {**SCHEMA, "description": "x" * 20_000}}, 413, "at most 20,000"),
         ({"roles": ["user"]}, 422, "fields are filled in instead"),
         ({"sections": "meeting-recap"}, 422, "fields are filled in instead"),
+        ({"sections": {"refunds": {"title": "Refunds", "definition": "What is paid back."}}}, 422, "instead"),
+        ({"ask": {"complaints": "List the complaints."}}, 422, "ask is for summaries"),
         ({"stream": True}, 422, "not streamed"),
         ({"options": {"beams": 2}}, 422, "JSON schema"),
         ({"options": {"verify": "drop"}}, 422, "fields are filled in instead"),

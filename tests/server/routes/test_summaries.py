@@ -109,6 +109,33 @@ def test_a_stream_tells_each_role_as_it_grows_and_ends_with_the_whole(service):
     assert sum(name == "text" for name, _ in events) > 6
 
 
+def test_a_stream_of_a_long_dialogue_tells_how_many_of_its_parts_were_read(service):
+    text = "".join(f"Customer: My lamp {n} broke again.\nAgent: We send another one.\n" for n in range(160))
+    body = {"text": text, "roles": ["user"], "options": {"max_new_tokens": 4}, "stream": True}
+    with service.client.stream("POST", "/v1/summaries", json=body) as answer:
+        events = [(name, json.loads(data)) for name, data in events_of(answer)]
+    chunks = events[-1][1]["summaries"][0]["coverage"]["chunks"]
+    told = [data for name, data in events if name == "progress"]
+    assert chunks > 1 and told == [{"part": n, "parts": chunks} for n in range(1, chunks + 1)]
+    names = [name for name, _ in events]
+    assert "text" not in names[: names.index("progress")]  # only the last text is told as it grows
+
+
+def test_summaries_are_written_as_a_document(service):
+    dialogue = {"id": "d1", "turns": [{**turn, "time": f"00:0{n}:05.5"} for n, turn in enumerate(TURNS)]}
+    made = service.post("/v1/summaries", dialogue=dialogue, options=SHORT).json()["summaries"]
+    answer = service.post("/v1/documents", dialogue=dialogue, summaries=made)
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/markdown")
+    assert answer.text.startswith("# d1\n\n## overall\n")
+    assert f"\n\n01:05 **Agent:** {TURNS[1]['text']}\n\n02:05 **Customer:**" in answer.text
+    word = service.post("/v1/documents", dialogue=dialogue, summaries=made, format="docx")
+    assert word.status_code == 200 and word.content[:4] == b"PK\x03\x04"
+    assert word.headers["content-disposition"] == 'attachment; filename="summaries.docx"'
+    for wrong in ({"format": "pdf"}, {"summaries": []}, {"summaries": [{"role": "user"}]}, {"dialogue": {"turns": []}}):
+        refused = service.post("/v1/documents", **{"dialogue": dialogue, "summaries": made, **wrong})
+        assert refused.status_code == 422 and refused.json()["detail"], refused.text
+
+
 def test_speakers_play_the_roles_that_the_request_gives_them(service):
     text = "Anna: where is it?\nTom: on its way"
     refused = service.post("/v1/summaries", text=text, roles=["user"], options=SHORT)

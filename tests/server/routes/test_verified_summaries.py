@@ -55,7 +55,7 @@ def statements_of(answer):
 
 def assert_close(ours, theirs):
     """Statements are equal, and their support but for noise."""
-    assert [{**one, "support": None} for one in ours] == [{**one, "support": None} for one in theirs]
+    assert [{**one, "support": None} for one in ours] == [{"times": [], **one, "support": None} for one in theirs]
     expected = pytest.approx([one["support"] for one in theirs], abs=1.5e-4)
     assert [one["support"] for one in ours] == expected
 
@@ -70,6 +70,22 @@ def test_statements_have_the_support_that_they_have_on_the_command_line(service)
         assert (one["role"], one["text"], one["support_threshold"]) == (role.role, role.text, 0.5)
         assert_close(one["statements"], [statement_record(each, role.support_threshold) for each in role.statements])
         assert one["dropped"] == [] and one["sentences"]  # what was there before stays
+
+
+def test_times_are_read_sent_back_and_stand_beside_the_turns(writing):
+    text = "".join(f"[0{n}:05] {turn['speaker']}: {turn['text']}\n" for n, turn in enumerate(CHAT_TURNS, 1))
+    (read,) = writing.post("/v1/dialogues", text=text).json()["dialogues"]
+    assert [(turn["time"], turn["shown_time"]) for turn in read["turns"]] == [("01:05", "01:05"), ("02:05", "02:05")]
+    plain = writing.post("/v1/summaries", text=text, roles=["overall"]).json()
+    turns = [{key: turn[key] for key in ("speaker", "text", "time")} for turn in read["turns"]]
+    sent = writing.post("/v1/summaries", dialogue={"turns": turns}, roles=["overall"]).json()
+    for answer in (plain, sent):
+        (summary,) = answer["summaries"]
+        assert [one["times"] for one in summary["statements"]] == [["01:05"], ["02:05"]]
+        assert [one["times"] for one in summary["sentences"]] == [["01:05"], ["02:05"]]
+    untimed = [{**turn, "time": " "} for turn in turns]
+    (summary,) = writing.post("/v1/summaries", dialogue={"turns": untimed}, roles=["overall"]).json()["summaries"]
+    assert [one["times"] for one in summary["statements"]] == [[], []]
 
 
 def test_a_stream_brings_the_statements_with_the_finished_summary(service):
@@ -138,7 +154,8 @@ def test_info_says_which_models_verify_and_by_which_threshold(service):
 
 def test_the_document_describes_the_statements(service):
     schemas = service.client.get("/openapi.json").json()["components"]["schemas"]
-    assert set(schemas["StatementOut"]["properties"]) == {"text", "start", "end", "support", "turns", "flags"}
+    names = {"text", "start", "end", "support", "turns", "times", "flags"}
+    assert set(schemas["StatementOut"]["properties"]) == names
     assert {"statements", "dropped", "support_threshold"} <= set(schemas["SummaryOut"]["properties"])
     kinds = schemas["GenerationParameters"]["properties"]["verify"]["anyOf"]
     assert kinds == [{"enum": list(VERIFY_MODES), "type": "string"}, {"type": "null"}]

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.generation.decoding.kv_cache import HeldPrefix
 
 
@@ -58,10 +59,13 @@ class Decoder(Protocol):
         """Append a row for every branch, with room for `beams` rows of each; their logits (new rows, vocabulary)."""
         ...
 
-    def prefill_chunked(self, prompt: EncodedPrompt, beams: int) -> Iterator[torch.Tensor | None]:
+    def prefill_chunked(
+        self, prompt: EncodedPrompt, beams: int, kept: KeptPrefix | None = None
+    ) -> Iterator[torch.Tensor | None]:
         """Prefill one prompt a chunk at a time: yields None after each chunk, and at last the logits as `prefill`.
 
-        `step` may be called between two chunks. Where `can_join` is False, the prompt is one chunk.
+        `step` may be called between two chunks. Where `can_join` is False, the prompt is one chunk. A decoder over
+        shared prefixes computes no keys that are `kept`, and keeps those of the prompt's prefix there.
         """
         ...
 

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.models.encoder_decoder import run_decoder, run_encoder
 from rolesum.models.lm_head import apply_lm_head
 from rolesum.models.prompt_model import LoadedModel
@@ -43,7 +44,9 @@ class Seq2SeqDecoder:
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return self._forward([one.decoder_start_ids for one in prompts for _ in one.branches])
 
-    def prefill_chunked(self, prompt: EncodedPrompt, beams: int) -> Iterator[torch.Tensor | None]:
+    def prefill_chunked(
+        self, prompt: EncodedPrompt, beams: int, kept: KeptPrefix | None = None
+    ) -> Iterator[torch.Tensor | None]:
         yield self.prefill([prompt], beams)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:

@@ -62,6 +62,14 @@ class KVBlock:
         for stored, one in zip(self.layers[layer], states, strict=True):
             stored[slots, :, places] = one
 
+    def restore(self, layers: Sequence[Sequence[torch.Tensor]]) -> None:
+        """Write the first keys and values (key heads, tokens, head size) of each layer into the first slot."""
+        for states in layers:
+            sizes = [(len(self.used), one.shape[0], self.capacity, one.shape[2]) for one in states]
+            self.layers.append([one.new_zeros(size) for one, size in zip(states, sizes, strict=True)])
+            for stored, one in zip(self.layers[-1], states, strict=True):
+                stored[0, :, : one.shape[1]] = one
+
     def grow(self) -> torch.Tensor:
         """Reserve a place for one more key of every row, visible to that row; returns the places (rows,)."""
         places = []

@@ -11,6 +11,7 @@ import torch
 from transformers import DynamicCache
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.models.attention.masks import make_attention_mask
 from rolesum.models.lm_head import apply_lm_head, backbone
 from rolesum.models.prompt_model import LoadedModel
@@ -40,7 +41,9 @@ class PaddedDecoder:
         self.reorder([row for row, one in enumerate(prompts) for _ in one.branches])
         return self._next_logits([branch for one in prompts for branch in one.branches])
 
-    def prefill_chunked(self, prompt: EncodedPrompt, beams: int) -> Iterator[torch.Tensor | None]:
+    def prefill_chunked(
+        self, prompt: EncodedPrompt, beams: int, kept: KeptPrefix | None = None
+    ) -> Iterator[torch.Tensor | None]:
         yield self.prefill([prompt], beams)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.generation.decoding.kv_cache import (
     HeldPrefix,
     KVBlock,
@@ -85,17 +86,22 @@ class PrefixSharedDecoder:
         self.blocks.append(block)
         return apply_lm_head(self.model, self._prefill(block, packed))
 
-    def prefill_chunked(self, prompt: EncodedPrompt, beams: int) -> Iterator[torch.Tensor | None]:
+    def prefill_chunked(
+        self, prompt: EncodedPrompt, beams: int, kept: KeptPrefix | None = None
+    ) -> Iterator[torch.Tensor | None]:
         packed = _PackedPrompt(prompt)
         block = self._new_block([prompt], [packed], beams)
         self.pending.append(block)
         try:
+            first = kept.restore(block, prompt.prefix) if kept else 0
             size = self.chunk_tokens
-            ends = [*range(size, len(prompt.prefix) - size // 2, size), len(packed.ids)]
-            for start, end in pairwise([0, *ends]):
+            ends = [*range(first + size, len(prompt.prefix) - size // 2, size), len(packed.ids)]
+            for start, end in pairwise([first, *ends]):
                 hidden = self._prefill_chunk(block, packed, start, end)
                 if end < len(packed.ids):
                     yield None
+            if kept:
+                kept.take(block, prompt.prefix)
         finally:
             self.pending.remove(block)
         self.blocks.append(block)

@@ -13,6 +13,7 @@ import torch
 from rolesum.errors import ResourceError
 from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt, HoldingDecoder
 from rolesum.generation.decoding.follow_up import FollowUp, FollowUpQueue, Questions
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.generation.decoding.search import (
     BranchKey,
     Completion,
@@ -37,8 +38,9 @@ class GenerationRequest:
     """A prompt and how its texts are decoded. `dialogue_id` seeds the texts that are sampled.
 
     Requests of `low_priority` are admitted after the others, and only into half of the rows and of the cache. With a
-    `follow_up`, the prompt's last text is returned when the questions about its texts are answered. `new_constraint`
-    makes what each of the texts is held to, if anything.
+    `follow_up`, the prompt's last text is returned when the questions about its texts are answered. The keys that are
+    `kept` of the prompt's prefix are not computed, and those of the whole prefix are kept there for the next request.
+    `new_constraint` makes what each of the texts is held to, if anything.
     """
 
     prompt: EncodedPrompt
@@ -46,7 +48,13 @@ class GenerationRequest:
     dialogue_id: str
     low_priority: bool = False
     follow_up: FollowUp | None = None
+    kept: KeptPrefix | None = None
     new_constraint: Callable[[], TokenConstraint] | None = None
+
+    @property
+    def tokens_to_compute(self) -> int:
+        """Tokens of the prefill."""
+        return self.prompt.cached_tokens() - (self.kept.matching(self.prompt.prefix) if self.kept else 0)
 
 
 @dataclass
@@ -110,7 +118,7 @@ class Scheduler:
     def add(self, requests: Iterable[GenerationRequest]) -> None:
         """Queue requests behind those that wait already."""
         for one in requests:
-            is_long = one.prompt.cached_tokens() > self.config.chunked_prefill_threshold
+            is_long = one.tokens_to_compute > self.config.chunked_prefill_threshold
             queue = self._waiting_long if is_long else self._waiting_low if one.low_priority else self._waiting
             queue.append(one)
 
@@ -176,7 +184,7 @@ class Scheduler:
         if one and not self._chunked and self._may_admit and self._has_room([one]):
             self._waiting_long.remove(one)
             self._running[one.prompt.index] = one
-            chunks = self._decoder.prefill_chunked(one.prompt, one.decoding.beams)
+            chunks = self._decoder.prefill_chunked(one.prompt, one.decoding.beams, one.kept)
             self._chunked = _ChunkedPrefill(one, time.monotonic(), chunks)
         if (chunked := self._chunked) and (not self._hypotheses or time.monotonic() >= chunked.next):
             begun = time.monotonic()
@@ -196,7 +204,13 @@ class Scheduler:
                 return
             begun = time.monotonic()
             self._running |= {one.prompt.index: one for one in group}
-            logits = self._decoder.prefill([one.prompt for one in group], group[0].decoding.beams)
+            prompts, beams = [one.prompt for one in group], group[0].decoding.beams
+            if group[0].kept:
+                *_, last = self._decoder.prefill_chunked(prompts[0], beams, group[0].kept)
+                assert last is not None
+                logits = last
+            else:
+                logits = self._decoder.prefill(prompts, beams)
             yield from self._start_decoding(group, logits, begun)
 
     def _select_admissible(self, waiting: deque[GenerationRequest]) -> list[GenerationRequest]:
@@ -206,8 +220,8 @@ class Scheduler:
         while waiting:
             one = waiting[0]
             beams = one.decoding.beams
-            if group and beams != group[0].decoding.beams:
-                break
+            if group and (beams != group[0].decoding.beams or one.kept or group[0].kept):
+                break  # a prompt whose keys are kept is prefilled by itself
             if not self._has_room([*group, one]):
                 break
             new_tokens = len(one.prompt.prefix) + sum(map(len, one.prompt.branches))

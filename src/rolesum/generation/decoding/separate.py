@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from rolesum.generation.decoding.decoder import EncodedPrompt
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.models.prompt_model import LoadedModel
 
 
@@ -36,7 +37,9 @@ class SeparateDecoder:
         self.caches = [None] * len(rows)
         return self._forward(rows)
 
-    def prefill_chunked(self, prompt: EncodedPrompt, beams: int) -> Iterator[torch.Tensor | None]:
+    def prefill_chunked(
+        self, prompt: EncodedPrompt, beams: int, kept: KeptPrefix | None = None
+    ) -> Iterator[torch.Tensor | None]:
         yield self.prefill([prompt], beams)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:

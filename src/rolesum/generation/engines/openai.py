@@ -7,15 +7,19 @@ puts its own chat template.
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rolesum.errors import DataError, ModelError, Problem, ResourceError, UsageError, did_you_mean
+from rolesum.console import log
+from rolesum.counts import counted
+from rolesum.errors import DataError, LengthError, ModelError, Problem, ResourceError, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Engine, EngineFeatures, Generation, OnText, check_decoding
 from rolesum.generation.engines.collector import ResultCollector
+from rolesum.generation.engines.endpoint_context import ContextWindow, find_context, least_tokens
 from rolesum.generation.engines.openai_client import OpenAIClient, RequestFailed, RequestRejected, Route
 from rolesum.generation.engines.prompt_encoder import (
     TOO_LONG_FIX,
@@ -33,6 +37,12 @@ if TYPE_CHECKING:
 CONCURRENCY = 8
 # Estimate of a message's tokens without the tokenizer: bytes of UTF-8 per token, and the chat template's own.
 BYTES_PER_TOKEN, CHAT_TEMPLATE_TOKENS = 3, 64
+# A prompt of fewer tokens fits every server.
+SMALLEST_CONTEXT = 2048
+_CUT_FIX = (
+    "give the endpoint a longer context (for Ollama OLLAMA_CONTEXT_LENGTH or num_ctx), or say with --context how much "
+    "it reads and how with --long-dialogues"
+)
 
 # The owners that /models names for servers which take more than OpenAI's own parameters.
 _EXTENDED_SERVERS = ("vllm", "llamacpp")
@@ -50,6 +60,8 @@ class _Answer:
     tokens: int
     finish_reason: str
     logprobs: tuple[float, ...]
+    prompt_tokens: int  # 0 where the server does not report them
+    cached_tokens: int  # most servers count these among the prompt's, some do not
 
 
 class OpenAIEngine(Engine):
@@ -68,16 +80,22 @@ class OpenAIEngine(Engine):
         concurrency: int = CONCURRENCY,
         context: int | None = None,
     ) -> None:
-        """With a `prompt_encoder`, prompts are token ids; else messages, whose estimated length `context` limits."""
+        """With a `prompt_encoder`, prompts are token ids; else messages, whose length is estimated.
+
+        Without a `context`, the one that the server reports holds, if it does.
+        """
         if concurrency < 1:
             raise UsageError(f"concurrency {concurrency}", fix="at least 1")
         self.client, self.layout, self.prompt_encoder = client, layout, prompt_encoder
         self.concurrency, self.context = concurrency, context
+        self._reported_context: int | None = None
         self._named, self._served = served_model, ""
+        self._lock, self._is_connected = threading.Lock(), False
         self._extended = prompt_encoder is not None  # the server takes vLLM's and llama.cpp's parameters
         self._checked = False
         self._logprobs = True  # until the server refuses them
         self._limit_name = "max_tokens"
+        self._says_what_is_unknown = True
 
     @property
     def text_model(self) -> "PromptModel | None":
@@ -93,7 +111,6 @@ class OpenAIEngine(Engine):
         check_decoding(self, decoding)
         requests = self._requests(prompts, decoding)
         if requests and not self._checked:
-            self.connect()
             self._check_tokens(requests[0])
             self._checked = True
         collector = ResultCollector(prompts, on_done, on_text)
@@ -103,7 +120,8 @@ class OpenAIEngine(Engine):
         return collector.results()
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
-        """Exact with the tokenizer; estimated from bytes with a `context`; else True, and the server decides."""
+        """Exact with the tokenizer; estimated from bytes where the context is known; else True: the server decides."""
+        self._connect_once()
         if self.prompt_encoder:
             return self.prompt_encoder.fits(prompt, max_new_tokens)
         return self.context is None or self._estimate(prompt) + max_new_tokens <= self.context
@@ -114,6 +132,8 @@ class OpenAIEngine(Engine):
 
     def _requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
         """One request per text; all branches of a prompt are adjacent, for the server's prefix cache."""
+        if prompts:
+            self._connect_once()
         if self.prompt_encoder:
             return self.prompt_encoder.requests(prompts, decoding)
         problems = [
@@ -126,7 +146,7 @@ class OpenAIEngine(Engine):
             if not self.fits(prompt, decoding.max_new_tokens)
         ]
         if problems:
-            raise DataError(problems)
+            raise LengthError(problems)
         return [
             TokenRequest(index, branch, prompt, (), sampling_seed(decoding, prompt, branch))
             for index, prompt in enumerate(prompts)
@@ -134,10 +154,32 @@ class OpenAIEngine(Engine):
         ]
 
     def connect(self) -> None:
-        """Ask what is served, before any dialogue is sent. Raises as OpenAIClient.list_models does, and ModelError."""
+        """Ask what is served and how much it reads, before any dialogue is sent.
+
+        Raises as OpenAIClient.list_models does; ModelError; UsageError for a --context that the server does not have.
+        """
         models = self.client.list_models()
         self._served = self._choose_model([str(one["id"]) for one in models])
         self._extended = self._extended or any(one.get("owned_by") in _EXTENDED_SERVERS for one in models)
+        self._set_context(find_context(self.client, self._served, models))
+        self._is_connected = True
+
+    def _connect_once(self) -> None:
+        with self._lock:
+            if not self._is_connected:
+                self.connect()
+
+    def _set_context(self, window: ContextWindow | None) -> None:
+        if window is None:
+            return
+        if window.is_reported and (self.context or 0) > window.tokens:
+            what = f"--context {self.context} is more than the {window.tokens} tokens that {self._served} reads there"
+            raise UsageError(what, self.client.url, "lower it, leave it out, or give the endpoint a longer context")
+        if window.is_reported:
+            self._reported_context = window.tokens
+        self.context = self.context or window.tokens
+        if self.prompt_encoder:
+            self.prompt_encoder.max_length = min(self.prompt_encoder.max_length, self.context)
 
     def close(self) -> None:
         self.client.close()
@@ -174,7 +216,7 @@ class OpenAIEngine(Engine):
             answer = self._complete(one, decoding, update if streams else None)
         except RequestRejected as error:
             if _TOO_LONG.search(str(error)):
-                raise DataError(f"the endpoint says: {error}", one.prompt.dialogue.location, TOO_LONG_FIX) from None
+                raise LengthError(f"the endpoint says: {error}", one.prompt.dialogue.location, TOO_LONG_FIX) from None
             if self.prompt_encoder and _NO_TOKEN.search(str(error)):
                 raise self._other_tokens(self.prompt_encoder) from None
             raise UsageError(f"the endpoint refuses: {error}", self.client.url, "leave that option out") from None
@@ -236,6 +278,7 @@ class OpenAIEngine(Engine):
         if answer.finish_reason not in ("stop", "length"):
             what = f'the endpoint ended the text with "{answer.finish_reason}"'
             raise DataError(what, one.prompt.dialogue.location, "leave the dialogue out, or use another model")
+        self._check_whole_was_read(one, answer)
         if answer.tokens < decoding.min_new_tokens:
             raise UsageError("the endpoint passes over min_tokens", self.client.url, "leave --min-new-tokens out")
         stopped, text = answer.finish_reason == "stop", answer.text.strip()
@@ -245,6 +288,24 @@ class OpenAIEngine(Engine):
         missing = answer.tokens - len(answer.logprobs)
         has_all = missing == 0 or (missing == 1 and stopped and not self._extended)
         return make_generation(text, answer.tokens, stopped, answer.logprobs if has_all else None, seconds)
+
+    def _check_whole_was_read(self, one: TokenRequest, answer: _Answer) -> None:
+        """Raise LengthError where the server dropped a part of the prompt, as far as its own figures show that."""
+        where, read, limit = one.prompt.dialogue.location, answer.prompt_tokens, self._reported_context
+        least = len(one.ids) if self.prompt_encoder else least_tokens(chat_message(one.prompt, one.branch))
+        if read and read + answer.cached_tokens < least:
+            length = counted(least, "token") if self.prompt_encoder else f"at least {counted(least, 'token')}"
+            what = f"the endpoint has dropped a part of the dialogue: it read {read} of {length}"
+            raise LengthError(what, where, _CUT_FIX)
+        if read and limit and read + answer.tokens > limit:
+            what = f"the endpoint has dropped a part of the dialogue: it does not fit a context of {limit} tokens"
+            raise LengthError(what, where, _CUT_FIX)
+        if not read and self.context is None and least >= SMALLEST_CONTEXT and self._says_what_is_unknown:
+            self._says_what_is_unknown = False
+            log(
+                f"{self.client.url} does not say how much it reads, and may have dropped a part of {where}: "
+                "give its context, --context N, so that no dialogue is longer"
+            )
 
 
 def chat_message(prompt: Prompt, branch: int) -> str:
@@ -285,7 +346,10 @@ def parse_completion(pieces: Iterable[Mapping[str, Any]], on_text: Callable[[str
     if not reason:
         raise RequestFailed("the answer broke off")
     tokens = (usage or {}).get("completion_tokens") or len(ids) or len(logprobs)
-    return _Answer(text, tuple(ids), int(tokens), reason, tuple(logprobs))
+    prompt_tokens = (usage or {}).get("prompt_tokens") or 0
+    details = (usage or {}).get("prompt_tokens_details")
+    cached = (details.get("cached_tokens") if isinstance(details, dict) else 0) or 0
+    return _Answer(text, tuple(ids), int(tokens), reason, tuple(logprobs), int(prompt_tokens), int(cached))
 
 
 def _text_in(choice: Mapping[str, Any]) -> str:

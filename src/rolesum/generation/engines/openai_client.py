@@ -23,6 +23,8 @@ _OMITTED_HEADERS = (
 )
 # Retries of the first call, which lists the models: the URL may be wrong, and the user is waiting.
 _FIRST_RETRIES = 2
+# Seconds for an answer about the server itself.
+_ASK_SECONDS = 10.0
 
 
 class RequestFailed(Exception):
@@ -115,14 +117,24 @@ class OpenAIClient:
 
     def detokenize(self, ids: list[int], model: str) -> str | None:
         """The text of ids by the endpoint's tokenizer; None where it has no /detokenize (vLLM and llama.cpp have)."""
-        root = self.url.rstrip("/").removesuffix("/v1")
-        client = self.sdk_client().with_options(max_retries=0)
+        answer = self.ask("/detokenize", {"model": model, "tokens": ids}) or {}
+        text = answer.get("content", answer.get("prompt"))
+        return text if isinstance(text, str) else None
+
+    def ask(
+        self, path: str, body: Mapping[str, Any] | None = None, *, timeout: float = _ASK_SECONDS
+    ) -> Mapping[str, Any] | None:
+        """The JSON object at a path of the server that is not of OpenAI's API; None where there is none.
+
+        The path stands beside /v1. With a `body` it is a POST.
+        """
+        url = self.url.rstrip("/").removesuffix("/v1") + path
+        client = self.sdk_client().with_options(max_retries=0, timeout=timeout)
         try:
-            answer = client.post(f"{root}/detokenize", body={"model": model, "tokens": ids}, cast_to=object)
-            text = answer.get("content", answer.get("prompt"))
+            raw = client.get(url, cast_to=object) if body is None else client.post(url, body=body, cast_to=object)
         except Exception:  # other servers answer an unknown path in many ways
             return None
-        return text if isinstance(text, str) else None
+        return raw if isinstance(raw, dict) else None
 
     def sdk_client(self) -> Any:
         """The client of the openai package, made once. Raises UsageError where the package is not installed."""

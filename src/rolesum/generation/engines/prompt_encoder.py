@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rolesum.counts import counted
-from rolesum.errors import DataError, Problem, UsageError
+from rolesum.errors import LengthError, Problem, UsageError
 from rolesum.generation.engine import Decoding, Generation
 from rolesum.instructions import Prompt
 
@@ -33,6 +33,13 @@ def sampling_seed(decoding: Decoding, prompt: Prompt, branch: int) -> int:
     return int.from_bytes(decoding.text_seed(prompt.dialogue.id, branch)[:4], "big") >> 1
 
 
+def check_context(context: int, model: "PromptModel") -> None:
+    """Raise UsageError for a context that is longer than the model's own."""
+    if context > model.max_length:
+        what = f"--context {context} is more than the {model.max_length} tokens of {model.name}"
+        raise UsageError(what, fix="lower it, or leave it out")
+
+
 class PromptEncoder:
     """Encodes prompts to the ids that the transformers engine would give to the same model, and decodes new ids."""
 
@@ -41,15 +48,14 @@ class PromptEncoder:
         if model.encoder_decoder_spec is not None:
             what = f"{model.name} is an encoder-decoder, which only the transformers engine runs"
             raise UsageError(what, fix="use --engine transformers")
-        if context is not None and context > model.max_length:
-            what = f"--context {context} is more than the {model.max_length} tokens of {model.name}"
-            raise UsageError(what, fix="lower it, or leave it out")
+        if context is not None:
+            check_context(context, model)
         self.model = model
         self.max_length = context or model.max_length
         self.stop_ids = stop_ids(model)
 
     def requests(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[TokenRequest]:
-        """One request for each branch of each prompt, in order. Raises DataError with all prompts that do not fit."""
+        """One request for each branch of each prompt, in order. Raises LengthError with all that do not fit."""
         found, problems = list[TokenRequest](), list[Problem]()
         for index, prompt in enumerate(prompts):
             rows = self._rows(prompt)
@@ -63,7 +69,7 @@ class PromptEncoder:
                 for branch, ids in enumerate(rows)
             ]
         if problems:
-            raise DataError(problems)
+            raise LengthError(problems)
         return found
 
     def fits(self, prompt: Prompt, max_new_tokens: int) -> bool:
@@ -95,8 +101,18 @@ def stop_ids(model: "PromptModel") -> tuple[int, ...]:
 
 
 def make_generation(
-    text: str, tokens: int, stopped: bool, logprobs: Sequence[float] | None, seconds: float
+    text: str,
+    tokens: int,
+    stopped: bool,
+    logprobs: Sequence[float] | None,
+    seconds: float,
+    ids: Sequence[int] = (),
 ) -> Generation:
-    """A Generation, without log-probabilities where some of its tokens have none."""
+    """A Generation, without log-probabilities where some of its tokens have none.
+
+    `ids` are the tokens, of which the last one is the end where the model `stopped`.
+    """
     mean, lowest = (sum(logprobs) / len(logprobs), min(logprobs)) if logprobs else (None, None)
-    return Generation(text, tokens, "stop" if stopped else "length", mean, lowest, seconds)
+    pairs = tuple(zip(ids, logprobs or (), strict=False))
+    kept = pairs[:-1] if stopped else pairs
+    return Generation(text, tokens, "stop" if stopped else "length", mean, lowest, seconds, kept)

@@ -8,11 +8,12 @@ from math import inf
 import torch
 
 from rolesum.counts import counted
-from rolesum.errors import DataError, Problem
+from rolesum.errors import LengthError, Problem
 from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.decoder_check import choose_decoder
 from rolesum.generation.decoding.follow_up import FollowUp
 from rolesum.generation.decoding.json_constraint import JSONConstraints
+from rolesum.generation.decoding.kept_prefix import KeptPrefix
 from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler, SchedulerConfig
 from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken, TokenConstraint
 from rolesum.generation.engine import (
@@ -44,7 +45,7 @@ class TransformersEngine(FollowUpEngine):
     """Decodes with a loaded model. In float32 its texts equal those of `model.generate` on one prompt at a time."""
 
     name = "transformers"
-    features = EngineFeatures(beams=True, min_new_tokens=True, follow_ups=True, json_schema=True)
+    features = EngineFeatures(beams=True, min_new_tokens=True, follow_ups=True, json_schema=True, token_logprobs=True)
 
     def __init__(
         self, loaded: LoadedModel, layout: PromptLayout | None = None, token_budget: int | None = None
@@ -106,13 +107,14 @@ class TransformersEngine(FollowUpEngine):
         decoding: Decoding,
         low_priority: bool = False,
         follow_up: FollowUp | None = None,
+        kept: KeptPrefix | None = None,
     ) -> GenerationRequest:
-        """The request that a scheduler takes. Raises DataError for a prompt that does not fit the model."""
+        """The request that a scheduler takes. Raises LengthError for a prompt that does not fit the model."""
         encoded = self.encode(index, prompt)
         if problem := self._too_long(prompt, encoded, decoding.max_new_tokens):
-            raise DataError([problem])
+            raise LengthError([problem])
         constraint = self._constraint(prompt.json_schema, decoding) if prompt.json_schema else None
-        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority, follow_up, constraint)
+        return GenerationRequest(encoded, decoding, prompt.dialogue.id, low_priority, follow_up, kept, constraint)
 
     def _constraint(self, schema: str, decoding: Decoding) -> Callable[[], TokenConstraint]:
         """Makes what holds a text to a JSON schema. Raises UsageError and ModelError where it cannot be held to it."""
@@ -137,16 +139,16 @@ class TransformersEngine(FollowUpEngine):
     def _requests(
         self, prompts: Sequence[Prompt], decoding: Decoding, follow_up: MakeFollowUp | None
     ) -> list[GenerationRequest]:
-        """The requests of all prompts. Raises DataError with all the prompts that do not fit the model."""
+        """The requests of all prompts. Raises LengthError with all the prompts that do not fit."""
         requests, problems = list[GenerationRequest](), list[Problem]()
         for index, prompt in enumerate(prompts):
             try:
                 further = follow_up(index, prompt) if follow_up else None
                 requests.append(self.make_request(index, prompt, decoding, follow_up=further))
-            except DataError as error:
+            except LengthError as error:
                 problems += error.problems
         if problems:
-            raise DataError(problems)
+            raise LengthError(problems)
         return requests
 
     def _too_long(self, prompt: Prompt, one: EncodedPrompt, max_new_tokens: int) -> Problem | None:
@@ -172,7 +174,7 @@ class TransformersEngine(FollowUpEngine):
     def to_generation(self, completion: Completion) -> Generation:
         """The text of a completion with its statistics."""
         ids, logprobs = completion.hypothesis.ids, completion.hypothesis.logprobs
-        return make_generation(self.decode(ids), len(ids), completion.stopped, logprobs, completion.seconds)
+        return make_generation(self.decode(ids), len(ids), completion.stopped, logprobs, completion.seconds, ids)
 
 
 def _token_budget(loaded: LoadedModel) -> int:

@@ -34,7 +34,7 @@ class VLLMEngine(Engine):
     """Generates with vLLM in this process and its workers: the model of `prompt_encoder`, with its adapter."""
 
     name = "vllm"
-    features = EngineFeatures(min_new_tokens=True, json_schema=True)
+    features = EngineFeatures(min_new_tokens=True, json_schema=True, token_logprobs=True)
 
     def __init__(
         self, prompt_encoder: PromptEncoder, layout: PromptLayout | None = None, *, dtype: str = "auto", **options: Any
@@ -147,7 +147,7 @@ class VLLMEngine(Engine):
         stopped = text.ended(self.prompt_encoder.stop_ids)
         words = self.prompt_encoder.decode(text.ids, stopped)
         logprobs = text.logprobs if len(text.logprobs) == len(text.ids) else None
-        return make_generation(words, len(text.ids), stopped, logprobs, time.monotonic() - text.started)
+        return make_generation(words, len(text.ids), stopped, logprobs, time.monotonic() - text.started, text.ids)
 
 
 class _Text:

@@ -7,7 +7,8 @@ from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, Problem
 from rolesum.generation.engine import Generation
-from rolesum.generation.long_dialogues.chunking import Chunk, next_chunk, split_into_chunks, turn_spans
+from rolesum.generation.long_dialogues.chunking import Chunk, last_turns, next_chunk, split_into_chunks, turn_spans
+from rolesum.generation.long_dialogues.merging import merge_lists
 from rolesum.generation.long_dialogues.runner import LongDialogueRunner, PartialSummary, SummaryStep
 
 CONTEXT_FIX = "lower --max-new-tokens, or use a model with a longer context"
@@ -22,7 +23,7 @@ def chunk_dialogues(runner: LongDialogueRunner, summaries: Sequence[PartialSumma
     for one in summaries:
         if one.number in found or one.number in problems:
             continue
-        chunks = split_into_chunks(one.rest, runner.chunk_fits(one, one.roles))
+        chunks = split_into_chunks(one.rest, runner.chunk_fits(one, one.roles), overlapping=True)
         if chunks is None:
             what = (
                 f"not one turn fits beside its instruction and {counted(runner.decoding.max_new_tokens, 'new token')}"
@@ -39,7 +40,7 @@ Plan = tuple[PartialSummary, list[SummaryStep | Generation]]
 
 
 def map_reduce(runner: LongDialogueRunner, summaries: Sequence[PartialSummary], chunks: dict[int, list[Chunk]]) -> None:
-    """Summarize each chunk, then the summaries of chunks, until one is left.
+    """Summarize each chunk, then the summaries of chunks, until one is left. Lists of chunks are merged.
 
     Raises DataError where no two summaries fit the model together.
     """
@@ -47,7 +48,10 @@ def map_reduce(runner: LongDialogueRunner, summaries: Sequence[PartialSummary], 
     for one in summaries:
         parts = [_chunk_dialogue(one, chunk) for chunk in chunks[one.number] if one.count_chunk(chunk)]
         plans.append((one, [SummaryStep(one, part, part, len(parts) == 1) for part in parts]))
-    _execute(runner, plans)
+    _execute(runner, plans, are_parts=True)
+    for one in summaries:
+        if len(one.texts) > 1 and runner.engine.layout.is_list(one.role):
+            one.texts = [merge_lists(one.texts, runner.engine.layout.instruction_set_for(one.dialogue).language)]
     while unjoined := [one for one in summaries if len(one.texts) > 1]:
         _execute(runner, _plan_joins(runner, unjoined))
 
@@ -58,9 +62,10 @@ def _chunk_dialogue(summary: PartialSummary, chunk: Chunk) -> Dialogue:
     return replace(summary.dialogue, id=name, turns=tuple(span.turn for span in chunk))
 
 
-def _execute(runner: LongDialogueRunner, plans: Sequence[Plan]) -> None:
+def _execute(runner: LongDialogueRunner, plans: Sequence[Plan], *, are_parts: bool = False) -> None:
     """Generate the texts of all steps in one call, and keep those that a plan takes over as they are."""
-    made = iter(runner.run([text for _, texts in plans for text in texts if isinstance(text, SummaryStep)]))
+    steps = [text for _, texts in plans for text in texts if isinstance(text, SummaryStep)]
+    made = iter(runner.run(steps, are_parts=are_parts))
     for summary, texts in plans:
         summary.set_texts([next(made) if isinstance(text, SummaryStep) else text for text in texts])
 
@@ -90,10 +95,11 @@ def _plan_joins(runner: LongDialogueRunner, summaries: Sequence[PartialSummary])
     return plans
 
 
-def refine(runner: LongDialogueRunner, summaries: Sequence[PartialSummary]) -> None:
+def refine(runner: LongDialogueRunner, summaries: Sequence[PartialSummary], chunks: dict[int, list[Chunk]]) -> None:
     """Read the chunks in order, each with the summary of all that came before it.
 
-    Raises DataError where that summary and one turn do not fit the model together.
+    `chunks` are those of map-reduce, of which there are about as many. Raises DataError where that summary and one turn
+    do not fit the model together.
     """
     while waiting := [one for one in summaries if one.rest]:
         steps = [_next_step(runner, one) for one in waiting]
@@ -105,6 +111,18 @@ def refine(runner: LongDialogueRunner, summaries: Sequence[PartialSummary]) -> N
         for step, text in zip(ready, runner.run(ready), strict=True):
             step.summary.set_texts([text, *step.summary.texts])
             del step.summary.texts[1:]
+        if runner.on_part:
+            runner.on_part(*_count_parts(summaries, chunks))
+
+
+def _count_parts(summaries: Sequence[PartialSummary], chunks: dict[int, list[Chunk]]) -> tuple[int, int]:
+    """The parts of all dialogues that were read, and an estimate of how many there are."""
+    done, total = dict[int, int](), dict[int, int]()
+    for one in summaries:
+        done[one.number] = max(done.get(one.number, 0), one.passed)
+        least = one.passed + bool(one.rest)
+        total[one.number] = max(total.get(one.number, 0), least, len(chunks[one.number]) if one.rest else 0)
+    return sum(done.values()), sum(total.values())
 
 
 def _next_step(runner: LongDialogueRunner, one: PartialSummary) -> SummaryStep | None:
@@ -116,10 +134,11 @@ def _next_step(runner: LongDialogueRunner, one: PartialSummary) -> SummaryStep |
         ]
     is_read = False
     while not is_read:
-        taken = next_chunk(one.rest, runner.chunk_fits(one, one.roles, before))
+        taken = next_chunk(one.rest, runner.chunk_fits(one, one.roles, before), one.last)
         if taken is None:
             return None
         chunk, one.rest = taken
+        one.last = last_turns(chunk)
         is_read = one.count_chunk(chunk)
     if not one.role_speaks_in(one.rest):
         one.count_chunk(one.rest)

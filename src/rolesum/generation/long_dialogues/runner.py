@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rolesum.dialogue import Coverage, Dialogue, RoleSummary, Turn
 from rolesum.generation.engine import Decoding, Engine, Generation, MakeFollowUp, OnText, takes_follow_ups
-from rolesum.generation.long_dialogues.chunking import Chunk, Fits
+from rolesum.generation.long_dialogues.chunking import Chunk, Fits, new_spans
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 # Makes the follow-up of prompts, given the dialogues that they show.
 FollowUpOf = Callable[[Sequence[Dialogue]], MakeFollowUp]
 
+# Called as long dialogues are read: how many of their parts the model has read, and how many there are.
+OnPart = Callable[[int, int], None]
+
 
 @dataclass
 class PartialSummary:
     """A role's summary of a long dialogue while the dialogue is read.
 
     `number` and `place` are those of the dialogue in the input and of the role among `roles`. `texts` summarize what
-    was read so far, `rest` is what was not, and `unread` holds the turns of chunks in which the role does not speak.
+    was read so far, `rest` is what was not, and `last` are the turns with which the next chunk begins. `read` holds the
+    turns that the model was shown for this role, `passed` counts the chunks so far, `chunks` those that were read.
     """
 
     number: int
@@ -29,8 +33,10 @@ class PartialSummary:
     dialogue: Dialogue
     roles: Sequence[str]
     rest: Chunk
+    last: Chunk = ()
     texts: list[Generation] = field(default_factory=list)
-    unread: set[int] = field(default_factory=set)
+    read: set[int] = field(default_factory=set)
+    passed: int = 0
     chunks: int = 0
     seconds: float = 0.0
 
@@ -39,16 +45,19 @@ class PartialSummary:
         return self.roles[self.place]
 
     def role_speaks_in(self, chunk: Chunk) -> bool:
-        """Whether a speaker of the role speaks; True for a role that no speaker of the dialogue plays."""
+        """Whether a speaker of the role speaks in turns that the chunk before does not have.
+
+        True for a role that no speaker of the dialogue plays.
+        """
         speakers = self.dialogue.speakers(self.role)
-        return not speakers or any(span.turn.speaker in speakers for span in chunk)
+        return not speakers or any(span.turn.speaker in speakers for span in new_spans(chunk))
 
     def count_chunk(self, chunk: Chunk) -> bool:
-        """Count a chunk as read, or its turns as unread where the role does not speak; returns which."""
+        """Count a chunk, and its turns as read where the role speaks; returns whether it does."""
+        self.passed += 1
         if is_read := self.role_speaks_in(chunk):
             self.chunks += 1
-        else:
-            self.unread |= {span.index for span in chunk}
+            self.read |= {span.index for span in chunk}
         return is_read
 
     def set_texts(self, texts: Sequence[Generation]) -> None:
@@ -58,7 +67,7 @@ class PartialSummary:
     def finished(self, strategy: str) -> RoleSummary:
         """The summary, once there is one text, with the coverage of the dialogue."""
         turns = len(self.dialogue.turns)
-        coverage = Coverage(strategy, turns, turns - len(self.unread), self.chunks)
+        coverage = Coverage(strategy, turns, len(self.read), self.chunks)
         return role_summary(self.dialogue, self.role, replace(self.texts[0], seconds=self.seconds), coverage)
 
 
@@ -82,6 +91,7 @@ class LongDialogueRunner:
     reranker: "Reranker | None" = None
     on_text: OnText | None = None
     follow_up: FollowUpOf | None = None
+    on_part: OnPart | None = None
 
     def prompt(self, shown: Dialogue, about: Dialogue, roles: Sequence[str]) -> Prompt:
         """The prompt that shows one dialogue and asks about another, after which the instruction names the speakers."""
@@ -118,8 +128,11 @@ class LongDialogueRunner:
             for dialogue, wanted, texts in zip(dialogues, roles, made, strict=True)
         ]
 
-    def run(self, steps: Sequence[SummaryStep]) -> list[Generation]:
-        """The texts of the steps, in order, in one call of the engine. Steps that show the same share a prompt."""
+    def run(self, steps: Sequence[SummaryStep], *, are_parts: bool = False) -> list[Generation]:
+        """The texts of the steps, in order, in one call of the engine. Steps that show the same share a prompt.
+
+        Where they `are_parts`, all those of the dialogues, `on_part` is called as each prompt is finished.
+        """
         by_shown: dict[tuple[int, tuple[Turn, ...]], list[SummaryStep]] = {}
         for step in steps:
             by_shown.setdefault((step.summary.number, step.shown.turns), []).append(step)
@@ -128,7 +141,8 @@ class LongDialogueRunner:
             self.prompt(group[0].shown, group[0].about, self._repeated([step.summary.role for step in group]))
             for group in groups
         ]
-        made = self.engine.generate(prompts, self.decoding, None, self._on_last_text(groups))
+        on_done = self._count_parts(len(prompts)) if are_parts and prompts else None
+        made = self.engine.generate(prompts, self.decoding, on_done, self._on_last_text(groups))
         best: dict[int, Generation] = {}
         slowest: dict[int, float] = {}
         for group, texts in zip(groups, made, strict=True):
@@ -138,6 +152,19 @@ class LongDialogueRunner:
         for step in steps:
             step.summary.seconds += slowest.pop(id(step.summary), 0.0)
         return [best[id(step)] for step in steps]
+
+    def _count_parts(self, total: int) -> Callable[[int], None] | None:
+        on_part = self.on_part
+        if on_part is None:
+            return None
+        finished = 0
+
+        def count(prompts: int) -> None:
+            nonlocal finished
+            finished += prompts
+            on_part(finished, total)
+
+        return count
 
     def _repeated(self, roles: Sequence[str]) -> list[str]:
         return [role for role in roles for _ in range(self.samples)]
@@ -167,4 +194,4 @@ class LongDialogueRunner:
 def role_summary(dialogue: Dialogue, role: str, one: Generation, coverage: Coverage | None = None) -> RoleSummary:
     """A generated text as the summary of a role."""
     statistics = (one.tokens, one.finish_reason, one.mean_logprob, one.lowest_logprob, one.seconds)
-    return RoleSummary(dialogue.id, role, one.text, *statistics, coverage)
+    return RoleSummary(dialogue.id, role, one.text, *statistics, coverage, token_logprobs=one.token_logprobs)

@@ -10,7 +10,7 @@ from rolesum.errors import DataError, Problem, UsageError, did_you_mean
 from rolesum.generation.engine import Decoding, Engine, OnText
 from rolesum.generation.long_dialogues.chunking import turn_spans
 from rolesum.generation.long_dialogues.map_reduce import CONTEXT_FIX, chunk_dialogues, map_reduce, refine
-from rolesum.generation.long_dialogues.runner import FollowUpOf, LongDialogueRunner, PartialSummary
+from rolesum.generation.long_dialogues.runner import FollowUpOf, LongDialogueRunner, OnPart, PartialSummary
 from rolesum.instructions import PromptLayout
 from rolesum.instructions.fit import drop_middle
 from rolesum.roles import default_roles
@@ -37,6 +37,7 @@ def summarize(
     on_done: OnDone | None = None,
     on_text: OnText | None = None,
     follow_up: FollowUpOf | None = None,
+    on_part: OnPart | None = None,
 ) -> list[list[RoleSummary]]:
     """Summarize each dialogue for each of its roles, through any engine.
 
@@ -49,11 +50,15 @@ def summarize(
     - "refine" reads the chunks in order, each with the summary of all before it.
 
     By the last two, a role's summary is made of the chunks in which a speaker of the role speaks; the turns of the
-    other chunks do not count as read. With `samples`, so many texts are sampled for each text needed, and `reranker`
-    picks one. `on_done` is called with the number of dialogues that were finished since its last call, `on_text` with
-    the numbers of the dialogue and of the role, and what was added to the text; not with several samples. `follow_up`
-    makes the questions about the texts of dialogues that are not read in chunks, given those dialogues as the model is
-    shown them, for an engine that takes such questions.
+    other chunks do not count as read. A chunk begins with the last turns of the one before it. A section that is a list
+    is read by map-reduce in any case, and the lists of its chunks are merged.
+
+    With `samples`, so many texts are sampled for each text needed, and `reranker` picks one. `on_done` is called with
+    the number of dialogues that were finished since its last call, `on_text` with the numbers of the dialogue and of
+    the role, and what was added to the text; not with several samples. `on_part` is called with how many parts of
+    dialogues that do not fit were read, and how many there are. `follow_up` makes the questions about the texts of
+    dialogues that are not read in chunks, given those dialogues as the model is shown them, for an engine that takes
+    such questions.
 
     Returns the summaries in input order, with their coverage where a dialogue did not fit. Their seconds are the sum
     of each round's slowest text; their other statistics are those of the last text. Raises DataError with all the
@@ -62,7 +67,7 @@ def summarize(
     check_strategy(long_dialogues)
     chosen = roles_of_each(dialogues, roles)
     check_roles(dialogues, chosen, engine.layout)
-    runner = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text, follow_up)
+    runner = LongDialogueRunner(engine, decoding or Decoding(), samples, reranker, on_text, follow_up, on_part)
     check_samples(samples, runner.decoding, has_choice=reranker is not None)
     if long_dialogues == "refuse":
         return _refuse(runner, dialogues, chosen, on_done)
@@ -71,6 +76,11 @@ def summarize(
     if long_dialogues == "drop-middle":
         return _drop_middles(runner, dialogues, chosen, long, on_done)
     return _read_in_chunks(runner, dialogues, chosen, long, long_dialogues, on_done)
+
+
+def part_note(done: int, total: int) -> str:
+    """How far long dialogues are read, as it is shown."""
+    return f"part {done} of {total}"
 
 
 def roles_of_each(dialogues: Sequence[Dialogue], roles: Sequence[str] | Roles | None) -> list[tuple[str, ...]]:
@@ -176,12 +186,12 @@ def _read_in_chunks(
     on_short_text = (lambda number, place, added: on_text(short[number], place, added)) if on_text else None
     fitting = runner.summarize([dialogues[n] for n in short], [roles[n] for n in short], on_done, on_short_text)
     results = dict(zip(short, fitting, strict=True))
-    if strategy == "map-reduce":
-        map_reduce(runner, summaries, chunks)
-    else:
-        refine(runner, summaries)
-    for one in summaries:
-        results.setdefault(one.number, []).append(one.finished(strategy))
+    layout = runner.engine.layout
+    refined = [strategy == "refine" and not layout.is_list(one.role) for one in summaries]
+    map_reduce(runner, [one for one, is_refined in zip(summaries, refined, strict=True) if not is_refined], chunks)
+    refine(runner, [one for one, is_refined in zip(summaries, refined, strict=True) if is_refined], chunks)
+    for one, is_refined in zip(summaries, refined, strict=True):
+        results.setdefault(one.number, []).append(one.finished("refine" if is_refined else "map-reduce"))
     if on_done and long:
         on_done(len(long))
     return [results[number] for number in range(len(dialogues))]

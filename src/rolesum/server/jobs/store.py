@@ -19,6 +19,10 @@ from rolesum.server.problems import HTTPProblem
 from rolesum.server.schemas import BatchOut, ResultOut
 from rolesum.sqlite_store import Schema, SQLiteStore
 
+_STATE = "id, model, created, ended, canceled, total, done, failed"  # columns, as _batch_out takes them
+# Makes the webhook of a batch due that has just ended; one that was due before stays as it is.
+_SET_DUE = """UPDATE batches SET webhook_due = ended
+    WHERE id = ? AND ended IS NOT NULL AND webhook IS NOT NULL AND webhook_due IS NULL AND webhook_tries = 0"""
 TIMEOUT = 5.0  # seconds that a request waits for the file while it is locked
 _FIX = "give another --store"
 _TABLES = """
@@ -36,10 +40,16 @@ CREATE TABLE items (
 );
 CREATE INDEX waiting_items ON items (batch, number) WHERE state = 'waiting';
 """
+_WEBHOOKS = """
+ALTER TABLE batches ADD COLUMN webhook TEXT;
+ALTER TABLE batches ADD COLUMN webhook_tries INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE batches ADD COLUMN webhook_due REAL;
+CREATE INDEX due_webhooks ON batches (webhook_due) WHERE webhook_due IS NOT NULL;
+"""
 SCHEMA = Schema(
     contents="batches",
     application_id=0x72736274,  # "rsbt"
-    migrations=(_TABLES,),
+    migrations=(_TABLES, _WEBHOOKS),
     pragmas=("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"),
 )
 
@@ -54,6 +64,15 @@ class BatchItem:
     options: str
     dialogue: str
     owner: str
+
+
+@dataclass(frozen=True)
+class DueWebhook:
+    """A webhook to send: the batch that has ended, the address, and how often it was tried."""
+
+    batch: BatchOut
+    url: str
+    tries: int
 
 
 class BatchStore:
@@ -94,8 +113,9 @@ class BatchStore:
         *,
         digest: str = "",
         idempotency_key: str | None = None,
+        webhook: str | None = None,
     ) -> str:
-        """Save a batch of (id, line) dialogues and return its id.
+        """Save a batch of (id, line) dialogues and return its id. `webhook` is the address to tell of its end.
 
         An `idempotency_key` that was used before returns the batch of that time; if the `digest` of its content
         differs, raises HTTPProblem 409.
@@ -110,9 +130,9 @@ class BatchStore:
                     return str(row[0])
             identity = f"batch-{secrets.token_hex(8)}"
             db.execute(
-                """INSERT INTO batches (id, owner, idempotency_key, digest, model, options, created, total)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-                (identity, owner, idempotency_key, digest, model, options, time.time(), len(dialogues)),
+                """INSERT INTO batches (id, owner, idempotency_key, digest, model, options, created, total, webhook)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (identity, owner, idempotency_key, digest, model, options, time.time(), len(dialogues), webhook),
             )
             db.executemany(
                 "INSERT INTO items (batch, number, id, dialogue) VALUES (?, ?, ?, ?)",
@@ -165,6 +185,7 @@ class BatchStore:
                     ended = CASE WHEN done + failed + 1 = total THEN ? ELSE ended END WHERE id = ?""",
                     (time.time(), item.batch),
                 )
+                db.execute(_SET_DUE, (item.batch,))
         if changed and self._db.query("SELECT 1 FROM batches WHERE id = ? AND ended IS NOT NULL", (item.batch,)):
             self._db.truncate_log()
         return bool(changed)
@@ -181,7 +202,7 @@ class BatchStore:
         return self._batches("WHERE owner = ? ORDER BY rowid DESC LIMIT ?", (owner, limit))
 
     def _batches(self, where: str, values: tuple[Any, ...]) -> list[BatchOut]:
-        query = f"SELECT id, model, created, ended, canceled, total, done, failed FROM batches {where}"
+        query = f"SELECT {_STATE} FROM batches {where}"
         return [_batch_out(*row) for row in self._db.query(query, values)]
 
     def results(self, identity: str, offset: int, limit: int) -> list[ResultOut]:
@@ -194,6 +215,7 @@ class BatchStore:
         with self._db.transaction() as db:
             query = "UPDATE batches SET canceled = 1, ended = ? WHERE id = ? AND ended IS NULL"
             db.execute(query, (time.time(), identity))
+            db.execute(_SET_DUE, (identity,))
             db.execute("UPDATE items SET dialogue = NULL WHERE batch = ?", (identity,))
             db.execute("UPDATE items SET state = 'canceled' WHERE batch = ? AND state = 'waiting'", (identity,))
         self._db.truncate_log()
@@ -203,6 +225,24 @@ class BatchStore:
         with self._db.transaction() as db:
             db.execute("DELETE FROM batches WHERE id = ?", (identity,))
         self._db.truncate_log()
+
+    def delete_ended(self, before: float) -> None:
+        """Delete the batches that ended before a time, with their results."""
+        with self._db.transaction() as db:
+            deleted = db.execute("DELETE FROM batches WHERE ended < ?", (before,)).rowcount
+        if deleted:
+            self._db.truncate_log()
+
+    def due_webhooks(self, now: float) -> list[DueWebhook]:
+        """Return the webhooks to be sent by now, the longest due first."""
+        query = f"SELECT webhook, webhook_tries, {_STATE} FROM batches WHERE webhook_due <= ? ORDER BY webhook_due"
+        return [DueWebhook(_batch_out(*row[2:]), row[0], row[1]) for row in self._db.query(query, (now,))]
+
+    def set_webhook(self, identity: str, tries: int, due: float | None) -> None:
+        """Save how often a webhook was tried, and when it is due again; None if it is not."""
+        with self._db.transaction() as db:
+            query = "UPDATE batches SET webhook_tries = ?, webhook_due = ? WHERE id = ?"
+            db.execute(query, (tries, due, identity))
 
     def count_waiting(self) -> int:
         """Count the waiting dialogues of all batches."""

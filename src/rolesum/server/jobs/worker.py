@@ -11,8 +11,9 @@ from rolesum.formats import Source, jsonl
 from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.server.admission import AdmissionController
 from rolesum.server.jobs.store import BatchItem, BatchStore
+from rolesum.server.jobs.upkeep import BatchUpkeep
 from rolesum.server.problems import HTTPProblem, document_of_error, document_of_http_problem
-from rolesum.server.request_parsing import load_preset, read_source
+from rolesum.server.request_parsing import read_source, requested_sections
 from rolesum.server.schemas import InputOptions, SummariesOut, SummaryOptions
 
 log = logging.getLogger("rolesum.server")
@@ -23,8 +24,9 @@ RETRY_SECONDS = 5.0  # after the store failed: a full disk may have space again
 class BatchWorker:
     """Summarizes waiting dialogues of batches in `Limits.batch_workers` threads."""
 
-    def __init__(self, admission: AdmissionController, store: BatchStore) -> None:
+    def __init__(self, admission: AdmissionController, store: BatchStore, upkeep: BatchUpkeep | None = None) -> None:
         self.admission, self.store = admission, store
+        self.upkeep = upkeep or BatchUpkeep(store)
         self._threads: list[threading.Thread] = []
         self._condition = threading.Condition()  # notified of new batches and of the end
         self._is_stopping = False
@@ -34,6 +36,7 @@ class BatchWorker:
 
     def start(self) -> None:
         """Start the threads."""
+        self.upkeep.start()
         for number in range(self.admission.limits.batch_workers):
             thread = threading.Thread(target=self._work, name=f"rolesum-batch-{number}", daemon=True)
             thread.start()
@@ -48,6 +51,7 @@ class BatchWorker:
             self._condition.notify_all()
         for thread in self._threads:
             thread.join()
+        self.upkeep.stop()
         self.store.close()
 
     def wake(self) -> None:
@@ -58,6 +62,7 @@ class BatchWorker:
     def cancel(self, identity: str, change: Callable[[str], None]) -> None:
         """Apply `change`, the store's `cancel` or `delete`, to a batch, then cancel its running dialogues."""
         change(identity)
+        self.upkeep.wake()
         with self._condition:
             for (batch, _), client in self._running.items():
                 if batch == identity:
@@ -125,12 +130,13 @@ class BatchWorker:
         else:
             state, result = "done", summaries.model_dump()
             self.admission.metrics.count(summaries)
-        self.store.finish(item, state, result)
+        if self.store.finish(item, state, result):
+            self.upkeep.wake()
 
     def _summarize(self, item: BatchItem, client: EngineClient) -> SummariesOut:
         model, limits = self.admission.model(item.model), self.admission.limits
         options = SummaryOptions.model_validate_json(item.options)
-        aliases = model.aliases(load_preset(options.sections))
+        aliases = model.aliases(requested_sections(options.sections))
         source, input_options = Source(item.batch, item.dialogue), InputOptions(format=jsonl.FORMAT.name)
         _, (dialogue,) = read_source(source, input_options, limits, aliases=aliases, max_dialogues=1)
         return model.summarize(model.create_job(dialogue, options, limits), client)

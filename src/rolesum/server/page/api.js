@@ -62,6 +62,11 @@ export async function post(path, body) {
   return (await send(path, { method: "POST", headers, body: isForm ? body : JSON.stringify(body ?? {}) })).json();
 }
 
+export async function postForBlob(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return (await send(path, { method: "POST", headers, body: JSON.stringify(body) })).blob();
+}
+
 // Calls on[event](data) for each event, until the stream ends.
 export async function stream(path, body, on, signal) {
   const headers = { "Content-Type": "application/json" };

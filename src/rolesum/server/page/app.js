@@ -1,6 +1,6 @@
 // The page: read a transcript, choose roles, watch the summaries.
 
-import { get, post, showProblem, stream } from "./api.js";
+import { get, post, postForBlob, showProblem, stream } from "./api.js";
 import { refresh, initBatches, renderChosen } from "./batches.js";
 import * as chat from "./chat.js";
 import { toFormData, setFormats, inputOptions, acceptFiles } from "./input.js";
@@ -157,6 +157,7 @@ async function summarize() {
   const models = chosenModels();
   closePanel();
   results = new Results(models, roles, chat.sentTurnIndexes());
+  results.dialogue = chat.toRequest(); // that the summaries are of: the chat may be edited afterwards
   abortController = new AbortController();
   setBusy(true);
   showProblem(byId("problem"), null);
@@ -164,7 +165,7 @@ async function summarize() {
   byId("results").classList.remove("stale");
   const started = performance.now();
   const body = {
-    dialogue: chat.toRequest(),
+    dialogue: results.dialogue,
     roles,
     ...(byId("preset").value ? { sections: byId("preset").value } : {}),
     ...(byId("language").value ? { language: byId("language").value } : {}),
@@ -173,6 +174,7 @@ async function summarize() {
   const current = results;
   try {
     await Promise.all(models.map((model) => stream("/v1/summaries", { ...body, model, options: { ...options, ...verifyOptions(model) } }, {
+      progress: (data) => showProgress(data),
       text: (data) => current.append(model, data),
       summary: (data) => current.complete(model, data),
       done: (data) => current.finish(model, data),
@@ -190,10 +192,29 @@ async function summarize() {
   }
 }
 
+// Says how far a long dialogue is read, beside the button that stops it.
+function showProgress(parts) {
+  byId("progress").textContent = parts ? t("part", parts) : "";
+}
+
 function setBusy(isBusy) {
+  showProgress(null);
   byId("go").hidden = isBusy;
   byId("stop").hidden = !isBusy;
   if (!isBusy) abortController = null;
+}
+
+// Downloads the summaries with evidence and transcript. Of two models, the name of each stands beside the role.
+async function exportDocument(format) {
+  const found = responses();
+  const title = (one) => (["overall", "user", "agent"].includes(one.role) ? roleName(one.role) : one.title);
+  const named = (response, one) => ({ ...one, title: found.length > 1 ? `${title(one)} · ${response.model}` : title(one) });
+  const summaries = found.flatMap((response) => response.summaries.map((one) => named(response, one)));
+  try {
+    download(`summaries.${format}`, await postForBlob("/v1/documents", { dialogue: results.dialogue, summaries, format }));
+  } catch (error) {
+    showProblem(byId("problem"), error);
+  }
 }
 
 const responses = () => [...results.responses.values()];
@@ -261,7 +282,7 @@ function addListeners() {
     const found = responses();
     download("summaries.json", JSON.stringify(found.length > 1 ? found : found[0], null, 2), "application/json");
   });
-  byId("markdown").addEventListener("click", () => download("summaries.md", asMarkdown(responses()), "text/markdown"));
+  for (const [id, format] of [["markdown", "md"], ["docx", "docx"]]) byId(id).addEventListener("click", () => exportDocument(format));
   const tabs = [...document.querySelectorAll("[role=tab]")];
   for (const tab of tabs) {
     tab.addEventListener("click", () => openTab(tab.id.slice(4)));

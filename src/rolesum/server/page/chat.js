@@ -29,7 +29,7 @@ export function show(given) {
 
 // The dialogue of a request, without empty turns and without the roles of speakers that have no turn.
 export function toRequest() {
-  const turns = dialogue.turns.filter((turn) => turn.text.trim());
+  const turns = dialogue.turns.filter((turn) => turn.text.trim()).map(({ speaker, text, time }) => ({ speaker, text, time }));
   const heard = new Set(turns.map((turn) => turn.speaker));
   const roles = Object.fromEntries(Object.entries(dialogue.roles).filter(([label, role]) => role && heard.has(label)));
   return { id: dialogue.id, turns, roles };
@@ -79,6 +79,7 @@ function renderTurn(turn, place) {
   const who = document.createElement("span");
   who.className = "who";
   who.textContent = `${place + 1} · ${turn.speaker}`;
+  if (turn.shown_time) who.append(" ", Object.assign(document.createElement("span"), { className: "when", textContent: turn.shown_time, title: turn.time }));
   const said = document.createElement("span");
   said.className = "said";
   said.contentEditable = "plaintext-only";

@@ -34,6 +34,7 @@ const MESSAGES = {
     "situation-action-resolution": "Situation, action, resolution",
     err_speakers: "choose the role of {speaker} above the dialogue ({role})", err_format: "choose the format under “{options}”",
     err_option: "“{field}” under “{options}”", err_tab: "the tab “{tab}”", err_line: "{where}, line {n}", err_turn: "turn {n}",
+    part: "part {part} of {parts} read",
     err_roles: "choose “{role}” only",
   },
   zh: {
@@ -69,6 +70,7 @@ const MESSAGES = {
     "situation-action-resolution": "情况、处理、结果",
     err_speakers: "在对话上方为 {speaker} 选择角色（{role}）", err_format: "在“{options}”中选择格式",
     err_option: "“{options}”中的“{field}”", err_tab: "“{tab}”标签页", err_line: "{where}第 {n} 行", err_turn: "第 {n} 轮",
+    part: "已读第 {part} 部分，共 {parts} 部分",
     err_roles: "只选“{role}”",
   },
 };

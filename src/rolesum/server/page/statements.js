@@ -170,8 +170,8 @@ function panelLines(summary, one, shown, keep) {
   }
   if (one.flags?.length) lines.push(t("checks", { notes: one.flags.join("; ") }));
   const made = lines.map((line) => element("span", "", line));
-  const links = shown.map((place) => {
-    const link = Object.assign(element("a", "", t("turn", { n: place + 1 })), { href: `#turn-${place + 1}` });
+  const links = shown.map((place, n) => {
+    const link = Object.assign(element("a", "", one.times?.[n] || t("turn", { n: place + 1 })), { href: `#turn-${place + 1}` });
     link.addEventListener("click", (event) => {
       event.preventDefault();
       keep();

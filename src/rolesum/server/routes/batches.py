@@ -1,4 +1,4 @@
-"""/v1/batches: many dialogues, summarized in the background and kept until they are deleted."""
+"""/v1/batches: many dialogues, summarized in the background and kept until they are deleted, or for a time."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -46,8 +46,16 @@ async def create_batch(
 def _create(request: Request, parsed: ParsedBatch, idempotency_key: str | None) -> BatchOut:
     admission, worker, owner = _state(request)
     admission.model(parsed.model).create_config(parsed.parameters, admission.limits)
+    if parsed.webhook_url:
+        worker.upkeep.check_webhook(parsed.webhook_url)
     identity = worker.store.add(
-        owner, parsed.model, parsed.options, parsed.lines, digest=parsed.digest, idempotency_key=idempotency_key
+        owner,
+        parsed.model,
+        parsed.options,
+        parsed.lines,
+        digest=parsed.digest,
+        idempotency_key=idempotency_key,
+        webhook=parsed.webhook_url or None,
     )
     worker.wake()
     return worker.store.batch(identity, owner)

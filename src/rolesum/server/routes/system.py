@@ -82,6 +82,8 @@ async def info(request: Request) -> dict[str, Any]:
             "max_characters": limits.max_characters,
             "max_batch_dialogues": limits.max_batch_dialogues,
             "max_new_tokens": limits.max_new_tokens,
+            "max_sessions": limits.max_sessions,
+            "session_timeout": limits.session_timeout,
         },
     }
 
