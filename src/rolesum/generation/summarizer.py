@@ -4,28 +4,28 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from rolesum.console import DIALOGUES_BEFORE_ETA, log, progress_bar
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, ExtractedFields, RoleSummary
 from rolesum.errors import UsageError
-from rolesum.formats.python_values import DialogueValue, check_labels, is_dialogue, to_dialogue
+from rolesum.formats.python_values import DialogueValue, is_dialogue
 from rolesum.generation.arguments import SUMMARY_ARGUMENTS, ModelArguments, SummaryArguments, check_arguments
-from rolesum.generation.async_engine import AsyncEngine, EngineClient
+from rolesum.generation.async_engine import AsyncEngine
 from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Engine, OnText
 from rolesum.generation.extraction import extract_fields, with_evidence
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.guess_notes import note_other_languages, note_untrained_roles
 from rolesum.generation.live import LiveDialogue
 from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.generation.long_dialogues.strategies import part_note, summarize
-from rolesum.generation.other_languages import other_language
 from rolesum.generation.rerank import Reranker, get_reranker
 from rolesum.generation.role_config import load_role_config
+from rolesum.generation.summarizer_call import SummarizerCall
 from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.summary_stream import SummaryStream
 from rolesum.generation.support import (
@@ -44,13 +44,8 @@ from rolesum.roles import OVERALL, WHOLE_DIALOGUE, default_roles
 if TYPE_CHECKING:
     from rolesum.generation.decoding.kept_prefix import KeptPrefix
 
-Result = TypeVar("Result")
-
 DIALOGUES_AT_ONCE = 64  # that a call reads of an iterator before it summarizes them together
 CONCURRENT_CALLS = 64  # of `acall`: their summaries are generated in one batch
-
-# Adapter and role, or a language: a service has a Summarizer for every request.
-_WARNED: set[tuple[str, str]] = set()
 
 
 class Summarizer:
@@ -298,7 +293,7 @@ class Summarizer:
         *,
         fields: FieldSchema | None = None,
         kept: "KeptPrefix | None" = None,
-    ) -> "_Task":
+    ) -> SummarizerCall:
         """What a call does, with the keys that are `kept` of its dialogue. Raises UsageError for its arguments."""
         if speakers is not None and not isinstance(speakers, Mapping):
             fix = 'map labels to roles: {"Anna": "user"}'
@@ -313,7 +308,7 @@ class Summarizer:
                 self._shared = AsyncEngine(self.engine)
             client = self._shared.client()
         client.layout, client.kept = replace(client.layout, **config.layout_changes), kept
-        return _Task(Summarizer(config, client), client, speakers or {})
+        return SummarizerCall(Summarizer(config, client), client, speakers or {})
 
     def keeping_prefix(self) -> "Summarizer":
         """A Summarizer of this configuration for the moments of one dialogue: each computes what is new since the last.
@@ -372,8 +367,8 @@ class Summarizer:
         config = self.config
         masked = [self._redacted(one) for one in dialogues] if config.redact else []
         chosen = [self.roles_for(one) for one in dialogues] if roles is None else roles
-        self._warn_untrained(role for own in chosen for role in own)
-        self._warn_other_languages(dialogues)
+        note_untrained_roles(self.engine, (role for own in chosen for role in own))
+        note_other_languages(self.engine, dialogues)
         if self.verify == "drop":
             on_text = None  # it would show statements that are then left out
         shown = [one.dialogue for one in masked] or dialogues
@@ -411,7 +406,7 @@ class Summarizer:
         assert schema is not None
         if model := self.engine.text_model:
             model.check_languages(list(dialogues))
-        self._warn_other_languages(dialogues)
+        note_other_languages(self.engine, dialogues)
         masked = [self._redacted(one) for one in dialogues] if config.redact else []
         shown = [one.dialogue for one in masked] or dialogues
         long = config.long_dialogues
@@ -445,78 +440,8 @@ class Summarizer:
             [drop_doubtful(one, dialogue.language) for one in of] for of, dialogue in zip(found, shown, strict=True)
         ]
 
-    def _warn_untrained(self, roles: Iterable[str]) -> None:
-        """Log the roles that the adapter was not trained for, each once in a process: their summaries are guesses."""
-        model = self.engine.text_model
-        trained = model.metadata.get("roles") if model else None
-        if model is None or trained is None:
-            return
-        name = model.metadata.get("recipe") or model.name
-        untrained = [role for role in dict.fromkeys(roles) if role not in trained]
-        if new := [role for role in untrained if (name, role) not in _WARNED]:
-            _WARNED.update((name, role) for role in new)
-            task = f"trained for {', '.join(trained)}" if trained else "not trained to summarize"
-            log(f"{name} was {task}: what it writes for {', '.join(new)} is a guess")
-
-    def _warn_other_languages(self, dialogues: Sequence[Dialogue]) -> None:
-        """Log a dialogue in a language that it is not asked about in, the first of each language in a process."""
-        if self.engine.layout.instructions is not None:
-            return  # the user's own, in a language that only the user knows
-        for dialogue in dialogues:
-            language = other_language(dialogue)
-            if language and ("", language) not in _WARNED:
-                _WARNED.add(("", language))
-                what = f"{dialogue.location} seems to be in {language}"
-                log(f"{what}: models are asked in English or Chinese, and what they write for it is a guess")
-
     def _redacted(self, dialogue: Dialogue) -> Redacted:
         return redact(dialogue, names=self.config.hidden_names, keep=self.config.speaker_labels)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One call of a Summarizer: a Summarizer with the call's configuration, on the engine that all calls share."""
-
-    summarizer: Summarizer
-    client: EngineClient
-    speakers: Mapping[str, str]
-
-    def read(self, value: Any, number: int | None = None) -> Dialogue:
-        """The dialogue that a value is; the one with a `number` is one of many, of which some lack a speaker."""
-        identity = "dialogue" if number is None else f"dialogue-{number}"
-        aliases = self.summarizer.config.aliases
-        found = to_dialogue(value, identity, aliases=aliases, speakers=self.speakers)
-        if number is None:
-            check_labels(found, self.speakers)
-        return found
-
-    def one(self, value: Any) -> list[RoleSummary]:
-        return self._summarize([self.read(value)])[0]
-
-    def parts(self, values: Iterable[Any], size: int) -> Iterator[list[list[RoleSummary]]]:
-        """The summaries of each dialogue, `size` dialogues at a time."""
-        numbered = enumerate(values, 1)
-        while part := [self.read(value, number) for number, value in islice(numbered, max(size, 1))]:
-            yield self._summarize(part)
-
-    def any(self, value: Any) -> list[RoleSummary] | list[list[RoleSummary]]:
-        """The summaries of one dialogue, or of each of a list."""
-        if not is_dialogue(value) and isinstance(value, list | tuple):
-            return [found for part in self.parts(value, len(value)) for found in part]
-        return self.one(value)
-
-    def fields(self, dialogues: Sequence[Dialogue]) -> list[ExtractedFields]:
-        return self._run(self.summarizer.extract_fields, dialogues)
-
-    def _summarize(self, dialogues: Sequence[Dialogue]) -> list[list[RoleSummary]]:
-        return self._run(self.summarizer.summarize, dialogues)
-
-    def _run(self, work: Callable[[Sequence[Dialogue]], Result], dialogues: Sequence[Dialogue]) -> Result:
-        try:
-            return work(dialogues)
-        except BaseException:  # Ctrl-C too: the texts are no longer needed
-            self.client.cancel()
-            raise
 
 
 def _restoring(on_text: OnText, masked: Sequence[Redacted]) -> OnText:
