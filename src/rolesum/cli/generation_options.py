@@ -31,6 +31,7 @@ from rolesum.cli.options import (
     RecipeRoles,
     Redact,
     RedactNames,
+    RedactPeople,
     Roles,
     Samples,
     Sections,
@@ -169,10 +170,11 @@ class SummarizeOptions(GenerationOptions):
     ask: Ask = None
     redact: Redact = False
     redact_name: RedactNames = None
+    redact_people: RedactPeople = False
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
-        own = {"ask": ask_map(self.ask), "redact": self.redact, "redact_names": self.redact_name or ()}
-        return super().summarizer_config(engine, long_dialogues, **own, **more)
+        masked = {"redact": self.redact, "redact_names": self.redact_name or (), "redact_people": self.redact_people}
+        return super().summarizer_config(engine, long_dialogues, ask=ask_map(self.ask), **masked, **more)
 
 
 def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

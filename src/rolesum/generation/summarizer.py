@@ -394,7 +394,8 @@ class Summarizer:
                 log(f"{what}: models are asked in English or Chinese, and what they write for it is a guess")
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
-        return redact(dialogue, names=self.config.hidden_names, keep=self.config.speaker_labels)
+        config = self.config
+        return redact(dialogue, names=config.hidden_names, keep=config.speaker_labels, people=config.redact_people)
 
 
 @dataclass(frozen=True, slots=True)
