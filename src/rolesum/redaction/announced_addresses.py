@@ -60,6 +60,8 @@ _QUESTION = re.compile(
 )
 _SURE = re.compile(_CASED)
 _NUMBERED = re.compile(rf"(?={_STARTS_WITH_NUMBER}){_CASED}")
+# Behind words that are said of other things, too: a unit, or a number and two words.
+_SENT = re.compile(rf"(?={_UNIT} #?\d|{_STARTS_WITH_NUMBER}{_WORD},? {_WORD}){_CASED}")
 _LOWER = re.compile(_SMALL)
 _OPENING = re.compile(
     r"\W{0,3}(?:(?:it'?s|it is|to|at|is|yes|sure|ok|okay|hi|please|deliver|send|bring|it|i live|we live|my address"
@@ -106,7 +108,7 @@ def find_announced_addresses(text: str) -> Iterator[tuple[int, int]]:
     for cue in _SURE_CUE.finditer(low):
         yield from _value((_SURE, _LOWER), text, cue.end())
     for cue in _CUE.finditer(low):
-        yield from _value((_NUMBERED,), text, cue.end())
+        yield from _value((_SENT,), text, cue.end())
     for pattern in (_HAN_CUE, _HAN_GOES):
         yield from (span for found in pattern.finditer(text) if (span := _han(found[1], found.start(1))))
 
