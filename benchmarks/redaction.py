@@ -79,7 +79,7 @@ CARRIERS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
 }
 
-# Other words for the same, written after the rules; two rules (Chinese addresses, plates) were widened after a first look.
+# Other words for the same, written after the rules; those for Chinese addresses and plates were widened after a look.
 UNSEEN: dict[str, dict[str, tuple[str, str, str]]] = {
     "phone": {
         "en": ("You can get hold of me under {}.", "Is there a number for the driver?", "I texted from {} yesterday."),
