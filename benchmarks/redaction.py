@@ -27,6 +27,8 @@ NAME = "redaction"
 LANGUAGES = {"en": ("en_US", "en_GB"), "zh": ("zh_CN",)}
 SEED = 1
 WAYS = ("told", "asked", "in passing")
+BRITISH = Faker("en_GB")
+OTHERS = "third person"  # masked only where it is asked for
 RUN = 4  # characters in a row of a value that give it away
 
 # kind -> language -> how it is told, asked for, and said in passing; {} is the value.
@@ -71,9 +73,37 @@ CARRIERS: dict[str, dict[str, tuple[str, str, str]]] = {
         "en": ("My license plate is {}.", "What is the plate of the car?", "It is the gray one, {}, by the gate."),
         "zh": ("我的车牌是{}。", "车牌号是多少？", "就是门口那辆灰的，{}。"),
     },
-    "third person": {
+    OTHERS: {
         "en": ("My neighbor is called {}.", "Who took the parcel?", "It was {} who signed for it."),
         "zh": ("我邻居叫{}。", "包裹是谁收的？", "是{}签收的。"),
+    },
+}
+
+# Other words for the same, written after the rules; those for Chinese addresses and plates were widened after a look.
+UNSEEN: dict[str, dict[str, tuple[str, str, str]]] = {
+    "phone": {
+        "en": ("You can get hold of me under {}.", "Is there a number for the driver?", "I texted from {} yesterday."),
+        "zh": ("有事就打我电话{}。", "司机怎么联系您？", "昨天是用{}发的短信。"),
+    },
+    "iban": {
+        "en": ("Here's the IBAN: {}.", "Could you give me the bank details?", "The money should land on {} by Friday."),
+        "zh": ("IBAN号码：{}。", "麻烦提供一下收款账户。", "钱周五前打进{}。"),
+    },
+    "address": {
+        "en": (
+            "The parcel goes to this address: {}.",
+            "Could you confirm the delivery address for me?",
+            "We've moved, it's {} now.",
+        ),
+        "zh": ("收货地址改一下，{}。", "麻烦说一下您的详细地址。", "我们搬家了，现在是{}。"),
+    },
+    "plate": {
+        "en": ("{}, that's our plate number.", "Which car is it, what's on the tag?", "Mine is {}, second row."),
+        "zh": ("车牌{}，白色的。", "报一下车牌。", "我那辆{}停在第二排。"),
+    },
+    OTHERS: {
+        "en": ("My sister {} will pick it up.", "What's the name of the tenant?", "I gave the keys to {} on Monday."),
+        "zh": ("{}女士会去取。", "租客叫什么名字？", "周一我把钥匙给了{}。"),
     },
 }
 
@@ -85,6 +115,13 @@ def values(fake: Faker, drawn: random.Random, language: str) -> dict[str, Callab
         day = fake.date_of_birth(minimum_age=18, maximum_age=90)
         return f"{day.year}年{day.month}月{day.day}日" if language == "zh" else f"{day:%B} {day.day}, {day.year}"
 
+    def identity() -> str:
+        number = fake.ssn()
+        if not number.startswith("ZZ"):
+            return number
+        # nobody's British number begins with ZZ or ends with T
+        return drawn.choice(("AB", "JK", "SR", "WL")) + number[2:-1] + drawn.choice("ABCD")
+
     def spaced(number: str) -> str:
         return " ".join(number[place : place + 4] for place in range(0, len(number), 4))
 
@@ -92,14 +129,14 @@ def values(fake: Faker, drawn: random.Random, language: str) -> dict[str, Callab
         "phone": fake.phone_number,
         "email": fake.email,
         "card": lambda: spaced(fake.credit_card_number(card_type="mastercard")),
-        "id": fake.ssn,
-        "iban": lambda: spaced(fake.iban()),
+        "id": identity,
+        "iban": lambda: spaced(BRITISH.iban()),  # Faker's Chinese ones have the length of no country's
         "order": lambda: fake.bothify(drawn.choice(("########", "??-######", "###-#######")), letters="ABCDEFGHKLM"),
         "policy": lambda: fake.bothify(drawn.choice(("??########", "P-#########")), letters="ABCDEFGHKLM"),
         "birth": birth,
         "address": lambda: fake.street_address().replace("\n", " "),
         "plate": fake.license_plate,
-        "third person": fake.name,
+        OTHERS: lambda: re.sub(r"^(?:Mr|Mrs|Ms|Miss|Dr)\.? ", "", fake.name()),
     }
 
 
@@ -108,10 +145,14 @@ def main() -> int:
     rows = []
     for language in LANGUAGES:
         dialogues = read_dialogues(f"sample:dialogues-{language}-train", ReadOptions(limit=options.limit))
-        rows += planted_rows(dialogues, language)
+        rows += planted_rows(dialogues, language, CARRIERS)
+        rows += planted_rows(dialogues, language, UNSEEN, "other words")
         rows.append(unplanted_row(dialogues, language))
     settings = {"limit": options.limit, "seed": SEED, "ways": WAYS, "characters": RUN}
-    missed = {f"missed_{row['language']}_{row['kind']}".replace(" ", "_"): row.get("missed") for row in rows}
+    missed = {
+        f"missed_{row['language']}_{row['kind']}".replace(", ", "_").replace(" ", "_"): row.get("missed")
+        for row in rows
+    }
     headline = {name: share for name, share in missed.items() if share is not None}
     machine = probe("cpu", "float32", base="smollm2-135m")
     shown = ("language", "kind", "planted", "missed", "missed_95%", *WAYS, "masks", "per_1000_words")
@@ -119,12 +160,15 @@ def main() -> int:
     return 0
 
 
-def planted_rows(dialogues: list[Dialogue], language: str) -> list[Job]:
+def planted_rows(
+    dialogues: list[Dialogue], language: str, wordings: dict[str, dict[str, tuple[str, str, str]]], note: str = ""
+) -> list[Job]:
     """For each kind, the share of the planted values that redaction leaves, over all ways and for each."""
     rows: list[Job] = []
-    for kind, carriers in CARRIERS.items():
+    for kind, carriers in wordings.items():
         drawn = random.Random(f"{SEED} {language} {kind}")
         fakes = [Faker(locale) for locale in LANGUAGES[language]]
+        BRITISH.seed_instance(f"{SEED} {language}")
         for place, fake in enumerate(fakes):
             fake.seed_instance(f"{SEED} {language} {kind} {place}")
         missed: list[tuple[str, bool]] = []
@@ -132,7 +176,7 @@ def planted_rows(dialogues: list[Dialogue], language: str) -> list[Job]:
             fake = fakes[number % len(fakes)]
             value, way = values(fake, drawn, language)[kind](), WAYS[number % len(WAYS)]
             turns, place = planted(dialogue, carriers[language], value, way, drawn)
-            seen = redact(replace(dialogue, turns=turns)).dialogue
+            seen = redact(replace(dialogue, turns=turns), people=kind == OTHERS).dialogue
             missed.append((way, is_left(value, seen.turns[place].text, kind)))
         whole = ratio([int(left) for _, left in missed], [1] * len(missed))
         interval = bootstrap_intervals({"missed": whole})["missed"] or (0.0, 0.0)
@@ -143,7 +187,7 @@ def planted_rows(dialogues: list[Dialogue], language: str) -> list[Job]:
         rows.append(
             {
                 "language": language,
-                "kind": kind,
+                "kind": f"{kind}, {note}" if note else kind,
                 "planted": len(missed),
                 "missed": round(whole.value, 1),
                 "missed_95%": [round(one, 1) for one in interval],
@@ -171,9 +215,11 @@ def planted(
 def is_left(value: str, text: str, kind: str) -> bool:
     """Whether a text still gives the value away."""
     if kind in ("address", "birth"):
+        if not value.isascii():
+            return value in text
         words = re.findall(r"\d+|[^\W\d_]{4,}", value)
         return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) for word in words)
-    if kind == "third person":
+    if kind == OTHERS:
         return value in text or any(word in text for word in value.split() if len(word) > 3)
     plain, seen = (re.sub(r"\W", "", one).lower() for one in (value, re.sub(r"\[[A-Z]+_\d+\]", " ", text)))
     return any(plain[start : start + RUN] in seen for start in range(len(plain) - RUN + 1))

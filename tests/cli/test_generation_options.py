@@ -41,15 +41,16 @@ def test_options_come_to_its_fields():
         "3",
         "--redact-name",
         "Li",
+        "--redact-people",
         "--last",
     )
     options = SummarizeOptions(
-        roles="user", speaker=["A=user", "B=agent"], decoding=Decoding(beams=3), redact_name=["Li"]
+        roles="user", speaker=["A=user", "B=agent"], decoding=Decoding(beams=3), redact_name=["Li"], redact_people=True
     )
     assert command(SummarizeOptions, "chat.txt", *said) == ("chat.txt", options, True)
     config = options.summarizer_config("transformers", long_dialogues="refine")
     assert (config.roles, config.decoding.beams, config.long_dialogues) == (("user",), 3, "refine")
-    assert config.redact and config.hidden_names == ("Li",)
+    assert config.redact and config.redact_people and config.hidden_names == ("Li",)
     assert options.read_options.speakers == {"A": "user", "B": "agent"}
 
 

@@ -64,6 +64,21 @@ def test_a_dialogue_read_whole_or_in_parts_shows_one_placeholder_for_all_forms_o
     assert "".join(streamed).strip() in ("", "212-555-0123")
 
 
+def test_names_of_other_people_are_hidden_from_the_model_on_request_and_come_back():
+    chat = Dialogue("c", (Turn("Customer", "My neighbor is called Whitney Soto."),))
+    for asked, shown in ((False, "Whitney"), (True, "[NAME_1]")):
+        engine = Repeating(500)
+        config = SummarizerConfig(EngineSpec(), ("overall",), redact=True, redact_people=asked)
+        (summary,) = Summarizer(config, engine).summarize([chat])[0]
+        assert shown in engine.shown[0] and ("Whitney" in engine.shown[0]) is not asked
+        assert summary.text == ("Whitney Soto" if asked else "nothing")
+
+
+def test_asking_for_other_peoples_names_implies_redaction():
+    assert SummarizerConfig().with_arguments(redact=False, redact_people=True).redact
+    assert not SummarizerConfig().with_arguments(redact=False, redact_people=False).redact
+
+
 def test_a_turn_that_is_cut_is_not_cut_inside_a_placeholder():
     seen = redact(Dialogue("c", (Turn("A", "啊" * 30 + "13812345678" + "啊" * 30),))).dialogue
     for size in range(8, 60):

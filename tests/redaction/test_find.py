@@ -33,6 +33,7 @@ FOUND = {
     "ID": [
         *("CH93 0076 2011 6238 5295 7", "GB29-NWBK-6016-1331-9268-19", "nl91abna0417164300", "756.9217.0769.85"),
         *("RSSMRA85T10A562S", "DNI 12345678Z", "NI number QQ123456C", "Steuer-ID 12 345 678 903", "护照 E12345678"),
+        *("退到GB88 MBQC 0307 8634 9138 20就好", "退到DE89370400440532013000吧", "IBAN: GB77DZSW0723608191620"),
         *("passport C01X00T47", "tax id 12-3456789", "VAT DE136695976", "driver's license D1234567"),
     ],
     "EMAIL": [
@@ -51,13 +52,21 @@ FOUND = {
     "ADDRESS": [
         *("I live at 221B Baker Street, London NW1 6XE", "my address is 12 main street", "PO Box 1234"),
         *("Ich wohne Hauptstraße 12, 10115 Berlin", "Am Markt 5, 04109 Leipzig", "上海市浦东新区世纪大道100号"),
+        *("My address is 586 Kevin Radial", "Bring it to Flat 46 Oliver Village", "we live at 92 Arnold Ports"),
+        *("my address is 12 kevin radial, thanks", "送到刘街T座吧", "地址：幸福里3栋502", "5646 Johnson Loop Apt. 307"),
+        *("长江路八号", "地址是呼和浩特街q座"),
         *("地址：北京市朝阳区建国路88号院3号楼1204室", "12 rue de Rivoli, 75001 Paris", "Via Roma 12, 00184 Roma"),
     ],
     "PHONE": [
         *("+41 44 668 18 00", "044 668 18 00", "079 123 45 67", "0664 1234567", "+43 1 58858 0", "347 123 4567"),
+        *("My phone number is (710)827-3464x686", "+1-294-641-1771x5162", "ring 883-237-8876 x 232"),
         *("+39 06 6982 1234", "0043 664 1234567", "8 (912) 345-67-89", "(11) 91234-5678", "98765 43210"),
         *("0412 345 678", "090-1234-5678", "070-123 45 67", "call me on 22 33 44 55", "2125550123 is my cell"),
         *("call two one two five five five oh one two three", "电话幺三八一二三四五六七八", "+1 212 555 0123 ext. 45"),
+    ],
+    "PLATE": [
+        *("My license plate is 180-HDR", "plate number: AS54 BVA", "Kennzeichen B-MW 1234", "the reg is SV83 XEJ"),
+        *("就是那辆琼N-46960", "车牌号是京A·D12345", "车牌 粤B12345", "plate's K L R 308"),
     ],
     "IP": ["00:1B:44:11:3A:B7"],
 }
@@ -67,6 +76,11 @@ ANSWERS = [
     ("Wie ist Ihre Telefonnummer?", "62345678", "PHONE"),
     ("What's your date of birth?", "12 March 1985", "BIRTH"),
     ("What is your PIN?", "4821", "SECRET"),
+    ("Where should we deliver it?", "586 Kevin Waters, Apt. 3", "ADDRESS"),
+    ("What's your address?", "12 kevin radial", "ADDRESS"),
+    ("送到哪里？", "琴台里七号", "ADDRESS"),
+    ("What is the plate of the car?", "5584", "PLATE"),
+    ("退款打到哪个账户？", "GB77DZSW0723608191620", "ID"),
     ("And the password?", "it's hunter2", "SECRET"),
 ]
 LEFT = [
@@ -86,6 +100,14 @@ LEFT = [
         "my password is not working",
         "5 minutes drive",
     ),
+    *(
+        "My IP address is wrong",
+        "come to 3 Monday classes",
+        "I moved to 2 GB of memory",
+        "the plate was 12 euros",
+        "最新A12345款",
+    ),
+    *("送到三号楼", "我家15楼", "Send it to 20 Customers", "delivered at 10 Monday", "my address is not the problem"),
     *("12 people on the road", "2 blocks down the street", "订单一共12345元", "2021年3月5日", "商品编号：100012345678"),
     *("Artikelnummer 12345678", "kostet 12345678 Euro", "um 10:30 Uhr am 12.03.2021", "the number of users is 1234567"),
     *("error code 500123", "ticket costs 120000 yen", "order by 20210312", "1 2 3 4 5 6 7 8 9 10", "一二三四五六七"),
@@ -95,6 +117,15 @@ LEFT = [
         "serial number 20digits",
         "due until 300 AM CT",
     ),
+]
+
+
+NO_ANSWER = [
+    ("Where should we deliver it?", "10 minutes from here, at 5 PM on 3 May"),
+    ("What's your address?", "It is wrong on 3 forms"),
+    ("送到哪里？", "送到12楼前台吧"),
+    ("地址发我", "那批是6月3号发的"),
+    ("How many plates do you need?", "24 big ones"),
 ]
 
 
@@ -114,6 +145,11 @@ def test_a_value_is_found_whole_by_its_form_or_the_words_before_it(kind, text):
 def test_a_value_is_found_where_it_answers_a_question(question, answer, kind):
     assert PLACEHOLDER.findall(turns(question, answer)[1]) == [kind]
     assert turns("Hello!", answer)[1] == answer
+
+
+@pytest.mark.parametrize(("question", "answer"), NO_ANSWER)
+def test_an_answer_that_is_no_address_or_plate_is_left_alone(question, answer):
+    assert turns(question, answer) == [question, answer]
 
 
 @pytest.mark.parametrize("text", LEFT)

@@ -31,6 +31,7 @@ from rolesum.cli.options import (
     RecipeRoles,
     Redact,
     RedactNames,
+    RedactPeople,
     Roles,
     Samples,
     Schema,
@@ -171,10 +172,11 @@ class SummarizeOptions(GenerationOptions):
     schema: Schema = None
     redact: Redact = False
     redact_name: RedactNames = None
+    redact_people: RedactPeople = False
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
-        own = {"ask": ask_map(self.ask), "redact": self.redact, "redact_names": self.redact_name or ()}
-        config = super().summarizer_config(engine, long_dialogues, **own, **more)
+        masked = {"redact": self.redact, "redact_names": self.redact_name or (), "redact_people": self.redact_people}
+        config = super().summarizer_config(engine, long_dialogues, ask=ask_map(self.ask), **masked, **more)
         if self.schema is None:
             return config
         from rolesum.instructions import load_fields

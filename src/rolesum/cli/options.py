@@ -417,6 +417,14 @@ RedactNames = Annotated[
         help="Mask this name, too; implies --redact. Repeatable.",
     ),
 ]
+RedactPeople = Annotated[
+    bool,
+    typer.Option(
+        "--redact-people",
+        rich_help_panel=Panel.PRIVACY,
+        help="Mask names of other people, too, after titles and phrases such as 'my friend Li'; implies --redact.",
+    ),
+]
 
 # Logging
 Quiet = Annotated[

@@ -38,6 +38,8 @@ class SummaryArguments(TypedDict, total=False):
             "map-reduce" or "refine".
         redact: Whether the model sees placeholders for names, phone numbers and other personal data.
         redact_names: Further names to mask; implies `redact`.
+        redact_people: Whether names of other people are masked too, behind titles and words that introduce a name;
+            implies `redact`.
         verify: What becomes of doubtful statements: "flag", "rerank", "drop" or "off". By default "flag" where the
             adapter was trained to verify, else "off".
         support_threshold: The support, 0 to 1, under which a statement is doubtful; by default the adapter's.
@@ -60,6 +62,7 @@ class SummaryArguments(TypedDict, total=False):
     long_dialogues: str | None
     redact: bool
     redact_names: Sequence[str]
+    redact_people: bool
     verify: str | None
     support_threshold: float | None
 

@@ -441,7 +441,8 @@ class Summarizer:
         ]
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
-        return redact(dialogue, names=self.config.hidden_names, keep=self.config.speaker_labels)
+        config = self.config
+        return redact(dialogue, names=config.hidden_names, keep=config.speaker_labels, people=config.redact_people)
 
 
 def _restoring(on_text: OnText, masked: Sequence[Redacted]) -> OnText:

@@ -27,7 +27,8 @@ class SummarizerConfig:
 
     Without `roles`, each dialogue is summarized for its own roles among those that the adapter was trained for, or for
     the sections that are set. See `summarize` for `long_dialogues`; `choose` names the reranker that picks one of the
-    `samples`. With `redact`, the model sees placeholders: `hidden_names` are masked beside the speakers' names.
+    `samples`. With `redact`, the model sees placeholders: `hidden_names` are masked beside the speakers' names,
+    and with `redact_people` those of other people behind titles and words that introduce a name.
     `aliases` are the custom roles with their other names: roles may be asked for by them, and a speaker's label that is
     one of them is no name to be masked.
 
@@ -47,6 +48,7 @@ class SummarizerConfig:
     choose: str | None = None
     redact: bool = False
     hidden_names: tuple[str, ...] = ()
+    redact_people: bool = False
     aliases: RoleAliases = field(default_factory=dict)
     verify: str | None = None
     support_threshold: float | None = None
@@ -116,6 +118,8 @@ class SummarizerConfig:
             changes["long_dialogues"] = given["long_dialogues"]
         if given.get("redact_names"):
             changes |= {"redact": True, "hidden_names": tuple(given["redact_names"])}
+        if given.get("redact_people") is not None:
+            changes |= {"redact_people": given["redact_people"]} | ({"redact": True} if given["redact_people"] else {})
         return replace(self, spec=spec, aliases=aliases, **changes)
 
     def with_fields(self, fields: FieldSchema, given: Mapping[str, Any]) -> "SummarizerConfig":

@@ -8,6 +8,20 @@ _TYPES = (
     "|crescent|highway|hwy"
     "|parkway|pkwy|circle|cir|row|alley|trail|grove|gardens|mews|loop|hill|walk|plaza|broadway"
 )
+# The other street suffixes of the US Postal Service (Publication 28), with a capital; many are words too.
+_RARE_TYPES = (
+    "Annex|Arcade|Bayou|Beach|Bend|Bluffs?|Bottom|Branch|Bridge|Brooks?|Burgs?|Bypass|Camp|Canyon|Cape|Causeway"
+    "|Centers?"
+    "|Circles|Cliffs?|Club|Common|Commons|Corners?|Course|Courts|Coves?|Creek|Crest|Crossing|Crossroads?|Curve|Dale|Dam"
+    "|Divide|Drives|Estates?|Expressway|Extensions?|Falls?|Ferry|Fields?|Flats?|Fords?|Forest|Forges?|Forks?|Fort"
+    "|Freeway|Garden|Gateway|Glens?|Greens?|Groves|Harbors?|Haven|Heights|Hills|Hollow|Inlet|Islands?|Isle|Junctions?"
+    "|Keys?|Knolls?|Lakes?|Landing|Lights?|Loaf|Locks?|Lodge|Mall|Manors?|Meadows?|Mills?|Mission|Motorway|Mount"
+    "|Mountains?|Neck|Orchard|Oval|Overpass|Parks?|Parkways|Passage|Path|Pike|Pines?|Plains?|Points?|Ports?|Prairie"
+    "|Radial|Ramp|Ranch|Rapids?|Rest|Ridges?|River|Roads|Rue|Run|Shoals?|Shores?|Skyway|Springs?|Spurs?|Squares|Station"
+    "|Stravenue|Stream|Streets|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Turnpike|Underpass|Unions?|Valleys?"
+    "|Viaduct|Views?|Villages?|Ville|Vista|Walks|Wall|Ways|Wells?"
+    "|Rise|Croft|Wharf|Quay|Parade|Yard|Vale|Wynd|Brae"
+)
 _SURE_TYPES = "street|road|avenue|boulevard|blvd|lane|terrace|crescent"
 _CAPITAL = r"(?:[A-ZÄÖÜ][\w'’.-]*|\d{1,3}(?:st|nd|rd|th))"
 _NO_STREET_WORD = (
@@ -24,7 +38,13 @@ _CITY = (
 )
 _CASED = re.compile(
     rf"(?<![\w$€£.,:/-])\d{{1,5}}(?:[A-Za-z]|-\d{{1,5}})? (?!(?:AM|PM)\b)(?:[NSEW]\.? |North |South |East |West )?"
-    rf"(?:{_CAPITAL} ){{1,4}}(?i:{_TYPES})\b\.?(?: [NSEW]{{1,2}}\b)?(?i:{_UNIT})(?:{_CITY})?"
+    rf"(?:{_CAPITAL} ){{1,4}}(?:(?i:{_TYPES})|(?:{_RARE_TYPES}))\b\.?(?: [NSEW]{{1,2}}\b)?(?i:{_UNIT})(?:{_CITY})?"
+)
+# A flat comes first: "Flat 46 Oliver Village", "Studio 5, Jenkins Harbors", "Apartment 12, 4 Rose Court"
+_CASED_UNIT = re.compile(
+    rf"(?<![\w-])(?:Flat|Studio|Apartment|Apt\.?|Suite"
+    rf"|Unit) #?\d{{1,4}}[A-Za-z]?,? (?:\d{{1,4}}[A-Za-z]? )?(?:{_CAPITAL} ){{1,4}}"
+    rf"(?:(?i:{_TYPES})|(?:{_RARE_TYPES}))\b\.?(?:{_CITY})?"
 )
 _UNCASED = re.compile(
     rf"(?<![\w$€£.,:/-])\d{{1,5}}[a-z]? (?:{_NO_STREET_WORD}[a-z][a-z'’.-]+ ){{1,3}}(?:{_SURE_TYPES})\b{_UNIT}", re.I
@@ -64,16 +84,19 @@ _DUTCH = re.compile(
 )
 # 北京市朝阳区建国路88号院3号楼1204室
 _REGION = r"(?:[\u4e00-\u9fff]{2,8}?(?:省|自治区|市|区|县|州|旗|镇|乡|街道))"
+_HAN_HOUSE = re.compile(r"[A-Za-z\d零〇一二三四五六七八九十百](?:号|弄|幢|栋|座|区|单元)")
 _HAN_NUMBER = r"(?:\d{1,5}|[零〇一二三四五六七八九十百]{1,6})"
 _CHINESE = re.compile(
     rf"{_REGION}{{0,4}}(?:[\u4e00-\u9fff]{{1,8}}?(?:大道|大街|路|街|巷|胡同|弄|村|新村|小区|花园|苑))(?:[东西南北中]段?"
     rf"|[东西南北中]?[\u4e00-\u9fff]段)?"
-    rf"(?:{_HAN_NUMBER}(?:弄|巷))?{_HAN_NUMBER}(?:号院?|弄|幢|栋|号楼|座|单元)"
-    rf"(?:[\u4e00-\u9fff]{{0,8}}?[A-Za-z]?{_HAN_NUMBER}(?:号楼|楼|栋|幢|单元|室|层|号|座))*(?:[A-Za-z]?\d{{2,5}}(?!\d))?"
+    rf"(?:{_HAN_NUMBER}(?:弄|巷))?(?:{_HAN_NUMBER}(?:号院?|弄|幢|栋|号楼|座|单元)|[A-Za-z](?:座|栋|幢|区))"
+    rf"(?:[\u4e00-\u9fff]{{0,8}}?[A-Za-z]?{_HAN_NUMBER}(?:号楼|楼|栋|幢|单元|室|层|号"
+    rf"|座))*(?:[A-Za-z]?\d{{2,5}}(?!\d))?"
 )
 # The words of a sentence before an address that is written without spaces.
 _HAN_BEFORE = re.compile(
-    r"^.*(?:地址是?|住在|住址是?|寄到|寄给|送到|发到|位于|家在|就在|我在|你在|在|到|是|住|于|为|给|往|去|从|的|了|改成|换成)"
+    r"^.*(?:地址是?|住在|住址是?|寄到|寄给|送到|发到|位于|家在|就在|我在|你在|在|到|是|住|于|为|给|往|去|从|的|了"
+    r"|改成|换成)"
 )
 
 _SHORT_FOR = (
@@ -85,9 +108,16 @@ _NORMAL = dict(pair.split() for pair in _SHORT_FOR.split(","))
 
 def find_addresses(text: str) -> Iterator[tuple[int, int]]:
     """The spans of street addresses, post office boxes and announced or British postcodes; they may overlap."""
-    for pattern in (_CASED, _UNCASED, _PO_BOX, _POSTCODE_GB, _GERMAN, _GERMAN_SMALL, _ROMANCE, _DUTCH):
+    for pattern in (_CASED, _CASED_UNIT, _UNCASED, _PO_BOX, _POSTCODE_GB, _GERMAN, _GERMAN_SMALL, _ROMANCE, _DUTCH):
         yield from (found.span() for found in pattern.finditer(text))
     yield from (found.span(1) for found in _POSTCODE_TOLD.finditer(text))
+    yield from find_han_addresses(text)
+
+
+def find_han_addresses(text: str) -> Iterator[tuple[int, int]]:
+    """The spans of Chinese addresses, whose numbers may be letters or Chinese numerals: 长江路八号."""
+    if not _HAN_HOUSE.search(text):
+        return
     for found in _CHINESE.finditer(text):
         before = _HAN_BEFORE.match(re.split(r"[\dA-Za-z]", found[0])[0][:-1])
         start = found.start() + (before.end() if before else 0)

@@ -39,7 +39,6 @@ _ID = (
     r"(?:(?<![a-z])(?:passport|social security|social insurance|ssn|itin|ein|sin|tin|tax(?:payer)?"
     r"|national insurance|nino|ni|nhs"
     r"|medicare|medicaid|driv(?:er'?s?|ing) licen[cs]e|identity(?: card)?|id card|identification|visa"
-    r"|licen[cs]e plate|number plate"
     rf"|vat)(?: {_NUMBER}|(?![a-z]))(?! {_NUMBER})"
     rf"|(?<![a-zäöüß])(?:steuer|steueridentifikations|sozialversicherungs|rentenversicherungs|personalausweis|ausweis"
     rf"|reisepass|pass"
@@ -47,8 +46,9 @@ _ID = (
     r"|(?<![a-z])(?:codice fiscale|partita iva|dni|nie|nif|cif|bsn|pesel|nip|insee|ahv|cpf|cnpj|curp|aadhaar"
     r"|pan card|personnummer|cpr)"
     r"(?![a-z])"
-    r"|身份证号?码?|护照号?码?|社保号?码?|社会保障号码?|驾驶证号?码?|税号|纳税人识别号|车牌号?码?|港澳通行证号?码?)"
+    r"|身份证号?码?|护照号?码?|社保号?码?|社会保障号码?|驾驶证号?码?|税号|纳税人识别号|港澳通行证号?码?)"
 )
+_PLATE = rf"(?:(?<![a-z])(?:licen[cs]e|number|registration) plate(?: {_NUMBER}|(?![a-z]))|车牌号?码?)"
 _CARD = (
     r"(?:(?<![a-z])(?:(?:credit|debit|bank|gift|visa|master|amex|card)[ -]?(?:card)?(?: (?:number|no\.?|nr\.?|#))"
     r"|card|kartennummer"
@@ -78,7 +78,7 @@ _ACCOUNT = (
     rf"(?:(?<![\w'-])(?!(?:{_PUBLIC}|{_PHONES}|{_NOT_SAID})(?![a-z]))[a-z]{{2,20}}(?: |-){_NUMBER}(?![a-z]| of )|"
     rf"(?<![\w'-])"
     rf"(?:acct|a/c)\.?(?![a-z])"
-    r"|(?<![a-z])(?:user ?id|customer ?id|member ?id|account ?id|client ?id|imei|meid|iccid|vin|iban|bic|sort code)"
+    r"|(?<![a-z])(?:user ?id|customer ?id|member ?id|account ?id|client ?id|imei|meid|iccid|vin|bic|sort code)"
     r"(?![a-z])"
     rf"|(?<![a-zäöüß])(?!(?:{_PUBLIC}|{_PHONES})s?(?:nummer|nr))[a-zäöüß]{{2,24}}-?(?:nummer|nr\.)(?![a-zäöüß])"
     r"|(?<![a-zäöüß])(?:blz|bankleitzahl|kontonr|kundennr|kunden-id)(?![a-zäöüß])"
@@ -128,6 +128,7 @@ class _Cue:
 
 _CUES = (
     _Cue("id", _ID, 4),
+    _Cue("plate", _PLATE, 4),
     _Cue("card", _CARD, 12),
     _Cue("order", _ORDER, 4),
     _Cue("order", _BARE_ORDER, 6, _JOINED),

@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from rolesum.redaction.addresses import find_addresses
+from rolesum.redaction.addresses import find_addresses, find_han_addresses
+from rolesum.redaction.announced_addresses import find_address_in_answer, find_announced_addresses
 from rolesum.redaction.cues import FEWEST_ANNOUNCED, LATEST_ANSWER, find_announced, find_answer, find_secrets
 from rolesum.redaction.dates import asks_birth, birth_in_answer, find_births
 from rolesum.redaction.emails import find_emails
-from rolesum.redaction.numbers import find_cards, find_identities
+from rolesum.redaction.numbers import find_cards, find_iban_in_answer, find_identities
 from rolesum.redaction.phones import find_phones
 from rolesum.redaction.plain import PlainText, plain_text, spelled_out
+from rolesum.redaction.plates import find_plate_in_answer, find_plates
 
 
 class Span(NamedTuple):
@@ -25,7 +27,7 @@ class Span(NamedTuple):
 
 NAME = "name"
 # The kinds that can be masked; a placeholder begins with its kind: [EMAIL_1]. Of equal spans, the first kind counts.
-KINDS = ("email", "card", "id", "secret", "order", "account", "phone", "ip", "login", "birth", "address", NAME)
+KINDS = ("email", "card", "id", "secret", "plate", "order", "account", "phone", "ip", "login", "birth", "address", NAME)
 PATTERN_KINDS = frozenset(KINDS) - {NAME}
 
 _SHORTEST = 3  # characters of a value
@@ -57,6 +59,10 @@ def _find(view: PlainText, question: str) -> Iterator[tuple[int, int, str]]:
     for kind, finder in _ALWAYS:
         yield from ((start, end, kind) for start, end in finder(text))
     yield from find_secrets(text)
+    asked = plain_text(question).text
+    if asked:
+        for kind, in_answer in _ASKED:
+            yield from ((start, end, kind) for start, end in in_answer(asked, text))
     digits = len(_DIGIT.findall(text))
     if not digits:  # as in most turns
         return
@@ -65,8 +71,7 @@ def _find(view: PlainText, question: str) -> Iterator[tuple[int, int, str]]:
             yield from ((start, end, kind) for start, end in finder(text))
     announced = list(find_announced(text)) if digits >= FEWEST_ANNOUNCED else []
     yield from announced
-    if question:
-        asked = plain_text(question).text
+    if asked:
         answers = find_answer(asked, text)
         yield from (one for one in answers if not any(start < one[1] and one[0] < end for start, end, _ in announced))
         if asks_birth(asked):
@@ -101,12 +106,24 @@ def _is_ipv6(text: str) -> bool:
 
 
 _Finder = Callable[[str], Iterator[tuple[int, int]]]
-_ALWAYS: tuple[tuple[str, _Finder], ...] = (("email", find_emails), ("login", _logins))
+_ALWAYS: tuple[tuple[str, _Finder], ...] = (
+    ("email", find_emails),
+    ("login", _logins),
+    ("address", find_announced_addresses),
+    ("address", find_han_addresses),
+)
+# Kind, and what finds it in a turn that answers the question before it.
+_ASKED: tuple[tuple[str, Callable[[str, str], Iterator[tuple[int, int]]]], ...] = (
+    ("address", find_address_in_answer),
+    ("plate", find_plate_in_answer),
+    ("id", find_iban_in_answer),
+)
 # Kind, finder, and the fewest digits that a text with such a value has.
 _WITH_DIGITS: tuple[tuple[str, _Finder, int], ...] = (
     ("card", find_cards, 13),
     ("id", find_identities, 6),
     ("phone", find_phones, 7),
+    ("plate", find_plates, 1),
     ("ip", _ip_addresses, 1),
     ("birth", find_births, 1),
     ("address", find_addresses, 1),

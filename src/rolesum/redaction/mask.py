@@ -10,6 +10,7 @@ from rolesum.errors import UsageError, did_you_mean
 from rolesum.redaction.everywhere import Mask, Masks, find_masks
 from rolesum.redaction.find import KINDS, NAME
 from rolesum.redaction.names import NameMatcher, names_in, words_of_descriptions
+from rolesum.redaction.people import names_of_others
 from rolesum.redaction.plain import plain_text
 from rolesum.redaction.script import Script
 
@@ -63,13 +64,19 @@ class Redacted:
 
 
 def redact(
-    dialogue: Dialogue, kinds: Iterable[str] = KINDS, *, names: Collection[str] = (), keep: Collection[str] = ()
+    dialogue: Dialogue,
+    kinds: Iterable[str] = KINDS,
+    *,
+    names: Collection[str] = (),
+    keep: Collection[str] = (),
+    people: bool = False,
 ) -> Redacted:
     """The dialogue with placeholders such as [PHONE_1] in labels, texts, reference summaries and the meta.
 
     A value that is found anywhere is masked everywhere, in whatever form, with one placeholder. Names are `names` and
     the words of the speakers' labels, except role words (Customer, 客服 …). `keep` are labels that name no person, such
-    as the aliases of custom roles. The id stays: no prompt contains it.
+    as the aliases of custom roles. With `people`, names behind titles and words that introduce a name (Dr. Berg, "my
+    friend Li", 名叫李雷) are masked too. The id stays: no prompt contains it.
     """
     chosen = frozenset(kinds)
     if unknown := chosen - set(KINDS):
@@ -77,14 +84,21 @@ def redact(
     script = Script.of(dialogue)
     taken = frozenset(found[1].upper() for text in script.texts for found in _LOOSE.finditer(text))
     labels = {label: number for label, number in script.labels.items() if label not in set(keep)}
-    people = _names(list(labels), names) if NAME in chosen else ()
+    others = _others(script) if people else []
+    hidden = _names(list(labels), [*names, *others]) if NAME in chosen else ()
     words = words_of_descriptions(labels)
     while True:
-        masks, same = find_masks(script, chosen, NameMatcher(people, words), PLACEHOLDER)
+        masks, same = find_masks(script, chosen, NameMatcher(hidden, words), PLACEHOLDER)
         rest = names_in([_unmasked(label, masks[number]) for label, number in labels.items()]) if NAME in chosen else []
-        if not set(rest) - set(people):
+        if not set(rest) - set(hidden):
             return _Placeholders(script, masks, same, taken).redacted(dialogue)
-        people = (*people, *rest)  # what is left of a label beside a number that is masked in it
+        hidden = (*hidden, *rest)  # what is left of a label beside a number that is masked in it
+
+
+def _others(script: Script) -> list[str]:
+    """The names of people that the turns introduce."""
+    texts = [plain_text(PLACEHOLDER.sub(" ", script.texts[number])).text for number in script.turns]
+    return names_of_others(texts, ["", *texts[:-1]] if texts else [])
 
 
 def _unmasked(label: str, masks: Sequence[Mask]) -> str:

@@ -49,8 +49,9 @@ _WORDS_TOO = """
     cousin niece nephew grandson granddaughter roommate colleague client partner company shop store hotel bank
     restaurant"""
 _IS_WORD = frozenset(_WORDS_TOO.split())
+HAN_TITLES = re.compile("先生|女士|小姐|老师|医生|大夫|师傅|经理|阿姨|大爷|主任|教授|律师|同学|护士|主管|总监|老板")
 # Surnames that a Chinese name of three characters begins with: the other two are a name by themselves.
-_SURNAMES = frozenset(
+SURNAMES = (
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石"
     "姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文"
 )
@@ -86,7 +87,8 @@ def words_of_descriptions(labels: Iterable[str]) -> frozenset[str]:
 
 def given_name(name: str) -> str | None:
     """The given name of a Chinese name of three characters."""
-    return name[1:] if len(name) == 3 and name[0] in _SURNAMES and all(map(_HAN.match, name)) else None
+    is_whole = len(name) == 3 and name[0] in SURNAMES and all(map(_HAN.match, name))
+    return name[1:] if is_whole and not HAN_TITLES.fullmatch(name[1:]) else None
 
 
 class NameMatcher:

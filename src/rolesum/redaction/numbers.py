@@ -38,6 +38,21 @@ _IBAN = re.compile(
 _LOWER_IBAN = re.compile(
     r"(?<![A-Za-z0-9])[a-z]{2}\d{2}(?:[ ._-]?[a-z0-9]{4}){2,7}(?:[ ._-]?[a-z0-9]{1,3})?(?![A-Za-z0-9])", re.A
 )
+# Behind the word, or as the answer to a question for an account, its check digits may be wrong.
+_TOLD_IBAN = re.compile(
+    r"(?<![A-Za-z])iban(?: (?:number|no\.?|nr\.?))?[^A-Za-z0-9\n]{0,4}(?:(?:is|ist|lautet|est"
+    r"|es)[ :]{1,2})?[^A-Za-z0-9\n]{0,3}"
+    r"([A-Z]{2}\d{2}(?:[ ._-]?[A-Z0-9]{2,4}){3,8}(?![A-Za-z0-9]))",
+    re.I | re.A,
+)
+_IBAN_ASKED = re.compile(
+    r"\biban\b|\b(?:which|what|bank|your) account\b|哪个账户|哪张卡|什么账户|哪个账号|收款账", re.I
+)
+_IBAN_ANSWER = re.compile(
+    r"[^A-Za-z0-9]{0,3}(?:(?:it'?s|it is|sure|yes|to|iban|是|退到|打到)[ ,:：]{0,2}){0,3}"
+    r"([A-Z]{2}\d{2}(?:[ ._-]?[A-Z0-9]{2,4}){3,8}(?![A-Za-z0-9]))",
+    re.A,
+)
 
 # First digits of the card networks, with the lengths of their numbers.
 _CARDS = (
@@ -110,10 +125,29 @@ def find_identities(text: str) -> Spans:
     yield from (found.span(1) for found in _TOLD_SSN.finditer(text))
     for shape, is_one in _SHAPES:
         yield from (found.span() for found in shape.finditer(text) if is_one(found[0]))
+    yield from (found.span(1) for found in _TOLD_IBAN.finditer(text) if _is_mostly_digits(found[1]))
     for found in (*_IBAN.finditer(text), *_LOWER_IBAN.finditer(text)):
         # Words in capitals may follow: the longest that ends where a group does, and checks
-        ends = [place for place in range(found.end(), found.start(), -1) if not text[place : place + 1].isalnum()]
+        ends = [place for place in range(found.end(), found.start(), -1) if not _is_joined(text[place : place + 1])]
         yield from ((found.start(), end) for end in ends[:12] if is_iban(text[found.start() : end]))
+
+
+def _is_joined(letter: str) -> bool:
+    """Whether a character goes on with a code before it: Chinese is written without spaces."""
+    return letter.isascii() and letter.isalnum()
+
+
+def find_iban_in_answer(question: str, answer: str) -> Spans:
+    """The span of an account number in the form of an IBAN, at the start of an answer to a question for an account."""
+    if _IBAN_ASKED.search(question[-120:]):
+        found = _IBAN_ANSWER.match(answer)
+        if found and _is_mostly_digits(found[1]):
+            yield found.span(1)
+
+
+def _is_mostly_digits(number: str) -> bool:
+    """Whether an account number has the digits of an IBAN, and is not a row of words in capitals."""
+    return sum(map(str.isdigit, number)) >= 10
 
 
 def _numbers(text: str, lengths: range, is_one: Callable[[str], bool]) -> Spans:

@@ -14,7 +14,7 @@ import phonenumbers
 from rolesum.redaction.plain import lower
 
 # Not behind a letter, an amount's sign, #, a decimal point, or inside a longer code such as a UUID.
-_LEFT, _RIGHT = r"(?<![A-Za-z0-9$€£¥#])(?<![\w-]-)(?<!\d[.,])", r"(?![A-Za-z0-9]|[.,]\d)"
+_LEFT, _RIGHT = r"(?<![A-Za-z0-9$€£¥#])(?<![\w-]-)(?<!\d[.,])", r"(?!(?![xX]\d{1,6}(?![A-Za-z0-9]))[A-Za-z0-9]|[.,]\d)"
 
 _SEPARATOR = r"(?:[ .]| ?[()/-]{1,2} ?)?"
 

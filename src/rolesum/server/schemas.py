@@ -66,6 +66,10 @@ class GenerationParameters(_DecodingFields):
         "map-reduce", description="What to do with a dialogue that does not fit the model."
     )
     redact: bool = Field(False, description="Mask numbers, addresses and names before the model reads them.")
+    redact_people: bool = Field(
+        False,
+        description="Mask names of other people, too, after titles and phrases such as 'my friend Li'; implies redact.",
+    )
     checks: bool = Field(True, description="Return the supporting turns of each sentence and the flags of the checks.")
     verify: Literal["off", "flag", "rerank", "drop"] | None = Field(
         None,

@@ -162,6 +162,7 @@ class ServedModel:
             samples=parameters.samples,
             choose=parameters.choose,
             redact=parameters.redact,
+            redact_people=parameters.redact_people,
             verify=parameters.verify,
             support_threshold=parameters.support_threshold,
         )

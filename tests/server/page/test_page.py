@@ -153,7 +153,7 @@ def test_a_problem_is_shown_with_its_remedy(browser, tmp_path):  # noqa: F811
         page.fill("#text", "WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n\n00:03.000 --> 00:04.000\nhi\n")
         page.click("#read")
         page.wait_for_selector("#chat li")
-        assert page.locator("#chat .who").all_inner_texts() == ["1 · Anna", "2 · Tom"]
+        assert page.locator("#chat .who").all_inner_texts() == ["1 · Anna 00:01", "2 · Tom 00:03"]
         page.click("#back")
         page.select_option("#input [name=format]", "")
         page.fill("#input [name=unknown_speaker]", "")
