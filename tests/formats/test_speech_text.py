@@ -274,6 +274,11 @@ def test_fields_of_a_header_are_no_turns():
     assert (speech.stray, speech.dropped) == ([], {"header": 3})
 
 
+def test_a_space_before_a_mark_at_the_end_takes_no_letter():
+    (turn,) = parse_speech("Anna: bring papers \u200e").turns
+    assert turn.text == "bring papers"
+
+
 def test_marks_of_direction_in_speech_stay():
     assert said("Anna: \u202a+49 151\u202c now\nTom: ok")[0] == ("Anna", "\u202a+49 151\u202c now")
 

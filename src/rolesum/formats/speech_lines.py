@@ -47,7 +47,7 @@ def parse_speech_line(line: str) -> SpeechLine | None:
     """The parts of a line that may begin a turn; None for a line that cannot."""
     if not _COLON.search(line) and not may_have_clock(line):  # most lines of long speech
         return None
-    written, line = line.strip(), MARKS.sub("", line).strip()
+    written, line = _without_end(line.strip()), MARKS.sub("", line).strip()
     found = _parse(line)
     if found and found.text and len(written) > len(line):  # the marks stay in the speech
         return replace(found, text=_last_characters(written, len(found.text)))
@@ -69,6 +69,14 @@ def _parse(line: str) -> SpeechLine | None:
         found = _parse_unlabeled(rest)
     apart = shape.endswith("[") or time_end(time, dated=True) is not None or "\t" in line
     return replace(found, time=time, shape=shape, apart=apart) if found else None
+
+
+def _without_end(text: str) -> str:
+    """A text without the spaces at its end, nor the marks that stand among them: without marks, they are its end."""
+    at = len(text)
+    while at and (text[at - 1].isspace() or MARKS.match(text, at - 1)):
+        at -= 1
+    return text[:at] if any(one.isspace() for one in text[at:]) else text
 
 
 def _last_characters(text: str, count: int) -> str:

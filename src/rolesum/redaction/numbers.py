@@ -38,11 +38,13 @@ _IBAN = re.compile(
 _LOWER_IBAN = re.compile(
     r"(?<![A-Za-z0-9])[a-z]{2}\d{2}(?:[ ._-]?[a-z0-9]{4}){2,7}(?:[ ._-]?[a-z0-9]{1,3})?(?![A-Za-z0-9])", re.A
 )
-# Behind the word, or as the answer to a question for an account, its check digits may be wrong.
+# Behind the word, or as the answer to a question for an account, its check digits may be wrong. Groups behind the first
+# have a digit, so that no word after the number is taken for one.
+_ACCOUNT = r"[A-Z]{2}\d{2}[ ._-]?[A-Z0-9]{2,4}(?:[ ._-]?(?=[A-Z]{0,3}\d)[A-Z0-9]{1,4}){2,7}(?![A-Za-z0-9])"
 _TOLD_IBAN = re.compile(
     r"(?<![A-Za-z])iban(?: (?:number|no\.?|nr\.?))?[^A-Za-z0-9\n]{0,4}(?:(?:is|ist|lautet|est"
     r"|es)[ :]{1,2})?[^A-Za-z0-9\n]{0,3}"
-    r"([A-Z]{2}\d{2}(?:[ ._-]?[A-Z0-9]{2,4}){3,8}(?![A-Za-z0-9]))",
+    rf"({_ACCOUNT})",
     re.I | re.A,
 )
 _IBAN_ASKED = re.compile(
@@ -50,7 +52,7 @@ _IBAN_ASKED = re.compile(
 )
 _IBAN_ANSWER = re.compile(
     r"[^A-Za-z0-9]{0,3}(?:(?:it'?s|it is|sure|yes|to|iban|是|退到|打到)[ ,:：]{0,2}){0,3}"
-    r"([A-Z]{2}\d{2}(?:[ ._-]?[A-Z0-9]{2,4}){3,8}(?![A-Za-z0-9]))",
+    rf"({_ACCOUNT})",
     re.A,
 )
 

@@ -132,8 +132,12 @@ def _refuse(
         pairs = zip(dialogues, roles, strict=True)
         long = {one.location for one, wanted in pairs if not runner.fits(one, one, wanted)}
         ways = f"add --long-dialogues {', '.join(STRATEGIES[1:-1])} or {STRATEGIES[-1]}"
+        unnamed = [one.where in long and "--long-dialogues" not in one.fix for one in error.problems]
         raise DataError(
-            [replace(one, fix=f"{ways}; or {one.fix}") if one.where in long else one for one in error.problems]
+            [
+                replace(one, fix=f"{ways}; or {one.fix}") if is_unnamed else one
+                for one, is_unnamed in zip(error.problems, unnamed, strict=True)
+            ]
         ) from None
 
 
