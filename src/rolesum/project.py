@@ -94,7 +94,7 @@ def _recipe_text(recipe: Mapping[str, Any]) -> str:
 def _settings_text(recipe: Mapping[str, Any]) -> str:
     roles = ", ".join(strict_json.dumps(role, ensure_ascii=False) for role in recipe["roles"])
     run = strict_json.dumps(f"runs/{recipe['name']}", ensure_ascii=False)
-    return f"""# Defaults of the rolesum commands in this directory and below. A flag comes first, then a variable such
+    return f"""# Defaults of rolesum's commands in this directory and below. A flag comes first, then a variable such
 # as ROLESUM_ADAPTER, then this file. `rolesum doctor` shows which value came from where.
 adapter = "{recipe["base_adapter"]}"
 # adapter = {run}    # in place of the line above, once it is trained

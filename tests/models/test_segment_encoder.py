@@ -176,7 +176,7 @@ def test_answers_that_are_not_two_tokens_are_refused_with_their_words(pair):
         encoder_of("llama").answer_ids([pair])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from([*ATTACKS, "<", "_end|>", " ", "你", "hello", "\n"]), max_size=8), st.booleans())
 @pytest.mark.parametrize("kind", ["llama", "baichuan2-7b", "chatglm3-6b"])
 def test_tokens_begin_where_the_text_before_them_ends(kind, pieces, continues):

@@ -27,7 +27,7 @@ def doctor(
     ] = True,
     quiet: Quiet = False,
 ) -> None:
-    """Report what rolesum computes with on this machine and why, what is on disk and installed, and the settings.
+    """Report the device, dtype and threads of this machine and why, what is on disk and installed, and the settings.
 
     The options are those of other commands: the report says what they would do, and where defaults come from.
 
