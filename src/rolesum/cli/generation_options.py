@@ -166,7 +166,7 @@ class GenerationOptions(EngineOptions):
 
 @dataclass(frozen=True)
 class SummarizeOptions(GenerationOptions):
-    """Generation options, instructions of one's own, fields to fill in, and what is masked before the model sees it."""
+    """Generation options, custom instructions, fields to fill in, and what is masked before the model sees it."""
 
     ask: Ask = None
     schema: Schema = None

@@ -1,7 +1,6 @@
 """Extracted fields as the commands write them: one JSON object, or a JSON record for each dialogue."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rolesum.console import log
 from rolesum.dialogue import ExtractedFields, FieldValue
 from rolesum.errors import DataError
 from rolesum.generation.statement_notes import support_text
+from rolesum.generation.summary_output import statistics_record
 
 
 def write_fields(
@@ -61,7 +61,7 @@ def field_record(one: ExtractedFields) -> dict[str, Any]:
     record["values"] = [value_record(value, one.support_threshold) for value in one.values]
     if one.support_threshold is not None:
         record["support_threshold"] = one.support_threshold
-    record["stats"] = _stats(one)
+    record["stats"] = statistics_record(one)
     return record
 
 
@@ -72,14 +72,3 @@ def value_record(value: FieldValue, threshold: float | None) -> dict[str, Any]:
         support = None if value.support is None else float(support_text(value.support, threshold, 4))
         found |= {"statement": value.statement, "support": support}
     return found
-
-
-def _stats(one: ExtractedFields) -> dict[str, Any]:
-    stats: dict[str, Any] = {"tokens": one.tokens, "finish_reason": one.finish_reason}
-    for name, number in (("mean_logprob", one.mean_logprob), ("lowest_logprob", one.lowest_logprob)):
-        if number is not None:
-            stats[name] = round(number, 6)
-    stats["seconds"] = round(one.seconds, 3)
-    if one.coverage is not None:
-        stats["coverage"] = asdict(one.coverage)
-    return stats

@@ -123,7 +123,7 @@ class SummarizerConfig:
         return replace(self, spec=spec, aliases=aliases, **changes)
 
     def with_fields(self, fields: FieldSchema, given: Mapping[str, Any]) -> "SummarizerConfig":
-        """The configuration that fills in fields; `given` are the SummaryArguments that the caller gives beside them.
+        """The configuration that fills in fields; `given` are the caller's other SummaryArguments.
 
         What the configuration says of roles and long dialogues is for summaries. An answer may have as many tokens as
         is given, or as the configuration says; DEFAULT_MAX_FIELD_TOKENS where that has the default for summaries.

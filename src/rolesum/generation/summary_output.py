@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rolesum import strict_json
-from rolesum.dialogue import RoleSummary
+from rolesum.dialogue import ExtractedFields, RoleSummary
 from rolesum.generation.statement_notes import marked_text, statement_notes, statement_records
 
 
@@ -51,11 +51,12 @@ def summary_record(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
     if truncated := [one.role for one in summaries if one.finish_reason == "length"]:
         value["truncated"] = truncated
     value |= statement_records(summaries)
-    value["stats"] = {one.role: _stats(one) for one in summaries}
+    value["stats"] = {one.role: statistics_record(one) for one in summaries}
     return value
 
 
-def _stats(one: RoleSummary) -> dict[str, Any]:
+def statistics_record(one: RoleSummary | ExtractedFields) -> dict[str, Any]:
+    """How a text was generated: tokens, why it ended, log-probabilities, time, and how much was read."""
     stats: dict[str, Any] = {"tokens": one.tokens, "finish_reason": one.finish_reason}
     if one.mean_logprob is not None:
         stats["mean_logprob"] = round(one.mean_logprob, 6)

@@ -28,7 +28,7 @@ class Question:
     Attributes:
         name: The model's name as the client sent it.
         answers: The number of answers to each.
-        top_logprobs: How many of the likeliest tokens are returned beside each one; None for no log-probabilities.
+        top_logprobs: How many of the likeliest tokens are returned for each token; None for no log-probabilities.
     """
 
     model: str
@@ -100,7 +100,7 @@ def parse_response(raw: bytes, context: ParsingContext) -> Question:
 
 
 def _top_logprobs(number: int, request: OpenAIRequest, key: str = "top_logprobs") -> int:
-    """The number of tokens to return beside each one: the likeliest one is known if it was taken."""
+    """The number of likeliest tokens to return for each token: of these, only the one that was taken is known."""
     if number > 1 or (number and request.temperature and request.top_p != 0):
         what = f"{key} is {number}, and the engine keeps the log-probability of the token that it took only"
         raise UsageError(what, key, f'send "{key}": 0, or 1 with "temperature": 0')

@@ -115,7 +115,7 @@ class BatchStore:
         idempotency_key: str | None = None,
         webhook: str | None = None,
     ) -> str:
-        """Save a batch of (id, line) dialogues and return its id. `webhook` is the address to tell of its end.
+        """Save a batch of (id, line) dialogues and return its id. `webhook` is the URL that is called when it ends.
 
         An `idempotency_key` that was used before returns the batch of that time; if the `digest` of its content
         differs, raises HTTPProblem 409.
