@@ -25,7 +25,7 @@ def field_values(
 ) -> list[tuple[FieldValue, str]]:
     """The texts, numbers and truth values of the fields, each with its statement; null and empty texts are none.
 
-    Beside each stand the words that its turns share; none for a choice, whose words the dialogue need not have.
+    Each comes with the words by which its turns are found; none for a choice, whose words the dialogue need not have.
     """
     known = definitions(schema.in_language(wording.language))
     return list(_Values(known, wording).walk(fields, known["#"], "", {}))

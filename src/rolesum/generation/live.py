@@ -66,7 +66,7 @@ class LiveDialogue:
 
     @property
     def reused_tokens(self) -> int:
-        """How many of the dialogue's tokens the last summary had not to compute."""
+        """How many of the dialogue's tokens the last summary did not have to compute."""
         return self._kept.reused if self._kept else 0
 
     def close(self) -> None:

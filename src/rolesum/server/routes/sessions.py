@@ -122,7 +122,7 @@ def _run_session_job(
     on_text: OnText | None = None,
     on_part: OnPart | None = None,
 ) -> SessionSummariesOut:
-    """Run in a thread: generate the summaries, then free the memory that the keys of all sessions take too much."""
+    """Run in a thread: generate the summaries, then drop kept keys beyond the memory that sessions may take."""
     found = run_job(admission, model, job, client, on_text, on_part)
     admission.sessions.bound_memory()
     computed, reused = (job.kept.computed, job.kept.reused) if job.kept else (None, 0)
