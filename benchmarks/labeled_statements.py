@@ -7,8 +7,8 @@
 
 A statement is `true` if every part of it is: who, to whom, what, degree (asked, offered, promised, done), condition,
 amount and date. What the dialogue contradicts, does not say, or says so that the statement misleads is `untrue`, with
-the reason (docs/reading.md). DIR/sheets is for the readers, DIR/keys is not. `add` writes the dialogues that have such
-statements with these beside their own.
+the reason (docs/reading.md). DIR/sheets is for the readers, DIR/keys is not. `add` writes the dialogues with
+the statements on which all readers agree behind their own.
 """
 
 import argparse
@@ -104,23 +104,26 @@ def answer_fault(_item: Job, label: str, note: str) -> str:
 
 
 def with_statements(dialogues: dict[str, Dialogue], labels: Sequence[Job]) -> list[Dialogue]:
-    """The dialogues that have labeled statements, with these behind their own.
+    """The dialogues that have labeled statements on which all their readers agree, with these behind their own.
 
-    Raises DataError for a statement of no dialogue, and for one with two labels.
+    Raises DataError for a statement of no dialogue, and for one that a reader labels twice, in two ways.
     """
-    found: dict[str, dict[str, Statement]] = {}
+    by_reader: dict[tuple[str, str, str], str] = {}
+    agreed: dict[str, dict[str, Statement | None]] = {}
     for line in labels:
-        if line["dialogue"] not in dialogues:
-            raise DataError(f"a statement of no dialogue of the data: {line['dialogue']}", fix="name its --data")
-        of = found.setdefault(line["dialogue"], {})
-        is_true = line["label"] == TRUE
-        if line["text"] in of and of[line["text"]].supported != is_true:
-            raise DataError(f"two labels of {line['text']!r}", line["dialogue"], "keep one of them")
-        of[line["text"]] = Statement(line["text"], line["role"], is_true, kind="" if is_true else KIND)
+        identity, text, label = line["dialogue"], line["text"], line["label"]
+        if identity not in dialogues:
+            raise DataError(f"a statement of no dialogue of the data: {identity}", fix="name its --data")
+        if by_reader.setdefault((line["reader"], identity, text), label) != label:
+            raise DataError(f"two labels of {text!r} by reader {line['reader']}", identity, "keep one of them")
+        is_true = label == TRUE
+        found = Statement(text, line["role"], is_true, kind="" if is_true else KIND)
+        of = agreed.setdefault(identity, {})
+        of[text] = found if of.get(text, found) == found else None
     made = []
-    for identity, of in found.items():
+    for identity, of in agreed.items():
         known = {one.text for one in dialogues[identity].statements}
-        new = tuple(one for one in of.values() if one.text not in known)
+        new = tuple(one for one in of.values() if one and one.text not in known)
         made.append(replace(dialogues[identity], statements=(*dialogues[identity].statements, *new)))
     return made
 
@@ -138,7 +141,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     collected.add_argument("--keys", type=Path, required=True, help="directory that `sheets` wrote")
     collected.add_argument("--reader", required=True, help="a name for who read")
     added = commands.add_parser("add", help="the dialogues with the labeled statements")
-    added.add_argument("labels", nargs="+", type=Path, help="what `collect` printed")
+    added.add_argument("labels", nargs="+", type=Path, help="what `collect` printed, for each reader")
     added.add_argument("--out", type=Path, required=True, help="file of dialogues that is written")
     for command in (sheets, added):
         command.add_argument("--data", required=True, help="the dialogues of the summaries: a file, or sample:NAME")

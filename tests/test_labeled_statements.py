@@ -84,15 +84,27 @@ def test_a_missing_answer_and_a_missing_reason_are_told(sheets, capsys):
     assert "no reason for 2" in printed.err and "no answer for 4" in printed.err
 
 
-def test_two_labels_of_one_statement_are_refused(tmp_path, capsys):
-    dialogue = read_dialogues(DATA)[0].id
-    line = {"dialogue": dialogue, "role": "overall", "text": "It was."}
-    labels = tmp_path / "labels.jsonl"
-    rows = [json.dumps({**line, "label": label}) for label in ("true", "untrue")]
-    labels.write_text("\n".join(rows), encoding="utf-8")
-    out = tmp_path / "out.jsonl"
-    assert labeled_statements.main(["add", str(labels), "--data", DATA, "--out", str(out)]) == 1
-    assert "two labels of 'It was.'" in capsys.readouterr().err and not out.exists()
+def added(tmp_path, *labels):
+    """The result of `add` for one statement with the labels of (reader, label), and the file that it writes."""
+    line = {"dialogue": read_dialogues(DATA)[0].id, "role": "overall", "text": "It was."}
+    file, out = tmp_path / "labels.jsonl", tmp_path / "out.jsonl"
+    rows = [json.dumps({**line, "reader": reader, "label": label}) for reader, label in labels]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    return labeled_statements.main(["add", str(file), "--data", DATA, "--out", str(out)]), out
+
+
+def test_a_reader_with_two_labels_of_one_statement_is_refused(tmp_path, capsys):
+    code, out = added(tmp_path, ("a", "true"), ("a", "untrue"))
+    assert code == 1 and not out.exists()
+    assert "two labels of 'It was.' by reader a" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("second", "count"), [("true", 1), ("untrue", 0)])
+def test_only_statements_on_which_the_readers_agree_are_added(tmp_path, second, count):
+    code, out = added(tmp_path, ("a", "true"), ("b", second), ("c", "true"))
+    assert code == 0
+    own = len(read_dialogues(DATA)[0].statements)
+    assert [one.text for one in read_dialogues(out)[0].statements[own:]] == ["It was."] * count
 
 
 def test_another_model_gives_its_own_support_to_the_same_statements(tmp_path, capsys):
