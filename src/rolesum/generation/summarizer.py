@@ -335,10 +335,17 @@ class Summarizer:
 
     @property
     def support_threshold(self) -> float:
-        """The support under which a statement is doubtful, where statements are verified.
+        """The support under which a statement of a summary is doubtful, where statements are verified.
 
         Raises ModelError where the adapter's is no number.
         """
+        if self.config.support_threshold is None and self._verifier:
+            return self._verifier.summary_threshold
+        return self._answer_threshold
+
+    @property
+    def _answer_threshold(self) -> float:
+        """The support by the model's answer alone, under which the value of a field is doubtful."""
         if self.config.support_threshold is not None:
             return self.config.support_threshold
         model = self.engine.text_model
@@ -412,7 +419,7 @@ class Summarizer:
         long = config.long_dialogues
         found = extract_fields(shown, self.engine, schema, config.decoding, long_dialogues=long, on_done=on_done)
         finder = SupportFinder(self._verifier) if self._verifier else None
-        threshold = self.support_threshold if finder else 0.0
+        threshold = self._answer_threshold if finder else 0.0
         return with_evidence(found, schema, self.engine, shown, dialogues, masked, finder, threshold)
 
     def _reranker(self, finder: SupportFinder | None) -> Reranker | None:

@@ -1,8 +1,9 @@
 """The statements of summaries: how far the dialogue supports each, by a model that verifies them and by checks.
 
-A statement's support is the probability that the dialogue says it. Where the dialogue does not fit the model with the
-statement, it is read in chunks of turns, and the support is the highest that a chunk gives. What fails to be verified
-has no support, and costs no summary.
+A statement's support is the probability that the dialogue says it. Of a text that the model itself wrote, it tells too
+how likely the statement's tokens were, if the adapter has weights for that (own_text_support.py). Where the dialogue
+does not fit the model with the statement, it is read in chunks of turns, and the support is the highest that a chunk
+gives. What fails to be verified has no support, and costs no summary.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rolesum.checks.evidence import find_turns
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.runner import check_indexed
-from rolesum.checks.statements import split_statements
+from rolesum.checks.statements import StatementSpan, split_statements
 from rolesum.console import log
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
@@ -25,6 +26,7 @@ from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import Engine, Generation, MakeFollowUp
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.chunking import Chunk, split_into_chunks, turn_spans
+from rolesum.generation.own_text_support import statement_logprobs
 from rolesum.generation.rerank import Reranker, best_text
 from rolesum.models.adapter_metadata import MODEL_FOLDER, read_metadata
 from rolesum.models.languages import catalog_entry
@@ -111,11 +113,12 @@ def support_reranker(finder: "SupportFinder") -> Reranker:
     """
 
     def choose(dialogue: Dialogue, role: str, texts: Sequence[Generation]) -> int:
-        said = {text: statements(text, dialogue) for text in dict.fromkeys(one.text for one in texts)}
-        support = finder.find([dialogue], [[one for of in said.values() for one in of]])[0]
+        said = {one.text: split_statements(one.text, dialogue.language) for one in texts}
+        support = finder.find([dialogue], [[span.text for of in said.values() for span in of]])[0]
 
         def value(one: Generation) -> tuple[float, ...]:
-            found = [support[statement] or 0.0 for statement in said[one.text]]
+            of_text = finder.of_text(one.text, one.token_logprobs, said[one.text], support)
+            found = [each or 0.0 for each in of_text]
             return (min(found), fmean(found)) if found else (-1.0, -1.0)
 
         return best_text(texts, value)
@@ -140,15 +143,14 @@ def add_statements(
     support: Sequence[Support] = [{}] * len(dialogues)
     if finder:
         support = finder.find(dialogues, [[span.text for one in of for span in one] for of in spans])
+
+    def with_statements(one: RoleSummary, spans: Sequence[StatementSpan], found: Support) -> RoleSummary:
+        values = finder.of_text(one.text, one.token_logprobs, spans, found) if finder else [None] * len(spans)
+        said = [SummaryStatement(s.start, s.end, s.text, value) for s, value in zip(spans, values, strict=True)]
+        return replace(one, statements=tuple(said), support_threshold=threshold)
+
     return [
-        [
-            replace(
-                one,
-                statements=tuple(SummaryStatement(s.start, s.end, s.text, found.get(s.text)) for s in spans_of_one),
-                support_threshold=threshold,
-            )
-            for one, spans_of_one in zip(of, spans_of, strict=True)
-        ]
+        [with_statements(one, spans_of_one, found) for one, spans_of_one in zip(of, spans_of, strict=True)]
         for of, spans_of, found in zip(summaries, spans, support, strict=True)
     ]
 
@@ -210,6 +212,28 @@ class SupportFinder:
         for has, found in zip(known, find_support(self.verifier, dialogues, left), strict=True):
             has.update(found)
         return list(known)
+
+    def of_text(
+        self,
+        text: str,
+        token_logprobs: Sequence[tuple[int, float]],
+        spans: Sequence[StatementSpan],
+        by_answer: Support,
+    ) -> list[float | None]:
+        """The support of the statements of a text that the model wrote, by its tokens and what `find` gave.
+
+        Without weights for that, or with tokens that are not the text's, it is what `find` gave.
+        """
+        weights, answers = self.verifier.own_text, [by_answer.get(span.text) for span in spans]
+        if weights is None or not token_logprobs:
+            return answers
+        added = self.verifier.token_texts([token for token, _ in token_logprobs])
+        tokens = [(one, logprob) for one, (_, logprob) in zip(added, token_logprobs, strict=True)]
+        logprobs = statement_logprobs(text, tokens, spans)
+        return [
+            weights.support(answer, of) if answer is not None and of else answer
+            for answer, of in zip(answers, logprobs, strict=True)
+        ]
 
     def _of(self, dialogue: Dialogue) -> dict[str, float | None]:
         return self._known.setdefault(id(dialogue), (dialogue, {}))[1]

@@ -12,7 +12,7 @@ verified in its thread, in batches with the texts that it generates: see SharedV
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
@@ -25,10 +25,12 @@ from rolesum.generation.decoding.decoder import EncodedPrompt
 from rolesum.generation.decoding.follow_up import FollowUp
 from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS
 from rolesum.generation.engine import Decoding
+from rolesum.generation.engines.collector import token_texts
 from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.own_text_support import own_text_weights
 from rolesum.instructions import Prompt, PromptLayout, Segment
 from rolesum.metrics.calibration import sigmoid
-from rolesum.models.adapter_metadata import verify_temperature
+from rolesum.models.adapter_metadata import verify_temperature, verify_threshold
 from rolesum.models.adapters import weights_digest
 from rolesum.models.allocator import is_out_of_memory
 from rolesum.models.prompt_model import LoadedModel
@@ -52,6 +54,8 @@ class Verifier:
     Attributes:
         engine: The engine whose model and prompt layout are used.
         temperature: Divides the logits: over 1, the probabilities lie nearer to 0.5.
+        own_text: The weights of the support of statements that the model itself wrote, see own_text_support.py; None
+            where it has none, and the support is the probability.
     """
 
     def __init__(self, engine: TransformersEngine, *, temperature: float | None = None) -> None:
@@ -66,11 +70,17 @@ class Verifier:
             raise UsageError(f"temperature {temperature} is out of its range", fix="give a number over 0")
         self.engine = engine
         self.temperature = verify_temperature(engine.loaded.metadata) if temperature is None else temperature
+        self.own_text = own_text_weights(engine.loaded.metadata)
 
     @property
     def is_trained(self) -> bool:
         """Whether the model was trained to verify statements; else it answers as well as its base does."""
         return bool(self.engine.loaded.metadata.get("verify"))
+
+    @property
+    def summary_threshold(self) -> float:
+        """The support under which a statement of a summary is doubtful. Raises ModelError where it is no number."""
+        return self.own_text.threshold if self.own_text else verify_threshold(self.engine.loaded.metadata)
 
     @property
     def layout(self) -> PromptLayout:
@@ -81,6 +91,10 @@ class Verifier:
         """The token ids of a prefix or of a question."""
         return self.engine.loaded.encoder.encode(segments)
 
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """What each token of a generated text adds to it."""
+        return token_texts(self.engine.loaded.tokenizer, ids)
+
     def describe(self) -> dict[str, Any]:
         """Which model this is: its name, hashes of its weights and of the adapter's, the temperature."""
         loaded = self.engine.loaded
@@ -89,6 +103,7 @@ class Verifier:
             "weights": loaded.fingerprint["weights"],
             "adapter": weights_digest(loaded.adapter) if loaded.adapter else None,
             "temperature": self.temperature,
+            "own_text": asdict(self.own_text) if self.own_text else None,
         }
 
     def verify(self, dialogue: Dialogue, statements: Sequence[str]) -> list[float]:
@@ -272,6 +287,10 @@ class SharedVerifier(Verifier):
     def encode(self, segments: Sequence[Segment]) -> list[int]:
         with self.client.shared.tokenizer_lock:
             return super().encode(segments)
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        with self.client.shared.tokenizer_lock:
+            return super().token_texts(ids)
 
     def log_odds(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[list[float]]:
         """As Verifier.log_odds. Raises RequestCanceled too, once the client was canceled."""

@@ -12,7 +12,7 @@ from rolesum.errors import DataError, UsageError
 from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
 from rolesum.generation.engine import DEFAULT_MAX_NEW_TOKENS, Decoding, OnText
-from rolesum.generation.engines.collector import REPLACEMENT_CHARACTER
+from rolesum.generation.engines.collector import token_texts
 from rolesum.generation.extraction import DEFAULT_MAX_FIELD_TOKENS, check_extraction
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.field_output import value_record
@@ -24,7 +24,6 @@ from rolesum.generation.summarizer import Summarizer
 from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.support import open_verifier
 from rolesum.instructions import FieldSchema, Prompt, PromptLayout, SectionSet
-from rolesum.models.adapter_metadata import verify_threshold
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.server.limits import Limits
 from rolesum.server.problems import HTTPProblem
@@ -76,7 +75,7 @@ class ServedModel:
     """A loaded model under its name in the API.
 
     Attributes:
-        support_threshold: The support under which a statement is doubtful; None if the model verifies none.
+        support_threshold: The support under which a statement of a summary is doubtful; None if none is verified.
     """
 
     def __init__(self, name: str, spec: EngineSpec, role_config: RoleConfig) -> None:
@@ -87,7 +86,7 @@ class ServedModel:
         self.engine = AsyncEngine(engine)
         self.layout = self.engine.engine.layout
         verifier = open_verifier(self.engine.client())
-        self.support_threshold = verify_threshold(verifier.engine.loaded.metadata) if verifier else None
+        self.support_threshold = verifier.summary_threshold if verifier else None
 
     @property
     def trained_roles(self) -> tuple[str, ...]:
@@ -238,15 +237,8 @@ class ServedModel:
         """Return what each token adds to the text of all; of a character in several tokens, the last one adds it."""
         text_model = self.engine.engine.text_model
         assert text_model is not None  # an engine that gives tokens has a tokenizer
-        found, text = list[str](), ""
         with self.engine.tokenizer_lock:
-            for end in range(1, len(ids) + 1):
-                longer = str(text_model.tokenizer.decode(ids[:end], skip_special_tokens=True)).lstrip()
-                is_open = longer.endswith(REPLACEMENT_CHARACTER) and end < len(ids)
-                is_whole = longer.startswith(text) and not is_open
-                found.append(longer[len(text) :] if is_whole else "")
-                text = longer if is_whole else text
-        return found
+            return token_texts(text_model.tokenizer, ids)
 
     def count_text_tokens(self, text: str) -> int:
         """Count the tokens of a generated text; 0 for an endpoint, whose tokenizer is not known."""

@@ -1,12 +1,28 @@
 """Collecting generated texts by prompt and branch, in whatever order they grow and end."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from rolesum.generation.engine import Generation, OnText
 from rolesum.instructions import Prompt
 
 # What a tokenizer decodes a character to of which some bytes are still missing.
 REPLACEMENT_CHARACTER = "\ufffd"
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """What each token adds to the text of all; of a character in several tokens, the last one adds it.
+
+    `tokenizer` is one of transformers. The space at the beginning of the text is left out.
+    """
+    found, text = list[str](), ""
+    for end in range(1, len(ids) + 1):
+        longer = str(tokenizer.decode(ids[:end], skip_special_tokens=True)).lstrip()
+        is_open = longer.endswith(REPLACEMENT_CHARACTER) and end < len(ids)
+        is_whole = longer.startswith(text) and not is_open
+        found.append(longer[len(text) :] if is_whole else "")
+        text = longer if is_whole else text
+    return found
 
 
 class IncrementalDetokenizer:
