@@ -24,6 +24,7 @@ from rolesum.evaluation.detection.detectors import Detector, check_detectors, lo
 from rolesum.evaluation.detection.figures import ThresholdProtocol, detector_figures, split_protocol
 from rolesum.evaluation.detection.labels import TEST, VALIDATION, Labels, make_labels, read_labels
 from rolesum.formats import ReadOptions, read_dialogues
+from rolesum.generation.decoding.linear import prepare_for_generation
 from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.verification import Verifier
 from rolesum.metrics.bootstrap import RESAMPLES, SEED, Floats
@@ -125,7 +126,10 @@ def _engine(name: str, options: Namespace) -> TransformersEngine:
 def load_named(name: str, options: Namespace) -> LoadedModel:
     """A base by name, or an adapter by its directory or its bundled name, on its base."""
     adapter = name if (Path(name) / CONFIG_FILE).is_file() else bundled_adapters().get(name)
-    return load_model(None if adapter else name, adapter=adapter, dtype=options.dtype, device=options.device)
+    base = None if adapter else name
+    loaded = load_model(base, adapter=adapter, dtype=options.dtype, device=options.device, attach=False)
+    prepare_for_generation(loaded)
+    return loaded
 
 
 def label_of(name: str) -> str:

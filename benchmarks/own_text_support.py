@@ -26,12 +26,11 @@ from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
 from rolesum.counts import counted
 from rolesum.dialogue import Bundle, Dialogue, Example
-from rolesum.errors import DataError, RolesumError
+from rolesum.errors import DataError, RolesumError, UsageError
 from rolesum.evaluation.model_metrics.log_probability import summary_logprobs
 from rolesum.evaluation.predictions import Prediction, read_predictions
 from rolesum.formats import read_dialogues
-from rolesum.generation.decoding.linear import prepare_for_generation
-from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.factory import EngineSpec
 from rolesum.generation.own_text_support import (
     OwnTextWeights,
     logit,
@@ -39,12 +38,11 @@ from rolesum.generation.own_text_support import (
     own_text_weights,
     statement_logprobs,
 )
-from rolesum.generation.support import find_support
+from rolesum.generation.support import find_support, open_verifier
 from rolesum.generation.verification import Verifier
 from rolesum.metrics.calibration import expected_calibration_error, reliability, sigmoid
 from rolesum.metrics.detection import auroc, best_threshold
 from rolesum.models.adapter_metadata import adapter_directory, read_adapter_metadata, store_verify
-from rolesum.models.loading import load_model
 
 TRUE = "true"
 FOLDS = 10
@@ -111,9 +109,9 @@ def _statements(
     asked = [one for one in dict.fromkeys(each.id for each in written) if wanted is None or one in wanted]
     if unknown := [one for one in asked if one not in dialogues]:
         raise DataError(f"a summary of no dialogue of the data: {unknown[0]}", str(options.run), "name its --data")
-    loaded = load_model(adapter=adapter_directory(options.adapter), attach=False)
-    prepare_for_generation(loaded)
-    verifier = Verifier(TransformersEngine(loaded))
+    verifier = open_verifier(EngineSpec(adapter=adapter_directory(options.adapter)).open())
+    if verifier is None:
+        raise UsageError(f"{options.adapter} was not trained to verify statements", fix="name an adapter that was")
     for place, identity in enumerate(asked, 1):
         of = [one for one in written if one.id == identity]
         yield dialogues[identity], of, features(verifier, dialogues[identity], of)

@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +24,7 @@ from record import Job, answer, arguments, probe, run_child, write_record
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text
+from rolesum.checks.statements import split_statements
 from rolesum.console import progress_bar
 from rolesum.dialogue import Dialogue, RoleSummary
 from rolesum.errors import UsageError
@@ -31,10 +32,10 @@ from rolesum.evaluation.predictions import Prediction
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation.engine import Decoding, Generation
 from rolesum.generation.rerank import best_text, get_reranker
-from rolesum.generation.support import SupportFinder, open_verifier, statements
+from rolesum.generation.support import SupportFinder, open_verifier
 from rolesum.metrics.bootstrap import bootstrap_intervals, ratio
 from rolesum.metrics.scorers import default_scorer, score
-from rolesum.models.adapter_metadata import verify_threshold
+from rolesum.models.bundled_adapters import adapter_path
 
 NAME = "rerank"
 GREEDY, SUPPORT, ALL_ROLES = "greedy", "support", "all"
@@ -46,15 +47,15 @@ SHOWN = ("system", "role", "summaries", "rouge1", "doubtful", "doubtful_95%", "l
 
 @dataclass(frozen=True)
 class Sampled:
-    """The texts of a role of a dialogue, greedy and sampled, and the support of all their statements by their text."""
+    """The texts of a role of a dialogue, greedy and sampled, and by its text the support of each one's statements."""
 
     greedy: Generation
     samples: tuple[Generation, ...]
-    support: dict[str, float | None]
+    support: dict[str, list[float]]
 
-    def lowest(self, text: str, dialogue: Dialogue) -> float:
+    def lowest(self, text: str) -> float:
         """The lowest support of a text's statements; one that could not be verified counts as 0, as no statement."""
-        return min((self.support.get(one) or 0.0 for one in statements(text, dialogue)), default=0.0)
+        return min(self.support[text], default=0.0)
 
 
 def main() -> int:
@@ -93,7 +94,7 @@ def choose(system: str, dialogue: Dialogue, role: str, sampled: Sampled) -> Gene
         return texts[get_reranker(way)(dialogue, role, texts)]
 
     def value(one: Generation) -> tuple[float, ...]:
-        found = [sampled.support[text] or 0.0 for text in statements(one.text, dialogue)]
+        found = sampled.support[one.text]
         return (min(found), fmean(found)) if found else (-1.0, -1.0)
 
     return texts[best_text(texts, value)]
@@ -120,7 +121,7 @@ def _rows(
     by_id = {one.id: one for one in dialogues}
     for role in (*dict.fromkeys(one.role for one in predictions), ALL_ROLES):
         own = [one for one in predictions if role in (one.role, ALL_ROLES)]
-        lowest = [sampled[one.id][one.role].lowest(one.prediction, by_id[one.id]) for one in own]
+        lowest = [sampled[one.id][one.role].lowest(one.prediction) for one in own]
         hits, cases = dict.fromkeys(by_id, 0), dict.fromkeys(by_id, 0)
         for one, value in zip(own, lowest, strict=True):
             hits[one.id] += value < threshold
@@ -142,12 +143,10 @@ def _rows(
 def child(job: Job) -> Job:
     """Write the texts and the support of the dialogues that are not in the directory of the work."""
     from rolesum.generation import summarize
-    from rolesum.generation.engines.transformers import TransformersEngine
-    from rolesum.models import load_model
+    from rolesum.generation.factory import EngineSpec
 
     work = Path(job["work"])
-    loaded = load_model(adapter=job["adapter"], device=job["device"], dtype=job["dtype"])
-    engine = TransformersEngine(loaded)
+    engine = EngineSpec(adapter=adapter_path(job["adapter"]), device=job["device"], dtype=job["dtype"]).open()
     verifier = open_verifier(engine)
     if verifier is None:
         raise UsageError(f"{job['adapter']} was not trained to verify statements", fix="name an adapter that was")
@@ -175,8 +174,8 @@ def child(job: Job) -> Job:
                 _verify_and_write(work, dialogue, of, texts, SupportFinder(verifier))
             bar.advance(len(together))
     return {
-        "base": str(loaded.path),
-        "threshold": verify_threshold(loaded.metadata),
+        "base": str(verifier.engine.loaded.path),
+        "threshold": verifier.summary_threshold,
         "sampling_over_greedy": times["sampled"] / times["greedy"] if left else None,
     }
 
@@ -188,21 +187,32 @@ def _verify_and_write(
     texts: Mapping[tuple[str, str], Sequence[Generation]],
     finder: SupportFinder,
 ) -> None:
-    said = {
-        text: statements(text, dialogue)
+    plain = {
+        one.role: Generation(
+            one.text, one.tokens, one.finish_reason, one.mean_logprob, token_logprobs=one.token_logprobs
+        )
         for one in greedy
-        for text in (one.text, *(sample.text for sample in texts[dialogue.id, one.role]))
     }
-    support = finder.find([dialogue], [[one for of in said.values() for one in of]])[0]
+    by_role = {role: (one, *texts[dialogue.id, role]) for role, one in plain.items()}
+    spans = {one.text: split_statements(one.text, dialogue.language) for of in by_role.values() for one in of}
+    answers = finder.find([dialogue], [[span.text for of in spans.values() for span in of]])[0]
+
+    def support(one: Generation) -> list[float]:
+        return [value or 0.0 for value in finder.of_text(one.text, one.token_logprobs, spans[one.text], answers)]
+
     record = {
-        one.role: {
-            "greedy": asdict(Generation(one.text, one.tokens, one.finish_reason, one.mean_logprob)),
-            "samples": [asdict(sample) for sample in texts[dialogue.id, one.role]],
-            "support": support,
+        role: {
+            "greedy": _without_tokens(plain[role]),
+            "samples": [_without_tokens(sample) for sample in texts[dialogue.id, role]],
+            "support": {one.text: support(one) for one in of},
         }
-        for one in greedy
+        for role, of in by_role.items()
     }
     atomic_write_text(_file(work, dialogue.id), strict_json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _without_tokens(one: Generation) -> Job:
+    return asdict(replace(one, token_logprobs=()))
 
 
 def _read(work: Path, dialogue_id: str) -> dict[str, Sampled]:
