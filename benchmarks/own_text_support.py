@@ -160,7 +160,7 @@ def fit(options: argparse.Namespace) -> None:
     support = sigmoid(left_out_odds(_values(rows, FEATURES), labels, groups))
     error = expected_calibration_error(reliability(support, labels.tolist()))
     weights = fit_logistic(_values(rows, FEATURES), labels).round(4).tolist()
-    found = OwnTextWeights(*weights, threshold=round(best_threshold(support[labels], support[~labels]), 2))
+    found = OwnTextWeights(*weights, threshold=round(best_threshold(support[labels], support[~labels]), 1))
     count = f"{counted(len(rows), 'statement')} of {counted(len(set(groups)), 'dialogue')}, {labels.sum()} true"
     print(f"{found}, fitted to {count}; calibration error of dialogues left out {error:.3f}")
     if options.write:
