@@ -17,7 +17,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from rolesum.counts import counted
-from rolesum.generation.async_engine import EngineClient
+from rolesum.generation.async_engine import EngineClient, RequestCanceled
 from rolesum.server.limits import Limits
 from rolesum.server.metrics import Metrics
 from rolesum.server.parsed_requests import ParsingContext, find_model
@@ -54,7 +54,7 @@ class AdmissionController:
         self.active_requests = 0
         self._mean_seconds = 1.0  # of a request
         self._active_by_owner: Counter[str] = Counter()
-        self._clients: set[EngineClient] = set()
+        self._running: dict[EngineClient, anyio.CancelScope] = {}  # what waits for the work of each client
         self._thread_limiters: dict[str, anyio.CapacityLimiter] = {}
 
     def model(self, name: str | None) -> ServedModel:
@@ -136,20 +136,21 @@ class AdmissionController:
     async def run(self, client: EngineClient, work: Callable[[EngineClient], Result]) -> Result:
         """Run `work` in a thread, then cancel what `client` still asks of the engine.
 
-        Raises HTTPProblem 504 after the timeout, RequestCanceled after `cancel_all`.
+        Raises HTTPProblem 504 after the timeout, RequestCanceled after `cancel_all`: at once, whatever the thread does.
         """
         limiter = self._thread_limiter("workers", self.limits.max_concurrent_requests)
-        self._clients.add(client)
         try:
-            with anyio.fail_after(self.limits.timeout):
+            with anyio.fail_after(self.limits.timeout) as waiting:
+                self._running[client] = waiting
                 return await anyio.to_thread.run_sync(work, client, abandon_on_cancel=True, limiter=limiter)
         except TimeoutError:
             what = f"the summaries were not done within {self.limits.timeout:g} s"
             fix = "ask for shorter summaries or fewer roles, or send the dialogue to /v1/batches"
             raise HTTPProblem(504, what, fix=fix) from None
         finally:
-            self._clients.discard(client)
+            self._running.pop(client, None)
             client.cancel()
+        raise RequestCanceled  # the waiting was canceled
 
     def _thread_limiter(self, pool: str, num_threads: int) -> anyio.CapacityLimiter:
         if pool not in self._thread_limiters:  # made on first use, since it belongs to the running event loop
@@ -158,8 +159,9 @@ class AdmissionController:
 
     def cancel_all(self) -> None:
         """Cancel the running requests: their time to finish at shutdown is over."""
-        for client in list(self._clients):
+        for client, waiting in list(self._running.items()):
             client.cancel()
+            waiting.cancel()
 
 
 async def _cancel_on_disconnect(request: Request, client: EngineClient) -> None:
