@@ -175,7 +175,7 @@ def _tokenizer_model(model_type: str) -> bytes:
     add(letters, NORMAL, -float(len(merged)), 1.0)
     if model_type == "chatglm":  # its control tokens stand behind 64,789 pieces
         missing = min(chatglm.CONTROL_TOKENS) - len(model.pieces)
-        add([f"<unused_{number}>" for number in range(missing)], UNUSED)
+        add([f"<{number:x}>" for number in range(missing)], UNUSED)
     return bytes(model.SerializeToString())
 
 

@@ -1,6 +1,7 @@
 """What a person typed never becomes a control token, in any family's tokenizer."""
 
 import copy
+import functools
 import json
 import shutil
 
@@ -26,6 +27,7 @@ ATTACKS = [
 ]
 
 
+@functools.cache
 def encoder_of(kind):
     return load_prompt_model(model_dir(kind)).encoder
 
