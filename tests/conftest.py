@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -50,3 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the Makefile tells pytest-xdist to keep this order."""
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: every run that trains collects garbage, and would look through all of it each time."""
+    gc.collect()
+    gc.freeze()

@@ -76,20 +76,19 @@ def test_a_second_demo_replaces_the_first_and_nothing_else(tmp_path):
 @pytest.mark.embedded
 @pytest.mark.slow
 def test_a_short_fine_tuning_of_the_embedded_model_beats_zero_shot(tmp_path):
-    recipe = load_recipe(
-        SMALL_RECIPE, ["data.train.limit=16", "data.validation=null", "training.tokens_per_batch=1024"]
-    )
+    less = ["data.train.limit=6", "data.validation=null", "roles=[user]", "training.tokens_per_batch=800"]
+    recipe = load_recipe(SMALL_RECIPE, less)
     run = train(recipe, tmp_path / "run", device="cpu")
     scores = []
     for adapter in (None, run.adapter):
         done = evaluate_model(
-            EvaluationTask("sample:en-test", roles=["user"], read_options=ReadOptions(limit=4)),
+            EvaluationTask("sample:en-test", roles=["user"], read_options=ReadOptions(limit=3)),
             SummarizerConfig(
                 EngineSpec(model="smollm2-135m", adapter=adapter, device="cpu"), decoding=Decoding(max_new_tokens=40)
             ),
         )
         scores.append(done.scores["user"].means["rouge1"])
-    assert scores[1] > scores[0] + 4
+    assert scores[1] > scores[0] + 10
     assert Path(run.adapter / "README.md").read_text().startswith("---")
 
 

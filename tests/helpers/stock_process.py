@@ -7,10 +7,12 @@ import sys
 
 # Runs a program for each line of standard input, [program, arguments], in a fork of itself; answers its exit code.
 FORKING = """
-import json, os, runpy, sys
+import gc, json, os, runpy, sys
 import torch, transformers
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.models.llama import modeling_llama
+gc.collect()
+gc.freeze()
 for line in sys.stdin:
     program, arguments, said = json.loads(line)
     child = os.fork()
