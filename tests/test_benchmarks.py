@@ -1,12 +1,12 @@
 """Benchmarks are tried out on a processor, at toy size: else nobody would notice that one of them broke."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.children import run_script
 from helpers.small_runs import recipe, trained
 from helpers.tiny import model_dir
 from helpers.verify_runs import verify_recipe
@@ -26,8 +26,7 @@ TOY = ("--device", "cpu", "--layers", "1", "--hidden", "64", "--vocab", "256", "
 
 @pytest.mark.slow
 def test_gpu_7b_measures_both_layouts_at_toy_size(tmp_path):
-    command = [sys.executable, BENCHMARKS / "gpu_7b.py", *TOY, "--trl", "--results", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script(BENCHMARKS / "gpu_7b.py", *TOY, "--trl", "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "gpu_7b.json").read_text())["rows"]
     assert [row["variant"] for row in rows] == ["shared prefix", "one example a row"]
@@ -39,8 +38,7 @@ def test_examples_hold_each_dialogue_and_what_a_terminal_shows_of_its_summaries(
     adapter = trained(tmp_path / "first", recipe()).adapter
     chats = ("--data", "sample:dialogues-en-test", "--ids", "en-0113", "--roles", "overall", "user")
     toy = ("--device", "cpu", "--dtype", "float32", "--max-new-tokens", "8", "--results", tmp_path)
-    command = [sys.executable, BENCHMARKS / "examples.py", "--adapter", adapter, *chats, *toy]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script(BENCHMARKS / "examples.py", "--adapter", adapter, *chats, *toy)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "examples.json").read_text())["rows"]
     assert [(row["id"], row["role"]) for row in rows] == [("en-0113", "overall"), ("en-0113", "user")]
@@ -69,8 +67,7 @@ def test_few_dialogues_trains_from_base_and_adapter_and_scores_both_at_toy_size(
     changes = ("--set", "data.validation=null", "--set", "validation.keep=last", "--set", "training.epochs=1")
     where = ("--adapter", first.adapter, "--work", tmp_path / "work", "--results", tmp_path)
     data = ("--train", "sample:dialogues-en-train", "--test", "sample:dialogues-en-test", "--roles", "user,agent")
-    command = [sys.executable, BENCHMARKS / "few_dialogues.py", *toy, *changes, *where, *data]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script(BENCHMARKS / "few_dialogues.py", *toy, *changes, *where, *data)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "few_dialogues.json").read_text())["rows"]
     systems = ["zero-shot", "adapter", "base-2", "adapter-2"]
@@ -87,8 +84,7 @@ def test_few_dialogues_trains_from_base_and_adapter_and_scores_both_at_toy_size(
 def test_verification_times_three_ways_that_give_the_same_at_toy_size(tmp_path):
     run = trained(tmp_path / "run", verify_recipe())
     toy = ("--device", "cpu", "--dtype", "float32", "--limit", "3", "--max-new-tokens", "16", "--rounds", "1")
-    command = [sys.executable, BENCHMARKS / "verification.py", *toy, "--adapter", run.adapter, "--results", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script(BENCHMARKS / "verification.py", *toy, "--adapter", run.adapter, "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "verification.json").read_text())
     alone, follow_up, separate = record["rows"]
