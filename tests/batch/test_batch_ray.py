@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_batch_run import BAD, files, run
+from test_batch_run import BAD, files
 
-from helpers.echo_engine import HeldEchoEngine, SlowEchoEngine, UnreachableEngine, dialogue, lines
+from helpers.batch_runs import held, run, slow, unreachable
+from helpers.echo_engine import dialogue, lines
 from rolesum.batch import run_batch
 from rolesum.batch.input_files import InputsChanged
 from rolesum.batch.ray import ray_runner
 from rolesum.errors import ResourceError, UsageError
-from rolesum.generation.summarizer import Summarizer
 from rolesum.ray_cluster import LOCAL, ray_cluster
 
 pytestmark = [
@@ -34,10 +34,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def python_path():
-    """What Ray's workers need to find this test's engines; set before a cluster is started."""
-    here = Path(__file__).parent
+    """What Ray's workers need to find the helpers; set before a cluster is started."""
+    tests = str(Path(__file__).parents[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([*map(str, (here, here.parent)), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
         yield
 
 
@@ -59,20 +59,12 @@ def given(tmp_path, monkeypatch, python_path):
     return "in.jsonl"
 
 
-def slow(pids, seconds, config):
-    return Summarizer(config, SlowEchoEngine(pids, seconds))
-
-
-def unreachable(config):
-    return Summarizer(config, UnreachableEngine())
-
-
 RUN = """
 import sys
 from functools import partial
 from pathlib import Path
-from test_batch_ray import ray_runner, slow
-from test_batch_run import run
+from helpers.batch_runs import run, slow
+from rolesum.batch.ray import ray_runner
 from rolesum.cli.exit import run_app
 from rolesum.interrupts import ending_signals
 with ending_signals():
@@ -101,10 +93,6 @@ def test_sigterm_ends_the_cluster_and_says_how_to_go_on(given, tmp_path):
 def test_without_a_cluster_at_the_address_the_error_says_so(given, tmp_path):
     with pytest.raises(ResourceError, match="no Ray cluster"):
         run_batch([given], tmp_path / "out", run_shards=ray_runner("127.0.0.1:1"))
-
-
-def held(notes, config):
-    return Summarizer(config, HeldEchoEngine(notes))
 
 
 def kill_held(notes, shards, killed):

@@ -15,9 +15,9 @@ from itertools import count
 import pytest
 from filelock import FileLock
 
+from helpers.batch_runs import echo, run
 from helpers.echo_engine import EchoEngine, UnreachableEngine, dialogue, lines
 from helpers.tiny import model_dir, short_dialogues
-from rolesum.batch import run_batch
 from rolesum.errors import DataError, ResourceError, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.generation import Decoding
@@ -27,18 +27,6 @@ from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.interrupts import Stopped
 
 BAD = '{"id": "cut\n'
-
-
-def echo(config):
-    return Summarizer(config, EchoEngine())
-
-
-def run(given, out, config=None, shard_size=4, open_summarizer=echo, **options):
-    given = given if isinstance(given, list) else [given]
-    config = config or SummarizerConfig(verify="off")  # the engines of these tests verify nothing
-    return run_batch(
-        list(map(str, given)), out, config, shard_size=shard_size, open_summarizer=open_summarizer, **options
-    )
 
 
 @pytest.fixture

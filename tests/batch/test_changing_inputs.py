@@ -7,8 +7,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from test_batch_run import echo, files, records, run
+from test_batch_run import files, records
 
+from helpers.batch_runs import echo, run
 from helpers.echo_engine import EchoEngine, dialogue, lines
 from rolesum.batch.index import ShardReader
 from rolesum.batch.input_files import InputFiles, InputsChanged
