@@ -1,12 +1,12 @@
 """benchmarks/token_table.py: the figures of tokenizers on a data set."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.children import run_script
 from helpers.tiny import model_dir
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import UsageError
@@ -50,8 +50,8 @@ def test_the_table_needs_dialogues_and_models():
 def test_the_script_prints_json_and_a_table(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     models = [str(model_dir("llama")), str(model_dir("baichuan2-7b"))]
-    command = [sys.executable, BENCHMARKS / "token_table.py", "sample:en-test", "--models", *models, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_script(BENCHMARKS / "token_table.py", "sample:en-test", "--models", *models, "--json")
+    assert done.returncode == 0, done.stderr
     assert [row["vocabulary"] for row in json.loads(done.stdout)] == [600, 934]
     print_token_table(tokenizer_stats(read_dialogues("sample:en-test"), models))
     assert "characters / token" in capsys.readouterr().out
