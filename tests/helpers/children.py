@@ -208,9 +208,11 @@ def run_in_processes(count, *arguments, seconds=300, env=None, before=None):
     until = time.monotonic() + seconds
     while any(one.poll() is None for one in members):
         if any(one.poll() for one in members) or time.monotonic() > until:
-            time.sleep(3)  # as torchrun ends the others where one has failed
+            ending = time.monotonic() + 3  # then, as torchrun ends the others where one has failed
             for one in members:
-                one.send_signal(signal.SIGTERM)
+                one.process.join(max(0, ending - time.monotonic()))
+                if one.poll() is None:
+                    one.send_signal(signal.SIGTERM)
             break
         time.sleep(0.05)
     codes = [one.wait(30) for one in members]
