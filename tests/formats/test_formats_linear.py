@@ -98,6 +98,11 @@ def test_a_text_is_read_in_time_linear_in_its_length(name, make, size):
     assert_linear(read, lambda count: Source(name, make(count)), size)
 
 
+def test_what_takes_time_by_the_square_would_be_seen():
+    with pytest.raises(AssertionError, match="2500: "):
+        assert_linear(lambda count: sum(1 for _ in range(count * count)), int, 2_500)
+
+
 def test_slacks_mentions_without_an_end_are_looked_for_in_linear_time():
     def export(count):
         message = {"ts": "1.0", "user": "U1", "text": "<@a|" * count}
