@@ -3,11 +3,13 @@
     rolesum evaluate --adapter NAME --data DATA --out RUN
     python benchmarks/own_text_support.py features RUN --data DATA --labels LABELS.jsonl --adapter NAME --out F.jsonl
     python benchmarks/own_text_support.py fit F.jsonl... [--write ADAPTER]
+    python benchmarks/own_text_support.py measure F.jsonl... --adapter NAME
     python benchmarks/own_text_support.py support RUN --data DATA --adapter NAME --out PREDICTIONS.jsonl
 
 LABELS has lines {"dialogue", "text", "label", "reader"}, as labeled_statements.py makes them; a statement counts where
 all its readers agree. `features` goes on where it was stopped. `fit` prints the weights, and how well the support
 tells true statements from others in dialogues that are left out of the fit, for each set of features that it compares.
+`measure` says how well the weights of an adapter do on the features of other statements, beside its answer alone.
 `support` writes the predictions of an older run with the support that the adapter gives them now.
 """
 
@@ -42,7 +44,12 @@ from rolesum.generation.support import find_support, open_verifier
 from rolesum.generation.verification import Verifier
 from rolesum.metrics.calibration import expected_calibration_error, reliability, sigmoid
 from rolesum.metrics.detection import auroc, best_threshold
-from rolesum.models.adapter_metadata import adapter_directory, read_adapter_metadata, store_verify
+from rolesum.models.adapter_metadata import (
+    adapter_directory,
+    read_adapter_metadata,
+    store_verify,
+    verify_threshold,
+)
 
 TRUE = "true"
 FOLDS = 10
@@ -57,7 +64,7 @@ Floats = NDArray[np.float64]
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     try:
-        {"features": write_features, "fit": fit, "support": write_support}[options.what](options)
+        {"features": write_features, "fit": fit, "measure": measure, "support": write_support}[options.what](options)
     except RolesumError as error:
         print(error, file=sys.stderr)
         return 1
@@ -84,9 +91,7 @@ def write_features(options: argparse.Namespace) -> None:
 
 def write_support(options: argparse.Namespace) -> None:
     """Write the predictions of a run with the support of their statements by answer and tokens."""
-    weights = own_text_weights(read_adapter_metadata(options.adapter))
-    if weights is None:
-        raise DataError("the adapter has no weights of own texts", options.adapter, "fit them, and --write them")
+    weights = _weights(options.adapter)
     lines = list[Job]()
     for _, summaries, found in _statements(options, None):
         for one, of in zip(summaries, found, strict=True):
@@ -168,6 +173,29 @@ def fit(options: argparse.Namespace) -> None:
         store_verify(options.write, {"own_text": {**asdict(found), "fitted_on": fitted}})
 
 
+def measure(options: argparse.Namespace) -> None:
+    """Print for each file how well the adapter's support, and that by its answer alone, tell what is true."""
+    metadata = read_adapter_metadata(options.adapter)
+    weights = _weights(options.adapter)
+    by_own = np.array([weights.answer, weights.mean_logprob, weights.unlikely_tokens])
+    for file in options.files:
+        rows = [json.loads(line) for line in _lines(file)]
+        labels, values = np.array([row["true"] for row in rows]), _values(rows, FEATURES)
+        print(f"{file.stem}: {counted(len(rows), 'statement')}, {labels.sum()} true")
+        for name, odds, threshold in (
+            ("answer", values[:, 0], verify_threshold(metadata)),
+            ("support", weights.constant + values @ by_own, weights.threshold),
+        ):
+            marked = sigmoid(odds) < threshold
+            shares = {
+                "of the true": marked[labels],
+                "of the others": marked[~labels],
+                "true of the unmarked": labels[~marked],
+            }
+            shown = ", ".join(f"{what} {100 * share.mean():.0f} %" for what, share in shares.items())
+            print(f"  {name}: AUROC {auroc(odds[labels], odds[~labels]):.3f}; marked under {threshold}: {shown}")
+
+
 def left_out_odds(values: Floats, labels: NDArray[np.bool_], groups: NDArray[np.str_]) -> Floats:
     """The log-odds of each statement by the weights that are fitted without its fold of dialogues."""
     order = np.random.default_rng(1).permutation(np.unique(groups))
@@ -192,6 +220,13 @@ def fit_logistic(values: Floats, labels: NDArray[np.bool_]) -> Floats:
     return weights
 
 
+def _weights(adapter: str) -> OwnTextWeights:
+    weights = own_text_weights(read_adapter_metadata(adapter))
+    if weights is None:
+        raise DataError("the adapter has no weights of own texts", adapter, "fit them, and --write them")
+    return weights
+
+
 def _values(rows: Sequence[Job], names: Sequence[str]) -> Floats:
     return np.array([[row[name] for name in names] for row in rows], dtype=float)
 
@@ -213,6 +248,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         one.add_argument("--out", type=Path, required=True, help="the file; that of features is continued")
     fitting = commands.add_parser("fit", help="the weights")
     fitting.add_argument("files", type=Path, nargs="+", help="what `features` wrote")
+    measured = commands.add_parser("measure", help="how well an adapter's weights do on labeled statements")
+    measured.add_argument("files", type=Path, nargs="+", help="what `features` wrote")
+    measured.add_argument("--adapter", required=True, help="the one that has the weights, and wrote the summaries")
     fitting.add_argument("--write", type=Path, help="an adapter's directory, whose metadata get the weights")
     return parser.parse_args(arguments)
 

@@ -99,6 +99,9 @@ def test_a_run_is_labeled_fitted_and_given_its_support(run, capsys):
     assert script.main(["fit", str(out), "--write", str(adapter)]) == 0
     weights = own_text_weights(read_adapter_metadata(adapter))
     assert str(weights) in capsys.readouterr().out
+    assert script.main(["measure", str(out), "--adapter", str(adapter)]) == 0
+    printed = capsys.readouterr().out
+    assert f"11 statements, {sum(known.values())} true" in printed and printed.count("AUROC") == 2
     again = run / "again.jsonl"
     assert script.main(["support", *named, "--out", str(again)]) == 0
     engine = EngineSpec(adapter=adapter).open()
