@@ -60,3 +60,10 @@ def test_work_that_ends_in_time_gives_its_result_and_one_that_fails_its_error():
             await controller.run(Client(), fail)
 
     asyncio.run(run())
+
+
+def test_a_request_that_is_parsed_only_when_all_are_canceled_is_canceled_too():
+    controller = AdmissionController([], Limits(), Metrics())
+    controller.cancel_all()
+    with pytest.raises(RequestCanceled):
+        asyncio.run(controller.run(Client(), lambda _: 5))

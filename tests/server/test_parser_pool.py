@@ -35,8 +35,9 @@ def body(**values):
 
 
 @pytest.fixture
-def pool():
-    made = ParserPool(Limits(parse_timeout=2, max_parser_bytes=600 * 2**20))
+def pool(request):
+    """A pool with a limit of 2 s, or of the parameter's."""
+    made = ParserPool(Limits(parse_timeout=getattr(request, "param", 2), max_parser_bytes=600 * 2**20))
     made.start()
     yield made
     made.close()
@@ -99,12 +100,14 @@ def test_errors_come_back_as_they_were_raised(pool):
 
 
 @pytest.mark.parametrize(
-    ("work", "reason"), [(spin, "2 s"), (take_memory, "bytes of memory"), (die, "bytes of memory")]
+    ("pool", "work", "reason"),
+    [(2, spin, "2 s"), (60, take_memory, "bytes of memory"), (60, die, "bytes of memory")],
+    indirect=["pool"],
 )
 def test_work_over_a_limit_is_a_problem_and_its_process_ends(pool, work, reason):
     async def run():
         with pytest.raises(HTTPProblem) as error:
-            await asyncio.wait_for(pool.parse(work), 60)
+            await asyncio.wait_for(pool.parse(work), 120)
         assert error.value.status == 413 and reason in error.value.problem.what and error.value.problem.fix
         return await pool.parse(sleep, 0)
 
@@ -131,7 +134,9 @@ def test_a_bug_is_logged_by_its_place_and_not_by_what_was_sent(pool, caplog):
     assert "ValueError" in caplog.text and "in fail" in caplog.text and "swordfish" not in caplog.text
 
 
+@pytest.mark.parametrize("pool", [60], indirect=True)
 def test_the_process_that_forks_is_started_again_if_it_was_killed(pool):
+    wait_until(lambda: len(children()) == 1)  # it has begun
     (forking,) = children()
     assert asyncio.run(pool.parse(sleep, 0)) not in (forking.pid, os.getpid())
     forking.kill()

@@ -50,7 +50,7 @@ class AdmissionController:
         self.limits, self.metrics = limits, metrics
         self.parsers = parsers or ParserPool(limits)
         self.sessions = SessionStore(limits)
-        self.is_shutting_down = False
+        self.is_shutting_down = self._is_over = False
         self.active_requests = 0
         self._mean_seconds = 1.0  # of a request
         self._active_by_owner: Counter[str] = Counter()
@@ -138,6 +138,8 @@ class AdmissionController:
 
         Raises HTTPProblem 504 after the timeout, RequestCanceled after `cancel_all`: at once, whatever the thread does.
         """
+        if self._is_over:
+            raise RequestCanceled
         limiter = self._thread_limiter("workers", self.limits.max_concurrent_requests)
         try:
             with anyio.fail_after(self.limits.timeout) as waiting:
@@ -158,7 +160,8 @@ class AdmissionController:
         return self._thread_limiters[pool]
 
     def cancel_all(self) -> None:
-        """Cancel the running requests: their time to finish at shutdown is over."""
+        """Cancel the running requests, and those that are still parsed: their time to finish at shutdown is over."""
+        self._is_over = True
         for client, waiting in list(self._running.items()):
             client.cancel()
             waiting.cancel()
