@@ -319,3 +319,65 @@ def test_names_without_capitals_stand_over_speech_too():
         ("主持人", "00:03", "你好"),
         ("嘉宾", "00:09", "您好"),
     ]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Transcription ended after 00:05:40\n\nThis editable transcript was computer generated and might contain "
+        "errors. People can also change the text after it was created.",
+        *("[END]", "--- END ---", "[Transcription ends]", "[End of recording]", "Transcribed by Sonix"),
+        "(Transcribed by TurboScribe.ai. Go Unlimited to remove this message.)",
+        *("Total duration: 5:40", "Chat ended: 12 March 2024 10:05", "Message count: 4"),
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["Ann: Hello\nTom: Hi\nAnn: Bye", "Ann  0:03\nHello\n\nTom  0:09\nHi\n\nAnn  0:12\nBye"]
+)
+def test_what_a_program_writes_below_a_transcript_is_a_footer(text, end):
+    speech = parse_speech(f"{text}\n\n{end}\n")
+    assert [turn.text for turn in speech.turns] == ["Hello", "Hi", "Bye"]
+    assert speech.dropped == {"footer": len(end.split("\n\n"))}
+
+
+@pytest.mark.parametrize("notice", ["Tom Field left the chat", "Visitor has joined the conversation."])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_members_who_come_and_go_say_nothing(notice, place):
+    for time in ("", "[10:01] "):
+        lines = [f"{time}Ann: Hello", f"{time}Tom: Hi"]
+        lines.insert(place, time + notice)
+        speech = parse_speech("\n".join(lines))
+        assert ([turn.text for turn in speech.turns], speech.stray) == (["Hello", "Hi"], [])
+        assert speech.dropped == {"system": 1}
+    assert said("Ann: Hello\nI left the chat\nTom: Hi")[0] == ("Ann", "Hello I left the chat")
+
+
+@pytest.mark.parametrize(
+    "date", ["Wednesday, March 13, 2024", "13.03.2024", "2024-03-13", "--- 13 mars 2024 ---", "2024年3月13日 星期三"]
+)
+@pytest.mark.parametrize("form", ["{name}  {time}\n{text}\n", "[{time}] {name}: {text}", "{name}: {text}\n"])
+def test_a_date_between_the_turns_of_two_days_is_no_speech(date, form):
+    lines = [
+        form.format(name=name, time=f"10:0{at}", text="Hi") for at, name in enumerate(("Ann", "Tom", "Ann", "Tom"))
+    ]
+    speech = parse_speech("\n".join([*lines[:2], date, *lines[2:]]))
+    assert [(turn.speaker, turn.text) for turn in speech.turns] == [("Ann", "Hi"), ("Tom", "Hi")] * 2
+    assert speech.dropped == {"system": 1}
+
+
+def test_a_date_that_is_said_stays():
+    assert said("Ann: when?\nTom:\nMarch 13, 2024\nAnn: ok")[1] == ("Tom", "March 13, 2024")
+    assert said("Ann: it is on\nMarch 13, 2024\nTom: ok")[0] == ("Ann", "it is on March 13, 2024")
+
+
+def test_a_block_of_fields_at_the_head_is_no_speech():
+    fields = [
+        *("Chat started: 12 March 2024, 10:01", "Department: Sales", "Visitor: Ann Brook", "Created: 2024-03-12"),
+        *("Status: closed", "Meeting Title: Weekly", "Language: en", "Duration: 5:40", "Timestamp (UTC): 1710280865"),
+    ]
+    talk = "Ann: Hello\nTom: Hi\nAnn: Thanks"
+    for block in (fields, fields[::-1], *([one] for one in fields if not one.startswith("Visitor"))):
+        speech = parse_speech("\n".join([*block, "", talk]))
+        assert [turn.text for turn in speech.turns] == ["Hello", "Hi", "Thanks"]
+        assert (speech.stray, speech.dropped) == ([], {"header": len(block)})
+    assert len(parse_speech("Visitor: Hello\nAgent: Hi\n\nVisitor: Bye\nAgent: Bye").turns) == 4

@@ -96,6 +96,18 @@ def time_start(text: str) -> int | None:
     return None
 
 
+def is_full_date(text: str) -> bool:
+    """Whether a text is a date with its year and nothing else, perhaps with the day of the week and lines around it."""
+    text = text.strip(" \t-–—=*_~[]|")
+    if len(text) > _LONGEST or not re.search(r"\d", text) or has_clock(text):
+        return False
+    end = _date_end(text, begin := _weekday_end(text, 0))
+    if end is None or not re.search(r"\d{4}|\d[./-]\d{1,2}[./-]\d|年|년", text[begin:end]):
+        return False
+    rest = text[end:].strip(" \t,،()（）")
+    return not rest or rest in _weekday_names()
+
+
 def _one_time_end(text: str, begin: int, dated: bool) -> int | None:
     """The end of one time: a date and a clock in either order, or a clock."""
     if found := _ISO.match(text, begin):

@@ -27,28 +27,47 @@ _NOTICE = re.compile(
     re.IGNORECASE,
 )
 _FIELD = re.compile(
-    r"(?:date|time|title|subject|topic|meeting|call(?: id)?|duration|length|location|organi[sz]er|agent id|"
-    r"language|recorded|recording|started?|ended?|start time|end time|participants?|attendees|present|speakers|invited|"
-    r"guild|server|channel|chat id|case|ticket|conversation(?: id)?|session(?: id)?|file|source|"
-    r"datum|titel|dauer|thema|teilnehmer|fecha|título|duración|asunto|participantes|durée|sujet|titre|objet|"
-    r"data|durata|titolo|partecipanti|дата|тема|участники|"
-    r"日期|时间|時間|标题|標題|主题|主題|会议|时长|地点|主持人|参会人员?|与会者|消息分组|消息对象|저장한 날짜)"
-    r"\s*[:：].*",
+    r"(?:(?:chat|meeting|call|session|conversation|recording|transcript|interview|ticket|case|visitor|customer|agent|"
+    r"operator|user|contact|file|audio) )?"
+    r"(?:date|time|title|subject|topic|duration|length|location|language|status|type|started|ended|start|end|"
+    r"start(?:ed)? (?:time|at|on)|end(?:ed)? (?:time|at|on)|id|created|created (?:at|on|by)|updated|closed|queue|"
+    r"priority|department|tags?|rating|platform|browser|country|time ?zone|timestamp|timestamps|version|reason)"
+    r"(?: \([^()]{1,20}\))?\s*[:：].*|"
+    r"(?:meeting|call|organi[sz]er|recorded|recording|participants?|attendees|present|speakers|invited|"
+    r"(?:visitor|customer|agent|operator|contact) (?:name|e-?mail|number|phone)|chat (?:with|url|link)|"
+    r"guild|server|channel|case|ticket|conversation|session|file|source|assignee|"
+    r"datum|titel|dauer|thema|teilnehmer|sprache|abteilung|fecha|título|duración|asunto|participantes|idioma|durée|"
+    r"sujet|titre|objet|langue|data|durata|titolo|partecipanti|дата|тема|участники|"
+    r"日期|时间|時間|标题|標題|主题|主題|会议|时长|地点|主持人|参会人员?|与会者|语言|部门|状态|"
+    r"消息分组|消息对象|저장한 날짜)"
+    r"(?: \([^()]{1,20}\))?\s*[:：].*",
     re.IGNORECASE,
 )
+_ANY_FIELD = re.compile(r"[^\s:：][^:：]{0,40}[:：].*")
 _DATE = re.compile(r"\b(?:19|20)\d{2}[-/.年]\s?\d{1,2}\b|\b\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)?\d{2}\b|\b(?:19|20)\d{2}$")
 _SPEAKER_LIST = re.compile(r"\s*(?:[,;，、；&]|\band\b|\bund\b|\bet\b|\by\b|\be\b)\s*")
 
+_TALK = r"(?:meeting|call|recording|transcription|transcript|chat|conversation|session|interview|audio|video)"
 _FOOTER = re.compile(
-    r"(?:this )?(?:editable )?(?:transcript|transcription|transcribed|generated|exported|recorded|created|powered)\b"
-    r".{0,20}\b(?:by|with|using|was|from)\b.{0,80}|"
+    r"\W{0,3}(?:this )?(?:editable )?"
+    r"(?:transcript|transcription|transcribed|generated|exported|recorded|created|powered)\b.{0,20}\b(?:by|with|using|was|from)\b.{0,300}|"
     r"[^:：]{1,60} (?:stopped|ended) (?:the )?(?:transcription|recording)\.?|"
     r"exported \d+ messages?(?:\(s\))?\.?|"
-    r"(?:the )?(?:meeting|call|recording|transcription|transcript|chat|conversation|session)(?: has| was)? "
-    r"(?:ended|stopped|finished|closed|over)\b.{0,40}|"
-    r"\W{0,3}(?:end|fin|ende) (?:of|du|des|der) (?:the )?(?:transcript|transcription|meeting|call|chat)\W{0,3}|"
+    rf"\W{{0,3}}(?:the )?{_TALK}(?: has| was)? (?:ends?|ended|stopped|finished|closed|completed?|over)\b"
+    r".{0,40}|"
+    rf"\W{{0,3}}(?:end|fin|ende) (?:of|du|des|der) (?:the )?{_TALK}\W{{0,3}}|"
+    r"[\[(<*=_~—–-]{1,9}\s*(?:the )?end\s*[\])>*=_~—–-]{1,9}|(?-i:END)|"
+    rf"(?:(?:total|{_TALK}) )?(?:duration|length|(?:word|message|speaker) count)\s*[:：]\s*\d.{{0,40}}|"
+    r"total (?:time|messages|words|speakers|participants)\s*[:：]\s*\d.{0,40}|"
+    rf"(?:{_TALK} )?(?:ended|end time|closed|exported)(?: at| on)?\s*[:：]\s*.{{0,30}}\d.{{0,30}}|"
     r"\W{0,3}(?:转写|转录|会议|通话|聊天|记录)(?:已)?结束\W{0,3}",
     re.IGNORECASE,
+)
+# What a chat writes of its members, without a label: "Tom Field left the chat".
+_MEMBER = re.compile(
+    r"(?!(?:I|We|He|She|They|You|It|Who|Everyone|Everybody|Someone|Nobody) )(?:[^\W\d_a-z][\w.'’-]* ){1,4}"
+    r"(?:has |have )?(?:left|joined|entered|exited) (?:the |this )?"
+    r"(?:chat|meeting|call|conversation|room|session|group)(?: room)?\.?"
 )
 _ENDED_AFTER = re.compile(r"[^:：]{3,40}\s\d{1,2}:\d{2}:\d{2}\W{0,4}")  # Google Meet, in any language
 
@@ -56,6 +75,16 @@ _ENDED_AFTER = re.compile(r"[^:：]{3,40}\s\d{1,2}:\d{2}:\d{2}\W{0,4}")  # Googl
 def is_field(line: str) -> bool:
     """Whether a line is a field of a header, such as "Participants: Anna, Tom"."""
     return _FIELD.fullmatch(line) is not None
+
+
+def is_field_like(line: str) -> bool:
+    """Whether a line may be a field of a header that holds known ones: any words before a colon."""
+    return _ANY_FIELD.fullmatch(line) is not None
+
+
+def is_member_notice(line: str) -> bool:
+    """Whether a line says of a member only that they came or went, such as "Tom Field left the chat"."""
+    return _MEMBER.fullmatch(line) is not None
 
 
 def is_notice(line: str) -> bool:

@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rolesum.dialogue import Turn
-from rolesum.formats.export_frames import find_footer, is_field, is_frame, is_notice
+from rolesum.formats.clock import is_full_date
+from rolesum.formats.export_frames import (
+    find_footer,
+    is_field,
+    is_field_like,
+    is_frame,
+    is_member_notice,
+    is_notice,
+)
 from rolesum.formats.labels import Kind, label_kind
 from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_text_time
 from rolesum.formats.turns import dropped_meta
@@ -91,7 +99,7 @@ def parse_speech(text: str) -> SpeechText:
     footer = find_footer([line.text for line in lines])
     if footer < len(lines):
         result.dropped["footer"] = len(lines) - footer
-    spoken = [line for line in lines[:footer] if not _STARRED.fullmatch(line.text)]
+    spoken = [line for line in lines[:footer] if not _is_system(line)]
     if len(spoken) < footer:
         result.dropped["system"] = footer - len(spoken)
     lines = _join_heads(spoken)
@@ -103,8 +111,31 @@ def parse_speech(text: str) -> SpeechText:
         result.dropped["header"] = len(preamble)
     else:
         result.stray = [line.number for line in preamble]
-    result.turns = _turns(lines[first:], begins, next((line.time for line in lines[:first] if line.is_time), ""))
+    said = _without_dates(lines[first:], begins)
+    if len(said) < len(lines) - first:
+        result.dropped["system"] += len(lines) - first - len(said)
+    result.turns = _turns(said, begins, next((line.time for line in lines[:first] if line.is_time), ""))
     return result
+
+
+def _is_system(line: _Line) -> bool:
+    """Whether a program wrote the line between the messages: who came and who went."""
+    if _STARRED.fullmatch(line.text):
+        return True
+    return is_member_notice(line.found.speaker if line.found and line.found.is_head else line.text)
+
+
+def _without_dates(lines: Sequence[_Line], begins: set[int]) -> list[_Line]:
+    """The lines without those that are a date over the turns of a day, and no part of what is said above."""
+    has_times = 2 * sum(bool(line.time) for line in lines if line.number in begins) > len(begins)
+    kept: list[_Line] = []
+    for place, line in enumerate(lines):
+        goes_on = place + 1 < len(lines) and lines[place + 1].number in begins
+        parted = line.after_blank or (has_times and bool(kept) and kept[-1].number not in begins)
+        parted = parted or (has_times and bool(kept) and bool(kept[-1].found and kept[-1].found.text))
+        if line.number in begins or not goes_on or not parted or not is_full_date(line.text):
+            kept.append(line)
+    return kept
 
 
 def _lines(text: str) -> list[_Line]:
@@ -206,10 +237,26 @@ def _labeled(lines: Sequence[_Line]) -> set[int]:
     counts = Counter(line.speaker for line in named)
     while len(named) > 1 and not named[0].time and counts[named[0].speaker] == 1 and is_field(named[0].text):
         del named[0]
-    named = _below_fields(named, counts)
+    named = _below_fields(_below_blocks(lines, named, counts), counts)
     leading = {line.speaker for line in named if line.kind is Kind.NAME and counts[line.speaker] > 1}
     kept = [line for line in named if _is_speaker(line, counts, len(named), 0 if line is named[0] else len(leading))]
     return {line.number for line in _of_one_shape(kept, counts)}
+
+
+def _below_blocks(lines: Sequence[_Line], named: list[_Line], counts: Counter[str]) -> list[_Line]:
+    """The labeled lines without the blocks of fields at the head, of which one is known and none has a time."""
+    begin = 0
+    while begin < len(lines):
+        end = next((place for place in range(begin + 1, len(lines)) if lines[place].after_blank), len(lines))
+        block = lines[begin:end]
+        if (
+            not any(is_field(line.text) for line in block)
+            or not all(is_field_like(line.text) and counts[line.speaker] < 2 and not line.time for line in block)
+            or sum(line.number > block[-1].number for line in named) < 2
+        ):
+            break
+        begin = end
+    return [line for line in named if begin == 0 or line.number > lines[begin - 1].number]
 
 
 def _below_fields(named: list[_Line], counts: Counter[str]) -> list[_Line]:
