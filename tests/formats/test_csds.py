@@ -99,3 +99,9 @@ def test_in_the_real_data_someone_plays_each_role_that_a_reference_is_for(shared
         if role != "overall" and not dialogue.speakers(role)
     ]
     assert unplayed == []
+
+
+def test_a_time_beside_q_and_a_is_the_turns_time():
+    turns = [{"speaker": "Q 10:03", "utterance": "您好"}, {"speaker": "A 10:04", "utterance": "请稍等"}]
+    dialogue = only({**OFFICIAL, "Dialogue": turns})
+    assert dialogue.turns == (Turn("用户", "您好", "10:03"), Turn("客服", "请稍等", "10:04"))

@@ -381,3 +381,75 @@ def test_a_block_of_fields_at_the_head_is_no_speech():
         assert [turn.text for turn in speech.turns] == ["Hello", "Hi", "Thanks"]
         assert (speech.stray, speech.dropped) == ([], {"header": len(block)})
     assert len(parse_speech("Visitor: Hello\nAgent: Hi\n\nVisitor: Bye\nAgent: Bye").turns) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        *(("[{time}] {name}: {text}", times) for times in ("22h01 22h02 22h03", "10.01 10.02 10.04", "10pm 10pm 11pm")),
+        *(("[{time}] {name}: {text}", times) for times in ("0.00s-2.40s 2.40s-3s 3s-9s", "2.40 3.40 9.10")),
+        *(("[{time}] {name}: {text}", times) for times in ("00m03s 00m09s 01m02s", "10时05分 10时06分 10时07分")),
+        *(("[{time}] {name}: {text}", times) for times in ("12/03/2024 12/03/2024 13/03/2024", "3s 4s 10s")),
+        *(("{time} {name}: {text}", times) for times in ("22h01 22h02 22h03", "10.01 10.02 10.04", "0.5 2.4 9.1")),
+        *(("{time} {name}: {text}", times) for times in ("2-3-2024 2-3-2024 3-3-2024", "2024.3.2 2024.3.2 2024.3.3")),
+        *(("{name} ({time}): {text}", times) for times in ("22h01 22h01 22h03", "3s 9s 12s", "0.5-2.5 2.5-3.5 4.0-5")),
+        *(
+            ("{name} {time}: {text}", times)
+            for times in ("10点05分 10点06分 10点7分", "22h01 22h02 22h09", "9am 9am 9am")
+        ),
+        ("{time} {name}: {text}", "1710280865 1710280866 1710280870"),
+    ],
+)
+def test_a_time_without_a_colon_is_the_turns_time(line, times):
+    spoken = [("Nadia Brook", "hi there"), ("Tom", "well: good morning"), ("Nadia Brook", "thanks")]
+    turns = [(name, time, text) for time, (name, text) in zip(times.split(), spoken, strict=True)]
+    assert timed("\n".join(line.format(name=name, time=time, text=text) for name, time, text in turns)) == turns
+
+
+@pytest.mark.parametrize("time", ["10 PM", "12 March 2024", "March 12, 2024", "Tue, 12 March 2024", "12.03.2024 22h01"])
+@pytest.mark.parametrize("line", ["[{time}] {name}: hi", "{time} {name}: hi", "{name} ({time}): hi"])
+def test_a_date_or_clock_of_several_words_is_the_turns_time(line, time):
+    text = "\n".join(line.format(name=name, time=time) for name in ("Nadia", "Tom", "Nadia"))
+    assert timed(text) == [(name, time, "hi") for name in ("Nadia", "Tom", "Nadia")]
+
+
+@pytest.mark.parametrize("number", ["{}. ", "[{}] ", "{}) ", "({}) "])
+def test_the_number_of_a_line_is_no_part_of_the_label(number):
+    spoken = [("Nadia", "hi"), ("Tom", "yo"), ("Nadia", "bye")]
+    lines = [f"{number.format(at)}{name}: {text}" for at, (name, text) in enumerate(spoken, 1)]
+    assert said("\n".join(lines)) == spoken
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("Agent 2", "Speaker 1", "R2D2", "C-3PO", "GPT 4.10", "iOS 17.2", "Woman (20s)", "24h Support", "90s Kid"),
+        *("Agent (2)", "Agent [1]", "Customer 24/7", "Room 10h", "User 1710", "May 2", "Nurse (12h)"),
+    ],
+)
+def test_a_name_that_has_digits_stays_whole(label):
+    assert said(f"{label}: hello\nTom: hi\n{label}: bye") == [(label, "hello"), ("Tom", "hi"), (label, "bye")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "speaker,text\nNadia (10:03),hi\nTom (10:04),yo\nNadia (10:05),bye\n"),
+        ("t.csv", "speaker,text\nNadia 22h03,hi\nTom 22h04,yo\nNadia 22h05,bye\n"),
+        ("t.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Nadia (10:03)>hi</v>\n<v Tom 10:04>yo"),
+        ("t.srt", "1\n00:00:01,000 --> 00:00:02,000\nNadia (3s): hi\n\n2\n00:00:02,000 --> 00:00:03,000\nTom (5s): yo"),
+        (
+            "t.jsonl",
+            '{"id": "1", "turns": [{"speaker": "[10:03] Nadia", "text": "a"}, {"speaker": "Tom", "text": "b"}]}',
+        ),
+    ],
+)
+def test_no_reader_keeps_a_time_in_a_label(name, text):
+    (dialogue,) = read_dialogues(Source(name, text))
+    assert dialogue.speakers() == ("Nadia", "Tom")
+    assert dialogue.turns[0].time
+
+
+def test_a_clock_that_stays_in_a_label_is_refused_with_its_place():
+    with pytest.raises(DataError, match=r'a\.csv:2, id a: a time stands in a speaker\'s label: "10:03"'):
+        read_dialogues(Source("a.csv", "speaker,text\n10:03,hi\n"))

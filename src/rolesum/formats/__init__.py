@@ -35,6 +35,7 @@ from rolesum.formats.json_layouts import list_paths
 from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.formats.source import Format, Source, open_source
 from rolesum.formats.speakers import apply_speaker_rule, parse_speaker_rule
+from rolesum.formats.turns import without_label_times
 from rolesum.roles import resolve_role, roles_of_speakers
 
 __all__ = [
@@ -136,7 +137,8 @@ def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator
         items = json_mapping.read(source, paths)
     else:
         items = (FORMATS[name] if name else sniff_format(source, options.max_problems)).read(source)
-    return (apply_speaker_rule(item, rule) if isinstance(item, Dialogue) else item for item in items)
+    timed = (without_label_times(item) if isinstance(item, Dialogue) else item for item in items)
+    return (apply_speaker_rule(item, rule) if isinstance(item, Dialogue) else item for item in timed)
 
 
 def read_dialogues(source: str | Path | Source, options: ReadOptions = DEFAULTS) -> list[Dialogue]:

@@ -56,6 +56,13 @@ _DATED_CLOCK = re.compile(
     re.IGNORECASE,
 )
 _ANY_CLOCK = re.compile(r"(?<![\d:])\d{1,2}[:：]\d{2}(?!\d)")
+# Looked for first: the names of months take time to load.
+_MAY_BE_DATE = re.compile(r"\(?[^\W\d]{0,12}\)?[.,،]?\s?(?:[^\W\d]{0,12}\.?\s)?\d{1,4}(?!\d)")
+_THREE_PARTS = re.compile(
+    r"(?:\d{1,2}([./-])\s?\d{1,2}\1\s?(?:\d{4}|\d{2})|\d{4}([./-])\s?\d{1,2}\2\s?\d{1,2}|"
+    r"\d{2,4}\s?[年년]\s?\d)(?![\d:]*:)"
+)
+_WEEKDAY_BEHIND = re.compile(rf"[\s,،]{{0,2}}[(（]?(?P<name>{_WORD})[)）]?(?=\s|$)")
 _CLOCK_OR_SIMILAR = re.compile(r"\d\s?[:：.hH時时시]\s?\d")  # looked for first: most lines have none
 _RANGE = re.compile(r"\s*(?:--?>|→|[-–—])\s*")
 
@@ -96,16 +103,28 @@ def time_start(text: str) -> int | None:
     return None
 
 
+def full_date_end(text: str, begin: int = 0, *, with_year: bool = True) -> int | None:
+    """The end of a date at a place, with the day of the week before it or behind; None where none stands.
+
+    A date of digits has three parts. Where it names its month, it may lack the year without `with_year`.
+    """
+    text = text[: begin + _LONGEST]
+    if not _MAY_BE_DATE.match(text, begin):
+        return None
+    at = _weekday_end(text, begin)
+    end = _date_end(text, at)
+    if end is None or not (_THREE_PARTS.match(text, at) or re.search(r"[^\W\d]", text[at:end])):
+        return None
+    if with_year and not (_THREE_PARTS.match(text, at) or re.search(r"\d{4}", text[at:end])):
+        return None
+    behind = _WEEKDAY_BEHIND.match(text, end)
+    return behind.end() if behind and behind["name"] in _weekday_names() else end
+
+
 def is_full_date(text: str) -> bool:
     """Whether a text is a date with its year and nothing else, perhaps with the day of the week and lines around it."""
     text = text.strip(" \t-–—=*_~[]|")
-    if len(text) > _LONGEST or not re.search(r"\d", text) or has_clock(text):
-        return False
-    end = _date_end(text, begin := _weekday_end(text, 0))
-    if end is None or not re.search(r"\d{4}|\d[./-]\d{1,2}[./-]\d|年|년", text[begin:end]):
-        return False
-    rest = text[end:].strip(" \t,،()（）")
-    return not rest or rest in _weekday_names()
+    return len(text) <= _LONGEST and full_date_end(text) == len(text)
 
 
 def _one_time_end(text: str, begin: int, dated: bool) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Format, Record, Source, is_valid_id
+from rolesum.formats.turns import split_label_times
 from rolesum.roles import AGENT, OVERALL, USER
 
 CUSTOMER, SERVICE = "用户", "客服"
@@ -44,12 +45,14 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     entries = value.get("Dialogue" if official else "dialogue")
     if not isinstance(entries, list) or not all(_is_turn(entry) for entry in entries):
         return Problem("a turn needs speaker and utterance, both texts", place, "mend or remove the record")
-    customer = _customer(value, [entry["speaker"] for entry in entries])
+    said = split_label_times(Turn(entry["speaker"], entry["utterance"]) for entry in entries)  # "Q 10:03"
+    customer = _customer(value, [turn.speaker for turn in said])
     turns = []
-    for entry in entries:
-        text = _SEGMENTATION_SPACE.sub("", entry["utterance"]) if official else entry["utterance"]
+    for turn in said:
+        text = _SEGMENTATION_SPACE.sub("", turn.text) if official else turn.text
         if text.strip():
-            turns.append(Turn({"Q": customer, "A": SERVICE}.get(entry["speaker"], entry["speaker"]), text.strip()))
+            label = {"Q": customer, "A": SERVICE}.get(turn.speaker, turn.speaker)
+            turns.append(Turn(label, text.strip(), turn.time))
     if not turns:
         return Problem("the dialogue has no turns", place, "mend or remove the record, or skip its id")
     summaries = _summaries(value, OFFICIAL_KEYS if official else FLAT_KEYS)

@@ -9,8 +9,9 @@ One line alone cannot tell "Anna 10:30" from "at 10:30": rolesum.formats.speech_
 import re
 from dataclasses import dataclass, replace
 
-from rolesum.formats.clock import MARKS, has_clock, may_have_clock, time_end, time_start
+from rolesum.formats.clock import MARKS, full_date_end, has_clock, may_have_clock, time_end, time_start
 from rolesum.formats.labels import MAX_LENGTH
+from rolesum.formats.loose_times import Certainty, loose_time_end, loose_time_start
 
 _LABEL_AND_TIME = 150  # characters before the colon
 _IN_BRACKETS = r"(?:\[([^\[\]]{1,90})\]|\(([^()]{1,90})\)|<([^<>]{1,60})>|（([^（）]{1,90})）|【([^【】]{1,90})】)"
@@ -20,6 +21,7 @@ _BRACKETED_WITHIN = re.compile(rf"(?P<who>[^\[\]()<>（）【】:：]{{1,{MAX_LE
 _ANGLED = re.compile(r"<\s?(?P<who>[^<>]{1,60})>\s+")
 _BEHIND_TIME = re.compile(r"\s*(?:[-–—|,•·]\s|:\s|\t)?\s*")
 _BEFORE_TIME = re.compile(r"(?:[\s,@|•·–—-]|(?<=\s)at(?=\s|$))*$")
+_NUMBER = re.compile(r"(?:\d{1,5}[.)]|\[\d{1,5}\]|\(\d{1,5}\))\s+(?=\S)")  # of a line: "1. Anna: hi"
 _COLON = re.compile(r"[:：]")
 # ":)", ":-D" and others: behind a space, where a label would hardly end, or before a sign.
 _FACE = re.compile(r"(?:(?<=\s):['’-]?(?:[DPpOoXxSsCc3]|[()\[\]{}*/\\|@$<>]+)|:['’-]?[()*|/\\]+)(?=$|[\s.,!?])")
@@ -32,6 +34,7 @@ class SpeechLine:
     `shape` says where the time stands, "" without one: lines of one program have one shape. A head is not told from
     speech by its own line. `apart` says that the time is set off: by brackets, two spaces or a tab, or by its date. A
     weak line is a speaker's only if the name is one elsewhere: its colon may be part of a ratio or an emoticon.
+    `whole` is the label with its time where these words may as well be part of the name, as in "Woman (20s)".
     """
 
     speaker: str
@@ -41,12 +44,13 @@ class SpeechLine:
     is_head: bool = False
     apart: bool = False
     is_weak: bool = False
+    whole: str = ""
 
 
 def parse_speech_line(line: str) -> SpeechLine | None:
     """The parts of a line that may begin a turn; None for a line that cannot."""
-    if not _COLON.search(line) and not may_have_clock(line):  # most lines of long speech
-        return None
+    if not _COLON.search(line) and "<" not in line[:_LABEL_AND_TIME] and not may_have_clock(line):
+        return None  # most lines of long speech
     written, line = _without_end(line.strip()), MARKS.sub("", line).strip()
     found = _parse(line)
     if found and found.text and len(written) > len(line):  # the marks stay in the speech
@@ -54,12 +58,25 @@ def parse_speech_line(line: str) -> SpeechLine | None:
     return found
 
 
+def split_label(label: str) -> tuple[str, str, str]:
+    """The name and the time of a label that a field names: "Anna (10:02)"; the label and "" where it has no time.
+
+    The third is the label again where the time is doubtful (SpeechLine.whole).
+    """
+    if not any(map(str.isdigit, label)) or _COLON.search(label[-1:]):
+        return label, "", ""
+    found = _parse(f"{MARKS.sub('', label).strip()}: x")
+    if found and found.time and found.text == "x" and not found.is_head and not found.is_weak:
+        return found.speaker, found.time, found.whole
+    return label, "", ""
+
+
 def _parse(line: str) -> SpeechLine | None:
-    if not may_have_clock(line):
+    if not any(map(str.isdigit, line[:_LABEL_AND_TIME])):
         return _parse_label(line)
-    time, rest, shape = _split_leading_time(line)
+    time, rest, shape = _split_leading_time(line) if may_have_clock(line) else ("", line, "")
     if not time:
-        return _parse_label(line) or _parse_time_within(line)
+        return _parse_loose(line) or _parse_numbered(line) or _parse_label(line) or _parse_time_within(line)
     if not rest:
         return SpeechLine("", time=time, shape=shape)
     found = _parse_label(rest)
@@ -69,6 +86,36 @@ def _parse(line: str) -> SpeechLine | None:
         found = _parse_unlabeled(rest)
     apart = shape.endswith("[") or time_end(time, dated=True) is not None or "\t" in line
     return replace(found, time=time, shape=shape, apart=apart) if found else None
+
+
+def _parse_loose(line: str) -> SpeechLine | None:
+    """A line that begins with a time without a colon, and names its speaker behind it."""
+    found = _BRACKETED.match(line)
+    if found and (end := loose_time_end(inner := _inner(found), alone=True)):
+        time, at, shape = inner, found.end(), "before["
+    elif end := loose_time_end(line[:_LABEL_AND_TIME]):
+        time, at, shape = line[: end[0]].strip(), end[0], "before"
+    else:
+        return None
+    behind = _BEHIND_TIME.match(line, at)
+    if not behind or (behind.end() == at and shape == "before" and line[at - 1 : at].isascii()):
+        return None
+    rest = line[behind.end() :]
+    said = _ANGLED.match(rest)
+    spoken = SpeechLine(_name(said["who"]), rest[said.end() :].strip()) if said else _parse_label(rest)
+    if not spoken or spoken.time:
+        return None
+    doubtful = shape == "before" and end[1] is Certainty.DOUBTFUL and not time[-1:].isdigit()  # "90s Kid"
+    return replace(spoken, time=time, shape=shape, whole=f"{time} {spoken.speaker}" if doubtful else "", apart=True)
+
+
+def _parse_numbered(line: str) -> SpeechLine | None:
+    """A line that has a number before the speaker or the time."""
+    number = _NUMBER.match(line)
+    if not number or full_date_end(line, with_year=False) is not None:  # "12. März: …"
+        return None
+    found = _parse(line[number.end() :])
+    return replace(found, shape=f"numbered {found.shape}") if found and found.speaker and not found.is_head else None
 
 
 def _without_end(text: str) -> str:
@@ -120,12 +167,12 @@ def _parse_label(line: str) -> SpeechLine | None:
     label, text = line[:at].strip(), line[at + 1 :].strip()
     if not label or "\t" in label or (weak and has_clock(line[: at + 4])):
         return None
-    speaker, time, shape = _split_trailing_time(label)
+    speaker, time, shape, whole = _split_trailing_time(label)
     if not speaker or len(speaker) > MAX_LENGTH or has_clock(speaker):
         return None
     if weak and _FACE.match(line, at):
         text = line[at:].strip()
-    return SpeechLine(speaker, text, time, shape, apart=True, is_weak=weak)
+    return SpeechLine(speaker, text, time, shape, apart=True, is_weak=weak, whole=whole)
 
 
 def _is_ratio(line: str, at: int) -> bool:
@@ -133,15 +180,22 @@ def _is_ratio(line: str, at: int) -> bool:
     return line[at - 1 : at].isdigit() and line[at + 1 : at + 2].isdigit()
 
 
-def _split_trailing_time(label: str) -> tuple[str, str, str]:
-    """The name, the time that ends the label, and its shape."""
+def _split_trailing_time(label: str) -> tuple[str, str, str, str]:
+    """The name, the time that ends the label, its shape, and the whole label where the time may be part of the name."""
     found = _BRACKETED_END.search(label)
-    if found and (inner := _inner(found)) and (has_clock(inner) or time_end(inner) is not None):
-        return _name(label[: found.start()]), inner, "after["
+    inner = _inner(found)
+    if found and inner and (has_clock(inner) or time_end(inner) is not None):
+        return _name(label[: found.start()]), inner, "after[", ""
+    whole = " ".join(label.split())
+    if found and inner and (loose := loose_time_end(inner, alone=True)) and found.start():
+        return _name(label[: found.start()]), inner, "after[", whole if loose[1] is Certainty.DOUBTFUL else ""
     start = time_start(label)
-    if start is None:
-        return _name(label), "", ""
-    return _name(label[:start]), label[start:].strip(), "after"
+    if start is not None:
+        return _name(label[:start]), label[start:].strip(), "after", ""
+    behind = None if found else loose_time_start(label)
+    if behind and re.search(r"[^\W\d]", name := _name(label[: behind[0]])):
+        return name, label[behind[0] :].strip(), "after", whole if behind[1] is Certainty.DOUBTFUL else ""
+    return _name(label), "", "", ""
 
 
 def _parse_unlabeled(rest: str) -> SpeechLine | None:

@@ -24,7 +24,7 @@ from rolesum.formats.export_frames import (
 )
 from rolesum.formats.labels import Kind, label_kind
 from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_text_time
-from rolesum.formats.turns import dropped_meta
+from rolesum.formats.turns import dropped_meta, names_with_numbers
 
 # "*** Tom joined the chat ***", of which a time stands before: what a help desk writes between messages.
 _STARRED = re.compile(r"(?:[\[(]?[\d:.,/\s-]{4,30}(?: ?[AaPp]\.?[Mm]\.?)?[\])]?[\s:-]*)?\*{3}\s*(\S.{0,200}?)\s*\*{3}")
@@ -149,7 +149,18 @@ def _lines(text: str) -> list[_Line]:
         kind = label_kind(found.speaker) if found and found.speaker else Kind.SENTENCE
         lines.append(_Line(number, line, after_blank, found, kind))
         after_blank = False
+    _join_names(lines)
     return lines
+
+
+def _join_names(lines: Sequence[_Line]) -> None:
+    """Put doubtful times back into their names where they are part of them."""
+    doubtful = [line for line in lines if line.found and line.found.whole and line.is_labeled]
+    names = names_with_numbers([(line.speaker, line.time) for line in doubtful], sum(line.is_labeled for line in lines))
+    for line in doubtful:
+        if line.found and line.speaker in names:
+            line.found = replace(line.found, speaker=line.found.whole, time="", shape="", whole="")
+            line.kind = label_kind(line.found.speaker)
 
 
 def _join_heads(lines: Sequence[_Line]) -> list[_Line]:

@@ -1,13 +1,15 @@
 """Turns from pieces of speech, and from one line that begins with a label."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
+from rolesum.formats.clock import has_clock
 from rolesum.formats.labels import Kind, label_kind
-from rolesum.formats.speech_lines import parse_speech_line
+from rolesum.formats.speech_lines import parse_speech_line, split_label
 from rolesum.roles import roles_of_speakers
 
 # Scripts that are written without spaces between words, their punctuation included.
@@ -22,7 +24,57 @@ def parse_labeled_line(line: str) -> Turn | None:
     found = parse_speech_line(line)
     if not found or found.is_head or label_kind(found.speaker) is Kind.SENTENCE:
         return None
-    return Turn(found.speaker, found.text, found.time)
+    return Turn(found.whole or found.speaker, found.text, "" if found.whole else found.time)
+
+
+def names_with_numbers(found: Sequence[tuple[str, str]], num_labels: int) -> set[str]:
+    """The names, of those beside a doubtful time, of which the time is a part: "Woman (20s)", "GPT 4.10".
+
+    Such a name always has the same one, and stands more than once. One clock beside all labels is a time.
+    """
+    times: defaultdict[str, set[str]] = defaultdict(set)
+    for name, time in found:
+        times[name].add(time)
+    counts = Counter(name for name, _ in found)
+    shared = len(times) > 1 and len({time for _, time in found}) == 1 and len(found) == num_labels
+    if shared or any(len(one) > 1 for one in times.values()) or max(counts.values(), default=0) < 2:
+        return set()
+    return set(times)
+
+
+def split_label_times(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns with the times that stand in their labels, as in "Anna (10:02)", as the times of the turns."""
+    listed = list(turns)
+    parts = {label: split_label(label) for label in {turn.speaker for turn in listed}}
+    doubtful = [parts[turn.speaker][:2] for turn in listed if parts[turn.speaker][2]]
+    names = names_with_numbers(doubtful, len(listed))
+    split: list[Turn] = []
+    for turn in listed:
+        name, time, whole = parts[turn.speaker]
+        keeps = not time or (whole and name in names)
+        split.append(turn if keeps else replace(turn, speaker=name, time=turn.time or time))
+    return split
+
+
+def without_label_times(dialogue: Dialogue) -> Dialogue | Problem:
+    """The dialogue with the times of its labels as those of the turns; a Problem where a clock stays in a label."""
+    if not any(map(str.isdigit, "".join(dialogue.speakers()))):
+        return dialogue
+    turns = split_label_times(dialogue.turns)
+    place = f"{dialogue.source}, id {dialogue.id}"
+    if clock := next((turn.speaker for turn in turns if has_clock(turn.speaker)), ""):
+        what = f'a time stands in a speaker\'s label: "{clock[:60]}"'
+        return Problem(what, place, "give the time a field of its own")
+    renamed = {old.speaker: new.speaker for old, new in zip(dialogue.turns, turns, strict=True)}
+    if all(old == new for old, new in renamed.items()):
+        return dialogue
+    roles = {**roles_of_speakers([new for old, new in renamed.items() if new != old])}
+    told: dict[str, str] = {}
+    for label, role in dialogue.roles.items():
+        name = renamed.get(label, label)
+        if told.setdefault(name, role) != role:
+            return Problem(f"{name} plays {role} and {told[name]}", place, "give a speaker one role in a dialogue")
+    return replace(dialogue, turns=tuple(turns), roles={**roles, **told})
 
 
 def one_line(text: str) -> str:
@@ -66,7 +118,7 @@ def dropped_meta(dropped: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 def transcript_dialogue(turns: Iterable[Turn], identity: str, place: str) -> Dialogue | Problem:
     """The dialogue of a transcript, in which consecutive pieces of one speaker are one turn."""
-    spoken = merge_turns(turns)
+    spoken = merge_turns(split_label_times(turns))
     if not spoken:
         return no_turns(place)
     return Dialogue(
