@@ -453,3 +453,45 @@ def test_no_reader_keeps_a_time_in_a_label(name, text):
 def test_a_clock_that_stays_in_a_label_is_refused_with_its_place():
     with pytest.raises(DataError, match=r'a\.csv:2, id a: a time stands in a speaker\'s label: "10:03"'):
         read_dialogues(Source("a.csv", "speaker,text\n10:03,hi\n"))
+
+
+@pytest.mark.parametrize("line", ["[{time}] <{name}> {text}", "{time} <{name}> {text}", "[{time}] [{name}] {text}"])
+@pytest.mark.parametrize("spoken", ["hello|hi: there|bye", "well: hello|hi there|so: bye", "see http://a.b|a: b: c|x"])
+def test_a_name_in_brackets_before_a_text_with_a_colon_is_the_speaker(line, spoken):
+    names = ("nadia", "tom", "nadia") if "<" in line else ("SPEAKER_00", "SPEAKER_01", "SPEAKER_00")
+    turns = list(zip(names, ("10:01", "10:02", "10:03"), spoken.split("|"), strict=True))
+    assert timed("\n".join(line.format(name=name, time=time, text=text) for name, time, text in turns)) == turns
+    if "<" not in line:
+        untimed = "\n".join(f"[{name}] {text}" for name, _, text in turns)
+        assert timed(untimed) == [(name, "", text) for name, _, text in turns]
+
+
+def test_a_name_in_brackets_that_speaks_elsewhere_is_the_speaker():
+    assert said("[10:01] [nadia] hello\n[10:02] [tom] ok\n[10:03] [nadia] hi: there")[2] == ("nadia", "hi: there")
+
+
+def test_times_at_the_start_of_all_texts_are_the_turns_times():
+    assert timed("S1: 00:03 Hello\nS2: 00:09 Hi: you\nS1: 01:02 Bye") == [
+        ("S1", "00:03", "Hello"),
+        ("S2", "00:09", "Hi: you"),
+        ("S1", "01:02", "Bye"),
+    ]
+    assert said("Tom: 10:30 is fine\nAnn: ok\nTom: 10:45 is better")[0] == ("Tom", "10:30 is fine")
+
+
+def test_a_time_behind_the_colon_of_a_head_is_the_turns_time():
+    text = "Nadia Brook: 0:03\nHello.\n\nTom Field: 0:09\nHi.\nAt 10:30?\n\nNadia Brook: 1:12\nBye."
+    assert timed(text) == [
+        ("Nadia Brook", "0:03", "Hello."),
+        ("Tom Field", "0:09", "Hi. At 10:30?"),
+        ("Nadia Brook", "1:12", "Bye."),
+    ]
+
+
+@pytest.mark.parametrize("line", ["{name} {time}: {text}", "{time} {name}: {text}", "{name} {time}\n{text}\n"])
+@pytest.mark.parametrize("link", [" – ", " - ", "-", " --> "])
+def test_two_times_in_brackets_are_one_range(line, link):
+    times = [f"[00:0{at}]{link}[00:0{at + 4}]" for at in (1, 2, 3)]
+    text = "\n".join(line.format(name=name, time=time, text="hello") for name, time in zip("ABA", times, strict=True))
+    assert [(name, text) for name, _, text in timed(text)] == [("A", "hello"), ("B", "hello"), ("A", "hello")]
+    assert [time for _, time, _ in timed(text)] == [f"00:0{at} {link.strip()} 00:0{at + 4}" for at in (1, 2, 3)]

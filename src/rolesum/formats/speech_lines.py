@@ -22,6 +22,10 @@ _ANGLED = re.compile(r"<\s?(?P<who>[^<>]{1,60})>\s+")
 _BEHIND_TIME = re.compile(r"\s*(?:[-–—|,•·]\s|:\s|\t)?\s*")
 _BEFORE_TIME = re.compile(r"(?:[\s,@|•·–—-]|(?<=\s)at(?=\s|$))*$")
 _NUMBER = re.compile(r"(?:\d{1,5}[.)]|\[\d{1,5}\]|\(\d{1,5}\))\s+(?=\S)")  # of a line: "1. Anna: hi"
+_TWO_BRACKETS = re.compile(r"(\d[smh]?)[\])]\s?(-->|→|[-–—])\s?[\[(](?=\d)")  # "[00:03] – [00:07]" is one time
+_NUMBERED_SPEAKER = re.compile(
+    r"\[(?P<who>(?:speaker|spk|participant|voice)[\s_-]?\d{1,3})\]\s+(?=[^\s:：])", re.IGNORECASE
+)
 _COLON = re.compile(r"[:：]")
 # ":)", ":-D" and others: behind a space, where a label would hardly end, or before a sign.
 _FACE = re.compile(r"(?:(?<=\s):['’-]?(?:[DPpOoXxSsCc3]|[()\[\]{}*/\\|@$<>]+)|:['’-]?[()*|/\\]+)(?=$|[\s.,!?])")
@@ -49,10 +53,10 @@ class SpeechLine:
 
 def parse_speech_line(line: str) -> SpeechLine | None:
     """The parts of a line that may begin a turn; None for a line that cannot."""
-    if not _COLON.search(line) and "<" not in line[:_LABEL_AND_TIME] and not may_have_clock(line):
+    if not _COLON.search(line) and not may_have_clock(line) and not re.search(r"[<\[]", line[:_LABEL_AND_TIME]):
         return None  # most lines of long speech
     written, line = _without_end(line.strip()), MARKS.sub("", line).strip()
-    found = _parse(line)
+    found = _parse(_TWO_BRACKETS.sub(r"\1 \2 ", line[:_LABEL_AND_TIME], count=1) + line[_LABEL_AND_TIME:])
     if found and found.text and len(written) > len(line):  # the marks stay in the speech
         return replace(found, text=_last_characters(written, len(found.text)))
     return found
@@ -71,7 +75,15 @@ def split_label(label: str) -> tuple[str, str, str]:
     return label, "", ""
 
 
+def _parse_nick(rest: str) -> SpeechLine | None:
+    """A speaker in brackets before the text, in which a colon may stand: "<anna> hi: there", "[SPEAKER_01] hi"."""
+    found = _ANGLED.match(rest) or _NUMBERED_SPEAKER.match(rest)
+    return SpeechLine(_name(found["who"]), rest[found.end() :].strip()) if found and _name(found["who"]) else None
+
+
 def _parse(line: str) -> SpeechLine | None:
+    if _NUMBERED_SPEAKER.match(line):
+        return _parse_nick(line)
     if not any(map(str.isdigit, line[:_LABEL_AND_TIME])):
         return _parse_label(line)
     time, rest, shape = _split_leading_time(line) if may_have_clock(line) else ("", line, "")
@@ -79,7 +91,7 @@ def _parse(line: str) -> SpeechLine | None:
         return _parse_loose(line) or _parse_numbered(line) or _parse_label(line) or _parse_time_within(line)
     if not rest:
         return SpeechLine("", time=time, shape=shape)
-    found = _parse_label(rest)
+    found = _parse_nick(rest) or _parse_label(rest)
     if found and found.time:  # "10:01 Anna (10:02): hi" has one time too many
         return None
     if not found:
@@ -101,8 +113,7 @@ def _parse_loose(line: str) -> SpeechLine | None:
     if not behind or (behind.end() == at and shape == "before" and line[at - 1 : at].isascii()):
         return None
     rest = line[behind.end() :]
-    said = _ANGLED.match(rest)
-    spoken = SpeechLine(_name(said["who"]), rest[said.end() :].strip()) if said else _parse_label(rest)
+    spoken = _parse_nick(rest) or _parse_label(rest)
     if not spoken or spoken.time:
         return None
     doubtful = shape == "before" and end[1] is Certainty.DOUBTFUL and not time[-1:].isdigit()  # "90s Kid"
@@ -140,6 +151,14 @@ def split_text_time(text: str) -> tuple[str, str]:
     found = _BRACKETED.match(text)
     inner = _inner(found)
     return (inner, text[found.end() :].strip()) if found and inner and has_clock(inner) else ("", text)
+
+
+def split_bare_time(text: str) -> tuple[str, str]:
+    """The time with which the text of a turn begins, and the rest: "00:03 hi", "00:03"; ("", text) without one."""
+    end = time_end(text)
+    if end is None or not (end == len(text) or text[end : end + 1].isspace()):
+        return "", text
+    return text[:end].strip(), text[_BEHIND_TIME.match(text, end).end() :].strip()  # type: ignore[union-attr]
 
 
 def _split_leading_time(line: str) -> tuple[str, str, str]:
@@ -199,9 +218,7 @@ def _split_trailing_time(label: str) -> tuple[str, str, str, str]:
 
 
 def _parse_unlabeled(rest: str) -> SpeechLine | None:
-    """What stands behind a time without a label: "<anna> hi", a name and a text parted by a tab, or a name alone."""
-    if found := _ANGLED.match(rest):
-        return SpeechLine(_name(found["who"]), rest[found.end() :].strip())
+    """What stands behind a time without a label: a name and a text parted by a tab, or a name alone."""
     who, tab, text = rest.partition("\t")
     if tab and len(who) <= MAX_LENGTH and _name(who):
         return SpeechLine(_name(who), text.strip())

@@ -9,7 +9,7 @@ of these is refused by its number.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from rolesum.dialogue import Turn
@@ -23,11 +23,12 @@ from rolesum.formats.export_frames import (
     is_notice,
 )
 from rolesum.formats.labels import Kind, label_kind
-from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_text_time
+from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_bare_time, split_text_time
 from rolesum.formats.turns import dropped_meta, names_with_numbers
 
 # "*** Tom joined the chat ***", of which a time stands before: what a help desk writes between messages.
 _STARRED = re.compile(r"(?:[\[(]?[\d:.,/\s-]{4,30}(?: ?[AaPp]\.?[Mm]\.?)?[\])]?[\s:-]*)?\*{3}\s*(\S.{0,200}?)\s*\*{3}")
+_BRACKET_BEGINS = re.compile(r"[\[(【]([^\[\]()【】]{1,60})[\])】](?=\s)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
 _LEADING = 2  # names that lead a talk
@@ -150,7 +151,18 @@ def _lines(text: str) -> list[_Line]:
         lines.append(_Line(number, line, after_blank, found, kind))
         after_blank = False
     _join_names(lines)
+    _split_brackets(lines)
     return lines
+
+
+def _split_brackets(lines: Sequence[_Line]) -> None:
+    """Take the name in brackets before a label, as in "[tom] hi: there", for the speaker where it is one elsewhere."""
+    known = {line.speaker for line in lines}
+    for line in lines:
+        found = _BRACKET_BEGINS.match(line.found.speaker) if line.found and not line.found.is_head else None
+        if line.found and found and (name := found[1].strip()) in known:
+            text = line.text.partition(found[0])[2].strip()
+            line.found, line.kind = replace(line.found, speaker=name, text=text, whole=""), label_kind(name)
 
 
 def _join_names(lines: Sequence[_Line]) -> None:
@@ -309,12 +321,12 @@ def _is_speaker(line: _Line, counts: Counter[str], num_labels: int, num_leading:
 
 def _turns(lines: Sequence[_Line], begins: set[int], time: str) -> list[Turn]:
     """The turns of the lines from the first speaker on; `time` is the time above it."""
-    first_texts = [line.found.text for line in lines if line.number in begins and line.found and line.found.text]
-    timed_texts = 2 * sum(bool(split_text_time(text)[0]) for text in first_texts) > len(first_texts)
+    spoken = [line for line in lines if line.number in begins and line.found]
+    split = _text_times(spoken)
     turns: list[tuple[Turn, list[str]]] = []
     for place, line in enumerate(lines):
         if line.number in begins and line.found:
-            own_time, text = split_text_time(line.found.text) if timed_texts else ("", line.found.text)
+            own_time, text = split(line.found.text)
             turns.append((Turn(line.found.speaker, "", line.time or own_time or time), [text] if text else []))
             time = ""
         elif line.is_time and _is_mark(lines, place, begins, has_text=bool(turns[-1][1])):
@@ -322,6 +334,22 @@ def _turns(lines: Sequence[_Line], begins: set[int], time: str) -> list[Turn]:
         else:
             turns[-1][1].append(line.text)
     return [replace(turn, text=" ".join(pieces)) for turn, pieces in turns if pieces]
+
+
+def _text_times(spoken: Sequence[_Line]) -> Callable[[str], tuple[str, str]]:
+    """What splits the text of a turn into its time and the rest: in brackets where most have one, bare where all do.
+
+    Bare times must grow from turn to turn: "10:30 is fine" may be an answer.
+    """
+    texts = [line.found.text for line in spoken if line.found and line.found.text]
+    if 2 * sum(bool(split_text_time(text)[0]) for text in texts) > len(texts):
+        return split_text_time
+    bare = [split_bare_time(text)[0] for text in texts]
+    clocks = [tuple(map(int, re.findall(r"\d+", time))) for time in bare]
+    same = len({time.count(":") for time in bare}) == 1
+    if 1 < len(texts) == len(spoken) and all(bare) and same and clocks == sorted(clocks) and clocks[0] < clocks[-1]:
+        return split_bare_time
+    return lambda text: ("", text)
 
 
 def _is_mark(lines: Sequence[_Line], place: int, begins: set[int], *, has_text: bool) -> bool:
