@@ -397,6 +397,7 @@ def test_a_block_of_fields_at_the_head_is_no_speech():
             ("{name} {time}: {text}", times)
             for times in ("10点05分 10点06分 10点7分", "22h01 22h02 22h09", "9am 9am 9am")
         ),
+        *(("{time} {name}: {text}", times) for times in ("0.0-2.4 2.4-5.1 5.1-7", "12/3 12/3 13/3")),
         ("{time} {name}: {text}", "1710280865 1710280866 1710280870"),
     ],
 )
@@ -406,14 +407,16 @@ def test_a_time_without_a_colon_is_the_turns_time(line, times):
     assert timed("\n".join(line.format(name=name, time=time, text=text) for name, time, text in turns)) == turns
 
 
-@pytest.mark.parametrize("time", ["10 PM", "12 March 2024", "March 12, 2024", "Tue, 12 March 2024", "12.03.2024 22h01"])
+@pytest.mark.parametrize(
+    "time", ["10 PM", "12 March 2024", "12 March", "March 12, 2024", "Tue, 12 March 2024", "12.03.2024 22h01"]
+)
 @pytest.mark.parametrize("line", ["[{time}] {name}: hi", "{time} {name}: hi", "{name} ({time}): hi"])
 def test_a_date_or_clock_of_several_words_is_the_turns_time(line, time):
     text = "\n".join(line.format(name=name, time=time) for name in ("Nadia", "Tom", "Nadia"))
     assert timed(text) == [(name, time, "hi") for name in ("Nadia", "Tom", "Nadia")]
 
 
-@pytest.mark.parametrize("number", ["{}. ", "[{}] ", "{}) ", "({}) "])
+@pytest.mark.parametrize("number", ["{}. ", "[{}] ", "{}) ", "({}) ", "{} ", "00{} ", "{} - "])
 def test_the_number_of_a_line_is_no_part_of_the_label(number):
     spoken = [("Nadia", "hi"), ("Tom", "yo"), ("Nadia", "bye")]
     lines = [f"{number.format(at)}{name}: {text}" for at, (name, text) in enumerate(spoken, 1)]
@@ -423,8 +426,19 @@ def test_the_number_of_a_line_is_no_part_of_the_label(number):
 @pytest.mark.parametrize(
     "label",
     [
-        *("Agent 2", "Speaker 1", "R2D2", "C-3PO", "GPT 4.10", "iOS 17.2", "Woman (20s)", "24h Support", "90s Kid"),
-        *("Agent (2)", "Agent [1]", "Customer 24/7", "Room 10h", "User 1710", "May 2", "Nurse (12h)"),
+        *(
+            "Agent 2",
+            "Speaker 1",
+            "R2D2",
+            "C-3PO",
+            "GPT 4.10",
+            "iOS 17.2",
+            "Woman (20s)",
+            "24h Support",
+            "24/7 Desk",
+            "90s Kid",
+        ),
+        *("Agent (2)", "Agent [1]", "Part (1/2)", "Customer 24/7", "Room 10h", "User 1710", "May 2", "Nurse (12h)"),
     ],
 )
 def test_a_name_that_has_digits_stays_whole(label):

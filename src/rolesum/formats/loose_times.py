@@ -35,8 +35,10 @@ _DOTS = re.compile(rf"(?:[01]?\d|2[0-3])\.[0-5]\d(?:\.[0-5]\d)?{_NOT_WITHIN}")
 _DECIMAL = re.compile(rf"\d{{1,6}}\.\d{{1,6}}{_NOT_WITHIN}")
 _HOUR = re.compile(rf"(?:[01]?\d|2[0-3])\s?[hH]{_NOT_WITHIN}")
 _UNIT = re.compile(rf"\d{{1,3}}\s?(?:h|m|min|hours?|minutes?){_NOT_WITHIN}")
+_DAY_AND_MONTH = re.compile(rf"(?:0?[1-9]|[12]\d|3[01])/(?:0?[1-9]|[12]\d|3[01]){_NOT_WITHIN}(?!/)")
 _INTEGER = re.compile(rf"\d{{1,6}}{_NOT_WITHIN}")
 _PLAIN = re.compile(r"\d{1,6}[.,]\d{1,6}")
+_DAY_FIRST = re.compile(r"\d{1,2}\.?\s[^\W\d_]{3}")
 _RANGE = re.compile(r"\s?(?:--?>|→|[-–—~]|to)\s?")
 _MAY_BEGIN = re.compile(r"[\d上下午早晚中凌오kuàÀ]|[^\W\d_]{3,12}\.?,? (?:\d|[^\W\d_]{3,12}\.? \d)")
 _DATE_AND_TIME = re.compile(r",?\s")
@@ -52,7 +54,7 @@ def loose_time_end(text: str, *, alone: bool = False) -> tuple[int, Certainty] |
     if found := _one_end(text, 0, alone=alone):
         end, certainty = found
         if link := _RANGE.match(text, end):
-            whole = _INTEGER.match(text, link.end()) if alone else None  # "4.0-5"
+            whole = _INTEGER.match(text, link.end())  # "4.0-5"
             other = _one_end(text, link.end(), alone=alone) or (whole and (whole.end(), certainty))
             end, certainty = (other[0], Certainty.SURE) if other else (end, certainty)
         return (end, certainty) if not alone or end == len(text) else None
@@ -76,7 +78,8 @@ def loose_time_start(label: str) -> tuple[int, Certainty] | None:
 
 
 def _one_end(text: str, begin: int, *, alone: bool) -> tuple[int, Certainty] | None:
-    date = full_date_end(text, begin, with_year=not alone)
+    # without brackets a date without a year is one where it begins with the day: "May 2" may be a name
+    date = full_date_end(text, begin, with_year=not alone and not _DAY_FIRST.match(text, begin))
     if date is not None:
         behind = _DATE_AND_TIME.match(text, date)
         clock = behind and (_SURE.match(text, behind.end()) or _DOTS.match(text, behind.end()))
@@ -85,6 +88,6 @@ def _one_end(text: str, begin: int, *, alone: bool) -> tuple[int, Certainty] | N
         return found.end(), Certainty.SURE
     if alone and (found := _DOTS.match(text, begin)):
         return found.end(), Certainty.SURE
-    forms = (_SECONDS, _DOTS, _DECIMAL, _UNIT if alone else _HOUR)
+    forms = (_SECONDS, _DOTS, _DECIMAL, _DAY_AND_MONTH, _UNIT if alone else _HOUR)
     ends = [found.end() for form in forms if (found := form.match(text, begin))]
     return (max(ends), Certainty.DOUBTFUL) if ends else None

@@ -116,7 +116,7 @@ def _parse_loose(line: str) -> SpeechLine | None:
     spoken = _parse_nick(rest) or _parse_label(rest)
     if not spoken or spoken.time:
         return None
-    doubtful = shape == "before" and end[1] is Certainty.DOUBTFUL and not time[-1:].isdigit()  # "90s Kid"
+    doubtful = shape == "before" and end[1] is Certainty.DOUBTFUL and not re.fullmatch(r"[\d.,]+", time)  # "90s Kid"
     return replace(spoken, time=time, shape=shape, whole=f"{time} {spoken.speaker}" if doubtful else "", apart=True)
 
 

@@ -29,6 +29,7 @@ from rolesum.formats.turns import dropped_meta, names_with_numbers
 # "*** Tom joined the chat ***", of which a time stands before: what a help desk writes between messages.
 _STARRED = re.compile(r"(?:[\[(]?[\d:.,/\s-]{4,30}(?: ?[AaPp]\.?[Mm]\.?)?[\])]?[\s:-]*)?\*{3}\s*(\S.{0,200}?)\s*\*{3}")
 _BRACKET_BEGINS = re.compile(r"[\[(【]([^\[\]()【】]{1,60})[\])】](?=\s)")
+_NUMBER_BEGINS = re.compile(r"(\d{1,6})\s+(?:[-–|]\s+)?([^\W\d].*)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
 _LEADING = 2  # names that lead a talk
@@ -152,7 +153,21 @@ def _lines(text: str) -> list[_Line]:
         after_blank = False
     _join_names(lines)
     _split_brackets(lines)
+    _drop_numbers(lines)
     return lines
+
+
+def _drop_numbers(lines: Sequence[_Line]) -> None:
+    """Take the bare numbers off the labels that most lines begin with and that grow: "1 Anna: hi", "2 Tom: yo"."""
+    labeled = [line for line in lines if line.is_labeled]
+    found = [(line, one) for line in labeled if (one := _NUMBER_BEGINS.match(line.speaker))]
+    numbers = [int(one[1]) for _, one in found]
+    if len(found) < 2 or 4 * len(found) < 3 * len(labeled) or numbers != sorted(set(numbers)):
+        return
+    for line, one in found:
+        if line.found:
+            line.found = replace(line.found, speaker=one[2], shape=f"numbered {line.shape}", whole="")
+            line.kind = label_kind(one[2])
 
 
 def _split_brackets(lines: Sequence[_Line]) -> None:
