@@ -438,7 +438,17 @@ def test_the_number_of_a_line_is_no_part_of_the_label(number):
             "24/7 Desk",
             "90s Kid",
         ),
-        *("Agent (2)", "Agent [1]", "Part (1/2)", "Customer 24/7", "Room 10h", "User 1710", "May 2", "Nurse (12h)"),
+        *(
+            "Agent (2)",
+            "Agent [1]",
+            "Part (1/2)",
+            "Customer 24/7",
+            "Room 10h",
+            "User 1710",
+            "User 1710280865",
+            "May 2",
+            "Nurse (12h)",
+        ),
     ],
 )
 def test_a_name_that_has_digits_stays_whole(label):
@@ -481,6 +491,16 @@ def test_a_name_in_brackets_before_a_text_with_a_colon_is_the_speaker(line, spok
 
 
 def test_a_name_in_brackets_that_speaks_elsewhere_is_the_speaker():
+    for first, last in ("[]", "()"):
+        lines = [
+            f"{first}{name}{last} well: {text}" for name, text in (("nadia", "a"), ("tom", "b"), ("nadia", "c: d"))
+        ]
+        lines[2] = lines[2].replace("well", "so")
+        text = "\n".join(f"[10:0{at}] {line}" for at, line in enumerate(lines))
+        assert said(text) == [("nadia", "well: a"), ("tom", "well: b"), ("nadia", "so: c: d")]
+    tagged = [("[Agent] Tom", "hi"), ("[Agent] Ann", "yo"), ("[Agent] Tom", "bye")]
+    assert said("\n".join(f"{name}: {text}" for name, text in tagged)) == tagged
+    assert said("[10:01] * nadia waves\n[10:02] <tom> hi: there\n[10:03] <nadia> yo")[0] == ("tom", "hi: there")
     assert said("[10:01] [nadia] hello\n[10:02] [tom] ok\n[10:03] [nadia] hi: there")[2] == ("nadia", "hi: there")
 
 
@@ -509,3 +529,12 @@ def test_two_times_in_brackets_are_one_range(line, link):
     text = "\n".join(line.format(name=name, time=time, text="hello") for name, time in zip("ABA", times, strict=True))
     assert [(name, text) for name, _, text in timed(text)] == [("A", "hello"), ("B", "hello"), ("A", "hello")]
     assert [time for _, time, _ in timed(text)] == [f"00:0{at} {link.strip()} 00:0{at + 4}" for at in (1, 2, 3)]
+
+
+def test_numbers_that_do_not_grow_are_parts_of_names():
+    spoken = [("User 1710280865", "hi"), ("User 1710280111", "yo"), ("User 1710280865", "bye")]
+    assert said("\n".join(f"{name}: {text}" for name, text in spoken)) == spoken
+
+
+def test_a_numbered_list_within_speech_begins_no_turns():
+    assert said("Ann: my list\n1. Milk: two\n2. Eggs: ten\nTom: ok")[0] == ("Ann", "my list 1. Milk: two 2. Eggs: ten")

@@ -27,9 +27,10 @@ _SURE = re.compile(
     r"(?:(?:kl\.?|klo|um)\s)?\d{1,2}(?:\.\d{2})?\s?Uhr|(?:kl\.?|klo)\s\d{1,2}\.\d{2}|"
     r"(?:[Àà]\s)?\d{1,2}\s?[hH]\s?\d{2}(?:\s?m(?:in)?)?(?:\s?\d{1,2}\s?s(?:ec)?)?|"
     r"\d{1,3}\s?m(?:in)?\s?\d{1,2}(?:[.,]\d{1,6})?\s?s(?:ec)?|"
-    r"(?:\d{1,6}[.,]\d{1,6}|\d{0,5}[1-9]|0{1,3})\s?(?:s|sec|secs|seconds)|"  # "20s" may be an age
-    rf"1\d{{9}}(?:\d{{3}})?(?:\.\d{{1,9}})?){_NOT_WITHIN}"
+    r"(?:\d{1,6}[.,]\d{1,6}|\d{0,5}[1-9]|0{1,3})\s?(?:s|sec|secs|seconds)"  # "20s" may be an age
+    rf"){_NOT_WITHIN}"
 )
+_EPOCH = re.compile(rf"1\d{{9}}(?:\d{{3}})?(?:\.\d{{1,9}})?{_NOT_WITHIN}")
 _SECONDS = re.compile(rf"\d{{1,6}}\s?(?:s|sec|secs|seconds){_NOT_WITHIN}")
 _DOTS = re.compile(rf"(?:[01]?\d|2[0-3])\.[0-5]\d(?:\.[0-5]\d)?{_NOT_WITHIN}")
 _DECIMAL = re.compile(rf"\d{{1,6}}\.\d{{1,6}}{_NOT_WITHIN}")
@@ -88,6 +89,6 @@ def _one_end(text: str, begin: int, *, alone: bool) -> tuple[int, Certainty] | N
         return found.end(), Certainty.SURE
     if alone and (found := _DOTS.match(text, begin)):
         return found.end(), Certainty.SURE
-    forms = (_SECONDS, _DOTS, _DECIMAL, _DAY_AND_MONTH, _UNIT if alone else _HOUR)
+    forms = (_SECONDS, _EPOCH, _DOTS, _DECIMAL, _DAY_AND_MONTH, _UNIT if alone else _HOUR)
     ends = [found.end() for form in forms if (found := form.match(text, begin))]
     return (max(ends), Certainty.DOUBTFUL) if ends else None

@@ -22,7 +22,7 @@ _ANGLED = re.compile(r"<\s?(?P<who>[^<>]{1,60})>\s+")
 _BEHIND_TIME = re.compile(r"\s*(?:[-–—|,•·]\s|:\s|\t)?\s*")
 _BEFORE_TIME = re.compile(r"(?:[\s,@|•·–—-]|(?<=\s)at(?=\s|$))*$")
 _NUMBER = re.compile(r"(?:\d{1,5}[.)]|\[\d{1,5}\]|\(\d{1,5}\))\s+(?=\S)")  # of a line: "1. Anna: hi"
-_TWO_BRACKETS = re.compile(r"(\d[smh]?)[\])]\s?(-->|→|[-–—])\s?[\[(](?=\d)")  # "[00:03] – [00:07]" is one time
+_TWO_BRACKETS = re.compile(r"(\d[smh]?)[\])]\s?(-->|→|[-–—]|to)\s?[\[(](?=\d)")  # "[00:03] – [00:07]" is one time
 _NUMBERED_SPEAKER = re.compile(
     r"\[(?P<who>(?:speaker|spk|participant|voice)[\s_-]?\d{1,3})\]\s+(?=[^\s:：])", re.IGNORECASE
 )

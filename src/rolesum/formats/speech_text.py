@@ -8,7 +8,7 @@ of these is refused by its number.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,8 +28,9 @@ from rolesum.formats.turns import dropped_meta, names_with_numbers
 
 # "*** Tom joined the chat ***", of which a time stands before: what a help desk writes between messages.
 _STARRED = re.compile(r"(?:[\[(]?[\d:.,/\s-]{4,30}(?: ?[AaPp]\.?[Mm]\.?)?[\])]?[\s:-]*)?\*{3}\s*(\S.{0,200}?)\s*\*{3}")
-_BRACKET_BEGINS = re.compile(r"[\[(【]([^\[\]()【】]{1,60})[\])】](?=\s)")
+_IN_BRACKETS = re.compile(r"[\[(【]([^\[\]()【】]{1,60})[\])】](?=\s)")
 _NUMBER_BEGINS = re.compile(r"(\d{1,6})\s+(?:[-–|]\s+)?([^\W\d].*)")
+_ACTION = re.compile(r"(?:\*{1,3}|-!-|--|<--|-->|[→←])\s")  # of IRC, behind a time: "* anna waves", "-!- tom has quit"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
 _LEADING = 2  # names that lead a talk
@@ -124,6 +125,8 @@ def _is_system(line: _Line) -> bool:
     """Whether a program wrote the line between the messages: who came and who went."""
     if _STARRED.fullmatch(line.text):
         return True
+    if line.found and line.found.is_head and _ACTION.match(line.found.speaker):
+        return True
     return is_member_notice(line.found.speaker if line.found and line.found.is_head else line.text)
 
 
@@ -172,11 +175,23 @@ def _drop_numbers(lines: Sequence[_Line]) -> None:
 
 def _split_brackets(lines: Sequence[_Line]) -> None:
     """Take the name in brackets before a label, as in "[tom] hi: there", for the speaker where it is one elsewhere."""
-    known = {line.speaker for line in lines}
-    for line in lines:
-        found = _BRACKET_BEGINS.match(line.found.speaker) if line.found and not line.found.is_head else None
-        if line.found and found and (name := found[1].strip()) in known:
-            text = line.text.partition(found[0])[2].strip()
+    found = [(line, one) for line in lines if line.is_labeled and (one := _IN_BRACKETS.match(line.speaker))]
+    bare = {line.speaker for line in lines if line.is_labeled and line.speaker in _IN_BRACKETS.findall(line.text)}
+    rests: defaultdict[str, list[str]] = defaultdict(list)
+    for line, one in found:
+        rests[one[1]].append(line.speaker)
+    # in lower case: "[Agent] Tom: hi" and "[Agent] Ann: yo" are two speakers
+    said_twice = any(
+        len(one) > 1
+        and len(set(one)) == len(one)
+        and all(_IN_BRACKETS.sub("", label).strip()[:1].islower() for label in one)
+        for one in rests.values()
+    )
+    if not said_twice and not bare:
+        return
+    for line, one in found:
+        if line.found:
+            text, name = line.text.partition(one[0])[2].strip(), one[1].strip()
             line.found, line.kind = replace(line.found, speaker=name, text=text, whole=""), label_kind(name)
 
 
@@ -318,7 +333,7 @@ def _of_one_shape(lines: list[_Line], counts: Counter[str]) -> list[_Line]:
     shape, num_usual = Counter(line.shape for line in lines).most_common(1)[0] if lines else ("", 0)
     usual = {line.speaker for line in lines if line.shape == shape}
     unknown = {line.number: line for line in lines if line.speaker not in usual and counts[line.speaker] == 1}
-    untimed = [number for number, line in unknown.items() if not line.time]
+    untimed = [number for number, line in unknown.items() if not line.time and not line.shape.startswith("numbered")]
     if num_usual < _MAINLY * len(untimed):  # as many speak without a time
         unknown = {number: line for number, line in unknown.items() if line.time}
     return [line for line in lines if line.number not in unknown]

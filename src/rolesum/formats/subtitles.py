@@ -26,6 +26,7 @@ from rolesum.formats.cues import (
     without_repeats,
 )
 from rolesum.formats.source import Format, Source
+from rolesum.formats.speech_lines import split_label
 from rolesum.formats.turns import join_speech, one_line, parse_labeled_line, transcript_dialogue
 from rolesum.roles import role_of_speaker
 
@@ -195,6 +196,8 @@ def _label(line: str) -> _Label | None:
     begun = _DASH.sub("", line).strip()
     bracket = _BRACKETED.match(begun)
     inside = " ".join((bracket["square"] or bracket["round"]).split()) if bracket else ""
+    name, _, whole = split_label(inside)  # "[Nadia (10:03)]"
+    inside = inside if whole else name
     if bracket and re.search(r"[^\W\d]", inside) and (bracket["colon"] or _is_known(inside)):
         return _Label(inside, bracket["text"], "short" if bracket["colon"] else "bracket")
     turn = parse_labeled_line(begun)

@@ -30,16 +30,18 @@ def parse_labeled_line(line: str) -> Turn | None:
 def names_with_numbers(found: Sequence[tuple[str, str]], num_labels: int) -> set[str]:
     """The names, of those beside a doubtful time, of which the time is a part: "Woman (20s)", "GPT 4.10".
 
-    Such a name always has the same one, and stands more than once. One clock beside all labels is a time.
+    Such a name stands more than once with the same one, and always has it or changes with others: times only grow. One
+    clock beside all labels is a time.
     """
     times: defaultdict[str, set[str]] = defaultdict(set)
     for name, time in found:
         times[name].add(time)
-    counts = Counter(name for name, _ in found)
-    shared = len(times) > 1 and len({time for _, time in found}) == 1 and len(found) == num_labels
-    if shared or any(len(one) > 1 for one in times.values()) or max(counts.values(), default=0) < 2:
+    if max(Counter(found).values(), default=0) < 2:
         return set()
-    return set(times)
+    is_shared = len(times) > 1 and len({time for _, time in found}) == 1 and len(found) == num_labels
+    order = [tuple(map(float, re.findall(r"\d+", time))) for _, time in found]
+    grows = order == sorted(order) and any(len(one) > 1 for one in times.values())
+    return set() if is_shared or grows else set(times)
 
 
 def split_label_times(turns: Iterable[Turn]) -> list[Turn]:
