@@ -131,6 +131,40 @@ def test_a_long_sentence_before_a_colon_is_no_label():
     assert said(captions(("", "Anna: hi"), ("", f"Tom: hello\n{text}"))) == [("Anna", "hi"), ("Tom", f"hello {text}")]
 
 
+@pytest.mark.parametrize(
+    "speech",
+    [
+        *("I have one question: where?", "My address: Main St", "Note: it is late", "One thing: it is late"),
+        *("Here is the thing: it is late", "My order number: 4711", "Eine Frage: wo?"),
+    ],
+)
+def test_what_plain_text_takes_for_speech_names_nobody_in_captions_either(speech):
+    cues = [("", "Nadia: hi"), ("", speech), ("", "Tom: hm"), ("", speech), ("", "Nadia: ok")]
+    with pytest.raises(DataError, match="2 of 5 turns without a speaker"):
+        said(captions(*cues))
+    expected = [("Nadia", f"hi {speech}"), ("Tom", f"hm {speech}"), ("Nadia", "ok")]
+    assert said(captions(*cues), "continue") == expected
+    assert said(Source("chat.txt", "\n".join(text for _, text in cues))) == expected
+
+
+def test_a_clock_of_speech_in_captions_is_kept():
+    cues = [("", "Nadia: hi"), ("", "the train at 10:30: late"), ("", "Tom: hm"), ("", "Train at 10:30: late")]
+    expected = [("Nadia", "hi the train at 10:30: late"), ("Tom", "hm Train at 10:30: late")]
+    assert said(captions(*cues), "continue") == expected
+
+
+def test_captions_of_sentences_with_colons_name_nobody():
+    cues = ["Question: where is it?", "the train at 10:30: late", "the train at 11:30: later", "And that is it: gone"]
+    assert said(captions(*(("", text) for text in cues)), "name=A") == [("A", " ".join(cues))]
+
+
+def test_a_topic_that_all_captions_use_as_a_speaker_is_one():
+    shown = ["Question: a", "Answer: b", "Question: c", "Answer: d", "Question: e"]
+    assert [speaker for speaker, _ in said(captions(*(("", text) for text in shown)))] == ["Question", "Answer"] * 2 + [
+        "Question"
+    ]
+
+
 def test_a_clock_beside_a_name_in_captions_is_no_part_of_it():
     assert said_in("captions/vtt_clock.vtt") == [("Nadia", "parcel late"), ("Tom", "sorry")]
 

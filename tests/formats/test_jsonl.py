@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from rolesum.dialogue import Dialogue, Pair, Statement, Turn
+from rolesum.errors import Problem
 from rolesum.formats import ReadOptions, Source, jsonl, parquet, parse_dialogues, read_dialogues, read_items
 from rolesum.formats.jsonl import to_json
 
@@ -279,3 +280,19 @@ def test_nan_in_meta_is_written_as_null():
 
 def test_the_fields_are_the_columns_that_are_read_from_parquet_and_the_schemas():
     assert set(jsonl.FIELDS) == set(parquet.FIELDS) == set(SCHEMA["properties"])
+
+
+@pytest.mark.parametrize("turns", [None, [], [None]])
+def test_a_row_of_parquet_without_turns_is_a_problem_of_that_row(tmp_path, turns):
+    pyarrow = pytest.importorskip("pyarrow", reason="pip install 'rolesum[parquet]'")
+    from pyarrow import parquet as writer
+
+    good = {"id": "b", "turns": [{"speaker": "Anna", "text": "hi"}]}
+    struct = pyarrow.struct([("speaker", pyarrow.string()), ("text", pyarrow.string())])
+    schema = pyarrow.schema([("id", pyarrow.string()), ("turns", pyarrow.list_(struct))])
+    table = pyarrow.Table.from_pylist([{"id": "a", "turns": turns}, good, {"id": "c", "turns": turns}], schema=schema)
+    writer.write_table(table, tmp_path / "in.parquet")
+    items = list(read_items(tmp_path / "in.parquet"))
+    assert [item.id for item in items if isinstance(item, Dialogue)] == ["b"]
+    places = [item.where.partition(", id ")[2] for item in items if isinstance(item, Problem)]
+    assert list(dict.fromkeys(places)) == ["a", "c"]

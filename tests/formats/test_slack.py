@@ -127,7 +127,7 @@ def test_a_cut_zip_is_refused(export, tmp_path):
 
 
 SAID = [
-    ("Zendesk", "Ticket 4417: parcel missing"),
+    ("Zendesk", "New ticket Ticket 4417: parcel missing"),
     ("Zendesk", "Customer asks for a refund of 20 EUR"),
     ("Tom F", "I will refund today."),
     ("Tom F", "It is at the depot"),
@@ -216,6 +216,14 @@ RICH = [
         (
             {"text": "", "attachments": [{"title": "Ticket 17", "fields": [{"title": "State", "value": "open"}]}]},
             "Ticket 17 State: open",
+        ),
+        ({"text": " ", "attachments": [{"pretext": "pre", "title": "T", "text": "body"}]}, "pre T body"),
+        ({"text": "pre", "attachments": [{"pretext": "pre", "fields": [{"value": "open"}]}]}, "pre open"),
+        ({"text": " ", "attachments": [{"pretext": "for <@U2>", "fallback": "Ticket 17"}]}, "for @Tom Lee Ticket 17"),
+        ({"text": " ", "attachments": [{"pretext": "pre", "fallback": "pre: Ticket 17"}]}, "pre: Ticket 17"),
+        (
+            {"text": "a", "attachments": [{"pretext": "b", "blocks": [{"type": "section", "text": {"text": "c"}}]}]},
+            "a b c",
         ),
         (
             {

@@ -1,4 +1,5 @@
 import datetime
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,16 @@ def test_deleted_edited_and_other_lines_are_dropped_in_their_language(name, text
         *((f"{MARK}<allegato: 00000012-PHOTO.jpg>", "media"), ("<adjunto: 00000012-AUDIO.opus>", "media")),
         *(("Esperando este mensaje", "waiting"), ("正在等待此消息。", "waiting")),
         *(("Missed video call", "system"), ("Пропущенный аудиозвонок", "system")),
+        *(("Αναπάντητη φωνητική κλήση", "system"), ("Αναπάντητη βιντεοκλήση", "system")),
+        *(("Пропуснато гласово обаждане", "system"), ("Пропуснато видео обаждане", "system")),
+        *(("মিস করা ভয়েস কল", "system"), ("মিসড ভিডিও কল", "system"), ("Voice call, No answer", "system")),
+        *(("Live location shared", "system"), ("Você apagou essa mensagem", "deleted")),
+        *(("Το μήνυμα διαγράφηκε", "deleted"), ("Вие изтрихте това съобщение.", "deleted")),
+        *(("এই মেসেজটি ডিলিট করা হয়েছে", "deleted"), ("এই মেসেজের জন্য অপেক্ষা করা হচ্ছে", "waiting")),
+        *(("Warten auf diese Nachricht", "waiting"), ("Αναμονή για αυτό το μήνυμα", "waiting")),
+        ("Изчакване на това съобщение.", "waiting"),
+        ("En attente de ce message. Cela peut prendre un moment.", "waiting"),
+        (unicodedata.normalize("NFD", "Αναπάντητη κλήση βίντεο"), "system"),
         ("ENQUETE:\nQuando?\nOPÇÃO: Segunda (2 votos)\nOPÇÃO: Sexta (0 voto)\n", "poll"),
     ],
 )
@@ -173,10 +184,29 @@ def test_a_persons_words_about_such_lines_are_kept(text):
 
 
 @pytest.mark.parametrize(
-    "mark", ["<Bu mesaj düzenlendi>", "<הודעה זו נערכה>", "<Se editó este mensaje.>", f"{MARK}<Redaguota>"]
+    "mark",
+    [
+        *("<Bu mesaj düzenlendi>", "<הודעה זו נערכה>", "<Se editó este mensaje.>", f"{MARK}<Redaguota>"),
+        *("‹Ta wiadomość została edytowana>", "‹Wiadomość została edytowana.›", "<This message was edited›"),
+    ],
 )
 def test_the_mark_of_an_edited_message_is_no_speech(mark):
     assert only(f"12/03/2023, 22:01 - Bia: I will check {mark}\n")[1] == [("Bia", "I will check")]
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        *("12 במרץ 2023,", "12 ביוני 2023 בשעה", "יום ראשון, 12 במרץ 2023,", "12 בינו׳ 2023,"),
+        *("12 มีนาคม 2566 เวลา", "12 มีนาคม พ.ศ. 2566", "วันอาทิตย์ที่ 12 มีนาคม พ.ศ. 2566 เวลา", "วันที่ 12 ธันวาคม ค.ศ. 2023"),
+    ],
+)
+def test_long_dates_in_hebrew_and_thai_begin_a_message(day):
+    text = f"{day} 22:01 - Nadia B: hi\nand\n{day} 22:02 - Tom: yo: you\n"
+    dialogue, turns = only(text)
+    assert turns == [("Nadia B", "hi and"), ("Tom", "yo: you")]
+    assert [turn.time for turn in dialogue.turns] == [f"{day} 22:01", f"{day} 22:02"]
+    assert only(f"[{day} 22:01:05] Nadia B: hi\n")[1] == [("Nadia B", "hi")]
 
 
 @pytest.mark.parametrize("name", sorted(set(LOCALES) - {"yo"}))  # yo: minutes of one digit

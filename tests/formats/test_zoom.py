@@ -29,6 +29,10 @@ def test_a_transcripts_turns_have_their_times():
         ("\t De Nadia Brook para Todos:\n\t", "\t De Tom para Nadia Brook:\n\t"),
         ("\t De Nadia Brook à Tout le monde : ", "\t De Tom à Nadia Brook : "),
         ("\t From nadia Brook : ", "\t From Tom : "),
+        ("\tFrom Nadia Brook to Everyone:\t", "\tFrom Tom to Nadia Brook(Direct Message):\t"),
+        ("\tNadia Brook:\t", "\tTom:\t"),
+        ("\tNadia Brook :\t\t", "\t Tom：\t"),
+        ("\tNadia Brook:\n", "\tTom:\t\n"),
     ],
 )
 def test_a_chats_speaker_is_the_sender_alone(first, second):
@@ -45,3 +49,7 @@ def test_reactions_and_quotes_of_a_chat_are_dropped_and_counted():
     )
     assert [turn.text for turn in dialogue.turns] == ["Where is it?", "At the depot"]
     assert dialogue.meta == {"dropped": {"quote": 1, "reaction": 1}}
+
+
+def test_tabs_without_a_colon_behind_the_name_are_lines():
+    assert sniff_format(Source("chat.txt", "10:02\tNadia Brook\thi\n10:03\tTom\tok: yes\n")).name == "line"

@@ -52,6 +52,7 @@ _HAN = re.compile(r"[\u3400-\u9fff]")
 _HAN_RUN = re.compile(r"[\u3400-\u9fff]+")
 _PHONE = re.compile(r"\+\d[\d\s().-]{5,20}\d")
 _ASIDE = re.compile(r"\s*[(（\[【][^()（）\[\]【】]*[)）\]】]")
+_TITLES = re.compile(r"\s*[|/,·•–—]\s*|\s-\s")  # parts a name from what the person is
 _DIGIT_COLON_DIGIT = re.compile(r"\d[:：]\d")
 
 
@@ -95,6 +96,13 @@ def label_kind(label: str) -> Kind:
     if (_COMMA.search(name) and lower) or words[0].isdigit():
         return Kind.DOUBTFUL
     return Kind.PART if len(words) > 1 and (lower or words[0][:1].islower()) else Kind.NAME
+
+
+def title_kind(label: str) -> Kind:
+    """The kind of a label that may be longer than others, of a name with titles, such as "Ann Lee | Head of Sales"."""
+    name, *titles = (part for part in _TITLES.split(_ASIDE.sub("", label).strip()) if part)
+    kinds = [label_kind(title) for title in titles]
+    return Kind.SENTENCE if Kind.SENTENCE in kinds or Kind.TOPIC in kinds else label_kind(name)
 
 
 def _opens(name: str) -> bool:

@@ -20,12 +20,15 @@ _ID_COLUMNS = ("id", "DialogueID", "fname")
 def parquet_lines(path: Path, start: int = 0) -> Iterator[str]:
     """The rows from number `start` (counted from 0) on, each as a line of JSON.
 
-    Of structs in `turns`, the fields speaker, text and time are read; a null text is a turn without text. An id that is
+    Of structs in `turns`, the fields speaker, text and time are read; a null text is a turn without text, and
+    null turns are none. An id that is
     a whole number may be a float, as pandas writes a column with nulls. Raises DataError for a file that is not
     Parquet, UsageError where pyarrow is not installed.
     """
     for row in _rows(path, start):
         value = {name: _value(name, cell) for name, cell in row.items() if cell is not None}
+        if "turns" in row:  # a row without turns is a problem of its own, also where it is the file's first
+            value.setdefault("turns", [])
         yield strict_json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -61,8 +64,8 @@ def _value(name: str, cell: Any) -> Any:
     """A cell as rolesum's formats have it."""
     if name in _ID_COLUMNS and isinstance(cell, float) and cell.is_integer():
         return int(cell)
-    if name == "turns" and isinstance(cell, list) and all(isinstance(turn, dict) for turn in cell):
-        return [_turn(turn) for turn in cell]
+    if name == "turns" and isinstance(cell, list) and all(turn is None or isinstance(turn, dict) for turn in cell):
+        return [_turn(turn or {}) for turn in cell]
     return _without_nulls(cell)
 
 

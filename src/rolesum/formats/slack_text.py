@@ -28,15 +28,18 @@ def message_text(message: Mapping[str, Any], names: SlackNames) -> str:
     blocks = one_line("\n".join(_blocks(message.get("blocks"), names)))
     # the text of an app is what a notification shows of its blocks
     said = blocks if not text.strip() or (message.get("bot_id") and len(blocks) > len(text)) else text
-    attached = [_attachment(one, names) for one in _objects(message.get("attachments"))]
+    attached = [_attachment(one, names, said.strip()) for one in _objects(message.get("attachments"))]
     # an app may write its text again into what it attaches
     new = [one for one in dict.fromkeys(attached) if one and one != said.strip()]
     spoken = [_transcription(one) for one in _objects(message.get("files"))]
     return join_speech(part.strip() for part in (said, *new, *spoken))
 
 
-def _attachment(attachment: Mapping[str, Any], names: SlackNames) -> str:
-    """The words of an attachment; "" for the preview of a link, which is of the page and not of who wrote the link."""
+def _attachment(attachment: Mapping[str, Any], names: SlackNames, said: str) -> str:
+    """The words of an attachment, without those that the message has `said` above it.
+
+    "" for the preview of a link, which is of the page and not of who wrote the link.
+    """
     forwarded = bool(attachment.get("is_share") or attachment.get("is_msg_unfurl"))
     if not forwarded and any(attachment.get(key) for key in ("from_url", "original_url", "service_name")):
         return ""
@@ -48,10 +51,11 @@ def _attachment(attachment: Mapping[str, Any], names: SlackNames) -> str:
     if not any(parts):
         shown = [block for one in _objects(attachment.get("message_blocks")) for block in _message_blocks(one)]
         parts = list(_blocks([*_objects(attachment.get("blocks")), *shown], names))
-    if not any(parts):
-        parts = [_plain(_string(attachment.get(key)), names) for key in ("fallback", "pretext") if attachment.get(key)][
-            :1
-        ]
+    above = _plain(_string(attachment.get("pretext")), names).strip()
+    if not any(parts):  # the fallback is all of the attachment in short
+        parts = [_plain(_string(attachment.get("fallback")), names)]
+        above = "" if above in parts[0] else above
+    parts = [*([above] if above != said else []), *parts]
     text = join_speech(dict.fromkeys(part.strip() for part in parts))
     author = _string(attachment.get("author_name")) or names.members.get(_string(attachment.get("author_id")), "")
     if forwarded and text:  # another's words, which this message only shows

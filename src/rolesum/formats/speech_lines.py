@@ -82,8 +82,9 @@ def _parse_nick(rest: str) -> SpeechLine | None:
 
 
 def _parse(line: str) -> SpeechLine | None:
-    if _NUMBERED_SPEAKER.match(line):
-        return _parse_nick(line)
+    if name := _NUMBERED_SPEAKER.match(line):
+        has_time = _BRACKETED.match(line, name.end())  # "[SPEAKER_01] [10:01] hi"
+        return (_parse_time_within(line) if has_time else None) or _parse_nick(line)
     if not any(map(str.isdigit, line[:_LABEL_AND_TIME])):
         return _parse_label(line)
     time, rest, shape = _split_leading_time(line) if may_have_clock(line) else ("", line, "")

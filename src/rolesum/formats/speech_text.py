@@ -291,9 +291,25 @@ def _labeled(lines: Sequence[_Line]) -> set[int]:
     while len(named) > 1 and not named[0].time and counts[named[0].speaker] == 1 and is_field(named[0].text):
         del named[0]
     named = _below_fields(_below_blocks(lines, named, counts), counts)
+    return {line.number for line in _of_speakers(named, counts)}
+
+
+def _of_speakers(named: Sequence[_Line], counts: Counter[str]) -> list[_Line]:
+    """The labeled lines whose label is that of a speaker."""
     leading = {line.speaker for line in named if line.kind is Kind.NAME and counts[line.speaker] > 1}
     kept = [line for line in named if _is_speaker(line, counts, len(named), 0 if line is named[0] else len(leading))]
-    return {line.number for line in _of_one_shape(kept, counts)}
+    return _of_one_shape(kept, counts)
+
+
+def speaker_places(labels: Sequence[tuple[SpeechLine, Kind]]) -> set[int]:
+    """The places, among the lines of a text that may begin with a label, of those whose label is a speaker's.
+
+    For readers that find such lines by themselves, as that of captions does: no line of a header is among them.
+    """
+    lines = [_Line(place, "", False, found, kind) for place, (found, kind) in enumerate(labels)]
+    sure = {line.speaker for line in lines if line.is_labeled and not line.is_weak}
+    named = [line for line in lines if line.is_labeled and line.speaker in sure]
+    return {line.number for line in _of_speakers(named, Counter(line.speaker for line in named))}
 
 
 def _below_blocks(lines: Sequence[_Line], named: list[_Line], counts: Counter[str]) -> list[_Line]:

@@ -25,9 +25,11 @@ from rolesum.formats.cues import (
     strip_tags,
     without_repeats,
 )
+from rolesum.formats.labels import Kind, label_kind, title_kind
 from rolesum.formats.source import Format, Source
-from rolesum.formats.speech_lines import split_label
-from rolesum.formats.turns import join_speech, one_line, parse_labeled_line, transcript_dialogue
+from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_label
+from rolesum.formats.speech_text import speaker_places
+from rolesum.formats.turns import join_speech, one_line, transcript_dialogue
 from rolesum.roles import role_of_speaker
 
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:\s++(?P<name>[^<>]*))?>")
@@ -54,9 +56,17 @@ _TEAMS_TIMING = re.compile(r"\s*\d:\d:\d{1,2}\.\d+\s*-->")  # without leading ze
 class _Label:
     """A speaker whom the start of a line may name, with the text behind the label, and how sure that is."""
 
-    speaker: str
-    text: str
+    line: SpeechLine
     kind: str  # "short" or "long" before a colon, "bracket" without one
+    words: Kind = Kind.NAME
+
+    @property
+    def speaker(self) -> str:
+        return self.line.speaker
+
+    @property
+    def text(self) -> str:
+        return self.line.text
 
 
 def matches_vtt(source: Source) -> bool:
@@ -151,10 +161,11 @@ def _turns_by_label(_source: Source, cues: Sequence[Cue]) -> Sequence[Turn]:
     """The turns of cues whose lines may begin with a label; the speaker is "" where none is named.
 
     A label must stand twice, or at least half of the texts must begin with one: "Note: the door sticks" in subtitles
-    without speakers is no turn of Note. Where no label is trusted, the cues' ids may name the speakers.
+    without speakers is no turn of Note. Its words must be those of a speaker's label by the rule for plain text, which
+    takes "I have one question: …" for speech. Where no label is trusted, the cues' ids may name the speakers.
     """
     texts = [plain_text(cue.text).split("\n") for cue in cues]
-    found = [[_label(line) for line in lines] for lines in texts]
+    found = _without_sentences([[_label(line) for line in lines] for lines in texts])
     trusted = _trusted(texts, found)
     if not trusted and (names := _names_in_ids(cues)):
         return [
@@ -199,19 +210,46 @@ def _label(line: str) -> _Label | None:
     name, _, whole = split_label(inside)  # "[Nadia (10:03)]"
     inside = inside if whole else name
     if bracket and re.search(r"[^\W\d]", inside) and (bracket["colon"] or _is_known(inside)):
-        return _Label(inside, bracket["text"], "short" if bracket["colon"] else "bracket")
-    turn = parse_labeled_line(begun)
-    if turn and len(turn.speaker.split()) <= _LABEL_WORDS:
-        return _Label(turn.speaker, turn.text, "short")
+        return _Label(SpeechLine(inside, bracket["text"]), "short" if bracket["colon"] else "bracket")
+    line_parts = parse_speech_line(begun)
+    if line_parts and line_parts.speaker and not line_parts.is_head:
+        words = label_kind(line_parts.speaker)
+        is_short = words is not Kind.SENTENCE and len(line_parts.speaker.split()) <= _LABEL_WORDS
+        if is_short and not _is_clock_of_speech(begun, line_parts, words):
+            return _Label(line_parts, "short", words)
     if bracket and re.search(r"[^\W\d]", inside):
-        return _Label(inside, bracket["text"], "bracket")
+        return _Label(SpeechLine(inside, bracket["text"]), "bracket")
     colon = re.search("[:：]", begun[:_LONGEST_LABEL])
     speaker = begun[: colon.start()].strip() if colon else ""
     text = begun[colon.end() :] if colon else ""
     # no clock ends a label: a space follows the colon, and brackets are closed
     if not speaker or (text and begun[len(speaker) :].lstrip()[0] == ":" and not text[0].isspace()):
         return None
-    return None if speaker.count("(") != speaker.count(")") else _Label(speaker, text.strip(), "long")
+    words = title_kind(speaker)
+    if words is Kind.SENTENCE or speaker.count("(") != speaker.count(")"):
+        return None
+    return _Label(SpeechLine(speaker, text.strip()), "long", words)
+
+
+def _is_clock_of_speech(line: str, parts: SpeechLine, words: Kind) -> bool:
+    """Whether a clock before the colon is part of what is said, as in "the train at 10:30: late".
+
+    Captions have times of their own, so that a clock without brackets is a label's only behind a name.
+    """
+    if parts.shape != "after":
+        return False
+    return words is not Kind.NAME or line[: line.find(parts.time)].split()[-1:] == ["at"] or parts.speaker[0].islower()
+
+
+def _without_sentences(found: Sequence[Sequence[_Label | None]]) -> list[list[_Label | None]]:
+    """The labels without those before a colon that are no speaker's by the rule for plain text."""
+    labels = [label for of_cue in found for label in of_cue if label and label.kind != "bracket"]
+    places = speaker_places([(label.line, label.words) for label in labels])
+    kept = {id(labels[place]) for place in places}
+    return [
+        [label if label and (label.kind == "bracket" or id(label) in kept) else None for label in of_cue]
+        for of_cue in found
+    ]
 
 
 def _trusted(texts: Sequence[Sequence[str]], found: Sequence[Sequence[_Label | None]]) -> set[tuple[str, str]]:

@@ -7,6 +7,7 @@ whatsapp_lines.yaml.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ _LONGEST_LINE = 300  # characters of what the app writes
 _TRIED = 100  # messages, among which one must name its sender
 
 _IN_BRACKETS = re.compile(r"\s*\[(?P<when>[^\[\]]{8,70})\]\s?")
+# Words of long dates that name no day: the weekday and the era in Thai, the weekday and the preposition in Hebrew.
+_WEEKDAY_BEFORE = re.compile(r"\s*(?:วัน[\u0e00-\u0e7f.]*|(?:ב?יום\s)?[א-ת]{1,6}['׳]?,)\s?(?=ה?-?\d{1,2}\s)")
+_BEFORE_MONTH = re.compile(r"(?<=\d\s)ב-?(?=[א-ת])")
+_ERA = re.compile(r"\s(?:พ\.ศ\.|ค\.ศ\.)(?=\s?\d)")
+_THAI_OR_HEBREW = re.compile(r"[\u0590-\u05ff\u0e00-\u0e7f]")
+_DATE_HEAD = 70  # characters in which a date stands
 _BEHIND_DATE = re.compile(r"\s?[-–]\s|:\s")
 _SENDER = re.compile(r"(?P<sender>[^:]{1,60}):(?:\s+|$)")
 # On iOS a notice stands behind the group's name, which may hold a colon: "Trip: Rome: \u200eAnna left".
@@ -45,7 +52,8 @@ _PLACEHOLDER = re.compile(rf"<[^<>]{{1,60}}>|[^\s/][^/]{{0,120}}{_EXTENSION} \([
 _ATTACHED = re.compile(
     rf"\u200e<[^<>:：]+[:：][^<>]+>|<[^<>:：]{{2,20}}[:：]\s?[^<>]{{1,120}}{_EXTENSION}>", re.IGNORECASE
 )
-_BEHIND_TEXT = re.compile(r"(?<!\s)\s*(?P<mark>\u200e?)<(?P<words>[^<>]{4,60})>\s*$")
+# Some exports write the brackets of a mark as ‹ and ›, or one of them so.
+_BEHIND_TEXT = re.compile(r"(?<!\s)\s*(?P<mark>\u200e?)[<‹](?P<words>[^<>‹›]{4,60})[>›]\s*$")
 # A poll: its name in capitals, its question, and options with their votes, in any language.
 _POLL = re.compile(r"[^\s:：]{3,20}[:：]")
 _OPTION = re.compile(r"[^\s:：]{2,20}[:：]\s.*\(\D{0,3}\d+\D{0,20}\)")
@@ -109,21 +117,32 @@ def _message(line: str) -> _Message | None:
     plain = MARKS.sub("", spaced)
     if found := _IN_BRACKETS.match(plain):
         when, at = found["when"].strip(), found.end()
-        if time_end(when, dated=True) is None:
+        if time_end(_plain_date(when).strip(), dated=True) is None:
             return None
     else:
-        begin = len(plain) - len(plain.lstrip())
-        end = time_end(plain, begin, dated=True)
+        date = _plain_date(plain)
+        begin = len(date) - len(date.lstrip())
+        end = time_end(date, begin, dated=True)
         behind = _BEHIND_DATE.match(plain, end) if end is not None else None
         if not behind:
             return None
-        when, at = plain[begin:end].strip(), behind.end()
+        when, at = plain[:end].strip(), behind.end()
     # the marks behind the date are kept: they tell a notice from a message
     for mark in MARKS.finditer(spaced):
         if mark.start() >= at:
             break
         at += 1
     return _Message(when, [spaced[at:]])
+
+
+def _plain_date(line: str) -> str:
+    """The line, each character at its place, with spaces and a plain word for those of a long date that name no day."""
+    head = line[:_DATE_HEAD]
+    if not _THAI_OR_HEBREW.search(head):
+        return line
+    for words in (_WEEKDAY_BEFORE, _BEFORE_MONTH):
+        head = words.sub(lambda found: " " * len(found[0]), head, count=1)
+    return _ERA.sub(" ที่ ", head, count=1) + line[_DATE_HEAD:]
 
 
 def _read(message: _Message) -> tuple[str, Turn | None]:
@@ -156,7 +175,7 @@ def _placeholder(text: str) -> str:
     """What the app wrote in place of a message: deleted, waiting, media or system; "" where a person wrote the text."""
     if len(text) > _LONGEST_LINE:
         return ""
-    key = _key(text.strip("<>"))
+    key = _key(text.strip("<>‹›"))
     whole, patterns = _placeholders()
     return whole.get(key, "") or next((what for what, pattern in patterns if pattern.fullmatch(key)), "")
 
@@ -175,7 +194,7 @@ def _is_poll(first: str, rest: list[str]) -> bool:
 
 
 def _key(text: str) -> str:
-    return text.rstrip(_ENDS).casefold()
+    return unicodedata.normalize("NFC", text.rstrip(_ENDS)).casefold()
 
 
 @cache

@@ -1,5 +1,7 @@
 """Zoom's texts: the transcript, "[Anna] 10:02:11" on a line of its own, and the chat, "10:02:11 From Anna to All:".
 
+The chat of a recording has "00:12:34", "Anna:" and the message between tabs.
+
 What is said stands below such a line, in the chat also behind it. Of the chat, reactions and the quotes of answered
 messages are dropped and counted; the recipient of a message is not kept.
 """
@@ -20,6 +22,7 @@ _HEAD = re.compile(r"\s*\[(?P<speaker>[^\[\]]+)\]\s+(?P<time>\d{1,2}:\d{2}:\d{2}
 _FROM = r"(?:From|Von|De|Da|Van|Od|От|Від|来自|來自|從|開始|보낸 사람)"
 _TO = r"(?:to|an|à|a|para|pour|naar|aan|do|кому|для|到|至|发送至|收件人|に|終了|받는 사람)"
 _SENDER = re.compile(rf"{_FROM}\s+(?P<speaker>[^:：]{{1,80}}?)(?:\s+{_TO}\s+(?P<to>[^:：]{{1,80}}?))?\s*[:：](?=\s|$)")
+_BETWEEN_TABS = re.compile(r"[^\S\t]*\t\s*(?P<speaker>[^:：\t]{1,80}?)\s*[:：]\s*(?:\t|$)")
 _REACTION = re.compile(r"(?:Reacted to|Removed a\b.{1,40}\breaction from)\s+[\"“].*")
 _QUOTE = re.compile(r"Replying to\s+[\"“].*[\"”]\s*")
 
@@ -72,10 +75,13 @@ def _begin(line: str) -> _Said | None:
         return _Said(head["speaker"].strip(), head["time"])
     line = MARKS.sub("", line).strip()
     end = time_end(line)
-    found = _SENDER.match(line[end:].lstrip()) if end is not None else None
-    if not found or end is None:
+    if end is None:
         return None
-    text = line[end:].lstrip()[found.end() :].strip()
+    behind = line[end:]
+    found = _SENDER.match(behind.lstrip()) or _BETWEEN_TABS.match(behind)
+    if not found:
+        return None
+    text = found.string[found.end() :].strip()
     return _Said(" ".join(found["speaker"].split()), line[:end].strip(), [text] if text else [])
 
 
@@ -84,4 +90,5 @@ FORMAT = Format(
     "Zoom transcript or chat as text: [Anna] 10:02:11 or 10:02:11 From Anna to Everyone:, the text on the next lines",
     matches,
     read,
+    frozenset({"line"}),  # whose lines have tabs too, but no colon behind the name
 )
