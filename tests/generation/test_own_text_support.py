@@ -87,11 +87,19 @@ def test_a_statement_is_doubtful_under_the_threshold_of_own_texts():
     assert len(strict.doubtful) == 2
 
 
-def test_a_text_without_its_tokens_has_the_support_of_the_answer_alone():
-    engine = ScriptedEngine({"overall": TEXT}, {"verify": {"weight": 1, "own_text": STORED}})
-    ((found,),) = Summarizer(engine=engine).summarize([CHAT], roles=[["overall"]])
-    alone = Verifier(engine).verify(CHAT, [one.text for one in SPANS])
-    assert [one.support for one in found.statements] == pytest.approx(alone, abs=1e-5)
+def test_without_tokens_a_statement_is_doubtful_where_its_answer_is_under_the_threshold_of_answers():
+    alone = Verifier(ScriptedEngine({})).verify(CHAT, [one.text for one in SPANS])
+    for threshold in (sum(alone) / 2, min(alone) / 2, (1 + max(alone)) / 2):
+        metadata = {"verify": {"weight": 1, "threshold": threshold, "own_text": {**STORED, "answer": 0.5}}}
+        ((found,),) = Summarizer(engine=ScriptedEngine({"overall": TEXT}, metadata)).summarize(
+            [CHAT], roles=[["overall"]]
+        )
+        assert found.support_threshold == 0.4
+        assert [found.is_doubtful(one) for one in found.statements] == [one < threshold for one in alone]
+    weights = OwnTextWeights(9.0, 0.5, 9.0, 9.0, threshold=0.4)
+    assert weights.support_without_tokens(0.8, 0.8) == pytest.approx(0.4)
+    odds = math.log(0.4 / 0.6) + 0.5 * (math.log(0.3 / 0.7) - math.log(0.8 / 0.2))
+    assert weights.support_without_tokens(0.3, 0.8) == pytest.approx(1 / (1 + math.exp(-odds)))
 
 
 def test_of_samples_the_one_is_taken_whose_tokens_were_the_likeliest():

@@ -8,7 +8,8 @@ tokens, and u the number of those under UNLIKELY,
 
 The weights are fitted to statements of the model's own summaries that readers labeled, and stand in the adapter's
 metadata: see benchmarks/own_text_support.py. Where there are none, and for texts that the model did not write, the
-support is that by the answer alone.
+support is that by the answer alone. Where the tokens of an own text are not known, it is by the answer alone too, moved
+so that the threshold of answers lies at the threshold of own texts: what is doubtful stays so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,15 @@ class OwnTextWeights:
         mean, unlikely = logprob_features(logprobs)
         odds = self.constant + self.answer * logit(by_answer)
         odds += self.mean_logprob * mean + self.unlikely_tokens * unlikely
-        return 1 / (1 + exp(-odds)) if odds > 0 else exp(odds) / (1 + exp(odds))
+        return _sigmoid(odds)
+
+    def support_without_tokens(self, by_answer: float, answer_threshold: float) -> float:
+        """The support of an own statement whose tokens are not known: at the threshold where the answer is at its."""
+        return _sigmoid(logit(self.threshold) + self.answer * (logit(by_answer) - logit(answer_threshold)))
+
+
+def _sigmoid(odds: float) -> float:
+    return 1 / (1 + exp(-odds)) if odds > 0 else exp(odds) / (1 + exp(odds))
 
 
 def logit(probability: float) -> float:

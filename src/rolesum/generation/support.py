@@ -145,7 +145,8 @@ def add_statements(
         support = finder.find(dialogues, [[span.text for one in of for span in one] for of in spans])
 
     def with_statements(one: RoleSummary, spans: Sequence[StatementSpan], found: Support) -> RoleSummary:
-        values = finder.of_text(one.text, one.token_logprobs, spans, found) if finder else [None] * len(spans)
+        tokens = one.token_logprobs if one.coverage is None else ()  # else the dialogue was not what they follow
+        values = finder.of_text(one.text, tokens, spans, found) if finder else [None] * len(spans)
         said = [SummaryStatement(s.start, s.end, s.text, value) for s, value in zip(spans, values, strict=True)]
         return replace(one, statements=tuple(said), support_threshold=threshold)
 
@@ -222,18 +223,21 @@ class SupportFinder:
     ) -> list[float | None]:
         """The support of the statements of a text that the model wrote, by its tokens and what `find` gave.
 
-        Without weights for that, or with tokens that are not the text's, it is what `find` gave.
+        Without weights for that, it is what `find` gave. Tokens that are none, or not the text's, are not known.
         """
         weights, answers = self.verifier.own_text, [by_answer.get(span.text) for span in spans]
-        if weights is None or not token_logprobs:
+        if weights is None:
             return answers
         added = self.verifier.token_texts([token for token, _ in token_logprobs])
         tokens = [(one, logprob) for one, (_, logprob) in zip(added, token_logprobs, strict=True)]
-        logprobs = statement_logprobs(text, tokens, spans)
-        return [
-            weights.support(answer, of) if answer is not None and of else answer
-            for answer, of in zip(answers, logprobs, strict=True)
-        ]
+        threshold = self.verifier.answer_threshold
+
+        def support(answer: float | None, logprobs: Sequence[float]) -> float | None:
+            if answer is None:
+                return None
+            return weights.support(answer, logprobs) if logprobs else weights.support_without_tokens(answer, threshold)
+
+        return list(map(support, answers, statement_logprobs(text, tokens, spans)))
 
     def _of(self, dialogue: Dialogue) -> dict[str, float | None]:
         return self._known.setdefault(id(dialogue), (dialogue, {}))[1]

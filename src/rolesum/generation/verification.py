@@ -61,7 +61,8 @@ class Verifier:
     def __init__(self, engine: TransformersEngine, *, temperature: float | None = None) -> None:
         """Without a `temperature`, the one in the adapter's metadata, or 1.
 
-        Raises ModelError for an encoder-decoder, UsageError for a temperature that is not over 0.
+        Raises ModelError for an encoder-decoder and for what the metadata hold in place of weights or a temperature,
+        UsageError for a temperature that is not over 0.
         """
         if engine.loaded.encoder_decoder_spec is not None:
             what = f"statements are verified by causal models, and {engine.loaded.name} is an encoder-decoder"
@@ -78,9 +79,14 @@ class Verifier:
         return bool(self.engine.loaded.metadata.get("verify"))
 
     @property
+    def answer_threshold(self) -> float:
+        """The probability under which a statement is doubtful by the answer alone. Raises ModelError if it is none."""
+        return verify_threshold(self.engine.loaded.metadata)
+
+    @property
     def summary_threshold(self) -> float:
         """The support under which a statement of a summary is doubtful. Raises ModelError where it is no number."""
-        return self.own_text.threshold if self.own_text else verify_threshold(self.engine.loaded.metadata)
+        return self.own_text.threshold if self.own_text else self.answer_threshold
 
     @property
     def layout(self) -> PromptLayout:
