@@ -21,7 +21,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from labeled_statements import agreed_labels
 from numpy.typing import NDArray
+from reading import read_lines
 from record import Job
 
 from rolesum import strict_json
@@ -51,7 +53,6 @@ from rolesum.models.adapter_metadata import (
     verify_threshold,
 )
 
-TRUE = "true"
 FOLDS = 10
 RIDGE = 1e-3
 STEPS = 30
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def write_features(options: argparse.Namespace) -> None:
     """Append a line for each labeled statement of each dialogue that the file has none of."""
-    labels = read_labels(options.labels)
+    labels = agreed_labels(read_lines(options.labels))
     known = {json.loads(line)["dialogue"] for line in _lines(options.out)}
     left = {dialogue for dialogue, _ in labels} - known
     with options.out.open("a", encoding="utf-8") as file:
@@ -91,12 +92,18 @@ def write_features(options: argparse.Namespace) -> None:
 
 def write_support(options: argparse.Namespace) -> None:
     """Write the predictions of a run with the support of their statements by answer and tokens."""
-    weights = _weights(options.adapter)
+    weights, answer_threshold = _weights(options.adapter), verify_threshold(read_adapter_metadata(options.adapter))
+
+    def support(answer: float | None, logprobs: Sequence[float]) -> float | None:
+        if answer is None:
+            return None
+        known = bool(logprobs)
+        return weights.support(answer, logprobs) if known else weights.support_without_tokens(answer, answer_threshold)
+
     lines = list[Job]()
     for _, summaries, found in _statements(options, None):
         for one, of in zip(summaries, found, strict=True):
-            support = [answer if answer is None or not own else weights.support(answer, own) for answer, own in of]
-            said = [replace(each, support=value) for each, value in zip(one.statements, support, strict=True)]
+            said = [replace(each, support=support(*values)) for each, values in zip(one.statements, of, strict=True)]
             lines.append(replace(one, statements=tuple(said), support_threshold=weights.threshold).as_json())
     atomic_write_text(options.out, "".join(f"{strict_json.dumps(line, ensure_ascii=False)}\n" for line in lines))
 
@@ -137,14 +144,6 @@ def features(verifier: Verifier, dialogue: Dialogue, summaries: Sequence[Predict
         own = statement_logprobs(one.prediction, tokens, one.statements)
         found.append([(support[said.text], of) for said, of in zip(one.statements, own, strict=True)])
     return found
-
-
-def read_labels(files: Sequence[Path]) -> dict[tuple[str, str], bool]:
-    """(dialogue, statement) -> whether it is true, where all readers agree."""
-    found: dict[tuple[str, str], set[bool]] = {}
-    for line in (json.loads(line) for file in files for line in _lines(file)):
-        found.setdefault((line["dialogue"], line["text"]), set()).add(line["label"] == TRUE)
-    return {key: label for key, labels in found.items() if len(labels) == 1 for label in labels}
 
 
 def fit(options: argparse.Namespace) -> None:

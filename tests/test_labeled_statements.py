@@ -124,3 +124,18 @@ def test_another_model_gives_its_own_support_to_the_same_statements(tmp_path, ca
         assert [said.support for said in one.statements] == pytest.approx(expected, abs=1e-5)
     assert verify_again.main([*named[:2], DATA, *named[3:]]) == 1
     assert "a summary of no dialogue" in capsys.readouterr().err
+
+
+def test_a_summary_counts_as_true_where_all_its_statements_are(tmp_path, capsys):
+    run = predictions(tmp_path / "own", DATA)
+    rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    unverified = [{key: row[key] for key in ("id", "role", "prediction", "references")} for row in rows]
+    (run / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in unverified), encoding="utf-8")
+    out = tmp_path / "out"
+    assert labeled_statements.main(["sheets", str(run), "--data", DATA, "--out", str(out), "--limit", "3"]) == 0
+    answers = {"own-1": ["1 true", "2 untrue: no", "3 true", "4 true"], "own-2": ["1 true", "2 true"]}
+    _, printed = collect(out, answers, capsys)
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text(printed.out, encoding="utf-8")
+    assert labeled_statements.main(["report", str(run), "--labels", str(labels), "--data", DATA]) == 0
+    assert capsys.readouterr().out == "5 of 6 statements true; 4 of 6 summaries without an untrue one\n"

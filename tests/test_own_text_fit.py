@@ -92,7 +92,7 @@ def test_a_run_is_labeled_fitted_and_given_its_support(run, capsys):
     assert script.main(["features", *named, "--labels", labels, "--out", str(out)]) == 0
     written = out.read_bytes()
     rows = [json.loads(line) for line in written.splitlines()]
-    known = script.read_labels([Path(labels)])
+    known = script.agreed_labels(script.read_lines([Path(labels)]))
     assert {(one["dialogue"], one["text"]): one["true"] for one in rows} == known and len(known) == 4 * 3 - 1
     assert script.main(["features", *named, "--labels", labels, "--out", str(out)]) == 0
     assert out.read_bytes() == written  # each dialogue has its lines
