@@ -299,7 +299,7 @@ def test_few_dialogues_for_an_adapter_are_told_with_how_to_compare_the_two(adapt
         return base_adapter_notes(recipe, read_base_adapter(recipe), dialogues)[-1]
 
     said = last_note(1, validation={"share": 0.1})
-    assert said.startswith("1 dialogue to train on: few, though ") and "validation.jsonl of the run" in said
+    assert said.startswith("1 dialogue to train on: few. ") and "validation.jsonl of the run" in said
     assert "score both adapters on own.jsonl" in last_note(12, validation={"path": "own.jsonl"})
     assert "hold some out (data.validation.share)" in last_note(12, validation=None)
     assert "few" not in last_note(FEW, validation=None)

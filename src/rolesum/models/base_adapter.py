@@ -154,7 +154,7 @@ def _few_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: int) -> l
     how = "hold some out (data.validation.share) and score both adapters on them"
     if held_out:
         how = f"score both adapters on {held_out.path or 'validation.jsonl of the run'}"
-    return [f"{few}, though 12 of TweetSumm were enough there (docs/results.md): {how} (rolesum evaluate)"]
+    return [f"{few}. Of TweetSumm, 12 were enough (docs/results.md); here, {how} (rolesum evaluate)"]
 
 
 Fault = tuple[str, str]  # what is wrong, and its fix

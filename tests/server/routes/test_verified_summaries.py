@@ -180,9 +180,14 @@ def test_drop_leaves_the_doubtful_statement_out_and_says_which(writing, threshol
     assert not writing.model.engine.engine.asked_anew  # all on the prefixes of the texts
 
 
-def test_rerank_takes_the_best_supported_sample(tmp_path):
+# The written tokens are certain: with these weights too, the support is that of the answer.
+OWN_TEXT = {"constant": 0.0, "answer": 1.0, "mean_logprob": 1.0, "unlikely_tokens": -1.0, "threshold": 0.5}
+
+
+@pytest.mark.parametrize("own_text", [None, OWN_TEXT])
+def test_rerank_takes_the_best_supported_sample(tmp_path, own_text):
     samples = ["Ann is ill.", "The lamp broke.", "It rained on Monday."]
-    engine = WritingEngine({"overall": samples})
+    engine = WritingEngine({"overall": samples}, {"verify": {"weight": 1, "own_text": own_text}})
     support = Verifier(engine).verify(CHAT, samples)
     options = {"verify": "rerank", "samples": 3, "temperature": 1.0}
     with serving_engine(engine, tmp_path) as service:
