@@ -135,12 +135,12 @@ def _write_sheet(options: argparse.Namespace, name: str, dialogues: Sequence[Dia
     for dialogue in dialogues:
         lines += dialogue_lines(dialogue)
         for role in _roles_of(dialogue, options.roles):
-            texts = _texts(dialogue, role, systems, options.with_reference)
-            random.Random(f"{options.seed} {dialogue.id} {role}").shuffle(texts)
-            summaries += len(texts)
-            for place, (text, of_systems) in enumerate(texts, 1):
-                lines += ["", f"-- {role}: summary {place} of {len(texts)}"]
-                for item in _items(dialogue, role, text, of_systems):
+            written = _texts(dialogue, role, systems, options.with_reference)
+            random.Random(f"{options.seed} {dialogue.id} {role}").shuffle(written)
+            summaries += len(written)
+            for place, (sentences, of_systems) in enumerate(written, 1):
+                lines += ["", f"-- {role}: summary {place} of {len(written)}"]
+                for item in _items(dialogue, role, sentences, of_systems):
                     items.append(item)
                     lines.append(f"{len(items)}. {_shown(item)}")
         lines.append("")
@@ -150,23 +150,39 @@ def _write_sheet(options: argparse.Namespace, name: str, dialogues: Sequence[Dia
     print(f"{name}.txt: {read}, {texts}, {counted(len(items), 'answer')}")
 
 
-def _texts(dialogue: Dialogue, role: str, systems: Systems, with_reference: bool) -> list[tuple[str, tuple[str, ...]]]:
-    """The different summaries for one role, each with the systems that wrote it."""
+def _texts(
+    dialogue: Dialogue, role: str, systems: Systems, with_reference: bool
+) -> list[tuple[list[str], tuple[str, ...]]]:
+    """The sentences of the different summaries for one role, each with the systems that wrote it."""
     written = {
-        name: of_system[dialogue.id, role].prediction
-        for name, of_system in systems.items()
-        if (dialogue.id, role) in of_system
+        name: of_system[dialogue.id, role] for name, of_system in systems.items() if (dialogue.id, role) in of_system
     }
     if with_reference:
-        written[REFERENCE] = dialogue.summaries[role][0]
+        reference = dialogue.summaries[role]
+        written[REFERENCE] = Prediction(dialogue.id, role, reference[0], tuple(reference))
     by_text: dict[str, tuple[str, ...]] = {}
-    for name, text in sorted(written.items()):
-        by_text[text.strip()] = (*by_text.get(text.strip(), ()), name)
-    return list(by_text.items())
+    sentences = {}
+    for name, one in sorted(written.items()):
+        text = one.prediction.strip()
+        by_text[text] = (*by_text.get(text, ()), name)
+        sentences[text] = read_sentences(one, dialogue.language)
+    return [(sentences[text], names) for text, names in by_text.items()]
 
 
-def _items(dialogue: Dialogue, role: str, text: str, systems: tuple[str, ...]) -> Iterator[Item]:
-    sentences = Counter(one.text for one in split_sentences(text, dialogue.language))
+def read_sentences(prediction: Prediction, language: str) -> list[str]:
+    """The sentences of a summary; what it quotes of the dialogue in one piece is one."""
+    found, end = list[str](), 0
+    text = prediction.prediction
+    for start, stop in (*((one.start, one.end) for one in prediction.quotes), (len(text), len(text))):
+        found += [one.text for one in split_sentences(text[end:start], language)]
+        if stop > start:
+            found.append(text[start:stop])
+        end = stop
+    return found
+
+
+def _items(dialogue: Dialogue, role: str, said: Sequence[str], systems: tuple[str, ...]) -> Iterator[Item]:
+    sentences = Counter(said)
     about = (dialogue.language, dialogue.id, role, systems, len(sentences))
     for sentence, count in sentences.items():
         yield Item(*about, SENTENCE, sentence, count)

@@ -143,13 +143,31 @@ class SummaryStatement:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryQuote:
+    """Words of a turn that stand in a summary in place of doubtful statements.
+
+    Attributes:
+        start: Where it begins in the summary's text, in characters: with the speaker's label, unless it follows another
+            quote of that speaker.
+        end: Where the quote ends.
+        turn: The place (from 0) of the turn.
+        time: When it was said, as `shown_times` has it; empty where the dialogue has no times.
+    """
+
+    start: int
+    end: int
+    turn: int
+    time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RoleSummary:
     """The summary that an engine wrote for one role of one dialogue.
 
     `coverage` is None if the model read the whole dialogue at once. `statements` are those of the text, in their order,
-    and `dropped` those that were left out of it; a statement whose support is under `support_threshold` is doubtful.
-    The threshold is None where nothing was verified. `token_logprobs` are the tokens as they were generated, each with
-    its log-probability, from engines that give them.
+    and `dropped` those that were left out of it, with `quotes` in their place; a statement whose support is under
+    `support_threshold` is doubtful. The threshold is None where nothing was verified. `token_logprobs` are the tokens
+    as they were generated, each with its log-probability, from engines that give them.
     """
 
     dialogue_id: str
@@ -164,6 +182,7 @@ class RoleSummary:
     statements: tuple[SummaryStatement, ...] = ()
     dropped: tuple[SummaryStatement, ...] = ()
     support_threshold: float | None = None
+    quotes: tuple[SummaryQuote, ...] = ()
     token_logprobs: tuple[tuple[int, float], ...] = field(default=(), repr=False)
 
     @property

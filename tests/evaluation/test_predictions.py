@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rolesum.dialogue import SummaryStatement
+from rolesum.dialogue import SummaryQuote, SummaryStatement
 from rolesum.errors import DataError
 from rolesum.evaluation.evaluated_run import write_evaluation
 from rolesum.evaluation.evaluation import Evaluation, score_roles
@@ -208,7 +208,9 @@ LOST = SummaryStatement(9, 9, "She left.", None)
 
 
 def test_statements_are_read_again_as_they_were_written(tmp_path):
-    verified = Prediction("1", "user", "She asks.", ("a",), 3, "stop", (SAID,), (LOST,), 0.3334)
+    verified = Prediction(
+        "1", "user", "She asks.", ("a",), 3, "stop", (SAID,), (LOST,), 0.3334, (SummaryQuote(0, 9, 1, "12:40"),)
+    )
     plain = Prediction("2", "user", "She asks.", ("a",), 3, "stop")
     both = (verified, plain)
     write_evaluation(Evaluation(both, score_roles(both, "samsum"), {}), tmp_path)

@@ -200,7 +200,7 @@ def test_a_model_that_was_not_trained_to_verify_is_refused_before_it_is_loaded(m
 def test_the_configuration_that_a_run_keeps_names_what_its_files_decide(tmp_path):
     (tmp_path / "rolesum.json").write_text('{"verify": {"weight": 1}}', encoding="utf-8")
     config = SummarizerConfig(EngineSpec(model=str(tmp_path)))
-    assert config.resolved() == replace(config, verify="flag")
-    assert SummarizerConfig().resolved().verify == "flag"  # the bundled adapter verifies
+    assert config.resolved() == replace(config, verify="quote")
+    assert SummarizerConfig().resolved().verify == "quote"  # the bundled adapter verifies
     assert SummarizerConfig(EngineSpec(adapter="rolesum-smollm2-135m")).resolved().verify is None
     assert replace(config, verify="off").resolved().verify == "off"

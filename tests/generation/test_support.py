@@ -218,8 +218,8 @@ def test_of_texts_with_the_same_lowest_support_the_one_with_the_highest_mean_is_
     assert support_reranker(SupportFinder(Verifier(engine)))(CHAT, "overall", texts) == 1
 
 
-def test_the_mode_is_flag_where_statements_can_be_verified_and_off_where_they_cannot():
-    assert (choose_mode(None, None, True), choose_mode(None, None, False)) == ("flag", "off")
+def test_the_mode_is_quote_where_statements_can_be_verified_and_off_where_they_cannot():
+    assert (choose_mode(None, None, True), choose_mode(None, None, False)) == ("quote", "off")
     assert [choose_mode(mode, None, True) for mode in ("off", "drop")] == ["off", "drop"]
     assert choose_mode("off", None, False) == "off"
     for mode, threshold in (("flag", None), ("drop", 0.3), (None, 0.3)):

@@ -16,7 +16,7 @@ GpuName = Literal["rtx-3090", "rtx-4090", "a10", "l4", "l40s", "a100-40", "a100-
 LanguageName = Literal["en", "zh"]
 MultiReference = Literal["mean", "best"]
 ScorerName = Literal["csds", "csds-glc", "samsum", "samsum-pyrouge", "hf", "llamafactory"]
-VerifyMode = Literal["off", "flag", "rerank", "drop"]
+VerifyMode = Literal["off", "flag", "quote", "drop", "rerank"]
 
 
 def _adapter(given: str) -> Path:
@@ -296,9 +296,9 @@ Verify = Annotated[
         "--verify",
         metavar=choices(VerifyMode),
         rich_help_panel=Panel.VERIFICATION,
-        help="What to do with statements that the dialogue may not say: nothing (off), mark them (flag), take the "
-        "best-supported of --samples (rerank) or leave them out (drop). Default: flag if the adapter was trained to "
-        "verify, else off.",
+        help="What to do with statements that the dialogue may not say: nothing (off), mark them (flag), quote the "
+        "dialogue in place of their sentences (quote), leave them out (drop) or take the best-supported of --samples "
+        "(rerank). Default: quote if the adapter was trained to verify, else off.",
     ),
 ]
 SupportThreshold = Annotated[

@@ -1,6 +1,7 @@
 """The command `rolesum summarize`: summarize the dialogues of a file."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,7 @@ def summarize(
     from rolesum.generation.summarizer import Summarizer, summarize_dialogues
     from rolesum.generation.summary_document import check_document_path, write_document
     from rolesum.generation.summary_output import format_blocks, format_json_lines
+    from rolesum.generation.support import MARKED, QUOTED
 
     if out:
         check_not_input(out, file)
@@ -92,6 +94,8 @@ def summarize(
             'Type or paste a dialogue, "Speaker: text" on each line; end with Ctrl-D on an empty line.', err=True
         )
     config = options.summarizer_config(engine, long_dialogues="refine" if watch else "refuse")
+    if stream and config.verify is None and config.resolved().verify == QUOTED:
+        config = replace(config, verify=MARKED)  # the text is wanted as it grows
 
     def write(text: str) -> None:
         typer.echo(text, nl=False)

@@ -79,6 +79,7 @@ def make_prediction(summary: RoleSummary, dialogue: Dialogue) -> Prediction:
         summary.statements,
         summary.dropped,
         summary.support_threshold,
+        summary.quotes,
     )
 
 

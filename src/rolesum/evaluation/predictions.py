@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rolesum.counts import counted
-from rolesum.dialogue import Dialogue, SummaryStatement
+from rolesum.dialogue import Dialogue, SummaryQuote, SummaryStatement
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats.source import Record, Source, is_valid_id, open_source
-from rolesum.generation.statement_notes import statement_record
+from rolesum.generation.statement_notes import quote_record, statement_record
 from rolesum.roles import OVERALL, RoleAliases, resolve_role
 
 # Where a line of JSON may keep its text.
@@ -24,15 +24,15 @@ PREDICTION_KEYS = ("prediction", "summary", "text")
 REFERENCE_KEYS = ("references", "reference", "summary", "text")
 NO_ROLE = "summary"
 
-_STATEMENTS = TypeAdapter(tuple[SummaryStatement, ...])
+_STATEMENTS, _QUOTES = TypeAdapter(tuple[SummaryStatement, ...]), TypeAdapter(tuple[SummaryQuote, ...])
 
 
 @dataclass(frozen=True)
 class Prediction:
     """One role's summary of one dialogue beside its references.
 
-    `statements`, `dropped` and `support_threshold` are those of a RoleSummary; the threshold is None where nothing was
-    verified.
+    `statements`, `dropped`, `quotes` and `support_threshold` are those of a RoleSummary; the threshold is None where
+    nothing was verified.
     """
 
     id: str
@@ -44,6 +44,7 @@ class Prediction:
     statements: tuple[SummaryStatement, ...] = ()
     dropped: tuple[SummaryStatement, ...] = ()
     support_threshold: float | None = None
+    quotes: tuple[SummaryQuote, ...] = ()
 
     @property
     def doubtful(self) -> tuple[SummaryStatement, ...]:
@@ -51,7 +52,7 @@ class Prediction:
         return tuple(one for one in self.statements if one.is_under(self.support_threshold))
 
     def as_json(self) -> dict[str, Any]:
-        """The line of predictions.jsonl; `statements`, `dropped` and `support_threshold` where they were verified."""
+        """The line of predictions.jsonl; with the statements and what belongs to them, where they were verified."""
         names = ("id", "role", "prediction", "references", "tokens", "finish_reason")
         value: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.support_threshold is None:
@@ -59,6 +60,8 @@ class Prediction:
         value["statements"] = [self._exact_record(one) for one in self.statements]
         if self.dropped:
             value["dropped"] = [self._exact_record(one) for one in self.dropped]
+        if self.quotes:
+            value["quotes"] = [quote_record(one) for one in self.quotes]
         return {**value, "support_threshold": self.support_threshold}
 
     def _exact_record(self, one: SummaryStatement) -> dict[str, Any]:
@@ -144,17 +147,19 @@ def _parse_support(value: Mapping[str, Any], prediction: str) -> dict[str, Any]:
         raise ValueError("support_threshold is not a number from 0 to 1")
     try:
         statements, dropped = (_STATEMENTS.validate_python(value.get(name, ())) for name in ("statements", "dropped"))
+        quotes = _QUOTES.validate_python(value.get("quotes", ()))
     except ValidationError as error:
         problem = Problem.from_pydantic(error.errors()[0])
         raise ValueError(f"statement {problem.where}: {problem.what}") from None
+    for start, end in ((one.start, one.end) for of in (statements, dropped, quotes) for one in of):
+        if not 0 <= start <= end <= len(prediction):
+            raise ValueError(f"a statement's place is outside its text: {start} to {end}")
     for one in (*statements, *dropped):
-        if not 0 <= one.start <= one.end <= len(prediction):
-            raise ValueError(f"a statement's place is outside its text: {one.start} to {one.end}")
         if one.support is not None and not 0 <= one.support <= 1:
             raise ValueError(f"a support of {one.support} is not a number from 0 to 1")
-        if any(turn < 0 for turn in one.turns):
-            raise ValueError("a statement's turns are counted from 0")
-    return {"statements": statements, "dropped": dropped, "support_threshold": float(threshold)}
+    if any(turn < 0 for one in (*statements, *dropped) for turn in one.turns) or any(one.turn < 0 for one in quotes):
+        raise ValueError("a statement's turns are counted from 0")
+    return {"statements": statements, "dropped": dropped, "quotes": quotes, "support_threshold": float(threshold)}
 
 
 def _prediction_texts(

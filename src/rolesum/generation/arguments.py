@@ -40,8 +40,8 @@ class SummaryArguments(TypedDict, total=False):
         redact_names: Further names to mask; implies `redact`.
         redact_people: Whether names of other people are masked too, behind titles and words that introduce a name;
             implies `redact`.
-        verify: What becomes of doubtful statements: "flag", "rerank", "drop" or "off". By default "flag" where the
-            adapter was trained to verify, else "off".
+        verify: What becomes of doubtful statements: "quote", "flag", "drop", "rerank" or "off". By default "quote"
+            where the adapter was trained to verify, else "off".
         support_threshold: The support, 0 to 1, under which a statement is doubtful; by default the adapter's.
     """
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rolesum.dialogue import RoleSummary, SummaryStatement
+from rolesum.counts import counted
+from rolesum.dialogue import RoleSummary, SummaryQuote, SummaryStatement
 
 MARK = "(?)"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"  # of ECMA-48, as terminals read them
@@ -33,7 +34,9 @@ def statement_notes(summary: RoleSummary, *, quoted: bool = False) -> Iterator[s
             this = "this" if len(doubtful) == 1 else "these"
             support = (_support_and_times(one, threshold) for one in doubtful)
             yield f"{MARK} the dialogue may not say {this}: support {', '.join(support)}"
-    if summary.dropped:
+    if summary.quotes:
+        yield f"(quotes stand for what the dialogue may not say: {counted(len(summary.dropped), 'statement')})"
+    elif summary.dropped:
         named = [(summary.is_doubtful(one), _named(one.text, one, threshold)) for one in summary.dropped]
         out, rest = ([words for is_doubtful, words in named if is_doubtful is wanted] for wanted in (True, False))
         along = f"; and with it: {'; '.join(rest)}" if rest else ""
@@ -68,7 +71,7 @@ def support_text(support: float | None, threshold: float | None, digits: int = 2
 
 
 def statement_records(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
-    """The JSON keys `statements`, `dropped` and `support_threshold` of a dialogue; none if nothing was verified."""
+    """The JSON keys of a dialogue that say what was verified: statements, dropped, quotes, support_threshold."""
     verified = [one for one in summaries if one.support_threshold is not None]
     if not verified:
         return {}
@@ -78,8 +81,15 @@ def statement_records(summaries: Sequence[RoleSummary]) -> dict[str, Any]:
     dropped = {one.role: [statement_record(each, threshold) for each in one.dropped] for one in verified if one.dropped}
     if dropped:
         value["dropped"] = dropped
+    if quotes := {one.role: [quote_record(each) for each in one.quotes] for one in verified if one.quotes}:
+        value["quotes"] = quotes
     value["support_threshold"] = threshold
     return value
+
+
+def quote_record(one: SummaryQuote) -> dict[str, Any]:
+    """A quote as plain data."""
+    return {"start": one.start, "end": one.end, "turn": one.turn, **({"time": one.time} if one.time else {})}
 
 
 def statement_record(one: SummaryStatement, threshold: float | None) -> dict[str, Any]:

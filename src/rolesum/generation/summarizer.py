@@ -15,7 +15,6 @@ from rolesum.errors import UsageError
 from rolesum.formats.python_values import DialogueValue, is_dialogue
 from rolesum.generation.arguments import SUMMARY_ARGUMENTS, ModelArguments, SummaryArguments, check_arguments
 from rolesum.generation.async_engine import AsyncEngine
-from rolesum.generation.dropping import drop_doubtful
 from rolesum.generation.engine import Engine, OnText
 from rolesum.generation.extraction import extract_fields, with_evidence
 from rolesum.generation.factory import EngineSpec
@@ -23,12 +22,15 @@ from rolesum.generation.guess_notes import note_other_languages, note_untrained_
 from rolesum.generation.live import LiveDialogue
 from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.generation.long_dialogues.strategies import part_note, summarize
+from rolesum.generation.quoting import REWRITES, Rewrite
 from rolesum.generation.rerank import Reranker, get_reranker
 from rolesum.generation.role_config import load_role_config
 from rolesum.generation.summarizer_call import SummarizerCall
 from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.summary_stream import SummaryStream
 from rolesum.generation.support import (
+    MARKED,
+    QUOTED,
     SupportFinder,
     add_evidence,
     add_statements,
@@ -64,7 +66,7 @@ class Summarizer:
     Attributes:
         config: The configuration.
         engine: The engine.
-        verify: What becomes of the statements: off, flag, rerank or drop.
+        verify: What becomes of the statements: off, flag, quote, drop or rerank.
     """
 
     def __init__(self, config: SummarizerConfig | None = None, engine: Engine | None = None) -> None:
@@ -73,6 +75,7 @@ class Summarizer:
         Raises as EngineSpec.open does, and UsageError where statements are to be verified and cannot be.
         """
         config = config or SummarizerConfig()
+        self._verify_asked = config.verify
         self.config = config = config if engine else config.resolved()
         self.engine = engine or config.spec.open()
         self._verifier = None if config.verify == "off" else open_verifier(self.engine)
@@ -195,10 +198,13 @@ class Summarizer:
 
         Returns:
             A SummaryStream: an iterator, for `for` and `async for`, of the role and what is added to its text. The
-            roles are generated side by side. Its `summaries` are complete at the end.
+            roles are generated side by side. Its `summaries` are complete at the end. Unless `verify` says otherwise,
+            doubtful statements are marked: quotes in their place are known only at the end.
 
         Raises as a call does: for the dialogue and the arguments at once, for what the engine finds while it iterates.
         """
+        if self._verify_asked is None and self.verify == QUOTED and arguments.get("verify") is None:
+            arguments["verify"] = MARKED
         task = self._task(speakers, arguments)
         found = task.read(dialogue)
         roles = task.summarizer.roles_for(found)
@@ -376,7 +382,8 @@ class Summarizer:
         chosen = [self.roles_for(one) for one in dialogues] if roles is None else roles
         note_untrained_roles(self.engine, (role for own in chosen for role in own))
         note_other_languages(self.engine, dialogues)
-        if self.verify == "drop":
+        verify = MARKED if on_text and config.verify is None and self.verify == QUOTED else self.verify
+        if verify in REWRITES:
             on_text = None  # it would show statements that are then left out
         shown = [one.dialogue for one in masked] or dialogues
         finder = SupportFinder(self._verifier) if self._verifier else None
@@ -394,7 +401,7 @@ class Summarizer:
             on_text=_restoring(on_text, masked) if on_text and masked else on_text,
         )
         if finder:
-            found = self._with_statements(finder, found, shown, dialogues, masked)
+            found = self._with_statements(finder, found, shown, dialogues, masked, REWRITES.get(verify))
         if not masked:
             return found
         restored, left = restore_summaries(found, masked)
@@ -434,18 +441,20 @@ class Summarizer:
         shown: Sequence[Dialogue],
         dialogues: Sequence[Dialogue],
         masked: Sequence[Redacted],
+        rewritten: Rewrite | None,
     ) -> list[list[RoleSummary]]:
-        """The summaries, still redacted if the dialogues that the model was `shown` are, with what supports them."""
+        """The summaries, still redacted if the dialogues that the model was `shown` are, with what supports them.
+
+        `rewritten` changes their texts by that.
+        """
         verified = add_statements(summaries, shown, finder, self.support_threshold)
         found = [
             add_evidence(of_dialogue, dialogue, masked[number].put_back if masked else str)
             for number, (of_dialogue, dialogue) in enumerate(zip(verified, dialogues, strict=True))
         ]
-        if self.verify != "drop":
+        if rewritten is None:
             return found
-        return [
-            [drop_doubtful(one, dialogue.language) for one in of] for of, dialogue in zip(found, shown, strict=True)
-        ]
+        return [[rewritten(one, dialogue) for one in of] for of, dialogue in zip(found, shown, strict=True)]
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
         config = self.config

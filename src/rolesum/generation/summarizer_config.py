@@ -33,9 +33,9 @@ class SummarizerConfig:
     one of them is no name to be masked.
 
     `verify` says what becomes of the statements of a summary: "off" verifies none, "flag" gives each its support,
-    "rerank" takes the sample whose lowest support is highest, "drop" leaves those under the threshold out. None is
-    flag where the adapter was trained to verify statements and the engine is transformers, else off. Without a
-    `support_threshold`, the adapter's holds.
+    "quote" quotes the dialogue in place of the sentences with one under the threshold, "drop" leaves those out,
+    "rerank" takes the sample whose lowest support is highest. None is quote where the adapter was trained to verify
+    statements and the engine is transformers, else off. Without a `support_threshold`, the adapter's holds.
 
     With `fields`, no summaries are written: the fields of that schema are filled in.
     """
@@ -78,7 +78,7 @@ class SummarizerConfig:
         for option, is_given in (
             ("--roles", self.roles is not None),
             ("--samples", self.samples > 1),
-            (f"--verify {self.verify}", self.verify in ("rerank", "drop")),
+            (f"--verify {self.verify}", self.verify in ("quote", "drop", "rerank")),
         ):
             if is_given:
                 what = f"{option} is for summaries, and fields are filled in instead"

@@ -34,6 +34,7 @@ _WORDS = {
         "read": "The model read {read} of {turns} turns ({strategy}).",
         "doubtful": "The dialogue may not say:",
         "dropped": "Left out, as the dialogue may not say it:",
+        "quoted": "Quotes stand for what the dialogue may not say ({n}).",
         "unverified": "{n} of {total} statements could not be verified.",
         "checks": "Checks without a model:",
     },
@@ -47,6 +48,7 @@ _WORDS = {
         "read": "模型读了 {turns} 轮中的 {read} 轮（{strategy}）。",
         "doubtful": "对话里可能没有说过：",
         "dropped": "已删去，对话里可能没有说过：",
+        "quoted": "引文代替了对话里可能没有说过的内容（{n} 条）。",
         "unverified": "{total} 条陈述中有 {n} 条未能核对。",
         "checks": "无模型检查：",
     },
@@ -126,7 +128,10 @@ def _notes(summary: RoleSummary, words: Mapping[str, str]) -> list[str]:
     notes = [words["cut"]] if summary.finish_reason == "length" else []
     if (seen := summary.coverage) is not None:
         notes.append(words["read"].format(read=seen.read, turns=seen.turns, strategy=seen.strategy))
-    for key, those in (("doubtful", summary.doubtful), ("dropped", summary.dropped)):
+    if summary.quotes:
+        notes.append(words["quoted"].format(n=len(summary.dropped)))
+    dropped = () if summary.quotes else summary.dropped
+    for key, those in (("doubtful", summary.doubtful), ("dropped", dropped)):
         if those:
             named = (f"{one.text} ({_support(one, summary, words)})" for one in those)
             notes.append(f"{words[key]} {'; '.join(named)}")

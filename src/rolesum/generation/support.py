@@ -34,7 +34,8 @@ from rolesum.models.languages import catalog_entry
 if TYPE_CHECKING:
     from rolesum.generation.verification import StatementFollowUp, Verifier
 
-VerifyMode = Literal["off", "flag", "rerank", "drop"]
+VerifyMode = Literal["off", "flag", "quote", "drop", "rerank"]
+MARKED, QUOTED = "flag", "quote"  # where the text is wanted as it grows, and the default elsewhere
 VERIFY_MODES: tuple[str, ...] = get_args(VerifyMode)
 
 # What is wrong with a statement or its dialogue; a Stopped error is none of these.
@@ -60,12 +61,12 @@ def check_verify_options(mode: str | None, threshold: float | None, engine: str)
 
 
 def choose_mode(mode: str | None, threshold: float | None, can_verify: bool) -> str:
-    """The mode; without one, flag where statements can be verified, else off.
+    """The mode; without one, quote where statements can be verified, else off.
 
     Raises UsageError where they cannot be, and `mode` or a `threshold` asks for it.
     """
     if can_verify or (mode in (None, "off") and threshold is None):
-        return mode or ("flag" if can_verify else "off")
+        return mode or (QUOTED if can_verify else "off")
     asked = f"--verify {mode}" if mode else "--support-threshold"
     what = f"{asked} needs the engine transformers with an adapter that was trained to verify statements"
     fix = (

@@ -153,6 +153,7 @@ def _restored_summary(summary: RoleSummary, redacted: Redacted) -> RoleSummary:
         text=redacted.put_back(summary.text),
         statements=restored(summary.statements),
         dropped=restored(summary.dropped),
+        quotes=tuple(replace(one, start=place(one.start), end=place(one.end)) for one in summary.quotes),
     )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, create_model
 
-from rolesum.dialogue import Coverage, RoleSummary, SummaryStatement
+from rolesum.dialogue import Coverage, RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.formats.options import REFUSE
 from rolesum.generation.engine import DECODING_OPTIONS, DEFAULT_MAX_NEW_TOKENS, Decoding
 
@@ -71,11 +71,11 @@ class GenerationParameters(_DecodingFields):
         description="Mask names of other people, too, after titles and phrases such as 'my friend Li'; implies redact.",
     )
     checks: bool = Field(True, description="Return the supporting turns of each sentence and the flags of the checks.")
-    verify: Literal["off", "flag", "rerank", "drop"] | None = Field(
+    verify: Literal["off", "flag", "quote", "drop", "rerank"] | None = Field(
         None,
         description="What becomes of the statements that the dialogue may not say: flag returns the support of each, "
-        "rerank takes the best-supported of the samples, drop leaves doubtful ones out, off verifies none. "
-        "Default: flag where the model verifies statements (/v1/info), else off.",
+        "quote quotes the dialogue in place of their sentences, drop leaves them out, rerank takes the best-supported "
+        "of the samples, off verifies none. Default: quote where the model verifies statements (/v1/info), else off.",
     )
     support_threshold: float | None = Field(
         None,
@@ -281,12 +281,26 @@ class StatementOut(BaseModel):
     flags: list[str]
 
 
+class QuoteOut(BaseModel):
+    """A quote of the dialogue that stands in a summary in place of doubtful statements.
+
+    `start` and `end` are its place in the summary, in characters, with the speaker's label; `turn` (from 0) is where it
+    was said, and `time` when, empty where that is unknown.
+    """
+
+    start: int
+    end: int
+    turn: int
+    time: str = ""
+
+
 class SummaryOut(BaseModel):
     """One role's summary.
 
-    `statements` are those of its text and `dropped` those that were left out of it; one whose support is under
-    `support_threshold` is doubtful. The threshold is null where nothing was verified. `sentences` and `flags` are found
-    without a model. `confidence` is the geometric mean of the tokens' probabilities, and no measure of truth.
+    `statements` are those of its text, `dropped` those that were left out of it and `quotes` what stands in their
+    place; a statement whose support is under `support_threshold` is doubtful. The threshold is null where nothing was
+    verified. `sentences` and `flags` are found without a model. `confidence` is the geometric mean of the tokens'
+    probabilities, and no measure of truth.
     """
 
     role: str
@@ -299,6 +313,7 @@ class SummaryOut(BaseModel):
     flags: list[FlagOut]
     statements: list[StatementOut] = []
     dropped: list[StatementOut] = []
+    quotes: list[QuoteOut] = []
     support_threshold: float | None = None
     coverage: Coverage | None = None
 
@@ -315,6 +330,7 @@ class SummaryOut(BaseModel):
             self.finish_reason,
             statements=statements,
             dropped=dropped,
+            quotes=tuple(SummaryQuote(**one.model_dump()) for one in self.quotes),
             support_threshold=self.support_threshold,
             coverage=self.coverage,
         )
@@ -386,6 +402,7 @@ class SummariesOut(BaseModel):
                                 }
                             ],
                             "dropped": [],
+                            "quotes": [],
                             "support_threshold": 0.5,
                             "coverage": None,
                         }

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from rolesum.checks import check_summary
-from rolesum.dialogue import Dialogue, RoleSummary
+from rolesum.checks import Flag, check_summary
+from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote
 from rolesum.errors import DataError, UsageError
 from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import AsyncEngine, EngineClient
@@ -19,7 +19,7 @@ from rolesum.generation.field_output import value_record
 from rolesum.generation.long_dialogues.runner import OnPart
 from rolesum.generation.long_dialogues.strategies import check_roles
 from rolesum.generation.role_config import RoleConfig
-from rolesum.generation.statement_notes import statement_record
+from rolesum.generation.statement_notes import quote_record, statement_record
 from rolesum.generation.summarizer import Summarizer
 from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.support import open_verifier
@@ -38,6 +38,7 @@ from rolesum.server.schemas import (
     FieldValueOut,
     FlagOut,
     GenerationParameters,
+    QuoteOut,
     SentenceOut,
     StatementOut,
     SummariesOut,
@@ -268,7 +269,8 @@ class ServedModel:
         if job.with_checks and summary.text:
             times = shown_times(job.dialogue)
             checked = check_summary(job.dialogue, summary.role, summary.text)
-            flags = [FlagOut(**asdict(flag) | {"turns": list(flag.turns)}) for flag in checked.flags]
+            own = (flag for flag in checked.flags if not _is_quoted(flag, summary.quotes))
+            flags = [FlagOut(**asdict(flag) | {"turns": list(flag.turns)}) for flag in own]
             sentences = [
                 SentenceOut(
                     start=sentence.start,
@@ -291,9 +293,15 @@ class ServedModel:
             flags=flags,
             statements=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.statements],
             dropped=[StatementOut(**statement_record(one, summary.support_threshold)) for one in summary.dropped],
+            quotes=[QuoteOut(**quote_record(one)) for one in summary.quotes],
             support_threshold=summary.support_threshold,
             coverage=summary.coverage,
         )
+
+
+def _is_quoted(flag: Flag, quotes: Sequence[SummaryQuote]) -> bool:
+    """Whether a check flags words of the dialogue, which were not written by the model."""
+    return any(one.start < flag.end and flag.start < one.end for one in quotes)
 
 
 def to_decoding(parameters: GenerationParameters, limits: Limits) -> Decoding:

@@ -2,7 +2,7 @@
 
 import { roleName, t } from "./i18n.js";
 import { highlight, roleClass } from "./chat.js";
-import { doubtfulWords, droppedList, droppedWords, finishUnit, isVerified, unitsOf, unitWithPanel, verdictLine } from "./statements.js";
+import { doubtfulWords, droppedList, droppedWords, finishUnit, isVerified, quotedFor, unitsOf, unitWithPanel, verdictLine } from "./statements.js";
 
 const box = document.getElementById("results");
 
@@ -44,8 +44,8 @@ export class Results {
     card.root.classList.remove("growing");
     if (!["overall", "user", "agent"].includes(summary.role)) card.heading.textContent = summary.title;
     card.text.replaceChildren(...textSpans(summary, this.places));
-    if (isVerified(summary) && summary.statements.length) card.root.insertBefore(verdictLine(summary), card.text);
-    if (summary.dropped?.length) card.root.insertBefore(droppedList(summary), card.after);
+    if (isVerified(summary) && (summary.statements.length || summary.quotes?.length)) card.root.insertBefore(verdictLine(summary), card.text);
+    if (droppedWords(summary).length) card.root.insertBefore(droppedList(summary), card.after);
     const note = document.createElement("span");
     note.className = "note";
     note.textContent = noteOf(summary);
@@ -159,10 +159,11 @@ export function asMarkdown(responses) {
   return `# ${responses[0].id}\n\n${parts.join("\n")}`;
 }
 
-// What a reader of a file must know: which statements are doubtful, and which were left out.
+// What a reader of a file must know: which statements are doubtful, and which were left out or replaced by quotes.
 function notesInMarkdown(summary) {
   const parts = [[t("maynotsay"), doubtfulWords(summary)], [t("dropped"), droppedWords(summary)]];
-  return parts.filter(([, words]) => words.length).map(([head, words]) => `\n> ${head} ${words.join("; ")}\n`).join("");
+  const quoted = summary.quotes?.length ? `\n> ${quotedFor(summary)}\n` : "";
+  return parts.filter(([, words]) => words.length).map(([head, words]) => `\n> ${head} ${words.join("; ")}\n`).join("") + quoted;
 }
 
 export function download(name, content, kind) {

@@ -9,8 +9,14 @@ export const isVerified = (summary) => summary.support_threshold != null;
 
 export const isDoubtful = (summary, one) => one.support !== null && one.support < summary.support_threshold;
 
-// What is shown as one: a statement, or, of a model that does not verify, a sentence whose words are found in some turn.
-export const unitsOf = (summary) => (isVerified(summary) ? summary.statements : summary.sentences.filter((one) => one.turns.length));
+// What is shown as one: a statement or a quote, or, of a model that does not verify, a sentence whose words are found in some turn.
+export function unitsOf(summary) {
+  if (!isVerified(summary)) return summary.sentences.filter((one) => one.turns.length);
+  const quotes = quotesOf(summary).map((one) => ({ ...one, isQuote: true, support: null, turns: [one.turn], times: one.time ? [one.time] : [] }));
+  return [...summary.statements, ...quotes];
+}
+
+const quotesOf = (summary) => summary.quotes ?? [];
 
 export function element(kind, className, ...content) {
   const made = Object.assign(document.createElement(kind), { className });
@@ -47,6 +53,7 @@ export function verdictLine(summary) {
   if (n) line.append(doubtMark(), " ");
   line.append(n ? t("doubtful", { n, total }) : t("nodoubt", { total }));
   if (unknown) line.append(` · ${t("unverified", { n: unknown })}`);
+  if (quotesOf(summary).length) line.append(` · ${quotedFor(summary)}`);
   return line;
 }
 
@@ -56,7 +63,12 @@ export function doubtfulWords(summary) {
   return summary.statements.filter((one) => isDoubtful(summary, one)).map((one) => named(summary, one));
 }
 
+// How many statements quotes stand for, in words.
+export const quotedFor = (summary) => t("quotedfor", { n: summary.dropped.length });
+
+// The statements that were left out, in words, where no quotes stand for them.
 export function droppedWords(summary) {
+  if (quotesOf(summary).length) return [];
   return (summary.dropped ?? []).map((one) => named(summary, one) + (isDoubtful(summary, one) ? "" : `; ${t("along")}`));
 }
 
@@ -124,7 +136,7 @@ function closeSoon(unit, panel) {
 // the chat. Pointing at a doubtful one or focusing it shows the panel; a click, a tap or Enter keeps it, for each.
 export function unitWithPanel(summary, one, places) {
   const isDoubt = isVerified(summary) && isDoubtful(summary, one);
-  const unit = element("span", isDoubt ? "sentence doubtful" : "sentence");
+  const unit = element("span", isDoubt ? "sentence doubtful" : one.isQuote ? "sentence quote" : "sentence");
   const panel = element("span", isDoubt ? "why doubt" : "why");
   const shown = one.turns.map((turn) => places[turn]);
   panel.append(...panelLines(summary, one, shown, () => open(unit, panel, true)));
@@ -158,6 +170,7 @@ export function finishUnit(unit) {
 }
 
 function reason(summary, one) {
+  if (one.isQuote) return t("whyquoted");
   if (!isVerified(summary)) return t("evidence");
   if (one.support === null) return t("whyunknown");
   return isDoubtful(summary, one) ? t("whydoubtful") : t("whysupported");
@@ -179,7 +192,7 @@ function panelLines(summary, one, shown, keep) {
     });
     return link;
   });
-  if (isVerified(summary)) made.push(element("span", "turns", t(shown.length ? "nearest" : "noturn"), ...links));
+  if (isVerified(summary) && !one.isQuote) made.push(element("span", "turns", t(shown.length ? "nearest" : "noturn"), ...links));
   else made.push(element("span", "turns", ...links));
   return made;
 }

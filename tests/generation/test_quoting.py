@@ -1,0 +1,146 @@
+"""Doubtful statements are replaced by what the dialogue says, word for word."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolesum.checks.statements import split_statements
+from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement, Turn
+from rolesum.generation.quoting import MAX_QUOTES, excerpt, quote_doubtful
+from rolesum.redaction import redact, restore_summaries
+
+DELIVERY = Dialogue(
+    "c",
+    (
+        Turn("Customer", "My lamp is broken. I want the 40 dollars back.", "09:03"),
+        Turn("Jana", "I can send a new lamp on Tuesday.", "09:04"),
+        Turn("Customer", "Tuesday is fine. And the 40 dollars?", "09:05"),
+        Turn("Jana", "Those I can't refund, as the lamp is replaced.", "09:06"),
+    ),
+    language="en",
+    roles={"Customer": "user", "Jana": "agent"},
+)
+
+
+def summary(text, *doubtful, role="overall", language="en"):
+    """A summary in which the statements at the places `doubtful` have a support of 0.1, and the others of 0.9."""
+    statements = [
+        SummaryStatement(one.start, one.end, one.text, 0.1 if place in doubtful else 0.9)
+        for place, one in enumerate(split_statements(text, language))
+    ]
+    return RoleSummary("c", role, text, 9, "stop", statements=tuple(statements), support_threshold=0.5)
+
+
+def quoted(before, dialogue=DELIVERY):
+    after = quote_doubtful(before, dialogue)
+    labels = [f"{turn.speaker}{mark}" for turn in dialogue.turns for mark in (": ", "：")]
+    for one in after.quotes:
+        words = after.text[one.start : one.end]
+        words = next((words.removeprefix(label) for label in labels if words.startswith(label)), words)
+        assert (words[0], words[-1]) == ("“", "”")
+        said = " ".join(dialogue.turns[one.turn].text.split())
+        assert words[1:-1].removeprefix("… ").removesuffix(" …") in said
+    for one in after.statements:
+        assert not after.is_doubtful(one) and 0 <= one.start < one.end <= len(after.text)
+    return after
+
+
+def test_a_doubtful_sentence_gives_way_to_the_turn_that_shares_most_with_it():
+    after = quoted(summary("A customer reported a broken lamp. Jana refunded the 40 dollars.", 1))
+    assert after.text == (
+        "A customer reported a broken lamp. Customer: “My lamp is broken. I want the 40 dollars back.”"
+    )
+    assert [one.text for one in after.dropped] == ["Jana refunded the 40 dollars."]
+    assert [(one.turn, one.time) for one in after.quotes] == [(0, "09:03")]
+
+
+def test_a_role_is_quoted_with_its_own_turns_only():
+    after = quoted(summary("Jana refunded the 40 dollars for the lamp.", 0, role="agent"))
+    assert after.text == "Jana: “Those I can't refund, as the lamp is replaced.”"
+
+
+def test_a_dialogue_that_does_not_say_who_plays_the_role_is_quoted_as_a_whole():
+    nobody = Dialogue("c", DELIVERY.turns, language="en")
+    after = quoted(summary("Somebody wanted the 40 dollars back.", 0, role="agent"), nobody)
+    assert after.text.startswith("Customer: ")
+
+
+def test_a_sentence_goes_as_a_whole():
+    after = quoted(summary("A lamp broke. Jana sends a new lamp on Tuesday, and refunded the 40 dollars.", 2))
+    assert after.text.startswith("A lamp broke. Customer: “") and "Jana: “I can send" in after.text
+    assert len(after.dropped) == 2
+
+
+def test_a_turn_that_shares_little_is_not_quoted():
+    after = quoted(summary("A lamp broke. Xylophones, zithers, trumpets and a broken drum zigzagged loudly.", 1))
+    assert after.text == "A lamp broke." and not after.quotes and len(after.dropped) == 1
+
+
+def test_a_turn_is_quoted_once_and_a_speaker_named_once():
+    after = quoted(
+        summary("Jana sent a new lamp on Tuesday. On Tuesday a new lamp came. Jana can't refund it.", 0, 1, 2)
+    )
+    assert after.text == ("Jana: “I can send a new lamp on Tuesday.” “Those I can't refund, as the lamp is replaced.”")
+    assert [one.turn for one in after.quotes] == [1, 3]
+
+
+def test_without_a_doubtful_statement_or_without_any_shared_word_the_summary_stays():
+    fine, strange = summary("Jana sends a lamp."), summary("Xylophones zigzag.", 0)
+    assert quote_doubtful(fine, DELIVERY) == fine
+    assert quote_doubtful(strange, DELIVERY) == strange and strange.doubtful
+
+
+def test_chinese_has_its_own_colon_and_no_spaces():
+    dialogue = Dialogue(
+        "c",
+        (Turn("客户", "灯坏了，我要退四十块。"), Turn("小孟", "只能换新灯，不退钱。")),
+        language="zh",
+        roles={"客户": "user", "小孟": "agent"},
+    )
+    after = quoted(summary("客户说灯坏了。小孟换新灯退了钱。", 1, language="zh"), dialogue)
+    assert after.text == "客户说灯坏了。小孟：“只能换新灯，不退钱。”"
+
+
+def test_of_many_doubtful_statements_those_with_the_nearest_turns_are_quoted():
+    turns = tuple(Turn("A", f"Matter number{n} concerns item{n} of shelf{n}.") for n in range(9))
+    text = " ".join(f"Matter number{n} concerned item{n}." for n in range(9))
+    after = quoted(summary(text, *range(9)), Dialogue("c", turns, language="en"))
+    assert len(after.quotes) == MAX_QUOTES and len(after.dropped) == 9
+
+
+LONG = "We spoke of rain. " * 8 + "The parcel went to Leeds. It comes back on Friday. " + "Then we spoke of snow. " * 8
+
+
+def test_of_a_long_turn_the_sentences_are_quoted_that_share_most():
+    words = excerpt(LONG, "The parcel comes back from Leeds on Friday.", "en")
+    assert "The parcel went to Leeds. It comes back on Friday." in words
+    assert words.startswith("… ") and words.endswith(" …") and len(words) <= 170
+
+
+def test_a_long_turn_without_sentences_is_cut_at_a_word():
+    words = excerpt("and so on " * 60, "so on", "en")
+    assert words.endswith(" …") and len(words) <= 162 and words[:-2].split()[-1] in ("and", "so", "on")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@given(data=st.data())
+def test_excerpts_are_words_of_the_turn(language, data):
+    alphabet = "ab 。.!? \n“”" if language == "en" else "退款。？！ \n“”，"
+    text = data.draw(st.text(alphabet, max_size=700))
+    words = excerpt(text, data.draw(st.text(alphabet, max_size=30)), language)
+    assert words.removeprefix("… ").removesuffix(" …") in " ".join(text.split())
+
+
+def test_redacted_values_are_restored_in_quotes():
+    dialogue = Dialogue(
+        "c",
+        (Turn("Customer", "Call me at 555-010-4477 about the lamp."), Turn("Jana", "I will.")),
+        language="en",
+        roles={"Customer": "user", "Jana": "agent"},
+    )
+    masked = redact(dialogue)
+    after = quote_doubtful(summary("Jana refused to call about the lamp.", 0), masked.dialogue)
+    assert "555" not in after.text
+    [[restored]], left = restore_summaries([[after]], [masked])
+    assert not left and restored.text == "Customer: “Call me at 555-010-4477 about the lamp.”"
+    assert [(one.start, one.end, one.turn) for one in restored.quotes] == [(0, len(restored.text), 0)]
