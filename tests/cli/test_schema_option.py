@@ -6,6 +6,7 @@ import pytest
 
 from helpers.command import rolesum
 from helpers.tiny import model_dir
+from helpers.verify_runs import verify_adapter
 from rolesum.instructions import load_fields
 
 SCHEMA = {"type": "object", "properties": {"kind": {"enum": ["question", "order"]}}, "required": ["kind"]}
@@ -20,8 +21,9 @@ def given(tmp_path):
     return tmp_path
 
 
-def summarize(given, schema, *arguments):
-    chosen = ("--model", model_dir("llama"), "--dtype", "float32", "--device", "cpu")
+def summarize(given, schema, *arguments, model=None):
+    chosen = model or ("--model", model_dir("llama"))
+    chosen = (*chosen, "--dtype", "float32", "--device", "cpu")
     return rolesum("summarize", given / "chat.txt", "--schema", schema, *chosen, *arguments)
 
 
@@ -39,12 +41,20 @@ def test_an_answer_that_is_cut_off_is_null_with_a_note_and_the_code_of_data(give
     assert "no fields: the limit of 4 tokens" in done.stderr
 
 
+def test_an_adapter_that_verifies_gives_the_support_of_the_values(given):
+    done = summarize(given, given / "short.json", "--json", model=("--adapter", verify_adapter()))
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["support_threshold"] == 0.5 and 0 < record["values"][0]["support"] < 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
         (("--schema", "call-outcom"), 'did you mean "call-outcome"'),
         (("--schema", "call-outcome", "--roles", "user"), "--roles is for summaries"),
         (("--schema", "call-outcome", "--ask", "complaints=List the complaints."), "--ask is for summaries"),
+        (("--schema", "call-outcome", "--verify", "quote"), "--verify quote is for summaries"),
         (("--schema", "call-outcome", "--stream"), "--schema cannot be combined"),
         (("--schema", "call-outcome", "--out", "fields.docx"), "is a document"),
     ],

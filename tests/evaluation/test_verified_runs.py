@@ -2,16 +2,22 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from helpers.command import rolesum
+from helpers.scripted_engine import CHAT, ScriptedEngine
 from helpers.verify_runs import STATEMENTS, verify_adapter
+from rolesum.api import evaluate as evaluate_in_python
 from rolesum.checks.evidence import find_turns
 from rolesum.checks.index import DialogueIndex
 from rolesum.evaluation.evaluated_run import read_run
 from rolesum.evaluation.predictions import read_predictions
 from rolesum.formats import read_dialogues
+from rolesum.generation.factory import EngineSpec
+from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.verification import verify
 from rolesum.models.loading import load_model
 
@@ -89,6 +95,40 @@ def test_off_verifies_nothing_and_writes_the_same_texts(runs, tmp_path):
     assert [one.prediction for one in off.predictions] == [one.prediction for one in plain.predictions]
     assert "support" not in off.results and "verify" not in off.results
     assert not any(one.statements for one in off.predictions)
+
+
+WRITTEN, QUOTED = "The customer has a broken lamp.", "Customer: “My lamp broke, call 020 7946 0958.”"
+
+
+def test_what_the_model_wrote_is_scored_unless_quotes_are_asked_for(tmp_path):
+    known = replace(CHAT, summaries={"overall": (WRITTEN,)})
+
+    def evaluated(**config):
+        config = SummarizerConfig(EngineSpec(), ("overall",), support_threshold=1.0, **config)
+        made = Summarizer(config, ScriptedEngine({"overall": WRITTEN}))
+        found = evaluate_in_python(made, [known], roles="overall", out=tmp_path / str(config.verify))
+        assert read_run(tmp_path / str(config.verify)).predictions == found.predictions
+        return found.predictions[0], found.scores["overall"].means["rouge1"], found.metadata["verify"]["mode"]
+
+    one, rouge, mode = evaluated()
+    assert (one.prediction, rouge, mode) == (WRITTEN, pytest.approx(100), "flag")
+    assert len(one.doubtful) == 1 and one.quotes == one.dropped == ()
+    one, rouge, mode = evaluated(verify="quote")
+    assert (one.prediction, mode) == (QUOTED, "quote") and rouge < 50
+    assert [(each.start, each.end, each.turn) for each in one.quotes] == [(0, len(QUOTED), 0)]
+    assert [each.text for each in one.dropped] == [WRITTEN]
+
+
+def test_a_summarizer_that_quotes_by_default_is_evaluated_by_what_it_wrote():
+    few = {"device": "cpu", "dtype": "float32", "max_new_tokens": 12}
+    texts = []
+    for mode in (None, "off"):
+        with Summarizer.from_pretrained(verify_adapter(), verify=mode, **few) as made:
+            found = evaluate_in_python(made, STATEMENTS, checks=False)
+            assert made.verify == (mode or "quote")
+        texts.append([one.prediction for one in found.predictions])
+        assert found.metadata.get("verify", {}).get("mode") == (None if mode else "flag")
+    assert texts[0] == texts[1]
 
 
 def test_compare_shows_the_paired_difference_of_runs_that_one_model_verified(runs, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.scripted_engine import CHAT, OTHER, ScriptedEngine
 from helpers.tiny import model_dir
-from helpers.verify_runs import answer_set
+from helpers.verify_runs import answer_set, verify_adapter
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, UsageError
 from rolesum.generation import Decoding, Generation
@@ -179,6 +179,7 @@ def test_a_dialogue_that_does_not_fit_is_refused_or_shortened(engine):
     ("change", "what"),
     [
         ({"roles": ("user",)}, "--roles"),
+        ({"verify": "quote"}, "--verify quote"),
         ({"verify": "drop"}, "--verify drop"),
         ({"long_dialogues": "refine"}, "not read in parts"),
         ({"decoding": Decoding(beams=2)}, "--beams"),
@@ -218,6 +219,20 @@ def test_extract_takes_one_dialogue_or_a_list_and_the_same_arguments_as_a_call(e
     with pytest.raises(UsageError, match="no schema at nowhere"):
         summarizer.extract(chat, "nowhere")
     summarizer.close()
+
+
+def test_values_are_verified_where_quotes_are_the_default_of_summaries_and_quotes_that_are_asked_for_are_refused():
+    few = {"device": "cpu", "dtype": "float32", "max_new_tokens": 40}
+    chat = "Customer: My lamp broke.\nAgent: A new one is on its way."
+    for given, threshold in (({}, 0.5), ({"verify": "flag"}, 0.5), ({"verify": "off"}, None)):
+        with Summarizer.from_pretrained(verify_adapter(), **few, **given) as made:
+            assert made.extract(chat, SCHEMA).support_threshold == threshold
+    with Summarizer.from_pretrained(verify_adapter(), **few) as made:
+        assert made.extract(chat, SCHEMA, verify="off").support_threshold is None
+        with pytest.raises(UsageError, match="--verify quote"):
+            made.extract(chat, SCHEMA, verify="quote")
+    config = SummarizerConfig(EngineSpec(adapter=verify_adapter()), fields=FIELDS)
+    assert config.resolved().verify == "flag"
 
 
 def test_fields_are_the_same_where_the_keys_of_the_dialogue_are_kept(engine):

@@ -25,7 +25,7 @@ from rolesum.generation.factory import EngineSpec
 from rolesum.generation.preflight import check_before_loading
 from rolesum.generation.summarizer import Summarizer
 from rolesum.generation.summarizer_config import SummarizerConfig
-from rolesum.generation.support import MARKED, QUOTED
+from rolesum.generation.support import MARKED
 from rolesum.metrics.scorers import MultiReference, get_scorer
 
 
@@ -78,7 +78,7 @@ def evaluate_model(task: EvaluationTask, config: SummarizerConfig, summarizer: S
     check_references(dialogues, task.roles)
     summarizer = summarizer or Summarizer(config)
     engine = summarizer.engine
-    if config.verify is None and summarizer.verify == QUOTED:  # the text that the model wrote is scored
+    if summarizer.quotes_by_default:  # the text that the model wrote is scored
         config = replace(summarizer.config, verify=MARKED)
         summarizer = Summarizer(config, engine)
     prompt_model = engine.text_model

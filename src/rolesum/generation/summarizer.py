@@ -203,9 +203,7 @@ class Summarizer:
 
         Raises as a call does: for the dialogue and the arguments at once, for what the engine finds while it iterates.
         """
-        if self._verify_asked is None and self.verify == QUOTED and arguments.get("verify") is None:
-            arguments["verify"] = MARKED
-        task = self._task(speakers, arguments)
+        task = self._task(speakers, self._marking_by_default(arguments))
         found = task.read(dialogue)
         roles = task.summarizer.roles_for(found)
         return SummaryStream(
@@ -255,7 +253,7 @@ class Summarizer:
         Raises as a call does, and UsageError for a schema to which an answer cannot be held, with the place in it, and
         for arguments that fields cannot have: roles, sections, samples, beams.
         """
-        task = self._task(speakers, arguments, fields=load_fields(schema))
+        task = self._task(speakers, self._marking_by_default(arguments), fields=load_fields(schema))
         if is_dialogue(dialogues) or not isinstance(dialogues, list | tuple):
             return task.fields([task.read(dialogues)])[0]
         return task.fields([task.read(value, number) for number, value in enumerate(dialogues, 1)])
@@ -291,6 +289,17 @@ class Summarizer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def quotes_by_default(self) -> bool:
+        """Whether doubtful statements are quoted because nothing was asked for."""
+        return self._verify_asked is None and self.verify == QUOTED
+
+    def _marking_by_default(self, arguments: SummaryArguments) -> SummaryArguments:
+        """The arguments of a call whose doubtful statements are marked, not quoted, unless quotes were asked for."""
+        if self.quotes_by_default and arguments.get("verify") is None:
+            return {**arguments, "verify": MARKED}
+        return arguments
 
     def _task(
         self,

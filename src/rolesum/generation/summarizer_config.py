@@ -11,7 +11,7 @@ from rolesum.generation.extraction import DEFAULT_MAX_FIELD_TOKENS, LONG_FIELD_S
 from rolesum.generation.factory import EngineSpec
 from rolesum.generation.long_dialogues.strategies import check_samples, check_strategy
 from rolesum.generation.rerank import get_reranker
-from rolesum.generation.support import can_verify, check_verify_options, choose_mode
+from rolesum.generation.support import MARKED, QUOTED, can_verify, check_verify_options, choose_mode
 from rolesum.instructions import FieldSchema, load_sections
 from rolesum.instructions.asked import asked_instructions
 from rolesum.roles import RoleAliases, role_names
@@ -155,4 +155,6 @@ class SummarizerConfig:
         if able is None:
             return self
         mode = choose_mode(self.verify, self.support_threshold, able)
+        if self.fields is not None and mode == QUOTED:  # a value is no sentence that a quote could replace
+            mode = MARKED
         return replace(self, verify=mode if able else None)  # "off" and None are one where nothing can be verified
