@@ -39,7 +39,7 @@ def test_reference_shows_usage_panels_choices_defaults_and_examples(sections):
     assert "```\nrolesum summarize [OPTIONS] [FILE]\n```" in section
     assert "Example:\n\n```\nrolesum summarize chat.txt" in section
     assert "- `-o, --out FILE`: Output file" in section
-    assert "- `--verify [off|flag|rerank|drop]`: " in section
+    assert "- `--verify [off|flag|quote|drop|rerank]`: " in section
     assert "tokens. Default: `128`." in section
     assert "--url" in section and "from `--model` or `--adapter`." in section
     titles = re.findall(r"^\*\*([\w ]+)\*\*$", section, flags=re.MULTILINE)

@@ -9,10 +9,12 @@ from unittest import mock
 import pytest
 
 from helpers.command import rolesum
+from helpers.scripted_engine import ScriptedEngine
 from helpers.tiny import model_dir
 from helpers.verify_runs import verify_adapter
 from rolesum.cli import main
 from rolesum.formats import open_source, read_dialogues
+from rolesum.generation.factory import EngineSpec
 from rolesum.generation.verification import verify
 from rolesum.models.loading import load_model
 
@@ -58,26 +60,103 @@ def test_every_statement_of_the_record_has_its_place_and_the_models_probability(
 
 def test_text_marks_what_is_under_the_threshold_and_names_it_behind_a_stream(chat, record):
     texts = record["summaries"]
-    marked = output(summarize(chat, "--support-threshold", 1))
+    marked = output(summarize(chat, "--support-threshold", 1, "--verify", "flag"))
     assert marked.count("\n(?) the dialogue may not say ") == 2 and "\x1b" not in marked
     assert len(record["statements"]["overall"]) == 1 and f"[overall]\n{texts['overall']} (?)" in marked
-    assert "(?)" not in output(summarize(chat, "--support-threshold", 0))
+    assert "(?)" not in output(summarize(chat, "--support-threshold", 0, "--verify", "flag"))
     streamed = output(summarize(chat, "--support-threshold", 1, "--stream"))
     assert streamed.startswith(f"[overall]\n{texts['overall']}") and f"[user]\n{texts['user']}" in streamed
     assert streamed.count('\n(?) the dialogue may not say: "') == 2
 
 
-def test_a_terminal_shows_what_is_doubtful_dim(chat):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
-    asked = ["rolesum", "summarize", str(chat), "--adapter", str(verify_adapter()), *map(str, FEW)]
-    asked += ["--no-stream", "--support-threshold", "1"]
-    patched = mock.patch.object(sys, "argv", asked)
-    with contextlib.redirect_stdout(Terminal()) as shown, patched, contextlib.suppress(SystemExit):
+
+def on_terminal(chat, *arguments):
+    """What the command writes to a terminal, and what it logs."""
+    asked = ["rolesum", "summarize", chat, "--adapter", verify_adapter(), *FEW, *arguments]
+    with (
+        contextlib.redirect_stdout(Terminal()) as shown,
+        contextlib.redirect_stderr(io.StringIO()) as logged,
+        mock.patch.object(sys, "argv", list(map(str, asked))),
+        contextlib.suppress(SystemExit),
+    ):
         main.run()
-    assert shown.getvalue().count("\x1b[2m") == shown.getvalue().count(" (?)\x1b[0m") >= 2
+    return shown.getvalue(), logged.getvalue()
+
+
+def test_a_terminal_shows_what_is_doubtful_dim(chat):
+    shown, _ = on_terminal(chat, "--no-stream", "--support-threshold", 1, "--verify", "flag")
+    assert shown.count("\x1b[2m") == shown.count(" (?)\x1b[0m") >= 2
+
+
+FIRST, SECOND = "The customer has a broken lamp.", "Tom sends 45 new ones."
+LAMP, SORRY = "Customer: “My lamp broke, call 020 7946 0958.”", "Agent: “Sorry! Tom sends a new one.”"
+TEXTS = {"overall": f"{FIRST} {SECOND}", "user": "The lamp broke."}
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The model writes TEXTS."""
+    monkeypatch.setattr(EngineSpec, "open", lambda _: ScriptedEngine(TEXTS))
+
+
+@pytest.fixture
+def few_doubts(chat, written):
+    """Options under which one of the two statements of the overall summary is doubtful, and its place."""
+    found = json.loads(output(summarize(chat, "--json", "--verify", "flag", "--roles", "overall")))
+    supports = [one["support"] for one in found["statements"]["overall"]]
+    assert found["summaries"]["overall"] == TEXTS["overall"] and "quotes" not in found
+    return ("--roles", "overall", "--support-threshold", sum(supports) / 2), supports.index(min(supports))
+
+
+def test_unless_told_otherwise_the_dialogue_is_quoted_in_place_of_doubtful_statements(chat, few_doubts):
+    options, place = few_doubts
+    found = json.loads(output(summarize(chat, "--json", *options)))
+    text = (f"{LAMP} {SECOND}", f"{FIRST} {SORRY}")[place]
+    (quote,) = found["quotes"]["overall"]
+    assert found["summaries"] == {"overall": text} and quote["turn"] == place
+    assert text[quote["start"] : quote["end"]] == (LAMP, SORRY)[place]
+    assert [one["text"] for one in found["dropped"]["overall"]] == [(FIRST, SECOND)[place]]
+    assert [one["text"] for one in found["statements"]["overall"]] == [(SECOND, FIRST)[place]]
+    plain = output(summarize(chat, *options))
+    assert plain.startswith(f"[overall]\n{text}\n(quotes stand for what the dialogue may not say: 1 statement)\n")
+    assert "(?)" not in plain and plain == output(summarize(chat, *options, "--verify", "quote"))
+
+
+def test_a_stream_that_is_asked_for_is_marked_and_can_be_told_to_quote(chat, few_doubts):
+    options, place = few_doubts
+    marked = output(summarize(chat, *options, "--stream"))
+    assert marked.startswith(f"[overall]\n{TEXTS['overall']}\n(?) the dialogue may not say: ")
+    assert f'"{(FIRST, SECOND)[place]}"' in marked and "quotes stand" not in marked
+    quoted = output(summarize(chat, *options, "--stream", "--verify", "quote"))
+    assert quoted == output(summarize(chat, *options))
+
+
+def test_a_terminal_shows_the_progress_where_the_text_is_not_shown_as_it_grows(chat, few_doubts):
+    options, _ = few_doubts
+    assert on_terminal(chat, *options)[0] == output(summarize(chat, *options))
+    for mode, shows_progress in (("quote", True), ("drop", True), ("flag", False)):
+        shown, logged = on_terminal(chat, *options, "--verify", mode)
+        assert shown.startswith("[overall]\n") and ("summarize" in logged) is shows_progress
+
+
+@pytest.mark.parametrize("suffix", [".md", ".docx"])
+def test_a_document_says_that_quotes_stand_for_statements(chat, few_doubts, tmp_path, suffix):
+    options, place = few_doubts
+    path = tmp_path / f"chat{suffix}"
+    output(summarize(chat, *options, "--out", path))
+    if suffix == ".md":
+        lines = path.read_text(encoding="utf-8").split("\n")
+    else:
+        docx = pytest.importorskip("docx")
+        lines = [one.text for one in docx.Document(str(path)).paragraphs]
+    text = (f"{LAMP} {SECOND}", f"{FIRST} {SORRY}")[place]
+    note = "Quotes stand for what the dialogue may not say (1)."
+    assert text in lines and ({note, f"> {note}"} & {*lines})
+    assert not any("Left out" in line or "(?)" in line for line in lines)
 
 
 def test_off_verifies_nothing_and_writes_the_same_texts(chat, record):

@@ -298,7 +298,7 @@ Verify = Annotated[
         rich_help_panel=Panel.VERIFICATION,
         help="What to do with statements that the dialogue may not say: nothing (off), mark them (flag), quote the "
         "dialogue in place of their sentences (quote), leave them out (drop) or take the best-supported of --samples "
-        "(rerank). Default: quote if the adapter was trained to verify, else off.",
+        "(rerank). Default: quote if the adapter was trained to verify (flag in evaluate and with --stream), else off.",
     ),
 ]
 SupportThreshold = Annotated[

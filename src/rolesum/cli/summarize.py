@@ -40,7 +40,7 @@ def summarize(
         typer.Option(
             "--stream/--no-stream",
             rich_help_panel=Panel.OUTPUT,
-            help="Print tokens as they are generated. Default: on a terminal.",
+            help="Print tokens as they are generated. Default: on a terminal, if --verify leaves the text as it is.",
         ),
     ] = None,
     watch: Annotated[
@@ -68,6 +68,7 @@ def summarize(
     from rolesum.formats import open_source, read_dialogues
     from rolesum.generation import streaming
     from rolesum.generation.preflight import check_before_loading
+    from rolesum.generation.quoting import REWRITES
     from rolesum.generation.summarizer import Summarizer, summarize_dialogues
     from rolesum.generation.summary_document import check_document_path, write_document
     from rolesum.generation.summary_output import format_blocks, format_json_lines
@@ -115,7 +116,9 @@ def summarize(
 
         raise typer.Exit(write_fields(extract_from_dialogues(dialogues, config), as_json=as_json, out=out, write=write))
     alone = len(dialogues) == 1 and not as_json and not out
-    if alone and (sys.stdout.isatty() if stream is None else stream):
+    if stream is None:  # a text that changes at its end cannot be shown as it grows
+        stream = sys.stdout.isatty() and config.resolved().verify not in REWRITES
+    if alone and stream:
         streaming.stream(dialogues[0], Summarizer(config), write)
         return
     summaries = summarize_dialogues(dialogues, config)
