@@ -122,6 +122,11 @@ def test_a_long_turn_without_sentences_is_cut_at_a_word():
     assert words.endswith(" …") and len(words) <= 162 and words[:-2].split()[-1] in ("and", "so", "on")
 
 
+def test_a_cut_leaves_no_half_placeholder_and_looks_for_no_space_far_back():
+    text = f"喂 {'退' * 53}[PHONE_1]{'退' * 200}"
+    assert excerpt(text, "退", "zh") == f"喂 {'退' * 53} …"
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @given(data=st.data())
 def test_excerpts_are_words_of_the_turn(language, data):

@@ -17,6 +17,7 @@ from rolesum.checks.words import content_ngrams
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
 from rolesum.formats.shown_times import shown_times
 from rolesum.generation.dropping import Quoted, drop_doubtful, rewrite
+from rolesum.redaction.mask import PLACEHOLDER
 
 # The characters of a turn that are quoted; a sentence is cut only where it alone is longer than twice as many.
 _LONGEST = {"en": 160, "zh": 60}
@@ -123,10 +124,11 @@ def _shared(sentences: Sequence[Sentence], statement: str, language: str) -> lis
 
 
 def _cut(text: str, longest: int) -> str:
-    """The beginning of a text without sentences, to the end of a word."""
-    begin = text[:longest]
-    if " " in begin and text[longest : longest + 1].strip():
-        begin = begin[: begin.rindex(" ")]
+    """The beginning of a text without sentences, to the end of a word and to no place within a placeholder."""
+    end = next((one.start() for one in PLACEHOLDER.finditer(text) if one.start() < longest < one.end()), longest)
+    begin = text[:end]
+    if (space := begin.rfind(" ")) > longest // 2 and text[end].strip():  # Chinese may have few spaces
+        begin = begin[:space]
     return begin.rstrip() + " …"
 
 
