@@ -226,6 +226,7 @@ def test_statements_are_read_again_as_they_were_written(tmp_path):
             "flags": ["the dialogue does not say 3"],
         }
     ]
+    assert lines[0]["quotes"] == [{"start": 0, "end": 9, "turn": 1, "time": "12:40"}] and "quotes" not in lines[1]
     assert "statements" not in lines[1] and "support_threshold" not in lines[1]
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert results["support"]["total"]["without_doubt"] == 0 and results["support"]["threshold"] == 0.3334
@@ -242,6 +243,9 @@ def test_statements_are_read_again_as_they_were_written(tmp_path):
         ({"statements": [{"text": "x", "start": 0, "end": 99}]}, "outside its text: 0 to 99"),
         ({"statements": [{"text": "x", "start": 0, "end": 1, "support": 7}]}, "a support of 7"),
         ({"dropped": [{"text": "x", "start": 0, "end": 1, "turns": [-1]}]}, "counted from 0"),
+        ({"quotes": [{"start": 0, "end": 1}]}, "quote 0.turn"),
+        ({"quotes": [{"start": 3, "end": 1, "turn": 0}]}, "a quote's place is outside its text: 3 to 1"),
+        ({"quotes": [{"start": 0, "end": 1, "turn": -1}]}, "a quote's turn is counted from 0"),
     ],
 )
 def test_broken_statements_are_told_with_their_line(changes, told, tmp_path):

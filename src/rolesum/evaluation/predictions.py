@@ -8,7 +8,7 @@ with predictions and one with references (`read_pairs`), and outputs of any syst
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,6 +23,8 @@ from rolesum.roles import OVERALL, RoleAliases, resolve_role
 PREDICTION_KEYS = ("prediction", "summary", "text")
 REFERENCE_KEYS = ("references", "reference", "summary", "text")
 NO_ROLE = "summary"
+
+Part = TypeVar("Part")
 
 _STATEMENTS, _QUOTES = TypeAdapter(tuple[SummaryStatement, ...]), TypeAdapter(tuple[SummaryQuote, ...])
 
@@ -145,21 +147,29 @@ def _parse_support(value: Mapping[str, Any], prediction: str) -> dict[str, Any]:
         return {}
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
         raise ValueError("support_threshold is not a number from 0 to 1")
-    try:
-        statements, dropped = (_STATEMENTS.validate_python(value.get(name, ())) for name in ("statements", "dropped"))
-        quotes = _QUOTES.validate_python(value.get("quotes", ()))
-    except ValidationError as error:
-        problem = Problem.from_pydantic(error.errors()[0])
-        raise ValueError(f"statement {problem.where}: {problem.what}") from None
-    for start, end in ((one.start, one.end) for of in (statements, dropped, quotes) for one in of):
-        if not 0 <= start <= end <= len(prediction):
-            raise ValueError(f"a statement's place is outside its text: {start} to {end}")
+    statements, dropped = (_parts(_STATEMENTS, value, name, "statement") for name in ("statements", "dropped"))
+    quotes = _parts(_QUOTES, value, "quotes", "quote")
+    for kind, places in (("statement", (*statements, *dropped)), ("quote", quotes)):
+        for one in places:
+            if not 0 <= one.start <= one.end <= len(prediction):
+                raise ValueError(f"a {kind}'s place is outside its text: {one.start} to {one.end}")
     for one in (*statements, *dropped):
         if one.support is not None and not 0 <= one.support <= 1:
             raise ValueError(f"a support of {one.support} is not a number from 0 to 1")
-    if any(turn < 0 for one in (*statements, *dropped) for turn in one.turns) or any(one.turn < 0 for one in quotes):
+    if any(turn < 0 for one in (*statements, *dropped) for turn in one.turns):
         raise ValueError("a statement's turns are counted from 0")
+    if any(one.turn < 0 for one in quotes):
+        raise ValueError("a quote's turn is counted from 0")
     return {"statements": statements, "dropped": dropped, "quotes": quotes, "support_threshold": float(threshold)}
+
+
+def _parts(kind: TypeAdapter[Part], value: Mapping[str, Any], key: str, name: str) -> Part:
+    """What a line has under a key. Raises ValueError that says what is wrong with which of these, called by `name`."""
+    try:
+        return kind.validate_python(value.get(key, ()))
+    except ValidationError as error:
+        problem = Problem.from_pydantic(error.errors()[0])
+        raise ValueError(f"{name} {problem.where}: {problem.what}") from None
 
 
 def _prediction_texts(
