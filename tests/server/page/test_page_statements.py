@@ -75,7 +75,7 @@ def summarize(page, roles=("overall",), verify=None, transcript=TRANSCRIPT):
 
 
 def test_a_doubtful_statement_is_marked_and_says_why_to_the_pointer(page, doubtful, support):
-    summarize(page)
+    summarize(page, verify="flag")
     marked = page.locator(".sentence.doubtful")
     assert marked.count() == 1 and marked.inner_text().startswith(doubtful)
     assert marked.locator(".mark").inner_text() == "?" and "(doubtful)" in marked.inner_text()
@@ -104,7 +104,7 @@ def test_a_doubtful_statement_is_marked_and_says_why_to_the_pointer(page, doubtf
 
 def test_times_are_shown_in_the_transcript_and_cited_in_place_of_turn_numbers(page, doubtful):
     timed = "\n".join(f"[0{n}:05] {turn.speaker}: {turn.text}" for n, turn in enumerate(CHAT.turns, 1))
-    summarize(page, transcript=timed)
+    summarize(page, verify="flag", transcript=timed)
     assert page.locator("#chat .when").all_inner_texts() == ["01:05", "02:05"]
     page.locator(".sentence.doubtful").click()
     link = page.locator(".why:visible a")
@@ -114,7 +114,7 @@ def test_times_are_shown_in_the_transcript_and_cited_in_place_of_turn_numbers(pa
 
 
 def test_flags_without_a_model_stay_beside_it(page):
-    summarize(page)
+    summarize(page, verify="flag")
     assert page.locator(".flagged").inner_text().strip(" .?") == "45"
     assert page.locator(".flags button").inner_text() == "⚠ 45: the dialogue does not say 45"
     flagged = page.locator(".sentence:has(.flagged)")
@@ -123,7 +123,7 @@ def test_flags_without_a_model_stay_beside_it(page):
 
 
 def test_the_keyboard_reaches_the_reason_and_the_turns(page):
-    summarize(page)
+    summarize(page, verify="flag")
     marked = page.locator(".sentence.doubtful")
     marked.focus()
     assert page.locator(".why:visible").count() == 1 and marked.get_attribute("aria-expanded") == "true"
@@ -148,7 +148,7 @@ def test_the_keyboard_reaches_the_reason_and_the_turns(page):
     "page", [{"locale": "zh-CN", "viewport": {"width": 375, "height": 700}, "has_touch": True}], indirect=True
 )
 def test_a_tap_on_a_phone_shows_the_reason_and_a_link_scrolls_to_the_turn(page):
-    summarize(page)
+    summarize(page, verify="flag")
     assert page.locator(".verdict").inner_text() == "? 存疑的陈述：2 条中有 1 条"
     page.locator(".sentence.doubtful").tap()
     panel = page.locator(".why:visible")
@@ -181,6 +181,94 @@ def test_the_switch_turns_verifying_off_and_leaves_doubtful_statements_out(page,
     assert "These turns have most of its words." in page.locator(".why:visible").inner_text()
 
 
+LAMP, MONDAY = "Customer: “My lamp broke, call 020 7946 0958.”", "Agent: “Sorry! Tom sends a new one on Monday.”"
+
+
+def test_unless_chosen_otherwise_the_dialogue_is_quoted_and_a_quote_leads_to_its_turn(page, doubtful):
+    choice = page.locator("#verify")
+    assert choice.input_value() == "quote" == choice.locator("option").first.get_attribute("value")
+    assert choice.locator("option").first.text_content() == "quote the dialogue instead"
+    summarize(page)
+    place = (FIRST, SECOND).index(doubtful)
+    quote = page.locator(".sentence.quote")
+    assert quote.count() == 1 and quote.inner_text() == (LAMP, MONDAY)[place]
+    text = page.locator(".card p").inner_text()
+    assert doubtful not in text and (SECOND, FIRST)[place] in text and page.locator(".doubtful, .mark").count() == 0
+    assert page.locator(".verdict").inner_text() == "Replaced by quotes: 1"
+    assert page.locator(".card .note:has(ul)").count() == 0
+    plain, own = (
+        page.locator(one).first.evaluate("one => getComputedStyle(one).backgroundColor")
+        for one in (".sentence:not(.quote)", ".sentence.quote")
+    )
+    assert own != plain
+    quote.hover()
+    assert page.locator(".why:visible").count() == 0  # it is no warning
+    quote.click()
+    panel = page.locator(".why:visible")
+    said = "Said in the dialogue, word for word. It stands for what the model wrote and was not sure of."
+    assert panel.inner_text().split("\n")[0] == said and "upport" not in panel.inner_text()
+    assert panel.locator("a").all_inner_texts() == [f"turn {place + 1}"]
+    turn = page.locator("#chat li.evidence")
+    assert turn.get_attribute("id") == f"turn-{place + 1}"
+    panel.locator("a").click()
+    assert page.evaluate("document.activeElement.id") == f"turn-{place + 1}"
+    with page.expect_download() as told:
+        page.click("#markdown")
+    written = told.value.path().read_text()
+    assert "\n> Quotes stand for what the dialogue may not say (1).\n" in written and doubtful not in written
+    assert (LAMP, MONDAY)[place] in written
+
+
+@pytest.mark.parametrize(
+    "page", [{"locale": "zh-CN", "viewport": {"width": 375, "height": 700}, "has_touch": True}], indirect=True
+)
+def test_a_quote_of_a_dialogue_with_times_names_the_time_on_a_phone(page, doubtful):
+    timed = "\n".join(f"[0{n}:05] {turn.speaker}: {turn.text}" for n, turn in enumerate(CHAT.turns, 1))
+    summarize(page, transcript=timed)
+    assert page.locator("#verify option").first.text_content() == "改为引用原话"
+    assert page.locator(".verdict").inner_text() == "改为引用：1 条"
+    page.locator(".sentence.quote").tap()
+    panel = page.locator(".why:visible")
+    assert panel.inner_text().startswith("对话原话，代替模型写了但没有把握的内容。")
+    assert panel.locator("a").all_inner_texts() == ["01:05" if doubtful == FIRST else "02:05"]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_copied_text_and_the_line_above_a_text_say_how_many_statements_quotes_stand_for(page):
+    summary = {
+        "text": "A: “Hi.”",
+        "role": "user",
+        "support_threshold": 0.5,
+        "statements": [],
+        "dropped": [{"text": "x", "support": 0.1}, {"text": "y", "support": 0.9}],
+        "quotes": [{"start": 0, "end": 8, "turn": 0, "time": ""}],
+    }
+    said = page.evaluate(
+        """async (summary) => {
+          const { asMarkdown } = await import("/page/results.js");
+          const { doubtNotes, verdictLine } = await import("/page/statements.js");
+          const markdown = asMarkdown([{ id: "c", summaries: [summary] }]);
+          const unknown = { ...summary, statements: [{ text: "z", support: null }] };
+          const left = { ...summary, quotes: [] };
+          const marked = { ...left, statements: [{ text: "w", support: 0.2 }], dropped: [] };
+          return [
+            markdown, verdictLine(summary).textContent, verdictLine(unknown).textContent,
+            doubtNotes([summary, summary]), doubtNotes([marked, left]),
+          ];
+        }""",
+        summary,
+    )
+    quoted = "Replaced by quotes: 2"
+    left = "x (support 10%); y (support 90%); left out with its sentence"
+    assert said == [
+        f"# c\n\n### user\n\nA: “Hi.”\n\n> {quoted}\n",
+        quoted,
+        f"not verified: 1 · {quoted}",
+        "Replaced by quotes: 4",
+        f"w (support 20%); Left out, as the dialogue may not say it: {left}",
+    ]
+
+
 PERCENTAGES = (  # support, threshold, shown
     (0.214, 0.5, "21"),
     (0.49996, 0.5, "49.996"),
@@ -209,8 +297,8 @@ def test_a_percentage_shows_on_which_side_of_the_threshold_it_is(page):
     assert words == [f"x (support {shown}%)" for _, _, shown in PERCENTAGES]
 
 
-def test_files_and_tables_name_the_doubtful_statements(page, doubtful, tmp_path):
-    summarize(page)
+def test_files_name_the_doubtful_statements(page, doubtful):
+    summarize(page, verify="flag")
     with page.expect_download() as told:
         page.click("#markdown")
     written = told.value.path().read_text()
@@ -219,6 +307,9 @@ def test_files_and_tables_name_the_doubtful_statements(page, doubtful, tmp_path)
     with page.expect_download() as told:
         page.click("#docx")
     assert told.value.suggested_filename == "summaries.docx" and told.value.path().read_bytes()[:2] == b"PK"
+
+
+def test_a_batch_quotes_and_its_table_and_file_say_for_how_many_statements(page, doubtful, tmp_path):
     file = tmp_path / "chats.jsonl"
     turns = [{"speaker": turn.speaker, "text": turn.text} for turn in CHAT.turns]
     file.write_text(json.dumps({"id": "c-1", "turns": turns}) + "\n")
@@ -226,11 +317,14 @@ def test_files_and_tables_name_the_doubtful_statements(page, doubtful, tmp_path)
     page.set_input_files("#manyfile", file)
     page.click("#manystart")
     page.wait_for_selector("#batches progress[value='1']", timeout=60_000)
-    page.wait_for_selector(f"#table td:has-text('{doubtful} (support ')")
+    said = page.locator("#table td:has-text('Replaced by quotes: ')")
+    said.wait_for()
+    assert "Left out" not in said.inner_text() and doubtful not in page.locator("#table").inner_text()
+    assert page.locator(f"#table td:has-text('{LAMP if doubtful == FIRST else MONDAY}')").count() >= 1
     with page.expect_download() as told:
         page.click("#csv")
     head, line = told.value.path().read_bytes().decode("utf-8-sig").split("\r\n")[:2]
-    assert '"doubtful"' in head and f"{doubtful} (support " in line
+    assert '"doubtful"' in head and f',"{said.inner_text()}",' in line
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,7 +3,7 @@
 import { del, get, getBlob, inWords, post, showProblem } from "./api.js";
 import { toFormData, inputOptions, acceptFiles } from "./input.js";
 import { download } from "./results.js";
-import { doubtfulWords } from "./statements.js";
+import { doubtNotes } from "./statements.js";
 import { currentLocale, roleName, t } from "./i18n.js";
 
 const byId = (id) => document.getElementById(id);
@@ -185,7 +185,7 @@ function renderTable() {
       return line;
     }
     for (const role of roles) line.append(cell("td", summaries.find((one) => one.role === role)?.text ?? (row.result ? "" : "…")));
-    line.append(cell("td", summaries.flatMap(doubtfulWords).join("; ")));
+    line.append(cell("td", doubtNotes(summaries)));
     line.append(cell("td", summaries.flatMap((one) => one.flags.map((flag) => flag.note)).join("; ")));
     return line;
   }));
@@ -204,7 +204,7 @@ function toCSV() {
   };
   const lines = rows.map((row) => [
     row.id, ...roles.map((role) => row.result?.summaries.find((one) => one.role === role)?.text ?? ""),
-    (row.result?.summaries ?? []).flatMap(doubtfulWords).join("; "), row.problem?.detail ?? "",
+    doubtNotes(row.result?.summaries ?? []), row.problem?.detail ?? "",
   ]);
   return [["id", ...roles, "doubtful", "problem"], ...lines].map((line) => line.map(quote).join(",")).join("\r\n") + "\r\n";
 }

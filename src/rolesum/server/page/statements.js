@@ -51,9 +51,11 @@ export function verdictLine(summary) {
   const unknown = summary.statements.filter((one) => one.support === null).length;
   const line = element("div", n ? "verdict doubt" : "verdict");
   if (n) line.append(doubtMark(), " ");
-  line.append(n ? t("doubtful", { n, total }) : t("nodoubt", { total }));
-  if (unknown) line.append(` · ${t("unverified", { n: unknown })}`);
-  if (quotesOf(summary).length) line.append(` · ${quotedFor(summary)}`);
+  const hasQuotes = quotesOf(summary).length > 0;
+  const parts = n ? [t("doubtful", { n, total })] : hasQuotes ? [] : [t("nodoubt", { total })];
+  if (unknown) parts.push(t("unverified", { n: unknown }));
+  if (hasQuotes) parts.push(quotedFor(summary));
+  line.append(parts.join(" · "));
   return line;
 }
 
@@ -70,6 +72,15 @@ export const quotedFor = (summary) => t("quotedfor", { n: summary.dropped.length
 export function droppedWords(summary) {
   if (quotesOf(summary).length) return [];
   return (summary.dropped ?? []).map((one) => named(summary, one) + (isDoubtful(summary, one) ? "" : `; ${t("along")}`));
+}
+
+// What a table says of the doubtful statements of summaries: those marked, those left out, and how many quotes stand for.
+export function doubtNotes(summaries) {
+  const quoted = summaries.filter((one) => quotesOf(one).length).reduce((n, one) => n + one.dropped.length, 0);
+  const left = summaries.flatMap(droppedWords);
+  return [
+    ...summaries.flatMap(doubtfulWords), ...(left.length ? [`${t("dropped")} ${left.join("; ")}`] : []), ...(quoted ? [t("quotedfor", { n: quoted })] : []),
+  ].join("; ");
 }
 
 function named(summary, one) {
