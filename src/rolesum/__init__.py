@@ -20,6 +20,7 @@ from rolesum.dialogue import (
     FieldValue,
     RoleSummary,
     Statement,
+    SummaryQuote,
     SummaryStatement,
     Turn,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "RolesumError",
     "Statement",
     "Summarizer",
+    "SummaryQuote",
     "SummaryStatement",
     "Turn",
     "__version__",
