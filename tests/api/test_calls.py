@@ -10,7 +10,9 @@ from helpers.echo_engine import EchoEngine, dialogue
 from helpers.scripted_engine import CHAT, WritingEngine
 from rolesum.errors import DataError, UsageError
 from rolesum.generation import summarizer as summarizer_module
+from rolesum.generation.factory import EngineSpec
 from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 
 TEXT = "Customer: My parcel is late.\nAgent: I will check."
 WRITTEN = {"overall": "A lamp broke. Tom sends 45.", "user": "The lamp broke.", "agent": "Tom is sorry."}
@@ -83,8 +85,11 @@ def test_a_closed_summarizer_says_so(echo):
 def test_statements_are_verified_as_the_core_verifies_them(writer):
     alone = Summarizer(engine=WritingEngine(WRITTEN)).summarize([CHAT])[0]
     called = writer(CHAT)
-    assert [(one.text, one.statements) for one in called] == [(one.text, one.statements) for one in alone]
-    assert called[0].support_threshold == 0.5 and len(called[0].statements) == 2
+    assert [(one.text, one.statements, one.dropped, one.quotes) for one in called] == [
+        (one.text, one.statements, one.dropped, one.quotes) for one in alone
+    ]
+    assert called[0].support_threshold == 0.5 and len(called[0].statements) == len(called[0].quotes) == 1
+    assert len(writer(CHAT, verify="flag")[0].statements) == 2
     assert writer(CHAT, verify="off")[0].statements == ()
 
 
@@ -96,6 +101,18 @@ def test_what_is_streamed_is_the_summaries_piece_by_piece(writer):
     assert texts(stream.summaries) == WRITTEN and list(stream) == []
 
 
+def test_a_stream_marks_what_a_call_quotes_and_quotes_at_its_end_where_that_is_asked_for(writer):
+    called = writer(CHAT)
+    marked = writer.stream(CHAT)
+    list(marked)
+    assert marked.summaries[0].doubtful and not any(one.quotes for one in marked.summaries)
+    always = Summarizer(SummarizerConfig(EngineSpec(), verify="quote"), WritingEngine(WRITTEN))
+    for stream in (writer.stream(CHAT, verify="quote"), always.stream(CHAT)):
+        assert list(stream) == [(one.role, one.text) for one in called]
+        assert [one.quotes for one in stream.summaries] == [one.quotes for one in called] and called[0].quotes
+    always.close()
+
+
 def test_an_engine_that_does_not_stream_gives_each_text_at_the_end(echo):
     assert list(echo.stream(TEXT, roles="user")) == [("user", "user of dialogue: I will check.")]
 
@@ -105,7 +122,10 @@ def test_a_stream_can_be_closed_early(writer):
     next(stream)
     stream.close()
     assert list(stream) == [] and stream.summaries == []
-    assert texts(writer(CHAT)) == WRITTEN
+    quoting = writer.stream(CHAT, verify="quote")
+    quoting.close()
+    assert list(quoting) == [] and quoting.summaries == []
+    assert texts(writer(CHAT, verify="flag")) == WRITTEN
 
 
 def test_what_the_engine_refuses_is_raised_by_the_stream(echo):
@@ -116,11 +136,12 @@ def test_what_the_engine_refuses_is_raised_by_the_stream(echo):
 def test_coroutines_and_threads_share_an_engine_and_get_their_own_texts(writer):
     async def ask():
         streamed = [piece async for piece in writer.stream(CHAT, roles="agent")]
-        return streamed, *await asyncio.gather(*(writer.acall(CHAT, roles=role) for role in WRITTEN))
+        return streamed, *await asyncio.gather(*(writer.acall(CHAT, roles=role, verify="off") for role in WRITTEN))
 
     found = {}
     threads = [
-        threading.Thread(target=lambda role=role: found.update({role: writer(CHAT, roles=role)})) for role in WRITTEN
+        threading.Thread(target=lambda role=role: found.update({role: writer(CHAT, roles=role, verify="off")}))
+        for role in WRITTEN
     ]
     for one in threads:
         one.start()

@@ -50,13 +50,13 @@ def test_a_run_that_verifies_is_resumed_with_the_same_choice_only(config, adapte
         supports = [[each["support"] for each in of["statements"]["overall"]] for of in (one, other)]
         assert one["summaries"] == other["summaries"] and supports[0] == pytest.approx(supports[1], abs=2e-4)
     settings = json.loads((out / "state.json").read_text(encoding="utf-8"))["settings"]
-    assert settings["verify"] == "flag" and settings["support_threshold"] is None
+    assert settings["verify"] == "quote" and settings["support_threshold"] is None
     (out / "summaries-00001.jsonl").unlink()  # as if the run had been stopped before
-    assert run_batch([str(GIVEN)], out, replace(config, verify="flag"), shard_size=2).summarized == 3
+    assert run_batch([str(GIVEN)], out, replace(config, verify="quote"), shard_size=2).summarized == 3
     assert statements(out) == first
     others = [
-        ({"verify": "drop"}, 'verify was "flag", now "drop"'),
-        ({"verify": "off"}, 'verify was "flag", now "off"'),
+        ({"verify": "flag"}, 'verify was "quote", now "flag"'),
+        ({"verify": "off"}, 'verify was "quote", now "off"'),
     ]
     others += [({"support_threshold": 0.7}, "support_threshold was null, now 0.7")]
     for changed, told in others:

@@ -13,6 +13,7 @@ from rolesum.generation import Generation
 from rolesum.generation.engines.collector import token_texts
 from rolesum.generation.own_text_support import OwnTextWeights, own_text_weights, statement_logprobs
 from rolesum.generation.summarizer import Summarizer
+from rolesum.generation.summarizer_config import SummarizerConfig
 from rolesum.generation.support import SupportFinder, support_reranker
 from rolesum.generation.verification import Verifier
 
@@ -81,9 +82,8 @@ def test_a_statement_is_doubtful_under_the_threshold_of_own_texts():
     assert [one.support for one in found.statements] == pytest.approx([1 / (1 + math.exp(-0.5))] * 2)
     assert found.support_threshold == made.support_threshold == 0.4 and not found.doubtful
     assert made.describe_verification()["own_text"] == STORED
-    ((strict,),) = Summarizer(replace(made.config, support_threshold=0.7), engine).summarize(
-        [CHAT], roles=[["overall"]]
-    )
+    marking = replace(made.config, verify="flag", support_threshold=0.7)
+    ((strict,),) = Summarizer(marking, engine).summarize([CHAT], roles=[["overall"]])
     assert len(strict.doubtful) == 2
 
 
@@ -91,9 +91,8 @@ def test_without_tokens_a_statement_is_doubtful_where_its_answer_is_under_the_th
     alone = Verifier(ScriptedEngine({})).verify(CHAT, [one.text for one in SPANS])
     for threshold in (sum(alone) / 2, min(alone) / 2, (1 + max(alone)) / 2):
         metadata = {"verify": {"weight": 1, "threshold": threshold, "own_text": {**STORED, "answer": 0.5}}}
-        ((found,),) = Summarizer(engine=ScriptedEngine({"overall": TEXT}, metadata)).summarize(
-            [CHAT], roles=[["overall"]]
-        )
+        marking = Summarizer(SummarizerConfig(verify="flag"), ScriptedEngine({"overall": TEXT}, metadata))
+        ((found,),) = marking.summarize([CHAT], roles=[["overall"]])
         assert found.support_threshold == 0.4
         assert [found.is_doubtful(one) for one in found.statements] == [one < threshold for one in alone]
     weights = OwnTextWeights(9.0, 0.5, 9.0, 9.0, threshold=0.4)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rolesum.dialogue import RoleSummary, SummaryStatement
+from rolesum.dialogue import RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.generation.statement_notes import statement_notes, support_text
 from rolesum.generation.summary_output import format_blocks, summary_record
 
@@ -87,6 +87,18 @@ def test_what_was_left_out_is_named_and_so_is_what_had_to_go_with_it():
         '[user]\nBen pays.\n(left out, as the dialogue may not say it: "Tom calls." (support 0.20); '
         'and with it: "Tom sends the build." (support 0.90))\n'
     )
+
+
+def test_quotes_are_counted_in_place_of_what_they_stand_for():
+    dropped = (SummaryStatement(9, 9, "Tom calls.", 0.2), SummaryStatement(9, 9, "Tom sends the build.", 0.9))
+    text, quotes = "Ben pays. Tom: “I call.” “Later.”", (SummaryQuote(10, 24, 1, "12:40"), SummaryQuote(25, 33, 2))
+    one = replace(summary(0.9), text=text, dropped=dropped, quotes=quotes)
+    assert format_blocks([[one]]) == (
+        f"[user]\n{text}\n(quotes stand for what the dialogue may not say: 2 statements)\n"
+    )
+    assert summary_record([one])["quotes"] == {
+        "user": [{"start": 10, "end": 24, "turn": 1, "time": "12:40"}, {"start": 25, "end": 33, "turn": 2}]
+    }
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,14 @@ def test_the_turns_of_a_statement_have_their_times_and_the_prompt_has_none():
 def test_the_threshold_is_the_adapters_unless_another_is_given():
     stored = {"verify": {"weight": 1, "threshold": 0.25}}
     for threshold, expected in ((None, 0.25), (0.75, 0.75), (0.0, 0.0)):
-        ((found,),) = summarizer(metadata=stored, support_threshold=threshold).summarize([CHAT])
+        marking = summarizer(metadata=stored, verify="flag", support_threshold=threshold)
+        ((found,),) = marking.summarize([CHAT])
         assert found.support_threshold == expected
         assert found.doubtful == tuple(one for one in found.statements if one.support < expected)
 
 
 def test_all_roles_of_all_dialogues_are_verified_and_each_dialogue_is_asked_once():
-    many = summarizer(roles=None)
+    many = summarizer(roles=None, verify="flag")
     found = many.summarize([CHAT, OTHER])
     assert [one.dialogue for one in many.engine.questions] == [CHAT, OTHER]
     assert [len(of) for of in found] == [3, 1]
@@ -95,6 +96,55 @@ def test_drop_leaves_doubtful_statements_out_and_says_which():
     assert found.text == OVERALL and len(found.doubtful) == 2 and not found.dropped
 
 
+LAMP = "Customer: “My lamp broke, call 020 7946 0958.”"
+MONDAY = "Agent: “Sorry! Tom sends a new one on Monday.”"
+QUOTED = (f"{LAMP} {SECOND}", f"{FIRST} {MONDAY}")[DOUBTFUL]  # the text with a quote for the doubtful one
+
+
+def test_unless_told_otherwise_the_dialogue_is_quoted_in_place_of_a_doubtful_statement():
+    threshold = between(FIRST, SECOND)
+    quoting = summarizer(support_threshold=threshold)
+    ((found,),) = quoting.summarize([CHAT])
+    left, out = (SECOND, FIRST) if DOUBTFUL == 0 else (FIRST, SECOND)
+    assert quoting.verify == quoting.describe_verification()["mode"] == "quote" and found.text == QUOTED
+    (quote,) = found.quotes
+    assert found.text[quote.start : quote.end] == (LAMP, MONDAY)[DOUBTFUL] and quote.turn == DOUBTFUL
+    assert [found.text[one.start : one.end] for one in found.statements] == [left] and not found.doubtful
+    assert [one.text for one in found.dropped] == [out]
+    told = "\n(quotes stand for what the dialogue may not say: 1 statement)\n"
+    assert f"[overall]\n{QUOTED}{told}" in format_blocks([[found]])
+    record = summary_record([found])
+    assert list(record) == ["id", "summaries", "statements", "dropped", "quotes", "support_threshold", "stats"]
+    assert record["quotes"] == {"overall": [{"start": quote.start, "end": quote.end, "turn": DOUBTFUL}]}
+    assert record["summaries"] == {"overall": QUOTED} and record["dropped"]["overall"][0]["text"] == out
+    ((asked,),) = summarizer(verify="quote", support_threshold=threshold).summarize([CHAT])
+    assert asked == found
+
+
+def test_a_summary_of_quotes_alone_has_no_statement_left():
+    ((found,),) = summarizer(support_threshold=1.0).summarize([CHAT])
+    assert found.text == f"{LAMP} {MONDAY}" and [one.turn for one in found.quotes] == [0, 1]
+    assert found.statements == found.doubtful == () and [one.text for one in found.dropped] == [FIRST, SECOND]
+    assert "(quotes stand for what the dialogue may not say: 2 statements)\n" in format_blocks([[found]])
+
+
+def test_a_text_that_is_wanted_as_it_grows_is_marked_unless_quotes_are_asked_for():
+    threshold, streamed = between(FIRST, SECOND), []
+
+    def note(*one):
+        streamed.append(one)
+
+    ((found,),) = summarizer(support_threshold=threshold).summarize([CHAT], on_text=note)
+    assert found.text == OVERALL and len(found.doubtful) == 1 and not found.quotes
+    assert streamed == [(0, 0, OVERALL)]
+    asked = summarizer(verify="quote", support_threshold=threshold)
+    ((found,),) = asked.summarize([CHAT], on_text=note)
+    assert found.text == QUOTED and len(streamed) == 1
+    written = []
+    stream(CHAT, asked, written.append)
+    assert written[0] == "[overall]\n" and written[1].startswith(QUOTED)
+
+
 def test_rerank_takes_the_best_supported_sample_and_says_its_support():
     texts = ["Ann is ill.", "The lamp broke.", "It rained on Monday."]
     support = support_of(*texts)
@@ -105,7 +155,7 @@ def test_rerank_takes_the_best_supported_sample_and_says_its_support():
 
 def test_flag_says_the_support_of_the_sample_that_was_chosen_otherwise():
     texts = ["Ann is ill.", "The lamp broke.", "The lamp broke."]
-    ((found,),) = summarizer({"overall": texts}, choose="mbr", **SAMPLED).summarize([CHAT])
+    ((found,),) = summarizer({"overall": texts}, verify="flag", choose="mbr", **SAMPLED).summarize([CHAT])
     assert found.text == "The lamp broke." and found.statements[0].support == pytest.approx(
         support_of("The lamp broke.")[0], abs=1e-5
     )
@@ -114,7 +164,7 @@ def test_flag_says_the_support_of_the_sample_that_was_chosen_otherwise():
 PRIVATE = {"overall": "Call [PHONE_1], or [PHONE_1] on Monday, said 45. Tom has [PHONE_2]."}
 
 
-@pytest.mark.parametrize("mode", ["flag", "drop"])
+@pytest.mark.parametrize("mode", ["flag", "quote", "drop"])
 def test_what_is_verified_of_a_redacted_dialogue_is_redacted_and_what_is_said_is_not(mode):
     private = summarizer(PRIVATE, redact=True, verify=mode, support_threshold=0.0)
     ((found,),) = private.summarize([CHAT])
@@ -137,7 +187,7 @@ def test_what_is_verified_of_a_redacted_dialogue_is_redacted_and_what_is_said_is
 
 def test_values_are_restored_in_what_was_left_out():
     one, other = "Call [PHONE_1] now.", "Tom has a lamp."
-    private = summarizer({"overall": f"{one} {other}"}, redact=True)
+    private = summarizer({"overall": f"{one} {other}"}, redact=True, verify="flag")
     ((found,),) = private.summarize([CHAT])
     supports = [each.support for each in found.statements]
     dropping = summarizer(
@@ -148,6 +198,15 @@ def test_values_are_restored_in_what_was_left_out():
     if supports[0] > supports[1]:
         texts.reverse()
     assert [each.text for each in found.dropped] == texts[:1] and found.text == texts[1]
+
+
+def test_values_are_restored_in_quotes_and_their_places_follow():
+    texts = {"overall": "Call [PHONE_1] now. The lamp broke."}
+    private = summarizer(texts, redact=True, support_threshold=1.0)
+    ((found,),) = private.summarize([CHAT])
+    assert "7946" not in str(private.engine.questions) and found.text == LAMP
+    assert [found.text[one.start : one.end] for one in found.quotes] == [LAMP]
+    assert [one.text for one in found.dropped] == ["Call 020 7946 0958 now.", "The lamp broke."]
 
 
 def test_what_is_streamed_names_the_doubtful_statements_behind_the_text():

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rolesum import write_document
-from rolesum.dialogue import Coverage, Dialogue, RoleSummary, SummaryStatement, Turn
+from rolesum.dialogue import Coverage, Dialogue, RoleSummary, SummaryQuote, SummaryStatement, Turn
 from rolesum.errors import ResourceError, UsageError
 from rolesum.generation.summary_document import document_bytes, make_document, to_markdown
 
@@ -69,6 +69,25 @@ def test_the_headings_are_in_the_language_of_the_dialogue():
     chat = Dialogue("d", (Turn("客户", "灯坏了。"), Turn("客服", "我们换一个。")))
     text = markdown(chat, RoleSummary("d", "overall", "客户的灯坏了。", 9, "stop"))
     assert "### 依据\n" in text and "## 对话原文\n\n第 1 轮 **客户:** 灯坏了。" in text
+
+
+def test_quotes_are_counted_and_what_they_stand_for_is_not_repeated():
+    left_out = (SummaryStatement(0, 0, "Tom left.", 0.1, (1,)), SummaryStatement(0, 0, "He sent it.", 0.9))
+    quoted = RoleSummary(
+        "d",
+        "user",
+        "客户：“灯坏了。”",
+        9,
+        "stop",
+        dropped=left_out,
+        support_threshold=0.5,
+        quotes=(SummaryQuote(0, 9, 0),),
+    )
+    assert "\n> Quotes stand for what the dialogue may not say (2).\n" in markdown(CALL, quoted)
+    chat = Dialogue("d", (Turn("客户", "灯坏了。"), Turn("客服", "我们换一个。")))
+    text = markdown(chat, quoted)
+    assert "## user\n\n客户：“灯坏了。”\n\n> 引文代替了对话里可能没有说过的内容（2 条）。\n" in text
+    assert "Tom left" not in text and "He sent it" not in text
 
 
 def test_turns_that_a_dialogue_does_not_have_are_left_out():

@@ -75,7 +75,8 @@ class GenerationParameters(_DecodingFields):
         None,
         description="What becomes of the statements that the dialogue may not say: flag returns the support of each, "
         "quote quotes the dialogue in place of their sentences, drop leaves them out, rerank takes the best-supported "
-        "of the samples, off verifies none. Default: quote where the model verifies statements (/v1/info), else off.",
+        "of the samples, off verifies none. Default: quote, or flag in a stream, where the model verifies statements "
+        "(/v1/info), else off.",
     )
     support_threshold: float | None = Field(
         None,

@@ -76,16 +76,22 @@ def test_times_are_read_sent_back_and_stand_beside_the_turns(writing):
     text = "".join(f"[0{n}:05] {turn['speaker']}: {turn['text']}\n" for n, turn in enumerate(CHAT_TURNS, 1))
     (read,) = writing.post("/v1/dialogues", text=text).json()["dialogues"]
     assert [(turn["time"], turn["shown_time"]) for turn in read["turns"]] == [("01:05", "01:05"), ("02:05", "02:05")]
-    plain = writing.post("/v1/summaries", text=text, roles=["overall"]).json()
+    flag = {"verify": "flag"}
+    plain = writing.post("/v1/summaries", text=text, roles=["overall"], options=flag).json()
     turns = [{key: turn[key] for key in ("speaker", "text", "time")} for turn in read["turns"]]
-    sent = writing.post("/v1/summaries", dialogue={"turns": turns}, roles=["overall"]).json()
+    sent = writing.post("/v1/summaries", dialogue={"turns": turns}, roles=["overall"], options=flag).json()
     for answer in (plain, sent):
         (summary,) = answer["summaries"]
         assert [one["times"] for one in summary["statements"]] == [["01:05"], ["02:05"]]
         assert [one["times"] for one in summary["sentences"]] == [["01:05"], ["02:05"]]
     untimed = [{**turn, "time": " "} for turn in turns]
-    (summary,) = writing.post("/v1/summaries", dialogue={"turns": untimed}, roles=["overall"]).json()["summaries"]
+    untimed = {"dialogue": {"turns": untimed}, "roles": ["overall"]}
+    (summary,) = writing.post("/v1/summaries", **untimed, options=flag).json()["summaries"]
     assert [one["times"] for one in summary["statements"]] == [[], []]
+    (quoted,) = writing.post("/v1/summaries", dialogue={"turns": turns}, roles=["overall"]).json()["summaries"]
+    assert [one["time"] for one in quoted["quotes"]] == [f"0{quoted['quotes'][0]['turn'] + 1}:05"]
+    (quoted,) = writing.post("/v1/summaries", **untimed).json()["summaries"]
+    assert [one["time"] for one in quoted["quotes"]] == [""]
 
 
 def test_a_stream_brings_the_statements_with_the_finished_summary(service):
@@ -118,7 +124,9 @@ def test_off_verifies_nothing_and_neither_does_a_model_that_cannot(service):
             assert one["support_threshold"] is None and one["statements"] == one["dropped"] == []
 
 
-@pytest.mark.parametrize("options", [{"verify": "flag"}, {"verify": "drop"}, {"support_threshold": 0.4}])
+@pytest.mark.parametrize(
+    "options", [{"verify": "flag"}, {"verify": "quote"}, {"verify": "drop"}, {"support_threshold": 0.4}]
+)
 def test_what_a_model_cannot_verify_is_refused_before_it_begins(service, options):
     key = f"options.{next(iter(options))}"
     body = {"model": PLAIN.name, "options": options}
@@ -156,7 +164,8 @@ def test_the_document_describes_the_statements(service):
     schemas = service.client.get("/openapi.json").json()["components"]["schemas"]
     names = {"text", "start", "end", "support", "turns", "times", "flags"}
     assert set(schemas["StatementOut"]["properties"]) == names
-    assert {"statements", "dropped", "support_threshold"} <= set(schemas["SummaryOut"]["properties"])
+    assert {"statements", "dropped", "quotes", "support_threshold"} <= set(schemas["SummaryOut"]["properties"])
+    assert set(schemas["QuoteOut"]["properties"]) == {"start", "end", "turn", "time"}
     kinds = schemas["GenerationParameters"]["properties"]["verify"]["anyOf"]
     assert kinds == [{"enum": list(VERIFY_MODES), "type": "string"}, {"type": "null"}]
     assert GenerationParameters().verify is None
@@ -164,7 +173,7 @@ def test_the_document_describes_the_statements(service):
 
 def test_drop_leaves_the_doubtful_statement_out_and_says_which(writing, threshold):
     asked = {"dialogue": {"turns": CHAT_TURNS}, "roles": ["overall"]}
-    (flagged,) = writing.post("/v1/summaries", **asked).json()["summaries"]
+    (flagged,) = writing.post("/v1/summaries", **asked, options={"verify": "flag"}).json()["summaries"]
     assert flagged["text"] == TEXTS["overall"] and flagged["support_threshold"] == pytest.approx(threshold)
     doubtful, other = sorted(flagged["statements"], key=lambda one: one["support"])
     assert doubtful["support"] < threshold <= other["support"]
@@ -178,6 +187,62 @@ def test_drop_leaves_the_doubtful_statement_out_and_says_which(writing, threshol
         names = [name for name, _ in events_of(streamed)]
     assert names == ["summary", "done"]  # a text would show what is left out
     assert not writing.model.engine.engine.asked_anew  # all on the prefixes of the texts
+
+
+def events(service, path="/v1/summaries", **body):
+    with service.client.stream("POST", path, json={**body, "stream": True}) as streamed:
+        return [(name, json.loads(data)) for name, data in events_of(streamed)]
+
+
+LAMP, MONDAY = "Customer: “My lamp broke, call 020 7946 0958.”", "Agent: “Sorry! Tom sends a new one on Monday.”"
+
+
+def test_unless_told_otherwise_a_turn_is_quoted_in_place_of_the_doubtful_statement(writing):
+    asked = {"dialogue": {"id": "c", "turns": CHAT_TURNS}, "roles": ["overall"]}
+    (flagged,) = writing.post("/v1/summaries", **asked, options={"verify": "flag"}).json()["summaries"]
+    doubtful, other = sorted(flagged["statements"], key=lambda one: one["support"])
+    place = flagged["statements"].index(doubtful)
+    answer = writing.post("/v1/summaries", **asked).json()
+    (found,) = answer["summaries"]
+    (quote,) = found["quotes"]
+    assert found["text"] == TEXTS["overall"].replace(doubtful["text"], (LAMP, MONDAY)[place])
+    assert found["text"][quote["start"] : quote["end"]] == (LAMP, MONDAY)[place] and quote["turn"] == place
+    assert [one["text"] for one in found["statements"]] == [other["text"]] and flagged["quotes"] == []
+    assert [one["text"] for one in found["dropped"]] == [doubtful["text"]]
+    written = writing.post("/v1/documents", dialogue=asked["dialogue"], summaries=[found])
+    assert "\n> Quotes stand for what the dialogue may not say (1).\n" in written.text and "(?)" not in written.text
+    identity = writing.post("/v1/batches", dialogues=[asked["dialogue"]], roles=["overall"]).json()["id"]
+    wait_until(lambda: writing.client.get(f"/v1/batches/{identity}").json()["done"] == 1)
+    (kept,) = writing.client.get(f"/v1/batches/{identity}/results").json()["results"]
+    assert kept["result"]["summaries"][0]["quotes"] == [quote]
+
+
+def test_checks_flag_no_words_that_are_quoted(writing):
+    turns = [*CHAT_TURNS, {"speaker": "Agent", "text": "45 new lamps are none of Tom's. He sends a new one on Monday"}]
+    asked = {"dialogue": {"turns": turns}, "roles": ["overall"], "options": {"support_threshold": 1}}
+    (found,) = writing.post("/v1/summaries", **asked).json()["summaries"]
+    assert found["statements"] == [] and len(found["quotes"]) == 2 and found["flags"] == []
+
+
+def test_a_stream_marks_unless_it_is_told_to_quote(writing):
+    asked = {"dialogue": {"turns": CHAT_TURNS}, "roles": ["overall"]}
+    marked = events(writing, **asked)
+    (summary,) = [data for name, data in marked if name == "summary"]
+    assert "".join(data["text"] for name, data in marked if name == "text") == TEXTS["overall"]
+    assert summary["text"] == TEXTS["overall"] and summary["quotes"] == summary["dropped"] == []
+    assert sum(one["support"] < summary["support_threshold"] for one in summary["statements"]) == 1
+    quoted = events(writing, **asked, options={"verify": "quote"})
+    assert [name for name, _ in quoted] == ["summary", "done"]
+    (at_once,) = writing.post("/v1/summaries", **asked).json()["summaries"]
+    assert quoted[0][1] == at_once and len(at_once["quotes"]) == 1
+
+
+def test_the_stream_of_a_session_marks_unless_it_is_told_to_quote(service):
+    path = f"{service.post('/v1/sessions', dialogue={'turns': TURNS}).headers['Location']}/summaries"
+    names = [name for name, _ in events(service, path, options=SHORT)]
+    assert "text" in names and names[-4:] == ["summary"] * 3 + ["done"]
+    quoted = events(service, path, options={**SHORT, "verify": "quote"})
+    assert [name for name, _ in quoted] == ["summary"] * 3 + ["done"]
 
 
 # The written tokens are certain: with these weights too, the support is that of the answer.
@@ -207,8 +272,8 @@ def test_what_was_verified_is_counted_and_a_chat_client_pays_for_none(writing):
     before = counts()
     writing.post("/v1/summaries", **asked)
     once = counts()
-    assert {name: once[name] - before.get(name, 0) for name in ("doubtful", "supported")} == {
-        "doubtful": 1,
+    assert {name: once[name] - before.get(name, 0) for name in ("dropped", "supported")} == {
+        "dropped": 1,
         "supported": 1,
     }
     messages = [{"role": "user", "content": "Customer: My lamp broke.\nAgent: Sorry!"}]
