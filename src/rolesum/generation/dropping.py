@@ -1,7 +1,5 @@
 """Leaves doubtful statements out of a summary: whole sentences, and clauses where what remains is a sentence.
 
-What they are replaced by, if by anything, is the caller's: see quoting.py.
-
 A clause goes alone only if the rest of its sentence, split by the rules of checks/statements.py, gives the very
 statements that it gave before, so that no verb gets another subject, and if no verb may lose an object that it shares
 ("found and reserved a room"). Else the whole sentence goes. A sentence goes too if it begins with a statement that was
@@ -9,14 +7,14 @@ verified with the sentence before it, because of a pronoun, and that sentence wa
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import compress, pairwise
 
 from rolesum.checks.clauses_en import ends_with_verb
 from rolesum.checks.sentences import Sentence, split_sentences
 from rolesum.checks.statements import split_statements
-from rolesum.dialogue import RoleSummary, SummaryQuote, SummaryStatement
+from rolesum.dialogue import RoleSummary, SummaryStatement
 
 _CLOSING = re.compile(r"[.!?…。！？]+[\"'”’)\]」』）]*$")
 _PLAIN_COMMA = re.compile(r"\s*,\s*")
@@ -24,66 +22,33 @@ _PLAIN_COMMA = re.compile(r"\s*,\s*")
 Statements = Sequence[SummaryStatement]
 
 
-@dataclass(frozen=True, slots=True)
-class Quoted:
-    """Words that replace statements, and the turn that they are quoted from."""
-
-    speaker: str
-    words: str  # in quotation marks
-    turn: int
-    time: str
-
-
 def drop_doubtful(summary: RoleSummary, language: str) -> RoleSummary:
     """The summary without its doubtful statements, which are its `dropped`; `language` is "en" or "zh".
 
     The statements that stay have their new places. Where nothing would stay, the summary is returned as it is.
     """
-    return rewrite(summary, language, lambda left_out: [])
-
-
-def rewrite(
-    summary: RoleSummary,
-    language: str,
-    instead: Callable[[Sequence[SummaryStatement]], Sequence[Quoted]],
-    *,
-    whole_sentences: bool = False,
-) -> RoleSummary:
-    """As `drop_doubtful`; behind what stays of a sentence stands what `instead` gives for those left out.
-
-    With `whole_sentences`, a sentence with a doubtful statement goes as a whole. Of quotes that follow one another, the
-    first of a speaker begins with the speaker's label.
-    """
     doubtful = set(summary.doubtful)
     if not doubtful:
         return summary
-    text, end, left_out, speaker = "", 0, None, ""
-    kept, dropped, quotes = list[SummaryStatement](), list[SummaryStatement](), list[SummaryQuote]()
+    text, end, left_out = "", 0, None
+    kept, dropped = list[SummaryStatement](), list[SummaryStatement]()
     for sentence in split_sentences(summary.text, language):
         own = [one for one in summary.statements if sentence.start <= one.start < sentence.end]
         gap = summary.text[end : sentence.start] if text or not end else ""
         end = sentence.end
         needs_it = left_out is not None and any(one.text.startswith(left_out) for one in own[:1])
-        stays = [one not in doubtful for one in own]
-        goes = needs_it or (whole_sentences and not all(stays))
-        rest = None if goes else _remainder(sentence, own, stays, language)
+        rest = None if needs_it else _remainder(sentence, own, [one not in doubtful for one in own], language)
         left_out = sentence.text if rest is None else None
-        if rest is not None:
-            begin = len(text) + len(gap)
-            text += gap + rest[0]
-            kept += [_moved(one, begin) for one in rest[1]]
-        gone = own if rest is None else [one for one in own if one in doubtful]
-        dropped += [replace(one, start=len(text), end=len(text)) for one in gone]
-        for one in instead(gone) if gone else ():
-            if text and not text[-1].isspace() and language != "zh":
-                text += " "
-            goes_on = speaker == one.speaker and quotes and not text[quotes[-1].end :].strip()
-            start, speaker = len(text), one.speaker
-            text += one.words if goes_on else f"{speaker}{'：' if language == 'zh' else ': '}{one.words}"
-            quotes.append(SummaryQuote(start, len(text), one.turn, one.time))
+        if rest is None:
+            dropped += [replace(one, start=len(text), end=len(text)) for one in own]
+            continue
+        begin = len(text) + len(gap)
+        text += gap + rest[0]
+        kept += [_moved(one, begin) for one in rest[1]]
+        dropped += [replace(one, start=len(text), end=len(text)) for one in own if one in doubtful]
     if not text:
         return summary
-    return replace(summary, text=text, statements=tuple(kept), dropped=tuple(dropped), quotes=tuple(quotes))
+    return replace(summary, text=text, statements=tuple(kept), dropped=tuple(dropped))
 
 
 def _moved(one: SummaryStatement, by: int) -> SummaryStatement:

@@ -1,86 +1,98 @@
 """Replaces the sentences of a summary with a doubtful statement by what the dialogue says, word for word.
 
-A statement that the dialogue may not say was still written because of something in it. The turn that shares most of its
-words, of those who play the summary's role, is quoted in its place. A quote says what was said, not that it is so: a
-speaker may have been wrong, or have been put right later. The clauses of such a sentence that are not doubtful go too:
-read by people, half of those that were kept were not true (docs/results.md).
+Those turns of the summary's role are quoted that stand for the dialogue best (key_turns.py). A quote says what was
+said, not that it is so: a speaker may have been wrong, or put right later. Clauses of such a sentence that are not
+doubtful go too: half of those that were kept were not true (docs/results.md).
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from rolesum.checks.evidence import MIN_FIRST_SHARE, ngram_scores
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.sentences import Sentence, split_sentences
 from rolesum.checks.words import content_ngrams
-from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
+from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.formats.shown_times import shown_times
-from rolesum.generation.dropping import Quoted, drop_doubtful, rewrite
+from rolesum.generation.dropping import drop_doubtful
+from rolesum.generation.key_turns import key_turns
 from rolesum.redaction.mask import PLACEHOLDER
+from rolesum.roles import AGENT, USER
 
 # The characters of a turn that are quoted; a sentence is cut only where it alone is longer than twice as many.
-_LONGEST = {"en": 160, "zh": 60}
-MAX_QUOTES = 4  # of one summary: those whose turns share most with the statements that they replace
-_SPACE = re.compile(r"\s+")
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    turn: int
-    score: float
+_LONGEST = {"en": 200, "zh": 80}
+# The most quotes of a summary: of a side, and of others. Of a user's turns, a third one is often beside the matter.
+_MOST, _MOST_OF_ALL = {USER: 2, AGENT: 3}, 4
+_SPACE, _WORD = re.compile(r"\s+"), re.compile(r"\w")
 
 
 def quote_doubtful(summary: RoleSummary, dialogue: Dialogue) -> RoleSummary:
-    """The summary with quotes in place of the sentences with a doubtful statement, whose statements are its `dropped`.
+    """The summary with quotes in place of its sentences with a doubtful statement, whose statements are its `dropped`.
 
-    `dialogue` is what the model was shown. Where no turn shares enough words with a statement, it is left out without a
-    quote; where nothing would stay, the summary is returned as it is.
+    `dialogue` is what the model was shown. The quotes stand where the first of the sentences stood, at most as many as
+    statements were left out. Where nothing would stay, the summary is returned as it is.
     """
     if not summary.doubtful:
         return summary
-    quoter = _Quoter(summary, dialogue)
-    return rewrite(summary, dialogue.language, quoter.quotes_for, whole_sentences=True)
+    sentences = split_sentences(summary.text, dialogue.language)
+    own_of = [[one for one in summary.statements if of.start <= one.start < of.end] for of in sentences]
+    goes = _which_go(summary, sentences, own_of)
+    left_out = [one for own, gone in zip(own_of, goes, strict=True) if gone for one in own]
+    quotes = _quotes(summary.role, dialogue, [one.text for one in left_out])
+    text, end = "", 0
+    kept, placed = list[SummaryStatement](), list[SummaryQuote]()
+    for sentence, own, gone in zip(sentences, own_of, goes, strict=True):
+        gap = summary.text[end : sentence.start] if text or not end else ""
+        end = sentence.end
+        if not gone:
+            gap = gap or _space(text, dialogue.language)
+            kept += [_moved(one, len(text) + len(gap) - sentence.start) for one in own]
+            text += gap + sentence.text
+        elif not placed:
+            for speaker, words, quote in quotes:
+                text += _space(text, dialogue.language)
+                placed.append(replace(quote, start=len(text), end=len(text) + len(speaker) + len(words)))
+                text += speaker + words
+    if not text:
+        return summary
+    dropped = [replace(one, start=min(one.start, len(text)), end=min(one.start, len(text))) for one in left_out]
+    return replace(summary, text=text, statements=tuple(kept), dropped=tuple(dropped), quotes=tuple(placed))
 
 
-class _Quoter:
-    """Chooses the turns that are quoted in place of statements, each turn once."""
-
-    def __init__(self, summary: RoleSummary, dialogue: Dialogue) -> None:
-        self.index = DialogueIndex(dialogue)
-        own = self.index.turns_by_role.get(summary.role)
-        self.places = sorted(own) if own else range(len(dialogue.turns))
-        self.best = {one.text: found for one in _to_replace(summary, dialogue.language) if (found := self._best(one))}
-        order = sorted(self.best.values(), key=lambda one: -one.score)
-        self.allowed = set(list(dict.fromkeys(one.turn for one in order))[:MAX_QUOTES])
-        self.times = shown_times(dialogue)
-
-    def _best(self, statement: SummaryStatement) -> _Candidate | None:
-        (scores,) = ngram_scores([statement.text], self.index)
-        turn = max(self.places, key=lambda place: (scores[place], -place))
-        return _Candidate(turn, scores[turn]) if scores[turn] >= MIN_FIRST_SHARE else None
-
-    def quotes_for(self, statements: Sequence[SummaryStatement]) -> list[Quoted]:
-        """The quotes in place of `statements`, in the dialogue's order."""
-        turns = {self.best[one.text].turn for one in statements if one.text in self.best} & self.allowed
-        self.allowed -= turns
-        return [self._quote(turn, statements) for turn in sorted(turns)]
-
-    def _quote(self, turn: int, statements: Sequence[SummaryStatement]) -> Quoted:
-        """The sentences of a turn that share most with those of the statements that it stands for."""
-        said = " ".join(one.text for one in statements if (best := self.best.get(one.text)) and best.turn == turn)
-        whole = self.index.dialogue.turns[turn]
-        words = f"“{excerpt(whole.text, said, self.index.language)}”"
-        return Quoted(whole.speaker, words, turn, self.times[turn] if self.times else "")
+def _which_go(
+    summary: RoleSummary, sentences: Sequence[Sentence], own_of: Sequence[Sequence[SummaryStatement]]
+) -> list[bool]:
+    """Of each sentence, whether it has a doubtful statement, or needs one that has: because of a pronoun."""
+    found = list[bool]()
+    for number, own in enumerate(own_of):
+        needs_it = number > 0 and found[-1] and any(one.text.startswith(sentences[number - 1].text) for one in own[:1])
+        found.append(needs_it or any(map(summary.is_doubtful, own)))
+    return found
 
 
-def _to_replace(summary: RoleSummary, language: str) -> Iterator[SummaryStatement]:
-    """The statements of the sentences that have a doubtful one."""
-    doubtful = summary.doubtful
-    for sentence in split_sentences(summary.text, language):
-        own = [one for one in summary.statements if sentence.start <= one.start < sentence.end]
-        if any(one in doubtful for one in own):
-            yield from own
+def _quotes(role: str, dialogue: Dialogue, statements: Sequence[str]) -> list[tuple[str, str, SummaryQuote]]:
+    """The turns that stand for `statements`: a speaker's label, if it is not that of the one before, and the words."""
+    index, times = DialogueIndex(dialogue), shown_times(dialogue)
+    own = index.turns_by_role.get(role)
+    places = [place for place in sorted(own or range(len(dialogue.turns))) if _WORD.search(dialogue.turns[place].text)]
+    most = min(_MOST.get(role, _MOST_OF_ALL) if own else _MOST_OF_ALL, len(statements))
+    colon = "：" if dialogue.language == "zh" else ": "
+    found, before = [], ""
+    for place in key_turns(index, places, statements, most):
+        turn = dialogue.turns[place]
+        speaker = "" if turn.speaker == before else f"{turn.speaker}{colon}"
+        before = turn.speaker
+        words = f"“{excerpt(turn.text, ' '.join(statements), dialogue.language)}”"
+        found.append((speaker, words, SummaryQuote(0, 0, place, times[place] if times else "")))
+    return found
+
+
+def _space(text: str, language: str) -> str:
+    return "" if not text or text[-1].isspace() or language == "zh" else " "
+
+
+def _moved(one: SummaryStatement, by: int) -> SummaryStatement:
+    return replace(one, start=one.start + by, end=one.end + by)
 
 
 def excerpt(text: str, statement: str, language: str) -> str:
