@@ -4,7 +4,7 @@ import math
 
 from rolesum.checks.index import DialogueIndex
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.generation.key_turns import WEIGHTS, key_turns, turn_features
+from rolesum.generation.key_turns import WEIGHTS, rank_turns, turn_features
 
 CHAT = Dialogue(
     "c",
@@ -22,18 +22,18 @@ CHAT = Dialogue(
 
 def test_the_users_wish_and_the_agents_answer_come_before_greetings_and_thanks():
     index = DialogueIndex(CHAT)
-    assert key_turns(index, range(5), ["Ann asked for a refund."], 2) == [0, 3]
-    assert key_turns(index, [1, 3], [], 1) == [3] and key_turns(index, [0, 2, 4], [], 1) == [0]
-    assert key_turns(index, [], [], 2) == [] and key_turns(index, range(5), [], 9) == [0, 1, 2, 3, 4]
+    assert set(rank_turns(index, range(5), ["Ann asked for a refund."])[:2]) == {0, 3}
+    assert rank_turns(index, [1, 3], [])[0] == 3 and rank_turns(index, [0, 2, 4], [])[0] == 0
+    assert rank_turns(index, [], []) == []
 
 
 def test_the_place_of_a_turn_weighs_more_than_the_words_that_it_shares():
     said = ("The lamp comes on Monday at nine.", "The chair comes on Monday at nine.", "Nine.")
     index = DialogueIndex(Dialogue("c", tuple(Turn("Tom", text) for text in (*said[:2], *said[:2], said[2]))))
-    lamp, chair = (key_turns(index, [1, 2], [f"The {thing} was promised."], 1) for thing in ("lamp", "chair"))
+    lamp, chair = (rank_turns(index, [1, 2], [f"The {thing} was promised."])[0] for thing in ("lamp", "chair"))
     shares = [one.share for one in turn_features(index, [1, 2], ["The chair was promised."])]
-    assert shares[0] > shares[1] == 0 and lamp == [2]
-    assert chair == [2]
+    assert shares[0] > shares[1] == 0 and lamp == 2
+    assert chair == 2
 
 
 def test_a_score_is_the_log_odds_of_a_logistic_regression():

@@ -58,9 +58,8 @@ def turn_features(index: DialogueIndex, places: Sequence[int], statements: Seque
     ]
 
 
-def key_turns(index: DialogueIndex, places: Sequence[int], statements: Sequence[str], most: int) -> list[int]:
-    """The `most` turns among those at `places` with the highest scores, in the dialogue's order."""
+def rank_turns(index: DialogueIndex, places: Sequence[int], statements: Sequence[str]) -> list[int]:
+    """The turns at `places`, those with the highest scores first."""
     features = turn_features(index, places, statements)
     scores = [sum(w * value for w, value in zip(WEIGHTS, one.values(), strict=True)) for one in features]
-    best = sorted(range(len(places)), key=lambda number: (-scores[number], number))[:most]
-    return sorted(places[number] for number in best)
+    return [places[number] for number in sorted(range(len(places)), key=lambda number: (-scores[number], number))]

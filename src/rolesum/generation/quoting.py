@@ -15,22 +15,23 @@ from rolesum.checks.words import content_ngrams
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.formats.shown_times import shown_times
 from rolesum.generation.dropping import drop_doubtful
-from rolesum.generation.key_turns import key_turns
+from rolesum.generation.key_turns import rank_turns
 from rolesum.redaction.mask import PLACEHOLDER
-from rolesum.roles import AGENT, USER
 
 # The characters of a turn that are quoted; a sentence is cut only where it alone is longer than twice as many.
 _LONGEST = {"en": 200, "zh": 80}
-# The most quotes of a summary: of a side, and of others. Of a user's turns, a third one is often beside the matter.
-_MOST, _MOST_OF_ALL = {USER: 2, AGENT: 3}, 4
+# The characters that a summary of one side may have with its quotes, and that of the whole dialogue; one turn is quoted
+# in any case, and two where no sentence stays and there are four.
+_SIDE, _WHOLE = {"en": 320, "zh": 120}, {"en": 480, "zh": 180}
+_FEWEST, _MOST = 2, 5
 _SPACE, _WORD = re.compile(r"\s+"), re.compile(r"\w")
 
 
 def quote_doubtful(summary: RoleSummary, dialogue: Dialogue) -> RoleSummary:
     """The summary with quotes in place of its sentences with a doubtful statement, whose statements are its `dropped`.
 
-    `dialogue` is what the model was shown. The quotes stand where the first of the sentences stood, at most as many as
-    statements were left out. Where nothing would stay, the summary is returned as it is.
+    `dialogue` is what the model was shown. The quotes stand where the first of the sentences stood. Where nothing would
+    stay, the summary is returned as it is.
     """
     if not summary.doubtful:
         return summary
@@ -38,7 +39,8 @@ def quote_doubtful(summary: RoleSummary, dialogue: Dialogue) -> RoleSummary:
     own_of = [[one for one in summary.statements if of.start <= one.start < of.end] for of in sentences]
     goes = _which_go(summary, sentences, own_of)
     left_out = [one for own, gone in zip(own_of, goes, strict=True) if gone for one in own]
-    quotes = _quotes(summary.role, dialogue, [one.text for one in left_out])
+    stays = sum(len(one.text) for one, gone in zip(sentences, goes, strict=True) if not gone)
+    quotes = _quotes(summary.role, dialogue, [one.text for one in left_out], stays)
     text, end = "", 0
     kept, placed = list[SummaryStatement](), list[SummaryQuote]()
     for sentence, own, gone in zip(sentences, own_of, goes, strict=True):
@@ -70,20 +72,32 @@ def _which_go(
     return found
 
 
-def _quotes(role: str, dialogue: Dialogue, statements: Sequence[str]) -> list[tuple[str, str, SummaryQuote]]:
-    """The turns that stand for `statements`: a speaker's label, if it is not that of the one before, and the words."""
+def _quotes(
+    role: str, dialogue: Dialogue, statements: Sequence[str], stays: int
+) -> list[tuple[str, str, SummaryQuote]]:
+    """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
+
+    They are at most half of the turns, and where sentences stay, at most as many as the statements. Of each the
+    speaker's label, unless it is that of the quote before, and the words.
+    """
     index, times = DialogueIndex(dialogue), shown_times(dialogue)
+    language = "zh" if dialogue.language == "zh" else "en"
     own = index.turns_by_role.get(role)
     places = [place for place in sorted(own or range(len(dialogue.turns))) if _WORD.search(dialogue.turns[place].text)]
-    most = min(_MOST.get(role, _MOST_OF_ALL) if own else _MOST_OF_ALL, len(statements))
-    colon = "：" if dialogue.language == "zh" else ": "
+    left = (_SIDE if own else _WHOLE)[language] - stays
+    most = min(_MOST, max(1, len(places) // 2), len(statements) if stays else _MOST)
+    chosen: dict[int, str] = {}
+    for place in rank_turns(index, places, statements)[:most]:
+        words = excerpt(dialogue.turns[place].text, " ".join(statements), language)
+        left -= len(words)
+        if left >= 0 or len(chosen) < (1 if stays else _FEWEST):
+            chosen[place] = words
     found, before = [], ""
-    for place in key_turns(index, places, statements, most):
-        turn = dialogue.turns[place]
-        speaker = "" if turn.speaker == before else f"{turn.speaker}{colon}"
-        before = turn.speaker
-        words = f"“{excerpt(turn.text, ' '.join(statements), dialogue.language)}”"
-        found.append((speaker, words, SummaryQuote(0, 0, place, times[place] if times else "")))
+    for place, words in sorted(chosen.items()):
+        speaker = dialogue.turns[place].speaker
+        label = "" if speaker == before else f"{speaker}{'：' if language == 'zh' else ': '}"
+        before = speaker
+        found.append((label, f"“{words}”", SummaryQuote(0, 0, place, times[place] if times else "")))
     return found
 
 
