@@ -4,7 +4,7 @@ import math
 
 from rolesum.checks.index import DialogueIndex
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.generation.key_turns import WEIGHTS, rank_turns, turn_features
+from rolesum.generation.key_turns import WEIGHTS, first_matter, rank_turns, turn_features
 
 CHAT = Dialogue(
     "c",
@@ -34,6 +34,16 @@ def test_the_place_of_a_turn_weighs_more_than_the_words_that_it_shares():
     shares = [one.share for one in turn_features(index, [1, 2], ["The chair was promised."])]
     assert shares[0] > shares[1] == 0 and lamp == 2
     assert chair == 2
+
+
+def test_the_matter_is_in_the_first_turn_that_is_no_greeting():
+    turns = (
+        "Hello!",
+        "My parcel from Leeds has not come, and I want the 40 dollars back.",
+        "Thanks, that was all I wanted.",
+    )
+    index = DialogueIndex(Dialogue("c", tuple(Turn("Ann", text) for text in turns), language="en"))
+    assert first_matter(index, [0, 1, 2]) == 1 and first_matter(index, [2]) == 2
 
 
 def test_a_score_is_the_log_odds_of_a_logistic_regression():

@@ -55,8 +55,16 @@ def test_the_key_turn_stands_where_a_doubtful_sentence_stood():
 def test_a_side_is_quoted_with_its_own_turns():
     user = quoted(summary("The customer asked for a lamp. The customer took 40 dollars.", 0, 1, role="user"))
     assert user.text == "Customer: “My lamp is broken. I want the 40 dollars back.”"
-    agent = quoted(summary("Jana refunded the 40 dollars.", 0, role="agent"))
-    assert agent.text == "Jana: “Those I can't refund, as the lamp is replaced.”"
+    agent = quoted(summary("Jana is kind. Jana refunded the 40 dollars.", 1, role="agent"))
+    assert agent.text == "Jana is kind. Jana: “Those I can't refund, as the lamp is replaced.”"
+
+
+def test_where_no_sentence_stays_the_users_matter_stands_before_the_agents_answer():
+    after = quoted(summary("Jana refunded the 40 dollars.", 0, role="agent"))
+    assert after.text == (
+        "Customer: “My lamp is broken. I want the 40 dollars back.” "
+        "Jana: “Those I can't refund, as the lamp is replaced.”"
+    )
 
 
 def test_a_dialogue_that_does_not_say_who_plays_the_role_is_quoted_as_a_whole():

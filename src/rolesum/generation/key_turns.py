@@ -63,3 +63,9 @@ def rank_turns(index: DialogueIndex, places: Sequence[int], statements: Sequence
     features = turn_features(index, places, statements)
     scores = [sum(w * value for w, value in zip(WEIGHTS, one.values(), strict=True)) for one in features]
     return [places[number] for number in sorted(range(len(places)), key=lambda number: (-scores[number], number))]
+
+
+def first_matter(index: DialogueIndex, places: Sequence[int]) -> int:
+    """The first of the turns at `places` that is no mere greeting: with a third of the n-grams of the longest."""
+    longest = max(len(index.turn_ngrams[place]) for place in places)
+    return next(place for place in places if 3 * len(index.turn_ngrams[place]) >= longest)

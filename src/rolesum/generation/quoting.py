@@ -15,14 +15,15 @@ from rolesum.checks.words import content_ngrams
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.formats.shown_times import shown_times
 from rolesum.generation.dropping import drop_doubtful
-from rolesum.generation.key_turns import rank_turns
+from rolesum.generation.key_turns import first_matter, rank_turns
 from rolesum.redaction.mask import PLACEHOLDER
+from rolesum.roles import USER
 
 # The characters of a turn that are quoted; a sentence is cut only where it alone is longer than twice as many.
 _LONGEST = {"en": 200, "zh": 80}
 # The characters that a summary of one side may have with its quotes, and that of the whole dialogue; one turn is quoted
 # in any case, and two where no sentence stays and there are four.
-_SIDE, _WHOLE = {"en": 320, "zh": 120}, {"en": 480, "zh": 180}
+_SIDE, _WHOLE = {"en": 450, "zh": 160}, {"en": 520, "zh": 200}
 _FEWEST, _MOST = 2, 5
 _SPACE, _WORD = re.compile(r"\s+"), re.compile(r"\w")
 
@@ -77,17 +78,22 @@ def _quotes(
 ) -> list[tuple[str, str, SummaryQuote]]:
     """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
 
-    They are at most half of the turns, and where sentences stay, at most as many as the statements. Of each the
-    speaker's label, unless it is that of the quote before, and the words.
+    They are at most half of the turns, and where sentences stay, at most as many as the statements. Where none stays,
+    one of the user's turns is among them for any role. Of each the speaker's label, unless it is that of the quote
+    before, and the words.
     """
     index, times = DialogueIndex(dialogue), shown_times(dialogue)
     language = "zh" if dialogue.language == "zh" else "en"
-    own = index.turns_by_role.get(role)
-    places = [place for place in sorted(own or range(len(dialogue.turns))) if _WORD.search(dialogue.turns[place].text)]
+    with_words = {place for place, turn in enumerate(dialogue.turns) if _WORD.search(turn.text)}
+    own, user = (with_words & index.turns_by_role.get(one, set()) for one in (role, USER))
+    places = sorted(own or with_words)
     left = (_SIDE if own else _WHOLE)[language] - stays
     most = min(_MOST, max(1, len(places) // 2), len(statements) if stays else _MOST)
+    ranked = rank_turns(index, places, statements)[:most]
+    if user and role != USER and not stays:  # an answer needs its question
+        ranked = [first_matter(index, sorted(user)), *ranked]
     chosen: dict[int, str] = {}
-    for place in rank_turns(index, places, statements)[:most]:
+    for place in ranked:
         words = excerpt(dialogue.turns[place].text, " ".join(statements), language)
         left -= len(words)
         if left >= 0 or len(chosen) < (1 if stays else _FEWEST):
