@@ -54,6 +54,12 @@ def test_lead_takes_the_first_turns_of_the_role_and_of_all_for_overall():
     assert text_of("lead-2", service(), "user") == "Customer: My parcel is late.\nCustomer: Thanks!"
 
 
+def test_key_turns_take_what_the_user_wants_and_what_the_agent_answers():
+    assert text_of("key-turns-1", service(), "user") == "Customer: My parcel is late."
+    assert text_of("key-turns-1", service(), "agent").startswith("Agent: The parcel was lost")
+    assert text_of("key-turns-3", service()).startswith("Customer: My parcel is late.\nAgent: The parcel was lost")
+
+
 def test_longest_takes_the_longest_turns_and_writes_them_in_dialogue_order():
     assert text_of("longest-2", service(), "agent").startswith("Agent: Hello.\nAgent: The parcel was lost")
     assert text_of("longest-1", service(), "user") == "Customer: My parcel is late."

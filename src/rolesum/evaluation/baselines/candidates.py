@@ -16,9 +16,15 @@ class Candidates:
     role: str
 
     @cached_property
-    def turns(self) -> tuple[Turn, ...]:
+    def places(self) -> list[int]:
+        """The places (from 0) of the candidates among the dialogue's turns."""
         turns, roles = self.dialogue.turns, self.dialogue.roles
-        return tuple(turn for turn in turns if self.role in WHOLE_DIALOGUE or roles.get(turn.speaker) == self.role)
+        whole = self.role in WHOLE_DIALOGUE
+        return [place for place, turn in enumerate(turns) if whole or roles.get(turn.speaker) == self.role]
+
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        return tuple(self.dialogue.turns[place] for place in self.places)
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ _BY_COUNT: dict[str, tuple[str, Callable[[Candidates, int], list[int]]]] = {
     "textrank": ("the N turns that TextRank ranks highest", extractors.by_textrank),
     "lexrank": ("the N turns that LexRank ranks highest, links from a cosine of 0.1", extractors.by_lexrank),
     "lexrank-continuous": ("the same, links weighed by the cosine", extractors.by_continuous_lexrank),
+    "key-turns": ("the N turns that stand for the dialogue, as --verify quote chooses them", extractors.by_key_turns),
 }
 _WHOLE: dict[str, tuple[str, extractors.Extractor]] = {
     "oracle": (

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
+from rolesum.checks.index import DialogueIndex
 from rolesum.evaluation.baselines.candidates import Candidates
 from rolesum.evaluation.baselines.centrality import (
     LINK_FROM,
@@ -15,6 +16,7 @@ from rolesum.evaluation.baselines.centrality import (
     textrank,
 )
 from rolesum.evaluation.baselines.terms import han_bigrams, rouge_tokens, similarity_terms
+from rolesum.generation.key_turns import rank_turns
 from rolesum.roles import AGENT, OVERALL, USER
 
 Extractor = Callable[[Candidates], list[int]]  # places among the candidates
@@ -53,6 +55,12 @@ def by_lexrank(case: Candidates, turns: int) -> list[int]:
 
 def by_continuous_lexrank(case: Candidates, turns: int) -> list[int]:
     return _best(lexrank(_terms(case), threshold=None).tolist(), turns)
+
+
+def by_key_turns(case: Candidates, turns: int) -> list[int]:
+    """The turns that readers would choose by the weights of generation/key_turns.py, without any statements."""
+    ranked = rank_turns(DialogueIndex(case.dialogue), case.places, ())
+    return [case.places.index(place) for place in ranked[:turns]]
 
 
 def csds_longest(case: Candidates) -> list[int]:
