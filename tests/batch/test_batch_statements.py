@@ -26,7 +26,15 @@ def records(out):
 
 
 def statements(out):
-    return [(one["summaries"], one["statements"], one["support_threshold"]) for one in records(out)]
+    return [
+        (one["summaries"], one["statements"], one.get("dropped"), one.get("quotes"), one["support_threshold"])
+        for one in records(out)
+    ]
+
+
+def supports(record):
+    """Of the statements that stayed, and of those for which quotes stand."""
+    return [one["support"] for kind in ("statements", "dropped") for one in record.get(kind, {}).get("overall", ())]
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +52,11 @@ def test_a_run_that_verifies_is_resumed_with_the_same_choice_only(config, adapte
     out = tmp_path / "out"
     assert run_batch([str(GIVEN)], out, config, shard_size=2).summarized == 3
     first = statements(out)
-    assert all(of["overall"] and threshold == 0.5 for _, of, threshold in first)
+    assert all(threshold == 0.5 for *_, threshold in first) and any("quotes" in one for one in records(out))
     alone = [summary_record(one) for one in Summarizer(config).summarize(read_dialogues(GIVEN))]
     for one, other in zip(records(out), alone, strict=True):
-        supports = [[each["support"] for each in of["statements"]["overall"]] for of in (one, other)]
-        assert one["summaries"] == other["summaries"] and supports[0] == pytest.approx(supports[1], abs=2e-4)
+        assert (one["summaries"], one.get("quotes")) == (other["summaries"], other.get("quotes"))
+        assert supports(one) and supports(one) == pytest.approx(supports(other), abs=2e-4)
     settings = json.loads((out / "state.json").read_text(encoding="utf-8"))["settings"]
     assert settings["verify"] == "quote" and settings["support_threshold"] is None
     (out / "summaries-00001.jsonl").unlink()  # as if the run had been stopped before
@@ -71,7 +79,7 @@ def test_a_run_that_leaves_statements_out_is_resumed_to_the_same_shards(config, 
     out, dropping = tmp_path / "out", replace(config, verify="drop", support_threshold=1.0)
     assert run_batch([str(GIVEN)], out, dropping, shard_size=2).summarized == 3
     first = statements(out)
-    assert all(threshold == 1 for _, _, threshold in first)
+    assert all(threshold == 1 for *_, threshold in first)
     (out / "summaries-00001.jsonl").unlink()
     assert run_batch([str(GIVEN)], out, dropping, shard_size=2).summarized == 3
     assert statements(out) == first

@@ -41,7 +41,7 @@ def output(done):
 
 @pytest.fixture(scope="module")
 def record(chat):
-    return json.loads(output(summarize(chat, "--json")))
+    return json.loads(output(summarize(chat, "--json", "--verify", "flag")))
 
 
 def test_every_statement_of_the_record_has_its_place_and_the_models_probability(chat, record):
@@ -177,7 +177,7 @@ def test_rerank_takes_the_best_supported_of_the_samples(chat):
     for role in ("overall", "user"):
         lowest = min(one["support"] for one in best["statements"][role])
         for choice in ("likeliest", "mbr"):
-            other = json.loads(output(summarize(chat, *asked, "--choose", choice)))
+            other = json.loads(output(summarize(chat, *asked, "--choose", choice, "--verify", "flag")))
             assert lowest >= min(one["support"] for one in other["statements"][role]) - 1e-4
 
 

@@ -97,7 +97,8 @@ def test_off_verifies_nothing_and_writes_the_same_texts(runs, tmp_path):
     assert not any(one.statements for one in off.predictions)
 
 
-WRITTEN, QUOTED = "The customer has a broken lamp.", "Customer: “My lamp broke, call 020 7946 0958.”"
+WRITTEN = "The customer has a broken lamp."
+LAMP, MONDAY = "Customer: “My lamp broke, call 020 7946 0958.”", "Agent: “Sorry! Tom sends a new one on Monday.”"
 
 
 def test_what_the_model_wrote_is_scored_unless_quotes_are_asked_for(tmp_path):
@@ -114,8 +115,9 @@ def test_what_the_model_wrote_is_scored_unless_quotes_are_asked_for(tmp_path):
     assert (one.prediction, rouge, mode) == (WRITTEN, pytest.approx(100), "flag")
     assert len(one.doubtful) == 1 and one.quotes == one.dropped == ()
     one, rouge, mode = evaluated(verify="quote")
-    assert (one.prediction, mode) == (QUOTED, "quote") and rouge < 50
-    assert [(each.start, each.end, each.turn) for each in one.quotes] == [(0, len(QUOTED), 0)]
+    assert (one.prediction, mode) == (f"{LAMP} {MONDAY}", "quote") and rouge < 50
+    quotes = [(one.prediction[each.start : each.end], each.turn) for each in one.quotes]
+    assert quotes == [(LAMP, 0), (MONDAY, 1)]
     assert [each.text for each in one.dropped] == [WRITTEN]
 
 

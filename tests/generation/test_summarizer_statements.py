@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.scripted_engine import CHAT, OTHER, ScriptedEngine
+from rolesum.dialogue import Turn
 from rolesum.errors import UsageError
 from rolesum.generation import Decoding
 from rolesum.generation.async_engine import AsyncEngine
@@ -98,7 +99,11 @@ def test_drop_leaves_doubtful_statements_out_and_says_which():
 
 LAMP = "Customer: “My lamp broke, call 020 7946 0958.”"
 MONDAY = "Agent: “Sorry! Tom sends a new one on Monday.”"
-QUOTED = (f"{LAMP} {SECOND}", f"{FIRST} {MONDAY}")[DOUBTFUL]  # the text with a quote for the doubtful one
+QUOTED = (f"{MONDAY} {SECOND}", f"{FIRST} {MONDAY}")[DOUBTFUL]  # the text with a quote for the doubtful one
+# CHAT with so many turns that two of them are quoted.
+LONGER = replace(
+    CHAT, turns=(CHAT.turns[0], Turn("Agent", "One moment, please."), Turn("Customer", "Thank you."), CHAT.turns[1])
+)
 
 
 def test_unless_told_otherwise_the_dialogue_is_quoted_in_place_of_a_doubtful_statement():
@@ -108,22 +113,22 @@ def test_unless_told_otherwise_the_dialogue_is_quoted_in_place_of_a_doubtful_sta
     left, out = (SECOND, FIRST) if DOUBTFUL == 0 else (FIRST, SECOND)
     assert quoting.verify == quoting.describe_verification()["mode"] == "quote" and found.text == QUOTED
     (quote,) = found.quotes
-    assert found.text[quote.start : quote.end] == (LAMP, MONDAY)[DOUBTFUL] and quote.turn == DOUBTFUL
+    assert found.text[quote.start : quote.end] == MONDAY and quote.turn == 1
     assert [found.text[one.start : one.end] for one in found.statements] == [left] and not found.doubtful
     assert [one.text for one in found.dropped] == [out]
     told = "\n(quotes stand for what the dialogue may not say: 1 statement)\n"
     assert f"[overall]\n{QUOTED}{told}" in format_blocks([[found]])
     record = summary_record([found])
     assert list(record) == ["id", "summaries", "statements", "dropped", "quotes", "support_threshold", "stats"]
-    assert record["quotes"] == {"overall": [{"start": quote.start, "end": quote.end, "turn": DOUBTFUL}]}
+    assert record["quotes"] == {"overall": [{"start": quote.start, "end": quote.end, "turn": 1}]}
     assert record["summaries"] == {"overall": QUOTED} and record["dropped"]["overall"][0]["text"] == out
     ((asked,),) = summarizer(verify="quote", support_threshold=threshold).summarize([CHAT])
     assert asked == found
 
 
 def test_a_summary_of_quotes_alone_has_no_statement_left():
-    ((found,),) = summarizer(support_threshold=1.0).summarize([CHAT])
-    assert found.text == f"{LAMP} {MONDAY}" and [one.turn for one in found.quotes] == [0, 1]
+    ((found,),) = summarizer(support_threshold=1.0).summarize([LONGER])
+    assert found.text == f"{LAMP} {MONDAY}" and [one.turn for one in found.quotes] == [0, 3]
     assert found.statements == found.doubtful == () and [one.text for one in found.dropped] == [FIRST, SECOND]
     assert "(quotes stand for what the dialogue may not say: 2 statements)\n" in format_blocks([[found]])
 
@@ -203,9 +208,9 @@ def test_values_are_restored_in_what_was_left_out():
 def test_values_are_restored_in_quotes_and_their_places_follow():
     texts = {"overall": "Call [PHONE_1] now. The lamp broke."}
     private = summarizer(texts, redact=True, support_threshold=1.0)
-    ((found,),) = private.summarize([CHAT])
-    assert "7946" not in str(private.engine.questions) and found.text == LAMP
-    assert [found.text[one.start : one.end] for one in found.quotes] == [LAMP]
+    ((found,),) = private.summarize([LONGER])
+    assert "7946" not in str(private.engine.questions) and found.text == f"{LAMP} {MONDAY}"
+    assert [found.text[one.start : one.end] for one in found.quotes] == [LAMP, MONDAY]
     assert [one.text for one in found.dropped] == ["Call 020 7946 0958 now.", "The lamp broke."]
 
 

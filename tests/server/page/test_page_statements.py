@@ -181,7 +181,7 @@ def test_the_switch_turns_verifying_off_and_leaves_doubtful_statements_out(page,
     assert "These turns have most of its words." in page.locator(".why:visible").inner_text()
 
 
-LAMP, MONDAY = "Customer: “My lamp broke, call 020 7946 0958.”", "Agent: “Sorry! Tom sends a new one on Monday.”"
+MONDAY = "Agent: “Sorry! Tom sends a new one on Monday.”"  # the second turn, quoted for either statement
 
 
 def test_unless_chosen_otherwise_the_dialogue_is_quoted_and_a_quote_leads_to_its_turn(page, doubtful):
@@ -189,11 +189,11 @@ def test_unless_chosen_otherwise_the_dialogue_is_quoted_and_a_quote_leads_to_its
     assert choice.input_value() == "quote" == choice.locator("option").first.get_attribute("value")
     assert choice.locator("option").first.text_content() == "quote the dialogue instead"
     summarize(page)
-    place = (FIRST, SECOND).index(doubtful)
     quote = page.locator(".sentence.quote")
-    assert quote.count() == 1 and quote.inner_text() == (LAMP, MONDAY)[place]
+    assert quote.count() == 1 and quote.inner_text() == MONDAY
     text = page.locator(".card p").inner_text()
-    assert doubtful not in text and (SECOND, FIRST)[place] in text and page.locator(".doubtful, .mark").count() == 0
+    (other,) = {FIRST, SECOND} - {doubtful}
+    assert doubtful not in text and other in text and page.locator(".doubtful, .mark").count() == 0
     assert page.locator(".verdict").inner_text() == "Replaced by quotes: 1"
     assert page.locator(".card .note:has(ul)").count() == 0
     plain, own = (
@@ -207,22 +207,22 @@ def test_unless_chosen_otherwise_the_dialogue_is_quoted_and_a_quote_leads_to_its
     panel = page.locator(".why:visible")
     said = "Said in the dialogue, word for word. It stands for what the model wrote and was not sure of."
     assert panel.inner_text().split("\n")[0] == said and "upport" not in panel.inner_text()
-    assert panel.locator("a").all_inner_texts() == [f"turn {place + 1}"]
+    assert panel.locator("a").all_inner_texts() == ["turn 2"]
     turn = page.locator("#chat li.evidence")
-    assert turn.get_attribute("id") == f"turn-{place + 1}"
+    assert turn.get_attribute("id") == "turn-2"
     panel.locator("a").click()
-    assert page.evaluate("document.activeElement.id") == f"turn-{place + 1}"
+    assert page.evaluate("document.activeElement.id") == "turn-2"
     with page.expect_download() as told:
         page.click("#markdown")
     written = told.value.path().read_text()
     assert "\n> Quotes stand for what the dialogue may not say (1).\n" in written and doubtful not in written
-    assert (LAMP, MONDAY)[place] in written
+    assert MONDAY in written
 
 
 @pytest.mark.parametrize(
     "page", [{"locale": "zh-CN", "viewport": {"width": 375, "height": 700}, "has_touch": True}], indirect=True
 )
-def test_a_quote_of_a_dialogue_with_times_names_the_time_on_a_phone(page, doubtful):
+def test_a_quote_of_a_dialogue_with_times_names_the_time_on_a_phone(page):
     timed = "\n".join(f"[0{n}:05] {turn.speaker}: {turn.text}" for n, turn in enumerate(CHAT.turns, 1))
     summarize(page, transcript=timed)
     assert page.locator("#verify option").first.text_content() == "改为引用原话"
@@ -230,7 +230,7 @@ def test_a_quote_of_a_dialogue_with_times_names_the_time_on_a_phone(page, doubtf
     page.locator(".sentence.quote").tap()
     panel = page.locator(".why:visible")
     assert panel.inner_text().startswith("对话原话，代替模型写了但没有把握的内容。")
-    assert panel.locator("a").all_inner_texts() == ["01:05" if doubtful == FIRST else "02:05"]
+    assert panel.locator("a").all_inner_texts() == ["02:05"]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
@@ -320,7 +320,7 @@ def test_a_batch_quotes_and_its_table_and_file_say_for_how_many_statements(page,
     said = page.locator("#table td:has-text('Replaced by quotes: ')")
     said.wait_for()
     assert "Left out" not in said.inner_text() and doubtful not in page.locator("#table").inner_text()
-    assert page.locator(f"#table td:has-text('{LAMP if doubtful == FIRST else MONDAY}')").count() >= 1
+    assert page.locator(f"#table td:has-text('{MONDAY}')").count() >= 1
     with page.expect_download() as told:
         page.click("#csv")
     head, line = told.value.path().read_bytes().decode("utf-8-sig").split("\r\n")[:2]

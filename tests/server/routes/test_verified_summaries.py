@@ -23,6 +23,7 @@ from rolesum.server.schemas import GenerationParameters
 
 PLAIN = model_dir("llama")
 SHORT = {"max_new_tokens": 24}
+MARKED = {**SHORT, "verify": "flag"}
 CHAT_TURNS = [{"speaker": turn.speaker, "text": turn.text} for turn in CHAT.turns]
 FIRST, SECOND = "The customer has a broken lamp.", "Tom sends 45 new ones on Monday."
 TEXTS = {"overall": f"{FIRST} {SECOND}", "user": "The lamp broke.", "agent": "Tom is sorry."}
@@ -63,8 +64,9 @@ def assert_close(ours, theirs):
 def test_statements_have_the_support_that_they_have_on_the_command_line(service):
     dialogue = Dialogue("d", tuple(Turn(**turn) for turn in TURNS), {"Customer": "user", "Agent": "agent"})
     spec = EngineSpec(adapter=verify_adapter(), device="cpu", dtype="float32")
-    (expected,) = Summarizer(SummarizerConfig(spec, decoding=Decoding(max_new_tokens=24))).summarize([dialogue])
-    found = service.post("/v1/summaries", dialogue={"id": "d", "turns": TURNS}, options=SHORT).json()
+    config = SummarizerConfig(spec, decoding=Decoding(max_new_tokens=24), verify="flag")
+    (expected,) = Summarizer(config).summarize([dialogue])
+    found = service.post("/v1/summaries", dialogue={"id": "d", "turns": TURNS}, options=MARKED).json()
     assert any(one["statements"] for one in found["summaries"])
     for one, role in zip(found["summaries"], expected, strict=True):
         assert (one["role"], one["text"], one["support_threshold"]) == (role.role, role.text, 0.5)
@@ -100,7 +102,7 @@ def test_a_stream_brings_the_statements_with_the_finished_summary(service):
         events = [(name, json.loads(data)) for name, data in events_of(answer)]
     assert all(data.keys() == {"role", "text"} for name, data in events if name == "text")
     summaries = [data for name, data in events if name == "summary"]
-    plain = service.post("/v1/summaries", text=TEXT, options=SHORT).json()
+    plain = service.post("/v1/summaries", text=TEXT, options=MARKED).json()
     assert events[-1][1]["summaries"] == summaries and any(one["statements"] for one in summaries)
     for one, other in zip(summaries, plain["summaries"], strict=True):
         assert one["text"] == other["text"]
@@ -108,11 +110,11 @@ def test_a_stream_brings_the_statements_with_the_finished_summary(service):
 
 
 def test_a_batch_keeps_the_statements_of_its_summaries(service):
-    sent = {"dialogues": [{"id": "d", "turns": TURNS}], "options": {**SHORT, "support_threshold": 0.25}}
+    sent = {"dialogues": [{"id": "d", "turns": TURNS}], "options": {**MARKED, "support_threshold": 0.25}}
     identity = service.post("/v1/batches", **sent).json()["id"]
     wait_until(lambda: service.client.get(f"/v1/batches/{identity}").json()["done"] == 1)
     (found,) = service.client.get(f"/v1/batches/{identity}/results").json()["results"]
-    expected = service.post("/v1/summaries", dialogue=sent["dialogues"][0], options=SHORT).json()
+    expected = service.post("/v1/summaries", dialogue=sent["dialogues"][0], options=MARKED).json()
     for one, other in zip(found["result"]["summaries"], expected["summaries"], strict=True):
         assert (one["text"], one["support_threshold"]) == (other["text"], 0.25)
         assert_close(one["statements"], other["statements"])
@@ -194,19 +196,18 @@ def events(service, path="/v1/summaries", **body):
         return [(name, json.loads(data)) for name, data in events_of(streamed)]
 
 
-LAMP, MONDAY = "Customer: “My lamp broke, call 020 7946 0958.”", "Agent: “Sorry! Tom sends a new one on Monday.”"
+MONDAY = "Agent: “Sorry! Tom sends a new one on Monday.”"
 
 
 def test_unless_told_otherwise_a_turn_is_quoted_in_place_of_the_doubtful_statement(writing):
     asked = {"dialogue": {"id": "c", "turns": CHAT_TURNS}, "roles": ["overall"]}
     (flagged,) = writing.post("/v1/summaries", **asked, options={"verify": "flag"}).json()["summaries"]
     doubtful, other = sorted(flagged["statements"], key=lambda one: one["support"])
-    place = flagged["statements"].index(doubtful)
     answer = writing.post("/v1/summaries", **asked).json()
     (found,) = answer["summaries"]
     (quote,) = found["quotes"]
-    assert found["text"] == TEXTS["overall"].replace(doubtful["text"], (LAMP, MONDAY)[place])
-    assert found["text"][quote["start"] : quote["end"]] == (LAMP, MONDAY)[place] and quote["turn"] == place
+    assert found["text"] == TEXTS["overall"].replace(doubtful["text"], MONDAY)
+    assert found["text"][quote["start"] : quote["end"]] == MONDAY and quote["turn"] == 1
     assert [one["text"] for one in found["statements"]] == [other["text"]] and flagged["quotes"] == []
     assert [one["text"] for one in found["dropped"]] == [doubtful["text"]]
     written = writing.post("/v1/documents", dialogue=asked["dialogue"], summaries=[found])
@@ -218,7 +219,8 @@ def test_unless_told_otherwise_a_turn_is_quoted_in_place_of_the_doubtful_stateme
 
 
 def test_checks_flag_no_words_that_are_quoted(writing):
-    turns = [*CHAT_TURNS, {"speaker": "Agent", "text": "45 new lamps are none of Tom's. He sends a new one on Monday"}]
+    later = ("Customer", "Thank you."), ("Agent", "45 new lamps are none of Tom's. He sends a new one on Monday")
+    turns = [*CHAT_TURNS, *({"speaker": speaker, "text": text} for speaker, text in later)]
     asked = {"dialogue": {"turns": turns}, "roles": ["overall"], "options": {"support_threshold": 1}}
     (found,) = writing.post("/v1/summaries", **asked).json()["summaries"]
     assert found["statements"] == [] and len(found["quotes"]) == 2 and found["flags"] == []
