@@ -1,7 +1,7 @@
 """The demo: zero-shot scores, a short fine-tuning and scores afterwards, on the bundled dialogues.
 
 Held-out dialogues are scored with the base model, with the bundled adapter and with the newly trained one; one of them
-is summarized for three roles, with marks on the statements that the adapter doubts, and a report compares the systems.
+is summarized for three roles, with quotes in place of what the adapter doubts, and a report compares the systems.
 """
 
 from collections.abc import Mapping, Sequence

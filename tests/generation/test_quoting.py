@@ -101,6 +101,17 @@ def test_at_most_half_of_the_turns_are_quoted_and_as_many_as_statements_went_whe
     assert after.text.count("A: ") == 1  # a speaker is named once
 
 
+def test_the_users_matter_comes_beside_five_others_and_its_length_counts_once():
+    greeting = Turn("Tom", "Hello.")
+    said = (Turn("Ann", "My parcel is late."), *(Turn("Tom", f"Item{n} comes from shelf{n}.") for n in range(12)))
+    roles = {"Ann": "user", "Tom": "agent"}
+    after = quoted(summary("A parcel came.", 0), Dialogue("c", (greeting, *said), roles=roles, language="en"))
+    assert len(after.quotes) == 6 and after.quotes[0].turn == 1
+    said = tuple(Turn("Ann", f"Matter{n} {'concerns the same item ' * 6}here.") for n in range(8))
+    after = quoted(summary("A parcel came.", 0), Dialogue("c", said, roles={"Ann": "user"}, language="en"))
+    assert after.quotes[0].turn == 0 and len(after.quotes) == 3
+
+
 def test_long_turns_are_fewer():
     said = tuple(Turn("A", f"Matter number{n} {'concerns the very same item ' * 7}here.") for n in range(40))
     after = quoted(summary("Matter number0 concerned item0.", 0), Dialogue("c", said, language="en"))

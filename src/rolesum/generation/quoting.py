@@ -2,7 +2,7 @@
 
 Those turns of the summary's role are quoted that stand for the dialogue best (key_turns.py). A quote says what was
 said, not that it is so: a speaker may have been wrong, or put right later. Clauses of such a sentence that are not
-doubtful go too: half of those that were kept were not true (docs/results.md).
+doubtful go too: half of those that were kept were not true.
 """
 
 import re
@@ -78,9 +78,9 @@ def _quotes(
 ) -> list[tuple[str, str, SummaryQuote]]:
     """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
 
-    They are at most half of the turns, and where sentences stay, at most as many as the statements. Where none stays,
-    one of the user's turns is among them for any role. Of each the speaker's label, unless it is that of the quote
-    before, and the words.
+    They are at most five, at most half of the turns, and where sentences stay, at most as many as the statements. Where
+    none stays, the user's matter is added for any other role. Of each the speaker's label, unless it is that of the
+    quote before, and the words.
     """
     index, times = DialogueIndex(dialogue), shown_times(dialogue)
     language = "zh" if dialogue.language == "zh" else "en"
@@ -91,7 +91,8 @@ def _quotes(
     most = min(_MOST, max(1, len(places) // 2), len(statements) if stays else _MOST)
     ranked = rank_turns(index, places, statements)[:most]
     if user and role != USER and not stays:  # an answer needs its question
-        ranked = [first_matter(index, sorted(user)), *ranked]
+        first = first_matter(index, sorted(user))
+        ranked = [first, *(place for place in ranked if place != first)]
     chosen: dict[int, str] = {}
     for place in ranked:
         words = excerpt(dialogue.turns[place].text, " ".join(statements), language)
