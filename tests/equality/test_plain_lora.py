@@ -57,7 +57,7 @@ def test_merged_logits_are_pefts(options, tmp_path):
     base = load_model(model_dir("llama"), device="cpu", dtype="float32")
     assert not torch.allclose(logits(base, 7), logits(by_peft, 7), atol=1e-2)
     for tokens in (1, 7, 20):
-        assert torch.allclose(logits(ours, tokens), logits(by_peft, tokens), rtol=1e-5, atol=1e-5)
+        assert torch.allclose(logits(ours, tokens), logits(by_peft, tokens), rtol=1e-5, atol=1e-4)
 
 
 def test_beside_4_bit_weights_logits_are_pefts_on_those_weights(tmp_path):
@@ -69,7 +69,7 @@ def test_beside_4_bit_weights_logits_are_pefts_on_those_weights(tmp_path):
         layer = by_peft.language_model.get_submodule(name)
         layer.base_layer.weight.data = weight.dequantized(layer.in_features)
     for tokens in (1, 3, 20):
-        assert torch.allclose(logits(ours, tokens), logits(by_peft, tokens), rtol=1e-5, atol=1e-5)
+        assert torch.allclose(logits(ours, tokens), logits(by_peft, tokens), rtol=1e-5, atol=1e-4)
 
 
 def test_in_bfloat16_the_sum_is_rounded_once(tmp_path):
@@ -99,7 +99,7 @@ def test_whatever_is_more_is_loaded_by_peft(options, tmp_path):
     by_peft, ours = both(base, adapter(tmp_path, base, **options))
     if "all-linear" not in str(options):  # which PEFT writes as the names of the layers
         assert isinstance(ours.model, PeftModel)
-    assert torch.allclose(logits(ours, 7), logits(by_peft, 7), rtol=1e-5, atol=1e-5)
+    assert torch.allclose(logits(ours, 7), logits(by_peft, 7), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(
