@@ -48,7 +48,7 @@ def quoted(before, dialogue=DELIVERY):
 def test_the_key_turn_stands_where_a_doubtful_sentence_stood():
     after = quoted(summary("A lamp broke. Jana refunded the 40 dollars. A new lamp comes.", 1))
     assert after.text == ("A lamp broke. Customer: “My lamp is broken. I want the 40 dollars back.” A new lamp comes.")
-    assert [one.text for one in after.dropped] == ["Jana refunded the 40 dollars."]
+    assert [(one.text, one.start, one.end) for one in after.dropped] == [("Jana refunded the 40 dollars.", 13, 13)]
     assert [(one.turn, one.time) for one in after.quotes] == [(0, "09:03")]
 
 
@@ -142,6 +142,13 @@ def test_of_a_long_turn_the_sentences_are_quoted_that_share_most():
     words = excerpt(LONG, "The parcel comes back from Leeds on Friday.", "en")
     assert "The parcel went to Leeds. It comes back on Friday." in words
     assert words.startswith("… ") and words.endswith(" …") and len(words) <= 205
+
+
+def test_a_long_sentence_in_the_middle_is_cut_and_what_was_before_it_is_marked():
+    words = excerpt(
+        f"Rain. Snow. The parcel {'went on and on ' * 40}to Leeds. Hail.", "The parcel went to Leeds.", "en"
+    )
+    assert words.startswith("… The parcel went") and words.endswith(" …")
 
 
 def test_a_long_turn_without_sentences_is_cut_at_a_word():

@@ -44,14 +44,15 @@ def drop_doubtful(summary: RoleSummary, language: str) -> RoleSummary:
             continue
         begin = len(text) + len(gap)
         text += gap + rest[0]
-        kept += [_moved(one, begin) for one in rest[1]]
+        kept += [move_statement(one, begin) for one in rest[1]]
         dropped += [replace(one, start=len(text), end=len(text)) for one in own if one in doubtful]
     if not text:
         return summary
     return replace(summary, text=text, statements=tuple(kept), dropped=tuple(dropped))
 
 
-def _moved(one: SummaryStatement, by: int) -> SummaryStatement:
+def move_statement(one: SummaryStatement, by: int) -> SummaryStatement:
+    """The statement at a place `by` so many characters later."""
     return replace(one, start=one.start + by, end=one.end + by)
 
 
@@ -60,7 +61,7 @@ def _remainder(
 ) -> tuple[str, list[SummaryStatement]] | None:
     """What is left of a sentence, and its statements with their places in that; None if the whole sentence goes."""
     if all(stays):
-        return sentence.text, [_moved(one, -sentence.start) for one in own]
+        return sentence.text, [move_statement(one, -sentence.start) for one in own]
     if not any(stays):
         return None
     for one, (stay, next_stays) in zip(own, pairwise(stays), strict=False):

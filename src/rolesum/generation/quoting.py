@@ -14,7 +14,7 @@ from rolesum.checks.sentences import Sentence, split_sentences
 from rolesum.checks.words import content_ngrams
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.formats.shown_times import shown_times
-from rolesum.generation.dropping import drop_doubtful
+from rolesum.generation.dropping import drop_doubtful, move_statement
 from rolesum.generation.key_turns import first_matter, rank_turns
 from rolesum.redaction.mask import PLACEHOLDER
 from rolesum.roles import USER
@@ -39,26 +39,27 @@ def quote_doubtful(summary: RoleSummary, dialogue: Dialogue) -> RoleSummary:
     sentences = split_sentences(summary.text, dialogue.language)
     own_of = [[one for one in summary.statements if of.start <= one.start < of.end] for of in sentences]
     goes = _which_go(summary, sentences, own_of)
-    left_out = [one for own, gone in zip(own_of, goes, strict=True) if gone for one in own]
+    left_out = [one.text for own, gone in zip(own_of, goes, strict=True) if gone for one in own]
     stays = sum(len(one.text) for one, gone in zip(sentences, goes, strict=True) if not gone)
-    quotes = _quotes(summary.role, dialogue, [one.text for one in left_out], stays)
+    quotes = _quotes(summary.role, dialogue, left_out, stays)
     text, end = "", 0
-    kept, placed = list[SummaryStatement](), list[SummaryQuote]()
+    kept, dropped, placed = list[SummaryStatement](), list[SummaryStatement](), list[SummaryQuote]()
     for sentence, own, gone in zip(sentences, own_of, goes, strict=True):
         gap = summary.text[end : sentence.start] if text or not end else ""
         end = sentence.end
         if not gone:
             gap = gap or _space(text, dialogue.language)
-            kept += [_moved(one, len(text) + len(gap) - sentence.start) for one in own]
+            kept += [move_statement(one, len(text) + len(gap) - sentence.start) for one in own]
             text += gap + sentence.text
-        elif not placed:
+            continue
+        dropped += [replace(one, start=len(text), end=len(text)) for one in own]
+        if not placed:
             for speaker, words, quote in quotes:
                 text += _space(text, dialogue.language)
                 placed.append(replace(quote, start=len(text), end=len(text) + len(speaker) + len(words)))
                 text += speaker + words
     if not text:
         return summary
-    dropped = [replace(one, start=min(one.start, len(text)), end=min(one.start, len(text))) for one in left_out]
     return replace(summary, text=text, statements=tuple(kept), dropped=tuple(dropped), quotes=tuple(placed))
 
 
@@ -112,10 +113,6 @@ def _space(text: str, language: str) -> str:
     return "" if not text or text[-1].isspace() or language == "zh" else " "
 
 
-def _moved(one: SummaryStatement, by: int) -> SummaryStatement:
-    return replace(one, start=one.start + by, end=one.end + by)
-
-
 def excerpt(text: str, statement: str, language: str) -> str:
     """The sentences of a turn's `text` around the one that shares most with `statement`, as many as may be quoted.
 
@@ -144,10 +141,10 @@ def excerpt(text: str, statement: str, language: str) -> str:
         first, last = min(first, place), max(last, place)
     start = 0 if first == 0 else sentences[first].start
     end = len(text) if last == len(sentences) - 1 else sentences[last].end
-    words = text[start:end].strip()
+    words, before = text[start:end].strip(), "… " if start else ""
     if len(words) > 2 * longest:
-        return _cut(words, longest)
-    return f"{'… ' if start else ''}{words}{' …' if end < len(text) else ''}"
+        return before + _cut(words, longest)
+    return f"{before}{words}{' …' if end < len(text) else ''}"
 
 
 def _shared(sentences: Sequence[Sentence], statement: str, language: str) -> list[float]:
