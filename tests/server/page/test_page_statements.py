@@ -194,7 +194,7 @@ def test_unless_chosen_otherwise_the_dialogue_is_quoted_and_a_quote_leads_to_its
     text = page.locator(".card p").inner_text()
     (other,) = {FIRST, SECOND} - {doubtful}
     assert doubtful not in text and other in text and page.locator(".doubtful, .mark").count() == 0
-    assert page.locator(".verdict").inner_text() == "Replaced by quotes: 1"
+    assert page.locator(".verdict").inner_text() == "Statements replaced by quotes: 1"
     assert page.locator(".card .note:has(ul)").count() == 0
     plain, own = (
         page.locator(one).first.evaluate("one => getComputedStyle(one).backgroundColor")
@@ -226,7 +226,7 @@ def test_a_quote_of_a_dialogue_with_times_names_the_time_on_a_phone(page):
     timed = "\n".join(f"[0{n}:05] {turn.speaker}: {turn.text}" for n, turn in enumerate(CHAT.turns, 1))
     summarize(page, transcript=timed)
     assert page.locator("#verify option").first.text_content() == "改为引用原话"
-    assert page.locator(".verdict").inner_text() == "改为引用：1 条"
+    assert page.locator(".verdict").inner_text() == "改为引用的陈述：1 条"
     page.locator(".sentence.quote").tap()
     panel = page.locator(".why:visible")
     assert panel.inner_text().startswith("对话原话，代替模型写了但没有把握的内容。")
@@ -258,13 +258,13 @@ def test_copied_text_and_the_line_above_a_text_say_how_many_statements_quotes_st
         }""",
         summary,
     )
-    quoted = "Replaced by quotes: 2"
+    quoted = "Statements replaced by quotes: 2"
     left = "x (support 10%); y (support 90%); left out with its sentence"
     assert said == [
         f"# c\n\n### user\n\nA: “Hi.”\n\n> {quoted}\n",
         quoted,
         f"not verified: 1 · {quoted}",
-        "Replaced by quotes: 4",
+        "Statements replaced by quotes: 4",
         f"w (support 20%); Left out, as the dialogue may not say it: {left}",
     ]
 
@@ -317,7 +317,7 @@ def test_a_batch_quotes_and_its_table_and_file_say_for_how_many_statements(page,
     page.set_input_files("#manyfile", file)
     page.click("#manystart")
     page.wait_for_selector("#batches progress[value='1']", timeout=60_000)
-    said = page.locator("#table td:has-text('Replaced by quotes: ')")
+    said = page.locator("#table td:has-text('Statements replaced by quotes: ')")
     said.wait_for()
     assert "Left out" not in said.inner_text() and doubtful not in page.locator("#table").inner_text()
     assert page.locator(f"#table td:has-text('{MONDAY}')").count() >= 1
