@@ -4,7 +4,7 @@ import math
 
 from rolesum.checks.index import DialogueIndex
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.generation.key_turns import WEIGHTS, first_matter, rank_turns, turn_features
+from rolesum.generation.key_turns import WEIGHTS, TurnReading, rank_turns, turn_features, user_matter
 
 CHAT = Dialogue(
     "c",
@@ -43,7 +43,7 @@ def test_the_matter_is_in_the_first_turn_that_is_no_greeting():
         "Thanks, that was all I wanted.",
     )
     index = DialogueIndex(Dialogue("c", tuple(Turn("Ann", text) for text in turns), language="en"))
-    assert first_matter(index, [0, 1, 2]) == 1 and first_matter(index, [2]) == 2
+    assert user_matter(index, [0, 1, 2]) == 1 and user_matter(index, [2]) == 2
 
 
 def test_a_score_is_the_log_odds_of_a_logistic_regression():
@@ -51,3 +51,15 @@ def test_a_score_is_the_log_odds_of_a_logistic_regression():
     assert (first.position, first.is_user, first.is_first, first.length) == (0.0, True, True, 1.0)
     by_hand = -5.08 + 1.55 * first.share + 2.87 + 1.61 + 2.34
     assert math.isclose(sum(w * x for w, x in zip(WEIGHTS, first.values(), strict=True)), by_hand)
+
+
+def test_readings_rank_what_is_wanted_or_last_before_what_was_taken_back():
+    readings = [
+        TurnReading(matter, end, superseded)
+        for matter, end, superseded in ((0.9, 0, 0.19), (0, 0.1, 0), (0.95, 0.2, 0.9), (0.1, 0.9, 0), (0.5, 0, 0))
+    ]
+    index = DialogueIndex(CHAT)
+    assert rank_turns(index, range(5), ["The 40 dollars."], readings) == [3, 0, 4, 1]
+    assert user_matter(index, [0, 2, 4], readings) == 0 and user_matter(index, [2, 4], readings) == 4
+    assert rank_turns(index, [2], [], readings) == [2] and user_matter(index, [2], readings) == 2
+    assert readings[0].value == 0.9 * 0.81 and math.isclose(readings[3].value, 1 - 0.9 * 0.1)

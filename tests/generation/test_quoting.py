@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from rolesum.checks.statements import split_statements
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement, Turn
-from rolesum.generation.quoting import excerpt, quote_doubtful
+from rolesum.generation.excerpts import excerpt
+from rolesum.generation.quoting import quote_doubtful
 from rolesum.redaction import redact, restore_summaries
 
 DELIVERY = Dialogue(

@@ -13,8 +13,10 @@ from rolesum.generation.engines.collector import ResultCollector
 from rolesum.instructions import Prompt
 
 if TYPE_CHECKING:
+    import torch
+
     from rolesum.generation.decoding.decoder import EncodedPrompt
-    from rolesum.generation.decoding.follow_up import FollowUp
+    from rolesum.generation.decoding.follow_up import FollowUp, Reading
     from rolesum.generation.decoding.kept_prefix import KeptPrefix
     from rolesum.generation.decoding.scheduler import GenerationRequest, Scheduler
     from rolesum.generation.decoding.search import Completion, Hypothesis, OnToken
@@ -110,6 +112,18 @@ class _GuardedFollowUp:
     def add_answers(self, logits: Sequence[Sequence[float]]) -> None:
         if not self._request.finished.is_set():
             self._follow_up.add_answers(logits)
+
+    def reading(self) -> "Reading | None":
+        try:
+            with self._tokenizer_lock:
+                return None if self._request.finished.is_set() else self._follow_up.reading()
+        except Exception as error:
+            self._request.fail(error)
+            return None
+
+    def add_hidden_states(self, hidden: "torch.Tensor") -> None:
+        if not self._request.finished.is_set():
+            self._follow_up.add_hidden_states(hidden)
 
 
 class EngineClient(FollowUpEngine):

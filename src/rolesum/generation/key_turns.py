@@ -1,8 +1,9 @@
 """Ranks the turns of a dialogue by how well they stand for it, where a summary quotes them.
 
-A turn's score is the log-odds that a reader would choose it: a logistic regression of what readers chose in 180
-dialogues (benchmarks/key_turns.py). They choose the first turn of the user's side, which says what is wanted, and the
-late turns that say much, which hold the outcome. What the agent's side says early is often taken back.
+Where the model has said of each turn what it is (turn_probe.py), a turn's score is by that. Else it is the log-odds
+that a reader would choose the turn: a logistic regression of what readers chose in 180 dialogues
+(benchmarks/key_turns.py). They choose the first turn of the user's side, which says what is wanted, and the late turns
+that say much, which hold the outcome. What the agent's side says early is often taken back.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,30 @@ class TurnFeatures:
 WEIGHTS = (-5.08, 1.55, 2.87, 4.49, 1.61, -1.74, 2.34)
 
 
+# A turn that was taken back more probably than that is quoted only where there is no other.
+MOST_SUPERSEDED = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TurnReading:
+    """Three probabilities, 0 to 1, of what a turn is, by a model that has read the whole dialogue.
+
+    Attributes:
+        matter: That it says what the user's side wants.
+        end: That it says how a matter ended: what the user's side decides, or the agent's side answers, last.
+        superseded: That it would mislead, as it was taken back or changed later.
+    """
+
+    matter: float
+    end: float
+    superseded: float
+
+    @property
+    def value(self) -> float:
+        """The probability that it is one of the first two, and was not taken back."""
+        return (1 - (1 - self.matter) * (1 - self.end)) * (1 - self.superseded)
+
+
 def turn_features(index: DialogueIndex, places: Sequence[int], statements: Sequence[str]) -> list[TurnFeatures]:
     """The features of the turns at `places`, in the dialogue's order, where they are to stand for `statements`."""
     dialogue = index.dialogue
@@ -58,14 +83,39 @@ def turn_features(index: DialogueIndex, places: Sequence[int], statements: Seque
     ]
 
 
-def rank_turns(index: DialogueIndex, places: Sequence[int], statements: Sequence[str]) -> list[int]:
-    """The turns at `places`, those with the highest scores first."""
+def rank_turns(
+    index: DialogueIndex,
+    places: Sequence[int],
+    statements: Sequence[str],
+    readings: Sequence[TurnReading] | None = None,
+) -> list[int]:
+    """The turns at `places` that may be quoted, those with the highest scores first; all, where nothing is read.
+
+    Args:
+        index: The dialogue's.
+        places: Places of turns, in the dialogue's order.
+        statements: Those for which the turns are to stand.
+        readings: What the model says of each turn of the dialogue, if it does.
+    """
+    if readings is not None:
+        return sorted(_lasting(places, readings), key=lambda place: -readings[place].value)
     features = turn_features(index, places, statements)
     scores = [sum(w * value for w, value in zip(WEIGHTS, one.values(), strict=True)) for one in features]
     return [places[number] for number in sorted(range(len(places)), key=lambda number: (-scores[number], number))]
 
 
-def first_matter(index: DialogueIndex, places: Sequence[int]) -> int:
-    """The first of the turns at `places` that is no mere greeting: with a third of the n-grams of the longest."""
+def user_matter(index: DialogueIndex, places: Sequence[int], readings: Sequence[TurnReading] | None = None) -> int:
+    """That one of the user's turns at `places` which says best what is wanted.
+
+    Where nothing is read, it is the first that is no mere greeting: with a third of the n-grams of the longest.
+    """
+    if readings is not None:
+        lasting = _lasting(places, readings)
+        return max(lasting, key=lambda place: readings[place].matter * (1 - readings[place].superseded))
     longest = max(len(index.turn_ngrams[place]) for place in places)
     return next(place for place in places if 3 * len(index.turn_ngrams[place]) >= longest)
+
+
+def _lasting(places: Sequence[int], readings: Sequence[TurnReading]) -> list[int]:
+    """The places of turns that were probably not taken back; all places, where none is left."""
+    return [place for place in places if readings[place].superseded <= MOST_SUPERSEDED] or list(places)

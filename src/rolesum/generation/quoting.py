@@ -11,28 +11,29 @@ from dataclasses import replace
 
 from rolesum.checks.index import DialogueIndex
 from rolesum.checks.sentences import Sentence, split_sentences
-from rolesum.checks.words import content_ngrams
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.formats.shown_times import shown_times
 from rolesum.generation.dropping import drop_doubtful, move_statement
-from rolesum.generation.key_turns import first_matter, rank_turns
-from rolesum.redaction.mask import PLACEHOLDER
+from rolesum.generation.excerpts import excerpt
+from rolesum.generation.key_turns import TurnReading, rank_turns, user_matter
 from rolesum.roles import USER
 
-# The characters of a turn that are quoted; a sentence is cut only where it alone is longer than twice as many.
-_LONGEST = {"en": 200, "zh": 80}
 # The characters that a summary of one side may have with its quotes, and that of the whole dialogue; one turn is quoted
 # in any case, and two where no sentence stays and there are four.
 _SIDE, _WHOLE = {"en": 450, "zh": 160}, {"en": 520, "zh": 200}
 _FEWEST, _MOST = 2, 5
-_SPACE, _WORD = re.compile(r"\s+"), re.compile(r"\w")
+# Where the model has read the turns: so many times those characters, and the least value of any further turn.
+_MORE_ROOM, _LEAST_VALUE = 1.3, 0.4
+_WORD = re.compile(r"\w")
 
 
-def quote_doubtful(summary: RoleSummary, dialogue: Dialogue) -> RoleSummary:
+def quote_doubtful(
+    summary: RoleSummary, dialogue: Dialogue, readings: Sequence[TurnReading] | None = None
+) -> RoleSummary:
     """The summary with quotes in place of its sentences with a doubtful statement, whose statements are its `dropped`.
 
-    `dialogue` is what the model was shown. The quotes stand where the first of the sentences stood. Where nothing would
-    stay, the summary is returned as it is.
+    `dialogue` is what the model was shown, and `readings` what it says of each turn, if it does. The quotes stand where
+    the first of the sentences stood. Where nothing would stay, the summary is returned as it is.
     """
     if not summary.doubtful:
         return summary
@@ -41,7 +42,7 @@ def quote_doubtful(summary: RoleSummary, dialogue: Dialogue) -> RoleSummary:
     goes = _which_go(summary, sentences, own_of)
     left_out = [one.text for own, gone in zip(own_of, goes, strict=True) if gone for one in own]
     stays = sum(len(one.text) for one, gone in zip(sentences, goes, strict=True) if not gone)
-    quotes = _quotes(summary.role, dialogue, left_out, stays)
+    quotes = _quotes(summary.role, dialogue, left_out, stays, readings)
     text, end = "", 0
     kept, dropped, placed = list[SummaryStatement](), list[SummaryStatement](), list[SummaryQuote]()
     for sentence, own, gone in zip(sentences, own_of, goes, strict=True):
@@ -75,7 +76,7 @@ def _which_go(
 
 
 def _quotes(
-    role: str, dialogue: Dialogue, statements: Sequence[str], stays: int
+    role: str, dialogue: Dialogue, statements: Sequence[str], stays: int, readings: Sequence[TurnReading] | None
 ) -> list[tuple[str, str, SummaryQuote]]:
     """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
 
@@ -88,17 +89,20 @@ def _quotes(
     with_words = {place for place, turn in enumerate(dialogue.turns) if _WORD.search(turn.text)}
     own, user = (with_words & index.turns_by_role.get(one, set()) for one in (role, USER))
     places = sorted(own or with_words)
-    left = (_SIDE if own else _WHOLE)[language] - stays
+    left = (_SIDE if own else _WHOLE)[language] * (_MORE_ROOM if readings else 1.0) - stays
     most = min(_MOST, max(1, len(places) // 2), len(statements) if stays else _MOST)
-    ranked = rank_turns(index, places, statements)[:most]
+    ranked = rank_turns(index, places, statements, readings)[:most]
     if user and role != USER and not stays:  # an answer needs its question
-        first = first_matter(index, sorted(user))
+        first = user_matter(index, sorted(user), readings)
         ranked = [first, *(place for place in ranked if place != first)]
     chosen: dict[int, str] = {}
     for place in ranked:
+        is_needed = len(chosen) < (1 if stays else _FEWEST)
+        if readings and readings[place].value < _LEAST_VALUE and not is_needed:
+            continue
         words = excerpt(dialogue.turns[place].text, " ".join(statements), language)
         left -= len(words)
-        if left >= 0 or len(chosen) < (1 if stays else _FEWEST):
+        if left >= 0 or is_needed:
             chosen[place] = words
     found, before = [], ""
     for place, words in sorted(chosen.items()):
@@ -113,59 +117,11 @@ def _space(text: str, language: str) -> str:
     return "" if not text or text[-1].isspace() or language == "zh" else " "
 
 
-def excerpt(text: str, statement: str, language: str) -> str:
-    """The sentences of a turn's `text` around the one that shares most with `statement`, as many as may be quoted.
-
-    What was left out before or after them is marked by "…".
-    """
-    longest = _LONGEST["zh" if language == "zh" else "en"]
-    text = _SPACE.sub(" ", text).strip()
-    if len(text) <= longest:
-        return text
-    sentences = split_sentences(text, language)
-    if not sentences:
-        return _cut(text, longest)
-    shared = _shared(sentences, statement, language)
-    first = last = max(range(len(sentences)), key=lambda place: (shared[place], -place))
-    while True:  # the neighbor that shares more comes first, the earlier one of two that are equal
-        options = [
-            (-shared[place], place)
-            for place in (first - 1, last + 1)
-            if 0 <= place < len(sentences)
-            and max(sentences[place].end, sentences[last].end) - min(sentences[place].start, sentences[first].start)
-            <= longest
-        ]
-        if not options:
-            break
-        _, place = min(options)
-        first, last = min(first, place), max(last, place)
-    start = 0 if first == 0 else sentences[first].start
-    end = len(text) if last == len(sentences) - 1 else sentences[last].end
-    words, before = text[start:end].strip(), "… " if start else ""
-    if len(words) > 2 * longest:
-        return before + _cut(words, longest)
-    return f"{before}{words}{' …' if end < len(text) else ''}"
-
-
-def _shared(sentences: Sequence[Sentence], statement: str, language: str) -> list[float]:
-    """How many of the n-grams of a statement stand in each sentence."""
-    wanted = set(content_ngrams(statement, language))
-    return [float(len(wanted & set(content_ngrams(one.text, language)))) for one in sentences]
-
-
-def _cut(text: str, longest: int) -> str:
-    """The beginning of a text without sentences, to the end of a word and to no place within a placeholder."""
-    end = next((one.start() for one in PLACEHOLDER.finditer(text) if one.start() < longest < one.end()), longest)
-    begin = text[:end]
-    if (space := begin.rfind(" ")) > longest // 2 and text[end].strip():  # Chinese may have few spaces
-        begin = begin[:space]
-    return begin.rstrip() + " …"
-
-
-Rewrite = Callable[[RoleSummary, Dialogue], RoleSummary]
+# Changes a summary's text, given the dialogue that the model was shown and what it says of the turns, if it does.
+Rewrite = Callable[[RoleSummary, Dialogue, Sequence[TurnReading] | None], RoleSummary]
 
 # What becomes of a summary by the modes of --verify that change its text.
 REWRITES: Mapping[str, Rewrite] = {
     "quote": quote_doubtful,
-    "drop": lambda summary, dialogue: drop_doubtful(summary, dialogue.language),
+    "drop": lambda summary, dialogue, _: drop_doubtful(summary, dialogue.language),
 }

@@ -395,7 +395,7 @@ class Summarizer:
         if verify in REWRITES:
             on_text = None  # it would show statements that are then left out
         shown = [one.dialogue for one in masked] or dialogues
-        finder = SupportFinder(self._verifier) if self._verifier else None
+        finder = SupportFinder(self._verifier, reads_turns=verify == QUOTED) if self._verifier else None
         found = summarize(
             shown,
             self.engine,
@@ -463,7 +463,10 @@ class Summarizer:
         ]
         if rewritten is None:
             return found
-        return [[rewritten(one, dialogue) for one in of] for of, dialogue in zip(found, shown, strict=True)]
+        return [
+            [rewritten(one, dialogue, finder.turn_readings.get(id(dialogue))) for one in of]
+            for of, dialogue in zip(found, shown, strict=True)
+        ]
 
     def _redacted(self, dialogue: Dialogue) -> Redacted:
         config = self.config

@@ -25,6 +25,7 @@ from rolesum.formats.shown_times import shown_times, times_of
 from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.engine import Engine, Generation, MakeFollowUp
 from rolesum.generation.factory import EngineSpec
+from rolesum.generation.key_turns import TurnReading
 from rolesum.generation.long_dialogues.chunking import Chunk, split_into_chunks, turn_spans
 from rolesum.generation.own_text_support import statement_logprobs
 from rolesum.generation.rerank import Reranker, best_text
@@ -187,10 +188,15 @@ class SupportFinder:
 
     Texts that are generated with its `follow_up` are verified while the others are still being written, on the prefix
     that the cache holds. For one call of the Summarizer: it keeps the dialogues.
+
+    Attributes:
+        turn_readings: By a dialogue's id in memory, what the model says of each turn, where it was read by the
+            `follow_up`; only with `reads_turns`.
     """
 
-    def __init__(self, verifier: "Verifier") -> None:
-        self.verifier = verifier
+    def __init__(self, verifier: "Verifier", *, reads_turns: bool = False) -> None:
+        self.verifier, self.reads_turns = verifier, reads_turns
+        self.turn_readings: dict[int, list[TurnReading]] = {}
         self._calls: list[tuple[Sequence[Dialogue], dict[int, list[list[str]]], StatementFollowUp]] = []
         self._known: dict[int, tuple[Dialogue, dict[str, float | None]]] = {}  # by the dialogue's id in memory
 
@@ -202,7 +208,7 @@ class SupportFinder:
             asked[number] = [statements(text, dialogues[number]) for text in texts]
             return asked[number]
 
-        verified = self.verifier.follow_up(statements_of)
+        verified = self.verifier.follow_up(statements_of, reads_turns=self.reads_turns)
         self._calls.append((dialogues, asked, verified))
         return verified
 
@@ -251,6 +257,8 @@ class SupportFinder:
                 for texts, support in zip(asked[number], of_texts, strict=True):
                     pairs = zip(texts, support, strict=True)
                     known.update((text, value) for text, value in pairs if value is not None)
+            for number, readings in verified.turn_readings.items():
+                self.turn_readings[id(dialogues[number])] = readings
         self._calls.clear()
 
 

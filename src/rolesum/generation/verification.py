@@ -22,12 +22,14 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, ModelError, Problem, ResourceError, UsageError
 from rolesum.generation.async_engine import EngineClient
 from rolesum.generation.decoding.decoder import EncodedPrompt
-from rolesum.generation.decoding.follow_up import FollowUp
+from rolesum.generation.decoding.follow_up import FollowUp, Reading
 from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS
 from rolesum.generation.engine import Decoding
 from rolesum.generation.engines.collector import token_texts
 from rolesum.generation.engines.transformers import TransformersEngine
+from rolesum.generation.key_turns import TurnReading
 from rolesum.generation.own_text_support import own_text_weights
+from rolesum.generation.turn_probe import TurnProbe, load_turn_probe
 from rolesum.instructions import Prompt, PromptLayout, Segment
 from rolesum.metrics.calibration import sigmoid
 from rolesum.models.adapter_metadata import verify_temperature, verify_threshold
@@ -56,12 +58,13 @@ class Verifier:
         temperature: Divides the logits: over 1, the probabilities lie nearer to 0.5.
         own_text: The weights of the support of statements that the model itself wrote, see own_text_support.py; None
             where it has none, and the support is the probability.
+        turn_probe: What reads the turns of a dialogue, see turn_probe.py; None where the adapter has none.
     """
 
     def __init__(self, engine: TransformersEngine, *, temperature: float | None = None) -> None:
         """Without a `temperature`, the one in the adapter's metadata, or 1.
 
-        Raises ModelError for an encoder-decoder and for what the metadata hold in place of weights or a temperature,
+        Raises ModelError for an encoder-decoder and for what the adapter holds in place of weights or a temperature,
         UsageError for a temperature that is not over 0.
         """
         if engine.loaded.encoder_decoder_spec is not None:
@@ -72,6 +75,7 @@ class Verifier:
         self.engine = engine
         self.temperature = verify_temperature(engine.loaded.metadata) if temperature is None else temperature
         self.own_text = own_text_weights(engine.loaded.metadata)
+        self.turn_probe = _turn_probe(engine.loaded)
 
     @property
     def is_trained(self) -> bool:
@@ -110,6 +114,7 @@ class Verifier:
             "adapter": weights_digest(loaded.adapter) if loaded.adapter else None,
             "temperature": self.temperature,
             "own_text": asdict(self.own_text) if self.own_text else None,
+            "turn_probe": self.turn_probe.digest if self.turn_probe else None,
         }
 
     def verify(self, dialogue: Dialogue, statements: Sequence[str]) -> list[float]:
@@ -133,8 +138,10 @@ class Verifier:
         """The ids of the answers about a dialogue: said, not said. Raises ModelError unless each is one token."""
         return self.engine.loaded.encoder.answer_ids(self.layout.instruction_set_for(dialogue).answer_pairs)
 
-    def follow_up(self, statements_of: StatementsOf) -> "StatementFollowUp":
+    def follow_up(self, statements_of: StatementsOf, *, reads_turns: bool = False) -> "StatementFollowUp":
         """What verifies the statements of texts while they are generated, by the engine of this Verifier.
+
+        With `reads_turns`, the probe reads the turns of dialogues whose texts have statements, if there is one.
 
         Example:
             >>> verified = verifier.follow_up(lambda number, texts: [split(text) for text in texts])
@@ -142,7 +149,7 @@ class Verifier:
             >>> verified.probabilities[0]  # of the first prompt: of each text, that of each of its statements
             [[0.97, 0.04], [0.88]]
         """
-        return StatementFollowUp(self, statements_of)
+        return StatementFollowUp(self, statements_of, reads_turns)
 
     def log_odds(self, dialogues: Sequence[Dialogue], statements: Sequence[Sequence[str]]) -> list[list[float]]:
         """The difference of the answers' logits, z(yes) - z(no), of each statement. Raises as `verify_all` does."""
@@ -226,11 +233,14 @@ class StatementFollowUp:
     Attributes:
         log_odds: By the number of a prompt, a list for each of its texts in the order of its branches: the difference
             of the answers' logits for each statement, or None where the model does not take it with its dialogue.
+        turn_readings: By the number of a prompt, what the probe says of each turn of its dialogue, where it was read.
     """
 
-    def __init__(self, verifier: Verifier, statements_of: StatementsOf) -> None:
+    def __init__(self, verifier: Verifier, statements_of: StatementsOf, reads_turns: bool = False) -> None:
         self.verifier, self.statements_of = verifier, statements_of
+        self.turn_probe = verifier.turn_probe if reads_turns else None
         self.log_odds: dict[int, list[list[float | None]]] = {}
+        self.turn_readings: dict[int, list[TurnReading]] = {}
 
     @property
     def probabilities(self) -> dict[int, list[list[float | None]]]:
@@ -254,21 +264,33 @@ class _PromptFollowUp:
         self.owner, self.number, self.dialogue = owner, number, dialogue
         self.answer_ids = owner.verifier.answer_ids(dialogue)
         self.fits: list[list[bool]] = []  # by text and statement
+        self.room = 0  # tokens that the model takes behind the dialogue
 
     def questions(self, prompt: EncodedPrompt, texts: Sequence[Sequence[int]]) -> list[list[int]]:
         engine, layout = self.owner.verifier.engine, self.owner.verifier.layout
-        room = engine.loaded.max_length - len(prompt.prefix) - 1
+        self.room = engine.loaded.max_length - len(prompt.prefix)
         found = []
         for of in self.owner.statements_of(self.number, [engine.decode(ids) for ids in texts]):
             branches = [layout.verify_branch(self.dialogue, statement) for statement in of]
             asked = [engine.loaded.encoder.encode(branch) for branch in branches]
-            self.fits.append([len(one) <= room for one in asked])
-            found += [one for one in asked if len(one) <= room]
+            self.fits.append([len(one) < self.room for one in asked])
+            found += [one for one in asked if len(one) < self.room]
         return found
 
     def add_answers(self, logits: Sequence[Sequence[float]]) -> None:
         odds = iter([said - not_said for said, not_said in logits])
         self.owner.log_odds[self.number] = [[next(odds) if fits else None for fits in of] for of in self.fits]
+
+    def reading(self) -> Reading | None:
+        if (probe := self.owner.turn_probe) is None:
+            return None
+        encode = self.owner.verifier.engine.loaded.encoder.encode
+        ids, places = probe.encode(self.dialogue, lambda text: encode([Segment("instruction", text, continues=True)]))
+        return Reading(ids, places, probe.layer) if len(ids) <= self.room else None
+
+    def add_hidden_states(self, hidden: torch.Tensor) -> None:
+        assert self.owner.turn_probe is not None
+        self.owner.turn_readings[self.number] = self.owner.turn_probe.read(self.dialogue, hidden)
 
 
 class SharedVerifier(Verifier):
@@ -314,6 +336,11 @@ class SharedVerifier(Verifier):
         """The dialogue and its longest statement: where this fits the model, with one new token, all of them do."""
         sizes = {one: len(self.encode(self.layout.verify_branch(dialogue, one))) for one in statements}
         return self.layout.verify_prompt(dialogue, [max(sizes, key=sizes.__getitem__)])
+
+
+def _turn_probe(loaded: LoadedModel) -> TurnProbe | None:
+    config = loaded.config.get_text_config()
+    return load_turn_probe(loaded.adapter or loaded.path, config.hidden_size, config.num_hidden_layers)
 
 
 def _halves(group: Sequence[_Question]) -> list[Sequence[_Question]]:

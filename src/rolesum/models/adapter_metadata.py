@@ -19,6 +19,7 @@ from rolesum.instructions import InstructionSet, SectionSet
 
 METADATA_FILE = "rolesum.json"
 CONFIG_FILE = "adapter_config.json"
+PROBE_FILE = "turn_probe.safetensors"  # see generation/turn_probe.py
 ADAPTER_FOLDER, MODEL_FOLDER = "adapter", "model"  # in the directory of a run: what it trained
 DEFAULT_THRESHOLD = 0.5  # of support, if the metadata have none
 

@@ -22,9 +22,10 @@ class Asked:
 
     answer_ids = IDS
 
-    def __init__(self, events=None, number=0, count=5):
+    def __init__(self, events=None, number=0, count=5, reads=None):
         self.events, self.number, self.count = [] if events is None else events, number, count
-        self.texts = self.logits = None
+        self.reads = reads
+        self.texts = self.logits = self.hidden = None
 
     def questions(self, prompt, texts):
         assert self.texts is None, "asked twice"
@@ -36,6 +37,15 @@ class Asked:
         assert self.logits is None, "answered twice"
         self.logits = logits
         self.events.append(("answered", self.number))
+
+    def reading(self):
+        assert self.logits is not None
+        return self.reads
+
+    def add_hidden_states(self, hidden):
+        assert self.hidden is None, "read twice"
+        self.hidden = hidden
+        self.events.append(("read", self.number))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +193,64 @@ def test_questions_that_never_fit_beside_rows_go_before_prompts_that_wait(loaded
     wanted = requests_for(engine, asked, Decoding(max_new_tokens=16, min_new_tokens=12))
     assert_answers(loaded, wanted, asked, run(batch, wanted))
     assert rows == [0] * 30 and all(counts == [1] for _, _, counts in passes)  # one by one, when nothing runs
+
+
+READING = follow_up.Reading(list(range(30, 50)), [0, 7, 7, 19], 0)
+
+
+def assert_hidden(loaded, wanted, asked):
+    """Compare the hidden states with those of the library's own forward."""
+    for request, one in zip(wanted, asked, strict=True):
+        ids = torch.tensor([[*request.prompt.prefix, *READING.ids]])
+        with torch.inference_mode():
+            behind = loaded.model(ids, output_hidden_states=True).hidden_states[READING.layer + 1][0]
+        expected = behind[len(request.prompt.prefix) :][READING.places]
+        torch.testing.assert_close(one.hidden, expected, rtol=0, atol=1e-5)
+
+
+def test_a_text_is_read_behind_the_prefix_that_is_held_once_the_questions_are_answered(loaded, monkeypatch):
+    events, engine, lengths = [], TransformersEngine(loaded), []
+    forward = PrefixSharedDecoder._forward
+
+    def counting(decoder, ids, positions, mask, **more):
+        lengths.append(ids.shape[1])
+        return forward(decoder, ids, positions, mask, **more)
+
+    monkeypatch.setattr(PrefixSharedDecoder, "_forward", counting)
+    asked = [Asked(events, number, reads=READING) for number in range(6)]
+    wanted = requests_for(engine, asked)
+    assert_answers(loaded, wanted, asked, run(engine.new_scheduler(), wanted, events))
+    assert_hidden(loaded, wanted, asked)
+    assert lengths.count(len(READING.ids)) == 6
+    for number in range(6):
+        assert [what for what, of in events if of == number] == ["text", "asked", "answered", "read", "text"]
+
+
+def test_a_text_is_read_where_the_prefix_was_lost(loaded, monkeypatch):
+    faults = [torch.OutOfMemoryError("as a GPU says it")]
+    compute = PrefixSharedDecoder.prefill_held
+
+    def out_of_memory(decoder, held, prompts):
+        if faults:
+            raise faults.pop()
+        return compute(decoder, held, prompts)
+
+    monkeypatch.setattr(PrefixSharedDecoder, "prefill_held", out_of_memory)
+    engine, asked = TransformersEngine(loaded), [Asked(number=number, reads=READING) for number in range(6)]
+    wanted = requests_for(engine, asked)
+    assert_answers(loaded, wanted, asked, run(engine.new_scheduler(), wanted))
+    assert_hidden(loaded, wanted, asked)
+
+
+def test_texts_do_not_wait_for_a_reading_that_memory_does_not_hold(loaded, monkeypatch):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("as a GPU says it")
+
+    monkeypatch.setattr(PrefixSharedDecoder, "read", out_of_memory)
+    engine, asked = TransformersEngine(loaded), [Asked(number=number, reads=READING) for number in range(3)]
+    wanted = requests_for(engine, asked)
+    assert_answers(loaded, wanted, asked, run(engine.new_scheduler(), wanted))
+    assert [one.hidden for one in asked] == [None] * 3
 
 
 def test_a_prompt_without_questions_is_finished_with_its_last_text(loaded, passes):

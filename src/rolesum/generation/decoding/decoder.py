@@ -100,3 +100,10 @@ class HoldingDecoder(Decoder, Protocol):
         Only the branches are computed, and nothing of them is kept.
         """
         ...
+
+    def read(self, prompt: EncodedPrompt, layer: int, held: HeldPrefix | None) -> torch.Tensor:
+        """The hidden states (tokens, hidden) behind a layer of a prompt's one branch; nothing of it is kept.
+
+        Where the prefix is not `held`, it is computed again.
+        """
+        ...

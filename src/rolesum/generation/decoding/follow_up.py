@@ -7,7 +7,7 @@ prefix is not kept, with other decoders or because memory ran out, the questions
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -21,8 +21,20 @@ ANSWER_SHARE = 1 / 8
 ANSWER_STEPS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text behind a prompt's prefix; the hidden states behind a layer are wanted of its tokens at `places`."""
+
+    ids: list[int]
+    places: list[int]
+    layer: int
+
+
 class FollowUp(Protocol):
-    """What is asked once all texts of a prompt are finished; an answer is the logits of a few ids."""
+    """What is asked once all texts of a prompt are finished; an answer is the logits of a few ids.
+
+    Where anything is asked, a text may be read afterwards, on a decoder that holds prefixes.
+    """
 
     @property
     def answer_ids(self) -> Sequence[int]:
@@ -35,6 +47,14 @@ class FollowUp(Protocol):
 
     def add_answers(self, logits: Sequence[Sequence[float]]) -> None:
         """Take the logits of the `answer_ids` behind each question; called before the last text is returned."""
+        ...
+
+    def reading(self) -> Reading | None:
+        """What is to be read, if anything; called once after `add_answers`."""
+        ...
+
+    def add_hidden_states(self, hidden: torch.Tensor) -> None:
+        """Take the hidden states (places, hidden) of the `reading`; not called where memory does not suffice."""
         ...
 
 
@@ -157,9 +177,20 @@ class FollowUpQueue:
             one.logits += logits[start:end, list(one.follow_up.answer_ids)].tolist()
             start = end
             if len(one.logits) == len(one.prompt.branches):
-                self._leave(one, decoder)
                 one.follow_up.add_answers(one.logits)
+                self._read(one, decoder)
+                self._leave(one, decoder)
                 yield one.last
+
+    def _read(self, one: Questions, decoder: Decoder) -> None:
+        """Read what is to be read, in a pass of its own; where memory does not suffice, nothing is."""
+        if not isinstance(decoder, HoldingDecoder) or (reading := one.follow_up.reading()) is None:
+            return
+        try:
+            hidden = decoder.read(replace(one.prompt, branches=[reading.ids]), reading.layer, one.held)
+        except torch.OutOfMemoryError:
+            return
+        one.follow_up.add_hidden_states(hidden[reading.places])
 
     def _leave(self, one: Questions, decoder: Decoder) -> None:
         self._waiting.remove(one)

@@ -22,6 +22,7 @@ from rolesum.generation.decoding.kv_cache import (
 )
 from rolesum.models.attention.masks import AttentionMask, bundle_visibility, make_attention_mask, supports_custom_masks
 from rolesum.models.attention.segments import TABLE_DTYPE, segment_attention, segment_mask, supports_segment_attention
+from rolesum.models.hidden_states import read_hidden_states, stop_behind_layer
 from rolesum.models.lm_head import apply_lm_head, backbone
 from rolesum.models.prompt_model import LoadedModel
 
@@ -219,6 +220,18 @@ class PrefixSharedDecoder:
             return apply_lm_head(self.model, self._prefill_held([_PackedPrompt(one) for one in prompts]))
         finally:
             self.cache.held = ()
+
+    def read(self, prompt: EncodedPrompt, layer: int, held: HeldPrefix | None) -> torch.Tensor:
+        (branch,) = prompt.branches
+        if held is None:
+            return read_hidden_states(self.model, [*prompt.prefix, *branch], layer)[len(prompt.prefix) :]
+        self.cache.writes, self.cache.held = [], [held]
+        try:
+            with stop_behind_layer(self.model, layer) as found:
+                self._prefill_held([_PackedPrompt(prompt)])
+        finally:
+            self.cache.held = ()
+        return found[0][0]
 
     def _prefill_held(self, packed: Sequence[_PackedPrompt]) -> torch.Tensor:
         """The hidden states (branches, hidden) of every branch's last token, behind prefixes that are held."""

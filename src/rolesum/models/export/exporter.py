@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from rolesum.atomic_io import atomic_directory, check_directory
 from rolesum.errors import ModelError, UsageError, did_you_mean
 from rolesum.formats import ReadOptions, read_dialogues
-from rolesum.models.adapter_metadata import CONFIG_FILE, METADATA_FILE
+from rolesum.models.adapter_metadata import CONFIG_FILE, METADATA_FILE, PROBE_FILE
 from rolesum.models.bundled_adapters import adapter_path
 from rolesum.models.checkpoint import read_tensor
 from rolesum.models.export import parity
@@ -115,6 +115,8 @@ def export(
             _check_files(write_model(loaded, to, work), work)
             if source.metadata and source.metadata.is_file():
                 shutil.copyfile(source.metadata, work / METADATA_FILE)
+                if (turn_probe := source.metadata.with_name(PROBE_FILE)).is_file():
+                    shutil.copyfile(turn_probe, work / PROBE_FILE)
             del loaded
             _empty_cache()
             after = _read_again(work, probe)

@@ -1,0 +1,218 @@
+"""Fits the probe that reads the turns of a dialogue (rolesum/generation/turn_probe.py) to what readers say of them.
+
+    python benchmarks/turn_probe.py states --adapter NAME --out STATES
+    python benchmarks/turn_probe.py fit STATES [--write ADAPTER]
+
+Readers, language models that saw the dialogue alone, named for 540 training dialogues of rolesum-dialogues the turns
+that say what the user's side wants, what each side says last, and what was taken back later:
+benchmarks/results/reading/key-turns-*.jsonl, see key_turns.py. `states` computes the hidden states of an adapter at the
+ends of their turns, and goes on where it was stopped. `fit` prints how well the probabilities tell turns apart in
+dialogues left out of the fit (five folds), beside the features of a turn's place alone, and which turns a summary that
+is made of quotes alone would have; --write puts the probe that is fitted to all of them into an adapter's directory.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from key_turns import LANGUAGES, READING, SPLITS
+from numpy.typing import NDArray
+from reading import read_lines
+from record import Job, print_rows
+from safetensors.torch import load_file, save_file
+
+from rolesum.checks.index import DialogueIndex
+from rolesum.counts import counted
+from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
+from rolesum.errors import RolesumError
+from rolesum.formats import read_dialogues
+from rolesum.generation.key_turns import TurnReading
+from rolesum.generation.quoting import quote_doubtful
+from rolesum.generation.turn_probe import NUM_FEATURES, TurnProbe, place_features
+from rolesum.instructions import Segment
+from rolesum.metrics.detection import auroc
+from rolesum.models.adapter_metadata import adapter_directory
+from rolesum.models.hidden_states import read_hidden_states
+from rolesum.models.loading import load_model
+from rolesum.roles import AGENT, OVERALL, USER
+
+ALL = (OVERALL, USER, AGENT)
+
+LAYER = 18  # of 28; of 12 to 24, it told turns apart best
+HEADINGS = {
+    "en": "Which turns of the dialogue above say what was wanted, and how it ended?\n",
+    "zh": "以上对话中，哪几句说明了诉求和最后的结果？\n",
+}
+FOLDS, SEED = 5, 1
+STEPS, TOLERANCE = 25, 1e-4  # of Newton's method
+RIDGE_FEATURE, RIDGE_HIDDEN = 1.0, 300.0
+WHAT = ("matter", "end", "superseded")
+# What a summary of quotes is measured by, and for which roles.
+QUOTED = {"matter": ALL, "user_end": (OVERALL, USER), "agent_end": (OVERALL, AGENT), "superseded": ALL}
+
+Vector = NDArray[np.float64]
+
+
+@dataclass
+class ReadDialogue:
+    """A dialogue, what a reader says of its turns, and the inputs of the probe."""
+
+    dialogue: Dialogue
+    labels: dict[str, NDArray[np.bool_]]  # of WHAT and QUOTED
+    inputs: Vector  # (turns, features and hidden)
+    log_odds: dict[str, Vector] = field(default_factory=dict)  # from a fit without it
+
+    @property
+    def readings(self) -> list[TurnReading]:
+        return [TurnReading(*(1 / (1 + np.exp(-of))).tolist()) for of in np.stack([self.log_odds[w] for w in WHAT], 1)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    states = commands.add_parser("states")
+    states.add_argument("--adapter", required=True)
+    states.add_argument("--out", type=Path, required=True)
+    fits = commands.add_parser("fit")
+    fits.add_argument("states", type=Path)
+    fits.add_argument("--write", help="the adapter into whose directory the probe is written")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "states":
+            write_states(options.adapter, options.out)
+        else:
+            measure(read_states(options.states), options.write)
+    except RolesumError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def write_states(adapter: str, out: Path) -> None:
+    """Write the hidden states (turns, hidden) of each dialogue that was read, a file each."""
+    loaded = load_model(adapter=adapter)
+    layout, encoder = loaded.layout(), loaded.encoder
+    probe = TurnProbe(LAYER, HEADINGS, torch.empty(0), torch.empty(0))
+    out.mkdir(parents=True, exist_ok=True)
+    for dialogue, _ in labeled_dialogues():
+        if (file := out / f"{dialogue.id}.safetensors").is_file():
+            continue
+        ids, places = probe.encode(
+            dialogue, lambda text: encoder.encode([Segment("instruction", text, continues=True)])
+        )
+        prefix = encoder.encode(layout.prefix(dialogue))
+        hidden = read_hidden_states(loaded.language_model, [*prefix, *ids], LAYER)[len(prefix) :][places]
+        save_file({"hidden": hidden.half().contiguous()}, file)
+
+
+def labeled_dialogues() -> list[tuple[Dialogue, Job]]:
+    """The dialogues that readers read, each with the line of its reader."""
+    found = []
+    for language in LANGUAGES:
+        dialogues = {one.id: one for split in SPLITS for one in read_dialogues(f"sample:dialogues-{language}-{split}")}
+        lines = read_lines([READING / f"key-turns-{language}.jsonl"])
+        found += [(dialogues[line["dialogue"]], line) for line in lines]
+    return found
+
+
+def read_states(folder: Path) -> list[ReadDialogue]:
+    """The dialogues whose hidden states are there."""
+    found = []
+    for dialogue, line in labeled_dialogues():
+        if not (file := folder / f"{dialogue.id}.safetensors").is_file():
+            continue
+        hidden = load_file(file)["hidden"].double().numpy()
+        named = {
+            "matter": line["user_matter"],
+            "end": [*line["user_end"], *line["agent_end"]],
+            **{what: line[what] for what in ("user_end", "agent_end", "superseded")},
+        }
+        turns = range(1, len(dialogue.turns) + 1)
+        labels = {what: np.isin(turns, of) for what, of in named.items()}
+        inputs = np.concatenate([np.array(place_features(DialogueIndex(dialogue))), hidden], axis=1)
+        found.append(ReadDialogue(dialogue, labels, inputs))
+    return found
+
+
+def measure(read: Sequence[ReadDialogue], write: str | None) -> None:
+    """Print what the fits give in left-out dialogues, and write the probe that is fitted to all dialogues."""
+    print(f"{counted(len(read), 'dialogue')}, {counted(sum(len(one.inputs) for one in read), 'turn')}")
+    rows, chosen = [], [quoted_row("by place and shared words, without a probe", read, lambda _: None)]
+    for name, columns in (("place", NUM_FEATURES), ("place and hidden states", None)):
+        fit_left_out(read, columns)
+        joined = {what: np.concatenate([one.log_odds[what] for one in read]) for what in WHAT}
+        labels = {what: np.concatenate([one.labels[what] for one in read]) for what in WHAT}
+        rows.append(
+            {
+                "AUROC, by": name,
+                **{what: f"{auroc(joined[what][labels[what]], joined[what][~labels[what]]):.3f}" for what in WHAT},
+            }
+        )
+        chosen.append(quoted_row(f"probe of {name}", read, lambda one: one.readings))
+    print_rows("turns told apart", rows)
+    print_rows("summaries of quotes alone", chosen)
+    if write:
+        fitted = [fit([one.inputs for one in read], [one.labels[what] for one in read]) for what in WHAT]
+        weights = torch.tensor(np.stack([of for of, _ in fitted]), dtype=torch.float32)
+        bias = torch.tensor([of for _, of in fitted], dtype=torch.float32)
+        TurnProbe(LAYER, HEADINGS, weights, bias).save(adapter_directory(write))
+
+
+def fit_left_out(read: Sequence[ReadDialogue], columns: int | None) -> None:
+    """Set the log-odds of each dialogue by a fit to the dialogues of other folds, on the first columns of inputs."""
+    order = np.random.default_rng(SEED).permutation(sorted(one.dialogue.id for one in read))
+    fold = {str(name): place % FOLDS for place, name in enumerate(order)}
+    for number in range(FOLDS):
+        others = [one for one in read if fold[one.dialogue.id] != number]
+        for what in WHAT:
+            weights, bias = fit([one.inputs[:, :columns] for one in others], [one.labels[what] for one in others])
+            for one in read:
+                if fold[one.dialogue.id] == number:
+                    one.log_odds[what] = one.inputs[:, :columns] @ weights + bias
+
+
+def fit(inputs: Sequence[Vector], labels: Sequence[NDArray[np.bool_]]) -> tuple[Vector, float]:
+    """The weights and the bias of a ridge logistic regression on standardized inputs, by Newton's method.
+
+    The penalty is RIDGE_HIDDEN for hidden states, and RIDGE_FEATURE for the features before them.
+    """
+    x, y = np.concatenate(inputs), np.concatenate(labels).astype(np.float64)
+    mean, scale = x.mean(0), x.std(0) + 1e-6
+    z = np.concatenate([(x - mean) / scale, np.ones((len(x), 1))], axis=1)
+    ridge = np.full(z.shape[1], RIDGE_HIDDEN)
+    ridge[:NUM_FEATURES], ridge[-1] = RIDGE_FEATURE, 0.0
+    beta = np.zeros(z.shape[1])
+    for _ in range(STEPS):
+        p = 1 / (1 + np.exp(-z @ beta))
+        step = np.linalg.solve((z.T * (p * (1 - p))) @ z + np.diag(ridge), z.T @ (p - y) + ridge * beta)
+        beta -= step
+        if np.abs(step).max() < TOLERANCE:
+            break
+    weights = beta[:-1] / scale
+    return weights, float(beta[-1] - mean @ weights)
+
+
+def quoted_row(
+    name: str, read: Sequence[ReadDialogue], readings: Callable[[ReadDialogue], Sequence[TurnReading] | None]
+) -> Job:
+    """What summaries hold whose one sentence is doubtful, so that they are quotes alone."""
+    held: dict[str, list[float]] = {}
+    for one in read:
+        for role in ALL:
+            said = SummaryStatement(0, 3, "So.", support=0.0)
+            summary = RoleSummary(one.dialogue.id, role, "So.", 1, "stop", statements=(said,), support_threshold=0.5)
+            places = [quote.turn for quote in quote_doubtful(summary, one.dialogue, readings(one)).quotes]
+            held.setdefault("quotes", []).append(len(places))
+            for what, roles in QUOTED.items():
+                if role in roles and (what == "superseded" or one.labels[what].any()):
+                    held.setdefault(what, []).append(float(one.labels[what][places].any()))
+    shown = {what: f"{np.mean(held[what]):.1%}" for what in QUOTED}
+    return {"turns": name, "quotes": f"{np.mean(held['quotes']):.2f}", **shown}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
