@@ -56,10 +56,10 @@ def test_a_score_is_the_log_odds_of_a_logistic_regression():
 def test_readings_rank_what_is_wanted_or_last_before_what_was_taken_back():
     readings = [
         TurnReading(matter, end, superseded)
-        for matter, end, superseded in ((0.9, 0, 0.19), (0, 0.1, 0), (0.95, 0.2, 0.9), (0.1, 0.9, 0), (0.5, 0, 0))
+        for matter, end, superseded in ((0.9, 0, 0.3), (0, 0.1, 0), (0.95, 0.2, 0.9), (0.1, 0.9, 0), (0.5, 0, 0.1))
     ]
     index = DialogueIndex(CHAT)
-    assert rank_turns(index, range(5), ["The 40 dollars."], readings) == [3, 0, 4, 1]
+    assert rank_turns(index, range(5), ["The 40 dollars."], readings) == [3, 4, 1]
     assert user_matter(index, [0, 2, 4], readings) == 0 and user_matter(index, [2, 4], readings) == 4
     assert rank_turns(index, [2], [], readings) == [2] and user_matter(index, [2], readings) == 2
-    assert readings[0].value == 0.9 * 0.81 and math.isclose(readings[3].value, 1 - 0.9 * 0.1)
+    assert readings[0].value == 0.9 * 0.7 and math.isclose(readings[3].value, 1 - 0.9 * 0.1)

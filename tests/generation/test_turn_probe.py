@@ -129,7 +129,7 @@ def test_quotes_are_the_turns_that_the_probe_names(tmp_path):
     by_features(engine, matter=(-9, 0, 0, 0, 12), end=(-9, 0, 12), superseded=(0, 0, -6, -20)).save(tmp_path)
     engine, found = quoted(tmp_path)
     assert found != without and not engine.asked_anew
-    assert found == {"overall": [3, 4, 5], "user": [5], "agent": [4, 5]}
+    assert found == {"overall": [4, 5], "user": [5], "agent": [4, 5]}
 
 
 def test_the_readings_are_those_of_the_hidden_states_behind_the_dialogue(tmp_path, monkeypatch):

@@ -42,8 +42,9 @@ class TurnFeatures:
 WEIGHTS = (-5.08, 1.55, 2.87, 4.49, 1.61, -1.74, 2.34)
 
 
-# A turn that was taken back more probably than that is quoted only where there is no other.
-MOST_SUPERSEDED = 0.2
+# A turn that was taken back more probably than that is quoted only where there is no other. What is wanted has a higher
+# limit: readers seldom find a first request misleading, and miss it where it is not there.
+MOST_SUPERSEDED, MOST_SUPERSEDED_MATTER = 0.15, 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ def rank_turns(
         readings: What the model says of each turn of the dialogue, if it does.
     """
     if readings is not None:
-        return sorted(_lasting(places, readings), key=lambda place: -readings[place].value)
+        lasting = _lasting(places, readings, MOST_SUPERSEDED)
+        return sorted(lasting, key=lambda place: -readings[place].value)
     features = turn_features(index, places, statements)
     scores = [sum(w * value for w, value in zip(WEIGHTS, one.values(), strict=True)) for one in features]
     return [places[number] for number in sorted(range(len(places)), key=lambda number: (-scores[number], number))]
@@ -110,12 +112,12 @@ def user_matter(index: DialogueIndex, places: Sequence[int], readings: Sequence[
     Where nothing is read, it is the first that is no mere greeting: with a third of the n-grams of the longest.
     """
     if readings is not None:
-        lasting = _lasting(places, readings)
+        lasting = _lasting(places, readings, MOST_SUPERSEDED_MATTER)
         return max(lasting, key=lambda place: readings[place].matter * (1 - readings[place].superseded))
     longest = max(len(index.turn_ngrams[place]) for place in places)
     return next(place for place in places if 3 * len(index.turn_ngrams[place]) >= longest)
 
 
-def _lasting(places: Sequence[int], readings: Sequence[TurnReading]) -> list[int]:
-    """The places of turns that were probably not taken back; all places, where none is left."""
-    return [place for place in places if readings[place].superseded <= MOST_SUPERSEDED] or list(places)
+def _lasting(places: Sequence[int], readings: Sequence[TurnReading], limit: float) -> list[int]:
+    """The places of turns that were taken back no more probably than `limit`; all places, where none is left."""
+    return [place for place in places if readings[place].superseded <= limit] or list(places)

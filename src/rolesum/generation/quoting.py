@@ -81,8 +81,8 @@ def _quotes(
     """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
 
     They are at most five, at most half of the turns, and where sentences stay, at most as many as the statements. Where
-    none stays, the user's matter is added for any other role. Of each the speaker's label, unless it is that of the
-    quote before, and the words.
+    none stays, the user's matter is added: for other roles, and where the turns were read for the user too. Of each the
+    speaker's label, unless it is that of the quote before, and the words.
     """
     index, times = DialogueIndex(dialogue), shown_times(dialogue)
     language = "zh" if dialogue.language == "zh" else "en"
@@ -92,7 +92,7 @@ def _quotes(
     left = (_SIDE if own else _WHOLE)[language] * (_MORE_ROOM if readings else 1.0) - stays
     most = min(_MOST, max(1, len(places) // 2), len(statements) if stays else _MOST)
     ranked = rank_turns(index, places, statements, readings)[:most]
-    if user and role != USER and not stays:  # an answer needs its question
+    if user and not stays and (role != USER or readings):  # an answer needs its question
         first = user_matter(index, sorted(user), readings)
         ranked = [first, *(place for place in ranked if place != first)]
     chosen: dict[int, str] = {}
