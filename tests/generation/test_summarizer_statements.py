@@ -99,7 +99,8 @@ def test_drop_leaves_doubtful_statements_out_and_says_which():
 
 LAMP = "Customer: “My lamp broke, call 020 7946 0958.”"
 MONDAY = "Agent: “Sorry! Tom sends a new one on Monday.”"
-QUOTED = (f"{MONDAY} {SECOND}", f"{FIRST} {MONDAY}")[DOUBTFUL]  # the text with a quote for the doubtful one
+# The text with quotes for the doubtful statement: the first sentence holds the matter, and so does the user's turn.
+QUOTED = (f"{LAMP} {MONDAY} {SECOND}", f"{FIRST} {MONDAY}")[DOUBTFUL]
 # CHAT with so many turns that two of them are quoted.
 LONGER = replace(
     CHAT, turns=(CHAT.turns[0], Turn("Agent", "One moment, please."), Turn("Customer", "Thank you."), CHAT.turns[1])
@@ -112,15 +113,16 @@ def test_unless_told_otherwise_the_dialogue_is_quoted_in_place_of_a_doubtful_sta
     ((found,),) = quoting.summarize([CHAT])
     left, out = (SECOND, FIRST) if DOUBTFUL == 0 else (FIRST, SECOND)
     assert quoting.verify == quoting.describe_verification()["mode"] == "quote" and found.text == QUOTED
-    (quote,) = found.quotes
+    *first, quote = found.quotes
     assert found.text[quote.start : quote.end] == MONDAY and quote.turn == 1
+    assert [found.text[one.start : one.end] for one in first] == [LAMP][: DOUBTFUL == 0]
     assert [found.text[one.start : one.end] for one in found.statements] == [left] and not found.doubtful
     assert [one.text for one in found.dropped] == [out]
     told = "\n(quotes stand for what the dialogue may not say: 1 statement)\n"
     assert f"[overall]\n{QUOTED}{told}" in format_blocks([[found]])
     record = summary_record([found])
     assert list(record) == ["id", "summaries", "statements", "dropped", "quotes", "support_threshold", "stats"]
-    assert record["quotes"] == {"overall": [{"start": quote.start, "end": quote.end, "turn": 1}]}
+    assert record["quotes"]["overall"][-1] == {"start": quote.start, "end": quote.end, "turn": 1}
     assert record["summaries"] == {"overall": QUOTED} and record["dropped"]["overall"][0]["text"] == out
     ((asked,),) = summarizer(verify="quote", support_threshold=threshold).summarize([CHAT])
     assert asked == found

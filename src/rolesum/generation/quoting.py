@@ -42,7 +42,7 @@ def quote_doubtful(
     goes = _which_go(summary, sentences, own_of)
     left_out = [one.text for own, gone in zip(own_of, goes, strict=True) if gone for one in own]
     stays = sum(len(one.text) for one, gone in zip(sentences, goes, strict=True) if not gone)
-    quotes = _quotes(summary.role, dialogue, left_out, stays, readings)
+    quotes = _quotes(summary.role, dialogue, left_out, stays, not goes[0], readings)
     text, end = "", 0
     kept, dropped, placed = list[SummaryStatement](), list[SummaryStatement](), list[SummaryQuote]()
     for sentence, own, gone in zip(sentences, own_of, goes, strict=True):
@@ -76,13 +76,18 @@ def _which_go(
 
 
 def _quotes(
-    role: str, dialogue: Dialogue, statements: Sequence[str], stays: int, readings: Sequence[TurnReading] | None
+    role: str,
+    dialogue: Dialogue,
+    statements: Sequence[str],
+    stays: int,
+    has_beginning: bool,
+    readings: Sequence[TurnReading] | None,
 ) -> list[tuple[str, str, SummaryQuote]]:
     """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
 
-    They are at most five, at most half of the turns, and where sentences stay, at most as many as the statements. Where
-    none stays, the user's matter is added: for other roles, and where the turns were read for the user too. Of each the
-    speaker's label, unless it is that of the quote before, and the words.
+    They are at most five, at most half of the turns, and where sentences stay, at most as many as the statements. The
+    user's matter is added unless the summary `has_beginning`, its first sentence: for other roles, and where the turns
+    were read for the user too. Of each the speaker's label, unless it is that of the quote before, and the words.
     """
     index, times = DialogueIndex(dialogue), shown_times(dialogue)
     language = "zh" if dialogue.language == "zh" else "en"
@@ -92,7 +97,7 @@ def _quotes(
     left = (_SIDE if own else _WHOLE)[language] * (_MORE_ROOM if readings else 1.0) - stays
     most = min(_MOST, max(1, len(places) // 2), len(statements) if stays else _MOST)
     ranked = rank_turns(index, places, statements, readings)[:most]
-    if user and not stays and (role != USER or readings):  # an answer needs its question
+    if user and not has_beginning and (role != USER or readings):  # an answer needs its question
         first = user_matter(index, sorted(user), readings)
         ranked = [first, *(place for place in ranked if place != first)]
     chosen: dict[int, str] = {}
