@@ -196,6 +196,7 @@ def events(service, path="/v1/summaries", **body):
         return [(name, json.loads(data)) for name, data in events_of(streamed)]
 
 
+LAMP = "Customer: “My lamp broke, call 020 7946 0958.”"
 MONDAY = "Agent: “Sorry! Tom sends a new one on Monday.”"
 
 
@@ -207,7 +208,7 @@ def test_unless_told_otherwise_a_turn_is_quoted_in_place_of_the_doubtful_stateme
     (found,) = answer["summaries"]
     *first, quote = found["quotes"]
     assert [one["turn"] for one in first] in ([], [0])  # the user's turn, where the first sentence is the doubtful one
-    assert found["text"] == TEXTS["overall"].replace(doubtful["text"], MONDAY)
+    assert found["text"] == TEXTS["overall"].replace(doubtful["text"], f"{LAMP} {MONDAY}" if first else MONDAY)
     assert found["text"][quote["start"] : quote["end"]] == MONDAY and quote["turn"] == 1
     assert [one["text"] for one in found["statements"]] == [other["text"]] and flagged["quotes"] == []
     assert [one["text"] for one in found["dropped"]] == [doubtful["text"]]
