@@ -24,7 +24,7 @@ def test_the_fit_is_where_the_penalized_likelihood_has_no_slope():
     ridge = np.where(np.arange(x.shape[1]) < NUM_FEATURES, turn_probe.RIDGE_FEATURE, turn_probe.RIDGE_HIDDEN)
     slope = ((x - x.mean(0)) / scale).T @ (p - y) + ridge * weights * scale
     assert np.abs(slope).max() < 1e-2 and abs((p - y).sum()) < 1e-2
-    assert ((p > 0.5) == y).mean() > 0.8
+    assert ((p > 0.5) == y).mean() > 0.7
 
 
 def test_the_bundled_adapter_has_a_probe_with_the_headings_of_the_fit():

@@ -17,6 +17,7 @@ from helpers.tiny_seq2seq import seq2seq_dir
 from rolesum.atomic_io import make_temp_dir
 from rolesum.errors import ModelError, ResourceError, UsageError
 from rolesum.formats import ReadOptions, read_dialogues
+from rolesum.models.adapter_metadata import PROBE_FILE
 from rolesum.models.adapters import save_adapter
 from rolesum.models.export import exporter
 from rolesum.models.export.exporter import export, find_source
@@ -108,7 +109,9 @@ def end_of(side):
 @pytest.mark.fresh_process
 def test_a_merged_llama_is_what_peft_merges(tmp_path):
     run = adapted("llama", tmp_path / "run")
+    (run / "adapter" / PROBE_FILE).write_bytes(b"weights")
     export(str(run / "adapter"), "merged", tmp_path / "out")
+    assert (tmp_path / "out" / PROBE_FILE).read_bytes() == b"weights"
     base = AutoModelForCausalLM.from_pretrained(model_dir("llama"), dtype=torch.float32)
     merged = PeftModel.from_pretrained(base, run / "adapter").merge_and_unload()
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
