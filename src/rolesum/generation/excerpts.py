@@ -1,4 +1,4 @@
-"""The part of a turn that is shown where the whole would be too long."""
+"""A turn as it is shown in short: who speaks, and the part of what is said that is not too long."""
 
 import re
 from collections.abc import Sequence
@@ -8,8 +8,13 @@ from rolesum.checks.words import content_ngrams
 from rolesum.redaction.mask import PLACEHOLDER
 
 # The characters of a turn that are quoted; a sentence is cut only where it alone is longer than twice as many.
-LONGEST = {"en": 200, "zh": 80}
+_LONGEST = {"en": 200, "zh": 80}
 _SPACE = re.compile(r"\s+")
+
+
+def speaker_label(speaker: str, language: str) -> str:
+    """Who speaks, with the colon that stands before the words."""
+    return f"{speaker}：" if language == "zh" else f"{speaker}: "
 
 
 def excerpt(text: str, statement: str, language: str) -> str:
@@ -17,7 +22,7 @@ def excerpt(text: str, statement: str, language: str) -> str:
 
     What was left out before or after them is marked by "…".
     """
-    longest = LONGEST["zh" if language == "zh" else "en"]
+    longest = _LONGEST["zh" if language == "zh" else "en"]
     text = _SPACE.sub(" ", text).strip()
     if len(text) <= longest:
         return text

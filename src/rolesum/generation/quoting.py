@@ -14,7 +14,7 @@ from rolesum.checks.sentences import Sentence, split_sentences
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote, SummaryStatement
 from rolesum.formats.shown_times import shown_times
 from rolesum.generation.dropping import drop_doubtful, move_statement
-from rolesum.generation.excerpts import excerpt
+from rolesum.generation.excerpts import excerpt, speaker_label
 from rolesum.generation.key_turns import TurnReading, rank_turns, user_matter
 from rolesum.roles import USER
 
@@ -112,7 +112,7 @@ def _quotes(
     found, before = [], ""
     for place, words in sorted(chosen.items()):
         speaker = dialogue.turns[place].speaker
-        label = "" if speaker == before else f"{speaker}{'：' if language == 'zh' else ': '}"
+        label = "" if speaker == before else speaker_label(speaker, language)
         before = speaker
         found.append((label, f"“{words}”", SummaryQuote(0, 0, place, times[place] if times else "")))
     return found
