@@ -155,6 +155,9 @@ def test_the_readings_are_those_of_the_hidden_states_behind_the_dialogue(tmp_pat
 def test_nothing_is_read_where_nothing_is_quoted(tmp_path, monkeypatch):
     engine, _ = quoted(tmp_path)
     probe(engine.loaded.config.hidden_size).save(tmp_path)
-    monkeypatch.setattr(TurnProbe, "read", lambda *_: pytest.fail("the turns were read"))
-    for verify in ("flag", "drop"):
+    read, given = TurnProbe.read, []
+    monkeypatch.setattr(TurnProbe, "read", lambda *args: given.append(args) or read(*args))
+    for verify in ("flag", "drop", "quote"):
+        assert not given
         quoted(tmp_path, verify=verify)
+    assert len(given) == 1

@@ -122,8 +122,11 @@ class _GuardedFollowUp:
             return None
 
     def add_hidden_states(self, hidden: "torch.Tensor") -> None:
-        if not self._request.finished.is_set():
-            self._follow_up.add_hidden_states(hidden)
+        try:
+            if not self._request.finished.is_set():
+                self._follow_up.add_hidden_states(hidden)
+        except Exception as error:
+            self._request.fail(error)
 
 
 class EngineClient(FollowUpEngine):

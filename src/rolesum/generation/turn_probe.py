@@ -24,7 +24,7 @@ from rolesum import strict_json
 from rolesum.checks.index import DialogueIndex
 from rolesum.dialogue import Dialogue
 from rolesum.errors import ModelError
-from rolesum.generation.excerpts import excerpt
+from rolesum.generation.excerpts import excerpt, speaker_label
 from rolesum.generation.key_turns import TurnReading
 from rolesum.models.adapter_metadata import PROBE_FILE
 from rolesum.roles import USER
@@ -54,8 +54,8 @@ class TurnProbe:
         language = "zh" if dialogue.language == "zh" else "en"
         ids, places = encode(self.headings[language]), list[int]()
         for turn in dialogue.turns:
-            label = f"{turn.speaker}{'：' if language == 'zh' else ': '}"
-            ids = ids + encode(f"{label}{excerpt(turn.text, '', language)}\n")
+            words = excerpt(turn.text, "", language)
+            ids = ids + encode(f"{speaker_label(turn.speaker, language)}{words}\n")
             places.append(len(ids) - 1)
         return ids, places
 
@@ -108,6 +108,7 @@ def load_turn_probe(directory: Path, hidden_size: int, num_layers: int) -> TurnP
             weights, bias = stored.get_tensor("weights"), stored.get_tensor("bias")
         layer, headings = int(metadata["layer"]), json.loads(metadata["headings"])
         fits = weights.shape == (3, NUM_FEATURES + hidden_size) and bias.shape == (3,) and 0 <= layer < num_layers
+        fits = fits and bool(weights.isfinite().all() and bias.isfinite().all())
         fits = fits and isinstance(headings, dict) and all(isinstance(headings.get(one), str) for one in ("en", "zh"))
     except (OSError, SafetensorError, KeyError, ValueError):
         fits = False

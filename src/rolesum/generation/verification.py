@@ -35,6 +35,7 @@ from rolesum.metrics.calibration import sigmoid
 from rolesum.models.adapter_metadata import verify_temperature, verify_threshold
 from rolesum.models.adapters import weights_digest
 from rolesum.models.allocator import is_out_of_memory
+from rolesum.models.hidden_states import num_layers
 from rolesum.models.prompt_model import LoadedModel
 
 # The statements of each text of a prompt, given the number of the prompt and its texts in the order of its branches.
@@ -339,8 +340,8 @@ class SharedVerifier(Verifier):
 
 
 def _turn_probe(loaded: LoadedModel) -> TurnProbe | None:
-    config = loaded.config.get_text_config()
-    return load_turn_probe(loaded.adapter or loaded.path, config.hidden_size, config.num_hidden_layers)
+    hidden_size = int(loaded.config.get_text_config().hidden_size)
+    return load_turn_probe(loaded.adapter or loaded.path, hidden_size, num_layers(loaded.language_model))
 
 
 def _halves(group: Sequence[_Question]) -> list[Sequence[_Question]]:

@@ -14,6 +14,15 @@ class _LayerReached(Exception):  # no error: it ends the pass
     """The layer has been computed, and what follows it is not needed."""
 
 
+def num_layers(model: PreTrainedModel) -> int:
+    """How many layers can be read; 0 where the model keeps them in a way that is not known here."""
+    return len(_layers(model))
+
+
+def _layers(model: PreTrainedModel) -> Any:
+    return getattr(backbone(model), "layers", ())
+
+
 @contextmanager
 def stop_behind_layer(model: PreTrainedModel, layer: int) -> Iterator[list[torch.Tensor]]:
     """End a pass through the model behind one of its layers, counted from 0.
@@ -27,14 +36,13 @@ def stop_behind_layer(model: PreTrainedModel, layer: int) -> Iterator[list[torch
         >>> found[0].shape
         torch.Size([1, 500, 1536])
     """
-    layers: Any = getattr(backbone(model), "layers", ())
     found: list[torch.Tensor] = []
 
     def stop(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
         found.append(output[0] if isinstance(output, tuple) else output)
         raise _LayerReached
 
-    hook = layers[layer].register_forward_hook(stop)
+    hook = _layers(model)[layer].register_forward_hook(stop)
     try:
         yield found
     except _LayerReached:

@@ -15,6 +15,7 @@ import torch
 from rolesum.generation.decoding.decoder import Decoder, EncodedPrompt, HoldingDecoder
 from rolesum.generation.decoding.kv_cache import GROWTH_TOKENS, HeldPrefix
 from rolesum.generation.decoding.search import Completion
+from rolesum.models.allocator import is_out_of_memory
 
 # Questions wait until they have this share of the tokens of a prefill, or for this many steps.
 ANSWER_SHARE = 1 / 8
@@ -188,7 +189,10 @@ class FollowUpQueue:
             return
         try:
             hidden = decoder.read(replace(one.prompt, branches=[reading.ids]), reading.layer, one.held)
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            torch.cuda.empty_cache()
             return
         one.follow_up.add_hidden_states(hidden[reading.places])
 
