@@ -2,13 +2,14 @@
 
     python benchmarks/key_turns.py
 
-A reader, a language model that saw the dialogue alone, named for 180 training dialogues of rolesum-dialogues the turns
+A reader, a language model that saw the dialogue alone, named for training dialogues of rolesum-dialogues the turns
 (from 1) that a summary made of quotes should have: `user_matter`, what the user's side wants; `user_end`, what it
 decides in the end; `agent_end`, the final answers of the agent's side; and `superseded`, the turns that would mislead,
 as what they say was taken back later: benchmarks/results/reading/key-turns-*.jsonl. The statements for which the turns
 stand are those of the default adapter's summaries (own-statements-*.jsonl). Prints the weights of a logistic
-regression on all of it, and in dialogues left out of the fit (five folds) how many of the first turns by score a reader
-named, and how many mislead, beside the turns that share most words with the statements.
+regression on the 180 dialogues that have such summaries, and in dialogues left out of the fit (five folds) how many of
+the first turns by score a reader named, and how many mislead, beside the turns that share most words with the
+statements.
 """
 
 import argparse
