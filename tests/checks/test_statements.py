@@ -198,6 +198,8 @@ def test_a_chinese_summary_is_split_where_each_side_has_its_verb(summary, expect
             ["Jana called.", "Tom left.", "Tom left. She stayed.", "Ann laughed."],
         ),
         ("She left.", ["She left."]),
+        ("Dariusz.M. paid 40. He left.", ["Dariusz.M. paid 40.", "Dariusz.M. paid 40. He left."]),
+        ("It is J.R. Lee. Ann laughed at noon.", ["It is J.R. Lee.", "Ann laughed at noon."]),
     ],
 )
 def test_a_statement_with_a_pronoun_has_the_text_before_it_in_front(summary, expected):

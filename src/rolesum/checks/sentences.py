@@ -6,9 +6,10 @@ from dataclasses import dataclass
 _ENDS_ZH = re.compile(r"[。！？!?\n]+[”’」』）)\"']*")
 _ENDS_EN = re.compile(r"(?<![.!?])[.!?]++[”’)\"'\]]*(?=\s|$)|\n+")
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:(?:[A-Z]\.)*[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|approx|Inc|Ltd|[ap]\.m)\.$",
+    r"(?:^|[\s(])(?:(?:\w+\.)*[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|e\.g|i\.e|approx|Inc|Ltd|[ap]\.m)\.$",
     re.IGNORECASE,
 )
+_LONGEST_NAME = 40  # characters before a full stop that may belong to it: "dariusz.m. pays half"
 _WORD = re.compile(r"\w")
 _CLOSED = re.compile(r"[。！？.!?…~～][”’」』）)\]\"'\s]*$")
 
@@ -51,7 +52,7 @@ def _is_abbreviation(text: str, begin: int, end: re.Match[str]) -> bool:
     """Whether a full stop belongs to the word before it ("Dr. Lee"): then the sentence goes on."""
     if end.group() != "." or end.end() == len(text):
         return False
-    before = _ABBREVIATION.search(text[max(begin, end.start() - 8) : end.end()])
+    before = _ABBREVIATION.search(text[max(begin, end.start() - _LONGEST_NAME) : end.end()])
     if not before:
         return False
     half_day = before.group().lower().endswith("m.")  # "at 5 p.m. She leaves"
