@@ -12,6 +12,7 @@ import yaml
 from helpers.children import CHILDREN
 from helpers.small_runs import TRAIN, raw_recipe, recipe, same, trained, weights
 from rolesum.errors import ResourceError, RolesumError, UsageError
+from rolesum.recipe import dump_recipe
 from rolesum.training import Interrupted, Run, finetune, train
 from rolesum.training.callbacks import StopOnNaN
 from rolesum.training.run_directory import is_complete, lock_run
@@ -94,6 +95,17 @@ def test_a_recipe_that_is_no_text_is_another_one(run):
     run.recipe.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="the recipe differs"):
         resumed(run)
+
+
+def test_a_recipe_of_other_settings_is_refused_by_their_keys_but_its_note_may_change(run):
+    began = yaml.safe_load(run.recipe.read_text())
+    began["training"] |= {"seed": 2, "log_steps": 7}
+    run.recipe.write_text(yaml.safe_dump(began | {"note": "another", "unknown": 1}))
+    with pytest.raises(UsageError, match=r"began with: training\.log_steps, training\.seed, unknown\n"):
+        resumed(run)
+    began["training"] |= yaml.safe_load(dump_recipe(chosen()))["training"]
+    run.recipe.write_text(yaml.safe_dump(began | {"note": "another"}))
+    resumed(run)
 
 
 def hold(path, is_held):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
@@ -45,6 +46,8 @@ KEPT = 2  # checkpoints
 SIZES = "sizes.json"
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_DESCRIBES = ("name", "note")  # keys of a recipe
+_SHOWN_KEYS = 8  # of a recipe, in an error
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 
 
@@ -170,8 +173,10 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     path = str(run.path)
     if resume and not run.recipe.is_file():
         raise UsageError("nothing to resume: no run here", path, "leave --resume out, or check --out")
-    if resume and run.recipe.read_text(encoding="utf-8", errors="replace") != dump_recipe(recipe):
-        raise UsageError("the recipe differs from the one that this run began with", str(run.recipe), "use that one")
+    if resume and (keys := _changed_keys(run.recipe.read_text(encoding="utf-8", errors="replace"), recipe)):
+        shown = ", ".join(keys[:_SHOWN_KEYS]) + (" …" if len(keys) > _SHOWN_KEYS else "")
+        what = f"the recipe differs from the one that this run began with: {shown}"
+        raise UsageError(what, str(run.recipe), "use that one")
     if run.adapter.is_dir() or run.model.is_dir():
         done = "is finished already" if resume else "holds a finished run"
         raise UsageError(f"this directory {done}", path, "give another --out, or remove it")
@@ -183,6 +188,29 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     if foreign:
         what = f"this directory holds what no run of rolesum wrote: {', '.join(foreign)}"
         raise UsageError(what, path, "give another --out")
+
+
+def _changed_keys(began: str, recipe: Recipe) -> list[str]:
+    """The dotted keys in which the recipe differs from the text of the one that a run began with.
+
+    What only describes the run, its name and its note, may change.
+    """
+    try:
+        recipe_before = yaml.safe_load(began)
+    except yaml.YAMLError:
+        recipe_before = None
+    before = dict(_dotted(recipe_before)) if isinstance(recipe_before, dict) else {}
+    now = dict(_dotted(recipe.model_dump(mode="json")))
+    differ = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    return sorted(differ.difference(_DESCRIBES))
+
+
+def _dotted(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _dotted(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
 
 
 def checkpoint_to_resume(run: Run, sharded: bool) -> Path | None:
