@@ -1,5 +1,7 @@
 """Doubtful statements are replaced by what the dialogue says, word for word."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from rolesum.checks.statements import split_statements
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement, Turn
 from rolesum.generation.excerpts import excerpt
+from rolesum.generation.key_turns import TurnReading
 from rolesum.generation.quoting import quote_doubtful
 from rolesum.redaction import redact, restore_summaries
 
@@ -32,8 +35,8 @@ def summary(text, *doubtful, role="overall", language="en"):
     return RoleSummary("c", role, text, 9, "stop", statements=tuple(statements), support_threshold=0.5)
 
 
-def quoted(before, dialogue=DELIVERY):
-    after = quote_doubtful(before, dialogue)
+def quoted(before, dialogue=DELIVERY, readings=None):
+    after = quote_doubtful(before, dialogue, readings)
     labels = [f"{turn.speaker}{mark}" for turn in dialogue.turns for mark in (": ", "：")]
     for one in after.quotes:
         words = after.text[one.start : one.end]
@@ -117,6 +120,47 @@ def test_long_turns_are_fewer():
     said = tuple(Turn("A", f"Matter number{n} {'concerns the very same item ' * 7}here.") for n in range(40))
     after = quoted(summary("Matter number0 concerned item0.", 0), Dialogue("c", said, language="en"))
     assert len(after.quotes) == 2 and len(after.text) < 500
+
+
+def chat(*texts):
+    """A dialogue in which Ann, the user's side, and Tom speak in turn."""
+    turns = tuple(Turn(("Ann", "Tom")[place % 2], text) for place, text in enumerate(texts))
+    return Dialogue("c", turns, roles={"Ann": "user", "Tom": "agent"}, language="en")
+
+
+def turns_read(number, key, superseded=None):
+    """Readings of so many turns: what is wanted is the first, and the turns `key` end a matter with these values."""
+    taken = superseded or {}
+    return [TurnReading(0.9 * (place == 0), key.get(place, 0.0), taken.get(place, 0.0)) for place in range(number)]
+
+
+SENTENCE = "The depot says that it is on the way and that nobody knows more."
+
+
+def test_turns_that_the_model_reads_as_ends_are_as_many_as_a_long_dialogue_needs():
+    dialogue = chat(*(f"Number {n}: {SENTENCE}" for n in range(30)))
+    ends = dict.fromkeys(range(1, 30, 3), 0.9)
+    after = quoted(summary("A parcel came.", 0), dialogue, turns_read(30, ends))
+    assert [one.turn for one in after.quotes] == [0, *range(1, 28, 3)]  # 28 has no room: a third of the dialogue
+    few = quoted(summary("A parcel came.", 0), dialogue, turns_read(30, {4: 0.9, 7: 0.25}, {7: 0.1}))
+    assert [one.turn for one in few.quotes] == [0, 4]  # 7 is less probable, and may have been taken back
+    lasting = quoted(summary("A parcel came.", 0), dialogue, turns_read(30, {4: 0.9, 7: 0.25}))
+    assert [one.turn for one in lasting.quotes] == [0, 4, 7]
+
+
+def test_a_short_answer_is_quoted_with_its_question_unless_that_was_taken_back():
+    dialogue = chat(
+        SENTENCE, SENTENCE, f"Could you pay half of it? {SENTENCE}", "Aye.", SENTENCE, SENTENCE, SENTENCE, SENTENCE
+    )
+    ends = {3: 0.9, 5: 0.8}
+    after = quoted(summary("Tom paid.", 0, role="agent"), dialogue, turns_read(8, ends))
+    assert [one.turn for one in after.quotes] == [0, 2, 3, 5]
+    assert "nobody knows more.” Tom: “Aye.”" in after.text
+    after = quoted(summary("Tom paid.", 0, role="agent"), dialogue, turns_read(8, ends, {2: 0.5}))
+    assert [one.turn for one in after.quotes] == [0, 3, 5]
+    same = Dialogue("c", tuple(replace(turn, speaker="Tom") for turn in dialogue.turns), language="en")
+    after = quoted(summary("Tom paid.", 0), same, turns_read(8, ends))
+    assert [one.turn for one in after.quotes] == [0, 3, 5]  # nobody answers himself
 
 
 def test_without_a_doubtful_statement_or_a_turn_to_quote_the_summary_stays():

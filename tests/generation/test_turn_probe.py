@@ -126,10 +126,11 @@ def by_features(engine, matter=(), end=(), superseded=()):
 def test_quotes_are_the_turns_that_the_probe_names(tmp_path):
     engine, without = quoted(tmp_path)
     # What is wanted: the user's last turns. How it ends: late turns. Taken back: what the agent says before the end.
+    # Of short answers, the turn before is quoted too.
     by_features(engine, matter=(-9, 0, 0, 0, 12), end=(-9, 0, 12), superseded=(0, 0, -6, -20)).save(tmp_path)
     engine, found = quoted(tmp_path)
     assert found != without and not engine.asked_anew
-    assert found == {"overall": [4, 5], "user": [5], "agent": [4, 5]}
+    assert found == {"overall": [2, 3, 4, 5], "user": [4, 5], "agent": [4, 5]}
 
 
 def test_the_readings_are_those_of_the_hidden_states_behind_the_dialogue(tmp_path, monkeypatch):

@@ -15,15 +15,19 @@ from rolesum.dialogue import Dialogue, RoleSummary, SummaryQuote, SummaryStateme
 from rolesum.formats.shown_times import shown_times
 from rolesum.generation.dropping import drop_doubtful, move_statement
 from rolesum.generation.excerpts import excerpt, speaker_label
-from rolesum.generation.key_turns import TurnReading, rank_turns, user_matter
+from rolesum.generation.key_turns import MOST_SUPERSEDED_MATTER, TurnReading, rank_turns, user_matter
 from rolesum.roles import USER
 
 # The characters that a summary of one side may have with its quotes, and that of the whole dialogue; one turn is quoted
 # in any case, and two where no sentence stays and there are four.
 _SIDE, _WHOLE = {"en": 450, "zh": 160}, {"en": 520, "zh": 200}
 _FEWEST, _MOST = 2, 5
-# Where the model has read the turns: so many times those characters, and the least value of any further turn.
-_MORE_ROOM, _LEAST_VALUE = 1.3, 0.4
+# Where the model has read the turns: so many times those characters, or that share of the dialogue's; and the least
+# value of any further turn, or of one that was hardly taken back.
+_MORE_ROOM, _SHARE = 1.3, 0.35
+_LEAST_VALUE, _LEAST_LASTING, _LASTING = 0.3, 0.2, 0.05
+# The characters of an answer that says little without the turn before it.
+_SHORT = {"en": 40, "zh": 12}
 _WORD = re.compile(r"\w")
 
 
@@ -85,37 +89,78 @@ def _quotes(
 ) -> list[tuple[str, str, SummaryQuote]]:
     """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
 
-    They are at most five, at most half of the turns, and where sentences stay, at most as many as the statements. The
-    user's matter is added unless the summary `has_beginning`, its first sentence: for other roles, and where the turns
-    were read for the user too. Of each the speaker's label, unless it is that of the quote before, and the words.
+    Of each the speaker's label, unless it is that of the quote before, and the words.
     """
-    index, times = DialogueIndex(dialogue), shown_times(dialogue)
     language = "zh" if dialogue.language == "zh" else "en"
+    index, times = DialogueIndex(dialogue), shown_times(dialogue)
     with_words = {place for place, turn in enumerate(dialogue.turns) if _WORD.search(turn.text)}
     own, user = (with_words & index.turns_by_role.get(one, set()) for one in (role, USER))
     places = sorted(own or with_words)
-    left = (_SIDE if own else _WHOLE)[language] * (_MORE_ROOM if readings else 1.0) - stays
-    most = min(_MOST, max(1, len(places) // 2), len(statements) if stays else _MOST)
-    ranked = rank_turns(index, places, statements, readings)[:most]
+    most = max(1, len(places) // 2)
+    if not readings:
+        most = min(most, _MOST)
+    ranked = rank_turns(index, places, statements, readings)[: min(most, len(statements)) if stays else most]
     if user and not has_beginning and (role != USER or readings):  # an answer needs its question
         first = user_matter(index, sorted(user), readings)
         ranked = [first, *(place for place in ranked if place != first)]
-    chosen: dict[int, str] = {}
-    for place in ranked:
-        is_needed = len(chosen) < (1 if stays else _FEWEST)
-        if readings and readings[place].value < _LEAST_VALUE and not is_needed:
-            continue
-        words = excerpt(dialogue.turns[place].text, " ".join(statements), language)
-        left -= len(words)
-        if left >= 0 or is_needed:
-            chosen[place] = words
+    room = float((_SIDE if own else _WHOLE)[language])
+    if readings:
+        room = max(_MORE_ROOM * room, _SHARE * sum(len(turn.text) for turn in dialogue.turns))
+    fewest = 1 if stays else _FEWEST
+    words = _words_that_fit(ranked, dialogue, " ".join(statements), room - stays, fewest, most + 1, readings)
     found, before = [], ""
-    for place, words in sorted(chosen.items()):
+    for place in sorted(words):
         speaker = dialogue.turns[place].speaker
         label = "" if speaker == before else speaker_label(speaker, language)
         before = speaker
-        found.append((label, f"“{words}”", SummaryQuote(0, 0, place, times[place] if times else "")))
+        found.append((label, f"“{words[place]}”", SummaryQuote(0, 0, place, times[place] if times else "")))
     return found
+
+
+def _words_that_fit(
+    ranked: Sequence[int],
+    dialogue: Dialogue,
+    statements: str,
+    room: float,
+    fewest: int,
+    most: int,
+    readings: Sequence[TurnReading] | None,
+) -> dict[int, str]:
+    """Of each turn to quote its words, as many of the ranked turns as have `room`, in characters, or are needed.
+
+    A short answer brings the turn before it along, unless more than `most` were quoted by then. What the model reads as
+    no key turn is quoted only if needed.
+    """
+    language = "zh" if dialogue.language == "zh" else "en"
+    chosen: dict[int, str] = {}
+    for place in ranked:
+        if place in chosen:
+            continue
+        is_needed = len(chosen) < fewest
+        if readings and not is_needed and not _says_much(readings[place]):
+            continue
+        words = {place: excerpt(dialogue.turns[place].text, statements, language)}
+        is_short = len(words[place]) <= _SHORT[language] and len(chosen) + 2 <= most
+        if readings and is_short and _may_precede(place, dialogue, readings):
+            words[place - 1] = excerpt(dialogue.turns[place - 1].text, statements, language)
+        room -= sum(len(text) for one, text in words.items() if one not in chosen)
+        if room >= 0 or is_needed:
+            chosen |= words
+    return chosen
+
+
+def _says_much(turn: TurnReading) -> bool:
+    return turn.value >= (_LEAST_LASTING if turn.superseded <= _LASTING else _LEAST_VALUE)
+
+
+def _may_precede(place: int, dialogue: Dialogue, readings: Sequence[TurnReading]) -> bool:
+    """Whether the turn before `place` may be quoted with it: another speaker's, with words, that was not taken back."""
+    return (
+        place > 0
+        and dialogue.turns[place - 1].speaker != dialogue.turns[place].speaker
+        and bool(_WORD.search(dialogue.turns[place - 1].text))
+        and readings[place - 1].superseded <= MOST_SUPERSEDED_MATTER
+    )
 
 
 def _space(text: str, language: str) -> str:
