@@ -538,3 +538,18 @@ def test_numbers_that_do_not_grow_are_parts_of_names():
 
 def test_a_numbered_list_within_speech_begins_no_turns():
     assert said("Ann: my list\n1. Milk: two\n2. Eggs: ten\nTom: ok")[0] == ("Ann", "my list 1. Milk: two 2. Eggs: ten")
+
+
+@pytest.mark.parametrize(
+    "word", ["Unfortunately", "Basically", "However", "Malheureusement", "Lamentablemente", "Leider", "不过", "首先"]
+)
+def test_an_adverb_before_a_colon_is_no_label(word):
+    assert said(f"Ann: It broke.\nTom: Sorry.\n{word}: there is none.\nAnn: Then I go.\nTom: Fine.")[1:3] == [
+        ("Tom", f"Sorry. {word}: there is none."),
+        ("Ann", "Then I go."),
+    ]
+
+
+@pytest.mark.parametrize("name", ["Sally", "Emily", "Kimberly", "Beverly", "Clément", "Clemente", "Bentley"])
+def test_a_name_that_ends_as_an_adverb_does_is_a_label(name):
+    assert said(f"Ann: It broke.\nTom: Sorry.\n{name}: Here is one.\nAnn: Fine.\nTom: Fine.")[2][0] == name

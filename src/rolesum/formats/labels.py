@@ -42,9 +42,13 @@ _HAN_TOPIC = re.compile(
     r"(?:.{0,6}(?:地址|电话|電話|手机|手機|姓名|名字|单号|單號|编号|編號|号码|號碼|卡号|账号|帳號|日期|时间|時間|金额|金額|价格|價格|"
     r"链接|鏈接|網址|网址|邮箱|郵箱|密码|密碼|验证码|型号|型號|规格|數量|数量|原因|说明|說明|备注|備註|附件))|"
     r"[^\d一二三四五六七八九十]{1,4}号|邮编|内容|單位|单位|联系方式|入口|路径|另|"
-    r"注|注意|提示|提醒|温馨提示|溫馨提示|另外|补充|例如|比如|结论|总结|方法|步骤|第[一二三四五六七八九十\d]+[步点條条]?|[一二三四五六七八九十]"
+    r"但是|不过|所以|因此|可惜|遗憾的是|抱歉|首先|其次|最后|总之|其实|当然|目前|现在|注|注意|提示|提醒|温馨提示|溫馨提示|另外|补充|例如|比如|结论|总结|方法|步骤|第[一二三四五六七八九十\d]+[步点條条]?|[一二三四五六七八九十]"
 )
 
+# Adverbs that may begin a sentence ("Unfortunately: …"); no names such as Sally, Kimberly, Clément.
+_ADVERB = re.compile(
+    r"\w{2,}(?:al|ant|ar|ate|ed|ent|ess|ful|ing|ive|ous|st)ly|\w{4,}mente|\w{3,}(?:am|em|e)ment", re.IGNORECASE
+)
 _ENDS_SENTENCE = re.compile(r"[!?;…。！？；、,，]|\.\.|\.\s+[a-zß-ÿ]")
 _COMMA = re.compile(r"[,，、]")
 _UNNAMED = re.compile(r"[=<>{}]|\w+://")
@@ -137,4 +141,8 @@ def _is_topic(words: list[str], name: str) -> bool:
     # "step 2", "my order number"
     kept = [word for word in plain if word not in _lists()["fillers"] and not word.isdigit()]
     topics = _lists()["topics"]
-    return bool(kept) and len(kept) <= _FEW_WORDS and all(word in topics or f"{word}." in topics for word in kept)
+    return (
+        bool(kept)
+        and len(kept) <= _FEW_WORDS
+        and all(word in topics or f"{word}." in topics or _ADVERB.fullmatch(word) for word in kept)
+    )
