@@ -1,14 +1,17 @@
 """Fits the probe that reads the turns of a dialogue (rolesum/generation/turn_probe.py) to what readers say of them.
 
-    python benchmarks/turn_probe.py states --adapter NAME --out STATES
-    python benchmarks/turn_probe.py fit STATES [--write ADAPTER]
+    python benchmarks/turn_probe.py states --adapter NAME --out STATES [--labeled DIALOGUES LABELS]
+    python benchmarks/turn_probe.py fit STATES [--labeled DIALOGUES LABELS] [--write ADAPTER]
 
 Readers, language models that saw the dialogue alone, named for 540 training dialogues of rolesum-dialogues the turns
 that say what the user's side wants, what each side says last, and what was taken back later:
-benchmarks/results/reading/key-turns-*.jsonl, see key_turns.py. `states` computes the hidden states of an adapter at the
-ends of their turns, and goes on where it was stopped. `fit` prints how well the probabilities tell turns apart in
-dialogues left out of the fit (five folds), beside the features of a turn's place alone, and which turns a summary that
-is made of quotes alone would have; --write puts the probe that is fitted to all of them into an adapter's directory.
+benchmarks/results/reading/key-turns-*.jsonl, see key_turns.py. The 96 longer dialogues of benchmarks/long_chats.jsonl
+came with such labels from their writers, language models too. --labeled adds dialogues of one's own.
+
+`states` computes the hidden states of an adapter at the ends of their turns, and goes on where it was stopped. `fit`
+prints how well the probabilities tell turns apart in dialogues left out of the fit (five folds), beside the features of
+a turn's place alone, and which turns a summary that is made of quotes alone would have; --write puts the probe that is
+fitted to all of them into an adapter's directory.
 """
 
 import argparse
@@ -28,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from rolesum.checks.index import DialogueIndex
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
-from rolesum.errors import RolesumError
+from rolesum.errors import DataError, RolesumError
 from rolesum.formats import read_dialogues
 from rolesum.generation.key_turns import TurnReading
 from rolesum.generation.quoting import quote_doubtful
@@ -42,6 +45,7 @@ from rolesum.roles import AGENT, OVERALL, USER
 
 ALL = (OVERALL, USER, AGENT)
 
+LONG_CHATS = (Path(__file__).parent / "long_chats.jsonl", READING / "key-turns-long-chats.jsonl")
 LAYER = 18  # of 28; of 12 to 24, it told turns apart best
 HEADINGS = {
     "en": "Which turns of the dialogue above say what was wanted, and how it ended?\n",
@@ -80,25 +84,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fits = commands.add_parser("fit")
     fits.add_argument("states", type=Path)
     fits.add_argument("--write", help="the adapter into whose directory the probe is written")
+    for command in (states, fits):
+        command.add_argument("--labeled", nargs=2, action="append", metavar=("DIALOGUES", "LABELS"), default=[])
     options = parser.parse_args(arguments)
     try:
+        labeled = labeled_dialogues([(Path(dialogues), Path(labels)) for dialogues, labels in options.labeled])
         if options.command == "states":
-            write_states(options.adapter, options.out)
+            write_states(options.adapter, options.out, labeled)
         else:
-            measure(read_states(options.states), options.write)
+            measure(read_states(options.states, labeled), options.write)
     except RolesumError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def write_states(adapter: str, out: Path) -> None:
-    """Write the hidden states (turns, hidden) of each dialogue that was read, a file each."""
+def write_states(adapter: str, out: Path, labeled: Sequence[tuple[Dialogue, Job]]) -> None:
+    """Write the hidden states (turns, hidden) of each labeled dialogue, a file each."""
     loaded = load_model(adapter=adapter)
     layout, encoder = loaded.layout(), loaded.encoder
     probe = TurnProbe(LAYER, HEADINGS, torch.empty(0), torch.empty(0))
     out.mkdir(parents=True, exist_ok=True)
-    for dialogue, _ in labeled_dialogues():
+    for dialogue, _ in labeled:
         if (file := out / f"{dialogue.id}.safetensors").is_file():
             continue
         ids, places = probe.encode(
@@ -109,20 +116,26 @@ def write_states(adapter: str, out: Path) -> None:
         save_file({"hidden": hidden.half().contiguous()}, file)
 
 
-def labeled_dialogues() -> list[tuple[Dialogue, Job]]:
-    """The dialogues that readers read, each with the line of its reader."""
-    found = []
-    for language in LANGUAGES:
-        dialogues = {one.id: one for split in SPLITS for one in read_dialogues(f"sample:dialogues-{language}-{split}")}
-        lines = read_lines([READING / f"key-turns-{language}.jsonl"])
-        found += [(dialogues[line["dialogue"]], line) for line in lines]
+def labeled_dialogues(more: Sequence[tuple[Path, Path]]) -> list[tuple[Dialogue, Job]]:
+    """The labeled dialogues, each with the line of its labels; `more` are files of dialogues and of their labels."""
+    splits = [
+        ([f"sample:dialogues-{language}-{split}" for split in SPLITS], READING / f"key-turns-{language}.jsonl")
+        for language in LANGUAGES
+    ]
+    found = list[tuple[Dialogue, Job]]()
+    for sources, labels in (*splits, *(([file], labels) for file, labels in (LONG_CHATS, *more))):
+        dialogues = {one.id: one for source in sources for one in read_dialogues(source)}
+        for number, line in enumerate(read_lines([labels]), 1):
+            if line.get("dialogue") not in dialogues:
+                raise DataError(f"line {number}: no dialogue {line.get('dialogue')!r} there", str(labels))
+            found.append((dialogues[line["dialogue"]], line))
     return found
 
 
-def read_states(folder: Path) -> list[ReadDialogue]:
-    """The dialogues whose hidden states are there."""
+def read_states(folder: Path, labeled: Sequence[tuple[Dialogue, Job]]) -> list[ReadDialogue]:
+    """The labeled dialogues whose hidden states are there."""
     found = []
-    for dialogue, line in labeled_dialogues():
+    for dialogue, line in labeled:
         if not (file := folder / f"{dialogue.id}.safetensors").is_file():
             continue
         hidden = load_file(file)["hidden"].double().numpy()
