@@ -1,10 +1,13 @@
 """The fit of the probe that reads turns, and the probe of the bundled adapter."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from rolesum.errors import DataError
 from rolesum.generation.turn_probe import NUM_FEATURES, load_turn_probe
 from rolesum.models.adapter_metadata import adapter_directory
 
@@ -32,9 +35,21 @@ def test_the_bundled_adapter_has_a_probe_with_the_headings_of_the_fit():
     assert (found.layer, found.headings) == (turn_probe.LAYER, turn_probe.HEADINGS)
 
 
-def test_readers_named_turns_of_540_dialogues_and_none_is_of_the_test_split():
-    read = turn_probe.labeled_dialogues()
-    assert len({dialogue.id for dialogue, _ in read}) == len(read) == 540
+def test_labels_are_of_636_dialogues_and_name_turns_that_are_there():
+    read = turn_probe.labeled_dialogues([])
+    assert len({dialogue.id for dialogue, _ in read}) == len(read) == 540 + 96
     for dialogue, line in read:
         places = {place for key in ("user_matter", "user_end", "agent_end", "superseded") for place in line[key]}
         assert places <= set(range(1, len(dialogue.turns) + 1))
+
+
+def test_labels_of_ones_own_are_added_and_one_of_an_unknown_dialogue_is_an_error(tmp_path):
+    dialogues, labels = tmp_path / "mine.jsonl", tmp_path / "labels.jsonl"
+    dialogues.write_text('{"id": "m", "turns": [{"speaker": "Ann", "text": "A lamp, please."}]}\n')
+    line = {"dialogue": "m", "user_matter": [1], "user_end": [], "agent_end": [], "superseded": []}
+    labels.write_text(json.dumps(line) + "\n")
+    (dialogue, found), *_ = reversed(turn_probe.labeled_dialogues([(dialogues, labels)]))
+    assert (dialogue.id, found) == ("m", line)
+    labels.write_text(json.dumps(line | {"dialogue": "n"}) + "\n")
+    with pytest.raises(DataError, match="line 1: no dialogue 'n'"):
+        turn_probe.labeled_dialogues([(dialogues, labels)])
