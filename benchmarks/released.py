@@ -30,6 +30,8 @@ CHECKS = (
     *("number", "amount", "time", "placeholder", "name", "repetition", "duplicate"),
 )
 TUNED = "tuned"
+# Adapters of the recipes of these names, where they were trained before: `rolesum train qwen2.5-coder-0.5b-csds`.
+LARGER = {"samsum": "qwen2.5-coder-0.5b-samsum", "csds": "qwen2.5-coder-0.5b-csds"}
 # On CSDS also with the most typical of eight samples, by the ROUGE of the data's own scorer.
 MBR = ("--samples", "8", "--temperature", "0.7", "--top-k", "50", "--choose", "mbr:csds")
 SHOWN = ("data", "role", "title", "pairs", "scorer", "truncated_by_limit", "dialogues_per_second", "command")
@@ -58,7 +60,15 @@ def systems(data: str, asked: Namespace) -> list[System]:
         *(System(name, name, ("--engine", name)) for name in copied[data]),
         System("default", f"{DEFAULT_ADAPTER}, not trained on it", ("--adapter", DEFAULT_ADAPTER)),
         *tuned,
+        *larger_systems(data),
     ]
+
+
+def larger_systems(data: str) -> list[System]:
+    """The row of the larger base that was tuned on the data set, if a recipe does that."""
+    if data not in LARGER:
+        return []
+    return [System("tuned-0.5b", "qwen2.5-coder-0.5b, tuned", ("--adapter", f"runs/{LARGER[data]}/adapter"))]
 
 
 def main() -> int:
@@ -71,6 +81,8 @@ def main() -> int:
         hashes = _hashes(f"{folders[data]}/{FILES[data]}")
         for system in systems(data, options):
             if options.systems and system.name not in options.systems:
+                continue
+            if system in larger_systems(data) and not options.systems and not Path(system.options[-1]).is_dir():
                 continue
             found = evaluated(f"{folders[data]}/{FILES[data]}", data, system, options)
             for role in found["roles"]:
