@@ -30,7 +30,8 @@ CHECKS = (
     *("number", "amount", "time", "placeholder", "name", "repetition", "duplicate"),
 )
 TUNED = "tuned"
-# Adapters of the recipes of these names, where they were trained before: `rolesum train qwen2.5-coder-0.5b-csds`.
+# The recipes that tune a larger base on a data set: `rolesum train NAME` before, or there is no such row.
+TUNED_LARGER = "tuned-0.5b"
 LARGER = {"samsum": "qwen2.5-coder-0.5b-samsum", "csds": "qwen2.5-coder-0.5b-csds"}
 # On CSDS also with the most typical of eight samples, by the ROUGE of the data's own scorer.
 MBR = ("--samples", "8", "--temperature", "0.7", "--top-k", "50", "--choose", "mbr:csds")
@@ -55,20 +56,19 @@ def systems(data: str, asked: Namespace) -> list[System]:
     tuned = [System(TUNED, f"{base}, tuned", options)] if adapter else []
     if adapter and data == "csds":
         tuned.append(System("tuned-mbr", f"{base}, tuned, MBR of 8", (*options, *MBR)))
+    if data in LARGER:
+        tuned.append(System(TUNED_LARGER, "qwen2.5-coder-0.5b, tuned", ("--adapter", larger_adapter(data))))
     return [
         System("zero-shot", f"{base}, zero-shot", ("--model", base)),
         *(System(name, name, ("--engine", name)) for name in copied[data]),
         System("default", f"{DEFAULT_ADAPTER}, not trained on it", ("--adapter", DEFAULT_ADAPTER)),
         *tuned,
-        *larger_systems(data),
     ]
 
 
-def larger_systems(data: str) -> list[System]:
-    """The row of the larger base that was tuned on the data set, if a recipe does that."""
-    if data not in LARGER:
-        return []
-    return [System("tuned-0.5b", "qwen2.5-coder-0.5b, tuned", ("--adapter", f"runs/{LARGER[data]}/adapter"))]
+def larger_adapter(data: str) -> str:
+    """Where the recipe of the larger base leaves its adapter."""
+    return f"runs/{LARGER[data]}/adapter"
 
 
 def main() -> int:
@@ -82,7 +82,7 @@ def main() -> int:
         for system in systems(data, options):
             if options.systems and system.name not in options.systems:
                 continue
-            if system in larger_systems(data) and not options.systems and not Path(system.options[-1]).is_dir():
+            if not options.systems and system.name == TUNED_LARGER and not Path(larger_adapter(data)).is_dir():
                 continue
             found = evaluated(f"{folders[data]}/{FILES[data]}", data, system, options)
             for role in found["roles"]:

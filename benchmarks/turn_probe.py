@@ -9,8 +9,9 @@ benchmarks/results/reading/key-turns-*.jsonl, see key_turns.py. The 96 longer di
 came with such labels from their writers, language models too. --labeled adds dialogues of one's own.
 
 `states` computes the hidden states of an adapter at the ends of their turns, and goes on where it was stopped. `fit`
-prints how well the probabilities tell turns apart in dialogues left out of the fit (five folds), beside the features of
-a turn's place alone, and which turns a summary that is made of quotes alone would have; --write puts the probe that is
+prints how well the probabilities tell turns apart in dialogues left out of the fit (five folds), the longer ones apart
+from the others, beside the features of a turn's place alone, and which turns a summary that is made of quotes alone
+would have; --write puts the probe that is
 fitted to all of them into an adapter's directory.
 """
 
@@ -29,7 +30,6 @@ from record import Job, print_rows
 from safetensors.torch import load_file, save_file
 
 from rolesum.checks.index import DialogueIndex
-from rolesum.counts import counted
 from rolesum.dialogue import Dialogue, RoleSummary, SummaryStatement
 from rolesum.errors import DataError, RolesumError
 from rolesum.formats import read_dialogues
@@ -69,6 +69,11 @@ class ReadDialogue:
     labels: dict[str, NDArray[np.bool_]]  # of WHAT and QUOTED
     inputs: Vector  # (turns, features and hidden)
     log_odds: dict[str, Vector] = field(default_factory=dict)  # from a fit without it
+
+    @property
+    def is_longer(self) -> bool:
+        """Whether it is one of LONG_CHATS."""
+        return self.dialogue.id.startswith("long-")
 
     @property
     def readings(self) -> list[TurnReading]:
@@ -153,19 +158,20 @@ def read_states(folder: Path, labeled: Sequence[tuple[Dialogue, Job]]) -> list[R
 
 def measure(read: Sequence[ReadDialogue], write: str | None) -> None:
     """Print what the fits give in left-out dialogues, and write the probe that is fitted to all dialogues."""
-    print(f"{counted(len(read), 'dialogue')}, {counted(sum(len(one.inputs) for one in read), 'turn')}")
-    rows, chosen = [], [quoted_row("by place and shared words, without a probe", read, lambda _: None)]
-    for name, columns in (("place", NUM_FEATURES), ("place and hidden states", None)):
+    longer = [one for one in read if one.is_longer]
+    others = [one for one in read if not one.is_longer]
+    groups = {name: of for name, of in (("other", others), ("longer", longer)) if of}
+    rows = list[Job]()
+    chosen = [quoted_row(name, "by place and shared words", of, lambda _: None) for name, of in groups.items()]
+    for what, columns in (("place", NUM_FEATURES), ("place and hidden states", None)):
         fit_left_out(read, columns)
-        joined = {what: np.concatenate([one.log_odds[what] for one in read]) for what in WHAT}
-        labels = {what: np.concatenate([one.labels[what] for one in read]) for what in WHAT}
-        rows.append(
-            {
-                "AUROC, by": name,
-                **{what: f"{auroc(joined[what][labels[what]], joined[what][~labels[what]]):.3f}" for what in WHAT},
-            }
-        )
-        chosen.append(quoted_row(f"probe of {name}", read, lambda one: one.readings))
+        rows += [auroc_row(name, what, of) for name, of in groups.items()]
+        chosen += [quoted_row(name, f"probe of {what}", of, lambda one: one.readings) for name, of in groups.items()]
+    if len(groups) > 1:
+        fit_to(others, longer)
+        without = "place and hidden states, fitted to the others"
+        rows.append(auroc_row("longer", without, longer))
+        chosen.append(quoted_row("longer", f"probe of {without}", longer, lambda one: one.readings))
     print_rows("turns told apart", rows)
     print_rows("summaries of quotes alone", chosen)
     if write:
@@ -175,17 +181,31 @@ def measure(read: Sequence[ReadDialogue], write: str | None) -> None:
         TurnProbe(LAYER, HEADINGS, weights, bias).save(adapter_directory(write))
 
 
+def auroc_row(group: str, name: str, read: Sequence[ReadDialogue]) -> Job:
+    """How well the log-odds tell the turns of dialogues apart."""
+    row = {"dialogues": group, "count": len(read), "turns": sum(len(one.inputs) for one in read), "AUROC, by": name}
+    for what in WHAT:
+        odds = np.concatenate([one.log_odds[what] for one in read])
+        labels = np.concatenate([one.labels[what] for one in read])
+        row[what] = f"{auroc(odds[labels], odds[~labels]):.3f}"
+    return row
+
+
+def fit_to(read: Sequence[ReadDialogue], measured: Sequence[ReadDialogue], columns: int | None = None) -> None:
+    """Set the log-odds of the dialogues `measured` by a fit to those `read`, on the first columns of inputs."""
+    for what in WHAT:
+        weights, bias = fit([one.inputs[:, :columns] for one in read], [one.labels[what] for one in read])
+        for one in measured:
+            one.log_odds[what] = one.inputs[:, :columns] @ weights + bias
+
+
 def fit_left_out(read: Sequence[ReadDialogue], columns: int | None) -> None:
     """Set the log-odds of each dialogue by a fit to the dialogues of other folds, on the first columns of inputs."""
     order = np.random.default_rng(SEED).permutation(sorted(one.dialogue.id for one in read))
     fold = {str(name): place % FOLDS for place, name in enumerate(order)}
     for number in range(FOLDS):
-        others = [one for one in read if fold[one.dialogue.id] != number]
-        for what in WHAT:
-            weights, bias = fit([one.inputs[:, :columns] for one in others], [one.labels[what] for one in others])
-            for one in read:
-                if fold[one.dialogue.id] == number:
-                    one.log_odds[what] = one.inputs[:, :columns] @ weights + bias
+        left_out = [one for one in read if fold[one.dialogue.id] == number]
+        fit_to([one for one in read if fold[one.dialogue.id] != number], left_out, columns)
 
 
 def fit(inputs: Sequence[Vector], labels: Sequence[NDArray[np.bool_]]) -> tuple[Vector, float]:
@@ -210,7 +230,10 @@ def fit(inputs: Sequence[Vector], labels: Sequence[NDArray[np.bool_]]) -> tuple[
 
 
 def quoted_row(
-    name: str, read: Sequence[ReadDialogue], readings: Callable[[ReadDialogue], Sequence[TurnReading] | None]
+    group: str,
+    name: str,
+    read: Sequence[ReadDialogue],
+    readings: Callable[[ReadDialogue], Sequence[TurnReading] | None],
 ) -> Job:
     """What summaries hold whose one sentence is doubtful, so that they are quotes alone."""
     held: dict[str, list[float]] = {}
@@ -224,7 +247,7 @@ def quoted_row(
                 if role in roles and (what == "superseded" or one.labels[what].any()):
                     held.setdefault(what, []).append(float(one.labels[what][places].any()))
     shown = {what: f"{np.mean(held[what]):.1%}" for what in QUOTED}
-    return {"turns": name, "quotes": f"{np.mean(held['quotes']):.2f}", **shown}
+    return {"dialogues": group, "turns": name, "quotes": f"{np.mean(held['quotes']):.2f}", **shown}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The recipe: the schema of the YAML file that describes a whole run, with the default and the meaning of every key."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, get_origin
 
 import yaml
@@ -15,6 +15,7 @@ from rolesum.instructions import SectionSet, load_sections
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.schema_keys import nested_schema
 
+_DESCRIBES = ("name", "note")  # keys that change nothing in a run
 _DIRECTORY = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]{1,100}")
 
 
@@ -284,6 +285,30 @@ def names_directory(name: str) -> bool:
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe with all defaults, as YAML."""
     return str(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120))
+
+
+def changed_keys(before: str, recipe: Recipe) -> list[str]:
+    """The dotted keys, sorted, in which the recipe differs from `before`, what dump_recipe gave for another.
+
+    Name and note are left out: they only describe a run. Where `before` is no recipe, all keys are given.
+    """
+    try:
+        loaded = yaml.safe_load(before)
+    except yaml.YAMLError:
+        loaded = None
+    old = dict(_dotted(loaded)) if isinstance(loaded, dict) else {}
+    new = dict(_dotted(recipe.model_dump(mode="json")))
+    differ = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    return sorted(differ.difference(_DESCRIBES))
+
+
+def _dotted(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings, each with its keys joined by dots."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _dotted(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
 
 
 def explain_keys(

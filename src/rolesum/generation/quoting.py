@@ -22,11 +22,12 @@ from rolesum.roles import USER
 # in any case, and two where no sentence stays and there are four.
 _SIDE, _WHOLE = {"en": 450, "zh": 160}, {"en": 520, "zh": 200}
 _FEWEST, _MOST = 2, 5
-# Where the model has read the turns: so many times those characters, or that share of the dialogue's; and the least
-# value of any further turn, or of one that was hardly taken back.
+# Where the model has read the turns: so many times those characters, or this share of the dialogue's if that is more.
 _MORE_ROOM, _SHARE = 1.3, 0.35
+# The least value (TurnReading.value) of a turn that is not needed; a lower one where the probability that it was taken
+# back is at most _LASTING.
 _LEAST_VALUE, _LEAST_LASTING, _LASTING = 0.3, 0.2, 0.05
-# The characters of an answer that says little without the turn before it.
+# An answer of so many characters at most says little without the turn before it.
 _SHORT = {"en": 40, "zh": 12}
 _WORD = re.compile(r"\w")
 
@@ -89,16 +90,18 @@ def _quotes(
 ) -> list[tuple[str, str, SummaryQuote]]:
     """The turns that stand for `statements`, beside `stays` characters of the summary, in the dialogue's order.
 
-    Of each the speaker's label, unless it is that of the quote before, and the words.
+    They are at most half of the turns, and where sentences stay, at most as many as the statements; short answers bring
+    further ones along. The user's matter is added unless the summary `has_beginning`, its first sentence: for other
+    roles, and where the turns were read for the user too. Of each the speaker's label, unless it is that of the quote
+    before, and the words.
     """
-    language = "zh" if dialogue.language == "zh" else "en"
     index, times = DialogueIndex(dialogue), shown_times(dialogue)
+    language = "zh" if dialogue.language == "zh" else "en"
     with_words = {place for place, turn in enumerate(dialogue.turns) if _WORD.search(turn.text)}
     own, user = (with_words & index.turns_by_role.get(one, set()) for one in (role, USER))
     places = sorted(own or with_words)
-    most = max(1, len(places) // 2)
-    if not readings:
-        most = min(most, _MOST)
+    half = max(1, len(places) // 2)
+    most = half if readings else min(half, _MOST)
     ranked = rank_turns(index, places, statements, readings)[: min(most, len(statements)) if stays else most]
     if user and not has_beginning and (role != USER or readings):  # an answer needs its question
         first = user_matter(index, sorted(user), readings)
@@ -126,10 +129,10 @@ def _words_that_fit(
     most: int,
     readings: Sequence[TurnReading] | None,
 ) -> dict[int, str]:
-    """Of each turn to quote its words, as many of the ranked turns as have `room`, in characters, or are needed.
+    """The words to quote by turn: of as many of the ranked turns as have `room`, in characters, and of `fewest` anyway.
 
-    A short answer brings the turn before it along, unless more than `most` were quoted by then. What the model reads as
-    no key turn is quoted only if needed.
+    Where the turns were read, those of a low value are left out, and a short answer brings the turn before it along,
+    unless that makes more than `most`.
     """
     language = "zh" if dialogue.language == "zh" else "en"
     chosen: dict[int, str] = {}
@@ -137,7 +140,7 @@ def _words_that_fit(
         if place in chosen:
             continue
         is_needed = len(chosen) < fewest
-        if readings and not is_needed and not _says_much(readings[place]):
+        if readings and not is_needed and not _is_key_turn(readings[place]):
             continue
         words = {place: excerpt(dialogue.turns[place].text, statements, language)}
         is_short = len(words[place]) <= _SHORT[language] and len(chosen) + 2 <= most
@@ -149,7 +152,8 @@ def _words_that_fit(
     return chosen
 
 
-def _says_much(turn: TurnReading) -> bool:
+def _is_key_turn(turn: TurnReading) -> bool:
+    """Whether it is probable enough that the turn holds the matter or an end, and was not taken back."""
     return turn.value >= (_LEAST_LASTING if turn.superseded <= _LASTING else _LEAST_VALUE)
 
 

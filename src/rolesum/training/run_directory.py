@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from rolesum import strict_json
 from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk, flush_tree_to_disk, remove_if_empty
@@ -36,7 +35,7 @@ from rolesum.models.adapter_metadata import (
 from rolesum.models.base_adapter import BaseAdapter, provenance, read_base_adapter
 from rolesum.models.prompt_model import LoadedModel
 from rolesum.models.revisions import commit_of
-from rolesum.recipe import Recipe, dump_recipe
+from rolesum.recipe import Recipe, changed_keys, dump_recipe
 
 _BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # named by its step; the second form while it is written
 
@@ -46,7 +45,6 @@ KEPT = 2  # checkpoints
 SIZES = "sizes.json"
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_DESCRIBES = ("name", "note")  # keys of a recipe
 _SHOWN_KEYS = 8  # of a recipe, in an error
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 
@@ -173,7 +171,7 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     path = str(run.path)
     if resume and not run.recipe.is_file():
         raise UsageError("nothing to resume: no run here", path, "leave --resume out, or check --out")
-    if resume and (keys := _changed_keys(run.recipe.read_text(encoding="utf-8", errors="replace"), recipe)):
+    if resume and (keys := changed_keys(run.recipe.read_text(encoding="utf-8", errors="replace"), recipe)):
         shown = ", ".join(keys[:_SHOWN_KEYS]) + (" …" if len(keys) > _SHOWN_KEYS else "")
         what = f"the recipe differs from the one that this run began with: {shown}"
         raise UsageError(what, str(run.recipe), "use that one")
@@ -188,29 +186,6 @@ def check_run_directory(run: Run, recipe: Recipe, resume: bool) -> None:
     if foreign:
         what = f"this directory holds what no run of rolesum wrote: {', '.join(foreign)}"
         raise UsageError(what, path, "give another --out")
-
-
-def _changed_keys(began: str, recipe: Recipe) -> list[str]:
-    """The dotted keys in which the recipe differs from the text of the one that a run began with.
-
-    What only describes the run, its name and its note, may change.
-    """
-    try:
-        recipe_before = yaml.safe_load(began)
-    except yaml.YAMLError:
-        recipe_before = None
-    before = dict(_dotted(recipe_before)) if isinstance(recipe_before, dict) else {}
-    now = dict(_dotted(recipe.model_dump(mode="json")))
-    differ = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
-    return sorted(differ.difference(_DESCRIBES))
-
-
-def _dotted(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _dotted(inner, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, value
 
 
 def checkpoint_to_resume(run: Run, sharded: bool) -> Path | None:
