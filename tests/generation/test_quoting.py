@@ -163,6 +163,20 @@ def test_a_short_answer_is_quoted_with_its_question_unless_that_was_taken_back()
     assert [one.turn for one in after.quotes] == [0, 3, 5]  # nobody answers himself
 
 
+def test_an_answer_of_a_sentence_is_quoted_with_the_question_that_it_answers():
+    answer = "Normally yes. Given the reason I'll waive it."
+    rest = (SENTENCE,) * 4
+    asked = chat(SENTENCE, SENTENCE, f"{SENTENCE} Do I have to pay that?", answer, *rest)
+    after = quoted(summary("Tom paid.", 0, role="agent"), asked, turns_read(8, {3: 0.9}))
+    assert [one.turn for one in after.quotes] == [0, 2, 3]
+    told = chat(SENTENCE, SENTENCE, f"Do I have to pay that? {SENTENCE}", answer, *rest)
+    after = quoted(summary("Tom paid.", 0, role="agent"), told, turns_read(8, {3: 0.9}))
+    assert [one.turn for one in after.quotes] == [0, 3]  # what comes before does not end with a question
+    long = chat(SENTENCE, SENTENCE, "Do I have to pay?", f"{answer} {SENTENCE}", *rest)
+    after = quoted(summary("Tom paid.", 0, role="agent"), long, turns_read(8, {3: 0.9}))
+    assert [one.turn for one in after.quotes] == [0, 3]  # it can stand alone
+
+
 def test_without_a_doubtful_statement_or_a_turn_to_quote_the_summary_stays():
     fine = summary("Jana sends a lamp.")
     assert quote_doubtful(fine, DELIVERY) == fine

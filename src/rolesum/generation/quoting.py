@@ -27,9 +27,10 @@ _MORE_ROOM, _SHARE = 1.3, 0.35
 # The least value (TurnReading.value) of a turn that is not needed; a lower one where the probability that it was taken
 # back is at most _LASTING.
 _LEAST_VALUE, _LEAST_LASTING, _LASTING = 0.3, 0.2, 0.05
-# An answer of so many characters at most says little without the turn before it.
-_SHORT = {"en": 40, "zh": 12}
-_WORD = re.compile(r"\w")
+# An answer of so many characters at most says little without the turn before it; of _TO_QUESTION as many where that turn
+# ends with a question.
+_SHORT, _TO_QUESTION = {"en": 40, "zh": 12}, {"en": 100, "zh": 30}
+_WORD, _QUESTION = re.compile(r"\w"), re.compile(r"[?？][\W_]*$")
 
 
 def quote_doubtful(
@@ -143,8 +144,8 @@ def _words_that_fit(
         if readings and not is_needed and not _is_key_turn(readings[place]):
             continue
         words = {place: excerpt(dialogue.turns[place].text, statements, language)}
-        is_short = len(words[place]) <= _SHORT[language] and len(chosen) + 2 <= most
-        if readings and is_short and _may_precede(place, dialogue, readings):
+        fits = len(chosen) + 2 <= most and place > 0 and len(words[place]) <= _longest_answer(place, dialogue, language)
+        if readings and fits and _may_precede(place, dialogue, readings):
             words[place - 1] = excerpt(dialogue.turns[place - 1].text, statements, language)
         room -= sum(len(text) for one, text in words.items() if one not in chosen)
         if room >= 0 or is_needed:
@@ -155,6 +156,11 @@ def _words_that_fit(
 def _is_key_turn(turn: TurnReading) -> bool:
     """Whether it is probable enough that the turn holds the matter or an end, and was not taken back."""
     return turn.value >= (_LEAST_LASTING if turn.superseded <= _LASTING else _LEAST_VALUE)
+
+
+def _longest_answer(place: int, dialogue: Dialogue, language: str) -> int:
+    """The characters that the turn may have at most to need the one before it."""
+    return (_TO_QUESTION if _QUESTION.search(dialogue.turns[place - 1].text) else _SHORT)[language]
 
 
 def _may_precede(place: int, dialogue: Dialogue, readings: Sequence[TurnReading]) -> bool:
