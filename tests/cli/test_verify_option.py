@@ -122,7 +122,7 @@ def test_unless_told_otherwise_the_dialogue_is_quoted_in_place_of_doubtful_state
     assert [one["text"] for one in found["dropped"]["overall"]] == [(FIRST, SECOND)[place]]
     assert [one["text"] for one in found["statements"]["overall"]] == [(SECOND, FIRST)[place]]
     plain = output(summarize(chat, *options))
-    assert plain.startswith(f"[overall]\n{text}\n(quotes stand for what the dialogue may not say: 1 statement)\n")
+    assert plain.startswith(f"[overall]\n{text}\n(1 statement that the dialogue may not say was replaced by quotes)\n")
     assert "(?)" not in plain and plain == output(summarize(chat, *options, "--verify", "quote"))
 
 

@@ -94,7 +94,7 @@ def test_quotes_are_counted_in_place_of_what_they_stand_for():
     text, quotes = "Ben pays. Tom: “I call.” “Later.”", (SummaryQuote(10, 24, 1, "12:40"), SummaryQuote(25, 33, 2))
     one = replace(summary(0.9), text=text, dropped=dropped, quotes=quotes)
     assert format_blocks([[one]]) == (
-        f"[user]\n{text}\n(quotes stand for what the dialogue may not say: 2 statements)\n"
+        f"[user]\n{text}\n(2 statements that the dialogue may not say were replaced by quotes)\n"
     )
     assert summary_record([one])["quotes"] == {
         "user": [{"start": 10, "end": 24, "turn": 1, "time": "12:40"}, {"start": 25, "end": 33, "turn": 2}]

@@ -118,7 +118,7 @@ def test_unless_told_otherwise_the_dialogue_is_quoted_in_place_of_a_doubtful_sta
     assert [found.text[one.start : one.end] for one in first] == [LAMP][: DOUBTFUL == 0]
     assert [found.text[one.start : one.end] for one in found.statements] == [left] and not found.doubtful
     assert [one.text for one in found.dropped] == [out]
-    told = "\n(quotes stand for what the dialogue may not say: 1 statement)\n"
+    told = "\n(1 statement that the dialogue may not say was replaced by quotes)\n"
     assert f"[overall]\n{QUOTED}{told}" in format_blocks([[found]])
     record = summary_record([found])
     assert list(record) == ["id", "summaries", "statements", "dropped", "quotes", "support_threshold", "stats"]
@@ -132,7 +132,7 @@ def test_a_summary_of_quotes_alone_has_no_statement_left():
     ((found,),) = summarizer(support_threshold=1.0).summarize([LONGER])
     assert found.text == f"{LAMP} {MONDAY}" and [one.turn for one in found.quotes] == [0, 3]
     assert found.statements == found.doubtful == () and [one.text for one in found.dropped] == [FIRST, SECOND]
-    assert "(quotes stand for what the dialogue may not say: 2 statements)\n" in format_blocks([[found]])
+    assert "(2 statements that the dialogue may not say were replaced by quotes)\n" in format_blocks([[found]])
 
 
 def test_a_text_that_is_wanted_as_it_grows_is_marked_unless_quotes_are_asked_for():

@@ -35,7 +35,8 @@ def statement_notes(summary: RoleSummary, *, quoted: bool = False) -> Iterator[s
             support = (_support_and_times(one, threshold) for one in doubtful)
             yield f"{MARK} the dialogue may not say {this}: support {', '.join(support)}"
     if summary.quotes:
-        yield f"(quotes stand for what the dialogue may not say: {counted(len(summary.dropped), 'statement')})"
+        were = "was" if len(summary.dropped) == 1 else "were"
+        yield f"({counted(len(summary.dropped), 'statement')} that the dialogue may not say {were} replaced by quotes)"
     elif summary.dropped:
         named = [(summary.is_doubtful(one), _named(one.text, one, threshold)) for one in summary.dropped]
         out, rest = ([words for is_doubtful, words in named if is_doubtful is wanted] for wanted in (True, False))
