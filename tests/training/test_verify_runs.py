@@ -46,7 +46,7 @@ def test_a_run_learns_the_answers_and_its_adapter_says_that_it_verifies(tmp_path
     assert "An adapter that tells whether a dialogue says a statement." in card and "| Roles |" not in card
     going_on = parse_recipe({**raw_recipe(), "base_adapter": str(run.adapter)}, "test")
     notes = base_adapter_notes(going_on, read_base_adapter(going_on), 5)
-    assert any("was also trained to verify statements" in one for one in notes)
+    assert any("also verifies statements" in one for one in notes)
 
 
 def test_an_adapter_of_a_run_without_statements_says_so(tmp_path):

@@ -27,8 +27,8 @@ _MORE_ROOM, _SHARE = 1.3, 0.35
 # The least value (TurnReading.value) of a turn that is not needed; a lower one where the probability that it was taken
 # back is at most _LASTING.
 _LEAST_VALUE, _LEAST_LASTING, _LASTING = 0.3, 0.2, 0.05
-# An answer of so many characters at most says little without the turn before it; of _TO_QUESTION as many where that turn
-# ends with a question.
+# An answer of so many characters at most says little without the turn before it; _TO_QUESTION, where that turn ends
+# with a question.
 _SHORT, _TO_QUESTION = {"en": 40, "zh": 12}, {"en": 100, "zh": 30}
 _WORD, _QUESTION = re.compile(r"\w"), re.compile(r"[?？][\W_]*$")
 

@@ -19,6 +19,7 @@ from rolesum.metrics.calibration import (
 from rolesum.metrics.detection import auroc, best_threshold
 
 if TYPE_CHECKING:
+    from rolesum.generation.engines.transformers import TransformersEngine
     from rolesum.generation.verification import Verifier
 
 FEWEST = 30  # of true and of false statements: with fewer nothing is fitted
@@ -62,6 +63,16 @@ def too_few(dialogues: Sequence[Dialogue]) -> str:
     if min(counts[True], counts[False]) >= FEWEST:
         return ""
     return f"{counts[True]} true and {counts[False]} false statements, where {FEWEST} of each are needed"
+
+
+def fitting_dialogues(dialogues: Sequence[Dialogue], engine: "TransformersEngine") -> list[Dialogue]:
+    """The dialogues with statements that fit the engine's model with each of these."""
+
+    def fits(dialogue: Dialogue) -> bool:
+        prompt = engine.layout.verify_prompt(dialogue, [one.text for one in dialogue.statements])
+        return engine.encode(0, prompt).max_row_tokens(1) <= engine.loaded.max_length
+
+    return [one for one in dialogues if one.statements and fits(one)]
 
 
 def calibrate_support(verifier: "Verifier", dialogues: Sequence[Dialogue]) -> SupportCalibration:

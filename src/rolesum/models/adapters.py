@@ -4,7 +4,8 @@ Each is saved with its metadata (see adapter_metadata) and its model card.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,11 +175,19 @@ def _check_tensors(stored: Mapping[str, torch.Tensor], adapted: "PeftModel", dir
 
 
 def save_adapter(
-    model: "PeftModel", directory: Path, metadata: Mapping[str, Any], card: str, state: dict[str, Any] | None = None
+    model: "PeftModel",
+    directory: Path,
+    metadata: Mapping[str, Any],
+    card: str,
+    state: dict[str, Any] | None = None,
+    files: Sequence[Path] = (),
 ) -> None:
-    """Write the adapter, its metadata and its card, whole or not at all. `state` replaces the model's own weights."""
+    """Write the adapter, its metadata, its card and copies of `files`, whole or not at all.
+
+    `state` replaces the model's own weights.
+    """
     model.peft_config["default"].base_model_name_or_path = metadata["base"]  # PEFT keeps the path on this machine there
-    with _saved(directory, "the adapter", metadata, card) as work:
+    with _saved(directory, "the adapter", metadata, card, files) as work:
         model.save_pretrained(str(work), state_dict=state, save_embedding_layers=False)  # auto would ask the hub
 
 
@@ -190,9 +199,10 @@ def save_model(
     metadata: Mapping[str, Any],
     card: str,
     state: dict[str, Any] | None = None,
+    files: Sequence[Path] = (),
 ) -> None:
-    """Write a model whose own weights were trained, in the layout of its `source`, with metadata and card."""
-    with _saved(directory, "the model", metadata, card) as work:
+    """Write a model whose own weights were trained, in the layout of its `source`, with metadata, card and `files`."""
+    with _saved(directory, "the model", metadata, card, files) as work:
         if has_custom_class(model):
             write_original_layout(model, source, work, state)
         else:
@@ -201,13 +211,15 @@ def save_model(
 
 
 @contextmanager
-def _saved(directory: Path, what: str, metadata: Mapping[str, Any], card: str) -> Iterator[Path]:
-    """A directory to write weights into, to which metadata and card are added; written whole or not at all."""
+def _saved(directory: Path, what: str, metadata: Mapping[str, Any], card: str, files: Sequence[Path]) -> Iterator[Path]:
+    """A directory to write weights into, to which the other files are added; written whole or not at all."""
     try:
         with atomic_directory(directory) as work:
             yield work
             write_metadata(work, metadata)
             (work / "README.md").write_text(card, encoding="utf-8")
+            for file in files:
+                shutil.copyfile(file, work / file.name)
     except (OSError, SafetensorError) as error:
         then = "then run the same command with --resume"
         raise os_error(error, f"cannot write {what}", directory, then=then) from None

@@ -137,7 +137,7 @@ def base_adapter_notes(recipe: Recipe, adapter: BaseAdapter | None, dialogues: i
     if left := [role for role in trained or () if role not in recipe.roles]:
         notes.append(f"{adapter.name} was also trained for {', '.join(left)}, which this run may make worse")
     if adapter.metadata.get("verify") and not recipe.verify:
-        notes.append(f"{adapter.name} was also trained to verify statements, which this run may make worse")
+        notes.append(f"{adapter.name} also verifies statements: whether it still can is measured when it is written")
     return notes + _few_notes(recipe, adapter, dialogues)
 
 

@@ -41,6 +41,7 @@ from rolesum.training.collate import make_collate_fn
 from rolesum.training.data import TrainingData, data_notes, read_training_data, read_validation_data
 from rolesum.training.distributed import DistributedContext, init_distributed
 from rolesum.training.forward import packs_rows, training_forward
+from rolesum.training.inherited_verification import VerifyingWeights, inherited_metadata, verifying_weights
 from rolesum.training.model_card import model_card
 from rolesum.training.objective import count_of_recipe, loss_of_recipe
 from rolesum.training.preference import (
@@ -85,6 +86,7 @@ class _Setup:
     validation: TrainingData | None
     rouge: ValidationRouge | None
     metadata: dict[str, Any]  # written beside the result: what is needed to use it as it was trained
+    verifying: VerifyingWeights | None  # what it goes on from, if that verifies statements
     data_hashes: dict[str, str]  # of the files as they were read
 
     @property
@@ -155,11 +157,12 @@ def _set_up(run: Run, recipe: Recipe, context: DistributedContext, device: str) 
     if note := calibration_note(recipe, validation.dialogues if validation else [], context.sharded):
         log(note)
     metadata = adapter_metadata(recipe, loaded, adapter)
+    verifying = verifying_weights(recipe, loaded, adapter, data.dialogues)
     loaded.model = context.run_on_all(lambda: _prepare(recipe, loaded, adapter))
     rouge = None
     if recipe.validation.summaries and validation is not None:
         rouge = ValidationRouge(recipe, loaded, validation.dialogues)
-    return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata, hashes)
+    return _Setup(run, recipe, context, target, loaded, data, validation, rouge, metadata, verifying, hashes)
 
 
 def _prepare(recipe: Recipe, loaded: LoadedModel, adapter: BaseAdapter | None) -> PreTrainedModel | PeftModel:
@@ -340,8 +343,12 @@ def _save(setup: _Setup, directory: Path) -> None:
         recipe, loaded = setup.recipe, setup.loaded
         make = partial(calibrated_metadata, recipe, loaded, validation.dialogues, setup.metadata)
         metadata = setup.context.run_on_main(make)
+    files = list[Path]()
+    if (weights := setup.verifying) and not setup.context.sharded:
+        metadata = setup.context.run_on_main(partial(inherited_metadata, setup.recipe, setup.loaded, weights, metadata))
+        files = [weights.probe] if metadata.get("verify") and weights.probe else []
     card = model_card(setup.recipe, metadata, len(setup.data.dialogues))
-    save_result(setup.loaded, directory, metadata, card, setup.context)
+    save_result(setup.loaded, directory, metadata, card, setup.context, files)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def _task(recipe: Recipe) -> str:
 def _verify_rows(recipe: Recipe, note: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How statements were trained on, and what was fitted to those of the validation data."""
     if recipe.verify is None:
-        return []
+        return _inherited_rows(note)
     rows = [("Verifies", f"statements; an answer weighs {recipe.verify.weight:g}")]
     verify = note["verify"]
     if fitted := verify.get("fitted_on"):
@@ -78,6 +78,15 @@ def _verify_rows(recipe: Recipe, note: Mapping[str, Any]) -> list[tuple[str, str
         where = f"{count} of {counted(fitted['dialogues'], 'validation dialogue')}"
         rows.append(("Support", f"{chosen}, fitted to {where}: {quality} there"))
     return rows
+
+
+def _inherited_rows(note: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """That it verifies statements without having been trained on any, and how well."""
+    verify = note.get("verify") or {}
+    if not (measured := verify.get("measured_on")):
+        return []
+    where = f"{counted(measured['statements'], 'statement')} of rolesum-dialogues"
+    return [("Verifies", f"statements, as {verify['inherited_from']}: AUROC {measured['auroc']:.3f} on {where}")]
 
 
 def _preference_rows(recipe: Recipe) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What a run ends with: the trained weights with their metadata and model card, and what the training cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,14 @@ from rolesum.training.distributed import DistributedContext
 
 
 def save_result(
-    loaded: LoadedModel, directory: Path, metadata: Mapping[str, Any], card: str, context: DistributedContext
+    loaded: LoadedModel,
+    directory: Path,
+    metadata: Mapping[str, Any],
+    card: str,
+    context: DistributedContext,
+    files: Sequence[Path] = (),
 ) -> None:
-    """Write the adapter, or the whole model, with its present weights.
+    """Write the adapter, or the whole model, with its present weights, and copies of `files`.
 
     Every process must call this: the weights of a sharded model are gathered from all of them. Raises RolesumError
     where they are no longer numbers.
@@ -31,9 +36,9 @@ def save_result(
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise nan_error("the trained weights are no longer numbers")
         if isinstance(model, PeftModel):
-            save_adapter(model, directory, metadata, card, state)
+            save_adapter(model, directory, metadata, card, state, files)
         else:
-            save_model(model, loaded.tokenizer, loaded.path, directory, metadata, card, state)
+            save_model(model, loaded.tokenizer, loaded.path, directory, metadata, card, state, files)
 
     context.run_on_main(write)
 

@@ -9,7 +9,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError, ModelError, ResourceError
 from rolesum.generation import Decoding, summarize
 from rolesum.generation.engines.transformers import TransformersEngine
-from rolesum.generation.support_calibration import calibrate_support, too_few
+from rolesum.generation.support_calibration import calibrate_support, fitting_dialogues, too_few
 from rolesum.generation.verification import Verifier
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.fit import drop_middle
@@ -65,10 +65,10 @@ class ValidationRouge:
         return means | {f"{measure}_{role}": of[measure] for role, of in by_role.items() for measure in MEASURES}
 
     def _engine(self) -> TransformersEngine:
-        return _recipe_engine(self.recipe, self.loaded)
+        return recipe_engine(self.recipe, self.loaded)
 
 
-def _recipe_engine(recipe: Recipe, loaded: LoadedModel) -> TransformersEngine:
+def recipe_engine(recipe: Recipe, loaded: LoadedModel) -> TransformersEngine:
     """An engine of the model in training, with the instructions that it is trained with."""
     own = load_instruction_set(recipe.instructions) if recipe.instructions else None
     layout = loaded.layout(recipe.language, own, recipe.definitions, recipe.section_set)
@@ -131,9 +131,9 @@ def calibrated_metadata(
     if recipe.verify is None or too_few(dialogues):
         return known
     loaded.model.eval()
-    engine = _recipe_engine(recipe, loaded)
+    engine = recipe_engine(recipe, loaded)
     try:
-        found = calibrate_support(Verifier(engine, temperature=1.0), _verifiable(dialogues, engine))
+        found = calibrate_support(Verifier(engine, temperature=1.0), fitting_dialogues(dialogues, engine))
     except (DataError, ModelError, ResourceError) as error:
         log(f"verify: no temperature and no threshold are fitted: {error.problems[0].what}")
         return known
@@ -142,13 +142,3 @@ def calibrated_metadata(
         f"statements: AUROC {found.auroc:.3f}, balanced accuracy {found.balanced_accuracy:.3f}"
     )
     return {**known, "verify": {**(known.get("verify") or {}), **found.as_json()}}
-
-
-def _verifiable(dialogues: Sequence[Dialogue], engine: TransformersEngine) -> list[Dialogue]:
-    """The dialogues with statements that fit the model with each of these."""
-
-    def fits(dialogue: Dialogue) -> bool:
-        prompt = engine.layout.verify_prompt(dialogue, [one.text for one in dialogue.statements])
-        return engine.encode(0, prompt).max_row_tokens(1) <= engine.loaded.max_length
-
-    return [one for one in dialogues if one.statements and fits(one)]
