@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rolesum.formats import FORMATS
 from rolesum.recipe import explain_keys
+from rolesum.recipe_loading import parse_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,6 +26,14 @@ def test_the_recipe_page_says_every_key_its_default_and_its_meaning():
 def test_the_recipe_page_names_every_recipe():
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert all(f"`{recipe.stem}`" in page for recipe in (ROOT / "recipes").glob("*.yaml"))
+
+
+def test_the_recipe_page_shows_a_recipe_and_every_sample():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert parse_recipe(yaml.safe_load(shown), "docs/recipes.md").name == "support"
+    for sample in (ROOT / "src" / "rolesum" / "samples").glob("*.jsonl"):
+        assert f"`{sample.stem}`" in page or f"`{sample.stem.replace('-zh-', '-en-')}`" in page
 
 
 def test_the_format_page_names_every_format():
