@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def test_the_recipe_page_says_every_key_its_default_and_its_meaning():
 def test_the_recipe_page_names_every_recipe():
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert all(f"`{recipe.stem}`" in page for recipe in (ROOT / "recipes").glob("*.yaml"))
+
+
+def test_the_installation_table_names_every_extra():
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(project["optional-dependencies"])
 
 
 def test_the_recipe_page_shows_a_recipe_and_every_sample():
