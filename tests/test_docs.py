@@ -1,12 +1,16 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rolesum.formats import FORMATS
 from rolesum.recipe import explain_keys
+from rolesum.recipe_loading import parse_recipe
+from rolesum.roles import AGENT, ALIASES, USER
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,6 +28,29 @@ def test_the_recipe_page_says_every_key_its_default_and_its_meaning():
 def test_the_recipe_page_names_every_recipe():
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert all(f"`{recipe.stem}`" in page for recipe in (ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("role", [USER, AGENT])
+def test_the_roles_page_lists_the_labels_that_name_a_role(role):
+    page = (ROOT / "docs" / "roles-and-sections.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(rf"^- `{role}`: (.*(?:\n  .*)*)", page, re.MULTILINE)
+    labels = [label for label in ALIASES[role] if not label.endswith("摘要")]  # a summary's name is no speaker's
+    assert re.split(r"[,;]\s+", listed) == labels
+
+
+def test_the_installation_table_names_every_extra():
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(project["optional-dependencies"])
+
+
+def test_the_recipe_page_shows_a_recipe_and_every_sample():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert parse_recipe(yaml.safe_load(shown), "docs/recipes.md").name == "support"
+    for sample in (ROOT / "src" / "rolesum" / "samples").glob("*.jsonl"):
+        assert f"`{sample.stem}`" in page or f"`{sample.stem.replace('-zh-', '-en-')}`" in page
 
 
 def test_the_format_page_names_every_format():

@@ -41,7 +41,7 @@ class DataFile(_RecipeModel):
     limit: StrictInt | None = Field(None, ge=1, description="Take the next N dialogues only.")
     skip: tuple[str, ...] = Field((), description="Ids of dialogues to leave out, such as known broken records.")
     references: Literal["all", "first"] = Field(
-        "all", description="With several annotators: one example for each summary, or only for the first."
+        "all", description="With several annotators: an example for each summary (all), or only for the first (first)."
     )
 
     def read(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> list[Dialogue]:
@@ -144,8 +144,10 @@ class Validation(_RecipeModel):
         0, ge=0, description="Also summarize the first N validation dialogues each time, and log their ROUGE."
     )
     max_new_tokens: StrictInt = Field(128, ge=1, description="The maximum length of these summaries in tokens.")
-    best_by: Literal["loss", "rouge"] = Field("loss", description="What decides the best: loss, or the mean ROUGE-L.")
-    keep: Literal["last", "best"] = Field("last", description="Which adapter the run ends with.")
+    best_by: Literal["loss", "rouge"] = Field(
+        "loss", description="What decides the best: loss, or rouge, the mean ROUGE-L."
+    )
+    keep: Literal["last", "best"] = Field("last", description="Which adapter the run ends with: last or best.")
     patience: StrictInt = Field(0, ge=0, description="Stop after N evaluations in a row without a new best; 0 is off.")
 
 
@@ -154,13 +156,15 @@ class Training(_RecipeModel):
 
     epochs: StrictInt = Field(1, ge=1, description="Passes over the training data.")
     learning_rate: float = Field(5e-4, gt=0, allow_inf_nan=False, description="The peak of the schedule.")
-    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="How the rate falls after warm-up.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="How the rate falls after warm-up: cosine, linear or constant."
+    )
     warmup: float = Field(0.05, ge=0, lt=1, description="The share of the steps in which the rate rises to its peak.")
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="AdamW's decay.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0 is off.")
     tokens_per_batch: StrictInt = Field(2048, ge=64, description="The maximum tokens of one batch, padding included.")
     gradient_accumulation: StrictInt = Field(
-        1, ge=1, description="Batches per optimizer step, of all processes together: they share a step's batches."
+        1, ge=1, description="Batches per optimizer step, of all processes together."
     )
     gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward: less memory.")
     share_prefix: bool = Field(True, description="Compute a dialogue once for all its roles, where the family can.")
@@ -168,7 +172,8 @@ class Training(_RecipeModel):
         None, ge=32, description="Longest example (encoder-decoder: source) in tokens; by default the model's limit."
     )
     long_dialogues: Literal["refuse", "drop-middle"] = Field(
-        "refuse", description="A dialogue that does not fit: an error, or drop whole turns from its middle (counted)."
+        "refuse",
+        description="A dialogue that does not fit: an error, or drop-middle leaves out whole turns (counted).",
     )
     save_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
     log_steps: StrictInt = Field(5, ge=1, description="Optimizer steps between two lines of metrics.jsonl.")
@@ -185,7 +190,7 @@ class Recipe(_RecipeModel):
         "qwen2.5-coder-1.5b", min_length=1, description="A catalog alias, a hub id, a GGUF file, or a local directory."
     )
     base_adapter: str | None = Field(
-        None, min_length=1, description="Go on from this LoRA adapter: its directory, or the name of a bundled one."
+        None, min_length=1, description="Start from this LoRA adapter: its directory, or the name of a bundled one."
     )
     data: Data
     roles: tuple[str, ...] = Field(
@@ -196,14 +201,18 @@ class Recipe(_RecipeModel):
         None, description="A preset or a YAML file of sections and roles; all are trained where roles is left out."
     )
     language: Literal["en", "zh"] | None = Field(
-        None, description="The instructions' language; the dialogue's if unset."
+        None, description="The instructions' language, en or zh; the dialogue's if unset."
     )
     instructions: str | None = Field(None, description="A YAML file with an instruction set; built in if unset.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="The base's; auto is the faster on this device. An adapter is float32."
+        "auto", description="The base's: float32, bfloat16, or the faster on this device. An adapter is float32."
     )
-    method: Literal["lora", "full"] = Field("lora", description="Train LoRA adapters, or all weights of the base.")
-    quantize: Literal["4bit"] | None = Field(None, description="Hold the base in 4 bits (QLoRA; needs rolesum[qlora]).")
+    method: Literal["lora", "full"] = Field(
+        "lora", description="Train LoRA adapters (lora), or all weights of the base (full)."
+    )
+    quantize: Literal["4bit"] | None = Field(
+        None, description="4bit holds the base in 4 bits (QLoRA; needs rolesum[qlora])."
+    )
     long_dialogues: Literal["refuse", "drop-middle", "map-reduce", "refine"] = Field(
         "refuse", description="For a dialogue that does not fit when it is summarized: see docs/long-dialogues.md."
     )

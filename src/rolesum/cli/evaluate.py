@@ -130,7 +130,7 @@ def evaluate(
             "--data",
             metavar="FILE",
             rich_help_panel=Panel.INPUT,
-            help="Dialogues with reference summaries: a file, or a sample such as sample:en-test.",
+            help="Dialogues with reference summaries: a file, or a sample such as sample:dialogues-en-test.",
         ),
     ] = None,
     predictions: Annotated[
@@ -212,7 +212,8 @@ def evaluate(
 ) -> None:
     """Summarize dialogues that have reference summaries, then score and check what was written.
 
-    With --model and without --adapter, the system is the model as it is: the zero-shot baseline.
+    With --model and without --adapter, the system is the model as it is: the zero-shot baseline. The text
+    that the model wrote is scored, without quotes in place of doubtful statements, unless --verify says otherwise.
 
     Example: rolesum evaluate --adapter runs/sample/adapter --data sample:dialogues-en-test --out runs/sample/test
 

@@ -100,7 +100,7 @@ LongDialogues = Annotated[
         rich_help_panel=Panel.INPUT,
         help="What to do with a dialogue that exceeds the model's context: refuse it, leave out turns in the middle "
         "(drop-middle), summarize parts and then their summaries (map-reduce), or read parts in order with the summary "
-        "so far (refine). Default: refuse, unless the recipe sets another.",
+        "so far (refine). Default: as --recipe says, else refuse; refine with summarize --watch.",
     ),
 ]
 MovedData = Annotated[
@@ -254,7 +254,7 @@ RecipeRoles = Annotated[
         "--recipe",
         metavar="RECIPE",
         rich_help_panel=Panel.ROLES,
-        help="Recipe, by name or as a YAML file, whose custom roles and sections may be named in --roles.",
+        help="Recipe, by name or as a YAML file, whose custom roles and sections may be asked for.",
     ),
 ]
 Language = Annotated[
@@ -298,7 +298,8 @@ Verify = Annotated[
         rich_help_panel=Panel.VERIFICATION,
         help="What to do with statements that the dialogue may not say: nothing (off), mark them (flag), quote the "
         "dialogue in place of their sentences (quote), leave them out (drop) or take the best-supported of --samples "
-        "(rerank). Default: quote if the adapter was trained to verify (flag in evaluate and with --stream), else off.",
+        "(rerank). Default: quote if the adapter was trained to verify (flag in evaluate, with --stream and with "
+        "--schema), else off.",
     ),
 ]
 SupportThreshold = Annotated[

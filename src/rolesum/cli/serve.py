@@ -25,7 +25,7 @@ def serve(
             "--extra-model",
             metavar="MODEL",
             rich_help_panel=Panel.MODEL,
-            help="Another adapter or base model, which requests may name. Repeatable.",
+            help="Another adapter or base model, which requests may name; for the engine transformers. Repeatable.",
         ),
     ] = None,
     host: Annotated[

@@ -24,13 +24,14 @@ def train(
             "-o",
             metavar="DIR",
             rich_help_panel=Panel.OUTPUT,
-            help="Directory of the run. Default: runs/NAME, by the recipe's name.",
+            help="Directory of the run. Default: runs/NAME, by the recipe's name, or by the data file's where --set "
+            "data.train.path replaces the data of mine or of a recipe for bundled dialogues.",
         ),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", rich_help_panel=Panel.TRAINING, help="Go on from the last checkpoint in the run's directory."
+            "--resume", rich_help_panel=Panel.TRAINING, help="Continue from the last checkpoint in the run's directory."
         ),
     ] = False,
     max_minutes: Annotated[

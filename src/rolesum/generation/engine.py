@@ -54,7 +54,11 @@ class Decoding:
     the other texts of its batch.
     """
 
-    max_new_tokens: int = _option(DEFAULT_MAX_NEW_TOKENS, "Maximum length of a summary in tokens.", ge=1)
+    max_new_tokens: int = _option(
+        DEFAULT_MAX_NEW_TOKENS,
+        "Maximum length of a summary in tokens; of the fields of a schema, by default 512 tokens.",
+        ge=1,
+    )
     min_new_tokens: int = _option(0, "Minimum length of a summary in tokens.", ge=0)
     temperature: float = _option(0.0, "Sampling temperature; 0 always takes the likeliest token.", ge=0, le=100)
     top_k: int = _option(0, "Sample among the K likeliest tokens; 0 among all.", ge=0)
