@@ -63,6 +63,8 @@ def test_a_custom_alias_wins_over_a_built_in_one():
         ("Customer service", "agent"),
         ("Customer Support #3", "agent"),
         ("Hotel receptionist", "agent"),
+        ("Reception", "agent"),
+        ("客人", "user"),
         ("the customer", "user"),
         ("Elderly patient", "user"),
         ("Staff member", "agent"),

@@ -21,12 +21,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     USER: (
         *("user", "customer", "client", "caller", "patient", "guest", "tenant", "traveller", "traveler", "passenger"),
         *("employee", "buyer", "member", "student", "account holder"),
-        *("用户", "顾客", "客户", "商家", "患者", "病人", "旅客", "乘客", "业主", "买家", "员工", "用户摘要"),
+        *("用户", "顾客", "客户", "商家", "患者", "病人", "旅客", "乘客", "业主", "买家", "客人", "员工", "用户摘要"),
     ),
     BRIEF: ("brief", "一句话摘要"),
     AGENT: (
         *("agent", "assistant", "support", "representative", "operator", "advisor", "adviser", "doctor", "nurse"),
-        *("receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff", "pharmacist"),
+        *("reception", "receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff", "pharmacist"),
         *("customer service", "customer support", "customer care", "service desk", "staff member"),
         *(
             "客服",
