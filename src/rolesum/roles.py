@@ -26,7 +26,17 @@ ALIASES: dict[str, tuple[str, ...]] = {
     BRIEF: ("brief", "一句话摘要"),
     AGENT: (
         *("agent", "assistant", "support", "representative", "operator", "advisor", "adviser", "doctor", "nurse"),
-        *("reception", "receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff", "pharmacist"),
+        *(
+            "reception",
+            "receptionist",
+            "front desk",
+            "help desk",
+            "helpdesk",
+            "technician",
+            "clerk",
+            "staff",
+            "pharmacist",
+        ),
         *("customer service", "customer support", "customer care", "service desk", "staff member"),
         *(
             "客服",
