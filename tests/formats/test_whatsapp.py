@@ -218,3 +218,12 @@ def test_the_dates_of_every_locale_in_cldr_begin_a_message(name):
         clock = format_time(moment, width, locale=locale)
         for head in (f"{day}, {clock} - ", f"{day} {clock} - ", f"[{day}, {clock}] "):
             assert only(f"{head}Anna: Hi\n{head}Tom: Yo: you")[1] == [("Anna", "Hi"), ("Tom", "Yo: you")], head
+
+
+def test_messages_copied_into_a_message_are_its_text_and_those_of_another_phone_are_messages():
+    own = [f"12/03/2023, 22:0{at} - {'Bia' if at % 2 else 'Rui'}: hi {at}" for at in range(8)]
+    copied = ["[12/03/2023, 21:00:05] Anna: so", "12/03/2023, 10:30: I was there"]
+    turns = only("\n".join([*own, *copied]))[1]
+    assert turns[-1] == ("Bia", f"hi 7 {' '.join(copied)}")
+    other = [f"[12/04/2023, 22:0{at}:05] Anna: yo {at}" for at in range(4)]
+    assert only("\n".join([*own, *other]))[1][-1] == ("Anna", "yo 3")

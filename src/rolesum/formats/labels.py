@@ -105,7 +105,7 @@ def label_kind(label: str) -> Kind:
 
 def title_kind(label: str) -> Kind:
     """The kind of a label that may be longer than others, of a name with titles, such as "Ann Lee | Head of Sales"."""
-    name, *titles = (part for part in _TITLES.split(_ASIDE.sub("", label).strip()) if part)
+    name, *titles = [part for part in _TITLES.split(_ASIDE.sub("", label).strip()) if part] or [label]
     kinds = [label_kind(title) for title in titles]
     return Kind.SENTENCE if Kind.SENTENCE in kinds or Kind.TOPIC in kinds else label_kind(name)
 

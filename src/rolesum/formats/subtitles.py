@@ -108,7 +108,11 @@ def _dialogue(source: Source, items: Iterator[Cue | Problem]) -> Iterator[Dialog
     if not broken:
         spoken = without_repeats(cues)
         turns = next(filter(None, (find(source, spoken) for find in _WAYS)), [])
-        yield transcript_dialogue(turns, source.stem, source.name)
+        if long := next((turn for turn in turns if len(turn.speaker) > _LONGEST_LABEL), None):
+            what = f"a speaker's name of {len(long.speaker)} characters: {long.speaker[:60]!r}"
+            yield Problem(what, f"{source.name}, cue at {long.time}", "close the tag behind the name: <v Anna>")
+        else:
+            yield transcript_dialogue(turns, source.stem, source.name)
 
 
 def _turns_by_voice(_source: Source, cues: Sequence[Cue]) -> list[Turn]:
@@ -209,15 +213,18 @@ def _label(line: str) -> _Label | None:
     inside = " ".join((bracket["square"] or bracket["round"]).split()) if bracket else ""
     name, _, whole = split_label(inside)  # "[Nadia (10:03)]"
     inside = inside if whole else name
-    if bracket and re.search(r"[^\W\d]", inside) and (bracket["colon"] or _is_known(inside)):
-        return _Label(SpeechLine(inside, bracket["text"]), "short" if bracket["colon"] else "bracket")
+    words = title_kind(inside)
+    if bracket and words is Kind.SENTENCE:  # "[10:30]", "(where is it?)"
+        bracket = None
+    if bracket and (bracket["colon"] or _is_known(inside)):
+        return _Label(SpeechLine(inside, bracket["text"]), "short" if bracket["colon"] else "bracket", words)
     line_parts = parse_speech_line(begun)
     if line_parts and line_parts.speaker and not line_parts.is_head:
         words = label_kind(line_parts.speaker)
         is_short = words is not Kind.SENTENCE and len(line_parts.speaker.split()) <= _LABEL_WORDS
         if is_short and not _is_clock_of_speech(begun, line_parts, words):
             return _Label(line_parts, "short", words)
-    if bracket and re.search(r"[^\W\d]", inside):
+    if bracket:
         return _Label(SpeechLine(inside, bracket["text"]), "bracket")
     colon = re.search("[:：]", begun[:_LONGEST_LABEL])
     speaker = begun[: colon.start()].strip() if colon else ""

@@ -28,6 +28,7 @@ _NOTICE = "\u200e"  # begins what the app writes
 _SPACES = re.compile(r"[\u00a0\u202f]")
 _LONGEST_LINE = 300  # characters of what the app writes
 _TRIED = 100  # messages, among which one must name its sender
+_OWN_SHAPE = 4  # a shape that begins fewer than one in so many messages is not the export's own
 
 _IN_BRACKETS = re.compile(r"\s*\[(?P<when>[^\[\]]{8,70})\]\s?")
 # Words of long dates that name no day: the weekday and the era in Thai, the weekday and the preposition in Hebrew.
@@ -62,10 +63,11 @@ _ENDS = ".。। \t"
 
 @dataclass
 class _Message:
-    """What stands between one date and the next, marks included."""
+    """What stands between one date and the next, marks included; `shape` is the sign that parts the date from it."""
 
     when: str
     lines: list[str]
+    shape: str
 
 
 def matches(source: Source) -> bool:
@@ -78,8 +80,11 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[Dialogue | Problem]:
     messages: list[_Message] = []
     stray = False
-    for number, line in enumerate(source.lines, 1):
-        if message := _message(line):
+    begun = [_message(line) for line in source.lines]
+    shapes = Counter(message.shape for message in begun if message)
+    own = {shape for shape, count in shapes.items() if _OWN_SHAPE * count >= shapes.total()}
+    for number, (line, message) in enumerate(zip(source.lines, begun, strict=True), 1):
+        if message and (message.shape in own or not messages):  # other dates were copied into a message
             messages.append(message)
         elif line.strip() and messages:
             messages[-1].lines.append(line)
@@ -116,7 +121,7 @@ def _message(line: str) -> _Message | None:
     spaced = _SPACES.sub(" ", line)
     plain = MARKS.sub("", spaced)
     if found := _IN_BRACKETS.match(plain):
-        when, at = found["when"].strip(), found.end()
+        when, at, shape = found["when"].strip(), found.end(), "["
         if time_end(_plain_date(when).strip(), dated=True) is None:
             return None
     else:
@@ -126,13 +131,13 @@ def _message(line: str) -> _Message | None:
         behind = _BEHIND_DATE.match(plain, end) if end is not None else None
         if not behind:
             return None
-        when, at = plain[:end].strip(), behind.end()
+        when, at, shape = plain[:end].strip(), behind.end(), behind[0].strip()
     # the marks behind the date are kept: they tell a notice from a message
     for mark in MARKS.finditer(spaced):
         if mark.start() >= at:
             break
         at += 1
-    return _Message(when, [spaced[at:]])
+    return _Message(when, [spaced[at:]], shape.replace("–", "-"))
 
 
 def _plain_date(line: str) -> str:
