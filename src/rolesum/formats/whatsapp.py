@@ -3,7 +3,7 @@
 iOS: "[12/31/23, 10:02:11 PM] Anna: text", formerly "31/12/2012 17:03:48: Anna: text". Android: "31.12.23, 22:02 - Anna:
 text". Lines of the app itself are dropped, and so are deleted messages, media, polls and messages still waited for; the
 dialogue's meta counts them. They are known by marks and brackets in any language, and by their words in those of
-whatsapp_lines.yaml.
+whatsapp_lines.yaml and whatsapp_calls.yaml.
 """
 
 import re
@@ -22,6 +22,7 @@ from rolesum.errors import Problem
 from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import dropped_meta, join_speech, no_turns
+from rolesum.formats.whatsapp_calls import is_call_line
 from rolesum.roles import roles_of_speakers
 
 _NOTICE = "\u200e"  # begins what the app writes
@@ -182,7 +183,8 @@ def _placeholder(text: str) -> str:
         return ""
     key = _key(text.strip("<>‹›"))
     whole, patterns = _placeholders()
-    return whole.get(key, "") or next((what for what, pattern in patterns if pattern.fullmatch(key)), "")
+    found = whole.get(key, "") or next((what for what, pattern in patterns if pattern.fullmatch(key)), "")
+    return found or ("system" if is_call_line(text) else "")
 
 
 def _without_edit_mark(line: str) -> str:
