@@ -11,6 +11,7 @@ from rolesum.errors import (
     UsageError,
     did_you_mean,
     error_summary,
+    quoted,
 )
 
 
@@ -127,3 +128,7 @@ def test_from_pydantic_of_a_whole_value_names_no_key():
         Box.model_validate(3)
     (detail,) = caught.value.errors()
     assert Problem.from_pydantic(detail, "box.yaml").what.startswith("Input should be a valid dictionary")
+
+
+def test_a_quoted_text_is_cut_and_shows_its_control_characters():
+    assert (quoted(" short "), quoted("a\x00b"), quoted("abcdef", 3)) == ("'short'", r"'a\x00b'", "'abc'…")

@@ -12,6 +12,7 @@ from typing import Any
 from rolesum.counts import counted
 
 SHOWN_PROBLEMS = 20
+SHOWN_CHARACTERS = 60  # of a line or a text
 LONGEST_WORD = 200  # characters of the longest word that did_you_mean compares: its time is quadratic
 _LONGEST_KEY = 300  # characters of a key's path that are shown
 
@@ -108,6 +109,12 @@ def error_summary(error: BaseException) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def quoted(text: str, length: int = SHOWN_CHARACTERS) -> str:
+    """The beginning of a text in quotes, for an error message: control characters escaped, "…" where it is cut."""
+    text = text.strip()
+    return repr(text) if len(text) <= length else f"{text[:length]!r}…"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -88,7 +88,7 @@ def test_what_is_no_file_of_dialogues_is_one_failure(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("nothing here\n", encoding="utf-8")
     (failure,) = items(path)
-    assert failure.where == str(path) and "no known format" in failure.reason
+    assert failure.where == f"{path}:1" and "no known format" in failure.reason and "'nothing here'" in failure.reason
 
 
 def test_speakers_and_formats_hold_as_for_any_file(tmp_path):
@@ -220,7 +220,11 @@ def test_parquet_of_dialogue_texts_is_read_as_samsums_records(tmp_path):
 
 def test_what_is_no_parquet_of_dialogues_is_one_failure(tmp_path):
     path = parquet_file(tmp_path / "in.parquet", [{"a": 1}])
-    assert "columns are of no known format: a" in items(path)[0].reason
+    (failure,) = items(path)
+    assert (failure.where, failure.reason) == (f"{path}, row:1", "the columns are of no known format: a")
+    assert "id and turns" in failure.fix and "id and dialogue" in failure.fix
+    parquet_file(path, [{f"column_{number}": 1 for number in range(50)}])
+    assert len(items(path)[0].reason) < 260 and items(path)[0].reason.endswith("…")
     shutil.copy(sample(tmp_path, "en-test"), path)
     assert "cannot read it as Parquet" in items(path)[0].reason
 

@@ -197,3 +197,21 @@ def test_teams_older_transcripts_have_the_name_below_the_timing():
         "teams.txt", "0:0:0.0 --> 0:0:3.120\nAnna Weber\nMy parcel is late.\n\n0:0:3.120 --> 0:0:5.0\nTom Lee\nOh.\n"
     )
     assert said(source) == [("Anna Weber", "My parcel is late."), ("Tom Lee", "Oh.")]
+
+
+def test_a_sentence_in_brackets_before_speech_is_no_name():
+    shown = ["(where is it?) or so", "[I have one question]: when", "[10:30] is when", "[_] yes", "[|] no"] * 2
+    assert said(captions(*(("", text) for text in shown)), "name=A") == [("A", " ".join(shown))]
+
+
+def test_a_word_between_angles_is_speech_and_a_tag_is_none():
+    text = "I <really> <b>mean</b> <font color=red>it</font>{\\an8} <c.yellow>now</c>, <laughs>"
+    assert said(captions(("", f"Anna: {text}"), ("", "Tom: ok"))) == [
+        ("Anna", "I <really> mean it now, <laughs>"),
+        ("Tom", "ok"),
+    ]
+
+
+def test_a_voice_whose_tag_takes_in_what_is_said_is_refused_with_its_time():
+    with pytest.raises(DataError, match=r"cue at .*: a speaker's name of 171 characters"):
+        said(captions(("", f"<v Anna {'it is late ' * 15}!>hi")))

@@ -64,6 +64,7 @@ def test_what_no_one_wrote_and_what_has_no_words_is_dropped_and_counted(name, dr
     [
         ("chatgpt.json", ["2023-03-12T22:01:05+00:00", "2023-03-12T22:02:05+00:00"]),
         ("deepgram_paragraphs.json", ["00:00:00.100", "00:00:02.500"]),
+        ("azure_realtime.json", ["00:00:00.130", "00:00:02.500"]),
         ("assemblyai_paragraphs.json", ["00:00:00.250", "00:00:02.100"]),
         ("kakao_mac.csv", ["2023-03-12 22:01:05", "2023-03-12 22:02:10"]),
         ("line_spaces.txt", ["Sun, 3/12/2023 10:01 PM", "Sun, 3/12/2023 10:02 PM"]),
@@ -236,3 +237,27 @@ def test_unknown_json_is_refused_with_the_paths_that_it_has():
         read_dialogues(source(value))
     with pytest.raises(DataError, match=r"data\.items \(who, body\)"):
         read_dialogues(source(value), ReadOptions(json_path={"turns": "items", "text": "body"}))
+
+
+def test_azures_results_in_real_time_are_read_in_every_form_and_those_without_success_are_dropped():
+    def result(status, start, **rest):
+        return {"Id": "a", "RecognitionStatus": status, "Offset": start * 10_000_000, "Duration": 10, **rest}
+
+    results = [
+        result(0, 3, Text="one", Speaker=2),
+        result("Success", 1, NBest=[{"Display": "two.", "Lexical": "too"}], SpeakerId="Guest-1"),
+        result("Success", 2, NBest=[{"Lexical": "three"}], SpeakerId="Guest-1"),
+        result("NoMatch", 4, Text="four", SpeakerId="Guest-1"),
+    ]
+    assert said(results) == [("Guest-1", "two. three"), ("Speaker 2", "one")]
+    lines = Source("call.jsonl", "\n".join(map(json.dumps, results)))
+    assert sniff_format(lines).name == "azure-speech"
+    (dialogue,) = read_dialogues(lines)
+    assert (dialogue.id, [turn.time for turn in dialogue.turns]) == ("call", ["00:00:01", "00:00:03"])
+
+
+def test_azures_results_without_speakers_are_refused_unless_a_rule_names_them():
+    results = [{"RecognitionStatus": "Success", "Offset": 0, "Duration": 10, "DisplayText": "Hello."}]
+    with pytest.raises(DataError, match="1 of 1 turn without a speaker"):
+        said(results)
+    assert said(results, unknown_speaker="name=Caller") == [("Caller", "Hello.")]

@@ -88,12 +88,23 @@ def test_an_ambiguous_file_is_refused_with_its_candidates_and_read_when_told(tex
     assert ids(read_dialogues(source, ReadOptions(format="samsum" if "samsum" in candidates else "csds"))) == ["1"]
 
 
-def test_a_file_of_no_known_format_is_refused_with_the_known_ones():
+@pytest.mark.parametrize(
+    ("text", "line", "shown"),
+    [
+        ("Just a note.\nAnd one more.", 1, "'Just a note.'"),
+        ("\n\nA note.\nAnna: hi\nTom: yo", 3, "'A note.'"),
+        ("10:30\n10:31", 1, "'10:30'"),
+        (f"a\x00 {'so ' * 50}", 1, f"'a\\x00 {'so ' * 19}'…"),
+        ("22:01 Anna added Tom.\n22:02 Anna My parcel has not come.", 1, "'22:01 Anna added Tom.'"),
+    ],
+)
+def test_a_file_of_no_known_format_is_refused_with_its_first_strange_line_and_a_remedy(text, line, shown):
     with pytest.raises(DataError) as caught:
-        sniff_format(Source("notes.txt", "Just a note.\nAnd one more."))
-    assert "notes.txt: the file looks like no known format" in str(caught.value)
-    for name in FORMATS:
-        assert name in caught.value.problems[0].fix
+        sniff_format(Source("notes.txt", text))
+    (problem,) = caught.value.problems
+    assert problem.where == f"notes.txt:{line}"
+    assert problem.what == f"the file looks like no known format: this line names no speaker: {shown}"
+    assert 'begin each turn with "Speaker: "' in problem.fix and all(name in problem.fix for name in FORMATS)
 
 
 LABELED = {"id": "1", "dialogue": "Ann: hi", "summary": "Ben greets.", "error": 1}

@@ -1,14 +1,17 @@
 import datetime
 import unicodedata
+from importlib import resources
 from pathlib import Path
 
 import pytest
+import yaml
 from babel import Locale
 from babel.dates import format_date, format_time
 
 from rolesum.errors import Problem
 from rolesum.formats import ReadOptions, Source, open_source, parse_dialogues, read_dialogues, sniff_format
 from rolesum.formats.clock import LOCALES
+from rolesum.formats.whatsapp_calls import is_call_line
 
 ASSETS = Path(__file__).parent.parent / "assets" / "whatsapp"
 
@@ -43,6 +46,51 @@ CHINESE = """2023/12/31 下午10:02 - 消息和通话均进行端到端加密。
 请查一下
 2023/12/31 下午10:05 - 李雷: <省略多媒体文件>
 """
+
+
+# What the app logs of calls, and what a person may say of them.
+CALLS = """
+Missed voice call | Missed group video call. | 📞 Missed voice call at 5:35 PM | Missed call (10:02)
+Missed voice call, Tap to call back | Missed voice call. 10:02 PM | Voice call, 3 min
+Video call. Declined
+Verpasster Sprachanruf | Verpasster Gruppen-Videoanruf um 17:35 Uhr | Sprachanruf, 3 Min.
+Videoanruf, Keine Antwort
+Appel vocal manqué | Appel vidéo manqué à 17:35 | Appel vocal, 1 min 12 s
+Appel vidéo, Sans réponse
+Llamada perdida | Llamada de voz perdida a las 17:35 | Videollamada, 2 min
+Llamada de voz, Sin respuesta
+Chamada de voz perdida | Ligação de voz perdida às 17:35 | Chamada de vídeo, 12 seg
+Ligação de voz, Sem resposta
+Chiamata vocale persa | Videochiamata persa alle 17:35 | Chiamata vocale, 3 min
+Videochiamata, Nessuna risposta
+Gemiste spraakoproep | Gemiste video-oproep om 17:35 | Spraakoproep, 3 min
+Video-oproep, Geen antwoord
+Nieodebrane połączenie głosowe | Nieodebrane połączenie wideo o 17:35 | Połączenie głosowe, 3 min
+Пропущенный аудиозвонок | Пропущенный видеозвонок в 17:35 | Аудиозвонок, 3 мин
+Видеозвонок, Нет ответа
+Cevapsız sesli arama | Cevapsız görüntülü arama. | Sesli arama. Cevaplanmadı | Görüntülü arama, 3 dk
+مكالمة صوتية فائتة | مكالمة فيديو فائتة في ١٧:٣٥ | مكالمة صوتية، ٣ دقائق | مكالمة فيديو، لا يوجد رد
+मिस्ड वॉइस कॉल | मिस्ड वीडियो कॉल | वॉइस कॉल, 3 मिनट | वीडियो कॉल, कोई जवाब नहीं
+Panggilan suara tak terjawab | Panggilan video tak terjawab pukul 17.35 | Panggilan suara, 3 menit
+不在着信 | 音声通話不在着信 | 不在着信（ビデオ） | ビデオ通話、3分12秒 | 音声通話、応答なし
+부재중 음성 통화 | 부재중 영상통화 오후 5:35 | 음성 통화, 3분 | 영상 통화, 응답 없음
+未接语音通话 | 未接视频通话 下午5:35 | 语音通话，3分钟 | 视频通话，无人接听
+未接語音通話 | 未接視訊通話 | 未接視像通話 | 語音通話，3 分鐘 | 視訊通話，無人接聽
+"""
+OF_CALLS = """
+Sorry for the missed voice call | Missed voice call from you, what is it? | Missed voice call again
+Voice call
+Video call at 10:30? | Video call 5 min | Voice call, I have only 5 min
+Missed voice call, my phone was off
+Ich habe einen verpassten Sprachanruf | Verpasster Sprachanruf von dir | Sprachanruf in 3 Min.
+未接语音通话了吗
+Perdón por la llamada perdida | Llamada perdida tuya | मिस्ड कॉल क्यों | Cevapsız arama gördüm
+No answer
+"""
+
+
+def lines_of(text):
+    return [line.strip() for line in text.replace("\n", "|").split("|") if line.strip()]
 
 
 def only(text):
@@ -175,6 +223,30 @@ def test_what_the_app_writes_in_place_of_a_message_is_dropped_and_counted(line, 
     assert dialogue.meta["dropped"] == {what: 1}
 
 
+@pytest.mark.parametrize("line", lines_of(CALLS))
+def test_calls_are_dropped_and_counted_in_every_language(line):
+    dialogue, turns = only(f"12/03/2023, 22:01 - Bia: oi\n12/03/2023, 22:02 - Rui: {line}\n")
+    assert (turns, dialogue.meta["dropped"]) == ([("Bia", "oi")], {"system": 1})
+
+
+def test_every_listed_call_is_known_by_itself_and_with_a_duration():
+    lists = yaml.safe_load(resources.files("rolesum.formats").joinpath("whatsapp_calls.yaml").read_text("utf-8"))
+    for missed in (phrase for phrases in lists["missed"].values() for phrase in phrases):
+        assert is_call_line(missed) and is_call_line(f"{missed}, 10:02"), missed
+    for language, phrases in lists["calls"].items():
+        for call in phrases:
+            assert not is_call_line(call) and is_call_line(f"{call}, 3 min"), call
+            assert all(is_call_line(f"{call}. {end}.") for end in lists["ends"][language]), call
+    assert {"ar", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "zh"} <= set(
+        lists["calls"]
+    )
+
+
+@pytest.mark.parametrize("text", lines_of(OF_CALLS))
+def test_a_persons_words_about_calls_are_kept(text):
+    assert only(f"12/03/2023, 22:01 - Bia: oi\n12/03/2023, 22:02 - Rui: {text}\n")[1][1:] == [("Rui", text)]
+
+
 @pytest.mark.parametrize(
     "text",
     ["I deleted this message", "This message was deleted, I think", "null and void", "so <b> or <i>", "POLL: me?"],
@@ -218,3 +290,12 @@ def test_the_dates_of_every_locale_in_cldr_begin_a_message(name):
         clock = format_time(moment, width, locale=locale)
         for head in (f"{day}, {clock} - ", f"{day} {clock} - ", f"[{day}, {clock}] "):
             assert only(f"{head}Anna: Hi\n{head}Tom: Yo: you")[1] == [("Anna", "Hi"), ("Tom", "Yo: you")], head
+
+
+def test_messages_copied_into_a_message_are_its_text_and_those_of_another_phone_are_messages():
+    own = [f"12/03/2023, 22:0{at} - {'Bia' if at % 2 else 'Rui'}: hi {at}" for at in range(8)]
+    copied = ["[12/03/2023, 21:00:05] Anna: so", "12/03/2023, 10:30: I was there"]
+    turns = only("\n".join([*own, *copied]))[1]
+    assert turns[-1] == ("Bia", f"hi 7 {' '.join(copied)}")
+    other = [f"[12/04/2023, 22:0{at}:05] Anna: yo {at}" for at in range(4)]
+    assert only("\n".join([*own, *other]))[1][-1] == ("Anna", "yo 3")

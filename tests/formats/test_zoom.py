@@ -53,3 +53,13 @@ def test_reactions_and_quotes_of_a_chat_are_dropped_and_counted():
 
 def test_tabs_without_a_colon_behind_the_name_are_lines():
     assert sniff_format(Source("chat.txt", "10:02\tNadia Brook\thi\n10:03\tTom\tok: yes\n")).name == "line"
+
+
+@pytest.mark.parametrize("begin", ["[{}] 10:02:11\n", "10:02:11 From {} to Everyone:\n\t", "10:02:11\t{}:\t"])
+@pytest.mark.parametrize("line", ["10:30 From what I know: it opens", "9:30\tat noon:"])
+def test_a_line_that_begins_otherwise_than_the_first_is_said(begin, line):
+    text = f"{begin.format('Anna')}when?\n{begin.format('Tom')}I asked\n{line}\n"
+    assert [(turn.speaker, turn.text) for turn in only(text).turns] == [
+        ("Anna", "when?"),
+        ("Tom", f"I asked {line}"),
+    ]

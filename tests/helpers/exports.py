@@ -10,6 +10,7 @@ TWO_TURNS = {
     "azure.json": ("azure-speech", "Speaker 1", "Speaker 2"),
     "azure_conversation.json": ("azure-conversation", "Customer_1", "Agent_1"),
     "azure_fast.json": ("azure-speech", "Channel 0", "Channel 1"),
+    "azure_realtime.json": ("azure-speech", "Guest-1", "Guest-2"),
     "chatgpt.json": ("chatgpt", "user", "assistant"),
     "deepgram.json": ("deepgram", "Speaker 0", "Speaker 1"),
     "deepgram_paragraphs.json": ("deepgram", "Speaker 0", "Speaker 1"),

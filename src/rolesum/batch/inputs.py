@@ -27,6 +27,11 @@ LINE_SUFFIXES = (".jsonl", ".ndjson")
 # Formats whose export is a directory: with such a --format, a directory is one input.
 DIRECTORY_FORMATS = ("slack",)
 SNIFFED_LINES = 20
+LISTED_CHARACTERS = 200  # of the names of unknown columns
+_COLUMNS_FIX = (
+    'rename them to id and turns (lists of {speaker, text}), or id and dialogue (lines of "Speaker: text"); '
+    "see docs/formats.md"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +166,9 @@ def _read_parquet(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStrea
         if name is None:
             name = next((one for one in LINE_FORMATS if FORMATS[one].matches(Source(str(path), text))), None)
         if name is None:
-            what = f"the columns are of no known format: {', '.join(json.loads(text))}"
-            raise DataError(what, str(path), "give it id and turns, or id and dialogue; see docs/formats.md")
+            columns = ", ".join(json.loads(text))
+            what = f"the columns are of no known format: {columns[:LISTED_CHARACTERS]}"
+            raise DataError(what + "…" * (len(columns) > LISTED_CHARACTERS), f"{path}, row:{number}", _COLUMNS_FIX)
         yield Cursor(number), _parse_record(text, f"{path}, row", number, replace(options, format=name))
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from rolesum.dialogue import Dialogue
-from rolesum.errors import DataError, Problem, UsageError, did_you_mean
+from rolesum.errors import DataError, Problem, UsageError, did_you_mean, quoted
 from rolesum.formats import (
     chat_logs,
     chat_services,
@@ -35,6 +35,7 @@ from rolesum.formats.json_layouts import list_paths
 from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.formats.source import Format, Source, open_source
 from rolesum.formats.speakers import apply_speaker_rule, parse_speaker_rule
+from rolesum.formats.speech_text import parse_speech
 from rolesum.formats.turns import without_label_times
 from rolesum.roles import resolve_role, roles_of_speakers
 
@@ -92,9 +93,19 @@ def sniff_format(source: Source, max_problems: int | None = None) -> Format:
         raise DataError("the JSON holds no dialogue of a known format", source.name, fix)
     if source.suffix in (".csv", ".tsv"):
         return table.FORMAT  # its reader names the columns of the file, and says how to map them
-    wants = 'plain wants "Speaker: text" lines, csv may want --columns'
-    fix = f"name it with --format: {', '.join(FORMATS)} ({wants})"
-    raise DataError("the file looks like no known format", source.name, fix)
+    raise DataError([_unknown_format(source)])
+
+
+def _unknown_format(source: Source) -> Problem:
+    """The problem of a text of no format, with its first line that names no speaker."""
+    is_blank = [not line.strip() for line in source.lines]
+    number = next(iter(parse_speech(source.text).stray), is_blank.index(False) + 1)
+    what = f"the file looks like no known format: this line names no speaker: {quoted(source.lines[number - 1])}"
+    fix = (
+        'begin each turn with "Speaker: ", or name the format with --format: '
+        f"{', '.join(FORMATS)} (csv may want --columns)"
+    )
+    return Problem(what, f"{source.name}:{number}", fix)
 
 
 def _holds_labels(source: Source) -> bool:

@@ -21,8 +21,12 @@ TIMING = re.compile(rf"\s*(?P<begin>{_TIME})\s*-->\s*{_TIME}(?=\s|$)")
 SBV_TIMING = re.compile(rf"\s*(?P<begin>{_TIME}),(?=\d+:\d){_TIME}\s*$")
 # Two times with something else than the arrow between them: a cue whose timing was broken, and no speech.
 _NEAR_TIMING = re.compile(r"\s*(\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*\S{1,3}\s*(\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\b")
-# Tags of cue text (<i>, <c.yellow>, <00:01:02.500>) and SRT's positions ({\an8}); an address or "<3" is none.
-_TAG = re.compile(r"</?[A-Za-z]+\d?(?:[.\s][^<>]*)?/?>|</>|<\d+:[\d:.]+>|\{\\[^{}]*\}")
+# Tags of cue text (<i>, <c.yellow>, <00:01:02.500>) and SRT's positions ({\an8}); "<really>" and "<3" are none.
+_TAG = re.compile(
+    r"<(?:c|i|b|u|s|v|rt|ruby|lang|font|br|p|em|strong|span|div|small|big|su[bp]|strike|center)(?:[.\s][^<>]*)?/?>|"
+    r"<[A-Za-z]+\s[^<>=]*=[^<>]*>|</[A-Za-z]*\d?\s*>|<\d+:[\d:.]+>|\{\\[^{}]*\}",
+    re.IGNORECASE,
+)
 _HOUR_DIGITS = 300  # more are no time, and too many for a number
 
 _CAPTION_LINES = 4  # lines that roll: more do not fit on a screen

@@ -1,8 +1,9 @@
 """Classification of the words before a colon: the label of a speaker, or the start of a sentence.
 
 The words of a label decide, and where they leave a doubt, how often the label stands in the text. A person is named in
-few words: names, a part that somebody plays ("the tour operator"), a number. What introduces speech instead is a clause
-("I have one question: …") or a word for the thing that follows ("Note: …", "地址：…").
+few words: names, a part that somebody plays ("the tour operator"), a number ("Nadia 2203"). What introduces speech
+instead is a clause ("I have one question: …") or a word for the thing that follows ("Note: …", "地址：…"); a thing with
+a number ("Room 2203: …") does so unless it stands again.
 """
 
 import re
@@ -50,6 +51,16 @@ _HAN_TOPIC = re.compile(
 _ADVERB = re.compile(
     r"\w{2,}(?:al|ant|ar|ate|ed|ent|ess|ful|ing|ive|ous|st)ly|\w{4,}mente|\w{3,}(?:am|em|e)ment", re.IGNORECASE
 )
+_HAN_NUMBERED = re.compile(
+    r"(?:房间|房間|房号|航班|车次|車次|登机口|登機口|站台|桌号|桌號|楼层|樓層)\s*[A-Za-z]{0,2}\d+|第?\s*\d+\s*(?:房间?|房間|室|号楼|號樓|楼|樓|层|層|页|頁)"
+)
+_NUMBER = re.compile(r"[#№]?[A-Za-z]{0,2}-?\d+[A-Za-z]?")  # "2203", "B12", "LH400"
+_ENDS_NUMBERED = re.compile(r"[^\W\d_].*\s[#№]?\d{1,6}")
+_NUMBERED_SPEAKER = re.compile(r"(?P<word>[^\W\d_]+)[\s_-]*(?:№|#|no\.)?\s*\d{1,3}")  # SPEAKER_00, Sprecher 2
+_SPEAKER_WORDS = {
+    *("speaker", "spk", "participant", "voice", "person", "sprecher", "locuteur", "intervenant", "orador"),
+    *("hablante", "parlante", "spreker", "спикер", "говорящий", "发言人", "说话人", "講者", "話者", "화자", "참석자"),
+}
 _ENDS_SENTENCE = re.compile(r"[!?;…。！？；、,，]|\.\.|\.\s+[a-zß-ÿ]")
 _COMMA = re.compile(r"[,，、]")
 _UNNAMED = re.compile(r"[=<>{}]|\w+://")
@@ -86,6 +97,8 @@ def label_kind(label: str) -> Kind:
         return Kind.SENTENCE if words[0].casefold() in _lists()["possessives"] else Kind.TOPIC
     if _UNNAMED.search(name) or name.count("/") > 1 or _opens(name):
         return Kind.SENTENCE
+    if is_numbered_thing(name):
+        return Kind.DOUBTFUL
     if _HAN.search(name):
         return _han_kind(name)
     if len(words) == 2 and words[0].casefold() in _lists()["possessives"]:  # "my mum"
@@ -105,9 +118,35 @@ def label_kind(label: str) -> Kind:
 
 def title_kind(label: str) -> Kind:
     """The kind of a label that may be longer than others, of a name with titles, such as "Ann Lee | Head of Sales"."""
-    name, *titles = (part for part in _TITLES.split(_ASIDE.sub("", label).strip()) if part)
+    name, *titles = [part for part in _TITLES.split(_ASIDE.sub("", label).strip()) if part] or [label]
     kinds = [label_kind(title) for title in titles]
     return Kind.SENTENCE if Kind.SENTENCE in kinds or Kind.TOPIC in kinds else label_kind(name)
+
+
+def is_numbered_thing(label: str) -> bool:
+    """Whether a label is a thing with its number: "Room 2203", "our flight LH400", "房间2203"."""
+    if _HAN.search(label):
+        return _HAN_NUMBERED.fullmatch(label) is not None
+    words = label.split()
+    kept = [word.strip("\"'()[]*_.,").casefold() for word in words if not _NUMBER.fullmatch(word)]
+    things = [word for word in kept if word not in _lists()["fillers"]]
+    return (
+        len(kept) < len(words)
+        and 0 < len(things) <= _FEW_WORDS
+        and all(word in _lists()["numbered"] for word in things)
+    )
+
+
+def is_numbered_speaker(label: str) -> bool:
+    """Whether a label is a speaker whom a program has numbered: "SPEAKER_00", "Sprecher 2"."""
+    found = _NUMBERED_SPEAKER.fullmatch(label)
+    return found is not None and found["word"].casefold() in _SPEAKER_WORDS
+
+
+def ends_with_number(label: str) -> bool:
+    """Whether a number ends a label of which nothing else says that it is a speaker's: "Nadia 2203", "Windows 11"."""
+    is_known = role_of_speaker(label) is not None or is_numbered_speaker(label)
+    return not is_known and _ENDS_NUMBERED.fullmatch(label) is not None
 
 
 def _opens(name: str) -> bool:

@@ -169,14 +169,20 @@ _LAYOUTS = (
     ),
     Layout(
         name="azure-speech",
-        description="Azure Speech JSON, batch and fast transcription: {recognizedPhrases | phrases: [{speaker, …}]}",
+        description="Azure Speech JSON: {recognizedPhrases | phrases: [{speaker, …}]}, or real-time results: "
+        "[{RecognitionStatus, Offset, DisplayText, SpeakerId}]",
         marks=("recognizedPhrases.0", "combinedPhrases phrases.0"),
+        bare=frozenset({"RecognitionStatus", "Offset", "Duration"}),  # results in real time
         turns=("recognizedPhrases.*", "phrases.*"),
-        text=("nBest.0.display", "nBest.0.lexical", "text"),
-        speaker=("speaker",),
+        text=(
+            *("nBest.0.display", "nBest.0.lexical", "text"),
+            *("DisplayText", "NBest.0.Display", "Text", "NBest.0.Lexical"),
+        ),
+        speaker=("speaker", "SpeakerId", "Speaker"),
         channel="channel",
-        time=(("offsetInTicks", "ticks"), ("offsetMilliseconds", "ms"), ("offset", "iso")),
-        only={"recognitionStatus": frozenset({"Success"})},
+        time=(("offsetInTicks", "ticks"), ("offsetMilliseconds", "ms"), ("offset", "iso"), ("Offset", "ticks")),
+        # by name, or by number in the SDK for JavaScript
+        only={"recognitionStatus": frozenset({"Success"}), "RecognitionStatus": frozenset({"Success", 0})},
         is_speech=True,
     ),
     Layout(

@@ -23,13 +23,13 @@ from rolesum.formats.export_frames import (
     is_notice,
 )
 from rolesum.formats.labels import Kind, label_kind
+from rolesum.formats.numbered_labels import numbered_speech, times_behind_names, without_line_numbers
 from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_bare_time, split_text_time
 from rolesum.formats.turns import dropped_meta, names_with_numbers
 
 # "*** Tom joined the chat ***", of which a time stands before: what a help desk writes between messages.
 _STARRED = re.compile(r"(?:[\[(]?[\d:.,/\s-]{4,30}(?: ?[AaPp]\.?[Mm]\.?)?[\])]?[\s:-]*)?\*{3}\s*(\S.{0,200}?)\s*\*{3}")
 _IN_BRACKETS = re.compile(r"[\[(【]([^\[\]()【】]{1,60})[\])】](?=\s)")
-_NUMBER_BEGINS = re.compile(r"(\d{1,6})\s+(?:[-–|]\s+)?([^\W\d].*)")
 _ACTION = re.compile(r"(?:\*{1,3}|-!-|--|<--|-->|[→←])\s")  # of IRC, behind a time: "* anna waves", "-!- tom has quit"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TOPIC_AT_LEAST = 3  # lines that a word such as "Result" must begin, and a quarter of all labels, to be a speaker
@@ -156,21 +156,26 @@ def _lines(text: str) -> list[_Line]:
         after_blank = False
     _join_names(lines)
     _split_brackets(lines)
-    _drop_numbers(lines)
+    _split_numbers(lines)
     return lines
 
 
-def _drop_numbers(lines: Sequence[_Line]) -> None:
-    """Take the bare numbers off the labels that most lines begin with and that grow: "1 Anna: hi", "2 Tom: yo"."""
-    labeled = [line for line in lines if line.is_labeled]
-    found = [(line, one) for line in labeled if (one := _NUMBER_BEGINS.match(line.speaker))]
-    numbers = [int(one[1]) for _, one in found]
-    if len(found) < 2 or 4 * len(found) < 3 * len(labeled) or numbers != sorted(set(numbers)):
+def _split_numbers(lines: Sequence[_Line]) -> None:
+    """Take the numbers off the labels where they are no part of the name: "1 Anna: hi", "Anna 0915: hi"."""
+    labeled = [line for line in lines if line.is_labeled and line.found]
+    labels = [line.speaker for line in labeled]
+    for place, name in without_line_numbers(labels).items():
+        _rename(labeled[place], name, f"numbered {labeled[place].shape}")
+    if any(line.time for line in labeled):
         return
-    for line, one in found:
-        if line.found:
-            line.found = replace(line.found, speaker=one[2], shape=f"numbered {line.shape}", whole="")
-            line.kind = label_kind(one[2])
+    for place, (name, time) in times_behind_names(labels).items():
+        _rename(labeled[place], name, "after", time)
+
+
+def _rename(line: _Line, name: str, shape: str, time: str = "") -> None:
+    if line.found:
+        line.found = replace(line.found, speaker=name, time=time or line.time, shape=shape, whole="")
+        line.kind = label_kind(name)
 
 
 def _split_brackets(lines: Sequence[_Line]) -> None:
@@ -298,7 +303,8 @@ def _of_speakers(named: Sequence[_Line], counts: Counter[str]) -> list[_Line]:
     """The labeled lines whose label is that of a speaker."""
     leading = {line.speaker for line in named if line.kind is Kind.NAME and counts[line.speaker] > 1}
     kept = [line for line in named if _is_speaker(line, counts, len(named), 0 if line is named[0] else len(leading))]
-    return _of_one_shape(kept, counts)
+    spoken = numbered_speech([line.speaker for line in kept], counts, leading if len(leading) >= _LEADING else ())
+    return _of_one_shape([line for place, line in enumerate(kept) if place not in spoken], counts)
 
 
 def speaker_places(labels: Sequence[tuple[SpeechLine, Kind]]) -> set[int]:

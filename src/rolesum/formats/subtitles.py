@@ -25,7 +25,7 @@ from rolesum.formats.cues import (
     strip_tags,
     without_repeats,
 )
-from rolesum.formats.labels import Kind, label_kind, title_kind
+from rolesum.formats.labels import Kind, is_numbered_speaker, label_kind, title_kind
 from rolesum.formats.source import Format, Source
 from rolesum.formats.speech_lines import SpeechLine, parse_speech_line, split_label
 from rolesum.formats.speech_text import speaker_places
@@ -40,11 +40,6 @@ _LONGEST_LABEL = 150  # characters: Zoom's labels hold pronouns, titles and comp
 _BRACKETED = re.compile(
     r"(?:\[(?P<square>[^\[\]]{1,80})\]|\((?P<round>[^()]{1,80})\))(?P<colon>\s*[:：])?\s*(?P<text>.*)"
 )
-_NUMBERED = re.compile(r"(?P<word>[^\W\d_]+)[\s_-]*(?:№|#|no\.)?\s*\d{1,3}")  # SPEAKER_00, Sprecher 2
-_SPEAKER_WORDS = {
-    *("speaker", "spk", "participant", "voice", "person", "sprecher", "locuteur", "intervenant", "orador"),
-    *("hablante", "parlante", "spreker", "спикер", "говорящий", "发言人", "说话人", "講者", "話者", "화자", "참석자"),
-}
 # A cue's id as a person's name: perhaps behind a number, in quotes, and before the person's number (Webex).
 _ID_NAME = re.compile(r'(?:\d+[\s.:-]+)?(?P<quote>")?(?P<name>[^\W\d_][^"<>:/]{0,80}?)(?(quote)")(?:\s*\(\d+\))?')
 _FULL_NAME = re.compile(r"[^\W\d_a-z][\w'’-]+(?: [^\W\d_a-z][\w.'’-]*){1,3}")  # two words or more with capitals
@@ -108,7 +103,11 @@ def _dialogue(source: Source, items: Iterator[Cue | Problem]) -> Iterator[Dialog
     if not broken:
         spoken = without_repeats(cues)
         turns = next(filter(None, (find(source, spoken) for find in _WAYS)), [])
-        yield transcript_dialogue(turns, source.stem, source.name)
+        if long := next((turn for turn in turns if len(turn.speaker) > _LONGEST_LABEL), None):
+            what = f"a speaker's name of {len(long.speaker)} characters: {long.speaker[:60]!r}"
+            yield Problem(what, f"{source.name}, cue at {long.time}", "close the tag behind the name: <v Anna>")
+        else:
+            yield transcript_dialogue(turns, source.stem, source.name)
 
 
 def _turns_by_voice(_source: Source, cues: Sequence[Cue]) -> list[Turn]:
@@ -209,15 +208,18 @@ def _label(line: str) -> _Label | None:
     inside = " ".join((bracket["square"] or bracket["round"]).split()) if bracket else ""
     name, _, whole = split_label(inside)  # "[Nadia (10:03)]"
     inside = inside if whole else name
-    if bracket and re.search(r"[^\W\d]", inside) and (bracket["colon"] or _is_known(inside)):
-        return _Label(SpeechLine(inside, bracket["text"]), "short" if bracket["colon"] else "bracket")
+    words = title_kind(inside)
+    if bracket and words is Kind.SENTENCE:  # "[10:30]", "(where is it?)"
+        bracket = None
+    if bracket and (bracket["colon"] or _is_known(inside)):
+        return _Label(SpeechLine(inside, bracket["text"]), "short" if bracket["colon"] else "bracket", words)
     line_parts = parse_speech_line(begun)
     if line_parts and line_parts.speaker and not line_parts.is_head:
         words = label_kind(line_parts.speaker)
         is_short = words is not Kind.SENTENCE and len(line_parts.speaker.split()) <= _LABEL_WORDS
         if is_short and not _is_clock_of_speech(begun, line_parts, words):
             return _Label(line_parts, "short", words)
-    if bracket and re.search(r"[^\W\d]", inside):
+    if bracket:
         return _Label(SpeechLine(inside, bracket["text"]), "bracket")
     colon = re.search("[:：]", begun[:_LONGEST_LABEL])
     speaker = begun[: colon.start()].strip() if colon else ""
@@ -285,8 +287,7 @@ def _followed(texts: Sequence[Sequence[str]], found: Sequence[Sequence[_Label | 
 
 def _is_known(label: str) -> bool:
     """Whether a label says by itself that it is a speaker's: "SPEAKER_00", "Agent"."""
-    numbered = _NUMBERED.fullmatch(label)
-    return role_of_speaker(label) is not None or bool(numbered and numbered["word"].casefold() in _SPEAKER_WORDS)
+    return role_of_speaker(label) is not None or is_numbered_speaker(label)
 
 
 def _names_in_ids(cues: Sequence[Cue]) -> list[str]:

@@ -3,7 +3,7 @@
 iOS: "[12/31/23, 10:02:11 PM] Anna: text", formerly "31/12/2012 17:03:48: Anna: text". Android: "31.12.23, 22:02 - Anna:
 text". Lines of the app itself are dropped, and so are deleted messages, media, polls and messages still waited for; the
 dialogue's meta counts them. They are known by marks and brackets in any language, and by their words in those of
-whatsapp_lines.yaml.
+whatsapp_lines.yaml and whatsapp_calls.yaml.
 """
 
 import re
@@ -22,12 +22,14 @@ from rolesum.errors import Problem
 from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import dropped_meta, join_speech, no_turns
+from rolesum.formats.whatsapp_calls import is_call_line
 from rolesum.roles import roles_of_speakers
 
 _NOTICE = "\u200e"  # begins what the app writes
 _SPACES = re.compile(r"[\u00a0\u202f]")
 _LONGEST_LINE = 300  # characters of what the app writes
 _TRIED = 100  # messages, among which one must name its sender
+_OWN_SHAPE = 4  # a shape that begins fewer than one in so many messages is not the export's own
 
 _IN_BRACKETS = re.compile(r"\s*\[(?P<when>[^\[\]]{8,70})\]\s?")
 # Words of long dates that name no day: the weekday and the era in Thai, the weekday and the preposition in Hebrew.
@@ -62,10 +64,11 @@ _ENDS = ".。। \t"
 
 @dataclass
 class _Message:
-    """What stands between one date and the next, marks included."""
+    """What stands between one date and the next, marks included; `shape` is the sign that parts the date from it."""
 
     when: str
     lines: list[str]
+    shape: str
 
 
 def matches(source: Source) -> bool:
@@ -78,8 +81,11 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[Dialogue | Problem]:
     messages: list[_Message] = []
     stray = False
-    for number, line in enumerate(source.lines, 1):
-        if message := _message(line):
+    begun = [_message(line) for line in source.lines]
+    shapes = Counter(message.shape for message in begun if message)
+    own = {shape for shape, count in shapes.items() if _OWN_SHAPE * count >= shapes.total()}
+    for number, (line, message) in enumerate(zip(source.lines, begun, strict=True), 1):
+        if message and (message.shape in own or not messages):  # other dates were copied into a message
             messages.append(message)
         elif line.strip() and messages:
             messages[-1].lines.append(line)
@@ -116,7 +122,7 @@ def _message(line: str) -> _Message | None:
     spaced = _SPACES.sub(" ", line)
     plain = MARKS.sub("", spaced)
     if found := _IN_BRACKETS.match(plain):
-        when, at = found["when"].strip(), found.end()
+        when, at, shape = found["when"].strip(), found.end(), "["
         if time_end(_plain_date(when).strip(), dated=True) is None:
             return None
     else:
@@ -126,13 +132,13 @@ def _message(line: str) -> _Message | None:
         behind = _BEHIND_DATE.match(plain, end) if end is not None else None
         if not behind:
             return None
-        when, at = plain[:end].strip(), behind.end()
+        when, at, shape = plain[:end].strip(), behind.end(), behind[0].strip()
     # the marks behind the date are kept: they tell a notice from a message
     for mark in MARKS.finditer(spaced):
         if mark.start() >= at:
             break
         at += 1
-    return _Message(when, [spaced[at:]])
+    return _Message(when, [spaced[at:]], shape.replace("–", "-"))
 
 
 def _plain_date(line: str) -> str:
@@ -177,7 +183,8 @@ def _placeholder(text: str) -> str:
         return ""
     key = _key(text.strip("<>‹›"))
     whole, patterns = _placeholders()
-    return whole.get(key, "") or next((what for what, pattern in patterns if pattern.fullmatch(key)), "")
+    found = whole.get(key, "") or next((what for what, pattern in patterns if pattern.fullmatch(key)), "")
+    return found or ("system" if is_call_line(text) else "")
 
 
 def _without_edit_mark(line: str) -> str:

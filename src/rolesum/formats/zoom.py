@@ -17,7 +17,7 @@ from rolesum.formats.clock import MARKS, time_end
 from rolesum.formats.source import Format, Source
 from rolesum.formats.turns import dropped_meta, join_speech, transcript_dialogue
 
-_HEAD = re.compile(r"\s*\[(?P<speaker>[^\[\]]+)\]\s+(?P<time>\d{1,2}:\d{2}:\d{2}(\s*[AaPp][Mm])?)\s*$")
+_HEAD = re.compile(r"\s*\[(?P<speaker>[^\[\]]{1,80})\]\s+(?P<time>\d{1,2}:\d{2}:\d{2}(\s*[AaPp][Mm])?)\s*$")
 # "From Anna to Everyone" in the languages of Zoom; a private message says so behind the recipient.
 _FROM = r"(?:From|Von|De|Da|Van|Od|От|Від|来自|來自|從|開始|보낸 사람)"
 _TO = r"(?:to|an|à|a|para|pour|naar|aan|do|кому|для|到|至|发送至|收件人|に|終了|받는 사람)"
@@ -29,10 +29,11 @@ _QUOTE = re.compile(r"Replying to\s+[\"“].*[\"”]\s*")
 
 @dataclass
 class _Said:
-    """The lines that one speaker says at a time."""
+    """The lines that one speaker says at a time. Of one text, all begin in one shape."""
 
     speaker: str
     time: str
+    shape: str
     lines: list[str] = field(default_factory=list)
 
 
@@ -44,7 +45,8 @@ def read(source: Source) -> Iterator[Dialogue | Problem]:
     said: list[_Said] = []
     stray = False
     for number, line in enumerate(source.lines, 1):
-        if begun := _begin(line):
+        begun = _begin(line)
+        if begun and (not said or begun.shape == said[0].shape):  # "10:30 From what I know: …" may be said
             said.append(begun)
         elif line.strip() and said:
             said[-1].lines.append(line.strip())
@@ -72,17 +74,19 @@ def _dialogue(source: Source, said: list[_Said]) -> Dialogue | Problem:
 def _begin(line: str) -> _Said | None:
     """What a line begins: a speaker's part of a transcript, or a message of a chat; None for any other line."""
     if head := _HEAD.match(line):
-        return _Said(head["speaker"].strip(), head["time"])
+        return _Said(head["speaker"].strip(), head["time"], "brackets")
     line = MARKS.sub("", line).strip()
     end = time_end(line)
     if end is None:
         return None
     behind = line[end:]
-    found = _SENDER.match(behind.lstrip()) or _BETWEEN_TABS.match(behind)
+    sender = _SENDER.match(behind.lstrip())
+    found = sender or _BETWEEN_TABS.match(behind)
     if not found:
         return None
-    text = found.string[found.end() :].strip()
-    return _Said(" ".join(found["speaker"].split()), line[:end].strip(), [text] if text else [])
+    time, text = line[:end].strip(), found.string[found.end() :].strip()
+    shape = f"{'sender' if sender else 'tabs'} {time.count(':')}"
+    return _Said(" ".join(found["speaker"].split()), time, shape, [text] if text else [])
 
 
 FORMAT = Format(
