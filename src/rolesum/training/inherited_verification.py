@@ -26,7 +26,7 @@ from rolesum.recipe import Recipe
 from rolesum.training.validation import recipe_engine
 
 DIALOGUES = 10  # of each language: 60 statements
-LEAST_AUROC = 0.85
+LEAST_AUROC = 0.8
 _LANGUAGES = ("en", "zh")
 _KEPT = ("temperature", "threshold", "own_text")
 
