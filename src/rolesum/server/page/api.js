@@ -96,7 +96,7 @@ export async function stream(path, body, on, signal) {
 const WORDS = [
   [/(?:say who it is, as in )?"speakers": \{"([^"]*)": "(\w+)"\}/g, (_, speaker, role) => t("err_speakers", { speaker, role: roleName(role) })],
   [/ask for roles (\w+)/g, (_, role) => t("err_roles", { role: roleName(role) })],
-  [/name (?:it|the right one) with format:?/g, () => `${t("err_format", { options: t("inputoptions") })}:`],
+  [/name (?:it|the right one|the format) with format:?/g, () => `${t("err_format", { options: t("inputoptions") })}:`],
   [/name its encoding with encoding/g, () => t("err_option", { field: t("encodingname"), options: t("inputoptions") })],
   [/say who speaks: unknown_speaker/g, () => `${t("err_option", { field: t("unnamed"), options: t("inputoptions") })}:`],
   [/\bunknown_speaker\b/g, () => t("err_option", { field: t("unnamed"), options: t("inputoptions") })],
