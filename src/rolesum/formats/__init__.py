@@ -132,11 +132,20 @@ def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator
         raise UsageError(what, "--json-path", "leave it out")
     rule = parse_speaker_rule(options.unknown_speaker)
     if columns:
-        items = table.read(source, columns)
+        form = table.FORMAT
     elif paths:
-        items = json_mapping.read(source, paths)
+        form = json_mapping.FORMAT
     else:
-        items = (FORMATS[name] if name else sniff_format(source, options.max_problems)).read(source)
+        form = FORMATS[name] if name else sniff_format(source, options.max_problems)
+    aliases = _role_aliases(options)
+    if form is table.FORMAT:
+        items = table.read(source, columns, aliases)
+    elif form is json_mapping.FORMAT:
+        items = json_mapping.read(source, paths, aliases)
+    elif form is samsum.FORMAT:
+        items = samsum.read(source, aliases)
+    else:
+        items = form.read(source)
     timed = (without_label_times(item) if isinstance(item, Dialogue) else item for item in items)
     return (apply_speaker_rule(item, rule) if isinstance(item, Dialogue) else item for item in timed)
 
@@ -191,7 +200,7 @@ def read_items(source: str | Path | Source, options: ReadOptions = DEFAULTS) -> 
 
     Does not use the options `skip` and `limit`.
     """
-    aliases = {role: tuple(names) for role, names in options.custom_roles.items()}
+    aliases = _role_aliases(options)
     given = {label: resolve_role(role, aliases) for label, role in options.speakers.items()}
     opened = source if isinstance(source, Source) else open_source(source, options.encoding)
     for item in parse_dialogues(opened, options):
@@ -237,6 +246,10 @@ def resolve_roles(
     by_label = roles_of_speakers(labels, aliases) if aliases else {}
     chosen = {label: role for label, role in given.items() if label in labels}
     return replace(dialogue, roles={**by_label, **own, **chosen}, summaries=summaries, pairs=pairs)
+
+
+def _role_aliases(options: ReadOptions) -> dict[str, tuple[str, ...]]:
+    return {role: tuple(names) for role, names in options.custom_roles.items()}
 
 
 def _name(path: str | Path | Source) -> str:
