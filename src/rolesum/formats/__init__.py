@@ -125,8 +125,6 @@ def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator
         raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
     if columns and name not in (None, table.FORMAT.name):
         raise UsageError(f"columns are mapped in csv only, and the format is {name}", "--columns", "leave it out")
-    if columns and name is None and source.is_json:
-        raise UsageError("columns are mapped in CSV and TSV only, and this is JSON", "--columns", "leave it out")
     if paths and (columns or name not in (None, json_mapping.FORMAT.name)):
         what = f"paths are mapped in json only, and the format is {name or table.FORMAT.name}"
         raise UsageError(what, "--json-path", "leave it out")

@@ -1,10 +1,14 @@
-"""CSV and TSV whose columns the user names: a row is a turn, or, with a column of "Speaker: text" lines, a dialogue."""
+"""Tables whose columns the user names: a row is a turn, or, with a column of "Speaker: text" lines, a dialogue.
+
+A table is CSV or TSV, or Parquet or JSON in which each row is an object of texts and numbers.
+"""
 
 import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import DataError, Problem, UsageError, did_you_mean
@@ -153,9 +157,9 @@ def _find_columns(source: Source, given: Mapping[str, str], roles: RoleAliases |
     """The delimiter that splits the header into most of the wanted columns, and these columns."""
     check_fields(given)
     mapped = mapped_summaries(given, _OPTION, roles)
-    best = _Table(",", csv_header(source, ","), {}, {})
-    for delimiter in DELIMITERS:
-        names = csv_header(source, delimiter)
+    best = _Table(",", _names(source, ","), {}, {})
+    for delimiter in (",",) if source.is_json else DELIMITERS:
+        names = _names(source, delimiter)
         own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS and name.lower() != SUMMARY}
         # where text is mapped, a row is a turn, and a column called dialogue is not used
         others = _OF_TURN if "dialogue" in given else {"dialogue"} if "text" in given else set()
@@ -176,14 +180,40 @@ def _find_columns(source: Source, given: Mapping[str, str], roles: RoleAliases |
     return best
 
 
+def _names(source: Source, delimiter: str) -> list[str]:
+    """The names of the table's columns; of JSON, the keys of all its objects."""
+    if not source.is_json:
+        return csv_header(source, delimiter)
+    values = (item.value for item in source.records() if isinstance(item, Record))
+    return list(dict.fromkeys(str(key) for value in values if isinstance(value, dict) for key in value))
+
+
 def _rows(source: Source, table: _Table) -> Iterator[_Row | Problem]:
-    for record in csv_records(source, table.delimiter):
+    for record in source.records() if source.is_json else csv_records(source, table.delimiter):
         if isinstance(record, Problem):
             yield record
+        elif not isinstance(record.value, dict):
+            yield Problem("not a JSON object", record.location, "each row must be an object of its columns")
+        elif (cells := _cells(record.value, table.columns)) is None:
+            what = "a column holds neither texts nor numbers"
+            yield Problem(what, record.location, "read nested JSON with --json-path")
         else:
-            cells = {column: record.value[column].strip() for column in table.columns}
             summaries = {role: [cells[one] for one in names if cells[one]] for role, names in table.summaries.items()}
             yield _Row(record, {name: cells[column] for name, column in table.fields.items()}, summaries)
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str] | None:
+    """The texts of a row's columns, empty where there is none; None where a value is neither text nor number."""
+    cells = {column: row.get(column) for column in columns}
+    if not all(cell is None or isinstance(cell, str | int | float) for cell in cells.values()):
+        return None
+    return {column: _cell_text(cell).strip() for column, cell in cells.items()}
+
+
+def _cell_text(cell: str | float | None) -> str:
+    if isinstance(cell, float) and cell.is_integer():  # as pandas writes whole numbers beside empty cells
+        return str(int(cell))
+    return "" if cell is None else str(cell)
 
 
 def _dialogue_rows(source: Source, table: _Table) -> Iterator[Dialogue | Problem]:
