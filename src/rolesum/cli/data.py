@@ -53,6 +53,7 @@ def check(
     columns: Columns = None,
     json_path: JsonPath = None,
     unknown_speaker: UnknownSpeaker = "refuse",
+    speaker: Speakers = None,
     json_: Json = False,
 ) -> None:
     """Report all problems of a file with their lines, and count its good dialogues.
@@ -66,7 +67,7 @@ def check(
     loaded = load_recipe(recipe) if recipe else None
     aliases = loaded.aliases if loaded else None
     options = read_options(
-        format_, columns, unknown_speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
+        format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
     )
     result = check_file(file, options, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
     typer.echo(strict_json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
