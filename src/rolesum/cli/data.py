@@ -52,7 +52,7 @@ def check(
     recipe: CustomRoles = None,
     columns: Columns = None,
     json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = "refuse",
+    unknown_speaker: UnknownSpeaker = None,
     speaker: Speakers = None,
     json_: Json = False,
 ) -> None:
@@ -93,7 +93,7 @@ def convert(
     encoding: Encoding = None,
     columns: Columns = None,
     json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = "refuse",
+    unknown_speaker: UnknownSpeaker = None,
     speaker: Speakers = None,
     recipe: CustomRoles = None,
     skip_bad: Annotated[
@@ -183,7 +183,7 @@ def show(
     encoding: Encoding = None,
     columns: Columns = None,
     json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = "refuse",
+    unknown_speaker: UnknownSpeaker = None,
     json_: Json = False,
 ) -> None:
     """Show one dialogue as prompt segments and tokens; tokens that carry loss are green and separated by |.

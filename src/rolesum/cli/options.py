@@ -53,13 +53,13 @@ Encoding = Annotated[
     ),
 ]
 UnknownSpeaker = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--unknown-speaker",
         metavar="RULE",
         rich_help_panel=Panel.INPUT,
         help="What to do with turns that name no speaker: refuse, name=LABEL, alternate=A,B or continue (the speaker "
-        "of the turn before).",
+        "of the turn before). Default: refuse.",
     ),
 ]
 Columns = Annotated[

@@ -35,6 +35,7 @@ from rolesum.formats.json_layouts import list_paths
 from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.formats.source import Format, Source, open_source
 from rolesum.formats.speakers import apply_speaker_rule, parse_speaker_rule
+from rolesum.formats.summary_fields import mapped_summaries
 from rolesum.formats.turns import without_label_times
 from rolesum.roles import resolve_role, roles_of_speakers
 
@@ -43,6 +44,7 @@ __all__ = [
     "Format",
     "ReadOptions",
     "Source",
+    "check_read_options",
     "check_speakers",
     "find_dialogue",
     "format_name",
@@ -114,13 +116,10 @@ def format_name(source: Source, options: ReadOptions = DEFAULTS) -> str:
     return options.format or mapped or sniff_format(source, options.max_problems).name
 
 
-def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator[Dialogue | Problem]:
-    """The dialogues of a source and the problems between them, as the file names its speakers and roles.
-
-    Of the options, the format, the columns, the paths and the rule for turns without a speaker are used. Raises
-    UsageError for an unknown format, and for columns or paths of a file that has none.
-    """
+def check_read_options(options: ReadOptions) -> None:
+    """Raise UsageError, at the option of the command line, for what is wrong with options whatever the source."""
     name, columns, paths = options.format, options.columns, options.json_path
+    roles = _role_aliases(options)
     if name is not None and name not in FORMATS:
         raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
     if columns and name not in (None, table.FORMAT.name):
@@ -128,6 +127,28 @@ def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator
     if paths and (columns or name not in (None, json_mapping.FORMAT.name)):
         what = f"paths are mapped in json only, and the format is {name or table.FORMAT.name}"
         raise UsageError(what, "--json-path", "leave it out")
+    if columns:
+        table.check_fields(columns)
+        mapped_summaries(columns, "--columns", roles)
+    if paths:
+        json_mapping.check_fields(paths)
+        mapped_summaries(paths, "--json-path", roles)
+    parse_speaker_rule(options.unknown_speaker)
+    for role in options.speakers.values():
+        try:
+            resolve_role(role, roles)
+        except UsageError as error:
+            raise UsageError([replace(problem, where="--speaker") for problem in error.problems]) from None
+
+
+def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator[Dialogue | Problem]:
+    """The dialogues of a source and the problems between them, as the file names its speakers and roles.
+
+    Of the options, the format, the columns, the paths and the rule for turns without a speaker are used. Raises
+    UsageError for an unknown format, and for columns or paths of a file that has none.
+    """
+    name, columns, paths = options.format, options.columns, options.json_path
+    check_read_options(options)
     rule = parse_speaker_rule(options.unknown_speaker)
     if columns:
         form = table.FORMAT

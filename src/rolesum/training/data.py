@@ -8,7 +8,6 @@ from rolesum import strict_json
 from rolesum.counts import counted
 from rolesum.dialogue import Bundle, Dialogue, make_bundle, make_pair_bundle
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import PromptLayout, load_instruction_set
 from rolesum.models.prompt_model import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
@@ -166,7 +165,7 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
         what = f"no {_plural(recipe)} for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
         fix = "set roles in the recipe to roles that the data has"
         if has == ["none"]:
-            fix = "add summaries to its dialogues: see docs/formats.md"
+            fix = "add summaries to its dialogues, or name a table's columns (summary.user): see docs/formats.md"
         raise DataError(what, file.path, fix)
     return bundles, len(dialogues) - len(bundles)
 
@@ -244,11 +243,7 @@ def _read_train_file(recipe: Recipe, file: TrainFile) -> _FileBundles:
     Raises DataError where none is left.
     """
     bundles, left_out = read_bundles(recipe, file)
-    seen = {
-        dialogue.normalized_turns
-        for path in file.apart_from
-        for dialogue in read_dialogues(path, ReadOptions(custom_roles=recipe.aliases))
-    }
+    seen = {dialogue.normalized_turns for apart in file.apart_files for dialogue in apart.read(recipe.aliases)}
     kept = [bundle for bundle in bundles if bundle.dialogue.normalized_turns not in seen]
     if not kept:
         what = f"all its dialogues recur in {' or '.join(file.apart_from)}"
