@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.models.loading import load_prompt_model
 from rolesum.recipe import changed_keys, dump_recipe
 from rolesum.recipe_loading import load_recipe, parse_recipe
-from rolesum.training.data import read_training_data, read_validation_data
+from rolesum.training.data import data_notes, read_training_data, read_validation_data
 
 COLUMNS = {"id": "call", "speaker": "who", "role": "part", "text": "said"} | {
     field: field.replace("summary", "gist") for field in ("summary", "summary.user", "summary.agent")
@@ -46,6 +47,11 @@ def read(data, **training):
     return read_training_data(recipe, model), read_validation_data(recipe, model)
 
 
+def notes(data):
+    recipe = parse_recipe({**raw_recipe(), "data": data}, "test")
+    return data_notes(recipe, read_training_data(recipe, load_prompt_model(str(model_dir("llama")))), None)
+
+
 def test_a_table_trains_and_validates_what_the_same_json_lines_do(table, tmp_path):
     held_out = write_table(tmp_path / "held-out.csv", HELD_OUT)
     files = {"train": {"path": table, "columns": COLUMNS}, "validation": {"path": held_out, "columns": COLUMNS}}
@@ -61,6 +67,21 @@ def test_tables_to_be_kept_apart_are_read_with_the_same_columns(table, tmp_path)
     few = write_table(tmp_path / "few.csv", TRAIN, limit=1)
     data, _ = read({"train": {"path": table, "columns": COLUMNS, "apart_from": [few]}})
     assert len(data.dialogues) == 4 and data.overlapping == 1
+
+
+def test_summaries_of_roles_that_nobody_plays_are_told(table):
+    columns = {field: column for field, column in COLUMNS.items() if field != "role"}
+    text = Path(table).read_text(encoding="utf-8")
+    for label in {turn.speaker for one in read_dialogues(TRAIN) for turn in one.turns}:
+        text = text.replace(f",{label},", ",Anna,")
+    Path(table).write_text(text, encoding="utf-8")
+    told = notes({"train": {"path": table, "columns": columns}})
+    assert told == [
+        f"{table}: no speaker plays user or agent in 5 dialogues with its summary; "
+        'say who does: --speaker "LABEL=ROLE", or roles in the file'
+    ]
+    (told,) = notes({"train": {"path": table, "columns": columns, "speakers": {"Anna": "user"}}})
+    assert "no speaker plays agent in 5 dialogues" in told
 
 
 def test_flags_say_how_the_training_data_are_read(table):

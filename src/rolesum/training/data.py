@@ -11,6 +11,7 @@ from rolesum.errors import DataError, Problem, UsageError
 from rolesum.instructions import PromptLayout, load_instruction_set
 from rolesum.models.prompt_model import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
+from rolesum.roles import WHOLE_DIALOGUE
 from rolesum.training.batching import (
     SampleBatch,
     Step,
@@ -137,7 +138,18 @@ def data_notes(recipe: Recipe, data: TrainingData, validation: TrainingData | No
             many = f"{counted(part.shortened, f'{name}dialogue')} that did not fit"
             lost = ", whose statements are left out" if recipe.verify else ""
             notes.append(f"{where}: {counted(part.dropped_turns, 'turn')} dropped from the middle of {many}{lost}")
+        if part and (unplayed := _unplayed_roles(recipe, part.dialogues)):
+            many = counted(sum(bool(_unplayed_roles(recipe, [one])) for one in part.dialogues), f"{name}dialogue")
+            fix = 'say who does: --speaker "LABEL=ROLE", or roles in the file'
+            notes.append(f"{where}: no speaker plays {' or '.join(unplayed)} in {many} with its summary; {fix}")
     return notes
+
+
+def _unplayed_roles(recipe: Recipe, dialogues: Sequence[Dialogue]) -> list[str]:
+    """The roles to train that no speaker plays in a dialogue with their summary."""
+    sections = recipe.section_set.sections if recipe.section_set else ()
+    of_speakers = [role for role in recipe.roles if role not in (*WHOLE_DIALOGUE, *sections)]
+    return [role for role in of_speakers if any(role in one.summaries and not one.speakers(role) for one in dialogues)]
 
 
 def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
