@@ -1,6 +1,7 @@
 """rolesum init: what a project holds, that it can be trained in, and that no file is overwritten."""
 
 import json
+import shlex
 
 import pytest
 
@@ -77,6 +78,44 @@ def test_problems_of_some_records_are_in_the_report_and_come_first(tmp_path):
     made = create_project(tmp_path / "mine", str(file))
     assert made.next_command == f"rolesum data check {file}"
     assert len(json.loads((tmp_path / "mine" / "data-check.json").read_text())["problems"]) == 1
+
+
+TABLE = """call,who,said,theirs,our own
+c-1,Anna,My parcel is late.,It is late.,The agent will check.
+c-1,Tom,I will check.,,
+"""
+READING = {
+    "columns": {"id": "call", "speaker": "who", "text": "said", "summary.user": "theirs", "summary.agent": "our own"},
+    "speakers": {"Anna": "user", "Tom": "agent"},
+}
+
+
+def test_how_a_table_is_read_is_checked_and_kept_in_the_recipe(tmp_path):
+    file = tmp_path / "calls.csv"
+    file.write_text(TABLE)
+    flags = ("--columns", "id=call,speaker=who,text=said,summary.user=theirs,summary.agent=our own")
+    speakers = ("--speaker", "Anna=user", "--speaker", "Tom=agent")
+    done = rolesum("init", "calls", "--data", "calls.csv", *flags, *speakers, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    train = load_recipe(tmp_path / "calls" / "recipe.yaml").data.train
+    assert (train.path, train.columns, train.speakers) == (str(file), READING["columns"], READING["speakers"])
+    assert load_recipe(tmp_path / "calls" / "recipe.yaml").roles == ("user", "agent")
+    assert train.read()[0].roles == READING["speakers"]  # from any directory
+    assert rolesum("init", "other", *flags, cwd=tmp_path).returncode == 2
+
+
+def test_the_check_that_comes_next_reads_the_data_in_the_same_way(tmp_path):
+    file = tmp_path / "calls.csv"
+    file.write_text(TABLE + "c-2,Anna,Hello?,,\nc-2,Tom,It is late\n")
+    made = create_project(tmp_path / "calls", str(file), READING)
+    command = shlex.split(made.next_command)
+    assert command[1:3] == ["data", "check"] and len(made.report.problems) == 1
+    done = rolesum(*command[1:], cwd=tmp_path / "calls")
+    assert (
+        done.returncode == 3
+        and "1 good dialogue" in done.stdout
+        and "summaries by role: user 1, agent 1" in done.stdout
+    )
 
 
 def test_the_command_names_the_files_and_what_comes_next(tmp_path, calls):

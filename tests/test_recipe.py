@@ -291,3 +291,43 @@ def test_a_recipe_of_the_users_own_keeps_its_name_and_test_on_other_data(recipe_
     text = SMALL.replace("train.jsonl", "sample:en-train").replace("test.jsonl", "sample:en-test")
     recipe = load_recipe(recipe_file(text), ["data.train.path=mine.jsonl"])
     assert recipe.name == "small" and recipe.data.test.path == "sample:en-test"
+
+
+@pytest.mark.parametrize(
+    ("override", "what", "fix"),
+    [
+        ("data.train.columns={idd: call}", 'a dialogue has no field "idd"', 'did you mean "id"?'),
+        ("data.train.columns={summary.usr: gist}", 'unknown role "usr"', 'did you mean "user"?'),
+        ("data.train.columns={dialogue: a, text: b}", "a row is either a turn or a whole dialogue", "map dialogue"),
+        ("data.train.columns={id: 5}", "valid string, not 5", "rolesum train sample --dry-run"),
+        ("data.train.json_path={turns: talk}", "no path for text", "--json-path turns="),
+        ("data.train.speakers={Anna: usr}", 'unknown role "usr"', 'did you mean "user"?'),
+        ("data.train.encoding=utf9", 'unknown encoding "utf9"', "utf-8"),
+        ("data.train.unknown_speaker=guess", '"guess" is not a rule', "write refuse"),
+        ("data.test.format=cvs", 'unknown format "cvs"', 'did you mean "csv"?'),
+    ],
+)
+def test_how_data_are_read_is_checked_before_they_are_at_the_key_that_says_it(recipe_file, override, what, fix):
+    with pytest.raises(UsageError) as caught:
+        load_recipe(recipe_file(), [override])
+    (problem,) = caught.value.problems
+    key = override.partition("=")[0]
+    assert problem.where in (f"--set {key}", str(recipe_file())) and key in problem.what
+    assert what in problem.what and fix in problem.fix
+
+
+def test_columns_and_paths_of_one_file_exclude_each_other(recipe_file):
+    told = refusal(
+        recipe_file(SMALL.replace("{path: train.jsonl}", "{path: a, columns: {id: b}, json_path: {turns: c, text: d}}"))
+    )
+    assert "data.train.json_path: paths are mapped in json only" in told
+
+
+def test_custom_roles_may_have_columns_and_speakers(recipe_file):
+    mapped = [
+        "custom_roles={seller: {}}",
+        "data.train.columns={summary.seller: gist}",
+        "data.train.speakers={Jo: seller}",
+    ]
+    assert load_recipe(recipe_file(), mapped).data.train.read_options().columns == {"summary.seller": "gist"}
+    assert 'unknown role "seller"' in refusal(recipe_file(), *mapped[1:])

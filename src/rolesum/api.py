@@ -43,7 +43,7 @@ def load_dialogues(
             sample such as "sample:dialogues-en-test".
         format: The file's format, see docs/formats.md; by default it is detected.
         encoding: The text's encoding; by default it is detected.
-        columns: Field -> its column in a CSV or TSV file: {"id": "call_id", "speaker": "who", "text": "said"}.
+        columns: Field -> its column in a table: {"id": "call_id", "text": "said", "summary.user": "customer_gist"}.
         json_path: Field -> its path in JSON of no known format: {"turns": "data.items", "text": "body"}.
         speakers: Speaker's label -> role, for labels that name no role: {"Anna": "user"}.
         custom_roles: Custom role -> its other names.

@@ -1,5 +1,6 @@
 """A new project: a directory with a recipe, the report on its data, and the settings of the commands that run in it."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from rolesum.counts import counted
 from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats.check import CheckResult, check_file
 from rolesum.formats.source import SAMPLE
-from rolesum.recipe import names_directory
+from rolesum.recipe import DataFile, names_directory
 from rolesum.recipe_loading import find_recipe, parse_recipe
 from rolesum.settings import SETTINGS_FILE
 
@@ -37,17 +38,22 @@ class Project:
     def next_command(self) -> str:
         """What comes next, in the project's directory."""
         if self.report is None or self.report.problems:
-            return f"rolesum data check {self.recipe['data']['train']['path']}"
+            return shlex.join(["rolesum", "data", "check", *_check_arguments(self.recipe["data"]["train"])])
         return f"rolesum train {RECIPE_FILE}"
 
 
-def create_project(directory: Path, data: str | None = None) -> Project:
+def create_project(
+    directory: Path, data: str | None = None, reading: Mapping[str, str | Mapping[str, str]] | None = None
+) -> Project:
     """Write a project's files into a directory, which is made if it is not there. No file is overwritten.
 
-    The recipe is `mine`, with the data's path, and with the roles for which the data have summaries. Raises UsageError
-    where a file of the project is there already, DataError where no dialogue of `data` has a summary.
+    The recipe is `mine`, with the data's path and the keys of `reading`, such as columns, which say how the data are
+    read; and with the roles for which they have summaries. Raises UsageError where a file of the project is there
+    already, DataError where no dialogue of `data` has a summary.
     """
     check_directory(directory)
+    if reading and data is None:
+        raise UsageError(f"{', '.join(reading)} without data", fix="name the file: --data FILE")
     paths = {name: directory / name for name in (RECIPE_FILE, SETTINGS_FILE, REPORT_FILE)}
     if there := [
         Problem("is there already", str(path), "give another directory") for path in paths.values() if path.exists()
@@ -56,13 +62,18 @@ def create_project(directory: Path, data: str | None = None) -> Project:
     name = directory.absolute().name
     if not names_directory(name):
         raise UsageError(f"{name!r} cannot name a project", fix="give another directory")
-    report = check_file(data) if data is not None else None
+    keys = dict(reading or {})
+    options = DataFile.model_validate({"path": data or PLACEHOLDER, **keys}).read_options()
+    report = check_file(data, options) if data is not None else None
     if report is not None and not report.summaries:
-        fix = 'add {"summaries": {"user": "…", "agent": "…"}} to its dialogues: see docs/formats.md'
+        fix = (
+            'add {"summaries": {"user": "…", "agent": "…"}} to its dialogues, or name a table\'s columns, as in '
+            "--columns summary.user=COLUMN: see docs/formats.md"
+        )
         raise DataError([*report.problems, Problem("no dialogue with a summary", report.file, fix)])
     recipe = yaml.safe_load(find_recipe(SHIPPED).read_text(encoding="utf-8"))
     recipe |= {"name": name, "note": f"Made by rolesum init, from the recipe {SHIPPED}."}
-    recipe["data"]["train"]["path"] = _path_from(directory, data) if data else PLACEHOLDER
+    recipe["data"]["train"] = {"path": _path_from(directory, data) if data is not None else PLACEHOLDER, **keys}
     if report is not None:
         recipe["roles"] = list(report.summaries)
     parse_recipe(recipe, data or str(directory))
@@ -74,6 +85,18 @@ def create_project(directory: Path, data: str | None = None) -> Project:
     if report is not None and report.problems:
         log(f"{report.file}: {counted(len(report.problems), 'problem')}, listed in {paths[REPORT_FILE]}")
     return Project(directory, tuple(paths[file] for file in texts), recipe, report)
+
+
+def _check_arguments(file: Mapping[str, Any]) -> list[str]:
+    """The arguments of `rolesum data check` for a data file of the recipe."""
+    arguments = [file["path"]]
+    for key, flag in (("format", "--format"), ("encoding", "--encoding"), ("unknown_speaker", "--unknown-speaker")):
+        arguments += [flag, file[key]] if key in file else []
+    for key, flag in (("columns", "--columns"), ("json_path", "--json-path")):
+        arguments += [flag, ",".join(f"{name}={value}" for name, value in file[key].items())] if key in file else []
+    for label, role in file.get("speakers", {}).items():
+        arguments += ["--speaker", f"{label}={role}"]
+    return arguments
 
 
 def _path_from(directory: Path, data: str) -> str:

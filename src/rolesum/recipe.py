@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, get_origin
 
 import yaml
@@ -10,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from rolesum.counts import counted
 from rolesum.dialogue import Dialogue
 from rolesum.errors import DataError
-from rolesum.formats import ReadOptions, read_dialogues
+from rolesum.formats import ReadOptions, Source, open_source, read_dialogues
+from rolesum.formats.encodings import encoding_name
+from rolesum.formats.options import REFUSE
 from rolesum.instructions import SectionSet, load_sections
 from rolesum.roles import DEFAULT_ROLES
 from rolesum.schema_keys import nested_schema
@@ -37,6 +40,17 @@ class DataFile(_RecipeModel):
 
     path: str = Field(description="A file, or sample:NAME for a bundled one. Relative to where rolesum is run.")
     format: str | None = Field(None, description="The file's format; sniffed if not given.")
+    encoding: str | None = Field(None, description="The text's encoding, such as gb18030; detected if unset.")
+    columns: dict[str, str] | None = Field(
+        None, description="Field -> its column in a table, as {id: call_id, summary.user: customer_summary}."
+    )
+    json_path: dict[str, str] | None = Field(None, description="Field -> its path in JSON of no known format.")
+    speakers: dict[str, str] | None = Field(
+        None, description="Speaker's label -> role, for labels that name no role: {Anna: user}."
+    )
+    unknown_speaker: str | None = Field(
+        None, description="Turns without a speaker are refused, or: name=LABEL, alternate=A,B, continue."
+    )
     offset: StrictInt = Field(0, ge=0, description="Leave out the first N dialogues.")
     limit: StrictInt | None = Field(None, ge=1, description="Take the next N dialogues only.")
     skip: tuple[str, ...] = Field((), description="Ids of dialogues to leave out, such as known broken records.")
@@ -44,11 +58,27 @@ class DataFile(_RecipeModel):
         "all", description="With several annotators: an example for each summary (all), or only for the first (first)."
     )
 
+    def read_options(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> ReadOptions:
+        """How the file is read. Raises UsageError for an unknown encoding."""
+        return ReadOptions(
+            format=self.format,
+            encoding=encoding_name(self.encoding) if self.encoding else None,
+            custom_roles=custom_roles or {},
+            speakers=self.speakers or {},
+            columns=self.columns or {},
+            json_path=self.json_path or {},
+            unknown_speaker=self.unknown_speaker or REFUSE,
+            skip=self.skip,
+            limit=self.offset + self.limit if self.limit else None,
+        )
+
+    def open(self) -> Source:
+        """What the file holds. Raises DataError."""
+        return open_source(self.path, self.read_options().encoding)
+
     def read(self, custom_roles: Mapping[str, Collection[str]] | None = None) -> list[Dialogue]:
         """Read the dialogues that are used. Raises DataError."""
-        last = self.offset + self.limit if self.limit else None
-        options = ReadOptions(format=self.format, skip=self.skip, limit=last, custom_roles=custom_roles or {})
-        read = read_dialogues(self.path, options)
+        read = read_dialogues(self.path, self.read_options(custom_roles))
         if len(read) <= self.offset:
             what = f"it has {counted(len(read), 'dialogue')}, and offset leaves out the first {self.offset}"
             raise DataError(what, self.path, "lower offset")
@@ -62,6 +92,15 @@ class TrainFile(DataFile):
     apart_from: tuple[str, ...] = Field(
         (), description="Files, such as the test set: a dialogue whose turns recur in one of them is left out."
     )
+
+    @property
+    def apart_files(self) -> tuple[DataFile, ...]:
+        """The files of apart_from; those whose name ends as `path` does are read with its columns or paths."""
+        like = self.model_dump(include={"encoding", "columns", "json_path", "unknown_speaker"})
+        return tuple(
+            DataFile(path=path, **(like if Path(path).suffix == Path(self.path).suffix else {}))
+            for path in self.apart_from
+        )
 
 
 class ValidationFile(DataFile):
@@ -97,6 +136,13 @@ class Data(_RecipeModel):
     def train_files(self) -> tuple[TrainFile, ...]:
         """All files that are trained on."""
         return (self.train, *self.mix)
+
+    @property
+    def files(self) -> dict[str, DataFile]:
+        """All files, by their keys in `data`: train, mix.0, validation, test."""
+        named = {"train": self.train, **{f"mix.{number}": file for number, file in enumerate(self.mix)}}
+        others = {"validation": self.validation, "test": self.test}
+        return named | {key: file for key, file in others.items() if file is not None}
 
 
 class Lora(_RecipeModel):

@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from rolesum.errors import Problem, UsageError, did_you_mean
+from rolesum.formats import check_read_options
 from rolesum.formats.source import SAMPLE
 from rolesum.os_errors import os_error
 from rolesum.recipe import Recipe, names_directory
@@ -22,6 +23,15 @@ from rolesum.roles import ALIASES, BUILT_IN, resolve_role
 from rolesum.schema_keys import keys_at
 
 RECIPE_FOLDER = "recipes"
+
+# Options of the command line -> the keys of a data file that are as they are.
+_READ_KEYS = {
+    "--encoding": "encoding",
+    "--columns": "columns",
+    "--json-path": "json_path",
+    "--speaker": "speakers",
+    "--unknown-speaker": "unknown_speaker",
+}
 
 KeyPath = tuple[str | int, ...]  # of a recipe's mapping, such as ("data", "mix", 0, "path")
 
@@ -78,9 +88,24 @@ def parse_recipe(raw: Mapping[str, Any], place: str | Callable[[KeyPath], str]) 
             roles[resolve_role(role, recipe.aliases)] = None
         except UsageError as error:
             problems += [replace(problem, where=place_of(("roles",))) for problem in error.problems]
+    problems += _data_problems(recipe, place_of)
     if problems:
         raise UsageError(problems)
     return recipe.model_copy(update={"roles": tuple(roles)})
+
+
+def _data_problems(recipe: Recipe, place_of: Callable[[KeyPath], str]) -> list[Problem]:
+    """What is wrong with how the recipe's data files are to be read, each at the key that says it."""
+    problems: list[Problem] = []
+    for name, file in recipe.data.files.items():
+        try:
+            check_read_options(file.read_options(recipe.aliases))
+        except UsageError as error:
+            for problem in error.problems:
+                key = (*name.split("."), _READ_KEYS.get(problem.where, "format"))
+                where = place_of(("data", *(int(step) if step.isdecimal() else step for step in key)))
+                problems.append(replace(problem, what=f"data.{'.'.join(key)}: {problem.what}", where=where))
+    return problems
 
 
 def _redefined_roles(recipe: Recipe) -> set[str]:

@@ -84,7 +84,7 @@ def resolve_role(name: str, custom: RoleAliases | None = None) -> str:
 
     Raises UsageError for a name that is neither a role nor an alias.
     """
-    role = _lookup(name, _names(custom))
+    role = role_named(name, custom)
     if role is None:
         known = [*BUILT_IN, *(custom or {})]
         raise UsageError(
@@ -92,6 +92,11 @@ def resolve_role(name: str, custom: RoleAliases | None = None) -> str:
             fix=f"{did_you_mean(name.strip().lower(), known)}; or declare it: --sections, or custom_roles in a recipe",
         )
     return role
+
+
+def role_named(name: str, custom: RoleAliases | None = None) -> str | None:
+    """The role of a name or alias; None for a name that is neither."""
+    return _lookup(name, _names(custom))
 
 
 def role_names(given: str | Sequence[str], custom: RoleAliases | None = None) -> tuple[str, ...]:

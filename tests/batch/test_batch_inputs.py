@@ -257,6 +257,15 @@ def test_every_command_reads_parquet_by_name(tmp_path):
     assert [one.id for one in read_dialogues(path)] == ["s0", "s1", "s2"]
 
 
+def test_parquet_of_other_columns_is_read_by_their_mapping(tmp_path):
+    rows = [{"call": n, "talk": "Customer: hi", "about": "They greet."} for n in (1, 2)]
+    path = parquet_file(tmp_path / "in.parquet", rows)
+    options = ReadOptions(columns={"id": "call", "dialogue": "talk", "summary.user": "about"})
+    found = [item for _, item in read_file(path, options, Cursor())]
+    assert [(one.id, one.summaries) for one in found] == [("1", {"user": ("They greet.",)}), ("2", found[0].summaries)]
+    assert [one.turns for one in read_dialogues(path, options)] == [one.turns for one in found]
+
+
 CHINESE_LINE = '{"id": "1", "turns": [{"speaker": "客户", "text": "你好，我的包裹没有收到"}]}\n'
 
 

@@ -70,3 +70,12 @@ def test_the_result_is_plain_json(data_file):
     assert told["speakers_by_role"] == {"user": 1, "agent": 1}
     assert told["summaries"] == {"user": 1}
     assert [problem["where"] for problem in told["problems"]] == [f"{path}:2, id 2"]
+
+
+def test_given_speakers_play_their_roles_and_a_label_that_no_turn_has_is_a_problem(data_file):
+    path = data_file(chat("1", ("Anna", "hi"), ("Tom", "hello"), summaries={"user": "Anna greets."}))
+    (problem,) = check_file(path).problems
+    assert "no speaker plays it (speakers: Anna, Tom)" in problem.what and "--speaker" in problem.fix
+    assert check_file(path, ReadOptions(speakers={"Anna": "user"})).problems == []
+    (problem,) = check_file(path, ReadOptions(speakers={"Anna": "user", "Ben": "agent"})).problems
+    assert "no turn is spoken by Ben" in problem.what

@@ -147,8 +147,8 @@ def test_an_id_to_skip_that_is_not_there_is_told_and_no_error(capsys):
     assert ids(read_dialogues(source, ReadOptions(skip=["1x"], limit=1))) == ["1"]
 
 
-def test_columns_are_not_mapped_in_json():
-    with pytest.raises(UsageError, match="this is JSON"):
+def test_a_column_that_the_records_of_json_lack_is_a_usage_error():
+    with pytest.raises(UsageError, match="the table has no column x"):
         read_dialogues(Source("chat.jsonl", '{"id": "1", "turns": []}\n'), ReadOptions(columns={"id": "x"}))
 
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from rolesum.errors import DataError, Problem, UsageError
@@ -144,3 +146,24 @@ def test_the_columns_of_samsum_may_stand_below_the_delimiters_line():
 def test_a_dialogue_without_a_speaker_is_a_problem_that_says_why(form, talk, what):
     (item,) = parse_dialogues(Source("t.csv", f"id,dialogue\n7,{talk}\n"), ReadOptions(format=form))
     assert isinstance(item, Problem) and what in item.what and item.where == "t.csv:2, id 7"
+
+
+def test_rows_may_be_the_objects_of_json_lines():
+    rows = [
+        {"call": 7.0, "who": "Anna", "said": "Hi", "cost": {"cents": 5}, "summary_user": "Anna greets."},
+        {"call": 7.0, "who": None, "said": "there"},
+        {"call": 8.5, "who": "Tom", "said": 5},
+    ]
+    source = Source("calls.jsonl", "\n".join(map(json.dumps, rows)))
+    columns = {"id": "call", "speaker": "who", "text": "said"}
+    first, second = read_dialogues(source, ReadOptions(columns=columns, unknown_speaker="continue"))
+    assert (first.id, said(first), first.summaries) == ("7", [("Anna", "Hi there")], {"user": ("Anna greets.",)})
+    assert (second.id, said(second)) == ("8.5", [("Tom", "5")])
+
+
+def test_a_mapped_column_of_json_holds_texts_or_numbers():
+    columns = {"id": "call", "dialogue": "talk"}
+    text = '{"call": 1, "talk": "Anna: hi"}\n{"call": 2, "talk": ["Anna: hi"]}\n[]'
+    good, *problems = parse_dialogues(Source("calls.jsonl", text), ReadOptions(columns=columns))
+    assert good.id == "1" and [one.where for one in problems] == ["calls.jsonl:2", "calls.jsonl:3"]
+    assert "--json-path" in problems[0].fix

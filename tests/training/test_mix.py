@@ -69,9 +69,8 @@ def test_dialogues_that_recur_in_another_file_are_left_out_and_told(tmp_path):
     data = read(chosen)
     assert {one.id for one in read_dialogues(TRAIN)} - {one.id for one in data.dialogues} == {records[1]["id"]}
     assert data.overlapping == 1
-    assert data_notes(chosen, data, None) == [
-        f"{TRAIN}, {MORE}: found in the files of apart_from, and left out: 1 training dialogue",
-    ]
+    told = f"{TRAIN}, {MORE}: found in the files of apart_from, and left out: 1 training dialogue"
+    assert told in data_notes(chosen, data, None)
 
 
 def test_a_file_of_which_nothing_is_left_is_an_error():

@@ -88,7 +88,7 @@ def _files_in(folder: Path, out: Path) -> list[Path]:
 def read_file(path: Path, options: ReadOptions, cursor: Cursor) -> ItemStream:
     """A file's items from a position on. A file that cannot be read at all is one Failure."""
     try:
-        if path.suffix.lower() == PARQUET_SUFFIX:
+        if path.suffix.lower() == PARQUET_SUFFIX and not (options.columns or options.json_path):
             yield from _read_parquet(path, options, cursor)
         elif line_format := _line_format(path, options):
             yield from _read_lines(path, replace(options, format=line_format), cursor)

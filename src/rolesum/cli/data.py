@@ -52,7 +52,8 @@ def check(
     recipe: CustomRoles = None,
     columns: Columns = None,
     json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = "refuse",
+    unknown_speaker: UnknownSpeaker = None,
+    speaker: Speakers = None,
     json_: Json = False,
 ) -> None:
     """Report all problems of a file with their lines, and count its good dialogues.
@@ -66,7 +67,7 @@ def check(
     loaded = load_recipe(recipe) if recipe else None
     aliases = loaded.aliases if loaded else None
     options = read_options(
-        format_, columns, unknown_speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
+        format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
     )
     result = check_file(file, options, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
     typer.echo(strict_json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
@@ -92,7 +93,7 @@ def convert(
     encoding: Encoding = None,
     columns: Columns = None,
     json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = "refuse",
+    unknown_speaker: UnknownSpeaker = None,
     speaker: Speakers = None,
     recipe: CustomRoles = None,
     skip_bad: Annotated[
@@ -182,7 +183,7 @@ def show(
     encoding: Encoding = None,
     columns: Columns = None,
     json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = "refuse",
+    unknown_speaker: UnknownSpeaker = None,
     json_: Json = False,
 ) -> None:
     """Show one dialogue as prompt segments and tokens; tokens that carry loss are green and separated by |.

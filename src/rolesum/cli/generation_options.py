@@ -114,7 +114,7 @@ class GenerationOptions(EngineOptions):
     encoding: Encoding = None
     columns: Columns = None
     json_path: JsonPath = None
-    unknown_speaker: UnknownSpeaker = "refuse"
+    unknown_speaker: UnknownSpeaker = None
     speaker: Speakers = None
     skip: Skip = None
     long_dialogues: LongDialogues = None

@@ -7,7 +7,8 @@ import typer
 
 from rolesum import strict_json
 from rolesum.cli.help import Panel
-from rolesum.cli.options import Json
+from rolesum.cli.option_values import data_file_keys
+from rolesum.cli.options import Columns, Encoding, Format, Json, JsonPath, Speakers, UnknownSpeaker
 
 
 def init(
@@ -21,17 +22,24 @@ def init(
             help="Dialogues with summaries to train on, which are checked: a file, or sample:NAME.",
         ),
     ] = None,
+    format_: Format = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    json_path: JsonPath = None,
+    unknown_speaker: UnknownSpeaker = None,
+    speaker: Speakers = None,
     json_: Json = False,
 ) -> None:
     """Begin a project: a recipe for your data, a report on them, and .rolesum.toml with the commands' defaults.
 
-    No file is overwritten.
+    How the data are read, such as --columns, is written into the recipe. No file is overwritten.
 
     Example: rolesum init calls --data calls.jsonl
     """
     from rolesum.project import create_project
 
-    made = create_project(directory, data)
+    reading = data_file_keys(format_, encoding, columns, json_path, unknown_speaker, speaker)
+    made = create_project(directory, data, reading)
     if json_:
         report = made.report.as_json() if made.report else None
         files = [str(file) for file in made.files]

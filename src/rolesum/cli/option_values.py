@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def read_options(
     file_format: str | None = None,
     columns: str | None = None,
-    unknown_speaker: str = "refuse",
+    unknown_speaker: str | None = None,
     speakers: list[str] | None = None,
     skip: list[str] | None = None,
     custom_roles: Mapping[str, Collection[str]] | None = None,
@@ -25,6 +25,7 @@ def read_options(
     from rolesum.formats import ReadOptions
     from rolesum.formats.encodings import encoding_name
     from rolesum.formats.json_mapping import parse_json_paths
+    from rolesum.formats.options import REFUSE
     from rolesum.formats.table import parse_columns
 
     return ReadOptions(
@@ -34,14 +35,43 @@ def read_options(
         speakers=speaker_map(speakers),
         columns=parse_columns(columns) if columns else {},
         json_path=parse_json_paths(json_path) if json_path else {},
-        unknown_speaker=unknown_speaker,
+        unknown_speaker=unknown_speaker or REFUSE,
         skip=tuple(skip or ()),
     )
 
 
-def recipe_overrides(set_: list[str] | None, from_adapter: str | None) -> list[str]:
-    """The recipe's overrides by --set and --from-adapter; the latter takes precedence, as it is applied last."""
-    return [*(set_ or ()), *([f"base_adapter={strict_json.dumps(from_adapter)}"] if from_adapter else ())]
+def recipe_overrides(
+    set_: list[str] | None, from_adapter: str | None, data: Mapping[str, str | Mapping[str, str]]
+) -> list[str]:
+    """The recipe's overrides by --set, --from-adapter and the flags that say how its data are read.
+
+    `data` has the keys of `data.train` that flags set. Flags take precedence, as they are applied last.
+    """
+    flags: dict[str, Any] = {f"data.train.{key}": value for key, value in data.items()}
+    if from_adapter:
+        flags["base_adapter"] = from_adapter
+    return [*(set_ or ()), *(f"{key}={strict_json.dumps(value, ensure_ascii=False)}" for key, value in flags.items())]
+
+
+def data_file_keys(
+    format_: str | None,
+    encoding: str | None,
+    columns: str | None,
+    json_path: str | None,
+    unknown_speaker: str | None,
+    speakers: list[str] | None,
+) -> dict[str, str | Mapping[str, str]]:
+    """The keys of a recipe's data file for the options that are given. Raises UsageError for values that are wrong."""
+    options = read_options(format_, columns, unknown_speaker, speakers, json_path=json_path, encoding=encoding)
+    keys: dict[str, str | Mapping[str, str]] = {
+        "format": format_ or "",
+        "encoding": options.encoding or "",
+        "columns": dict(options.columns),
+        "json_path": dict(options.json_path),
+        "speakers": dict(options.speakers),
+        "unknown_speaker": unknown_speaker or "",
+    }
+    return {key: value for key, value in keys.items() if value}
 
 
 def vllm_options(given: list[str] | None) -> dict[str, Any] | None:

@@ -53,13 +53,13 @@ Encoding = Annotated[
     ),
 ]
 UnknownSpeaker = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--unknown-speaker",
         metavar="RULE",
         rich_help_panel=Panel.INPUT,
         help="What to do with turns that name no speaker: refuse, name=LABEL, alternate=A,B or continue (the speaker "
-        "of the turn before).",
+        "of the turn before). Default: refuse.",
     ),
 ]
 Columns = Annotated[
@@ -68,8 +68,8 @@ Columns = Annotated[
         "--columns",
         metavar="MAP",
         rich_help_panel=Panel.INPUT,
-        help="Columns of a CSV or TSV file, such as id=call_id,speaker=who,text=utterance. Other keys: role, dialogue, "
-        "summary.",
+        help="Columns of a table, such as id=call_id,speaker=who,text=utterance. Other keys: time, role, dialogue, "
+        "summary (overall) and summary.ROLE, such as summary.user=customer_summary.",
     ),
 ]
 JsonPath = Annotated[
@@ -79,7 +79,7 @@ JsonPath = Annotated[
         metavar="MAP",
         rich_help_panel=Panel.INPUT,
         help="Paths in JSON of no known format, such as turns=items,speaker=author.name,text=body. Other keys: time, "
-        "role, id, summary.",
+        "role, id, summary, summary.ROLE.",
     ),
 ]
 Skip = Annotated[

@@ -9,8 +9,21 @@ from rich.table import Table
 
 from rolesum import strict_json
 from rolesum.cli.help import Panel, choices
-from rolesum.cli.option_values import recipe_overrides
-from rolesum.cli.options import Device, FromAdapter, GpuName, Json, RecipeArgument, SetKeys
+from rolesum.cli.option_values import data_file_keys, recipe_overrides
+from rolesum.cli.options import (
+    Columns,
+    Device,
+    Encoding,
+    Format,
+    FromAdapter,
+    GpuName,
+    Json,
+    JsonPath,
+    RecipeArgument,
+    SetKeys,
+    Speakers,
+    UnknownSpeaker,
+)
 from rolesum.counts import counted
 
 if TYPE_CHECKING:
@@ -21,6 +34,12 @@ def plan(
     recipe: RecipeArgument,
     set_: SetKeys = None,
     from_adapter: FromAdapter = None,
+    format_: Format = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    json_path: JsonPath = None,
+    unknown_speaker: UnknownSpeaker = None,
+    speaker: Speakers = None,
     measure: Annotated[
         bool,
         typer.Option(
@@ -44,12 +63,16 @@ def plan(
 ) -> None:
     """Estimate what a run needs: data, steps, parameters, memory and time, and what would not fit.
 
+    --format, --encoding, --columns, --json-path, --speaker and --unknown-speaker say how data.train is read.
+
     Example: rolesum plan smollm2-samsum --set data.train.path=train.json --measure
     """
     from rolesum.recipe_loading import load_recipe
     from rolesum.training.plan import plan as make_plan
 
-    made = make_plan(load_recipe(recipe, recipe_overrides(set_, from_adapter)), device=device, gpu=gpu, measure=measure)
+    reading = data_file_keys(format_, encoding, columns, json_path, unknown_speaker, speaker)
+    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter, reading))
+    made = make_plan(loaded, device=device, gpu=gpu, measure=measure)
     if json_:
         typer.echo(strict_json.dumps(asdict(made), ensure_ascii=False))
     else:

@@ -31,7 +31,8 @@ def summarize(
             "-o",
             metavar="FILE",
             rich_help_panel=Panel.OUTPUT,
-            help="Output file; .md and .docx are documents with evidence and transcript. Default: standard output.",
+            help="Output file: .jsonl has a line of JSON per dialogue, .csv or .tsv a row; .md and .docx are documents "
+            "with evidence and transcript. Default: standard output.",
         ),
     ] = None,
     json_: Json = False,
@@ -56,8 +57,10 @@ def summarize(
 ) -> None:
     """Summarize dialogues for each of their roles.
 
-    A text file gives one block per role; a JSON file gives one JSON line per dialogue, in input order. Default roles:
-    overall, and the roles that the speakers' labels name.
+    A text or a table gives one block per role; a JSON file gives one JSON line per dialogue, in input order. Default
+    roles: overall, and the roles that the speakers' labels name.
+
+    With --out FILE.jsonl or FILE.csv, each dialogue is a line or a row, with its id and the summaries of its roles.
 
     With --out FILE.md or FILE.docx, a document has each summary with its doubtful statements marked, the turns that
     support it, and the transcript.
@@ -71,7 +74,13 @@ def summarize(
     from rolesum.generation.quoting import REWRITES
     from rolesum.generation.summarizer import Summarizer, summarize_dialogues
     from rolesum.generation.summary_document import check_document_path, write_document
-    from rolesum.generation.summary_output import format_blocks, format_json_lines
+    from rolesum.generation.summary_output import (
+        JSON_SUFFIXES,
+        TABLE_DELIMITERS,
+        format_blocks,
+        format_json_lines,
+        format_table,
+    )
     from rolesum.generation.support import MARKED, QUOTED
 
     if out:
@@ -80,6 +89,11 @@ def summarize(
     is_document = out is not None and check_document_path(out)
     if is_document and json_:
         raise UsageError(f"--json cannot be written to a document, {out}", fix="leave out --json, or name a .json file")
+    suffix = out.suffix.lower() if out else ""
+    delimiter = TABLE_DELIMITERS.get(suffix)
+    if delimiter and (json_ or options.schema):
+        flag = "--json" if json_ else "--schema"
+        raise UsageError(f"{flag} writes JSON, and {out} is a table", fix="name a .jsonl file")
     if stream and (out or json_):
         raise UsageError("--stream cannot be combined with --out or --json", fix="leave out --stream")
     if watch and (file == "-" or out or json_):
@@ -125,7 +139,12 @@ def summarize(
     if out and is_document:
         write_document(out, dialogues, summaries)
         return
-    text = format_json_lines(summaries) if as_json else format_blocks(summaries, styled=not out and sys.stdout.isatty())
+    if delimiter:
+        text = format_table(summaries, delimiter)
+    elif as_json or suffix in JSON_SUFFIXES:
+        text = format_json_lines(summaries)
+    else:
+        text = format_blocks(summaries, styled=not out and sys.stdout.isatty())
     if out:
         atomic_write_text(out, text)
     else:

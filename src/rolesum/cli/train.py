@@ -9,14 +9,33 @@ import typer
 
 from rolesum import strict_json
 from rolesum.cli.help import Panel
-from rolesum.cli.option_values import recipe_overrides
-from rolesum.cli.options import Device, FromAdapter, Json, RecipeArgument, SetKeys, Threads
+from rolesum.cli.option_values import data_file_keys, recipe_overrides
+from rolesum.cli.options import (
+    Columns,
+    Device,
+    Encoding,
+    Format,
+    FromAdapter,
+    Json,
+    JsonPath,
+    RecipeArgument,
+    SetKeys,
+    Speakers,
+    Threads,
+    UnknownSpeaker,
+)
 
 
 def train(
     recipe: RecipeArgument,
     set_: SetKeys = None,
     from_adapter: FromAdapter = None,
+    format_: Format = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    json_path: JsonPath = None,
+    unknown_speaker: UnknownSpeaker = None,
+    speaker: Speakers = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -71,13 +90,16 @@ def train(
     Ctrl-C, and --max-minutes, stop after the current step and write a checkpoint from which --resume continues.
     Several processes or GPUs: torchrun --nproc-per-node 2 -m rolesum train RECIPE, or --ray-workers 2.
 
+    --format, --encoding, --columns, --json-path, --speaker and --unknown-speaker say how data.train is read.
+
     Example: rolesum train sample --set training.epochs=2 --out runs/two-epochs
     """
     from rolesum.models.base_adapter import with_base_adapter
     from rolesum.recipe import dump_recipe
     from rolesum.recipe_loading import load_recipe
 
-    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter))
+    reading = data_file_keys(format_, encoding, columns, json_path, unknown_speaker, speaker)
+    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter, reading))
     if dry_run:
         typer.echo(dump_recipe(with_base_adapter(loaded)), nl=False)
         return

@@ -36,6 +36,7 @@ from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.formats.source import Format, Source, open_source
 from rolesum.formats.speakers import apply_speaker_rule, parse_speaker_rule
 from rolesum.formats.speech_text import parse_speech
+from rolesum.formats.summary_fields import mapped_summaries
 from rolesum.formats.turns import without_label_times
 from rolesum.roles import resolve_role, roles_of_speakers
 
@@ -44,6 +45,7 @@ __all__ = [
     "Format",
     "ReadOptions",
     "Source",
+    "check_read_options",
     "check_speakers",
     "find_dialogue",
     "format_name",
@@ -125,6 +127,31 @@ def format_name(source: Source, options: ReadOptions = DEFAULTS) -> str:
     return options.format or mapped or sniff_format(source, options.max_problems).name
 
 
+def check_read_options(options: ReadOptions) -> None:
+    """Raise UsageError, at the option of the command line, for what is wrong with options whatever the source."""
+    name, columns, paths = options.format, options.columns, options.json_path
+    roles = _role_aliases(options)
+    if name is not None and name not in FORMATS:
+        raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
+    if columns and name not in (None, table.FORMAT.name):
+        raise UsageError(f"columns are mapped in csv only, and the format is {name}", "--columns", "leave it out")
+    if paths and (columns or name not in (None, json_mapping.FORMAT.name)):
+        what = f"paths are mapped in json only, and the format is {name or table.FORMAT.name}"
+        raise UsageError(what, "--json-path", "leave it out")
+    if columns:
+        table.check_fields(columns)
+        mapped_summaries(columns, "--columns", roles)
+    if paths:
+        json_mapping.check_fields(paths)
+        mapped_summaries(paths, "--json-path", roles)
+    parse_speaker_rule(options.unknown_speaker)
+    for role in options.speakers.values():
+        try:
+            resolve_role(role, roles)
+        except UsageError as error:
+            raise UsageError([replace(problem, where="--speaker") for problem in error.problems]) from None
+
+
 def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator[Dialogue | Problem]:
     """The dialogues of a source and the problems between them, as the file names its speakers and roles.
 
@@ -132,22 +159,23 @@ def parse_dialogues(source: Source, options: ReadOptions = DEFAULTS) -> Iterator
     UsageError for an unknown format, and for columns or paths of a file that has none.
     """
     name, columns, paths = options.format, options.columns, options.json_path
-    if name is not None and name not in FORMATS:
-        raise UsageError(f'unknown format "{name}"', fix=did_you_mean(name, FORMATS))
-    if columns and name not in (None, table.FORMAT.name):
-        raise UsageError(f"columns are mapped in csv only, and the format is {name}", "--columns", "leave it out")
-    if columns and name is None and source.is_json:
-        raise UsageError("columns are mapped in CSV and TSV only, and this is JSON", "--columns", "leave it out")
-    if paths and (columns or name not in (None, json_mapping.FORMAT.name)):
-        what = f"paths are mapped in json only, and the format is {name or table.FORMAT.name}"
-        raise UsageError(what, "--json-path", "leave it out")
+    check_read_options(options)
     rule = parse_speaker_rule(options.unknown_speaker)
     if columns:
-        items = table.read(source, columns)
+        form = table.FORMAT
     elif paths:
-        items = json_mapping.read(source, paths)
+        form = json_mapping.FORMAT
     else:
-        items = (FORMATS[name] if name else sniff_format(source, options.max_problems)).read(source)
+        form = FORMATS[name] if name else sniff_format(source, options.max_problems)
+    aliases = _role_aliases(options)
+    if form is table.FORMAT:
+        items = table.read(source, columns, aliases)
+    elif form is json_mapping.FORMAT:
+        items = json_mapping.read(source, paths, aliases)
+    elif form is samsum.FORMAT:
+        items = samsum.read(source, aliases)
+    else:
+        items = form.read(source)
     timed = (without_label_times(item) if isinstance(item, Dialogue) else item for item in items)
     return (apply_speaker_rule(item, rule) if isinstance(item, Dialogue) else item for item in timed)
 
@@ -202,7 +230,7 @@ def read_items(source: str | Path | Source, options: ReadOptions = DEFAULTS) -> 
 
     Does not use the options `skip` and `limit`.
     """
-    aliases = {role: tuple(names) for role, names in options.custom_roles.items()}
+    aliases = _role_aliases(options)
     given = {label: resolve_role(role, aliases) for label, role in options.speakers.items()}
     opened = source if isinstance(source, Source) else open_source(source, options.encoding)
     for item in parse_dialogues(opened, options):
@@ -248,6 +276,10 @@ def resolve_roles(
     by_label = roles_of_speakers(labels, aliases) if aliases else {}
     chosen = {label: role for label, role in given.items() if label in labels}
     return replace(dialogue, roles={**by_label, **own, **chosen}, summaries=summaries, pairs=pairs)
+
+
+def _role_aliases(options: ReadOptions) -> dict[str, tuple[str, ...]]:
+    return {role: tuple(names) for role, names in options.custom_roles.items()}
 
 
 def _name(path: str | Path | Source) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rolesum.counts import counted
-from rolesum.errors import Problem
-from rolesum.formats import format_name, open_source, read_items
+from rolesum.errors import Problem, UsageError
+from rolesum.formats import check_speakers, format_name, open_source, read_items
 from rolesum.formats.options import DEFAULTS, ReadOptions
 from rolesum.roles import WHOLE_DIALOGUE
 
@@ -61,6 +61,7 @@ def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: C
     name = format_name(source, options)
     result = CheckResult(source.name, name)
     first_places: dict[str, str] = {}
+    heard: set[str] = set()
     for item in read_items(source, replace(options, format=name)):
         if isinstance(item, Problem):
             result.problems.append(item)
@@ -73,10 +74,16 @@ def check_file(path: str | Path, options: ReadOptions = DEFAULTS, *, sections: C
         for role in item.summaries:
             if role not in (*WHOLE_DIALOGUE, *sections) and not item.speakers(role):
                 what = f"a summary for {role}, but no speaker plays it (speakers: {', '.join(item.speakers())})"
-                result.problems.append(Problem(what, f"{item.source}, id {item.id}", "say who plays it under roles"))
+                fix = 'say who plays it: --speaker "LABEL=ROLE", or roles in the file'
+                result.problems.append(Problem(what, f"{item.source}, id {item.id}", fix))
+        heard.update(item.speakers())
         result.dialogues += 1
         result.turns += len(item.turns)
         result.languages[item.language] += 1
         result.speakers_by_role.update(item.roles.get(label, "no role") for label in item.speakers())
         result.summaries.update({role: len(texts) for role, texts in item.summaries.items()})
+    try:
+        check_speakers(options.speakers if heard else (), heard, source.name)
+    except UsageError as error:
+        result.problems += error.problems
     return result

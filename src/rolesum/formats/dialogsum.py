@@ -7,6 +7,7 @@ from rolesum.dialogue import Dialogue
 from rolesum.errors import Problem
 from rolesum.formats.records import text_dialogue
 from rolesum.formats.source import Format, Record, Source, is_valid_id
+from rolesum.roles import OVERALL
 
 SUMMARIES = ("summary", "summary1", "summary2", "summary3")
 TOPICS = ("topic", "topic1", "topic2", "topic3")
@@ -34,7 +35,7 @@ def _dialogue(record: Record) -> Dialogue | Problem:
     references = [value[key] for key in SUMMARIES if value.get(key) is not None]
     topics = [value[key] for key in TOPICS if value.get(key)]
     meta = {"topics": topics} if topics else {}
-    return text_dialogue(record, value["fname"], value["dialogue"], references, label="#Person1#", meta=meta)
+    return text_dialogue(record, value["fname"], value["dialogue"], {OVERALL: references}, label="#Person1#", meta=meta)
 
 
 FORMAT = Format(

@@ -16,7 +16,7 @@ from rolesum.errors import Problem
 from rolesum.formats.source import Format, Record, Source, is_valid_id
 from rolesum.formats.transcripts import clock, in_order_of_time, seconds, speaker_label, utc_time
 from rolesum.formats.turns import dropped_meta, merge_turns, no_turns, one_line
-from rolesum.roles import AGENT, OVERALL, USER, role_of_speaker, roles_of_speakers
+from rolesum.roles import AGENT, USER, role_of_speaker, roles_of_speakers
 
 # Vendors' names of roles, beside the names that every reader knows.
 _ROLES = {
@@ -53,6 +53,7 @@ class Layout:
         channel: Where a turn keeps its channel, which tells speakers apart if there are several.
         time: Where a turn keeps its time, and the unit: s, ms, us, ticks (100 ns), duration ("1.5s"), iso ("PT1.5S"),
             epoch, epoch_ms, epoch_us, text, or auto.
+        summaries: Role -> the paths of its summaries.
         only: Path -> the values that a turn has there, if it has one; other turns are dropped as the system's.
         notice: The text of a message that the system wrote, which is dropped.
         is_speech: Whether consecutive turns of one speaker are pieces of one.
@@ -75,7 +76,7 @@ class Layout:
     role: tuple[str, ...] = ()
     people: tuple[People, ...] = ()
     identity: tuple[str, ...] = ()
-    summary: str = ""
+    summaries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     only: Mapping[str, frozenset[Any]] = field(default_factory=dict)
     notice: re.Pattern[str] | None = None
     is_speech: bool = False
@@ -242,12 +243,15 @@ def _dialogue(layout: Layout, part: Any, entries: Sequence[Any], identity: str, 
         return no_turns(place_of_id)
     if not layout.is_ordered:
         turns = in_order_of_time(turns, [start for start, _ in times])
-    summaries = [text for one in values_at(part, layout.summary) if layout.summary and (text := _text(one).strip())]
+    summaries = {
+        role: tuple(text for path in paths for one in values_at(part, path) if (text := _text(one).strip()))
+        for role, paths in layout.summaries.items()
+    }
     return Dialogue(
         id=identity,
         turns=tuple(merge_turns(turns) if layout.is_speech else turns),
         roles={**roles_of_speakers([label for label in labels if label]), **roles},
-        summaries={OVERALL: tuple(summaries)} if summaries else {},
+        summaries={role: texts for role, texts in summaries.items() if texts},
         meta={} if layout.is_speech else dropped_meta(dropped),
         source=place,
     )

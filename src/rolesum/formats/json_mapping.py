@@ -7,6 +7,8 @@ from rolesum.errors import DataError, Problem, UsageError
 from rolesum.formats.json_layouts import Layout, list_paths, read_layout
 from rolesum.formats.options import check_field_names, parse_field_map
 from rolesum.formats.source import Format, Source
+from rolesum.formats.summary_fields import mapped_summaries
+from rolesum.roles import RoleAliases
 
 FIELDS = ("turns", "speaker", "text", "time", "role", "id", "summary")
 _OPTION = "--json-path"
@@ -30,11 +32,13 @@ def check_fields(paths: Mapping[str, str]) -> None:
         raise UsageError(f"no path for {' and '.join(missing)}", _OPTION, f"write {_OPTION} {_EXAMPLE}")
 
 
-def read(source: Source, paths: Mapping[str, str] | None = None) -> Iterator[Dialogue | Problem]:
+def read(
+    source: Source, paths: Mapping[str, str] | None = None, roles: RoleAliases | None = None
+) -> Iterator[Dialogue | Problem]:
     """The dialogues of a JSON file: one for each record of an array or line of JSON lines.
 
-    The paths of id, summary and turns begin at the record, all others at a turn. If the path of turns is ".", the
-    records are the turns of one dialogue.
+    The paths of id, turns and summaries begin at the record, all others at a turn. If the path of turns is ".", the
+    records are the turns of one dialogue. `roles` maps custom roles to their aliases.
     """
     if not paths:
         record = source.first_record if source.is_json else None
@@ -55,7 +59,7 @@ def read(source: Source, paths: Mapping[str, str] | None = None) -> Iterator[Dia
         time=((paths["time"], "auto"),) if "time" in paths else (),
         role=(paths["role"],) if "role" in paths else (),
         identity=(paths["id"],) if "id" in paths else (),
-        summary=paths.get("summary", ""),
+        summaries=mapped_summaries(paths, _OPTION, roles),
         is_ordered=True,
         is_custom=True,
     )

@@ -17,7 +17,7 @@ class ReadOptions:
         encoding: The text's encoding, one of formats.encodings.ENCODINGS; None detects it.
         custom_roles: Custom role -> its aliases.
         speakers: A speaker's label -> the role that this speaker plays; takes precedence over the file.
-        columns: Field -> its column in a CSV or TSV file.
+        columns: Field -> its column in a table.
         json_path: Field -> its path in a JSON file of no known format.
         unknown_speaker: Who speaks a turn without a speaker: refuse, name=LABEL, alternate=LABEL,LABEL or continue.
         skip: Ids of dialogues to leave out, such as known broken records.
@@ -38,6 +38,7 @@ class ReadOptions:
 
 
 DEFAULTS = ReadOptions()
+SUMMARY = "summary"  # the field of the summary for the whole dialogue; summary.ROLE is the one for a role
 
 
 def parse_field_map(text: str, option: str, example: str) -> dict[str, str]:
@@ -56,11 +57,17 @@ def parse_field_map(text: str, option: str, example: str) -> dict[str, str]:
     return values
 
 
+def is_summary_field(field: str) -> bool:
+    """Whether a field is that of a summary: `summary`, or `summary.ROLE` for any role."""
+    return field == SUMMARY or (field.startswith(f"{SUMMARY}.") and bool(field.removeprefix(f"{SUMMARY}.").strip()))
+
+
 def check_field_names(names: Iterable[str], known: Collection[str], option: str) -> None:
-    """Raise UsageError for a name that is not among the `known` fields of the option."""
+    """Raise UsageError for a name that is neither among the `known` fields of the option nor summary.ROLE."""
     for name in names:
-        if name not in known:
-            raise UsageError(f'a dialogue has no field "{name}"', option, did_you_mean(name, known))
+        if name not in known and not is_summary_field(name):
+            hint = did_you_mean(name, [*known, f"{SUMMARY}.user", f"{SUMMARY}.agent"])
+            raise UsageError(f'a dialogue has no field "{name}"', option, hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

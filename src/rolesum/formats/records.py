@@ -7,7 +7,7 @@ from rolesum.dialogue import Dialogue, Turn
 from rolesum.errors import Problem
 from rolesum.formats.source import Record
 from rolesum.formats.speech_text import parse_speech
-from rolesum.roles import OVERALL, roles_of_speakers
+from rolesum.roles import roles_of_speakers
 
 _REPAIR = "mend or remove the record, or skip its id"
 
@@ -44,12 +44,15 @@ def text_dialogue(
     record: Record,
     identity: Any,
     text: str,
-    references: Sequence[Any],
+    references: Mapping[str, Sequence[Any]],
     *,
     label: str = "Speaker",
     meta: Mapping[str, Any] | None = None,
 ) -> Dialogue | Problem:
-    """The dialogue of a record whose turns are lines of one text, with overall references; `label` is an example."""
+    """The dialogue of a record whose turns are lines of one text; `label` is an example of a speaker's.
+
+    `references` maps a role to its reference summaries.
+    """
     speech = parse_speech(text)
     place = f"{record.location}, id {identity}"
     if speech.stray:
@@ -57,4 +60,4 @@ def text_dialogue(
         return Problem(what, place, "name the first line's speaker")
     roles = roles_of_speakers([turn.speaker for turn in speech.turns])
     kept = {**(meta or {}), **speech.meta}
-    return record_dialogue(record, identity, speech.turns, roles=roles, references={OVERALL: references}, meta=kept)
+    return record_dialogue(record, identity, speech.turns, roles=roles, references=references, meta=kept)

@@ -1,20 +1,25 @@
-"""CSV and TSV whose columns the user names: a row is a turn, or, with a column of "Speaker: text" lines, a dialogue."""
+"""Tables whose columns the user names: a row is a turn, or, with a column of "Speaker: text" lines, a dialogue.
+
+A table is CSV or TSV, or Parquet or JSON in which each row is an object of texts and numbers.
+"""
 
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rolesum.dialogue import Dialogue, Turn
-from rolesum.errors import Problem, UsageError, did_you_mean
-from rolesum.formats.options import check_field_names, parse_field_map
+from rolesum.errors import DataError, Problem, UsageError, did_you_mean
+from rolesum.formats.options import SUMMARY, check_field_names, is_summary_field, parse_field_map
 from rolesum.formats.records import text_dialogue
 from rolesum.formats.source import Format, Record, Source
+from rolesum.formats.summary_fields import mapped_summaries, summary_columns
 from rolesum.formats.turns import one_line
-from rolesum.roles import OVERALL, roles_of_speakers
+from rolesum.roles import RoleAliases, roles_of_speakers
 
-FIELDS = ("id", "speaker", "text", "time", "role", "dialogue", "summary")
+FIELDS = ("id", "speaker", "text", "time", "role", "dialogue", SUMMARY)
 _OF_TURN = {"speaker", "text", "time", "role"}  # fields of a row that is a turn
 REQUIRED_FIELDS = ({"speaker", "text"}, {"text"}, {"dialogue"})
 DELIMITERS = ("\t", ",", ";", "|")
@@ -30,7 +35,7 @@ csv.field_size_limit(2**31 - 1)
 def parse_columns(text: str) -> dict[str, str]:
     """Parse --columns, such as "id=call_id,speaker=who,text=utterance", into field -> column. Raises UsageError."""
     columns = parse_field_map(text, _OPTION, _EXAMPLE)
-    _check_fields(columns)
+    check_fields(columns)
     return columns
 
 
@@ -45,23 +50,53 @@ def matches(source: Source) -> bool:
     )
 
 
-def read(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[Dialogue | Problem]:
+@dataclass(frozen=True)
+class _Table:
+    """A table's columns, and those that are read: of each field, and of each role's summaries."""
+
+    delimiter: str
+    names: Sequence[str]
+    fields: Mapping[str, str]
+    summaries: Mapping[str, tuple[str, ...]]
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.fields.values(), *(name for names in self.summaries.values() for name in names)]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row: field -> its text, and role -> its summaries, those that are not empty."""
+
+    record: Record
+    cells: Mapping[str, str]
+    summaries: Mapping[str, list[str]]
+
+
+def read(
+    source: Source, columns: Mapping[str, str] | None = None, roles: RoleAliases | None = None
+) -> Iterator[Dialogue | Problem]:
     """The table's dialogues. `columns` maps a field to its column; a field's own name needs no mapping.
 
-    Raises UsageError for columns that the table does not have.
+    A column such as `summary_user` or `agent summary` has the summaries of a role. `roles` maps custom roles to their
+    aliases. Raises UsageError for columns that the table does not have.
     """
-    delimiter, found = _columns(source, columns or {})
     header = _header_location(source)
-    if not any(need <= found.keys() for need in REQUIRED_FIELDS):
-        names = ", ".join(csv_header(source, delimiter))
-        what = f"no column is known for speaker and text, or for dialogue (the file has: {names[:200]})"
+    try:
+        table = _find_columns(source, columns or {}, roles)
+    except DataError as error:
+        yield replace(error.problems[0], where=header)
+        return
+    if not any(need <= table.fields.keys() for need in REQUIRED_FIELDS):
+        names = ", ".join(table.names)[:200]
+        what = f"no column is known for speaker and text, or for dialogue (the file has: {names})"
         yield Problem(what, header, f"map them: {_OPTION} {_EXAMPLE}")
-    elif twice := [column for column in found.values() if csv_header(source, delimiter).count(column) > 1]:
+    elif twice := [column for column in table.columns if table.names.count(column) > 1]:
         yield Problem(f"the column {twice[0]} is there twice", header, "rename one of them")
-    elif "dialogue" in found:
-        yield from _dialogue_rows(source, delimiter, found)
+    elif "dialogue" in table.fields:
+        yield from _dialogue_rows(source, table)
     else:
-        yield from _turn_rows(source, delimiter, found)
+        yield from _turn_rows(source, table)
 
 
 def csv_header(source: Source, delimiter: str = ",") -> list[str]:
@@ -110,46 +145,87 @@ def csv_records(source: Source, delimiter: str = ",") -> Iterator[Record | Probl
         yield Problem(f"broken CSV: {error}", f"{source.name}:{line}", "check the quotes of the row that begins here")
 
 
-def _check_fields(columns: Mapping[str, str]) -> None:
+def check_fields(columns: Mapping[str, str]) -> None:
+    """Raise UsageError for a field that does not exist, and where both a turn and a dialogue are mapped."""
     check_field_names(columns, FIELDS, _OPTION)
     if "dialogue" in columns and _OF_TURN & columns.keys():
         fix = "map dialogue, or speaker and text"
         raise UsageError("a row is either a turn or a whole dialogue", _OPTION, fix)
 
 
-def _columns(source: Source, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The delimiter that splits the header into most of the wanted columns, and field -> column."""
-    _check_fields(given)
-    best: tuple[str, dict[str, str]] = (",", {})
-    for delimiter in DELIMITERS:
-        names = csv_header(source, delimiter)
-        own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS}
+def _find_columns(source: Source, given: Mapping[str, str], roles: RoleAliases | None) -> _Table:
+    """The delimiter that splits the header into most of the wanted columns, and these columns."""
+    check_fields(given)
+    mapped = mapped_summaries(given, _OPTION, roles)
+    best = _Table(",", _names(source, ","), {}, {})
+    for delimiter in (",",) if source.is_json else DELIMITERS:
+        names = _names(source, delimiter)
+        own = {name.lower(): name for name in reversed(names) if name.lower() in FIELDS and name.lower() != SUMMARY}
         # where text is mapped, a row is a turn, and a column called dialogue is not used
         others = _OF_TURN if "dialogue" in given else {"dialogue"} if "text" in given else set()
-        found = {name: column for name, column in own.items() if name not in others} | {
-            name: column for name, column in given.items() if column in names
+        fields = {name: column for name, column in own.items() if name not in others} | {
+            name: column for name, column in given.items() if column in names and not is_summary_field(name)
         }
-        if len(found) > len(best[1]):
-            best = (delimiter, found)
-    names = csv_header(source, best[0])
-    if missing := [column for column in given.values() if column not in names]:
+        unmapped = [name for name in names if name not in given.values()]
+        summaries = {
+            **{role: tuple(column for column in columns if column in names) for role, columns in mapped.items()},
+            **summary_columns(unmapped, roles, but=mapped),
+        }
+        found = _Table(delimiter, names, fields, summaries)
+        if len(found.columns) > len(best.columns):
+            best = found
+    if missing := [column for column in given.values() if column not in best.names]:
         what = f"the table has no column {', '.join(missing)}"
-        raise UsageError(what, _header_location(source), did_you_mean(missing[0], names))
+        raise UsageError(what, _header_location(source), did_you_mean(missing[0], best.names))
     return best
 
 
-def _dialogue_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> Iterator[Dialogue | Problem]:
-    stem = source.stem
-    for number, record in enumerate(csv_records(source, delimiter), 1):
+def _names(source: Source, delimiter: str) -> list[str]:
+    """The names of the table's columns; of JSON, the keys of all its objects."""
+    if not source.is_json:
+        return csv_header(source, delimiter)
+    values = (item.value for item in source.records() if isinstance(item, Record))
+    return list(dict.fromkeys(str(key) for value in values if isinstance(value, dict) for key in value))
+
+
+def _rows(source: Source, table: _Table) -> Iterator[_Row | Problem]:
+    for record in source.records() if source.is_json else csv_records(source, table.delimiter):
         if isinstance(record, Problem):
             yield record
-            continue
-        cells = {name: record.value[column].strip() for name, column in columns.items()}
-        identity = cells.get("id", f"{stem}-{number}")
-        if identity:
-            yield text_dialogue(record, identity, cells["dialogue"], list(filter(None, [cells.get("summary")])))
+        elif not isinstance(record.value, dict):
+            yield Problem("not a JSON object", record.location, "each row must be an object of its columns")
+        elif (cells := _cells(record.value, table.columns)) is None:
+            what = "a column holds neither texts nor numbers"
+            yield Problem(what, record.location, "read nested JSON with --json-path")
         else:
-            yield Problem("the row has no id", record.location, "give each dialogue an id")
+            summaries = {role: [cells[one] for one in names if cells[one]] for role, names in table.summaries.items()}
+            yield _Row(record, {name: cells[column] for name, column in table.fields.items()}, summaries)
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str] | None:
+    """The texts of a row's columns, empty where there is none; None where a value is neither text nor number."""
+    cells = {column: row.get(column) for column in columns}
+    if not all(cell is None or isinstance(cell, str | int | float) for cell in cells.values()):
+        return None
+    return {column: _cell_text(cell).strip() for column, cell in cells.items()}
+
+
+def _cell_text(cell: str | float | None) -> str:
+    if isinstance(cell, float) and cell.is_integer():  # as pandas writes whole numbers beside empty cells
+        return str(int(cell))
+    return "" if cell is None else str(cell)
+
+
+def _dialogue_rows(source: Source, table: _Table) -> Iterator[Dialogue | Problem]:
+    stem = source.stem
+    for number, row in enumerate(_rows(source, table), 1):
+        if isinstance(row, Problem):
+            yield row
+            continue
+        if identity := row.cells.get("id", f"{stem}-{number}"):
+            yield text_dialogue(row.record, identity, row.cells["dialogue"], row.summaries)
+        else:
+            yield Problem("the row has no id", row.record.location, "give each dialogue an id")
 
 
 @dataclass
@@ -159,11 +235,11 @@ class _DialogueRows:
     place: str
     turns: list[Turn] = field(default_factory=list)
     roles: dict[str, str] = field(default_factory=dict)
-    summaries: dict[str, None] = field(default_factory=dict)
+    summaries: dict[str, dict[str, None]] = field(default_factory=dict)
     broken: bool = False
 
 
-def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> Iterator[Dialogue | Problem]:
+def _turn_rows(source: Source, table: _Table) -> Iterator[Dialogue | Problem]:
     """The dialogues of a table of turns, which may lie mixed; without ids the table is one dialogue.
 
     A row that cannot be read may belong to the dialogue above it, which is then left out.
@@ -171,19 +247,18 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
     groups: dict[str, _DialogueRows] = {}
     last: _DialogueRows | None = None
     stem = source.stem
-    for record in csv_records(source, delimiter):
-        if isinstance(record, Problem):
-            yield record
+    for row in _rows(source, table):
+        if isinstance(row, Problem):
+            yield row
             if last:
                 last.broken = True
             continue
-        cells = {name: record.value[column].strip() for name, column in columns.items()}
-        identity = cells.get("id", stem)
+        identity, place = row.cells.get("id", stem), row.record.location
         if not identity:
-            yield Problem("the row has no id", record.location, "give each row the id of its dialogue")
+            yield Problem("the row has no id", place, "give each row the id of its dialogue")
             continue
-        last = groups.setdefault(identity, _DialogueRows(record.location))
-        if problem := _add_row(last, cells, f"{record.location}, id {identity}"):
+        last = groups.setdefault(identity, _DialogueRows(place))
+        if problem := _add_row(last, row, f"{place}, id {identity}"):
             last.broken = True
             yield problem
     for identity, group in groups.items():
@@ -199,17 +274,18 @@ def _turn_rows(source: Source, delimiter: str, columns: Mapping[str, str]) -> It
             id=identity,
             turns=tuple(group.turns),
             roles={**roles_of_speakers(list(labels)), **told},
-            summaries={OVERALL: tuple(group.summaries)} if group.summaries else {},
+            summaries={role: tuple(texts) for role, texts in group.summaries.items() if texts},
             source=group.place,
         )
 
 
-def _add_row(group: _DialogueRows, cells: Mapping[str, str], place: str) -> Problem | None:
+def _add_row(group: _DialogueRows, row: _Row, place: str) -> Problem | None:
+    cells = row.cells
     speaker, role = cells.get("speaker", ""), cells.get("role", "")
     if cells["text"]:
         group.turns.append(Turn(speaker, one_line(cells["text"]), cells.get("time", "")))
-    if cells.get("summary"):
-        group.summaries[cells["summary"]] = None
+    for summarized, texts in row.summaries.items():
+        group.summaries.setdefault(summarized, {}).update(dict.fromkeys(texts))
     if role and not speaker:
         return Problem("a role, but no speaker who plays it", place, "fill the speaker's cell")
     if role and group.roles.setdefault(speaker, role) != role:
@@ -220,7 +296,8 @@ def _add_row(group: _DialogueRows, cells: Mapping[str, str], place: str) -> Prob
 
 FORMAT = Format(
     "csv",
-    "CSV or TSV: a turn a row (id, speaker, text, time, role) or a dialogue a row (id, dialogue, summary); --columns",
+    "CSV or TSV: a turn a row (id, speaker, text, time, role, summary, summary_user …) or a dialogue a row (id, "
+    "dialogue, summary …); --columns",
     matches,
     read,
 )

@@ -1,12 +1,18 @@
-"""Summaries as the commands write them: a block of text for each role, or a JSON record for each dialogue."""
+"""Summaries as the commands write them: a block of text for each role, or a JSON record or row for each dialogue."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rolesum import strict_json
 from rolesum.dialogue import ExtractedFields, RoleSummary
+from rolesum.formats.summary_fields import summary_field
 from rolesum.generation.statement_notes import marked_text, statement_notes, statement_records
+
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")  # of files with a line of JSON for each dialogue
+TABLE_DELIMITERS = {".csv": ",", ".tsv": "\t"}  # ending of a file with a row for each dialogue -> its delimiter
 
 
 def format_blocks(summaries: Sequence[Sequence[RoleSummary]], *, styled: bool = False) -> str:
@@ -43,6 +49,27 @@ def block_notes(summary: RoleSummary, *, quoted: bool = False) -> str:
 def format_json_lines(summaries: Sequence[Sequence[RoleSummary]]) -> str:
     """One line per dialogue, in input order; see summary_record."""
     return "".join(strict_json.dumps(summary_record(one), ensure_ascii=False) + "\n" for one in summaries)
+
+
+def format_table(summaries: Sequence[Sequence[RoleSummary]], delimiter: str = ",") -> str:
+    """One row per dialogue, in input order: its id and a column for each role, which are named as a table's are read.
+
+    Doubtful statements are marked. A column of notes says what a block of text says below it, where there is any.
+    """
+    roles = dict.fromkeys(one.role for of_dialogue in summaries for one in of_dialogue)
+    columns = {role: summary_field(role) for role in roles}
+    rows = []
+    for of_dialogue in summaries:
+        notes = [(one.role, " ".join(block_notes(one).split("\n")).strip()) for one in of_dialogue]
+        texts = {columns[one.role]: marked_text(one) for one in of_dialogue}
+        said = "\n".join(f"{role}: {note}" for role, note in notes if note)
+        rows.append({"id": of_dialogue[0].dialogue_id, **texts, "notes": said})
+    names = ["id", *columns.values(), *(["notes"] if any(row["notes"] for row in rows) else [])]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, delimiter=delimiter, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def summary_record(summaries: Sequence[RoleSummary]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from rolesum import strict_json
 from rolesum.counts import counted
 from rolesum.dialogue import Bundle, Dialogue, make_bundle, make_pair_bundle
 from rolesum.errors import DataError, Problem, UsageError
-from rolesum.formats import ReadOptions, read_dialogues
 from rolesum.instructions import PromptLayout, load_instruction_set
 from rolesum.models.prompt_model import PromptModel
 from rolesum.recipe import DataFile, Recipe, TrainFile
+from rolesum.roles import WHOLE_DIALOGUE
 from rolesum.training.batching import (
     SampleBatch,
     Step,
@@ -138,7 +138,18 @@ def data_notes(recipe: Recipe, data: TrainingData, validation: TrainingData | No
             many = f"{counted(part.shortened, f'{name}dialogue')} that did not fit"
             lost = ", whose statements are left out" if recipe.verify else ""
             notes.append(f"{where}: {counted(part.dropped_turns, 'turn')} dropped from the middle of {many}{lost}")
+        if part and (unplayed := _unplayed_roles(recipe, part.dialogues)):
+            many = counted(sum(bool(_unplayed_roles(recipe, [one])) for one in part.dialogues), f"{name}dialogue")
+            fix = 'say who does: --speaker "LABEL=ROLE", or roles in the file'
+            notes.append(f"{where}: no speaker plays {' or '.join(unplayed)} in {many} with its summary; {fix}")
     return notes
+
+
+def _unplayed_roles(recipe: Recipe, dialogues: Sequence[Dialogue]) -> list[str]:
+    """The roles to train that no speaker plays in a dialogue with their summary."""
+    sections = recipe.section_set.sections if recipe.section_set else ()
+    of_speakers = [role for role in recipe.roles if role not in (*WHOLE_DIALOGUE, *sections)]
+    return [role for role in of_speakers if any(role in one.summaries and not one.speakers(role) for one in dialogues)]
 
 
 def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
@@ -166,7 +177,7 @@ def read_bundles(recipe: Recipe, file: DataFile) -> tuple[list[Bundle], int]:
         what = f"no {_plural(recipe)} for the roles {', '.join(recipe.roles)}; the file has: {', '.join(has)}"
         fix = "set roles in the recipe to roles that the data has"
         if has == ["none"]:
-            fix = "add summaries to its dialogues: see docs/formats.md"
+            fix = "add summaries to its dialogues, or name a table's columns (summary.user): see docs/formats.md"
         raise DataError(what, file.path, fix)
     return bundles, len(dialogues) - len(bundles)
 
@@ -244,11 +255,7 @@ def _read_train_file(recipe: Recipe, file: TrainFile) -> _FileBundles:
     Raises DataError where none is left.
     """
     bundles, left_out = read_bundles(recipe, file)
-    seen = {
-        dialogue.normalized_turns
-        for path in file.apart_from
-        for dialogue in read_dialogues(path, ReadOptions(custom_roles=recipe.aliases))
-    }
+    seen = {dialogue.normalized_turns for apart in file.apart_files for dialogue in apart.read(recipe.aliases)}
     kept = [bundle for bundle in bundles if bundle.dialogue.normalized_turns not in seen]
     if not kept:
         what = f"all its dialogues recur in {' or '.join(file.apart_from)}"

@@ -181,9 +181,9 @@ def _log_unshared(recipe: Recipe, model: PromptModel) -> None:
 def _read_data(recipe: Recipe, model: PromptModel) -> tuple[TrainingData, TrainingData | None, dict[str, str]]:
     """The data, and the hashes of its files. Raises DataError for a file that changes meanwhile."""
     with ExitStack() as watched:
-        for path in map(Path, data_files(recipe).values()):
+        for file in data_files(recipe).values():
             fix = "wait until nothing writes to it, then run the same command again"
-            watched.enter_context(unchanged_while_read(path, fix, DataError))
+            watched.enter_context(unchanged_while_read(Path(file.path), fix, DataError))
         hashes = data_hashes(recipe)
         training, validation = read_training_data(recipe, model), read_validation_data(recipe, model)
     return training, validation, hashes

@@ -20,7 +20,7 @@ from rolesum.atomic_io import atomic_write_text, check_directory, flush_to_disk,
 from rolesum.console import log
 from rolesum.dialogue import Dialogue
 from rolesum.errors import UsageError
-from rolesum.formats import open_source
+from rolesum.formats import Source, open_source
 from rolesum.formats.jsonl import to_json
 from rolesum.instructions import load_instruction_set
 from rolesum.instructions.sets import LANGUAGES, instruction_set
@@ -35,7 +35,7 @@ from rolesum.models.adapter_metadata import (
 from rolesum.models.base_adapter import BaseAdapter, provenance, read_base_adapter
 from rolesum.models.prompt_model import LoadedModel
 from rolesum.models.revisions import commit_of
-from rolesum.recipe import Recipe, changed_keys, dump_recipe
+from rolesum.recipe import DataFile, Recipe, changed_keys, dump_recipe
 
 _BEST = re.compile(r"\d+|\.\d+\.rolesum-.*")  # named by its step; the second form while it is written
 
@@ -270,23 +270,21 @@ def describe_environment(
         "base": {"name": recipe.base, "fingerprint": loaded.fingerprint},
         "base_revision": commit_of(loaded.path),
         "base_adapter": {"name": adapter.name, "sha256": adapter.digest()} if adapter else None,
-        "data": {name: {"path": path, "sha256": hashes[name]} for name, path in data_files(recipe).items()},
-        "instructions": _data_hash(recipe.instructions) if recipe.instructions else "built in",
+        "data": {name: {"path": file.path, "sha256": hashes[name]} for name, file in data_files(recipe).items()},
+        "instructions": _text_hash(open_source(recipe.instructions)) if recipe.instructions else "built in",
     }
 
 
 def data_hashes(recipe: Recipe) -> dict[str, str]:
     """The hashes of the data files' texts, by their keys in the recipe."""
-    return {name: _data_hash(path) for name, path in data_files(recipe).items()}
+    return {name: _text_hash(file.open()) for name, file in data_files(recipe).items()}
 
 
-def data_files(recipe: Recipe) -> dict[str, str]:
+def data_files(recipe: Recipe) -> dict[str, DataFile]:
     """The files that decide what is trained on and validated, by their keys in the recipe."""
-    data = recipe.data
-    files = {"train": data.train.path} | {f"mix.{number}": file.path for number, file in enumerate(data.mix)}
-    if data.validation and data.validation.path:
-        files["validation"] = data.validation.path
-    return files | {f"apart_from: {path}": path for file in data.train_files for path in file.apart_from}
+    files = {name: file for name, file in recipe.data.files.items() if file.path and name != "test"}
+    apart = (file for one in recipe.data.train_files for file in one.apart_files)
+    return files | {f"apart_from: {file.path}": file for file in apart}
 
 
 def adapter_metadata(recipe: Recipe, loaded: LoadedModel, adapter: BaseAdapter | None = None) -> dict[str, Any]:
@@ -328,8 +326,8 @@ def _asked_in(recipe: Recipe, trained: AdapterMetadata) -> dict[str, Any]:
     }
 
 
-def _data_hash(path: str) -> str:
-    return hashlib.sha256(open_source(path).text.encode()).hexdigest()
+def _text_hash(source: Source) -> str:
+    return hashlib.sha256(source.text.encode()).hexdigest()
 
 
 def finish_checkpoint(written: Path, folder: Path) -> None:

@@ -256,7 +256,7 @@ class _RowReader:
         elif known := self._by_text.get(value["dialogue"]):
             return known
         else:
-            read = [text_dialogue(record, value["id"], value["dialogue"], [])]
+            read = [text_dialogue(record, value["id"], value["dialogue"], {})]
         resolved = [
             one if isinstance(one, Problem) else resolve_roles(one, self._aliases, self._given_roles) for one in read
         ]
