@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.linear_time import assert_linear
@@ -116,7 +116,8 @@ def read(form, text):
     return list(parse_dialogues(Source("x.txt", text), options))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
+@example("/my address: 12 High Street")
 @given(jumbles)
 def test_no_reader_makes_a_label_with_a_clock_or_of_a_sentence(text):
     sources = {
@@ -136,7 +137,7 @@ def test_no_reader_makes_a_label_with_a_clock_or_of_a_sentence(text):
                 assert form not in GUESSED or kind(label) is not Kind.SENTENCE, (form, label)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(jumbles)
 def test_what_stands_where_a_format_has_the_name_is_a_label_or_refused(text):
     names = text.split("\n")
@@ -146,7 +147,7 @@ def test_what_stands_where_a_format_has_the_name_is_a_label_or_refused(text):
                 assert is_label(label, LONGEST.get(frame[0], MAX_LENGTH)), (frame, label)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(jumbles)
 def test_every_word_of_a_text_is_in_a_turn_or_refused_or_counted(text):
     found = parse_speech(text)
@@ -159,14 +160,14 @@ def test_every_word_of_a_text_is_in_a_turn_or_refused_or_counted(text):
     assert lost <= {word for line in empty for word in words(line)}  # a label that nothing follows, a time over no turn
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(jumbles)
 def test_every_word_of_a_message_or_cue_is_in_a_turn_or_refused_or_counted(text):
     turns = [(name, said) for said in text.split("\n\n") for name in NAMES[:2]]
     lines = [parsed for line in text.split("\n") if (parsed := parse_speech_line(line))]
     # a label that nothing follows, and a clock beside one where the format has times of its own
     beside = [*(one.speaker for one in lines if not words(one.text)), *(one.time for one in lines)]
-    said = set(words(MARKUP.sub(" ", text))) - {word for part in beside for word in words(part)}
+    said = set(words(MARKUP.sub("", text))) - {word for part in beside for word in words(part)}
     for frame in FRAMES.values():
         items = read(frame[0], framed(frame, turns))
         if all(isinstance(item, Dialogue) and not item.meta.get("dropped") for item in items):
@@ -174,7 +175,7 @@ def test_every_word_of_a_message_or_cue_is_in_a_turn_or_refused_or_counted(text)
             assert said <= {word for part in parts for word in words(part)}, frame
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(FRAMES)), st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join))
 def test_what_repeats_is_read_in_time_linear_in_its_length(shape, text):
     def in_frames(count):
@@ -194,7 +195,7 @@ def spoken_by(names, conversation):
     return turns + [(name, ["bye"]) for name in names[:2]] + [(names[2], ["so long"]), (names[2], ["bye"])]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     st.lists(st.sampled_from(NAMES), min_size=3, max_size=3, unique=True),
     st.sampled_from(SHAPES),
@@ -223,7 +224,7 @@ def merged(turns):
 
 
 @pytest.mark.parametrize("shape", FRAMES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(NAMES), min_size=3, max_size=3, unique=True), conversations)
 def test_a_conversation_in_a_formats_own_frame_is_read_back_word_for_word(shape, names, conversation):
     turns = spoken_by(names, conversation)

@@ -216,7 +216,8 @@ def _label(line: str) -> _Label | None:
     line_parts = parse_speech_line(begun)
     if line_parts and line_parts.speaker and not line_parts.is_head:
         words = label_kind(line_parts.speaker)
-        is_short = words is not Kind.SENTENCE and len(line_parts.speaker.split()) <= _LABEL_WORDS
+        is_name = Kind.SENTENCE not in (words, title_kind(line_parts.speaker))  # "/my address" is none
+        is_short = is_name and len(line_parts.speaker.split()) <= _LABEL_WORDS
         if is_short and not _is_clock_of_speech(begun, line_parts, words):
             return _Label(line_parts, "short", words)
     if bracket:
