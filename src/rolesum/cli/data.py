@@ -9,22 +9,10 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
+from rolesum.cli.generation_options import with_options
 from rolesum.cli.help import HelpCommand, HelpGroup, Panel
-from rolesum.cli.option_values import read_options
-from rolesum.cli.options import (
-    Adapter,
-    Columns,
-    Encoding,
-    Format,
-    Json,
-    JsonPath,
-    Language,
-    Model,
-    RecipeRoles,
-    Roles,
-    Speakers,
-    UnknownSpeaker,
-)
+from rolesum.cli.options import Adapter, Json, Language, Model, RecipeRoles, Roles
+from rolesum.cli.reading_options import ReadingOptions
 from rolesum.counts import counted
 
 app = typer.Typer(cls=HelpGroup, help="Check, show and convert data files.", no_args_is_help=True)
@@ -45,16 +33,13 @@ _MAX_PROMPTS = 12
 
 
 @app.command(cls=HelpCommand)
+@with_options(ReadingOptions)
 def check(
     file: File,
-    format_: Format = None,
-    encoding: Encoding = None,
+    *,
     recipe: CustomRoles = None,
-    columns: Columns = None,
-    json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = None,
-    speaker: Speakers = None,
     json_: Json = False,
+    options: ReadingOptions,
 ) -> None:
     """Report all problems of a file with their lines, and count its good dialogues.
 
@@ -66,10 +51,8 @@ def check(
 
     loaded = load_recipe(recipe) if recipe else None
     aliases = loaded.aliases if loaded else None
-    options = read_options(
-        format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
-    )
-    result = check_file(file, options, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
+    reading = options.as_read_options(aliases)
+    result = check_file(file, reading, sections=loaded.section_set.sections if loaded and loaded.section_set else ())
     typer.echo(strict_json.dumps(result.as_json(), indent=1, ensure_ascii=False) if json_ else str(result))
     if result.problems:
         if not json_:
@@ -80,6 +63,7 @@ def check(
 
 
 @app.command(cls=HelpCommand)
+@with_options(ReadingOptions)
 def convert(
     file: Annotated[
         str,
@@ -89,12 +73,7 @@ def convert(
         ),
     ],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Output .jsonl file, or - for standard output.")],
-    format_: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = None,
-    speaker: Speakers = None,
+    *,
     recipe: CustomRoles = None,
     skip_bad: Annotated[
         bool,
@@ -105,6 +84,7 @@ def convert(
         ),
     ] = False,
     json_: Json = False,
+    options: ReadingOptions,
 ) -> None:
     """Convert a file in any supported format to rolesum's JSON lines. OUT is written completely or not at all.
 
@@ -120,16 +100,14 @@ def convert(
     if to_file:
         check_output_file(Path(out), file)
     aliases = load_recipe(recipe).aliases if recipe else {}
-    options = read_options(
-        format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
-    )
-    source = open_source(file, options.encoding)
-    result = convert_source(source, options, skip_bad=skip_bad)
-    if not speaker and not result.has_roles():
+    reading = options.as_read_options(aliases)
+    source = open_source(file, reading.encoding)
+    result = convert_source(source, reading, skip_bad=skip_bad)
+    if not options.speaker and not result.has_roles():
         labels = list(result.speakers())
         if file != "-" and sys.stdin and sys.stdin.isatty() and len(labels) <= _MAX_PROMPTS:
-            options = replace(options, speakers=_prompt_for_roles(source.name, labels, list(aliases)))
-            result = convert_source(source, options, skip_bad=skip_bad)
+            reading = replace(reading, speakers=_prompt_for_roles(source.name, labels, list(aliases)))
+            result = convert_source(source, reading, skip_bad=skip_bad)
         else:
             note = 'no speaker has a role; assign roles with --speaker "LABEL=ROLE"'
             typer.echo(f"{source.name}: {note}", err=True)
@@ -162,8 +140,10 @@ def _prompt_for_roles(name: str, labels: Sequence[str], custom_roles: Sequence[s
 
 
 @app.command(cls=HelpCommand)
+@with_options(ReadingOptions)
 def show(
     file: File,
+    *,
     id_: Annotated[
         str | None,
         typer.Option(
@@ -176,15 +156,10 @@ def show(
     model: Model = None,
     adapter: Adapter = None,
     roles: Roles = None,
-    speaker: Speakers = None,
     recipe: RecipeRoles = None,
     language: Language = None,
-    format_: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = None,
     json_: Json = False,
+    options: ReadingOptions,
 ) -> None:
     """Show one dialogue as prompt segments and tokens; tokens that carry loss are green and separated by |.
 
@@ -198,10 +173,8 @@ def show(
 
     role_config = load_role_config(adapter, recipe)
     aliases = role_config.aliases
-    options = read_options(
-        format_, columns, unknown_speaker, speaker, custom_roles=aliases, json_path=json_path, encoding=encoding
-    )
-    dialogue = find_dialogue(file, id_, options)
+    reading = options.as_read_options(aliases)
+    dialogue = find_dialogue(file, id_, reading)
     asked = role_names(roles, role_config.aliases) if roles is not None else ()
     names = asked or tuple(dialogue.summaries) or default_roles(dialogue)
     prompt_model = load_prompt_model(model, adapter)

@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from rolesum.cli.help import Panel
-from rolesum.cli.option_values import ask_map, read_options, vllm_options
+from rolesum.cli.option_values import ask_map, vllm_options
 from rolesum.cli.options import (
     Adapter,
     ApiKeyEnv,
     Ask,
     Choose,
-    Columns,
     Concurrency,
     Context,
     Device,
     Dtype,
-    Encoding,
-    Format,
     Gguf,
-    JsonPath,
     Language,
     LongDialogues,
     Model,
@@ -38,14 +34,13 @@ from rolesum.cli.options import (
     Sections,
     ServedModel,
     Skip,
-    Speakers,
     SupportThreshold,
     Threads,
-    UnknownSpeaker,
     Url,
     Verify,
     VllmOptions,
 )
+from rolesum.cli.reading_options import ReadingOptions
 from rolesum.generation.engine import DECODING_OPTIONS, Decoding, DecodingOption
 
 if TYPE_CHECKING:
@@ -106,16 +101,10 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
-class GenerationOptions(EngineOptions):
+class GenerationOptions(ReadingOptions, EngineOptions):
     """Engine options, how dialogues are read, how summaries are generated, and what becomes of doubtful statements."""
 
     roles: Roles = None
-    format_: Format = None
-    encoding: Encoding = None
-    columns: Columns = None
-    json_path: JsonPath = None
-    unknown_speaker: UnknownSpeaker = None
-    speaker: Speakers = None
     skip: Skip = None
     long_dialogues: LongDialogues = None
     decoding: Decoding = field(default_factory=Decoding)
@@ -133,16 +122,7 @@ class GenerationOptions(EngineOptions):
     @cached_property
     def read_options(self) -> "ReadOptions":
         """How the dialogues are read."""
-        return read_options(
-            self.format_,
-            self.columns,
-            self.unknown_speaker,
-            self.speaker,
-            self.skip,
-            self.role_config.aliases,
-            encoding=self.encoding,
-            json_path=self.json_path,
-        )
+        return self.as_read_options(self.role_config.aliases, self.skip)
 
     def summarizer_config(self, engine: str, long_dialogues: str = "refuse", **more: Any) -> "SummarizerConfig":
         """The configuration of the Summarizer. `long_dialogues` applies if neither the options nor a recipe set it.
@@ -185,7 +165,7 @@ class SummarizeOptions(GenerationOptions):
         return config.with_fields(load_fields(self.schema), {**summaries_only, "long_dialogues": self.long_dialogues})
 
 
-def with_options(kind: type[EngineOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(kind: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Turn a function with a parameter `options` into a command whose options are the fields of `kind`.
 
     The fields that a class adds come before those of the class that it extends. A field of type Decoding becomes one

@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
+from rolesum.cli.generation_options import with_options
 from rolesum.cli.help import Panel
-from rolesum.cli.option_values import data_file_keys
-from rolesum.cli.options import Columns, Encoding, Format, Json, JsonPath, Speakers, UnknownSpeaker
+from rolesum.cli.options import Json
+from rolesum.cli.reading_options import ReadingOptions
 
 
+@with_options(ReadingOptions)
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the project; made if need be.")],
+    *,
     data: Annotated[
         str | None,
         typer.Option(
@@ -22,13 +25,8 @@ def init(
             help="Dialogues with summaries to train on, which are checked: a file, or sample:NAME.",
         ),
     ] = None,
-    format_: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = None,
-    speaker: Speakers = None,
     json_: Json = False,
+    options: ReadingOptions,
 ) -> None:
     """Begin a project: a recipe for your data, a report on them, and .rolesum.toml with the commands' defaults.
 
@@ -38,8 +36,7 @@ def init(
     """
     from rolesum.project import create_project
 
-    reading = data_file_keys(format_, encoding, columns, json_path, unknown_speaker, speaker)
-    made = create_project(directory, data, reading)
+    made = create_project(directory, data, options.as_recipe_keys())
     if json_:
         report = made.report.as_json() if made.report else None
         files = [str(file) for file in made.files]

@@ -1,43 +1,10 @@
 """Functions that parse the values of options that several commands share."""
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from rolesum import strict_json
 from rolesum.errors import UsageError
-
-if TYPE_CHECKING:
-    from rolesum.formats import ReadOptions
-
-
-def read_options(
-    file_format: str | None = None,
-    columns: str | None = None,
-    unknown_speaker: str | None = None,
-    speakers: list[str] | None = None,
-    skip: list[str] | None = None,
-    custom_roles: Mapping[str, Collection[str]] | None = None,
-    *,
-    json_path: str | None = None,
-    encoding: str | None = None,
-) -> "ReadOptions":
-    """The ReadOptions of --format, --encoding, --columns, --json-path, --unknown-speaker, --speaker and --skip."""
-    from rolesum.formats import ReadOptions
-    from rolesum.formats.encodings import encoding_name
-    from rolesum.formats.json_mapping import parse_json_paths
-    from rolesum.formats.options import REFUSE
-    from rolesum.formats.table import parse_columns
-
-    return ReadOptions(
-        format=file_format,
-        encoding=encoding_name(encoding) if encoding else None,
-        custom_roles=custom_roles or {},
-        speakers=speaker_map(speakers),
-        columns=parse_columns(columns) if columns else {},
-        json_path=parse_json_paths(json_path) if json_path else {},
-        unknown_speaker=unknown_speaker or REFUSE,
-        skip=tuple(skip or ()),
-    )
 
 
 def recipe_overrides(
@@ -51,27 +18,6 @@ def recipe_overrides(
     if from_adapter:
         flags["base_adapter"] = from_adapter
     return [*(set_ or ()), *(f"{key}={strict_json.dumps(value, ensure_ascii=False)}" for key, value in flags.items())]
-
-
-def data_file_keys(
-    format_: str | None,
-    encoding: str | None,
-    columns: str | None,
-    json_path: str | None,
-    unknown_speaker: str | None,
-    speakers: list[str] | None,
-) -> dict[str, str | Mapping[str, str]]:
-    """The keys of a recipe's data file for the options that are given. Raises UsageError for values that are wrong."""
-    options = read_options(format_, columns, unknown_speaker, speakers, json_path=json_path, encoding=encoding)
-    keys: dict[str, str | Mapping[str, str]] = {
-        "format": format_ or "",
-        "encoding": options.encoding or "",
-        "columns": dict(options.columns),
-        "json_path": dict(options.json_path),
-        "speakers": dict(options.speakers),
-        "unknown_speaker": unknown_speaker or "",
-    }
-    return {key: value for key, value in keys.items() if value}
 
 
 def vllm_options(given: list[str] | None) -> dict[str, Any] | None:

@@ -8,38 +8,23 @@ from rich.console import Console
 from rich.table import Table
 
 from rolesum import strict_json
+from rolesum.cli.generation_options import with_options
 from rolesum.cli.help import Panel, choices
-from rolesum.cli.option_values import data_file_keys, recipe_overrides
-from rolesum.cli.options import (
-    Columns,
-    Device,
-    Encoding,
-    Format,
-    FromAdapter,
-    GpuName,
-    Json,
-    JsonPath,
-    RecipeArgument,
-    SetKeys,
-    Speakers,
-    UnknownSpeaker,
-)
+from rolesum.cli.option_values import recipe_overrides
+from rolesum.cli.options import Device, FromAdapter, GpuName, Json, RecipeArgument, SetKeys
+from rolesum.cli.reading_options import ReadingOptions
 from rolesum.counts import counted
 
 if TYPE_CHECKING:
     from rolesum.training.plan import Plan
 
 
+@with_options(ReadingOptions)
 def plan(
     recipe: RecipeArgument,
+    *,
     set_: SetKeys = None,
     from_adapter: FromAdapter = None,
-    format_: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = None,
-    speaker: Speakers = None,
     measure: Annotated[
         bool,
         typer.Option(
@@ -60,6 +45,7 @@ def plan(
         ),
     ] = None,
     json_: Json = False,
+    options: ReadingOptions,
 ) -> None:
     """Estimate what a run needs: data, steps, parameters, memory and time, and what would not fit.
 
@@ -70,8 +56,7 @@ def plan(
     from rolesum.recipe_loading import load_recipe
     from rolesum.training.plan import plan as make_plan
 
-    reading = data_file_keys(format_, encoding, columns, json_path, unknown_speaker, speaker)
-    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter, reading))
+    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter, options.as_recipe_keys()))
     made = make_plan(loaded, device=device, gpu=gpu, measure=measure)
     if json_:
         typer.echo(strict_json.dumps(asdict(made), ensure_ascii=False))

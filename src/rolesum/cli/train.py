@@ -8,34 +8,19 @@ from typing import Annotated
 import typer
 
 from rolesum import strict_json
+from rolesum.cli.generation_options import with_options
 from rolesum.cli.help import Panel
-from rolesum.cli.option_values import data_file_keys, recipe_overrides
-from rolesum.cli.options import (
-    Columns,
-    Device,
-    Encoding,
-    Format,
-    FromAdapter,
-    Json,
-    JsonPath,
-    RecipeArgument,
-    SetKeys,
-    Speakers,
-    Threads,
-    UnknownSpeaker,
-)
+from rolesum.cli.option_values import recipe_overrides
+from rolesum.cli.options import Device, FromAdapter, Json, RecipeArgument, SetKeys, Threads
+from rolesum.cli.reading_options import ReadingOptions
 
 
+@with_options(ReadingOptions)
 def train(
     recipe: RecipeArgument,
+    *,
     set_: SetKeys = None,
     from_adapter: FromAdapter = None,
-    format_: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    json_path: JsonPath = None,
-    unknown_speaker: UnknownSpeaker = None,
-    speaker: Speakers = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +69,7 @@ def train(
         ),
     ] = False,
     json_: Json = False,
+    options: ReadingOptions,
 ) -> None:
     """Fine-tune a model as a recipe says, a YAML file that describes the whole run.
 
@@ -98,8 +84,7 @@ def train(
     from rolesum.recipe import dump_recipe
     from rolesum.recipe_loading import load_recipe
 
-    reading = data_file_keys(format_, encoding, columns, json_path, unknown_speaker, speaker)
-    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter, reading))
+    loaded = load_recipe(recipe, recipe_overrides(set_, from_adapter, options.as_recipe_keys()))
     if dry_run:
         typer.echo(dump_recipe(with_base_adapter(loaded)), nl=False)
         return
