@@ -26,18 +26,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     BRIEF: ("brief", "一句话摘要"),
     AGENT: (
         *("agent", "assistant", "support", "representative", "operator", "advisor", "adviser", "doctor", "nurse"),
-        *(
-            "reception",
-            "receptionist",
-            "front desk",
-            "help desk",
-            "helpdesk",
-            "technician",
-            "clerk",
-            "staff",
-            "pharmacist",
-        ),
-        *("customer service", "customer support", "customer care", "service desk", "staff member"),
+        *("reception", "receptionist", "front desk", "help desk", "helpdesk", "technician", "clerk", "staff"),
+        *("staff member", "pharmacist", "customer service", "customer support", "customer care", "service desk"),
         *(
             "客服",
             "坐席",

@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 from helpers.small_runs import raw_recipe, trained
 from helpers.verify_runs import STATEMENTS, verify_recipe
 from rolesum.formats import read_dialogues
+from rolesum.generation.engines.transformers import TransformersEngine
 from rolesum.generation.turn_probe import NUM_FEATURES, load_turn_probe
+from rolesum.generation.verification import Verifier
 from rolesum.models.adapter_metadata import PROBE_FILE, read_adapter_metadata
 from rolesum.models.loading import load_model
 from rolesum.recipe_loading import parse_recipe
@@ -81,9 +83,6 @@ def test_it_is_measured_by_the_weights_that_are_written(verifying, own_statement
     run = trained(tmp_path / "run", going_on(verifying))
     note = read_adapter_metadata(run.adapter)
     assert note["verify"]["measured_on"]["auroc"] == round(found[-1], 4)
-    from rolesum.generation.engines.transformers import TransformersEngine
-    from rolesum.generation.verification import Verifier
-
     again = measure(Verifier(TransformersEngine(load_model(adapter=run.adapter))), read_dialogues(STATEMENTS))
     assert again == pytest.approx(found[-1], abs=1e-6)
 

@@ -344,7 +344,11 @@ def _save(setup: _Setup, directory: Path) -> None:
         make = partial(calibrated_metadata, recipe, loaded, validation.dialogues, setup.metadata)
         metadata = setup.context.run_on_main(make)
     files = list[Path]()
-    if (weights := setup.verifying) and not setup.context.sharded:
+    if (weights := setup.verifying) and setup.context.sharded:
+        setup.context.run_on_main(
+            lambda: log(f"verify: a sharded model cannot be asked: unlike {weights.name}, it verifies nothing")
+        )
+    elif weights:
         metadata = setup.context.run_on_main(partial(inherited_metadata, setup.recipe, setup.loaded, weights, metadata))
         files = [weights.probe] if metadata.get("verify") and weights.probe else []
     card = model_card(setup.recipe, metadata, len(setup.data.dialogues))
