@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -127,12 +128,16 @@ def _texts():
 
 @functools.cache
 def _pieces():
-    """Pieces of a SentencePiece-like unigram model with their scores, without the special ones."""
-    unigram = Tokenizer(models.Unigram())
-    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=2500, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False)
-    unigram.train_from_iterator(_texts(), trainer)
-    return [tuple(piece) for piece in json.loads(unigram.to_str())["model"]["vocab"][1:]]
+    """Pieces of a SentencePiece-like unigram model with their scores, without the special ones.
+
+    They are those of BPE, more frequent ones with a higher score: the trainer of unigram models gives others in each
+    process.
+    """
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Metaspace()
+    bpe.train_from_iterator(_texts(), trainers.BpeTrainer(vocab_size=2499, show_progress=False))
+    ranks = json.loads(bpe.to_str())["model"]["vocab"]
+    return [(piece, -math.log(rank + 2)) for piece, rank in sorted(ranks.items(), key=lambda item: item[1])]
 
 
 def _bart_tokenizer():
